@@ -1,0 +1,23 @@
+# An exact limit that all engines share: a place is taken before it is used, and given back.
+from fastlb._core.base.types cimport Gate
+from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32
+
+
+cdef inline bint gate_take(Gate* gate, int limit) noexcept nogil:
+    """Take a place; False when all `limit` are taken. A limit of 0 is none, and only counts."""
+    if fl_add32(&gate.count, 1) >= limit and limit > 0:
+        fl_add32(&gate.count, -1)
+        return False
+    return True
+
+
+cdef inline bint gate_give(Gate* gate) noexcept nogil:
+    """Give a place back; True if an engine waits for one and must be woken."""
+    fl_add32(&gate.count, -1)
+    return fl_load32(&gate.waiting) != 0 and fl_exchange32(&gate.waiting, 0) != 0
+
+
+cdef inline bint gate_wait(Gate* gate, int limit) noexcept nogil:
+    """Ask to be woken; False when a place came free meanwhile."""
+    fl_exchange32(&gate.waiting, 1)
+    return fl_load32(&gate.count) >= limit

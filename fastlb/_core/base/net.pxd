@@ -1,0 +1,94 @@
+# System calls on sockets, as the stages need them. Every result is a count, or -errno.
+from libc.errno cimport EINPROGRESS, errno
+from libc.string cimport memset
+
+from fastlb._core.base.types cimport (
+    AGAIN, HANGUP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Core, Keepalive,
+    ServerAddress, Stream,
+)
+from fastlb._core.ext.atomic cimport fl_assert, unlikely
+from fastlb._core.ext.linux cimport (
+    AF_UNIX, IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_KEEPALIVE, SO_LINGER,
+    SO_ERROR, SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, accept4, close, connect, getsockopt, linger, recv, send,
+    setsockopt, shutdown, sockaddr, socket, socklen_t,
+)
+
+
+cdef inline int net_accept(int fd, Address* peer) noexcept nogil:
+    cdef socklen_t size = sizeof(Address)
+    peer.family = 0
+    cdef int accepted = accept4(fd, <sockaddr*> peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    return accepted if accepted >= 0 else -errno
+
+
+cdef inline int net_connect(const ServerAddress* to, socklen_t size) noexcept nogil:
+    """Start connecting: a descriptor, or -errno. Unix sockets connect at once or not at all."""
+    cdef int fd = socket(to.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef int error
+    if fd < 0:
+        return -errno
+    if connect(fd, <const sockaddr*> to, size) < 0 and errno != EINPROGRESS:
+        error = errno
+        close(fd)
+        return -error
+    return fd
+
+
+cdef inline void net_tune(Stream* s, const Keepalive* keepalive) noexcept nogil:
+    """The options that matter only from a connection's second write on.
+
+    Nagle holds back a small write only while an earlier one is unacknowledged, so the first never
+    waits: a connection that carries one request saves these calls.
+    """
+    cdef int one = 1
+    s.flags |= STREAM_TUNED
+    if s.flags & STREAM_OWN_NODELAY:
+        setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    if keepalive.idle_s:
+        setsockopt(s.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+        setsockopt(s.fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive.idle_s, sizeof(int))
+        setsockopt(s.fd, IPPROTO_TCP, TCP_KEEPINTVL, &keepalive.interval_s, sizeof(int))
+        setsockopt(s.fd, IPPROTO_TCP, TCP_KEEPCNT, &keepalive.count, sizeof(int))
+
+
+cdef inline void net_urgent(Stream* s) noexcept nogil:
+    """Urgent data (RFC 9293, 3.8.5) travels in line, and reads stop at its mark: be cautious."""
+    cdef int one = 1
+    s.flags |= STREAM_CAUTIOUS
+    setsockopt(s.fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one))
+
+
+cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nogil:
+    cdef ssize_t n = recv(s.fd, into, size, 0)
+    return n if n >= 0 else -errno
+
+
+cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size, bint more) noexcept nogil:
+    """`more`: a FIN follows at once, so let it travel in the same segment."""
+    cdef ssize_t n = send(s.fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0))
+    return n if n >= 0 else -errno
+
+
+cdef inline void stream_shut(Stream* s) noexcept nogil:
+    shutdown(s.fd, SHUT_WR)
+
+
+cdef inline void net_reset_on_close(int fd) noexcept nogil:
+    """Make the coming close send an RST instead of a FIN (SO_LINGER with zero seconds)."""
+    cdef linger option
+    option.l_onoff = 1
+    option.l_linger = 0
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
+
+
+cdef inline void net_shut_both(int fd) noexcept nogil:
+    shutdown(fd, SHUT_RDWR)
+
+
+cdef inline int net_error(int fd) noexcept nogil:
+    """The pending error of a socket (errno), or 0."""
+    cdef int error = 0
+    cdef socklen_t size = sizeof(error)
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size)
+    return error

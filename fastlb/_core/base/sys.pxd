@@ -1,0 +1,52 @@
+# The clock, wake-ups and timers of the system, under names that don't depend on it.
+from libc.errno cimport errno
+from libc.stdint cimport uint64_t
+
+from fastlb._core.ext.linux cimport (
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
+    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, timerfd_create,
+    timerfd_settime, timespec, write,
+)
+
+
+cdef inline uint64_t clock_ms() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t> now.tv_sec * 1000 + <uint64_t> now.tv_nsec // 1000000
+
+
+cdef inline int event_open() noexcept nogil:
+    """A descriptor that is readable once it was set: it, or -errno."""
+    cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    return fd if fd >= 0 else -errno
+
+
+cdef inline void event_set(int fd) noexcept nogil:
+    cdef uint64_t one = 1
+    write(fd, &one, sizeof(one))
+
+
+cdef inline void event_clear(int fd) noexcept nogil:
+    cdef uint64_t count
+    read(fd, &count, sizeof(count))
+
+
+cdef inline int timer_open() noexcept nogil:
+    """A descriptor that is readable when the time set is over: it, or -errno."""
+    cdef int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+    return fd if fd >= 0 else -errno
+
+
+cdef inline void timer_set(int fd, uint64_t at_ms) noexcept nogil:
+    """Let a timer go off at a time of clock_ms()."""
+    cdef itimerspec when
+    when.it_interval.tv_sec = when.it_interval.tv_nsec = 0
+    when.it_value.tv_sec = at_ms // 1000
+    when.it_value.tv_nsec = (at_ms % 1000) * 1000000
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL)
+
+
+cdef inline int spare_open() noexcept nogil:
+    """A descriptor that does nothing but take a place: it, or -errno."""
+    cdef int fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
+    return fd if fd >= 0 else -errno

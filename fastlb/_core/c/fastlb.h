@@ -1,0 +1,56 @@
+/* What Cython can't say: branch hints, atomics, assertions. Nothing else belongs here. */
+#ifndef FASTLB_H
+#define FASTLB_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define fl_likely(x) (__builtin_expect(!!(x), 1))
+#define fl_unlikely(x) (__builtin_expect(!!(x), 0))
+
+/* A broken promise of our own code: abort where someone is looking (debug, asan and gcov builds). */
+#ifdef FASTLB_ASSERTIONS
+#define fl_assert(x) \
+    do { \
+        if (fl_unlikely(!(x))) { \
+            fprintf(stderr, "fastlb: assertion failed: %s (%s:%d)\n", #x, __FILE__, __LINE__); \
+            abort(); \
+        } \
+    } while (0)
+#else
+#define fl_assert(x) ((void)0)
+#endif
+
+#ifndef FASTLB_BUILD_MODE
+#define FASTLB_BUILD_MODE "unknown"
+#endif
+
+/* Shared between threads and exact: gates, server state, the published snapshot. */
+static inline int32_t fl_load32(const int32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void fl_store32(int32_t *p, int32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline int32_t fl_add32(int32_t *p, int32_t v) {
+    return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
+}
+static inline int32_t fl_exchange32(int32_t *p, int32_t v) {
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t fl_load64(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void fl_store64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline uint64_t fl_add64(uint64_t *p, uint64_t v) {
+    return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
+static inline int fl_cas64(uint64_t *p, uint64_t old, uint64_t v) {
+    return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+static inline void *fl_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+static inline void fl_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
+static inline void fl_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+/* A counter with one writer and any number of readers: no lock prefix, no torn value. */
+static inline void fl_count(uint64_t *p, uint64_t n) {
+    __atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+static inline uint64_t fl_read(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+
+#endif

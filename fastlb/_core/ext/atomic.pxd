@@ -1,0 +1,21 @@
+# What is used of c/fastlb.h.
+from libc.stdint cimport int32_t, uint64_t
+
+cdef extern from "fastlb.h" nogil:
+    bint likely "fl_likely"(bint)
+    bint unlikely "fl_unlikely"(bint)
+    void fl_assert(bint)
+    int32_t fl_load32(const int32_t*)
+    void fl_store32(int32_t*, int32_t)
+    int32_t fl_add32(int32_t*, int32_t)
+    int32_t fl_exchange32(int32_t*, int32_t)
+    uint64_t fl_load64(const uint64_t*)
+    void fl_store64(uint64_t*, uint64_t)
+    uint64_t fl_add64(uint64_t*, uint64_t)
+    bint fl_cas64(uint64_t*, uint64_t, uint64_t)
+    void* fl_load_pointer(void**)
+    void fl_store_pointer(void**, void*)
+    void fl_fence()
+    void fl_count(uint64_t*, uint64_t)
+    uint64_t fl_read(const uint64_t*)
+    const char* FASTLB_BUILD_MODE

@@ -1,0 +1,87 @@
+# Take a waiting connection from a listening socket.
+# Reads the acceptor's bind; writes a new exchange with its client's socket and address.
+# Ends: NEXT (accepted), AGAIN (nobody waits), END (a gate is full), FAIL (no descriptor or memory).
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
+from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
+from fastlb._core.base.net cimport net_accept
+from fastlb._core.base.sys cimport spare_open
+from fastlb._core.base.types cimport (
+    AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE,
+    STAGE_DEAD, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE, Acceptor, BindEntry, Core, Exchange, Gate,
+    Snapshot,
+)
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6
+
+
+cdef bint _take_gate(Gate* gate, int limit) noexcept nogil:
+    """Take a place, or leave word that one is wanted. A limit of 0 is none."""
+    while not gate_take(gate, limit):
+        if gate_wait(gate, limit):
+            return False
+    return True
+
+
+cdef inline bint _have_scratch(Core* core, int klass) noexcept nogil:
+    if unlikely(core.scratch[klass] == NULL):
+        core.scratch[klass] = take_chunk(core, klass)
+    return core.scratch[klass] != NULL
+
+
+cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:
+    cdef BindEntry* bind = acceptor.bind
+    cdef Snapshot* snapshot = <Snapshot*> core.snapshot
+    cdef Exchange* x
+    cdef int fd
+    accepted[0] = NULL
+    if unlikely(core.spare_fd < 0):
+        core.spare_fd = spare_open()
+        if core.spare_fd < 0:
+            return FAIL
+    if not _have_scratch(core, bind.chunk_class) or not _have_scratch(core, bind.bulk_class):
+        return FAIL
+    if not _take_gate(&core.live.connections, snapshot.max_connections):
+        return END
+    if not _take_gate(&bind.listener.connections, bind.max_connections):
+        gate_give(&core.live.connections)
+        return END
+    x = take_exchange(core)
+    if unlikely(x == NULL):
+        fd = -ENOMEM
+    else:
+        fd = net_accept(acceptor.stream.fd, &x.peer)
+    if fd < 0:
+        gate_give(&core.live.connections)
+        gate_give(&bind.listener.connections)
+        if x != NULL:
+            x.stage = STAGE_DEAD
+            give_exchange(core, x)
+        if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
+            return FAIL
+        if fd != -EAGAIN:           # the client left the queue, or a firewall refused it
+            fl_count(&core.counters.accept_errors, 1)
+        return AGAIN
+    fl_count(&core.counters.accepted, 1)
+    fl_count(&core.counters.descriptors, 1)
+    fl_count(&bind.listener.counters[core.id].accepted, 1)
+    x.stage = STAGE_BALANCE
+    x.listener = bind.listener
+    x.bind = bind
+    x.snapshot = snapshot
+    x.flags = EXCHANGE_HOLDS_SNAPSHOT
+    fl_add32(&snapshot.users[core.id], 1)
+    x.chunk_class = bind.chunk_class
+    x.bulk_class = bind.bulk_class
+    x.idle_timer = bind.idle_timer
+    x.client.fd = fd
+    x.client.role = ROLE_CLIENT
+    x.client.flags = STREAM_TUNED   # accepted sockets inherit their options from the listening one
+    # No urgent data and no short read that lies with TCP; unix sockets break reads at passed files.
+    if x.peer.family != AF_INET and x.peer.family != AF_INET6:
+        x.client.flags |= STREAM_CAUTIOUS
+    x.client.ready = WRITABLE       # a write is tried before it is waited for
+    x.server.role = ROLE_SERVER
+    accepted[0] = x
+    return NEXT

@@ -1,0 +1,97 @@
+# Connect to the server that was picked.
+# Reads x.entry; writes x.server, and the server's live state: failing, or up again.
+# Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
+from libc.errno cimport ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+from fastlb._core.base.limits cimport FAILING_PAUSE_MS
+from fastlb._core.base.net cimport net_connect, net_error
+from fastlb._core.base.poller cimport poller_add
+from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.types cimport (
+    AGAIN, ERROR, FAIL, HANGUP, NEXT, REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, SERVER_FAILING,
+    SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE, Core, Exchange,
+    PoolEntry, ServerEntry, ServerLive,
+)
+from fastlb._core.ext.atomic cimport (
+    fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, unlikely,
+)
+from fastlb._core.ext.linux cimport AF_UNIX, close
+from fastlb._core.tables.live cimport live_notify
+
+
+cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
+    """The server's fault: leave it out for a while. Its first failure wakes the control plane."""
+    cdef ServerLive* live = x.target
+    fl_count(&x.counters.connect_failures, 1)
+    fl_count(&core.counters.connect_failures, 1)
+    fl_add32(&live.failures, 1)
+    fl_store32(&live.error, error)
+    fl_store64(&live.retry_at_ms, core.now_ms + FAILING_PAUSE_MS)
+    if fl_exchange32(&live.state, SERVER_FAILING) == SERVER_UP:
+        live_notify(core.live)
+
+
+cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
+    if unlikely(fl_load32(&x.target.state) != SERVER_UP):
+        fl_store32(&x.target.failures, 0)
+        fl_store32(&x.target.state, SERVER_UP)
+        live_notify(core.live)
+    if unlikely(fl_load32(&x.bind.pool.live.down) != 0):
+        fl_store32(&x.bind.pool.live.down, 0)
+        live_notify(core.live)
+
+
+cdef int _open(Core* core, Exchange* x) noexcept nogil:
+    """A descriptor that is connecting, or -errno. The spare one steps in when there are no others:
+    a connection gets both of its descriptors, or isn't accepted."""
+    cdef int fd = net_connect(&x.entry.address, x.entry.address_size)
+    if unlikely(fd == -EMFILE or fd == -ENFILE) and core.spare_fd >= 0:
+        close(core.spare_fd)
+        core.spare_fd = -1
+        fd = net_connect(&x.entry.address, x.entry.address_size)
+    return fd
+
+
+cdef int _begin(Core* core, Exchange* x) noexcept nogil:
+    cdef PoolEntry* pool = x.bind.pool
+    cdef int fd = _open(core, x)
+    if unlikely(fd < 0):
+        if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
+            x.reason = REASON_NO_DESCRIPTOR
+        else:
+            connect_failed(core, x, -fd)
+            x.reason = REASON_CONNECT_REFUSED
+        return FAIL
+    fl_count(&core.counters.descriptors, 1)
+    x.server.fd = fd
+    x.server.ready = 0
+    x.server.writes = 0
+    x.server.flags = 0
+    x.keepalive = pool.keepalive
+    if x.entry.address.family == AF_UNIX:
+        x.server.flags = STREAM_CAUTIOUS | STREAM_TUNED
+    elif pool.nodelay:
+        x.server.flags = STREAM_OWN_NODELAY
+    elif pool.keepalive.idle_s == 0:
+        x.server.flags = STREAM_TUNED
+    if unlikely(poller_add(&core.poller, &x.server) < 0):
+        x.reason = REASON_NO_DESCRIPTOR
+        return FAIL
+    timer_start(core, x, pool.connect_timer)
+    return AGAIN
+
+
+cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
+    cdef int error
+    if x.server.fd < 0:
+        return _begin(core, x)
+    if x.server.ready & (ERROR | HANGUP):
+        error = net_error(x.server.fd)
+        connect_failed(core, x, error if error else ECONNREFUSED)
+        x.reason = REASON_CONNECT_REFUSED
+        return FAIL
+    if not x.server.ready & WRITABLE:
+        return AGAIN
+    fl_count(&x.counters.connections, 1)
+    _succeeded(core, x)
+    return NEXT

@@ -1,0 +1,33 @@
+# What changes while snapshots come and go: the state of servers and pools, and what engines share.
+from fastlb._core.base.types cimport ListenerLive, LiveTable, PoolLive, ServerLive
+
+
+cdef class Server:
+    cdef ServerLive live
+    cdef readonly str pool
+    cdef readonly str address
+    cdef int _engines
+
+
+cdef class Pool:
+    cdef PoolLive live
+    cdef readonly str name
+
+
+cdef class Listener:
+    cdef ListenerLive live
+    cdef readonly str name
+    cdef int _engines
+
+
+cdef class Live:
+    cdef LiveTable table
+    cdef readonly int engines
+    cdef dict _servers
+    cdef dict _pools
+    cdef dict _listeners
+    cdef int timer_slot(self, unsigned int length_ms) except -1
+
+
+cdef void live_wake_engines(LiveTable* table) noexcept nogil
+cdef void live_notify(LiveTable* table) noexcept nogil

@@ -1,0 +1,210 @@
+from libc.errno cimport errno
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
+from fastlb._core.base.sys cimport event_clear, event_open, event_set
+from fastlb._core.base.types cimport (
+    SERVER_FAILING, ListenerCounters, LiveTable, ServerCounters,
+)
+from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_read
+from fastlb._core.ext.linux cimport aligned_alloc, close
+
+import os
+
+
+cdef void live_wake_engines(LiveTable* table) noexcept nogil:
+    """Make every engine take a turn: a snapshot was published, or a gate has room again."""
+    cdef int i
+    for i in range(ENGINES_MAX):
+        if table.wake_fds[i] >= 0:
+            event_set(table.wake_fds[i])
+
+
+cdef void live_notify(LiveTable* table) noexcept nogil:
+    """Tell the control plane that a state in here changed; it looks for itself which."""
+    if fl_exchange32(&table.changed, 1) == 0:
+        event_set(table.notify_fd)
+
+
+cdef void* _counters(size_t n, size_t size) except NULL:
+    cdef void* block = aligned_alloc(64, n * size)
+    if block == NULL:
+        raise MemoryError
+    memset(block, 0, n * size)
+    return block
+
+
+cdef class Server:
+    """What is known of one address of a pool, by all engines together."""
+
+    def __cinit__(self, str pool, str address, int engines):
+        self.pool = pool
+        self.address = address
+        self.live.counters = <ServerCounters*> _counters(engines, sizeof(ServerCounters))
+        self._engines = engines
+
+    def __dealloc__(self):
+        free(self.live.counters)
+
+    @property
+    def in_flight(self) -> int:
+        return fl_load32(&self.live.connections.count)
+
+    @property
+    def failing(self) -> bool:
+        return fl_load32(&self.live.state) == SERVER_FAILING
+
+    @property
+    def error(self) -> str:
+        """Why the last failed connect failed, in the system's words; "" if none did."""
+        cdef int number = fl_load32(&self.live.error)
+        return os.strerror(number) if number else ""
+
+    def totals(self) -> dict[str, int]:
+        cdef uint64_t connections = 0, failures = 0, to_server = 0, to_client = 0
+        cdef int i
+        for i in range(self._engines):
+            connections += fl_read(&self.live.counters[i].connections)
+            failures += fl_read(&self.live.counters[i].connect_failures)
+            to_server += fl_read(&self.live.counters[i].bytes_to_server)
+            to_client += fl_read(&self.live.counters[i].bytes_to_client)
+        return {
+            "connections": connections,
+            "connect_failures": failures,
+            "bytes_to_server": to_server,
+            "bytes_to_client": to_client,
+        }
+
+
+cdef class Pool:
+    """What is known of one pool, by all engines together."""
+
+    def __cinit__(self, str name):
+        self.name = name
+
+    @property
+    def down(self) -> bool:
+        """Whether no server answered the last client."""
+        return fl_load32(&self.live.down) != 0
+
+
+cdef class Listener:
+    """What is known of one listener, by all engines together."""
+
+    def __cinit__(self, str name, int engines):
+        self.name = name
+        self.live.counters = <ListenerCounters*> _counters(engines, sizeof(ListenerCounters))
+        self._engines = engines
+
+    def __dealloc__(self):
+        free(self.live.counters)
+
+    @property
+    def in_flight(self) -> int:
+        return fl_load32(&self.live.connections.count)
+
+    def totals(self) -> dict[str, int]:
+        cdef uint64_t accepted = 0, closed = 0, refused = 0
+        cdef int i
+        for i in range(self._engines):
+            accepted += fl_read(&self.live.counters[i].accepted)
+            closed += fl_read(&self.live.counters[i].closed)
+            refused += fl_read(&self.live.counters[i].refused)
+        return {"accepted": accepted, "closed": closed, "refused": refused}
+
+
+cdef class Live:
+    """The table that all engines of one balancer share. Outlives snapshots and engines."""
+
+    def __cinit__(self, int engines):
+        cdef int i
+        if not 1 <= engines <= ENGINES_MAX:
+            raise ValueError(f"1 to {ENGINES_MAX} engines, not {engines}")
+        self.engines = engines
+        self._servers = {}
+        self._pools = {}
+        self._listeners = {}
+        for i in range(ENGINES_MAX):
+            self.table.wake_fds[i] = -1
+        self.table.n_timers = 1         # slot 0 is off
+        self.table.notify_fd = event_open()
+        if self.table.notify_fd < 0:
+            raise OSError(-self.table.notify_fd, os.strerror(-self.table.notify_fd))
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Close the notification; engines must be closed before."""
+        if self.table.notify_fd >= 0:
+            close(self.table.notify_fd)
+            self.table.notify_fd = -1
+
+    @property
+    def notify_fd(self) -> int:
+        """Becomes readable when a server's or pool's state changed: see `changed`."""
+        return self.table.notify_fd
+
+    def changed(self) -> bool:
+        """Whether something changed since the last call. Makes `notify_fd` unreadable again."""
+        event_clear(self.table.notify_fd)
+        return fl_exchange32(&self.table.changed, 0) != 0
+
+    @property
+    def descriptors_out(self) -> bool:
+        """Whether an engine has stopped accepting because descriptors ran out."""
+        return fl_load32(&self.table.descriptors_out) > 0
+
+    @property
+    def in_flight(self) -> int:
+        return fl_load32(&self.table.connections.count)
+
+    def server(self, str pool, str address) -> Server:
+        key = (pool, address)
+        if key not in self._servers:
+            self._servers[key] = Server(pool, address, self.engines)
+        return self._servers[key]
+
+    def pool(self, str name) -> Pool:
+        if name not in self._pools:
+            self._pools[name] = Pool(name)
+        return self._pools[name]
+
+    def listener(self, str name) -> Listener:
+        if name not in self._listeners:
+            self._listeners[name] = Listener(name, self.engines)
+        return self._listeners[name]
+
+    def servers(self) -> list[Server]:
+        return list(self._servers.values())
+
+    def pools(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    def listeners(self) -> list[Listener]:
+        return list(self._listeners.values())
+
+    def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
+        """Forget whatever no snapshot names (these do) and no connection uses."""
+        self._servers = {k: s for k, s in self._servers.items() if s in servers or s.in_flight}
+        self._pools = {k: p for k, p in self._pools.items() if p in pools}
+        self._listeners = {k: n for k, n in self._listeners.items()
+                           if n in listeners or n.in_flight}
+
+    cdef int timer_slot(self, unsigned int length_ms) except -1:
+        """The slot of the timer list for this length; 0 is the slot of timeouts that are off."""
+        cdef int i
+        if length_ms == 0:
+            return 0
+        for i in range(1, self.table.n_timers):
+            if self.table.timer_ms[i] == length_ms:
+                return i
+        if self.table.n_timers == TIMER_SLOTS_MAX:
+            raise ValueError(
+                f"more than {TIMER_SLOTS_MAX - 1} different timeouts in one process' lifetime"
+            )
+        self.table.timer_ms[self.table.n_timers] = length_ms
+        self.table.n_timers += 1        # engines read it after the snapshot that names the slot
+        return self.table.n_timers - 1

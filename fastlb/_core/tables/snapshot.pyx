@@ -1,0 +1,161 @@
+from libc.stdint cimport uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastlb._core.base.limits cimport ENGINES_MAX
+from fastlb._core.base.mem cimport chunk_class
+from fastlb._core.base.types cimport (
+    BALANCE_RING_HASH, BALANCE_ROUND_ROBIN, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, BindEntry,
+    Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
+)
+from fastlb._core.base.types cimport Snapshot as SnapshotTable
+from fastlb._core.ext.atomic cimport fl_load32
+from fastlb._core.ext.linux cimport (
+    AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
+)
+from fastlb._core.tables.live cimport Listener, Live, Pool, Server
+
+_BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "ring_hash": BALANCE_RING_HASH}
+_HASH_ON = {"client.ip": HASH_CLIENT_IP, "client.address": HASH_CLIENT_ADDRESS}
+
+
+cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
+    """A (host, port) pair with a numeric host, or a unix socket's path; returns the size."""
+    memset(into, 0, sizeof(ServerAddress))
+    if isinstance(address, str):
+        path = address.encode()
+        if <size_t> len(path) >= sizeof(into.local.sun_path):
+            raise ValueError(f"{address}: longer than the {sizeof(into.local.sun_path) - 1} bytes "
+                             "that a unix socket's path can have")
+        into.local.sun_family = AF_UNIX
+        memcpy(into.local.sun_path, <const char*> path, len(path))
+        return sizeof(sockaddr_un)
+    host, port = address
+    text = host.encode("ascii")
+    if inet_pton(AF_INET, text, &into.v4.sin_addr) == 1:
+        into.v4.sin_family = AF_INET
+        into.v4.sin_port = htons(port)
+        return sizeof(sockaddr_in)
+    if inet_pton(AF_INET6, text, &into.v6.sin6_addr) == 1:
+        into.v6.sin6_family = AF_INET6
+        into.v6.sin6_port = htons(port)
+        return sizeof(sockaddr_in6)
+    raise ValueError(f"{host}: not an IP address")
+
+
+cdef void* _table(size_t n, size_t size) except NULL:
+    cdef void* block = calloc(n if n else 1, size)
+    if block == NULL:
+        raise MemoryError
+    return block
+
+
+cdef Keepalive _keepalive(object spec):
+    cdef Keepalive keepalive
+    memset(&keepalive, 0, sizeof(keepalive))
+    if spec is not None:
+        keepalive.idle_s, keepalive.interval_s, keepalive.count = spec
+    return keepalive
+
+
+cdef class Snapshot:
+    """Listening sockets, pools and servers, compiled. See fastlb/compile for what goes in."""
+
+    def __cinit__(self, Live live, list pools, list binds, int max_connections=0):
+        cdef int i
+        self.live = live
+        self.servers = self.pools = self.listeners = ()
+        self.table.max_connections = max_connections
+        self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
+        self.table.n_pools = len(pools)
+        self.table.binds = <BindEntry*> _table(len(binds), sizeof(BindEntry))
+        self.table.n_binds = len(binds)
+        for i in range(len(pools)):
+            self._add_pool(i, pools[i])
+        for i in range(len(binds)):
+            self._add_bind(i, binds[i])
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.table.pools != NULL:
+            for i in range(self.table.n_pools):
+                free(self.table.pools[i].servers)
+                free(self.table.pools[i].sequence)
+                free(self.table.pools[i].ring)
+        free(self.table.pools)
+        free(self.table.binds)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a connection is still being made with it. Engines are asked separately."""
+        cdef int i
+        for i in range(self.live.engines):
+            if fl_load32(&self.table.users[i]) > 0:
+                return True
+        return False
+
+    cdef int _add_pool(self, int index, object spec) except -1:
+        cdef PoolEntry* pool = &self.table.pools[index]
+        cdef Pool state = self.live.pool(spec.name)
+        cdef uint32_t i
+        cdef const uint32_t[::1] sequence
+        cdef const uint32_t[::1] hashes
+        cdef const uint32_t[::1] owners
+        self.pools += (state,)
+        pool.live = &state.live
+        pool.balance = _BALANCE[spec.balance]
+        pool.hash_on = _HASH_ON[spec.hash_on]
+        pool.nodelay = spec.tcp_nodelay
+        pool.keepalive = _keepalive(spec.keepalive)
+        pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
+        pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
+        pool.n_servers = len(spec.servers)
+        for i in range(pool.n_servers):
+            self._add_server(spec.name, &pool.servers[i], spec.servers[i])
+        if spec.sequence:
+            sequence = spec.sequence
+            pool.sequence = <uint32_t*> _table(sequence.shape[0], sizeof(uint32_t))
+            for i in range(<uint32_t> sequence.shape[0]):
+                if sequence[i] >= pool.n_servers:
+                    raise ValueError("a sequence names a server that isn't there")
+                pool.sequence[i] = sequence[i]
+            pool.n_sequence = sequence.shape[0]
+        if spec.ring:
+            hashes, owners = spec.ring
+            pool.ring = <RingPoint*> _table(hashes.shape[0], sizeof(RingPoint))
+            for i in range(<uint32_t> hashes.shape[0]):
+                if owners[i] >= pool.n_servers:
+                    raise ValueError("a ring names a server that isn't there")
+                pool.ring[i].hash = hashes[i]
+                pool.ring[i].server = owners[i]
+            pool.n_ring = hashes.shape[0]
+        return 0
+
+    cdef int _add_server(self, str pool, ServerEntry* entry, object spec) except -1:
+        cdef Server state = self.live.server(pool, spec.name)
+        self.servers += (state,)
+        entry.live = &state.live
+        entry.address_size = pack_address(spec.address, &entry.address)
+        entry.weight = spec.weight
+        entry.max_connections = spec.max_connections
+        return 0
+
+    cdef int _add_bind(self, int index, object spec) except -1:
+        cdef BindEntry* bind = &self.table.binds[index]
+        cdef Listener state = self.live.listener(spec.listener)
+        cdef int i
+        if state not in self.listeners:
+            self.listeners += (state,)
+        bind.listener = &state.live
+        bind.pool = &self.table.pools[<int> spec.pool]
+        bind.id = spec.id
+        bind.shared = spec.shared
+        bind.max_connections = spec.max_connections
+        bind.idle_timer = self.live.timer_slot(spec.idle_timeout_ms)
+        bind.chunk_class = chunk_class(spec.buffer_size)
+        bind.bulk_class = chunk_class(max(spec.bulk_buffer_size, spec.buffer_size))
+        for i in range(ENGINES_MAX):
+            bind.fds[i] = -1
+        for i, fd in enumerate(spec.fds):
+            bind.fds[i] = fd
+        return 0

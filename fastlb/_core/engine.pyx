@@ -1,386 +1,36 @@
-# The conveyor: which stage follows which, and the loop that feeds it.
-from libc.errno cimport EMFILE, ETIMEDOUT
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+# The loop that feeds the conveyor, and the one class that Python drives.
+from libc.errno cimport EMFILE
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fastlb._core.base.gate cimport gate_give
-from fastlb._core.base.limits cimport (
-    ACCEPTS_MAX, ENGINES_MAX, EVENTS_MAX, RESUME_MS, SLAB_EXCHANGES, STEPS_MAX, TIMER_SLOTS_MAX,
-)
-from fastlb._core.base.mem cimport free_all, give_exchange, give_pending
-from fastlb._core.base.net cimport net_reset_on_close, net_shut_both
+from fastlb._core.base.limits cimport SLAB_EXCHANGES, TIMER_SLOTS_MAX
+from fastlb._core.base.mem cimport free_all, give_pending
+from fastlb._core.base.net cimport net_close
+from fastlb._core.base.pipe cimport free_pipes, give_pipe
 from fastlb._core.base.poller cimport (
-    poller_add, poller_add_level, poller_close, poller_event, poller_forget, poller_open,
-    poller_remove, poller_wait,
+    poller_add_level, poller_close, poller_event, poller_open, poller_wait,
 )
 from fastlb._core.base.sys cimport (
-    clock_ms, event_clear, event_open, event_set, spare_open, timer_open, timer_set,
+    clock_ms, event_clear, event_open, event_set, spare_open, timer_open, timer_set, yield_cpu,
 )
-from fastlb._core.base.timers cimport (
-    timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
-)
+from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport (
-    AGAIN, END, ERROR, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT,
-    EXCHANGE_QUEUED, FAIL, NEXT, POLLER_EPOLL, POLLER_POLL, REASON_CLIENT_RESET,
-    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED,
-    ROLE_ACCEPTOR, ROLE_CLIENT, ROLE_SERVER, ROLE_TIMER, ROLE_WAKE, STAGE_BALANCE, STAGE_CONNECT,
-    STAGE_DEAD, STAGE_FREE, STAGE_RELAY, STOP_DRAIN, STOP_NO, STOP_NOW, Acceptor, BindEntry, Core,
-    Exchange, Slab, Stream,
+    POLLER_EPOLL, POLLER_POLL, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
+    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER,
+    REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED, ROLE_ACCEPTOR, ROLE_SERVER,
+    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW, Acceptor, Core,
+    Slab, Stream,
 )
-from fastlb._core.base.types cimport Snapshot as SnapshotTable
+from fastlb._core.conveyor cimport advance, end_all, expire, give_back, run_queue
 from fastlb._core.ext.atomic cimport (
-    FASTLB_BUILD_MODE, fl_add32, fl_assert, fl_count, fl_fence, fl_load32, fl_load_pointer,
-    fl_read, fl_store32, fl_store_pointer, likely, unlikely,
+    FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
+    fl_store_pointer, likely, unlikely,
 )
-from fastlb._core.ext.linux cimport close, sched_yield
-from fastlb._core.stages.accept cimport accept_step
-from fastlb._core.stages.balance cimport balance_step
-from fastlb._core.stages.connect cimport connect_failed, connect_step
-from fastlb._core.stages.record cimport record_step
-from fastlb._core.stages.relay cimport relay_step
+from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
 from fastlb._core.tables.live cimport Live, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
-
-
-# --- ending an exchange ---
-
-
-cdef void _close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
-    if s.pending != NULL:
-        give_pending(core, s)
-    if s.fd < 0:
-        return
-    if reset:
-        net_reset_on_close(s.fd)
-    if unlikely(core.forked):
-        # A child may hold a copy of the socket, so that closing ours would end nothing.
-        poller_remove(&core.poller, s)
-        if not reset:
-            net_shut_both(s.fd)
-    else:
-        poller_forget(&core.poller, s)
-    close(s.fd)
-    s.fd = -1
-    fl_count(&core.counters.descriptors, <uint64_t> -1)
-
-
-cdef void _let_server_go(Core* core, Exchange* x) noexcept nogil:
-    if x.flags & EXCHANGE_HOLDS_SERVER:
-        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
-        gate_give(&x.target.connections)
-
-
-cdef void _let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
-    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
-        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SNAPSHOT
-        x.bind = NULL
-        x.entry = NULL
-        fl_add32(&x.snapshot.users[core.id], -1)
-        x.snapshot = NULL
-
-
-cdef void _finish(Core* core, Exchange* x) noexcept nogil:
-    """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
-    # Bytes that never arrived must not look as if they had: an end that we force is a reset.
-    cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
-                        or x.reason == REASON_NO_MEMORY)
-    timer_cancel(x)
-    record_step(core, x)
-    _close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
-    _close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
-    _let_server_go(core, x)
-    _let_snapshot_go(core, x)
-    x.stage = STAGE_DEAD
-    if not x.flags & EXCHANGE_QUEUED:
-        x.next_free = core.dead
-        core.dead = x
-    if gate_give(&core.live.connections) | gate_give(&x.listener.connections):
-        live_wake_engines(core.live)
-    if unlikely(core.resume_ms):
-        core.resume_ms = core.now_ms        # descriptors came free
-
-
-# --- the conveyor ---
-
-
-cdef void _queue(Core* core, Exchange* x) noexcept nogil:
-    """Let it go on in this turn's second half or the next, after others had theirs."""
-    if x.flags & EXCHANGE_QUEUED:
-        return
-    x.flags |= EXCHANGE_QUEUED
-    x.next_run = NULL
-    if core.run_last == NULL:
-        core.run_first = x
-    else:
-        core.run_last.next_run = x
-    core.run_last = x
-
-
-cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
-    """A connect failed. The client hasn't noticed: go back to balancing."""
-    cdef int i = x.n_tried
-    if x.reason == REASON_NO_DESCRIPTOR:
-        return False
-    timer_cancel(x)
-    _close_stream(core, &x.server, False)
-    x.tried[i] = <uint16_t> (x.entry - x.bind.pool.servers)
-    x.n_tried += 1
-    _let_server_go(core, x)
-    x.stage = STAGE_BALANCE
-    return True
-
-
-cdef void _advance(Core* core, Exchange* x) noexcept nogil:
-    cdef int verdict, steps
-    for steps in range(STEPS_MAX):
-        if likely(x.stage == STAGE_RELAY):
-            verdict = relay_step(core, x)
-            if likely(verdict == AGAIN):
-                timer_touch(core, x)
-                if x.flags & EXCHANGE_HAS_MORE:
-                    x.flags &= <uint8_t> ~EXCHANGE_HAS_MORE
-                    _queue(core, x)
-                return
-        elif x.stage == STAGE_BALANCE:
-            verdict = balance_step(core, x)
-            if verdict == NEXT:
-                x.stage = STAGE_CONNECT
-                continue
-        else:
-            if x.client.ready & ERROR:
-                x.reason = REASON_CLIENT_RESET
-                break
-            verdict = connect_step(core, x)
-            if verdict == NEXT:
-                x.stage = STAGE_RELAY
-                timer_start(core, x, x.idle_timer)
-                _let_snapshot_go(core, x)
-                continue
-            if verdict == FAIL and _try_another(core, x):
-                continue
-        if verdict == AGAIN:
-            return
-        break
-    _finish(core, x)
-
-
-# --- accepting ---
-
-
-cdef void _pause_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
-    if not acceptor.paused:
-        acceptor.paused = True
-        poller_remove(&core.poller, &acceptor.stream)
-
-
-cdef void _out_of_descriptors(Core* core) noexcept nogil:
-    """Stop accepting until a descriptor comes free; those who wait stay in the kernel's queue."""
-    cdef Acceptor* acceptor = core.acceptors
-    while acceptor != NULL:
-        _pause_acceptor(core, acceptor)
-        acceptor = acceptor.next
-    if core.resume_ms == 0:
-        fl_add32(&core.live.descriptors_out, 1)
-        live_notify(core.live)
-    core.resume_ms = core.now_ms + RESUME_MS
-
-
-cdef void _resume_acceptors(Core* core) noexcept nogil:
-    cdef Acceptor* acceptor = core.acceptors
-    if core.resume_ms:
-        if core.spare_fd < 0:
-            core.spare_fd = spare_open()
-        if core.spare_fd < 0:
-            core.resume_ms = core.now_ms + RESUME_MS
-            return
-        core.resume_ms = 0
-        fl_add32(&core.live.descriptors_out, -1)
-        live_notify(core.live)
-    while acceptor != NULL:
-        if acceptor.paused and poller_add_level(
-                &core.poller, &acceptor.stream, acceptor.bind.shared) == 0:
-            acceptor.paused = False
-        acceptor = acceptor.next
-
-
-cdef void _accept(Core* core, Acceptor* acceptor) noexcept nogil:
-    """Accept a few. How many adapts, so that few calls are made only to be told EAGAIN."""
-    cdef Exchange* x
-    cdef int i, verdict
-    for i in range(acceptor.batch):
-        verdict = accept_step(core, acceptor, &x)
-        if verdict == NEXT:
-            if unlikely(poller_add(&core.poller, &x.client) < 0):
-                x.reason = REASON_NO_DESCRIPTOR
-                _finish(core, x)
-                continue
-            _advance(core, x)
-        elif verdict == AGAIN:
-            acceptor.batch = <uint8_t> (i if i > 1 else 1)
-            return
-        elif verdict == END:
-            _pause_acceptor(core, acceptor)
-            return
-        else:
-            _out_of_descriptors(core)
-            return
-    if acceptor.last_turn + 1 == core.counters.turns and acceptor.batch < ACCEPTS_MAX:
-        acceptor.batch += 1
-    acceptor.last_turn = core.counters.turns
-
-
-# --- adopting a snapshot ---
-
-
-cdef Acceptor* _find_acceptor(Core* core, uint32_t id) noexcept nogil:
-    cdef Acceptor* acceptor = core.acceptors
-    while acceptor != NULL and acceptor.id != id:
-        acceptor = acceptor.next
-    return acceptor
-
-
-cdef BindEntry* _find_bind(Core* core, SnapshotTable* snapshot, uint32_t id) noexcept nogil:
-    cdef uint32_t i
-    for i in range(snapshot.n_binds):
-        if snapshot.binds[i].id == id and snapshot.binds[i].fds[core.id] >= 0:
-            return &snapshot.binds[i]
-    return NULL
-
-
-cdef void _drop_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
-    """Take in who is already connected and waits in the queue, then listen no more."""
-    cdef Acceptor** place = &core.acceptors
-    cdef int i
-    for i in range(EVENTS_MAX):     # bounded: someone may be connecting without end
-        acceptor.batch = ACCEPTS_MAX
-        if acceptor.paused:
-            break
-        _accept(core, acceptor)
-        if acceptor.batch < ACCEPTS_MAX:
-            break
-    if not acceptor.paused:
-        poller_remove(&core.poller, &acceptor.stream)
-    while place[0] != acceptor:
-        place = &place[0].next
-    place[0] = acceptor.next
-    free(acceptor)
-
-
-cdef void _add_acceptor(Core* core, BindEntry* bind) noexcept nogil:
-    cdef Acceptor* acceptor = <Acceptor*> calloc(1, sizeof(Acceptor))
-    if acceptor == NULL:
-        return
-    acceptor.stream.fd = bind.fds[core.id]
-    acceptor.stream.role = ROLE_ACCEPTOR
-    acceptor.bind = bind
-    acceptor.id = bind.id
-    acceptor.batch = 1
-    acceptor.next = core.acceptors
-    core.acceptors = acceptor
-    if core.resume_ms or poller_add_level(&core.poller, &acceptor.stream, bind.shared) < 0:
-        acceptor.paused = True
-
-
-cdef void _adopt(Core* core) noexcept nogil:
-    """Make new exchanges with the published snapshot; those under way keep theirs."""
-    cdef SnapshotTable* snapshot
-    cdef Acceptor* acceptor
-    cdef Acceptor* following
-    cdef BindEntry* bind
-    cdef uint32_t i
-    while True:                     # a hazard pointer: announced first, then looked at again
-        snapshot = <SnapshotTable*> fl_load_pointer(&core.live.published)
-        fl_store_pointer(&core.next_snapshot, snapshot)
-        if fl_load_pointer(&core.live.published) == snapshot:
-            break
-    while core.n_timers < fl_load32(&core.live.n_timers):
-        core.timers[core.n_timers].length_ms = core.live.timer_ms[core.n_timers]
-        core.n_timers += 1
-    acceptor = core.acceptors
-    while acceptor != NULL:
-        following = acceptor.next
-        if _find_bind(core, snapshot, acceptor.id) == NULL:
-            _drop_acceptor(core, acceptor)
-        acceptor = following
-    fl_store_pointer(&core.snapshot, snapshot)
-    fl_store_pointer(&core.next_snapshot, NULL)
-    for i in range(snapshot.n_binds):
-        bind = &snapshot.binds[i]
-        if bind.fds[core.id] < 0:
-            continue
-        acceptor = _find_acceptor(core, bind.id)
-        if acceptor == NULL:
-            _add_acceptor(core, bind)
-        else:
-            acceptor.bind = bind
-    _resume_acceptors(core)         # a limit may have been raised
-    live_notify(core.live)          # sockets and tables that nobody uses now can be given back
-
-
-# --- the loop ---
-
-
-cdef void _expire(Core* core) noexcept nogil:
-    cdef Exchange* x
-    cdef int slot
-    for slot in range(1, core.n_timers):
-        while True:
-            x = timer_expired(core, slot)
-            if x == NULL:
-                break
-            if x.stage == STAGE_CONNECT:
-                connect_failed(core, x, ETIMEDOUT)
-                x.reason = REASON_CONNECT_TIMEOUT
-                if _try_another(core, x):
-                    _advance(core, x)
-                    continue
-            x.reason = REASON_IDLE
-            _finish(core, x)
-
-
-cdef void _run_queue(Core* core) noexcept nogil:
-    """Go on with those that stopped for others' sake; who stops again waits for the next turn."""
-    cdef Exchange* x = core.run_first
-    cdef Exchange* following
-    core.run_first = core.run_last = NULL
-    while x != NULL:
-        following = x.next_run
-        x.flags &= <uint8_t> ~EXCHANGE_QUEUED
-        if x.stage == STAGE_DEAD:
-            x.next_free = core.dead
-            core.dead = x
-        else:
-            _advance(core, x)
-        x = following
-
-
-cdef void _end_all(Core* core) noexcept nogil:
-    cdef Slab* slab = core.slabs
-    cdef Exchange* x
-    cdef int i
-    core.run_first = core.run_last = NULL
-    while slab != NULL:
-        for i in range(SLAB_EXCHANGES):
-            x = &slab.exchanges[i]
-            if x.stage == STAGE_DEAD and x.flags & EXCHANGE_QUEUED:
-                x.next_free = core.dead
-                core.dead = x
-            elif x.stage != STAGE_FREE and x.stage != STAGE_DEAD:
-                x.flags &= <uint8_t> ~EXCHANGE_QUEUED
-                x.reason = REASON_STOPPED
-                _finish(core, x)
-        slab = slab.next
-
-
-cdef void _give_back(Core* core) noexcept nogil:
-    cdef Exchange* x
-    while core.dead != NULL:
-        x = core.dead
-        core.dead = x.next_free
-        give_exchange(core, x)
 
 
 cdef int _timeout_ms(Core* core) noexcept nogil:
@@ -405,7 +55,7 @@ cdef void _enter(Core* core) noexcept nogil:
             return
         fl_store32(&core.busy, 0)
         while fl_load32(&core.pause):
-            sched_yield()
+            yield_cpu()
 
 
 cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
@@ -422,26 +72,26 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         if likely(s.role <= ROLE_SERVER):
             if s.exchange.stage != STAGE_DEAD:
                 s.ready |= ready
-                _advance(core, s.exchange)
+                advance(core, s.exchange)
         elif s.role == ROLE_ACCEPTOR:
-            _accept(core, <Acceptor*> s)
+            accept_some(core, <Acceptor*> s)
         elif s.role == ROLE_WAKE:
             event_clear(s.fd)
-            _resume_acceptors(core)
+            resume_acceptors(core)
         else:
             event_clear(s.fd)
             core.armed_ms = 0
     if core.run_first != NULL:
-        _run_queue(core)
-    _expire(core)
+        run_queue(core)
+    expire(core)
     if unlikely(core.resume_ms) and core.resume_ms <= core.now_ms:
-        _resume_acceptors(core)
+        resume_acceptors(core)
     if unlikely(fl_load_pointer(&core.live.published) != core.snapshot):
-        _adopt(core)
+        adopt(core)
     if unlikely(fl_load32(&core.stop) != STOP_NO):
         if core.stop == STOP_NOW:
-            _end_all(core)
-    _give_back(core)
+            end_all(core)
+    give_back(core)
     fl_store32(&core.busy, 0)
     return core.stop == STOP_NO or (core.stop == STOP_DRAIN and core.counters.exchanges > 0)
 
@@ -534,16 +184,22 @@ cdef class Engine:
             core.acceptors = acceptor.next
             free(acceptor)
         free_all(core)
+        free_pipes(core)
         poller_close(&core.poller)
         for fd in (core.wake_fd, core.timer_fd, core.spare_fd):
             if fd >= 0:
-                close(fd)
+                net_close(fd)
         free(core)
 
     cdef Core* _alive(self) except NULL:
         if self.core == NULL:
             raise RuntimeError("this engine is closed")
         return self.core
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread is inside run()."""
+        return self._running
 
     def run(self) -> None:
         """Serve until stopped, without the GIL."""
@@ -597,6 +253,7 @@ cdef class Engine:
         return {
             "exchanges": fl_read(&core.counters.exchanges),
             "chunks": fl_read(&core.counters.chunks),
+            "pipes": fl_read(&core.counters.pipes),
             "descriptors": fl_read(&core.counters.descriptors),
         }
 
@@ -620,7 +277,7 @@ cdef class Engine:
         fl_fence()
         with nogil:
             while fl_load32(&core.busy):
-                sched_yield()
+                yield_cpu()
 
     def resume(self) -> None:
         """After a fork, in the parent: go on, knowing that a child may hold our sockets."""
@@ -649,8 +306,11 @@ cdef class Engine:
 cdef void _abandon_stream(Core* core, Stream* s) noexcept nogil:
     if s.pending != NULL:
         give_pending(core, s)
+    if s.pipe != NULL:
+        give_pipe(core, s.pipe)
+        s.pipe = NULL
     if s.fd >= 0:
-        close(s.fd)
+        net_close(s.fd)
         s.fd = -1
 
 

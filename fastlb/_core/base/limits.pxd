@@ -10,6 +10,8 @@ cdef enum:
     CHUNK_BYTES_MIN = 4096
     CHUNKS_KEPT_BYTES = 2097152     # free chunks kept of each class; the rest goes back to the system
     BULK_HELD_BYTES_MAX = 67108864  # beyond this, slow readers get chunks of the small class only
+    PIPES_MAX = 64                  # of an engine, two descriptors each; flows beyond that are copied
+    PIPE_BYTES = 524288             # bench/micro/bulk_relay.md: 64 KiB costs 1.3 times as much
     PUMP_READS_MAX = 16             # reads a direction and turn, and
     PUMP_BYTES_MAX = 1048576        # bytes: about 0.3 ms, so that a bulk flow starves nobody
     STEPS_MAX = 64                  # stages walked for one event: TRIES_MAX x (balance + connect) fits

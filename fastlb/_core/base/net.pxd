@@ -92,3 +92,7 @@ cdef inline int net_error(int fd) noexcept nogil:
     cdef socklen_t size = sizeof(error)
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size)
     return error
+
+
+cdef inline void net_close(int fd) noexcept nogil:
+    close(fd)

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.ext.linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
-    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, timerfd_create,
+    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, sched_yield, timerfd_create,
     timerfd_settime, timespec, write,
 )
 
@@ -50,3 +50,7 @@ cdef inline int spare_open() noexcept nogil:
     """A descriptor that does nothing but take a place: it, or -errno."""
     cdef int fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
     return fd if fd >= 0 else -errno
+
+
+cdef inline void yield_cpu() noexcept nogil:
+    sched_yield()

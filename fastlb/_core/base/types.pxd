@@ -109,6 +109,12 @@ cdef struct Chunk:              # the header of a buffer; its bytes follow
     uint32_t start
     uint32_t end
 
+cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
+    int read_fd
+    int write_fd
+    uint32_t held               # bytes in it
+    Pipe* next
+
 cdef struct Exchange
 
 cdef struct Stream:
@@ -118,7 +124,8 @@ cdef struct Stream:
     uint8_t flags
     uint8_t writes              # counted to 2: options wait for the second
     int32_t slot                # poll(2) only: index in the array
-    Chunk* pending              # what the other side sent and we couldn't write yet
+    Chunk* pending              # what the other side sent and we couldn't write yet: either
+    Pipe* pipe                  # here, or here
     Exchange* exchange
 
 # --- shared by all engines, outliving snapshots (tables/live) ---
@@ -278,6 +285,7 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t exchanges          # alive now
     uint64_t chunks             # held by streams now
     uint64_t chunk_bytes        # the same in bytes
+    uint64_t pipes              # held by streams now
     uint64_t descriptors        # sockets of exchanges open now
 
 cdef struct Slab:
@@ -313,6 +321,9 @@ cdef struct Core:               # all that one engine owns
     Chunk* free_chunks[CHUNK_CLASSES]
     uint32_t n_free_chunks[CHUNK_CLASSES]
     Chunk* scratch[CHUNK_CLASSES]       # what is read into before anyone needs to keep it
+    Pipe* pipe                  # empty, and warm: what is spliced through before anyone needs to keep it
+    Pipe* free_pipes
+    uint32_t n_pipes            # all there are
     Stream wake_stream
     Stream timer_stream
     Counters counters

@@ -135,10 +135,17 @@ cdef extern from "<fcntl.h>" nogil:
     enum:
         O_RDONLY
         O_CLOEXEC
+        O_NONBLOCK
+        F_SETPIPE_SZ
+        SPLICE_F_MOVE
+        SPLICE_F_NONBLOCK
     int open_file "open"(const char*, int)
+    int fcntl(int, int, int)
+    ssize_t splice(int, int64_t*, int, int64_t*, size_t, unsigned int)
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)
+    int pipe2(int*, int)
     ssize_t read(int, void*, size_t)
     ssize_t write(int, const void*, size_t)
 

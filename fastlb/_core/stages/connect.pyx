@@ -4,7 +4,7 @@
 from libc.errno cimport ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
-from fastlb._core.base.net cimport net_connect, net_error
+from fastlb._core.base.net cimport net_close, net_connect, net_error
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
@@ -15,7 +15,7 @@ from fastlb._core.base.types cimport (
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, unlikely,
 )
-from fastlb._core.ext.linux cimport AF_UNIX, close
+from fastlb._core.ext.linux cimport AF_UNIX
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -46,7 +46,7 @@ cdef int _open(Core* core, Exchange* x) noexcept nogil:
     a connection gets both of its descriptors, or isn't accepted."""
     cdef int fd = net_connect(&x.entry.address, x.entry.address_size)
     if unlikely(fd == -EMFILE or fd == -ENFILE) and core.spare_fd >= 0:
-        close(core.spare_fd)
+        net_close(core.spare_fd)
         core.spare_fd = -1
         fd = net_connect(&x.entry.address, x.entry.address_size)
     return fd

@@ -1,0 +1,19 @@
+from collections.abc import Sequence
+from typing import Any
+
+from fastlb._core.tables.live import Listener, Live, Pool, Server
+
+class Snapshot:
+    def __init__(
+        self, live: Live, pools: Sequence[Any], binds: Sequence[Any], max_connections: int = 0
+    ) -> None: ...
+    @property
+    def live(self) -> Live: ...
+    @property
+    def servers(self) -> tuple[Server, ...]: ...
+    @property
+    def pools(self) -> tuple[Pool, ...]: ...
+    @property
+    def listeners(self) -> tuple[Listener, ...]: ...
+    @property
+    def in_use(self) -> bool: ...

@@ -1,0 +1,321 @@
+"""What people hold: a Balancer, its pools and its listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Generator, Iterable
+from types import TracebackType
+from typing import Any
+
+from fastlb.config.effective import Effective, effective
+from fastlb.config.model import Config, Server
+from fastlb.process.runtime import Runtime, default_poller
+
+
+class Pool:
+    """Servers that do the same job. Made by `Balancer.pool()`."""
+
+    def __init__(self, balancer: Balancer, name: str) -> None:
+        self._balancer = balancer
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}>"
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """What each server has done since the start, by its address.
+
+        Each has `in_flight`, `connections`, `connect_failures`, `bytes_to_server` and
+        `bytes_to_client`. Empty when the balancer isn't running.
+        """
+        runtime = self._balancer._runtime
+        if runtime is None:
+            return {}
+        return {
+            server.address: {"in_flight": server.in_flight, **server.totals()}
+            for server in runtime.live.servers()
+            if server.pool == self.name
+        }
+
+
+class Listener:
+    """Addresses that are accepted on. Made by `Balancer.listen()`."""
+
+    def __init__(self, balancer: Balancer, name: str) -> None:
+        self._balancer = balancer
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.name}>"
+
+    @property
+    def urls(self) -> list[str]:
+        """Every address that is listened on, with the real port where 0 was asked for.
+
+        Raises RuntimeError when the balancer isn't running.
+        """
+        runtime = self._balancer._running()
+        return [str(s.address) for s in runtime.listening if s.listener == self.name]
+
+    @property
+    def url(self) -> str:
+        """The first of `urls`, such as "tcp://127.0.0.1:43211"."""
+        return self.urls[0]
+
+    @property
+    def port(self) -> int:
+        """The port of the first address; 0 for a unix socket."""
+        runtime = self._balancer._running()
+        return next(s.address.port or 0 for s in runtime.listening if s.listener == self.name)
+
+    def stats(self) -> dict[str, int]:
+        """`in_flight`, `accepted`, `closed` and `refused` connections. Empty when not running."""
+        runtime = self._balancer._runtime
+        if runtime is None:
+            return {}
+        return {
+            name: n
+            for listener in runtime.live.listeners()
+            if listener.name == self.name
+            for name, n in {"in_flight": listener.in_flight, **listener.totals()}.items()
+        }
+
+
+class Stopping:
+    """A stop under way: `await` it on a loop, or `wait()` for it in a thread."""
+
+    def __init__(self, future: concurrent.futures.Future[None]) -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return asyncio.wrap_future(self._future).__await__()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until it is done, for `timeout` seconds at most (else TimeoutError)."""
+        self._future.result(timeout)
+
+
+class Balancer:
+    """A load balancer inside your program.
+
+    `threads` engines serve on threads of their own, without the GIL; with `threads=0` the running
+    asyncio or uvloop loop serves. Other keywords are the top-level keys of the configuration
+    (docs/config.md). Build it up with `pool()` and `listen()`, or hand over a whole `config`; then
+    `async with` it, `await start()` and `stop()` it, run it beside a program with `background()`,
+    or let it own the process with `run()`.
+
+    `async with`, `start()` and `background()` install no signal handler, configure no logging,
+    never fork and leave limits alone. In a forked child the object raises RuntimeError.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, threads: int | None = None, **keys: Any
+    ) -> None:
+        if threads is not None and not (isinstance(threads, int) and 0 <= threads <= 64):
+            raise ValueError(f"threads: {threads!r} is not a number from 0 to 64")
+        if config is not None and keys:
+            raise ValueError("give a config or keys, not both")
+        self._config = config
+        self._threads = threads
+        self._keys = keys
+        self._pools: dict[str, dict[str, Any]] = {}
+        self._listeners: dict[str, dict[str, Any]] = {}
+        self._runtime: Runtime | None = None
+        self._effective: Effective | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._stopping: concurrent.futures.Future[None] | None = None
+
+    # --- building ---
+
+    def pool(
+        self, name: str, servers: Iterable[str | Server] = (), *, balance: str = "round_robin",
+        **keys: Any,
+    ) -> Pool:
+        """Add a pool. Keywords are the keys of `[pools.NAME]`; mistakes raise ConfigError."""
+        self._must_be_idle()
+        spec = {"servers": list(servers), "balance": balance, **keys}
+        self._check(name, self._pools, {"pools": {name: spec}})
+        self._pools[name] = spec
+        return Pool(self, name)
+
+    def listen(
+        self, bind: str | list[str], *, pool: Pool | str, name: str | None = None, **keys: Any
+    ) -> Listener:
+        """Add a listener. Keywords are the keys of `[listeners.NAME]`; mistakes raise ConfigError.
+
+        Port 0 takes any free one: see `Listener.url`.
+        """
+        self._must_be_idle()
+        name = name if name is not None else f"listener{len(self._listeners) + 1}"
+        target = pool.name if isinstance(pool, Pool) else pool
+        spec = {"bind": bind, "pool": target, **keys}
+        self._check(name, self._listeners, {"listeners": {name: spec}, "pools": self._pools})
+        self._listeners[name] = spec
+        return Listener(self, name)
+
+    def _check(self, name: str, existing: dict[str, Any], part: dict[str, Any]) -> None:
+        if self._config is not None:
+            raise RuntimeError("this balancer was made from a whole config: change that instead")
+        if name in existing:
+            raise ValueError(f"{name!r} is taken: every name can be given once")
+        Config.build(part)
+
+    def _must_be_idle(self) -> None:
+        self._must_be_ours()
+        if self._runtime is not None:
+            raise RuntimeError("the balancer is running: add pools and listeners before it starts")
+
+    def _must_be_ours(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"this Balancer belongs to process {self._pid}, which forked this one:"
+                " make a new one here"
+            )
+
+    def _running(self) -> Runtime:
+        self._must_be_ours()
+        if self._runtime is None:
+            raise RuntimeError("the balancer isn't running")
+        return self._runtime
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration as it would be started now."""
+        if self._config is not None:
+            return self._config
+        return Config.build({**self._keys, "listeners": self._listeners, "pools": self._pools})
+
+    # --- running ---
+
+    async def start(self) -> None:
+        """Open all listeners and serve. ConfigError and BindError say what can't be; then
+        nothing is left open."""
+        self._must_be_idle()
+        values = effective(self.config)
+        threads = self._threads if self._threads is not None else values.threads
+        runtime = Runtime(values, threads, default_poller())
+        self._runtime = runtime
+        try:
+            await runtime.start()
+        except BaseException:
+            self._runtime = None
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._effective = values
+        self._stopping = None
+
+    def stop(self, timeout: float | None = None) -> Stopping:
+        """Stop accepting, let connections finish for `timeout` seconds (`shutdown_timeout` if
+        not given), and reset the rest. From the loop: `await lb.stop()`; from elsewhere:
+        `lb.stop().wait()`. A second call ends what the first still waits for."""
+        self._must_be_ours()
+        if self._runtime is None or self._loop is None or self._effective is None:
+            done: concurrent.futures.Future[None] = concurrent.futures.Future()
+            done.set_result(None)
+            return Stopping(done)
+        if self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._runtime.hurry)
+            return Stopping(self._stopping)
+        limit_s = self._effective.shutdown_timeout_ms / 1000 if timeout is None else timeout
+        self._stopping = asyncio.run_coroutine_threadsafe(self._stop(limit_s), self._loop)
+        return Stopping(self._stopping)
+
+    async def _stop(self, timeout_s: float) -> None:
+        runtime = self._runtime
+        assert runtime is not None
+        try:
+            await runtime.stop(timeout_s)
+        finally:
+            self._runtime = None
+            self._loop = None
+
+    async def __aenter__(self) -> Balancer:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Leaving because of an error must not wait for connections that nobody serves any more.
+        await self.stop(timeout=None if kind is None else 0)
+
+    def background(self) -> Background:
+        """Serve beside a normal program or a notebook: on return it is serving.
+
+        Use it in a `with`, or call `stop()` on what it returns.
+        """
+        return Background(self)
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, owning the process: signals, logging, descriptor limit.
+
+        Raises ConfigError or BindError if it can't start.
+        """
+        from fastlb.process.serve import own_process
+
+        own_process(self)
+
+
+class Background:
+    """A balancer on a loop and thread of its own. Made by `Balancer.background()`."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(started,), name="fastlb-control", daemon=True
+        )
+        self._thread.start()
+        started.result()
+        # Registered after the engines' own handler, and so run before it: the loop's thread must
+        # be gone when the interpreter goes.
+        atexit.register(self.stop, 0)
+
+    def _serve(self, started: concurrent.futures.Future[None]) -> None:
+        import uvloop
+
+        loop = uvloop.new_event_loop()
+        try:
+            loop.run_until_complete(self._main(started))
+        finally:
+            loop.close()
+
+    async def _main(self, started: concurrent.futures.Future[None]) -> None:
+        try:
+            await self._balancer.start()
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        runtime = self._balancer._runtime
+        assert runtime is not None
+        started.set_result(None)
+        await runtime.ended.wait()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop as `Balancer.stop()` does, and wait for it."""
+        atexit.unregister(self.stop)
+        if self._balancer._pid != os.getpid():
+            return                      # a forked child: the thread stayed behind
+        self._balancer.stop(timeout).wait()
+        self._thread.join()
+
+    def __enter__(self) -> Balancer:
+        return self._balancer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop(timeout=None if kind is None else 0)
+
+

@@ -1,0 +1,74 @@
+"""How pools pick, computed beforehand, so that picking is a look into a table."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from array import array
+from collections.abc import Sequence
+from functools import reduce
+from math import gcd
+
+# A sequence longer than this is rounded: 65,536 places keep a weight's share within 0.002 %.
+SEQUENCE_MAX = 65_536
+# As nginx and the ketama paper: the spread over 100 servers then has a deviation of about 8 %.
+POINTS_PER_WEIGHT = 160
+
+
+def sequence(weights: Sequence[int]) -> array[int]:
+    """The order in which servers take turns, as smooth as their weights allow.
+
+    Each server of weight `w` of a total `t` comes up `w` times in `t` turns, evenly spaced: its
+    turn number `k` (from 0) is due at `(k + 1/2) * t / w`. Returns indices into `weights`; servers
+    of weight 0 have no turn.
+    """
+    shares = _shares(weights)
+    due = [(1 / (2 * share), index, 0) for index, share in enumerate(shares) if share]
+    heapq.heapify(due)
+    turns = array("I")
+    for _ in range(sum(shares)):
+        _, index, done = due[0]
+        turns.append(index)
+        heapq.heapreplace(due, ((done + 1.5) / shares[index], index, done + 1))
+    return turns
+
+
+def _shares(weights: Sequence[int]) -> list[int]:
+    divisor = reduce(gcd, weights, 0) or 1
+    shares = [weight // divisor for weight in weights]
+    total = sum(shares)
+    if total > SEQUENCE_MAX:
+        shares = [max(1, share * SEQUENCE_MAX // total) if share else 0 for share in shares]
+    return shares
+
+
+def ring(names: Sequence[str], weights: Sequence[int]) -> tuple[array[int], array[int]]:
+    """The ketama ring of nginx's `hash ... consistent`: (hashes ascending, owner of each).
+
+    A server `HOST:PORT` of weight 1 has 160 points; the first is CRC-32 of HOST, a zero byte, PORT
+    and four zero bytes, and each following one hashes the one before in those four bytes, little
+    endian. A unix socket has its path for HOST and no PORT. Where two points collide, the one that
+    sorted first stays, as in nginx.
+    """
+    points: list[tuple[int, int]] = []
+    for index, (name, weight) in enumerate(zip(names, weights, strict=True)):
+        base = zlib.crc32(_ring_name(name))
+        previous = b"\0\0\0\0"
+        for _ in range(POINTS_PER_WEIGHT * weight):
+            value = zlib.crc32(previous, base)
+            points.append((value, index))
+            previous = value.to_bytes(4, "little")
+    points.sort(key=lambda point: point[0])
+    hashes, owners = array("I"), array("I")
+    for value, index in points:
+        if not hashes or hashes[-1] != value:
+            hashes.append(value)
+            owners.append(index)
+    return hashes, owners
+
+
+def _ring_name(name: str) -> bytes:
+    if name.startswith("unix:"):
+        return name.removeprefix("unix:").encode() + b"\0"
+    host, _, port = name.rpartition(":")
+    return host.encode() + b"\0" + port.encode()

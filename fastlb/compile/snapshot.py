@@ -1,0 +1,110 @@
+"""Everything that an engine needs to know, gathered into one immutable snapshot."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.snapshot import Snapshot
+from fastlb.compile.pools import ring, sequence
+from fastlb.config.effective import EffectiveListener, EffectivePool
+
+SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """One address of a pool. `name` is what logs and the ring know it by."""
+
+    name: str
+    address: SocketAddress
+    weight: int
+    max_connections: int
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    name: str
+    balance: str
+    hash_on: str
+    tcp_nodelay: bool
+    keepalive: tuple[int, int, int] | None
+    connect_timeout_ms: int
+    servers: Sequence[ServerSpec]
+    sequence: array[int] | None
+    ring: tuple[array[int], array[int]] | None
+
+
+@dataclass(frozen=True)
+class BindSpec:
+    """One address of a listener, with one socket an engine, or one that they share."""
+
+    id: int
+    listener: str
+    pool: int
+    shared: bool
+    max_connections: int
+    idle_timeout_ms: int
+    buffer_size: int
+    bulk_buffer_size: int
+    fds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The listening sockets of one address: what compile needs to know of them."""
+
+    id: int
+    listener: str
+    shared: bool
+    fds: Sequence[int]
+
+
+def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec:
+    names = [server.name for server in servers]
+    weights = [server.weight for server in servers]
+    hashes = pool.balance == "ring_hash"
+    return PoolSpec(
+        name=pool.name,
+        balance=pool.balance,
+        hash_on=pool.hash_on or "client.ip",
+        tcp_nodelay=pool.tcp_nodelay,
+        keepalive=pool.keepalive,
+        connect_timeout_ms=pool.connect_timeout_ms,
+        servers=servers,
+        sequence=None if hashes else sequence(weights),
+        ring=ring(names, weights) if hashes else None,
+    )
+
+
+def compile_snapshot(
+    live: Live,
+    listeners: Sequence[EffectiveListener],
+    pools: Sequence[EffectivePool],
+    servers: dict[str, list[ServerSpec]],
+    opened: Sequence[Opened],
+    max_connections: int,
+) -> Snapshot:
+    """A snapshot of `pools` with these servers, and of the listeners whose sockets are opened."""
+    index = {pool.name: i for i, pool in enumerate(pools)}
+    by_name = {listener.name: listener for listener in listeners}
+    binds = []
+    for sockets in opened:
+        listener = by_name[sockets.listener]
+        binds.append(
+            BindSpec(
+                id=sockets.id,
+                listener=listener.name,
+                pool=index[listener.pool],
+                shared=sockets.shared,
+                max_connections=listener.max_connections,
+                idle_timeout_ms=listener.idle_timeout_ms,
+                buffer_size=listener.buffer_size,
+                bulk_buffer_size=listener.bulk_buffer_size,
+                fds=sockets.fds,
+            )
+        )
+    specs = [compile_pool(pool, servers[pool.name]) for pool in pools]
+    return Snapshot(live, specs, binds, max_connections)

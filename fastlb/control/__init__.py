@@ -1,0 +1,1 @@
+"""What changes while running: names, states, and the log lines that tell of them."""

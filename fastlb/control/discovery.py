@@ -1,0 +1,170 @@
+"""Names of servers: resolved at start, and again as their TTL or a set interval says."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fastlb.config.effective import EffectiveDns
+
+log = logging.getLogger("fastlb.dns")
+
+HOSTS_FILE = "/etc/hosts"
+HOSTS_REFRESH_S = 30.0      # names of the hosts file have no TTL
+TTL_MIN_S = 1.0             # a TTL of 0 must not make a loop of queries
+TTL_MAX_S = 3600.0          # a mistaken TTL of a week should not outlive lunch
+RETRY_S = 1.0               # after a failure; doubled each time
+RETRY_MAX_S = 30.0
+
+
+class NotResolved(Exception):
+    """Why a name has no address, in one line."""
+
+
+@dataclass
+class Name:
+    """One name that servers stand behind, and the last good answer."""
+
+    host: str
+    refresh_s: float | None                 # None: as the TTL says
+    addresses: tuple[str, ...] = ()
+    failures: int = 0
+
+
+class Discovery:
+    """Keeps the addresses of names. `changed` is called when those of any name have changed."""
+
+    def __init__(self, dns: EffectiveDns, changed: Callable[[], None]) -> None:
+        self._dns = dns
+        self._changed = changed
+        self._names: dict[str, Name] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, host: str, refresh_s: float | None) -> None:
+        name = self._names.setdefault(host, Name(host, refresh_s))
+        if refresh_s is not None:
+            name.refresh_s = min(refresh_s, name.refresh_s or refresh_s)
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """The last good answer, sorted; empty if there never was one."""
+        return self._names[host].addresses
+
+    async def start(self) -> None:
+        """Ask for every name once, and go on asking in the background."""
+        waits = await asyncio.gather(*(self._ask(name) for name in self._names.values()))
+        for name, wait_s in zip(self._names.values(), waits, strict=True):
+            self._tasks.append(asyncio.create_task(self._follow(name, wait_s)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _follow(self, name: Name, wait_s: float) -> None:
+        while True:
+            await asyncio.sleep(wait_s)
+            before = name.addresses
+            wait_s = await self._ask(name)
+            if name.addresses != before:
+                log.info("%s is now %s", name.host, ", ".join(name.addresses))
+                self._changed()
+
+    async def _ask(self, name: Name) -> float:
+        """Ask once, keep a good answer, and return how long it holds (s)."""
+        try:
+            addresses, ttl_s = await resolve(name.host, self._dns)
+        except NotResolved as error:
+            name.failures += 1
+            if name.failures == 1:
+                kept = ", ".join(name.addresses)
+                rest = f"keeping {kept}" if kept else "it has no server until then"
+                log.warning("%s; asking again; %s", error, rest)
+            return min(RETRY_S * 2.0 ** (name.failures - 1), RETRY_MAX_S)
+        if name.failures:
+            log.info("%s resolves again: %s", name.host, ", ".join(addresses))
+            name.failures = 0
+        name.addresses = addresses
+        return name.refresh_s if name.refresh_s is not None else ttl_s
+
+
+async def resolve(host: str, dns: EffectiveDns) -> tuple[tuple[str, ...], float]:
+    """The addresses of a name, sorted, IPv4 first, and how long they hold (s).
+
+    The hosts file comes first, as everywhere; then A and AAAA queries (RFC 1035, RFC 3596).
+    """
+    found = _in_hosts_file(host)
+    if found:
+        return found, HOSTS_REFRESH_S
+    return await _query(host, dns)
+
+
+def _in_hosts_file(host: str) -> tuple[str, ...]:
+    found: set[str] = set()
+    try:
+        with open(HOSTS_FILE, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.partition("#")[0].split()
+                if len(fields) > 1 and host.lower() in (name.lower() for name in fields[1:]):
+                    found.add(fields[0].partition("%")[0])
+    except OSError:
+        pass                                # no such file: only DNS knows names
+    if not found and host.lower() == "localhost":
+        found = {"127.0.0.1", "::1"}        # RFC 6761, 6.3
+    # Few local services listen on both 127.0.0.1 and ::1, though the file names both "localhost".
+    return _sorted({a for a in found if ":" not in a} or found)
+
+
+def _sorted(addresses: Sequence[str] | set[str]) -> tuple[str, ...]:
+    return tuple(
+        str(address)
+        for address in sorted(
+            (ipaddress.ip_address(text) for text in addresses),
+            key=lambda address: (address.version, int(address)),
+        )
+    )
+
+
+async def _query(host: str, dns: EffectiveDns) -> tuple[tuple[str, ...], float]:
+    # Imported when a name is asked for: programs that only use addresses never load it.
+    from dns import asyncresolver, exception
+    from dns import resolver as results
+
+    try:
+        resolver = asyncresolver.Resolver(configure=not dns.nameservers)
+    except results.NoResolverConfiguration:
+        raise NotResolved(f"{host}: no name server is configured in /etc/resolv.conf") from None
+    if dns.nameservers:
+        where, port = dns.nameservers[0]
+        resolver.nameservers = [where for where, _ in dns.nameservers]
+        resolver.nameserver_ports = dict(dns.nameservers)
+        resolver.port = port
+    resolver.lifetime = dns.timeout_ms / 1000
+    answers = await asyncio.gather(
+        resolver.resolve(host, "A", search=True),
+        resolver.resolve(host, "AAAA", search=True),
+        return_exceptions=True,
+    )
+    addresses: list[str] = []
+    ttls: list[float] = []
+    why = "it has no address"
+    for answer in answers:
+        if isinstance(answer, results.NXDOMAIN):
+            why = "there is no such name"
+        elif isinstance(answer, results.NoAnswer):
+            pass
+        elif isinstance(answer, exception.Timeout):
+            why = f"no answer within {dns.timeout_ms} ms"
+        elif isinstance(answer, (exception.DNSException, OSError)):
+            why = " ".join(str(answer).split()) or type(answer).__name__
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            addresses += [record.address for record in answer]
+            ttls.append(float(answer.rrset.ttl) if answer.rrset is not None else TTL_MIN_S)
+    if not addresses:
+        raise NotResolved(f"{host} can't be resolved: {why}")
+    return _sorted(addresses), min(max(min(ttls), TTL_MIN_S), TTL_MAX_S)

@@ -1,0 +1,49 @@
+"""Log lines about servers and pools: one for a change, never one for a connection."""
+
+from __future__ import annotations
+
+import logging
+
+from fastlb._core.tables.live import Live
+
+log = logging.getLogger("fastlb.health")
+
+
+class Watch:
+    """Compares the states of servers and pools with what was last said about them."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._failing: set[tuple[str, str]] = set()
+        self._down: set[str] = set()
+        self._descriptors_out = False
+
+    def look(self) -> None:
+        """Log what has changed since the last look."""
+        failing = {(s.pool, s.address) for s in self._live.servers() if s.failing}
+        errors = {(s.pool, s.address): s.error for s in self._live.servers()}
+        known = set(errors)
+        for pool, address in sorted(failing - self._failing):
+            why = errors[pool, address].lower()
+            log.warning("pool %s: server %s can't be connected to (%s)", pool, address, why)
+        for pool, address in sorted((self._failing - failing) & known):
+            log.info("pool %s: server %s accepts connections again", pool, address)
+        self._failing = failing
+        down = {pool.name for pool in self._live.pools() if pool.down}
+        for name in sorted(down - self._down):
+            log.error("pool %s: no server can be connected to; clients are closed at once", name)
+        for name in sorted(self._down - down):
+            log.info("pool %s: serving again", name)
+        self._down = down
+        self._look_at_descriptors()
+
+    def _look_at_descriptors(self) -> None:
+        out = self._live.descriptors_out
+        if out and not self._descriptors_out:
+            log.error(
+                "out of file descriptors: accepting waits until some are free;"
+                " raise the limit (ulimit -n, LimitNOFILE=) or lower max_connections"
+            )
+        elif self._descriptors_out and not out:
+            log.info("file descriptors are free again: accepting goes on")
+        self._descriptors_out = out

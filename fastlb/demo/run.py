@@ -1,0 +1,128 @@
+"""The demo itself: what starts when, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+from fastlb.balancer import Balancer, Listener, Pool
+from fastlb.demo.origin import Client, Origin
+from fastlb.demo.table import live, plain, rows
+from fastlb.errors import BindError
+
+NAMES = ("amber", "blue", "coral")
+PORT = 8080
+CLIENTS = 8
+# On a terminal a little traffic, so that people see their own; else as much as proves something.
+PAUSE_TERMINAL_S = 0.2
+PAUSE_BATCH_S = 0.005
+SECONDS_BATCH = 10.0
+REFRESH_S = 0.25
+STOP_S = 0.3            # Ctrl-C has to end the demo within a second
+
+
+def run(seconds: float | None, port: int | None) -> int:
+    """Returns the exit status: 0, or 1 if a request failed or a server got none."""
+    import uvloop
+
+    terminal = sys.stdout.isatty() and seconds is None
+    if seconds is None and not terminal:
+        seconds = SECONDS_BATCH
+    loop = uvloop.new_event_loop()
+    try:
+        return loop.run_until_complete(_demo(seconds, port, terminal))
+    finally:
+        loop.close()
+
+
+async def _demo(seconds: float | None, port: int | None, terminal: bool) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    origins = [Origin(name) for name in NAMES]
+    for origin in origins:
+        await origin.start()
+    try:
+        balancer, pool, listener = await _start(origins, port)
+        try:
+            return await _show(origins, pool, listener, seconds, terminal, ended)
+        finally:
+            await balancer.stop(timeout=STOP_S)
+    finally:
+        for origin in origins:
+            await origin.stop()
+
+
+async def _start(origins: list[Origin], port: int | None) -> tuple[Balancer, Pool, Listener]:
+    wanted = PORT if port is None else port
+    try:
+        return await _balancer(origins, wanted)
+    except BindError as error:
+        if port is not None:
+            raise
+        print(f"Port {PORT} is taken, so another one is used ({error.strerror}).", flush=True)
+        return await _balancer(origins, 0)
+
+
+async def _balancer(origins: list[Origin], port: int) -> tuple[Balancer, Pool, Listener]:
+    balancer = Balancer(threads=1)
+    pool = balancer.pool("origins", [origin.address for origin in origins])
+    listener = balancer.listen(f"tcp://127.0.0.1:{port}", name="demo", pool=pool)
+    await balancer.start()
+    return balancer, pool, listener
+
+
+async def _show(
+    origins: list[Origin],
+    pool: Pool,
+    listener: Listener,
+    seconds: float | None,
+    terminal: bool,
+    ended: asyncio.Event,
+) -> int:
+    where = f"127.0.0.1:{listener.port}"
+    print(f"fastlb balances {where} over {len(origins)} origins. Try it:", flush=True)
+    print(f"    curl http://{where}/", flush=True)
+    if terminal:
+        print("Every new connection goes to the next origin. Ctrl-C ends it.", flush=True)
+    pause_s = PAUSE_TERMINAL_S if terminal else PAUSE_BATCH_S
+    client = Client("127.0.0.1", listener.port, origins, pause_s)
+    tasks = [asyncio.create_task(client.run()) for _ in range(CLIENTS)]
+    try:
+        if terminal:
+            await _live(origins, pool, where, ended)
+        else:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), seconds)
+        table = rows(origins, pool.stats())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if not terminal:
+        print(plain(table), flush=True)
+    return _verdict(origins, client, ended.is_set())
+
+
+async def _live(origins: list[Origin], pool: Pool, where: str, ended: asyncio.Event) -> None:
+    from rich.live import Live
+
+    title = f"fastlb demo on {where}"
+    with Live(live(rows(origins, pool.stats()), title), auto_refresh=False) as screen:
+        while not ended.is_set():
+            screen.update(live(rows(origins, pool.stats()), title), refresh=True)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), REFRESH_S)
+
+
+def _verdict(origins: list[Origin], client: Client, interrupted: bool) -> int:
+    idle = [origin.name for origin in origins if origin.requests == 0]
+    for why in sorted(set(client.failures)):
+        print(f"failed: {why} ({client.failures.count(why)} times)", file=sys.stderr)
+    if idle and not interrupted:
+        print(f"failed: no request reached {', '.join(idle)}", file=sys.stderr)
+    print(f"{client.done:,} requests, {len(client.failures):,} failed", flush=True)
+    return 1 if client.failures or (idle and not interrupted) else 0

@@ -1,0 +1,257 @@
+"""One running balancer: engines, sockets, names and the snapshot that they make together."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+import logging
+import os
+from collections.abc import Callable
+
+from fastlb._core.engine import publish
+from fastlb._core.tables.snapshot import Snapshot
+from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
+from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.control.discovery import Discovery
+from fastlb.control.watch import Watch
+from fastlb.process.sockets import Listening, inherited, open_all
+from fastlb.process.threads import Engines
+
+log = logging.getLogger("fastlb")
+
+
+class Runtime:
+    """Starts, updates and stops what a configuration describes, on the loop that calls start().
+
+    `threads` 0 serves inside that loop. `poller` is "epoll" or "poll".
+    """
+
+    def __init__(self, effective: Effective, threads: int, poller: str = "epoll") -> None:
+        self.effective = effective
+        self.engines = Engines(threads, poller)
+        self.live = self.engines.live
+        self.engines.on_fork = self._abandon
+        self.listening: list[Listening] = []
+        self._ids = itertools.count(1)
+        self._retired: list[Snapshot] = []
+        self._snapshot: Snapshot | None = None
+        self._watch = Watch(self.live)
+        self._discovery = Discovery(effective.dns, self.update)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._moved = asyncio.Event()       # an engine notified us
+        self.ended = asyncio.Event()        # stopped, and all is given back
+        self.stopping = False
+        self._hurried = False
+
+    # --- starting ---
+
+    async def start(self) -> None:
+        """Open every socket, resolve every name, and serve. Undone altogether if anything fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._open_sockets()
+            self._name_servers()
+            await self._discovery.start()
+            self._loop = loop
+            loop.add_reader(self.live.notify_fd, self._on_notify)
+            self.update()
+            self.engines.start()
+        except BaseException:
+            await self._close()
+            raise
+        for listening in self.listening:
+            log.info("listener %s: %s", listening.listener, listening.address)
+
+    def _open_sockets(self) -> None:
+        handed = inherited()
+        engines = len(self.engines.all)
+        for listener in self.effective.listeners:
+            self.listening += open_all(listener, self._ids, engines, handed)
+        for where, sock in handed.items():
+            log.warning("an inherited socket, %s, belongs to no listener: closed", where)
+            sock.close()
+
+    def _name_servers(self) -> None:
+        for pool in self.effective.pools:
+            for server in pool.servers:
+                if _is_name(server):
+                    assert server.address.host is not None
+                    refresh_ms = server.refresh_ms
+                    self._discovery.add(
+                        server.address.host, None if refresh_ms is None else refresh_ms / 1000
+                    )
+
+    # --- while running ---
+
+    def update(self) -> None:
+        """Compile what is known now, and let the engines take it up."""
+        servers = {pool.name: self._servers(pool) for pool in self.effective.pools}
+        opened = [Opened(s.id, s.listener, s.shared, s.fds) for s in self.listening if s.fds]
+        snapshot = compile_snapshot(
+            self.live,
+            self.effective.listeners,
+            self.effective.pools,
+            servers,
+            opened,
+            self.effective.max_connections,
+        )
+        if self._snapshot is not None:
+            self._retired.append(self._snapshot)
+        self._snapshot = snapshot
+        publish(self.live, snapshot)
+
+    def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
+        found: dict[str, ServerSpec] = {}
+        for server in pool.servers:
+            for spec in self._addresses(server):
+                found.setdefault(spec.name, spec)       # two names may stand for one address
+        return list(found.values())
+
+    def _addresses(self, server: EffectiveServer) -> list[ServerSpec]:
+        address = server.address
+        if address.path is not None:
+            name = f"unix:{address.path}"
+            return [ServerSpec(name, address.path, server.weight, server.max_connections)]
+        assert address.host is not None and address.port is not None
+        hosts = [address.host]
+        if _is_name(server):
+            hosts = list(self._discovery.addresses(address.host))
+        return [
+            ServerSpec(
+                f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
+                (host, address.port),
+                server.weight,
+                server.max_connections,
+            )
+            for host in hosts
+        ]
+
+    def _on_notify(self) -> None:
+        self.live.changed()
+        self._watch.look()
+        self._retire()
+        self._moved.set()
+
+    def _retire(self) -> None:
+        """Give back snapshots that no engine reads from any more, and what only they named."""
+        self._retired = [
+            snapshot
+            for snapshot in self._retired
+            if snapshot.in_use or any(engine.uses(snapshot) for engine in self.engines.all)
+        ]
+        kept = [*self._retired, *([self._snapshot] if self._snapshot else [])]
+        self.live.keep(
+            {server for snapshot in kept for server in snapshot.servers},
+            {pool for snapshot in kept for pool in snapshot.pools},
+            {listener for snapshot in kept for listener in snapshot.listeners},
+        )
+
+    def summary(self) -> str:
+        """What is served, in one line."""
+        engines = "inside this loop"
+        if not self.engines.inline:
+            n = len(self.engines.all)
+            engines = f"{n} thread{'s' if n > 1 else ''}"
+        parts = [
+            f"{s.address} -> {listener.pool}"
+            for listener in self.effective.listeners
+            for s in self.listening
+            if s.listener == listener.name
+        ]
+        return f"{', '.join(parts) or 'no listener'} ({engines})"
+
+    def counts(self) -> dict[str, int]:
+        """What is alive now in all engines together."""
+        total: dict[str, int] = {}
+        for engine in self.engines.all:
+            for name, n in engine.counts().items():
+                total[name] = total.get(name, 0) + n
+        return total
+
+    # --- stopping ---
+
+    async def stop(self, timeout_s: float) -> bool:
+        """Stop accepting, let relays finish for `timeout_s`, reset the rest; False if there was any.
+
+        Cancelling it ends at once.
+        """
+        finished = False
+        self.stopping = True
+        try:
+            await self._stop_accepting(timeout_s)
+            self.engines.stop()
+            await self._wait(lambda: not self.engines.running or self._hurried, timeout_s)
+            finished = not self.engines.running
+            left = self.counts()["exchanges"]
+            if left:
+                log.warning("%d connections had not ended in time: reset", left)
+        finally:
+            await self._close()
+            self.ended.set()
+        return finished
+
+    def hurry(self) -> None:
+        """Reset at once what a stop under way still waits for."""
+        self._hurried = True
+        self._moved.set()
+
+    async def _stop_accepting(self, timeout_s: float) -> None:
+        """Take in who waits in the queues, then close them: closing first would reset those."""
+        listening, self.listening = self.listening, []
+        old = self._snapshot
+        self.update()
+        if old is not None:
+            await self._wait(lambda: not self._any_uses(old), timeout_s)
+        for sockets in listening:
+            sockets.close()
+
+    def _any_uses(self, snapshot: Snapshot) -> bool:
+        return any(engine.uses(snapshot) for engine in self.engines.all)
+
+    async def _wait(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `done()`, looking again at every notification of an engine."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not done():
+            self._moved.clear()
+            left_s = deadline - loop.time()
+            if left_s <= 0:
+                return False
+            try:
+                await asyncio.wait_for(self._moved.wait(), left_s)
+            except asyncio.TimeoutError:
+                return done()
+        return True
+
+    async def _close(self) -> None:
+        await self._discovery.stop()
+        for listening in self.listening:
+            listening.close()
+        self.listening = []
+        if self._loop is not None:
+            self._loop.remove_reader(self.live.notify_fd)
+            self._loop = None
+        self.engines.end()
+
+    def _abandon(self) -> None:
+        """In a forked child: let go of the listening sockets, but not of a unix socket's file."""
+        for listening in self.listening:
+            listening.unlink = None
+            listening.close()
+        self.listening = []
+
+
+def _is_name(server: EffectiveServer) -> bool:
+    if server.address.host is None:
+        return False
+    try:
+        ipaddress.ip_address(server.address.host)
+    except ValueError:
+        return True
+    return False
+
+
+def default_poller() -> str:
+    """The poller that the environment variable FASTLB_POLLER names; epoll if none."""
+    return os.environ.get("FASTLB_POLLER", "epoll")

@@ -1,0 +1,143 @@
+"""A process that is a load balancer and nothing else: signals, limits, logs, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastlb.balancer import Balancer
+    from fastlb.config.model import Config
+
+log = logging.getLogger("fastlb")
+
+# Besides two a connection: listening sockets, engines, names, logs, and room to look inside.
+DESCRIPTORS_RESERVED = 200
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure_logging(level: str = "info", format: str = "text") -> None:
+    """Send the loggers below `fastlb` to stderr, one line an event."""
+    handler = logging.StreamHandler(sys.stderr)
+    if format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("fastlb")
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit to the hard one; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            log.warning("the descriptor limit stays at %d: %s", soft, error)
+            return soft
+    return hard
+
+
+def connections_possible(descriptors: int) -> int:
+    """How many connections fit below a descriptor limit: each takes two."""
+    return max((descriptors - DESCRIPTORS_RESERVED) // 2, 1)
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd, if it started us and wants to know (sd_notify(3))."""
+    where = os.environ.get("NOTIFY_SOCKET")
+    if not where:
+        return
+    address = "\0" + where[1:] if where.startswith("@") else where
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.sendto(state.encode(), address)
+    except OSError as error:
+        log.warning("systemd can't be notified: %s", error)
+
+
+def serve(config: Config, *, log_level: str = "info", log_format: str = "text") -> int:
+    """Serve a configuration until SIGTERM or SIGINT; returns the exit status.
+
+    ConfigError and BindError are the caller's to show.
+    """
+    from fastlb.balancer import Balancer
+
+    configure_logging(log_level, log_format)
+    possible = connections_possible(raise_descriptor_limit())
+    if config.max_connections is None:
+        config = config.model_copy(update={"max_connections": possible})
+    elif config.max_connections > possible:
+        log.warning(
+            "max_connections is %d, but the descriptor limit only allows %d; raise it (ulimit -n)",
+            config.max_connections, possible,
+        )
+    own_process(Balancer(config))
+    return 0
+
+
+def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -> None:
+    """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
+    import uvloop
+
+    if not logging.getLogger("fastlb").handlers:
+        configure_logging()
+    loop = uvloop.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_main(balancer, started))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
+    loop = asyncio.get_running_loop()
+    await balancer.start()
+    runtime = balancer._runtime
+    assert runtime is not None
+
+    def on_signal(number: signal.Signals) -> None:
+        if runtime.stopping:
+            log.warning("%s again: ending at once", number.name)
+        else:
+            left = runtime.counts()["exchanges"]
+            log.info("%s: accepting no more, %d connections may finish", number.name, left)
+            notify_systemd("STOPPING=1")
+        balancer.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    log.info("ready: %s", runtime.summary())
+    notify_systemd("READY=1")
+    if started is not None:
+        started()
+    await runtime.ended.wait()
+    log.info("stopped")

@@ -1,0 +1,117 @@
+"""Engines and what they run on: a thread each, or the loop that is running."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable
+
+from fastlb._core.engine import Engine
+from fastlb._core.tables.live import Live
+
+
+class Engines:
+    """The engines of one balancer: `threads` of them, or with 0 one inside the running loop.
+
+    Engine threads are daemons, joined by an exit handler of our own: the interpreter would join
+    others before it runs exit handlers, and so wait for an engine that nobody stops.
+    """
+
+    def __init__(self, threads: int, poller: str) -> None:
+        self.inline = threads == 0
+        self.live = Live(max(threads, 1))
+        self.all = [Engine(self.live, i, poller, self.inline) for i in range(max(threads, 1))]
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.forked = False
+        self.on_fork: Callable[[], None] | None = None      # called in a forked child
+        _watch_forks(self)
+
+    def start(self) -> None:
+        if self.inline:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self.all[0].fileno(), self._turn)
+            return
+        atexit.register(self.end)
+        for engine in self.all:
+            name = f"fastlb-engine-{engine.id}"
+            thread = threading.Thread(target=engine.run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _turn(self) -> None:
+        if self._loop is not None and not self.all[0].turn():
+            self._loop.remove_reader(self.all[0].fileno())
+            self._loop = None
+
+    @property
+    def running(self) -> bool:
+        """Whether an engine has not ended yet."""
+        if self.inline:
+            return self._loop is not None
+        return any(engine.running for engine in self.all)
+
+    def stop(self, now: bool = False) -> None:
+        for engine in self.all:
+            engine.stop(now)
+
+    def end(self) -> None:
+        """Stop at once, join and close. Safe to call twice, and from an exit handler."""
+        if self.forked:
+            return
+        if self._threads or self._loop is not None:
+            self.stop(now=True)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        if self._loop is not None:
+            loop, self._loop = self._loop, None
+            self.all[0].turn()
+            if not loop.is_closed():
+                loop.remove_reader(self.all[0].fileno())
+        for engine in self.all:
+            engine.close()
+        self.live.close()
+        atexit.unregister(self.end)
+
+
+_guarded: weakref.WeakSet[Engines] = weakref.WeakSet()
+_hooked = False
+
+
+def _watch_forks(engines: Engines) -> None:
+    """A fork copies every descriptor: the child must close them, and touch nothing else of ours."""
+    global _hooked
+    _guarded.add(engines)
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_abandon)
+
+
+def _pause() -> None:
+    for engines in list(_guarded):
+        for engine in engines.all:
+            engine.pause()
+
+
+def _resume() -> None:
+    for engines in list(_guarded):
+        for engine in engines.all:
+            engine.resume()
+
+
+def _abandon() -> None:
+    for engines in list(_guarded):
+        engines.forked = True
+        atexit.unregister(engines.end)
+        for engine in engines.all:
+            engine.abandon()
+        engines.live.close()
+        engines._threads = []
+        engines._loop = None
+        if engines.on_fork is not None:
+            engines.on_fork()
+    _guarded.clear()

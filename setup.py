@@ -1,0 +1,261 @@
+"""Builds the compiled modules: one extension for each .pyx below fastlb/_core.
+
+FASTLB_BUILD picks how: release (the default), debug, asan or gcov.
+FASTLB_PROBES=1 adds the test-only extensions, tests/**/*.pyx, to builds in place.
+
+What is stale is found by content and not by date: a module is built again when its own text, a .pxd
+that it reaches by cimport, a header, a flag, Cython or the Python that it is built for has changed.
+"""
+
+import sys
+
+if sys.platform != "linux":
+    raise SystemExit(f"fastlb can only be built on Linux, and this is {sys.platform}.")
+if sys.version_info < (3, 10):  # noqa: UP036 - pip knows requires-python, `python setup.py` doesn't
+    raise SystemExit("fastlb needs Python 3.10 or newer, and this is %d.%d." % sys.version_info[:2])
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import sysconfig
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+HEADERS = "fastlb/_core/c"
+
+FLAGS = [
+    "-fvisibility=hidden",
+    "-fno-semantic-interposition",  # with hidden symbols: calls inside a module are direct
+    "-fno-strict-aliasing",  # sockaddr and Cython's object structs are read through casts
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-function",  # a module gets every inline function of the .pxd files it cimports
+    "-Wno-unused-parameter",  # CPython's calling conventions hand over more than a function wants
+    "-Wno-unused-but-set-variable",  # Cython keeps the bound of a loop that has a constant one
+    "-Wno-missing-field-initializers",  # Cython's type tables leave later fields to C's zero
+    "-Wno-cast-function-type",  # PyCFunction and its kin are cast into each other by design
+]
+MODES = {
+    "release": {"compile": ["-O3", "-g1", "-fno-plt"], "link": []},
+    "debug": {"compile": ["-Og", "-g3", "-UNDEBUG"], "link": []},
+    "asan": {
+        "compile": [
+            "-O1",
+            "-g",
+            "-UNDEBUG",
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=undefined",
+            "-fno-omit-frame-pointer",
+        ],
+        "link": ["-fsanitize=address,undefined"],
+    },
+    # Several engines count at once, and a lost update of a counter could hide a line.
+    "gcov": {
+        "compile": ["-O0", "-g", "-UNDEBUG", "--coverage", "-fprofile-update=atomic"],
+        "link": ["--coverage"],
+    },
+}
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+
+
+def build_mode():
+    mode = os.environ.get("FASTLB_BUILD") or "release"
+    if mode not in MODES:
+        raise SystemExit(f"FASTLB_BUILD is {mode!r}, and must be one of: {', '.join(MODES)}.")
+    return mode
+
+
+def modules():
+    """The .pyx files, relative to the root, in order."""
+    found = list(ROOT.glob("fastlb/_core/**/*.pyx"))
+    if os.environ.get("FASTLB_PROBES") == "1":
+        found += ROOT.glob("tests/**/*.pyx")
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def extension(source):
+    mode = build_mode()
+    macros = [("FASTLB_BUILD_MODE", f'"{mode}"')]
+    if mode != "release":
+        macros.append(("FASTLB_ASSERTIONS", "1"))
+    return Extension(
+        source.removesuffix(".pyx").replace("/", "."),
+        [source],
+        include_dirs=[HEADERS],
+        define_macros=macros,
+        extra_compile_args=MODES[mode]["compile"] + FLAGS,
+        extra_link_args=MODES[mode]["link"],
+    )
+
+
+_CIMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+cimport\s+([\w., ]*)|cimport\s+([\w., ]+))", re.M)
+
+
+def _cimported(path):
+    """The .pxd files of ours that a file names in its cimports."""
+    for package, names, whole in _CIMPORT.findall(path.read_text()):
+        candidates = [package, *(f"{package}.{name.strip()}" for name in names.split(","))]
+        for module in candidates if package else whole.split(","):
+            pxd = ROOT / (module.split(" as ")[0].strip().replace(".", "/") + ".pxd")
+            if pxd.is_file():
+                yield pxd
+
+
+def closure(source):
+    """Every file that the extension made of `source` is compiled from."""
+    found = set((ROOT / HEADERS).glob("*.h"))
+    waiting = [ROOT / source]
+    own = (ROOT / source).with_suffix(".pxd")
+    if own.is_file():
+        waiting.append(own)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting.extend(_cimported(path))
+    return sorted(found)
+
+
+def _key(ext, compiler):
+    parts = [
+        version("Cython"),
+        sys.version,
+        sysconfig.get_config_var("EXT_SUFFIX"),
+        compiler,
+        [os.environ.get(name) for name in ("CFLAGS", "CPPFLAGS", "LDFLAGS")],
+        DIRECTIVES,
+        ext.define_macros,
+        ext.extra_compile_args,
+        ext.extra_link_args,
+    ]
+    digest = hashlib.sha256(repr(parts).encode())
+    for path in closure(ext.sources[0]):
+        digest.update(f"\0{path.relative_to(ROOT)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(path):
+    """One build at a time in a tree: who comes second finds the work done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check_tools(compiler):
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        raise SystemExit(
+            f"fastlb needs a C compiler to build, and there is no {shlex.split(compiler)[0]}: "
+            "install one first (on Debian: apt-get install gcc libc6-dev)."
+        )
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        raise SystemExit(
+            "fastlb needs Python's headers to build, and there is no Python.h: "
+            "install them first (on Debian: apt-get install python3-dev)."
+        )
+
+
+class BuildStale(build_ext):
+    """Builds the modules that are stale, and nothing where none is."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or min(len(os.sched_getaffinity(0)), 8)
+        if self.inplace or self.editable_mode:
+            # Apart from what wheels are made of: they take all that lies in build_lib.
+            home = Path("build") / f"dev-{sys.implementation.cache_tag}"
+            self.build_lib, self.build_temp = str(home / "lib"), str(home / "temp")
+        else:
+            self.distribution.ext_modules[:] = [
+                ext for ext in self.distribution.ext_modules if ext.name.startswith("fastlb.")
+            ]
+            self.extensions = self.distribution.ext_modules
+
+    def run(self):
+        os.chdir(ROOT)
+        compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+        with _alone(Path("build/lock")):
+            stamp = Path(self.build_temp) / "stamp.json"
+            done = json.loads(stamp.read_text()) if stamp.is_file() else {}
+            keys = {ext.name: _key(ext, compiler) for ext in self.extensions}
+            everything, self.extensions = (
+                self.extensions,
+                [
+                    ext
+                    for ext in self.extensions
+                    if done.get(ext.name) != keys[ext.name] or not self._built(ext).is_file()
+                ],
+            )
+            if self.extensions:
+                _check_tools(compiler)
+                for ext in self.extensions:
+                    done.pop(ext.name, None)
+                stamp.parent.mkdir(parents=True, exist_ok=True)
+                stamp.write_text(json.dumps(done))
+                self._translate()
+                inplace, self.inplace, self.force = self.inplace, False, True
+                super().run()
+                self.inplace = inplace
+                stamp.write_text(json.dumps({**done, **keys}, indent=1))
+            self.extensions = everything
+            if self.inplace:
+                self.copy_extensions_to_source()
+
+    def _built(self, ext):
+        return Path(self.build_lib) / self.get_ext_filename(self.get_ext_fullname(ext.name))
+
+    def _translate(self):
+        from Cython.Build import cythonize
+
+        translated = cythonize(
+            [extension(ext.sources[0]) for ext in self.extensions],
+            build_dir=str(Path(self.build_temp) / "c"),
+            compiler_directives=DIRECTIVES,
+            emit_linenums=build_mode() != "release",
+            annotate=os.environ.get("FASTLB_ANNOTATE") == "1",
+            nthreads=self.parallel if len(self.extensions) > 1 else 0,
+            force=True,
+            quiet=True,
+        )
+        sources = {ext.name: ext.sources for ext in translated}
+        for ext in self.extensions:
+            ext.sources = sources[ext.name]
+
+    def copy_extensions_to_source(self):
+        """Replaced in one step: a process that has the old file mapped goes on with it."""
+        for ext in self.extensions:
+            built = self._built(ext)
+            place = ROOT / Path(*ext.name.split(".")).parent / built.name
+            now = built.stat()
+            if place.is_file():
+                old = place.stat()
+                if (old.st_mtime_ns, old.st_size) == (now.st_mtime_ns, now.st_size):
+                    continue
+            fresh = place.with_name(f".{place.name}.new")
+            shutil.copy2(built, fresh)
+            fresh.replace(place)
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=[extension(source) for source in modules()],
+        cmdclass={"build_ext": BuildStale},
+    )

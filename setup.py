@@ -12,7 +12,7 @@ import sys
 if sys.platform != "linux":
     raise SystemExit(f"fastlb can only be built on Linux, and this is {sys.platform}.")
 if sys.version_info < (3, 10):  # noqa: UP036 - pip knows requires-python, `python setup.py` doesn't
-    raise SystemExit("fastlb needs Python 3.10 or newer, and this is %d.%d." % sys.version_info[:2])
+    raise SystemExit(f"fastlb needs Python 3.10 or newer, and this is {sys.version.split()[0]}.")
 
 import fcntl
 import hashlib

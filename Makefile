@@ -1,0 +1,57 @@
+# `make` alone lists the targets. Everything runs in .venv, which the first of them makes.
+PYTHON_VENV = .venv/bin/python
+# More for pytest, as in: make test PYTEST='-n 2 tests/unit'
+PYTEST ?=
+
+.DEFAULT_GOAL = help
+.PHONY: help run test lint typecheck sanitize coverage bench bench-quick soak wheel clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
+
+run: ## Balance some traffic on this machine, to try things (fastlb demo)
+	@tools/setup.sh run
+	@.venv/bin/fastlb demo
+
+test: ## The whole test suite
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m pytest $(PYTEST)
+
+lint: ## ruff, mypy, the stubs, Cython's hints and annotation, C warnings, the tidy tests
+	@tools/setup.sh dev
+	@tools/lint.sh
+
+typecheck: ## mypy alone, and stubtest on the compiled modules
+	@tools/setup.sh dev
+	@tools/lint.sh types
+
+sanitize: ## The test suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/setup.sh test
+	@tools/sanitize.sh $(PYTEST)
+
+coverage: ## Lines and branches that the tests reach, of the nogil code and of the Python
+	@tools/setup.sh dev
+	@tools/coverage.sh $(PYTEST)
+
+bench: ## Every balancer on the same work: the table of docs/benchmarks.md
+	@tools/setup.sh test
+	@$(PYTHON_VENV) bench/run.py
+
+bench-quick: ## The same in short, as a first look after a change
+	@tools/setup.sh test
+	@$(PYTHON_VENV) bench/run.py --quick
+
+soak: ## The tests that take minutes
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m pytest -m soak $(PYTEST)
+
+wheel: ## An sdist and a wheel for this machine, in dist/
+	@tools/setup.sh run
+	@rm -rf build/lib.* build/bdist.* dist
+	@$(PYTHON_VENV) -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
+	@$(PYTHON_VENV) -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' >/dev/null
+	@ls dist
+
+clean: ## Remove what was built; .venv stays
+	@rm -rf build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	@find fastlb tests bench \( -name '*.so' -o -name '__pycache__' \) -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+"""Before anything is collected, what is stale in the compiled core is built again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-build", action="store_true", help="test the compiled modules as they are"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # An xdist worker is started by a process that has seen to it.
+    if config.getoption("--no-build") or hasattr(config, "workerinput"):
+        return
+    build = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=ROOT,
+        env={**os.environ, "FASTLB_PROBES": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if build.returncode:
+        pytest.exit(f"the core doesn't build:\n{build.stdout[-20_000:]}", returncode=1)

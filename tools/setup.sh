@@ -1,0 +1,83 @@
+#!/bin/sh
+# Makes .venv and installs into it what `make TARGET` needs: setup.sh [run|test|dev].
+# Does nothing where nothing is missing, and never makes a .venv again that works.
+set -eu
+cd "$(dirname "$0")/.."
+level=${1:-run}
+case $level in
+    run) extras='' wanted='run test dev' ;;
+    test) extras='[test]' wanted='test dev' ;;
+    dev) extras='[dev]' wanted='dev' ;;
+    *) echo "setup.sh: $level is not one of run, test, dev" >&2; exit 2 ;;
+esac
+venv=.venv
+log=build/setup.log
+python=${PYTHON:-python3}
+mkdir -p build
+
+say() { echo "fastlb: $*" >&2; }
+
+quietly() {
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        tail -n 60 "$log" >&2
+        say "this failed: $*"
+        exit 1
+    fi
+}
+
+works() { [ -x "$venv/bin/python" ] && "$venv/bin/python" -c 'import pip' 2>/dev/null; }
+
+# The system packages that are missing, as Debian calls them.
+missing() {
+    works && with=$venv/bin/python || with=$python
+    if ! "$with" -c '' 2>/dev/null; then
+        echo python3 python3-venv python3-dev
+    else
+        works || "$with" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+        "$with" -c 'import os, sysconfig
+raise SystemExit(not os.path.isfile(sysconfig.get_path("include") + "/Python.h"))' || echo python3-dev
+    fi
+    command -v "${CC:-gcc}" >/dev/null || echo gcc
+    [ -e /usr/include/stdio.h ] || echo libc6-dev
+}
+
+packages=$(missing | xargs)
+if [ -n "$packages" ]; then
+    say "these system packages are missing: $packages"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing them with apt-get"
+        quietly apt-get update -q
+        quietly env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends $packages
+    else
+        say "install them with: sudo apt-get install -y $packages"
+        exit 1
+    fi
+fi
+
+if ! works; then
+    "$python" -c 'import sys; raise SystemExit(sys.version_info < (3, 10))' || {
+        say "Python 3.10 or newer is needed, and $python is $("$python" -V); set PYTHON to another"
+        exit 1
+    }
+    say "making $venv with $("$python" -V)"
+    quietly "$python" -m venv --clear "$venv"
+fi
+
+# One stamp for each level: what was installed for `dev` serves `test` and `run` too.
+state=$(cksum pyproject.toml tools/setup.sh; "$venv/bin/python" -V; pwd)
+for name in $wanted; do
+    if [ "$(cat "$venv/fastlb-$name" 2>/dev/null)" = "$state" ]; then
+        FASTLB_PROBES=$([ "$level" = run ] && echo 0 || echo 1)
+        export FASTLB_PROBES
+        quietly "$venv/bin/python" setup.py -q build_ext --inplace
+        exit 0
+    fi
+done
+
+pip="$venv/bin/python -m pip --disable-pip-version-check --no-input install -q"
+say "installing what 'make' needs into $venv (a minute or two, the first time)"
+quietly $pip 'setuptools>=77' 'Cython>=3.1,<4'
+say "building the engine and installing fastlb with its dependencies"
+quietly $pip --no-build-isolation -e ".$extras"
+echo "$state" >"$venv/fastlb-$level"

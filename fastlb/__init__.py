@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from fastlb._version import __version__
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer, Listener, Pool
-    from fastlb.config.model import Config, Server
+    from fastlb.balancer import Balancer, Listener, Pool, Server
+    from fastlb.config.model import Config
     from fastlb.errors import BindError, ConfigError, Problem
 
 __all__ = [
@@ -40,7 +40,7 @@ _HOMES = {
     "Listener": "fastlb.balancer",
     "Pool": "fastlb.balancer",
     "Config": "fastlb.config.model",
-    "Server": "fastlb.config.model",
+    "Server": "fastlb.balancer",
     "BindError": "fastlb.errors",
     "ConfigError": "fastlb.errors",
     "Problem": "fastlb.errors",

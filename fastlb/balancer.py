@@ -8,12 +8,29 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Generator, Iterable
+from dataclasses import KW_ONLY, asdict, dataclass
 from types import TracebackType
 from typing import Any
 
 from fastlb.config.effective import Effective, effective
-from fastlb.config.model import Config, Server
+from fastlb.config.model import Config
 from fastlb.process.runtime import Runtime, default_poller
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a pool: an `address` ("HOST:PORT", "[v6]:PORT" or "unix:/PATH"), or a `dns`
+    name with a port, of which every address is a server."""
+
+    address: str | None = None
+    _: KW_ONLY
+    dns: str | None = None
+    refresh: str | None = None              # "ttl", or a duration; of a name
+    weight: int = 1
+    max_connections: int | None = None
+
+    def _keys(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 class Pool:
@@ -138,7 +155,11 @@ class Balancer:
     ) -> Pool:
         """Add a pool. Keywords are the keys of `[pools.NAME]`; mistakes raise ConfigError."""
         self._must_be_idle()
-        spec = {"servers": list(servers), "balance": balance, **keys}
+        spec = {
+            "servers": [s._keys() if isinstance(s, Server) else s for s in servers],
+            "balance": balance,
+            **keys,
+        }
         self._check(name, self._pools, {"pools": {name: spec}})
         self._pools[name] = spec
         return Pool(self, name)

@@ -15,7 +15,7 @@ from fastlb._core.base.sys cimport (
 )
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport (
-    POLLER_EPOLL, POLLER_POLL, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
+    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
     REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER,
     REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED, ROLE_ACCEPTOR, ROLE_SERVER,
     ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW, Acceptor, Core,
@@ -71,7 +71,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         s = poller_event(&core.poller, i, &ready)
         if likely(s.role <= ROLE_SERVER):
             if s.exchange.stage != STAGE_DEAD:
-                s.ready |= ready
+                # An error may be announced before the end that it causes: a read meets both.
+                s.ready |= ready | READABLE if unlikely(ready & (ERROR | HANGUP)) else ready
                 advance(core, s.exchange)
         elif s.role == ROLE_ACCEPTOR:
             accept_some(core, <Acceptor*> s)

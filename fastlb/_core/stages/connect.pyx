@@ -1,7 +1,9 @@
 # Connect to the server that was picked.
 # Reads x.entry; writes x.server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
-from libc.errno cimport ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.errno cimport (
+    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
+)
 
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
 from fastlb._core.base.net cimport net_close, net_connect, net_error
@@ -87,9 +89,12 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         return _begin(core, x)
     if x.server.ready & (ERROR | HANGUP):
         error = net_error(x.server.fd)
-        connect_failed(core, x, error if error else ECONNREFUSED)
-        x.reason = REASON_CONNECT_REFUSED
-        return FAIL
+        # ECONNRESET and EPIPE come after a connect that succeeded: the relay reads what there is,
+        # and then meets the reset.
+        if error != ECONNRESET and error != EPIPE:
+            connect_failed(core, x, error if error else ECONNREFUSED)
+            x.reason = REASON_CONNECT_REFUSED
+            return FAIL
     if not x.server.ready & WRITABLE:
         return AGAIN
     fl_count(&x.counters.connections, 1)

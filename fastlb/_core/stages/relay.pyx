@@ -203,7 +203,8 @@ cdef int _splice(Core* core, Exchange* x, Stream* source, Stream* to,
 
 
 cdef inline int _nothing_read(Exchange* x, Stream* source, ssize_t n) noexcept nogil:
-    if n < 0 and n != -EAGAIN:
+    # The error itself may have been taken already, when the connect was looked at.
+    if (n < 0 and n != -EAGAIN) or (n == 0 and source.ready & ERROR):
         return _broken(x, source)
     source.ready &= <uint8_t> ~READABLE
     if n < 0:

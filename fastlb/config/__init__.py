@@ -1,0 +1,1 @@
+"""Text or Python values made into a validated, typed model. See docs/config.md."""

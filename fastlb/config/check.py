@@ -1,0 +1,280 @@
+"""Raw values checked: against the model, and against each other. All problems at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from fastlb.config import limits
+from fastlb.config.address import parse_bind, parse_server
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
+from fastlb.config.positions import Path, dotted, find_line
+from fastlb.errors import ConfigError, Problem
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_VARIABLE = re.compile(r"\$\{(env|file):([^}]*)\}")
+_WORDS = {
+    "string_type": "a text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "mapping_type": "a table",
+}
+_HASHES = ("ring_hash",)
+
+
+def checked(
+    raw: Mapping[str, Any], file: str = "", lines: dict[Path, int] | None = None
+) -> Config:
+    """The model of raw values; ConfigError has everything that is wrong with them.
+
+    `lines` tells where each key stands in `file`; a configuration without a file may have empty
+    pools, which are filled while running.
+    """
+    found: list[tuple[Path, str, tuple[str, ...]]] = []
+    raw = _expanded(raw, (), found)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        found += [_told(raw, dict(detail)) for detail in error.errors()]
+    found += _crossed(raw, bool(file))
+    if found or config is None:
+        raise ConfigError(_problems(found, file, lines or {}))
+    return config
+
+
+def _problems(
+    found: list[tuple[Path, str, tuple[str, ...]]], file: str, lines: dict[Path, int]
+) -> list[Problem]:
+    problems: dict[tuple[int, str, str], Problem] = {}
+    for path, message, valid in found:
+        line = find_line(lines, path)
+        key = dotted(path)
+        problems.setdefault((line, key, message), Problem(message, key, file, line, valid))
+    return [problems[key] for key in sorted(problems)]
+
+
+# --- variables ---
+
+
+def _expanded(value: Any, path: Path, found: list[tuple[Path, str, tuple[str, ...]]]) -> Any:
+    """`${env:X}` and `${file:/path}` replaced in every text."""
+    if isinstance(value, Model):
+        value = value.model_dump(exclude_unset=True)
+    if isinstance(value, str) and "${" in value:
+        try:
+            return _VARIABLE.sub(_variable, value)
+        except ValueError as error:
+            found.append((path, str(error), ()))
+            return value
+    if isinstance(value, Mapping):
+        return {key: _expanded(item, (*path, key), found) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_expanded(item, (*path, i), found) for i, item in enumerate(value)]
+    return value
+
+
+def _variable(match: re.Match[str]) -> str:
+    kind, name = match.groups()
+    if kind == "env":
+        if name not in os.environ:
+            raise ValueError(f"the environment variable {name} is not set")
+        return os.environ[name]
+    try:
+        with open(name, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a text"
+        raise ValueError(f"{name} can't be read: {why.lower()}") from None
+
+
+# --- what pydantic found, in our words ---
+
+
+def _told(raw: Any, detail: dict[str, Any]) -> tuple[Path, str, tuple[str, ...]]:
+    path = _real_path(raw, detail["loc"])
+    kind, value = detail["type"], detail.get("input")
+    context = detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(path)
+    if kind == "missing":
+        return path, "this key is missing", ()
+    if kind in ("value_error", "assertion_error"):
+        return path, str(context["error"]), ()
+    if path and path[-1] == "keepalive" and kind in ("model_type", "literal_error"):
+        wanted = "a table with idle, interval and count, or false"
+        return path, f"{_shown(value)} is not {wanted}", ()
+    if kind == "model_type" and "servers" in path[-2:]:
+        return path, f"{_shown(value)} is not a text or a table", ()
+    if kind == "literal_error":
+        return _not_one_of(path, value, context["expected"])
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bounds = f"{context.get('ge', context.get('le'))}"
+        side = "at least" if kind.startswith("greater") else "at most"
+        return path, f"{value!r} is out of range: {side} {bounds}", ()
+    if kind in _WORDS or kind.endswith("_type"):
+        wanted = _WORDS.get(kind, kind.removesuffix("_type"))
+        return path, f"{_shown(value)} is not {wanted}", ()
+    if kind == "too_short":
+        return path, "the list is empty", ()
+    return path, str(detail["msg"]).lower(), ()
+
+
+def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
+    """pydantic's location without the names of union branches, which are no keys."""
+    path: list[str | int] = []
+    for i, part in enumerate(loc):
+        if isinstance(raw, Mapping):
+            last = i == len(loc) - 1
+            if part not in raw and not last:
+                continue
+            path.append(part)
+            raw = raw.get(part)
+        elif isinstance(raw, (list, tuple)) and isinstance(part, int):
+            path.append(part)
+            raw = raw[part] if part < len(raw) else None
+    return tuple(path)
+
+
+def _unknown(path: Path) -> tuple[Path, str, tuple[str, ...]]:
+    key = str(path[-1])
+    valid = tuple(_model_at(path).model_fields)
+    near = difflib.get_close_matches(key, valid, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return path, f"{key!r} is not a key here{hint} One of: {', '.join(valid)}", valid
+
+
+def _model_at(path: Path) -> type[Model]:
+    if "keepalive" in path[:-1]:
+        return Keepalive
+    if len(path) > 2 and path[0] == "listeners":
+        return Listener
+    if len(path) > 2 and path[0] == "pools":
+        return Server if "servers" in path[:-1] else Pool
+    if len(path) > 1 and path[0] in ("defaults", "dns"):
+        return Defaults if path[0] == "defaults" else Dns
+    return Config
+
+
+def _not_one_of(path: Path, value: Any, expected: str) -> tuple[Path, str, tuple[str, ...]]:
+    valid = tuple(re.findall(r"'([^']+)'", expected))
+    near = difflib.get_close_matches(str(value), valid, 1) if isinstance(value, str) else []
+    what = {"balance": "policy", "hash_on": "key to hash"}.get(str(path[-1]), "valid value")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    article = f"{_shown(value)} is not a {what}"
+    return path, f"{article}{hint} One of: {', '.join(valid)}", valid
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return repr(value)
+
+
+# --- values that don't fit each other ---
+
+
+def _table(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    entries = value.get(key) if isinstance(value, Mapping) else None
+    if isinstance(entries, Mapping):
+        for name, entry in entries.items():
+            if isinstance(entry, Mapping):
+                yield name, entry
+
+
+def _crossed(raw: Any, from_file: bool) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    pools = dict(_table(raw, "pools"))
+    listeners = dict(_table(raw, "listeners"))
+    for section, entries in (("listeners", listeners), ("pools", pools)):
+        for name in entries:
+            if not _NAME.fullmatch(str(name)) or len(str(name)) > limits.NAME_MAX:
+                yield (section, name), (
+                    f"{name!r} is not a name: letters, digits, '-', '_' and '.',"
+                    f" {limits.NAME_MAX} at most"
+                ), ()
+    yield from _binds_twice(listeners)
+    for name, listener in listeners.items():
+        pool = listener.get("pool")
+        if isinstance(pool, str) and pool not in pools:
+            yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
+    for name, pool in pools.items():
+        yield from _pool(("pools", name), pool, from_file)
+    if from_file and isinstance(raw, Mapping) and not raw.get("listeners"):
+        yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()
+
+
+def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> tuple[Path, str, tuple[str, ...]]:
+    near = difflib.get_close_matches(pool, valid, 1)
+    if not valid:
+        return path, f"there is no pool {pool!r}; write a [pools.{pool}] with servers", ()
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return path, f"there is no pool {pool!r}{hint} One of: {', '.join(valid)}", valid
+
+
+def _binds_twice(
+    listeners: dict[str, Mapping[str, Any]],
+) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    seen: dict[str, str] = {}
+    for name, listener in listeners.items():
+        binds = listener.get("bind")
+        single = isinstance(binds, str)
+        for i, bind in enumerate([binds] if single else binds or ()):
+            path: Path = ("listeners", name, "bind") if single else ("listeners", name, "bind", i)
+            try:
+                address = parse_bind(bind)
+            except (ValueError, AttributeError, TypeError):
+                continue                # told already
+            if address.port == 0:
+                continue
+            if str(address) in seen:
+                yield path, f"{bind} is bound already, by listeners.{seen[str(address)]}", ()
+            seen[str(address)] = name
+
+
+def _pool(
+    path: Path, pool: Mapping[str, Any], from_file: bool
+) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    servers = pool.get("servers")
+    if from_file and not servers:
+        yield path, "the pool has no servers; write servers = [\"HOST:PORT\"]", ()
+    balance = pool.get("balance", "round_robin")
+    if "hash_on" in pool and isinstance(balance, str) and balance not in _HASHES:
+        yield (*path, "hash_on"), (
+            f"hash_on belongs to a hash policy, and balance is {balance!r};"
+            f" one of: {', '.join(_HASHES)}"
+        ), _HASHES
+    seen: set[str] = set()
+    for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
+        table = {"address": server} if isinstance(server, str) else server
+        if isinstance(table, Mapping):
+            yield from _server((*path, "servers", i), table, seen)
+
+
+def _server(
+    path: Path, server: Mapping[str, Any], seen: set[str]
+) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    if ("address" in server) == ("dns" in server):
+        yield path, "a server has either an address or a dns name", ("address", "dns")
+        return
+    where = server.get("address", server.get("dns"))
+    try:
+        address = parse_server(where)
+    except (ValueError, AttributeError, TypeError):
+        return                          # told already
+    if address.port == 0:
+        yield path, f"{where!r}: a server's port is not 0", ()
+    if str(address) in seen:
+        yield path, f"{where} is in this pool already; give it a weight instead", ()
+    seen.add(str(address))

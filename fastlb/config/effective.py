@@ -1,0 +1,179 @@
+"""What holds in the end: every value of every listener and pool, and where it came from.
+
+Precedence: the listener's or pool's own value, then `[defaults]`, then what is built in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastlb.config import limits
+from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
+from fastlb.config.cpus import auto_threads
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
+from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
+
+Origins = dict[str, str]        # key -> "listener", "pool", "defaults" or "built in"
+
+
+@dataclass(frozen=True)
+class EffectiveServer:
+    address: Address
+    refresh_ms: int | None      # of a name; None: as its TTL says
+    weight: int
+    max_connections: int        # 0: no limit
+
+
+@dataclass(frozen=True)
+class EffectivePool:
+    name: str
+    balance: str
+    hash_on: str                # "" where nothing is hashed
+    connect_timeout_ms: int
+    tcp_nodelay: bool
+    keepalive: tuple[int, int, int] | None      # idle (s), interval (s), count
+    servers: list[EffectiveServer]
+    origins: Origins = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class EffectiveListener:
+    name: str
+    binds: list[Address]
+    pool: str
+    max_connections: int        # 0: no limit
+    idle_timeout_ms: int        # 0: none
+    backlog: int
+    tcp_nodelay: bool
+    keepalive: tuple[int, int, int] | None
+    buffer_size: int
+    bulk_buffer_size: int
+    reuse_port: bool
+    mode: int | None            # of a unix socket
+    origins: Origins = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class EffectiveDns:
+    nameservers: tuple[tuple[str, int], ...]    # empty: those of /etc/resolv.conf
+    timeout_ms: int
+    refresh_ms: int | None
+
+
+@dataclass(frozen=True)
+class Effective:
+    threads: int
+    shutdown_timeout_ms: int
+    max_connections: int        # 0: no limit
+    dns: EffectiveDns
+    listeners: list[EffectiveListener]
+    pools: list[EffectivePool]
+
+
+class _Chain:
+    """Looks a key up in its own table, the defaults, and what is built in; notes where it was."""
+
+    def __init__(self, kind: str, own: Listener | Pool, defaults: Defaults) -> None:
+        self._sources = ((kind, own), ("defaults", defaults))
+        self.origins: Origins = {}
+
+    def __call__(self, key: str, built_in: Any) -> Any:
+        for name, source in self._sources:
+            value = getattr(source, key, None)
+            if value is not None:
+                self.origins[key] = name
+                return value
+        self.origins[key] = "built in"
+        return built_in
+
+
+def effective(config: Config) -> Effective:
+    """Every value that a running balancer needs, as numbers."""
+    dns = _dns(config.dns)
+    threads = auto_threads() if config.threads == "auto" else int(config.threads)
+    return Effective(
+        threads=threads,
+        shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
+        max_connections=config.max_connections or 0,
+        dns=dns,
+        listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
+        pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
+    )
+
+
+def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
+    if not isinstance(value, Keepalive):
+        return None
+    return (
+        max(duration_ms(value.idle) // 1000, 1),
+        max(duration_ms(value.interval) // 1000, 1),
+        value.count,
+    )
+
+
+def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveListener:
+    look = _Chain("listener", listener, defaults)
+    return EffectiveListener(
+        name=name,
+        binds=[parse_bind(bind) for bind in listener.bind],
+        pool=listener.pool,
+        max_connections=look("max_connections", 0),
+        idle_timeout_ms=duration_ms(look("idle_timeout", show_ms(limits.IDLE_TIMEOUT.default))),
+        backlog=look("backlog", limits.BACKLOG),
+        tcp_nodelay=look("tcp_nodelay", True),
+        keepalive=_keepalive(look("keepalive", False)),
+        buffer_size=size_bytes(look("buffer_size", show_bytes(limits.BUFFER_SIZE.default))),
+        bulk_buffer_size=size_bytes(
+            look("bulk_buffer_size", show_bytes(limits.BULK_BUFFER_SIZE.default))
+        ),
+        reuse_port=listener.reuse_port,
+        mode=int(listener.mode, 8) if listener.mode is not None else None,
+        origins=look.origins,
+    )
+
+
+def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> EffectivePool:
+    look = _Chain("pool", pool, defaults)
+    hashes = pool.balance == "ring_hash"
+    look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
+    if hashes:
+        look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
+    return EffectivePool(
+        name=name,
+        balance=pool.balance,
+        hash_on=(pool.hash_on or "client.ip") if hashes else "",
+        connect_timeout_ms=duration_ms(
+            look("connect_timeout", show_ms(limits.CONNECT_TIMEOUT.default))
+        ),
+        tcp_nodelay=look("tcp_nodelay", True),
+        keepalive=_keepalive(look("keepalive", False)),
+        servers=[_server(server, dns) for server in pool.servers],
+        origins=look.origins,
+    )
+
+
+def _server(server: Server, dns: EffectiveDns) -> EffectiveServer:
+    where = server.address if server.address is not None else server.dns
+    assert where is not None            # check.py has seen to it
+    refresh_ms = dns.refresh_ms
+    if server.refresh is not None:
+        refresh_ms = _refresh(server.refresh)
+    return EffectiveServer(
+        address=parse_server(where),
+        refresh_ms=refresh_ms,
+        weight=server.weight,
+        max_connections=server.max_connections or 0,
+    )
+
+
+def _refresh(text: str) -> int | None:
+    return None if text == "ttl" else duration_ms(text)
+
+
+def _dns(dns: Dns) -> EffectiveDns:
+    return EffectiveDns(
+        nameservers=tuple(parse_nameserver(text) for text in dns.nameservers),
+        timeout_ms=duration_ms(dns.timeout),
+        refresh_ms=_refresh(dns.refresh),
+    )

@@ -1,0 +1,315 @@
+"""The typed model of a configuration. Names of fields are the keys of TOML and of Python.
+
+Values stay as they were written ("500ms"); `effective` makes numbers of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from fastlb.config import limits
+from fastlb.config.address import BIND, SERVER, parse_bind, parse_nameserver, parse_server
+from fastlb.config.limits import Limit
+from fastlb.config.units import DURATION, SIZE, duration_ms, show_bytes, show_ms, size_bytes
+
+
+
+class Measure:
+    """Annotates a text with a unit, within a limit."""
+
+    def __init__(
+        self, parse: Callable[[Any], int], show: Callable[[int], str], pattern: str, limit: Limit
+    ) -> None:
+        self._parse = parse
+        self._show = show
+        self._pattern = pattern
+        self._limit = limit
+
+    def _check(self, value: Any) -> str:
+        low, high = self._limit.low, self._limit.high
+        if not low <= self._parse(value) <= high:
+            raise ValueError(f"{value!r} is not from {self._show(low)} to {self._show(high)}")
+        return str(value)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._check, json_schema_input_schema=core_schema.str_schema(pattern=self._pattern)
+        )
+
+
+class Duration(Measure):
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(duration_ms, show_ms, DURATION, limit)
+
+
+class Size(Measure):
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(size_bytes, show_bytes, SIZE, limit)
+
+
+def _check_buffer(value: str) -> str:
+    n = size_bytes(value)
+    if n & (n - 1):
+        raise ValueError(f"{value!r} is not a power of two; the next is {_next_power(n)}")
+    return value
+
+
+def _next_power(n: int) -> str:
+    return show_bytes(min(1 << n.bit_length(), limits.BUFFER_SIZE.high))
+
+
+def _refresh(value: Any) -> str:
+    if value == "ttl":
+        return "ttl"
+    n = duration_ms(value) if value != "ttl" else 0
+    low, high = limits.DNS_REFRESH.low, limits.DNS_REFRESH.high
+    if not low <= n <= high:
+        raise ValueError(f'{value!r} is not "ttl", or from {show_ms(low)} to {show_ms(high)}')
+    return str(value)
+
+
+def _bind(value: str) -> str:
+    parse_bind(value)
+    return value
+
+
+def _binds(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _server(value: str) -> str:
+    parse_server(value)
+    return value
+
+
+def _named(value: str) -> str:
+    address = parse_server(value)
+    if address.host is None or re.fullmatch(r"[0-9.]+|.*:.*", address.host):
+        raise ValueError(f'{value!r} is not a name with a port; write it like "api.internal:7000"')
+    return value
+
+
+def _nameserver(value: str) -> str:
+    parse_nameserver(value)
+    return value
+
+
+def _mode(value: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError(f'{value!r} is not a file mode; write it like "0660"')
+    return value
+
+
+def _servers(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return value
+    return [{"address": item} if isinstance(item, str) else item for item in value]
+
+
+def _threads(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool)
+                           and 1 <= value <= limits.THREADS_MAX):
+        return value
+    raise ValueError(f'{value!r} is not "auto" or a number from 1 to {limits.THREADS_MAX}')
+
+
+Refresh = Annotated[
+    str, BeforeValidator(_refresh),
+    WithJsonSchema({"type": "string", "pattern": rf"^ttl$|{DURATION}"}),
+]
+MaxConnections = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+BufferSize = Annotated[str, Size(limits.BUFFER_SIZE), AfterValidator(_check_buffer)]
+BulkBufferSize = Annotated[str, Size(limits.BULK_BUFFER_SIZE), AfterValidator(_check_buffer)]
+Binds = Annotated[
+    list[Annotated[str, AfterValidator(_bind)]],
+    BeforeValidator(_binds),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": BIND},
+                {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": BIND}},
+            ]
+        }
+    ),
+]
+ServerAddress = Annotated[
+    str, AfterValidator(_server), WithJsonSchema({"type": "string", "pattern": SERVER})
+]
+DnsName = Annotated[
+    str, AfterValidator(_named),
+    WithJsonSchema({"type": "string", "pattern": r"^(?![0-9.]+:)[\w.-]+:\d{1,5}$"}),
+]
+NameServer = Annotated[
+    str, AfterValidator(_nameserver),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9.]+|[0-9A-Fa-f:]+|\[.+\])(:\d{1,5})?$"}),
+]
+Mode = Annotated[
+    str, AfterValidator(_mode), WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
+]
+Threads = Annotated[
+    int | str, BeforeValidator(_threads),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "auto"},
+                {"type": "integer", "minimum": 1, "maximum": limits.THREADS_MAX},
+            ]
+        }
+    ),
+]
+Switch = Annotated[bool, Field(strict=True)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=4096
+    )
+
+
+class Keepalive(Model):
+    """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
+
+    idle: Annotated[str, Duration(limits.KEEPALIVE_IDLE)] = "60s"
+    """How long a connection is silent before the first probe; whole seconds."""
+    interval: Annotated[str, Duration(limits.KEEPALIVE_INTERVAL)] = "10s"
+    """Between probes; whole seconds."""
+    count: Annotated[int, Field(strict=True, ge=1, le=127)] = 3
+    """Unanswered probes before the connection counts as lost."""
+
+
+KeepaliveOrOff = Keepalive | Literal[False]
+
+
+class Server(Model):
+    """One server of a pool: an `address`, or a `dns` name of which every address is a server."""
+
+    address: ServerAddress | None = None
+    """`HOST:PORT`, `[v6]:PORT` or `unix:/PATH`. A name has its addresses asked for as `dns` does."""
+    dns: DnsName | None = None
+    """`NAME:PORT`; every address that the name has is a server."""
+    refresh: Refresh | None = None
+    """How often the name is asked for: "ttl", or a duration."""
+    weight: Annotated[int, Field(strict=True, ge=0, le=limits.WEIGHT_MAX)] = 1
+    """Its share of new connections, next to the other servers' weights; 0 gets none."""
+    max_connections: MaxConnections | None = None
+    """Connections at a time, exact over all threads; no limit if not given."""
+
+
+class Shared(Model):
+    """Keys that listeners and pools have, and `[defaults]` for all of them."""
+
+    tcp_nodelay: Switch | None = None
+    """Send small writes at once (TCP_NODELAY)."""
+    keepalive: KeepaliveOrOff | None = None
+    """TCP keepalive, or false."""
+
+
+class Defaults(Shared):
+    """What listeners and pools have where they don't say otherwise."""
+
+    idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
+    """A relay on which nothing moves for this long, either way, is reset."""
+    connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
+    """How long a server may take to accept before another one is tried."""
+    buffer_size: BufferSize | None = None
+    """What is read at a time; a slow reader holds one such buffer."""
+    bulk_buffer_size: BulkBufferSize | None = None
+    """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
+
+
+class Listener(Shared):
+    """Addresses that connections are accepted on, and the pool they go to."""
+
+    bind: Binds
+    """`tcp://HOST:PORT`, `tcp://[v6]:PORT`, `tcp://unix:/PATH`, or a list of them. Port 0: any."""
+    pool: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
+    """The pool that connections go to."""
+    max_connections: MaxConnections | None = None
+    """Connections at a time, exact over all threads; the next ones wait in the queue."""
+    idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
+    """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
+    backlog: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    """The length of the queue of connections that wait to be accepted."""
+    buffer_size: BufferSize | None = None
+    """What is read at a time; a slow reader holds one such buffer."""
+    bulk_buffer_size: BulkBufferSize | None = None
+    """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
+    reuse_port: Switch = False
+    """Share the address with other processes that do the same (SO_REUSEPORT)."""
+    mode: Mode | None = None
+    """The file mode of a unix socket, such as "0660"."""
+
+
+class Pool(Shared):
+    """Servers that do the same job, and how one of them is picked."""
+
+    servers: Annotated[
+        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
+    ] = Field(default_factory=list)
+    """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
+    balance: Literal["round_robin", "ring_hash"] = "round_robin"
+    """How a server is picked: taking turns by weight, or by a hash, so that a client stays."""
+    hash_on: Literal["client.ip", "client.address"] | None = None
+    """What `ring_hash` hashes: the client's IP, or its IP and port."""
+    connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
+    """How long a server may take to accept before another one is tried."""
+
+
+class Dns(Model):
+    """How names of servers are resolved. The hosts file comes first."""
+
+    nameservers: list[NameServer] = Field(default_factory=list)
+    """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""
+    timeout: Annotated[str, Duration(limits.DNS_TIMEOUT)] = "2s"
+    """For one name, all tries together. The last good answer is kept after a failure."""
+    refresh: Refresh = "ttl"
+    """How often names are asked for: "ttl" (as long as an answer says it holds), or a duration."""
+
+
+class Config(Model):
+    """A whole configuration."""
+
+    threads: Threads = "auto"
+    """Engine threads; "auto" is the lesser of the CPUs allowed and the cgroup's quota."""
+    shutdown_timeout: Annotated[str, Duration(limits.SHUTDOWN_TIMEOUT)] = "30s"
+    """How long relays may go on after a stop was asked for; then they are reset."""
+    max_connections: MaxConnections | None = None
+    """Connections at a time, of the whole process; `fastlb serve` derives it from the descriptor
+    limit if not given."""
+    dns: Dns = Field(default_factory=Dns)
+    """How names of servers are resolved."""
+    defaults: Defaults = Field(default_factory=Defaults)
+    """What listeners and pools have where they don't say otherwise."""
+    listeners: dict[str, Listener] = Field(default_factory=dict)
+    """By name: `[listeners.NAME]`."""
+    pools: dict[str, Pool] = Field(default_factory=dict)
+    """By name: `[pools.NAME]`."""
+
+    @classmethod
+    def build(cls, raw: Mapping[str, Any]) -> Config:
+        """A configuration of Python values. ConfigError has all that is wrong with it.
+
+        Unlike one of a file, a pool may be empty, to be filled while running.
+        """
+        from fastlb.config.check import checked
+
+        return checked(raw)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Config:
+        """The configuration of a TOML file. ConfigError has all that is wrong with it."""
+        from fastlb.config.reader import load
+
+        return load(path)

@@ -1,0 +1,69 @@
+"""Text of a file made into a Config."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+from fastlb.config import limits
+from fastlb.config.check import checked
+from fastlb.config.model import Config
+from fastlb.config.positions import positions
+from fastlb.errors import ConfigError, Problem
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """The configuration of a TOML file. ConfigError has all that is wrong with it."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            data = file.read(limits.FILE_BYTES_MAX + 1)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConfigError([Problem(f"can't be read: {why}", file=name)]) from None
+    if len(data) > limits.FILE_BYTES_MAX:
+        size = limits.FILE_BYTES_MAX >> 20
+        raise ConfigError([Problem(f"larger than {size} MiB: not a configuration", file=name)])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError([Problem("not UTF-8", file=name, line=line)]) from None
+    return loads(text, name)
+
+
+def loads(text: str, name: str = "<string>") -> Config:
+    """The configuration of TOML text; `name` is what problems call it."""
+    text = text.replace("\r\n", "\n")
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax(text, name, str(error))]) from None
+    except RecursionError:
+        raise ConfigError([Problem("nested too deeply", file=name)]) from None
+    return checked(raw, name, positions(text))
+
+
+def _syntax(text: str, name: str, message: str) -> Problem:
+    found = _AT.search(message)
+    line = text.count("\n") + 1
+    if found and found[1]:
+        line = int(found[1])
+    message = _AT.sub("", message)
+    if message.startswith(("Cannot declare", "Cannot overwrite")):
+        message = f"{_header(text, line)} stands here a second time: names are given once"
+    return Problem(f"not TOML: {message[0].lower()}{message[1:]}", file=name, line=line)
+
+
+def _header(text: str, line: int) -> str:
+    lines = text.splitlines()
+    return lines[line - 1].strip() if 0 < line <= len(lines) else "a key"

@@ -1,0 +1,167 @@
+"""A balancer beside the test, scripted peers, and the promise that nothing is left over."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+import fastlb
+
+DEADLINE_S = 10.0
+
+
+def wait_until(true: Callable[[], bool], what: str = "") -> None:
+    """Look again until it is true; the one place where a test waits for a state."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, what or "waited in vain"
+        time.sleep(0.002)
+
+
+class Origin:
+    """A listening socket whose connections the test accepts and drives by itself."""
+
+    def __init__(self, family: int = socket.AF_INET, where: Any = None) -> None:
+        host = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}.get(family, "")
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((host, 0) if where is None else where)
+        self.listener.listen(1024)
+        self.listener.settimeout(DEADLINE_S)
+        self.accepted: list[socket.socket] = []
+
+    @property
+    def address(self) -> str:
+        name = self.listener.getsockname()
+        if isinstance(name, str):
+            return f"unix:{name}"
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+    def accept(self) -> socket.socket:
+        connection, _ = self.listener.accept()
+        connection.settimeout(DEADLINE_S)
+        self.accepted.append(connection)
+        return connection
+
+    def close(self) -> None:
+        self.listener.close()
+        for connection in self.accepted:
+            connection.close()
+
+
+class Site:
+    """A running balancer with one listener, and clients of it."""
+
+    def __init__(self, balancer: fastlb.Balancer, listener: fastlb.Listener) -> None:
+        self.balancer = balancer
+        self.listener = listener
+        self.clients: list[socket.socket] = []
+
+    def connect(self, **keys: Any) -> socket.socket:
+        url = self.listener.url.removeprefix("tcp://")
+        client = socket.socket(socket.AF_UNIX if url.startswith("unix:") else socket.AF_INET)
+        if url.startswith("["):
+            client.close()
+            client = socket.socket(socket.AF_INET6)
+        for option, value in keys.items():
+            client.setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
+        client.settimeout(DEADLINE_S)
+        self.clients.append(client)
+        if url.startswith("unix:"):
+            client.connect(url.removeprefix("unix:"))
+        else:
+            host, _, port = url.rpartition(":")
+            client.connect((host.strip("[]"), int(port)))
+        return client
+
+    def pair(self, origin: Origin) -> tuple[socket.socket, socket.socket]:
+        """A client, and the other end of its connection at the origin."""
+        client = self.connect()
+        return client, origin.accept()
+
+    def counts(self) -> dict[str, int]:
+        runtime = self.balancer._runtime
+        assert runtime is not None
+        return runtime.counts()
+
+    def totals(self) -> dict[str, int]:
+        runtime = self.balancer._runtime
+        assert runtime is not None
+        total: dict[str, int] = {}
+        for engine in runtime.engines.all:
+            for name, n in engine.totals().items():
+                total[name] = total.get(name, 0) + n
+        return total
+
+    def wait_idle(self) -> None:
+        wait_until(lambda: not any(self.counts().values()), "something is still alive")
+
+
+@pytest.fixture(params=["thread", "threads", "inline", "poll"])
+def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller."""
+    mode: str = request.param
+    if mode == "poll":
+        monkeypatch.setenv("FASTLB_POLLER", "poll")
+    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1}[mode]
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    peer = Origin()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def site(mode: int) -> Iterator[Callable[..., Site]]:
+    """Makes a Site: `site(servers, bind=..., pool={...}, **listener keys)`. Ends with all live
+    counts at zero."""
+    sites: list[Site] = []
+    with ExitStack() as stack:
+
+        def make(
+            servers: list[Any], bind: str = "tcp://127.0.0.1:0",
+            pool: dict[str, Any] | None = None, threads: int | None = None, **keys: Any,
+        ) -> Site:
+            balancer = fastlb.Balancer(threads=mode if threads is None else threads)
+            target = balancer.pool("pool", servers, **(pool or {}))
+            listener = balancer.listen(bind, name="listener", pool=target, **keys)
+            stack.enter_context(balancer.background())
+            sites.append(Site(balancer, listener))
+            return sites[-1]
+
+        yield make
+        for made in sites:
+            for client in made.clients:
+                client.close()
+        for made in sites:
+            made.wait_idle()
+
+
+def read_exactly(sock: socket.socket, n: int) -> bytes:
+    got = bytearray()
+    while len(got) < n:
+        piece = sock.recv(min(n - len(got), 1 << 20))
+        if not piece:
+            break
+        got += piece
+    return bytes(got)
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    got = bytearray()
+    while piece := sock.recv(1 << 16):
+        got += piece
+    return bytes(got)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with an RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()

@@ -1,0 +1,146 @@
+"""Servers that can't be connected to: the client never notices while another one is there."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, wait_until
+
+Make = Callable[..., Site]
+
+
+@pytest.fixture
+def refusing() -> str:
+    """An address that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address whose queue is full: a connect to it hangs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        for _ in range(8):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+            waiting.append(sock)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        for sock in waiting:
+            sock.close()
+
+
+def test_a_refused_connect_goes_on_to_another_server(
+    site: Make, origin: Origin, refusing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fastlb")
+    made = site([refusing, origin.address])
+    for _ in range(6):
+        client, server = made.pair(origin)
+        client.sendall(b"hello")
+        assert read_exactly(server, 5) == b"hello"
+        client.close()
+        server.close()
+    wait_until(lambda: "can't be connected to" in caplog.text)
+    said = [r.getMessage() for r in caplog.records if "can't be connected to" in r.getMessage()]
+    assert said == [
+        f"pool pool: server {refusing} can't be connected to (connection refused)"
+    ]
+
+
+def test_a_connect_that_hangs_goes_on_to_another_server(
+    site: Make, origin: Origin, silent: str
+) -> None:
+    made = site([silent, origin.address], pool={"connect_timeout": "50ms"})
+    for _ in range(2):
+        client, server = made.pair(origin)
+        client.sendall(b"hello")
+        assert read_exactly(server, 5) == b"hello"
+    assert made.totals()["connect_failures"] >= 1
+    origin.close()
+
+
+def test_a_failing_server_is_left_out_for_a_while(
+    site: Make, origin: Origin, refusing: str
+) -> None:
+    made = site([refusing, origin.address])
+    for _ in range(20):
+        client, server = made.pair(origin)
+        client.close()
+        server.close()
+    # At most one try a second, and the first.
+    assert 1 <= made.totals()["connect_failures"] <= 3
+
+
+def test_a_server_that_comes_back_is_used_again(
+    site: Make, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fastlb")
+    late = Origin()
+    where = late.listener.getsockname()
+    late.close()
+    made = site([f"{where[0]}:{where[1]}", origin.address])
+    for _ in range(2):
+        made.pair(origin)
+    late = Origin(socket.AF_INET, where)
+    late.listener.setblocking(False)
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        made.connect()
+        try:
+            late.accept()
+            break
+        except BlockingIOError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    wait_until(lambda: "accepts connections again" in caplog.text)
+    late.close()
+    origin.close()
+
+
+def test_the_client_is_closed_at_once_when_all_servers_are_down(
+    site: Make, refusing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fastlb")
+    made = site([refusing])
+    for _ in range(50):
+        assert made.connect().recv(1) == b""
+    wait_until(lambda: "no server can be connected to" in caplog.text)
+    assert made.listener.stats()["refused"] == 50
+    said = [r.getMessage() for r in caplog.records if r.name == "fastlb.health"]
+    assert sorted(said) == [
+        "pool pool: no server can be connected to; clients are closed at once",
+        f"pool pool: server {refusing} can't be connected to (connection refused)",
+    ]
+
+
+def test_a_pool_that_is_empty_closes_its_clients(site: Make) -> None:
+    made = site([])
+    assert made.connect().recv(1) == b""
+
+
+def test_a_server_that_resets_right_away_counts_as_a_reset(site: Make, origin: Origin) -> None:
+    made = site([origin.address])
+    origin.close()
+    assert made.connect().recv(1) == b""
+
+
+def test_a_server_that_accepts_and_never_answers_only_holds_its_own_client(
+    site: Make, origin: Origin
+) -> None:
+    made = site([origin.address])
+    stuck, _ = made.pair(origin)
+    stuck.sendall(b"anyone?")
+    client, server = made.pair(origin)
+    client.sendall(b"hello")
+    assert read_exactly(server, 5) == b"hello"
+    origin.close()

@@ -32,6 +32,9 @@ from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
 
+cdef extern from *:
+    unsigned int CYTHON_HEX_VERSION
+
 
 cdef int _timeout_ms(Core* core) noexcept nogil:
     cdef uint64_t due = timers_next_ms(core)
@@ -340,4 +343,8 @@ def publish(Live live, Snapshot snapshot) -> None:
 
 def build_info() -> dict[str, str]:
     """How this extension was built."""
-    return {"build": FASTLB_BUILD_MODE.decode(), "pollers": "epoll, poll"}
+    return {
+        "build": FASTLB_BUILD_MODE.decode(),
+        "cython": ".".join(str(CYTHON_HEX_VERSION >> shift & 255) for shift in (24, 16, 8)),
+        "pollers": "epoll, poll",
+    }

@@ -1,0 +1,80 @@
+"""`fastlb serve`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fastlb.config.limits import THREADS_MAX
+
+
+def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if value.isdigit() and 1 <= int(value) <= THREADS_MAX:
+        return int(value)
+    raise click.BadParameter(f'{value!r} is not "auto" or a number from 1 to {THREADS_MAX}')
+
+
+@click.command("serve")
+@click.argument("config", required=False, metavar="[CONFIG]")
+@click.option("--bind", multiple=True, metavar="tcp://HOST:PORT", help="Listen here; repeatable.")
+@click.option("--server", multiple=True, metavar="HOST:PORT", help="A server; repeatable.")
+@click.option("--balance", metavar="POLICY", help="How a server is picked.")
+@click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+    show_default=True, help="The least that is logged, to stderr.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="One line or one JSON object an event.",
+)
+def command(
+    config: str | None,
+    bind: tuple[str, ...],
+    server: tuple[str, ...],
+    balance: str | None,
+    threads: int | str | None,
+    log_level: str,
+    log_format: str,
+) -> int:
+    """Serve the file CONFIG, or --bind and --server, until SIGTERM or Ctrl-C.
+
+    Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
+    """
+    from fastlb.config.model import Config
+    from fastlb.config.reader import load
+    from fastlb.process.serve import serve
+
+    if config is not None and (bind or server or balance):
+        raise click.UsageError("give a file, or --bind and --server, not both")
+    if config is not None:
+        made = load(config)
+        if threads is not None:
+            made = made.model_copy(update={"threads": threads})
+    else:
+        made = Config.build(_from_options(bind, server, balance, threads))
+    return serve(made, log_level=log_level, log_format=log_format)
+
+
+def _from_options(
+    bind: tuple[str, ...], server: tuple[str, ...], balance: str | None, threads: int | str | None
+) -> dict[str, Any]:
+    if not bind or not server:
+        missing = [name for name, given in (("--bind", bind), ("--server", server)) if not given]
+        raise click.UsageError(
+            f"{' and '.join(missing)} missing; give a file (fastlb serve fastlb.toml), or:"
+            " fastlb serve --bind tcp://127.0.0.1:8080 --server 127.0.0.1:9001"
+        )
+    pool: dict[str, Any] = {"servers": list(server)}
+    if balance is not None:
+        pool["balance"] = balance
+    raw: dict[str, Any] = {
+        "listeners": {"main": {"bind": list(bind), "pool": "main"}},
+        "pools": {"main": pool},
+    }
+    if threads is not None:
+        raw["threads"] = threads
+    return raw

@@ -1,0 +1,95 @@
+"""What this process was built with and runs on."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import platform
+import socket
+import sys
+from collections.abc import Callable
+
+from fastlb._core.engine import build_info
+
+LLHTTP_FUNCTIONS = ("llhttp_init", "llhttp_settings_init", "llhttp_execute", "llhttp_finish")
+TCP_ULP = 31                # linux/tcp.h
+IPPROTO_MPTCP = 262         # linux/in.h
+SYS_IO_URING_SETUP = 425    # the same number on every architecture
+EPERM, ENOSYS = 1, 38
+
+
+def facts() -> dict[str, str]:
+    """Name and value of each, in the order to be shown."""
+    info = build_info()
+    return {
+        "python": f"{platform.python_version()} ({platform.python_implementation()}, {_gil()})",
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "build": f"{info['build']}, Cython {info['cython']}",
+        "poller": info["pollers"],
+        "uvloop": _version("uvloop"),
+        "llhttp": _llhttp(),
+        "kernel": ", ".join(
+            f"{name} {'yes' if there else 'no'}" for name, there in kernel_features().items()
+        ),
+    }
+
+
+def _gil() -> str:
+    enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return "GIL" if enabled() else "free-threaded"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _llhttp() -> str:
+    """Whether the C functions of llhttp can be found in httptools' extension."""
+    version = _version("httptools")
+    try:
+        from httptools.parser import parser
+
+        library = ctypes.CDLL(parser.__file__)
+        missing = [name for name in LLHTTP_FUNCTIONS if not hasattr(library, name)]
+    except (ImportError, OSError) as error:
+        return f"httptools {version}: {error}"
+    where = f"in httptools {version}"
+    return f"{where}, without {', '.join(missing)}" if missing else f"{where}, callable"
+
+
+def kernel_features() -> dict[str, bool]:
+    """Each tried, not looked up: a container may forbid what the kernel has."""
+    return {
+        "SO_REUSEPORT": hasattr(socket, "SO_REUSEPORT"),
+        "splice": True,             # Linux 2.6.17; older ones can't run a Python that we support
+        "MPTCP": _can_open(IPPROTO_MPTCP),
+        "kTLS": _has_ktls(),
+        "io_uring": _has_io_uring(),
+    }
+
+
+def _can_open(protocol: int) -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol).close()
+    except OSError:
+        return False
+    return True
+
+
+def _has_ktls() -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as sock:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+            except OSError:
+                return False
+    return True
+
+
+def _has_io_uring() -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(SYS_IO_URING_SETUP, 0, None)       # refused anyway: what counts is how
+    return ctypes.get_errno() not in (ENOSYS, EPERM)

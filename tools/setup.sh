@@ -34,8 +34,8 @@ missing() {
         echo python3 python3-venv python3-dev
     else
         works || "$with" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-        "$with" -c 'import os, sysconfig
-raise SystemExit(not os.path.isfile(sysconfig.get_path("include") + "/Python.h"))' || echo python3-dev
+        headers=$("$with" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+        [ -e "$headers/Python.h" ] || echo python3-dev
     fi
     command -v "${CC:-gcc}" >/dev/null || echo gcc
     [ -e /usr/include/stdio.h ] || echo libc6-dev

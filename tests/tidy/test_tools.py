@@ -1,0 +1,120 @@
+"""The tools that judge other code, on made-up input: each must be able to find something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import annotation, core_coverage, sanitizer_logs
+from tools.nogil import Body, bodies
+
+PYX = """\
+cdef extern from "x.h" nogil:
+    int f(int)
+
+cdef int one(
+    int x,      # (
+    int y,
+) noexcept nogil:
+    return x
+
+cdef class C:
+    cdef int two(self) except -1:
+        return 1
+
+    def three(self):
+        with nogil:
+            one(1, 2)
+
+            one(2, 3)
+        return 4
+
+cdef inline bint four(void* p) noexcept nogil: # why
+    return p != NULL
+"""
+
+
+def test_nogil_code_is_found_by_its_text() -> None:
+    assert bodies(PYX) == [
+        Body("one", header=4, start=8, end=8),
+        Body("three", header=15, start=16, end=18),
+        Body("four", header=21, start=22, end=22),
+    ]
+
+
+def page(scores: dict[int, int]) -> str:
+    return "\n".join(
+        f'<pre class="cython line score-{score}" onclick="(function(f){{}})">'
+        f'+<span class="">{line:02}</span>: <span class="n">x</span></pre>'
+        for line, score in scores.items()
+    )
+
+
+def test_a_yellow_line_of_nogil_code_is_found() -> None:
+    assert list(annotation.yellow(page({8: 0, 12: 9, 15: 14, 16: 0}), PYX)) == []
+    assert list(annotation.yellow(page({8: 3, 12: 9, 18: 1}), PYX)) == [(8, "one"), (18, "three")]
+
+
+def test_an_annotation_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(SystemExit, match="form"):
+        list(annotation.yellow("<pre>1: x</pre>", PYX))
+
+
+def test_an_inline_function_that_calls_python_is_found() -> None:
+    c_text = (
+        "static CYTHON_INLINE int __pyx_f_6fastlb_4base_four(void *); /*proto*/\n"
+        "static CYTHON_INLINE int __pyx_f_6fastlb_4base_four(void *p) {\n  %s\n}\n"
+    )
+    assert not list(annotation.python_calls(c_text % "return p != NULL;", {"four"}))
+    found = annotation.python_calls(c_text % "if (__Pyx_ErrOccurredWithGIL()) {}", {"four"})
+    assert [call for _, call in found] == ["__Pyx_ErrOccurredWithGIL("]
+
+
+LEAK = """\
+==7==ERROR: LeakSanitizer: detected memory leaks
+
+Direct leak of 64 byte(s) in 1 object(s) allocated from:
+    #0 0x7f in __interceptor_malloc (/lib/libasan.so.8+0x1)
+    #1 0x55 in PyObject_Malloc (/usr/bin/python3+0x1)
+%s    #3 0x55 in _PyEval_EvalFrameDefault (/usr/bin/python3+0x2)
+
+SUMMARY: AddressSanitizer: 64 byte(s) leaked in 1 allocation(s).
+"""
+OURS = "    #2 0x7f in __pyx_f_take fastlb/_core/base/mem.pyx:12\n"
+
+
+def test_a_leak_counts_when_our_code_allocated_it() -> None:
+    assert sanitizer_logs.findings(LEAK % "") == []
+    assert len(sanitizer_logs.findings(LEAK % OURS)) == 1
+    deep = "".join(f"    #{n} 0x55 in call (/usr/bin/python3+0x3)\n" for n in range(2, 9)) + OURS
+    assert sanitizer_logs.findings(LEAK % deep) == []
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "==9==ERROR: AddressSanitizer: heap-use-after-free on address 0x6\n",
+        "fastlb/_core/engine.pyx:12:3: runtime error: signed integer overflow\n",
+        "LeakSanitizer has encountered a fatal error\n",
+    ],
+)
+def test_an_error_of_any_process_counts(log: str, tmp_path: Path) -> None:
+    (tmp_path / "asan.7").write_text(LEAK % "")
+    assert sanitizer_logs.main(tmp_path) == 0
+    (tmp_path / "ubsan.9").write_text(log)
+    assert sanitizer_logs.main(tmp_path) == 1
+
+
+def test_coverage_counts_lines_and_branches_of_nogil_code_alone() -> None:
+    lines = [
+        {"line_number": 8, "count": 3, "branches": [{"count": 3}, {"count": 0}]},
+        {"line_number": 12, "count": 0, "branches": [{"count": 0}]},
+        {"line_number": 18, "count": 0, "branches": []},
+        {"line_number": 22, "count": 1, "branches": []},
+    ]
+    row = core_coverage.row("x.pyx", PYX, lines)
+    assert (row.lines, row.lines_hit) == (3, 2)
+    assert (row.branches, row.branches_hit) == (2, 1)
+    assert row.missed == [18]
+    assert row.half == [8]

@@ -1,0 +1,102 @@
+"""The tree keeps its rules, and each rule would notice if it didn't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.tidy import rules
+
+Rule = Callable[[rules.Tree], Iterator[str]]
+
+
+@pytest.fixture(scope="module")
+def tree() -> dict[str, str]:
+    return rules.tree()
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
+def test_the_tree_keeps_the_rule(rule: Rule, tree: dict[str, str]) -> None:
+    broken = list(rule(tree))
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def test_the_whole_core_is_looked_at(tree: dict[str, str]) -> None:
+    on_disk = (rules.ROOT / "fastlb/_core").rglob("*.p[yx][xd]")
+    assert {str(path.relative_to(rules.ROOT)) for path in on_disk} <= set(tree)
+    assert "fastlb/_core/engine.pyx" in tree
+
+
+BAD = [
+    (rules.core_layers, "fastlb/_core/base/mem.pyx", "from fastlb._core.stages.relay cimport f"),
+    (rules.core_layers, "fastlb/_core/base/mem.pxd", "cimport fastlb._core.tables.live"),
+    (rules.core_layers, "fastlb/_core/ext/linux.pxd", "from fastlb._core.base.types cimport Core"),
+    (rules.core_layers, "fastlb/_core/stages/relay.pyx", "from fastlb._core.engine cimport f"),
+    (rules.core_layers, "fastlb/_core/stages/a.pyx", "from fastlb._core.stages.b cimport f"),
+    (rules.core_layers, "fastlb/_core/tables/a.pyx", "from fastlb._core.proto.b cimport f"),
+    (rules.core_layers, "fastlb/_core/proto/a.pyx", "from fastlb._core.tables.b cimport f"),
+    (rules.core_layers, "fastlb/_core/base/a.pyx", "from fastlb._core.conveyor cimport f"),
+    (rules.core_layers, "fastlb/_core/engine.pyx", "def f():\n    import fastlb.config.limits"),
+    (rules.core_layers, "fastlb/_core/engine.pyx", "from fastlb import errors"),
+    (rules.core_layers, "fastlb/_core/engine.pyx", "from .base cimport mem"),
+    (rules.core_layers, "fastlb/_core/magic/a.pyx", "from fastlb._core.base.b cimport f"),
+    (rules.python_layers, "fastlb/config/a.py", "from fastlb.compile.pools import ring"),
+    (rules.python_layers, "fastlb/errors.py", "import fastlb.config.model"),
+    (rules.python_layers, "fastlb/compile/a.py", "from fastlb.observe import metrics"),
+    (rules.python_layers, "fastlb/control/a.py", "def f():\n    from fastlb import balancer"),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb.cli import main"),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb._core.base.mem import f"),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb._core import conveyor"),
+    (rules.python_layers, "fastlb/magic/a.py", "from fastlb.errors import ConfigError"),
+    (rules.python_layers, "fastlb/config/a.py", "from . import limits"),
+    (rules.system_names, "fastlb/_core/engine.pyx", "    splice(a, b)"),
+    (rules.system_names, "fastlb/_core/stages/accept.pyx", "    fd = accept4(fd)"),
+    (rules.system_names, "fastlb/_core/c/fastlb.h", "#define X EPOLLRDHUP"),
+    (rules.stubs, "fastlb/_core/engine.pyi", "class Engine: ..."),
+    (rules.line_lengths, "fastlb/_core/engine.pyx", "x" * 101),
+    (rules.line_lengths, "bench/load.c", "\t" + "x" * 93),
+    (rules.file_lengths, "fastlb/_core/engine.pyx", "x\n" * 441),
+    (rules.function_lengths, "fastlb/a.py", "def f():\n" + "    x = 1\n" * 77),
+    (rules.function_lengths, "fastlb/_core/a.pyx", "cdef f(\n  int x\n):\n" + "  y\n\n" * 50),
+    (rules.names_that_say_nothing, "fastlb/process/socket_utils.py", ""),
+    (rules.names_that_say_nothing, "fastlb/common/sockets.py", ""),
+    (rules.names_that_say_nothing, "tests/flow/helpers.py", ""),
+    (rules.left_over, "fastlb/a.py", "x = 1  # TO" "DO: y"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), BAD)
+def test_a_rule_notices(rule: Rule, path: str, text: str) -> None:
+    assert len(list(rule({path: text}))) == 1
+
+
+GOOD = [
+    (rules.core_layers, "fastlb/_core/engine.pyx", "from fastlb._core.stages.a cimport f"),
+    (rules.core_layers, "fastlb/_core/stages/a.pxd", "from fastlb._core.base.types cimport Core"),
+    (rules.core_layers, "fastlb/_core/base/a.pyx", "from fastlb._core.base.b cimport f"),
+    (rules.core_layers, "fastlb/_core/base/a.pyx", "from libc.errno cimport EAGAIN"),
+    (
+        rules.python_layers,
+        "fastlb/config/a.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastlb.cli import main",
+    ),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb._core.tables.live import Live"),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb.balancer import Balancer"),
+    (rules.system_names, "fastlb/_core/base/net.pxd", "    splice(a, b)"),
+    (rules.system_names, "fastlb/_core/engine.pyx", "x = 1  # splice would be slower"),
+    (rules.system_names, "fastlb/process/sockets.py", "SO_REUSEPORT"),
+    (rules.line_lengths, "fastlb/a.py", "x" * 100),
+    (rules.function_lengths, "fastlb/_core/a.pyx", "cdef f():\n  x\ncdef g():\n" + "  y\n" * 70),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), GOOD)
+def test_a_rule_lets_pass(rule: Rule, path: str, text: str) -> None:
+    assert not list(rule({path: text}))
+
+
+def test_a_module_that_python_imports_needs_a_stub() -> None:
+    files = {"fastlb/_core/engine.pyx": "", "fastlb/a.py": "from fastlb._core.engine import Engine"}
+    assert list(rules.stubs(files)) == ["fastlb/a.py:1: fastlb._core.engine has no .pyi"]
+    assert not list(rules.stubs({**files, "fastlb/_core/engine.pyi": ""}))

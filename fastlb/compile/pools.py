@@ -19,17 +19,19 @@ def sequence(weights: Sequence[int]) -> array[int]:
     """The order in which servers take turns, as smooth as their weights allow.
 
     Each server of weight `w` of a total `t` comes up `w` times in `t` turns, evenly spaced: its
-    turn number `k` (from 0) is due at `(k + 1/2) * t / w`. Returns indices into `weights`; servers
-    of weight 0 have no turn.
+    turn number `k` (from 0) is due at `(k + phase) * t / w`, with a phase between 0 and 1 that
+    grows with its place among the servers, so that equal ones take turns in the order in which
+    they are written. Returns indices into `weights`; servers of weight 0 have no turn.
     """
     shares = _shares(weights)
-    due = [(1 / (2 * share), index, 0) for index, share in enumerate(shares) if share]
+    phases = [(index + 0.5) / len(shares) for index in range(len(shares))]
+    due = [(phases[i] / share, i, 0) for i, share in enumerate(shares) if share]
     heapq.heapify(due)
     turns = array("I")
     for _ in range(sum(shares)):
         _, index, done = due[0]
         turns.append(index)
-        heapq.heapreplace(due, ((done + 1.5) / shares[index], index, done + 1))
+        heapq.heapreplace(due, ((done + 1 + phases[index]) / shares[index], index, done + 1))
     return turns
 
 

@@ -138,10 +138,8 @@ async def _query(host: str, dns: EffectiveDns) -> tuple[tuple[str, ...], float]:
     except results.NoResolverConfiguration:
         raise NotResolved(f"{host}: no name server is configured in /etc/resolv.conf") from None
     if dns.nameservers:
-        where, port = dns.nameservers[0]
         resolver.nameservers = [where for where, _ in dns.nameservers]
         resolver.nameserver_ports = dict(dns.nameservers)
-        resolver.port = port
     resolver.lifetime = dns.timeout_ms / 1000
     answers = await asyncio.gather(
         resolver.resolve(host, "A", search=True),

@@ -172,9 +172,9 @@ class Runtime:
     # --- stopping ---
 
     async def stop(self, timeout_s: float) -> bool:
-        """Stop accepting, let relays finish for `timeout_s`, reset the rest; False if there was any.
+        """Stop accepting, let relays finish for `timeout_s`, and reset the rest.
 
-        Cancelling it ends at once.
+        False if any had to be reset. Cancelling it ends at once.
         """
         finished = False
         self.stopping = True

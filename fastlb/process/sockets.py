@@ -9,7 +9,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastlb.config.effective import Address, EffectiveListener
+from fastlb.config.address import Address
+from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 
 FIRST_INHERITED_FD = 3      # sd_listen_fds(3): SD_LISTEN_FDS_START
@@ -233,7 +234,7 @@ def _explained(listener: EffectiveListener, address: Address, error: OSError) ->
     elif error.errno == errno.EADDRNOTAVAIL:
         why = "this machine has no such address"
     elif isinstance(error, socket.gaierror):
-        why = f"{address.host} is not an address of this machine ({error.strerror.lower()})"
+        why = f"{address.host} is not an address of this machine ({(error.strerror or 'unknown').lower()})"
     else:
         why = (error.strerror or str(error)).lower()
     key = f"listeners.{listener.name}.bind"

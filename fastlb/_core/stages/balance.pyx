@@ -48,13 +48,10 @@ cdef bint _take(Core* core, Exchange* x, uint32_t index, int which, bint* full) 
     return True
 
 
-cdef bint _round_robin(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint _from_sequence(Core* core, Exchange* x, int which, uint64_t turn,
+                         bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.bind.pool
-    cdef uint64_t turn
     cdef uint32_t i
-    if pool.n_sequence == 0:
-        return False
-    turn = fl_add64(&pool.live.turn, 1) % pool.n_sequence
     for i in range(pool.n_sequence):
         if _take(core, x, pool.sequence[turn], which, full):
             return True
@@ -62,12 +59,10 @@ cdef bint _round_robin(Core* core, Exchange* x, int which, bint* full) noexcept 
     return False
 
 
-cdef bint _ring_hash(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint _from_ring(Core* core, Exchange* x, int which, uint32_t point,
+                     bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.bind.pool
-    cdef uint32_t i, point, last = pool.n_servers
-    if pool.n_ring == 0:
-        return False
-    point = ring_find(pool.ring, pool.n_ring, hash_client(&x.peer, pool.hash_on))
+    cdef uint32_t i, last = pool.n_servers
     for i in range(pool.n_ring):
         if pool.ring[point].server != last:
             last = pool.ring[point].server
@@ -78,15 +73,22 @@ cdef bint _ring_hash(Core* core, Exchange* x, int which, bint* full) noexcept no
 
 
 cdef int balance_step(Core* core, Exchange* x) noexcept nogil:
+    cdef PoolEntry* pool = x.bind.pool
     cdef bint full = False
     cdef bint found = False
+    cdef uint64_t turn = 0
+    cdef uint32_t point = 0
     cdef int which
+    if pool.n_ring:
+        point = ring_find(pool.ring, pool.n_ring, hash_client(&x.peer, pool.hash_on))
+    elif pool.n_sequence:
+        turn = fl_add64(&pool.live.turn, 1) % pool.n_sequence
     if x.n_tried < TRIES_MAX:
         for which in range(PASS_HEALTHY, PASS_ANY + 1):
-            if x.bind.pool.balance == BALANCE_RING_HASH:
-                found = _ring_hash(core, x, which, &full)
+            if pool.balance == BALANCE_RING_HASH:
+                found = _from_ring(core, x, which, point, &full)
             else:
-                found = _round_robin(core, x, which, &full)
+                found = _from_sequence(core, x, which, turn, &full)
             if found:
                 return NEXT
     x.reason = REASON_SERVERS_FULL if full else REASON_NO_SERVER

@@ -1,0 +1,251 @@
+# Doors into the core for tests and benchmarks: its own functions, called as its stages call them.
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
+from fastlb._core.base.mem cimport (
+    chunk_bytes, chunk_class, chunk_size, free_all, give_chunk, give_exchange, take_chunk,
+    take_exchange,
+)
+from fastlb._core.base.pipe cimport free_pipes, give_pipe, take_pipe
+from fastlb._core.base.timers cimport (
+    timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
+)
+from fastlb._core.base.types cimport (
+    EXCHANGE_HOLDS_SERVER, FAIL, NEXT, REASON_NO_SERVER, REASON_SERVERS_FULL, STAGE_DEAD, Address,
+    Chunk, Core, Exchange, Gate, Pipe, ServerAddress,
+)
+from fastlb._core.stages.balance cimport balance_step
+from fastlb._core.stages.connect cimport connect_failed
+from fastlb._core.tables.hashring cimport crc32, hash_client, ring_find
+from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.snapshot cimport Snapshot, pack_address
+
+
+def crc(bytes data):
+    return crc32(data, len(data))
+
+
+cdef Address _address(object where):
+    """A client's address: (host, port), or None for a unix socket's."""
+    cdef ServerAddress packed
+    cdef Address address
+    memset(&address, 0, sizeof(address))
+    if where is not None:
+        pack_address(where, &packed)
+        if packed.family == 2:
+            address.v4 = packed.v4
+        else:
+            address.v6 = packed.v6
+    return address
+
+
+def hash_of(object where, int hash_on):
+    """What the ring is searched for: hash_on is 1 for client.ip, 2 for client.address."""
+    cdef Address address = _address(where)
+    return hash_client(&address, hash_on)
+
+
+cdef class Picker:
+    """The balance stage on the first listener of a snapshot."""
+
+    cdef Core* core
+    cdef Exchange* x
+    cdef Snapshot snapshot
+
+    def __cinit__(self, Snapshot snapshot):
+        self.snapshot = snapshot
+        self.core = <Core*> calloc(1, sizeof(Core))
+        self.core.live = &snapshot.live.table
+        self.core.now_ms = 1000
+        self.x = take_exchange(self.core)
+        self.x.bind = &snapshot.table.binds[0]
+
+    def __dealloc__(self):
+        self.x.stage = STAGE_DEAD
+        give_exchange(self.core, self.x)
+        free_all(self.core)
+        free(self.core)
+
+    def client(self, where):
+        self.x.peer = _address(where)
+
+    def advance_ms(self, int ms):
+        self.core.now_ms += ms
+
+    def pick(self):
+        """The picked server's index, whose place is kept; -1: none, -2: all are full."""
+        self.x.flags = 0
+        if balance_step(self.core, self.x) == NEXT:
+            return self.x.entry - self.x.bind.pool.servers
+        return -1 if self.x.reason == REASON_NO_SERVER else -2
+
+    def give(self, int server):
+        gate_give(&self.x.bind.pool.servers[server].live.connections)
+
+    def tried(self, list servers):
+        self.x.n_tried = 0
+        for server in servers:
+            self.x.tried[self.x.n_tried] = server
+            self.x.n_tried += 1
+
+    def fail(self, int server):
+        """Let a connect to a server fail."""
+        self.x.target = self.x.bind.pool.servers[server].live
+        self.x.counters = self.x.target.counters
+        connect_failed(self.core, self.x, 111)
+
+    def spin(self, int n):
+        """Pick and give back n times."""
+        cdef int i
+        with nogil:
+            for i in range(n):
+                if balance_step(self.core, self.x) == NEXT:
+                    gate_give(&self.x.target.connections)
+
+
+cdef class Timers:
+    """Timeout lists with exchanges that wait in them, by number."""
+
+    cdef Core* core
+    cdef list _slots
+    cdef Exchange* xs[64]
+
+    def __cinit__(self, list lengths_ms):
+        cdef int i
+        self.core = <Core*> calloc(1, sizeof(Core))
+        self.core.n_timers = 1 + len(lengths_ms)
+        for i in range(self.core.n_timers):
+            self.core.timers[i].head.next = self.core.timers[i].head.prev = (
+                &self.core.timers[i].head)
+            self.core.timers[i].length_ms = lengths_ms[i - 1] if i else 0
+        for i in range(64):
+            self.xs[i] = take_exchange(self.core)
+
+    def __dealloc__(self):
+        free_all(self.core)
+        free(self.core)
+
+    def now(self, int ms):
+        self.core.now_ms = ms
+
+    def start(self, int x, int slot):
+        timer_start(self.core, self.xs[x], slot)
+
+    def touch(self, int x):
+        timer_touch(self.core, self.xs[x])
+
+    def cancel(self, int x):
+        timer_cancel(self.xs[x])
+
+    def next_ms(self):
+        return timers_next_ms(self.core)
+
+    def expired(self):
+        """Who is due, in order; they wait no more."""
+        cdef Exchange* x
+        cdef int slot, i
+        due = []
+        for slot in range(1, self.core.n_timers):
+            while True:
+                x = timer_expired(self.core, slot)
+                if x == NULL:
+                    break
+                timer_cancel(x)
+                for i in range(64):
+                    if self.xs[i] == x:
+                        due.append(i)
+        return due
+
+
+def chunk_classes(list sizes):
+    """(class, its size) for each wanted size."""
+    return [(chunk_class(size), chunk_size(chunk_class(size))) for size in sizes]
+
+
+def spin_chunks(int klass, int n):
+    """Take and give back a chunk n times; returns how many stay in the free list."""
+    cdef Core* core = <Core*> calloc(1, sizeof(Core))
+    cdef Chunk* chunk
+    cdef int i
+    with nogil:
+        for i in range(n):
+            chunk = take_chunk(core, klass)
+            chunk_bytes(chunk)[0] = 1
+            give_chunk(core, chunk)
+    kept = core.n_free_chunks[klass]
+    free_all(core)
+    free(core)
+    return kept
+
+
+def hold_chunks(int klass, int n):
+    """Take n chunks, give all back; returns how many stay in the free list."""
+    cdef Core* core = <Core*> calloc(1, sizeof(Core))
+    cdef Chunk* first = NULL
+    cdef Chunk* chunk
+    cdef int i
+    for i in range(n):
+        chunk = take_chunk(core, klass)
+        chunk.next = first
+        first = chunk
+    while first != NULL:
+        chunk = first
+        first = chunk.next
+        give_chunk(core, chunk)
+    kept = core.n_free_chunks[klass]
+    free_all(core)
+    free(core)
+    return kept
+
+
+def hold_pipes(int n):
+    """Take up to n pipes; returns how many there were, and that they are taken again."""
+    cdef Core* core = <Core*> calloc(1, sizeof(Core))
+    cdef Pipe* first = NULL
+    cdef Pipe* pipe
+    cdef int i, taken = 0
+    for i in range(n):
+        pipe = take_pipe(core)
+        if pipe == NULL:
+            break
+        pipe.next = first
+        first = pipe
+        taken += 1
+    while first != NULL:
+        pipe = first
+        first = pipe.next
+        give_pipe(core, pipe)
+    free_pipes(core)
+    left = core.n_pipes
+    free(core)
+    return taken, left
+
+
+cdef class GateProbe:
+    cdef Gate gate
+
+    def take(self, int limit):
+        return bool(gate_take(&self.gate, limit))
+
+    def give(self):
+        return bool(gate_give(&self.gate))
+
+    def wait(self, int limit):
+        return bool(gate_wait(&self.gate, limit))
+
+    @property
+    def count(self):
+        return self.gate.count
+
+    def hammer(self, int limit, int n):
+        """Take and give n times; returns the most places that were ever seen taken."""
+        cdef int i, most = 0
+        with nogil:
+            for i in range(n):
+                if gate_take(&self.gate, limit):
+                    if self.gate.count > most:
+                        most = self.gate.count
+                    gate_give(&self.gate)
+        return most

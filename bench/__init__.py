@@ -1,0 +1,1 @@
+"""Every balancer on the same work in one run: `python bench/run.py --help`."""

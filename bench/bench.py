@@ -1,0 +1,150 @@
+"""One run: the origin, the peers' processes, and the readings of every scenario in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import environment, machine, measure, process
+from bench.load import Load, errors_of
+from bench.model import BALANCER_CPU, LOAD_CPU, Reading, Row, Scenario, Table, Traffic, Work
+from bench.peers import Peer
+
+ORIGIN_PORTS = 2
+# A reading that other programs disturbed is taken again at most so often, then kept and marked.
+REPEATS_MAX = 4
+WARM_SECONDS = 0.7
+SYSCALL_SECONDS = 1.5
+SHOWN_SYSCALLS = 6
+DIRECT = "direct"
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in held:
+            s.bind(("127.0.0.1", 0))
+        return tuple(s.getsockname()[1] for s in held)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A balancer that serves (or, without one, an origin that is asked directly)."""
+
+    pid: int | None
+    port: int
+
+
+class Bench:
+    """What the measuring functions of scenarios use."""
+
+    def __init__(self, seconds: float, rounds: int, folder: Path) -> None:
+        self.seconds = seconds
+        self.rounds = rounds
+        self.folder = folder
+        self._load_binary = environment.compile_c("load")
+        self._origin_binary = environment.compile_c("origin")
+        self.origin_ports: tuple[int, ...] = ()
+        self.origin_pid = 0
+
+    @contextlib.contextmanager
+    def origin(self) -> Iterator[None]:
+        self.origin_ports = free_ports(ORIGIN_PORTS)
+        argv = [str(self._origin_binary), *(str(port) for port in self.origin_ports)]
+        log = self.folder / "origin.log"
+        started = process.start(argv, LOAD_CPU, log)
+        self.origin_pid = started.pid
+        try:
+            process.wait_until_serving(started, self.origin_ports[0], log)
+            yield
+        finally:
+            process.stop(started)
+
+    @contextlib.contextmanager
+    def running(self, scenario: Scenario, peer: Peer | None) -> Iterator[Running]:
+        """Starts a balancer in a folder of its own and waits until it serves."""
+        if peer is None:
+            yield Running(None, self.origin_ports[0])
+            return
+        (port,) = free_ports(1)
+        work = Work(scenario.mode, scenario.kind, port, self.origin_ports)
+        with TemporaryDirectory(dir=self.folder) as name:
+            command = peer.command(work, Path(name))
+            log = Path(name) / "log"
+            started = process.start(
+                command.argv, BALANCER_CPU, log, command.env, command.cwd or Path(name)
+            )
+            try:
+                process.wait_until_serving(started, port, log)
+                yield Running(started.pid, port)
+            finally:
+                process.stop(started)
+
+    def load(self, port: int, traffic: Traffic) -> Load:
+        return Load(self._load_binary, port, traffic, self.folder / "load.log")
+
+    def _count_syscalls(self, scenario: Scenario, peer: Peer, row: Row) -> None:
+        """System calls per request, in a short run of its own: strace slows everything down."""
+        assert scenario.traffic is not None
+        with (
+            self.running(scenario, peer) as target,
+            self.load(target.port, scenario.traffic) as load,
+        ):
+            assert target.pid is not None
+            time.sleep(WARM_SECONDS)
+            load.pause()
+            with measure.SystemCalls(target.pid, self.folder / "strace") as calls:
+                load.begin_window()
+                load.go_on()
+                time.sleep(SYSCALL_SECONDS)
+                load.pause()
+                load.pause()
+                window = load.window()
+        if errors_of(window) or not window["requests"]:
+            return
+        each = {name: count / window["requests"] for name, count in calls.counts.items()}
+        row.syscalls = sum(each.values())
+        often = sorted(each.items(), key=lambda item: -item[1])[:SHOWN_SYSCALLS]
+        row.syscall_names = ", ".join(f"{name} {n:.2f}" for name, n in often if n >= 0.005)
+
+    def _read(self, scenario: Scenario, peer: Peer | None) -> Reading:
+        """One reading, taken again while other programs disturb it."""
+        for _ in range(REPEATS_MAX):
+            machine.wait_for_quiet()
+            try:
+                reading = scenario.measure(self, scenario, peer)
+            except (RuntimeError, OSError) as error:
+                return Reading({}, errors=str(error))
+            if reading.errors or not reading.disturbed:
+                return reading
+        return reading
+
+    def run(self, scenario: Scenario, peers: Sequence[Peer]) -> Table:
+        """All rounds of a scenario, the balancers alternating within each round."""
+        doing: list[Peer | None] = [p for p in peers if p.does(scenario.mode)]
+        if scenario.direct:
+            doing.append(None)
+        table = Table(scenario, [Row(p.label if p else DIRECT) for p in doing])
+        rounds = min(self.rounds, scenario.rounds_max)
+        for number in range(rounds):
+            for peer, row in zip(doing, table.rows, strict=True):
+                if not row.void:
+                    row.readings.append(self._read(scenario, peer))
+                _progress(f"{scenario.name}: round {number + 1} of {rounds}, {row.peer}")
+        for peer, row in zip(doing, table.rows, strict=True):
+            if scenario.syscalls and peer is not None and not row.void:
+                self._count_syscalls(scenario, peer, row)
+        _progress("")
+        return table
+
+
+def _progress(text: str) -> None:
+    """One line that is written over, and only where someone watches."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

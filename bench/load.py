@@ -1,0 +1,93 @@
+"""The load generators: load.c, which checks every answer, and wrk, which people know."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from bench import process
+from bench.model import LOAD_CPU, Traffic
+
+# How long the answers under way may take after a pause.
+PAUSE_SECONDS = 0.1
+
+
+class Load:
+    """load.c, running from `with` to its end."""
+
+    def __init__(self, binary: Path, port: int, traffic: Traffic, log: Path) -> None:
+        self._argv = [str(binary), str(port), str(traffic.connections), traffic.path,
+                      str(traffic.body_bytes), traffic.mode]
+        self._log = log
+
+    def __enter__(self) -> Load:
+        self._process = process.start(self._argv, LOAD_CPU, self._log, pipes=True)
+        self.pid = self._process.pid
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process.stop(self._process)
+
+    def _say(self, command: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(command)
+        except BrokenPipeError:
+            raise RuntimeError(f"the load ended: {self._log.read_text().strip()}") from None
+
+    def begin_window(self) -> None:
+        self._say(b"r")
+
+    def pause(self) -> None:
+        self._say(b"p")
+        time.sleep(PAUSE_SECONDS)
+
+    def go_on(self) -> None:
+        self._say(b"g")
+
+    def window(self) -> dict[str, float]:
+        """What has happened since begin_window: seconds, requests, p50_us, p99_us, errors."""
+        assert self._process.stdout is not None
+        self._say(b"s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the load ended: {self._log.read_text().strip()}")
+        found: dict[str, float] = json.loads(line)
+        return found
+
+
+def errors_of(window: dict[str, float]) -> str:
+    """The errors that a window of load.c reports, as text; empty where there are none."""
+    kinds = {k.removeprefix("error_"): int(v) for k, v in window.items() if k.startswith("error_")}
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+
+
+def run_wrk(port: int, traffic: Traffic, seconds: float, log: Path) -> tuple[dict[str, float], str]:
+    """A whole run of wrk: seconds, requests, p50_us and p99_us, and its errors as text."""
+    argv = ["wrk", "--latency", "-t1", f"-c{traffic.connections}", f"-d{seconds:.0f}s",
+            f"http://127.0.0.1:{port}{traffic.path}"]
+    started = process.start(argv, LOAD_CPU, log, pipes=True)
+    try:
+        out, _ = started.communicate(timeout=seconds + 30)
+    except subprocess.TimeoutExpired:
+        process.stop(started)
+        return {}, "wrk hangs"
+    return parse_wrk(out.decode())
+
+
+def parse_wrk(text: str) -> tuple[dict[str, float], str]:
+    done = re.search(r"(\d+) requests in ([\d.]+)(m?s|m)", text)
+    if done is None:
+        return {}, "wrk printed no result"
+    unit = {"ms": 1e-3, "s": 1.0, "m": 60.0}[done[3]]
+    found = {"requests": float(done[1]), "seconds": float(done[2]) * unit}
+    for share in ("50", "99"):
+        latency = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", text, re.M)
+        if latency:
+            scale = {"us": 1.0, "ms": 1e3, "s": 1e6}[latency[2]]
+            found[f"p{share}_us"] = float(latency[1]) * scale
+    errors = re.findall(r"^\s+(Socket errors:.*|Non-2xx.*)$", text, re.M)
+    return found, "; ".join(errors)

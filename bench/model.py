@@ -1,0 +1,155 @@
+"""The words of the benchmarks: a work, a reading, a scenario, a target, and what a run found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.bench import Bench
+    from bench.peers import Peer
+
+# What a balancer is to do, so that a peer can choose its best settings for it.
+SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
+
+BALANCER_CPU = 0
+LOAD_CPU = 1
+
+# At least so many rounds, and not one reading: the machines are noisy.
+ROUNDS_DEFAULT = 5
+SECONDS_DEFAULT = 3.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a balancer has to relay: its mode, its port, the origins' ports and the kind of load."""
+
+    mode: str
+    kind: str
+    bind_port: int
+    server_ports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a balancer is started. `env` is added to the environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What load.c does: so many connections, each asking for `path`, `keep`, `close` or `idle`."""
+
+    connections: int
+    path: str
+    body_bytes: int
+    mode: str
+
+
+SMALL_EXCHANGE_BYTES = 101
+BIG_EXCHANGE_BYTES = 1024 * 1024
+
+
+@dataclass
+class Reading:
+    """What one round measured of one balancer. `values` has a number for each column."""
+
+    values: dict[str, float]
+    errors: str = ""
+    disturbed: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its key in `Reading.values`, its title, and how it is written."""
+
+    key: str
+    title: str
+    digits: int = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most `limit`: times the cheapest of `against` where there are any, else as it is."""
+
+    limit: float
+    against: tuple[str, ...] = ()
+
+
+Measure = Callable[["Bench", "Scenario", "Peer | None"], Reading]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One work that every balancer does. `columns[0]` is what is compared."""
+
+    name: str
+    title: str
+    mode: str
+    kind: str
+    columns: tuple[Column, ...]
+    measure: Measure
+    traffic: Traffic | None = None
+    target: Target | None = None
+    direct: bool = True
+    syscalls: bool = False
+    rounds_max: int = 100
+    tools: tuple[str, ...] = ()
+    congestion: str | None = None
+    notes: tuple[str, ...] = ()
+    order: int = 100
+
+
+@dataclass
+class Row:
+    """One balancer's readings in one scenario."""
+
+    peer: str
+    readings: list[Reading] = field(default_factory=list)
+    syscalls: float | None = None
+    syscall_names: str = ""
+
+    @property
+    def void(self) -> str:
+        """Why the row doesn't count: the first error of any of its rounds."""
+        return next((r.errors for r in self.readings if r.errors), "")
+
+    @property
+    def disturbed(self) -> int:
+        return sum(r.disturbed for r in self.readings)
+
+    def value(self, key: str) -> float | None:
+        values = [r.values[key] for r in self.readings if key in r.values]
+        return median(values) if values else None
+
+    def spread(self, key: str) -> tuple[float, float] | None:
+        values = [r.values[key] for r in self.readings if key in r.values]
+        return (min(values), max(values)) if values else None
+
+
+@dataclass
+class Table:
+    """Every balancer's row in one scenario."""
+
+    scenario: Scenario
+    rows: list[Row]
+
+    def row(self, peer: str) -> Row | None:
+        return next((r for r in self.rows if r.peer == peer), None)
+
+    def compared(self, peer: str) -> float | None:
+        """The compared value of a balancer, or None where it is missing or void."""
+        row = self.row(peer)
+        if row is None or row.void:
+            return None
+        return row.value(self.scenario.columns[0].key)
+
+
+class SetupError(Exception):
+    """Something that a run needs is missing; the text says what to do."""

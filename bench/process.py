@@ -1,0 +1,97 @@
+"""Processes of a run: pinned to a CPU, gone when the harness goes, ended with their whole tree."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+STOP_SECONDS_MAX = 5.0
+READY_SECONDS_MAX = 20.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start(
+    argv: Sequence[str],
+    cpu: int,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pipes: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Starts a program on one CPU, with its stderr (and, without pipes, its stdout) in `log`."""
+
+    def in_child() -> None:
+        os.sched_setaffinity(0, {cpu})
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else out,
+            stderr=out,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            bufsize=0,
+            preexec_fn=in_child,
+        )
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                children = Path(f"/proc/{parent}/task/{task}/children").read_text().split()
+                found.extend(int(child) for child in children)
+    return found
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that `start` gave, and whatever of its tree doesn't end with it."""
+    pids = tree(process.pid)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in pids[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def exchange(port: int, path: str = "/small", timeout: float = 2.0) -> bytes:
+    """One GET over a connection of its own, until the peer closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n".encode())
+        parts = []
+        while part := s.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def wait_until_serving(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Returns once a whole exchange through the port has worked."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while True:
+        with contextlib.suppress(OSError):
+            answer = exchange(port)
+            if answer.startswith(b"HTTP/1.1 200"):
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"does not serve on port {port}; its log ends with:\n{tail}")
+        time.sleep(0.05)

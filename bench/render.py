@@ -1,0 +1,187 @@
+"""Tables, ratios and the page docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.model import Column, Row, Scenario, Table
+from bench.peers import Peer
+from bench.peers.fastlb import Fastlb
+
+METHOD = """\
+The balancer runs on CPU 0 with one worker thread; the load generator and the origin share CPU 1.
+Cost is CPU time of the balancer's whole process tree (every thread's schedstat, before and after
+the window) over the requests completed in it. Figures are medians over the rounds; within a round
+the balancers take turns, each in a fresh process. The load generator (bench/load.c) checks status,
+length and bytes of the answers; a single error of any kind voids the row. System calls are counted
+with `strace -f -c` in a run of their own. A reading that other programs on the two CPUs disturbed
+is taken again. `direct` is the load on the origin without a balancer.
+
+Machines differ, and this one varies by tens of percent between runs: quote the ratios, not the
+figures."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a page says about a run besides its tables."""
+
+    date: str
+    command: str
+    rounds: int
+    seconds: float
+    machine: list[tuple[str, str]]
+    peers: Sequence[Peer]
+    versions: dict[str, str]
+    left_out: list[str]
+
+
+def number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def grid(rows: list[list[str]]) -> str:
+    """A Markdown table with aligned columns, numbers to the right; the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row: list[str]) -> str:
+        cells = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [f"{'-' * (w - 1)}:" if i else "-" * w for i, w in enumerate(widths)]
+    return "\n".join([line(rows[0]), line(rule), *(line(row) for row in rows[1:])])
+
+
+def _cells(row: Row, columns: Sequence[Column], syscalls: bool) -> list[str]:
+    cells = [row.peer]
+    for i, column in enumerate(columns):
+        if row.void:
+            cells.append("void" if i == 0 else "")
+            continue
+        cells.append(number(row.value(column.key), column.digits))
+        if i == 0:
+            spread = row.spread(column.key)
+            cells.append("" if spread is None else "-".join(
+                number(v, column.digits) for v in spread))
+    if row.void:
+        cells.append("")
+    if syscalls:
+        cells.append(number(row.syscalls, 2))
+    return cells
+
+
+def table(found: Table) -> str:
+    """One scenario's table, with what is to be said about its rows below it."""
+    scenario = found.scenario
+    first, *rest = [column.title for column in scenario.columns]
+    head = ["", first, "min-max", *rest, *(["syscalls/request"] if scenario.syscalls else [])]
+    rows = [_cells(row, scenario.columns, scenario.syscalls) for row in found.rows]
+    parts = [grid([head, *rows])]
+    below = [f"- {note}" for note in scenario.notes]
+    for row in found.rows:
+        if row.void:
+            below.append(f"- {row.peer} is void: {row.void}")
+        if row.disturbed:
+            below.append(f"- {row.peer}: other programs disturbed {row.disturbed} of "
+                         f"{len(row.readings)} readings")
+        if row.syscall_names:
+            below.append(f"- {row.peer}, system calls per request: {row.syscall_names}")
+    if below:
+        parts.append("\n".join(below))
+    return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    scenario: Scenario
+    label: str
+    value: float | None
+    reference: str
+    ratio: float | None
+
+    @property
+    def met(self) -> bool | None:
+        assert self.scenario.target is not None
+        measured = self.ratio if self.scenario.target.against else self.value
+        return None if measured is None else measured <= self.scenario.target.limit
+
+    def cells(self) -> list[str]:
+        target = self.scenario.target
+        assert target is not None
+        column = self.scenario.columns[0]
+        limit = f"{target.limit:.2f} of the cheapest of {', '.join(target.against)}"
+        if len(target.against) == 1:
+            limit = f"{target.limit:.2f} of {target.against[0]}"
+        if not target.against:
+            limit = f"{number(target.limit, column.digits)} {column.title}"
+        verdict = {True: "met", False: "not met", None: "not measured"}[self.met]
+        return [self.scenario.title, self.label, number(self.value, column.digits),
+                self.reference, number(self.ratio, 3), limit, verdict]
+
+
+def verdicts(tables: Sequence[Table], labels: Sequence[str]) -> list[Verdict]:
+    """For each target and build of fastlb: its figure, what it is held against, the ratio."""
+    found = []
+    for each in tables:
+        scenario = each.scenario
+        if scenario.target is None:
+            continue
+        values = {name: each.compared(name) for name in scenario.target.against}
+        known = {name: value for name, value in values.items() if value is not None}
+        best = min(known, key=lambda name: known[name]) if known else None
+        for label in labels:
+            value = each.compared(label)
+            ratio = None if value is None or best is None else value / known[best]
+            digits = scenario.columns[0].digits
+            reference = f"{best} {number(known[best], digits)}" if best else ""
+            found.append(Verdict(scenario, label, value, reference, ratio))
+    return found
+
+
+def target_table(found: Sequence[Verdict]) -> str:
+    head = ["work", "", "figure", "against", "ratio", "at most", ""]
+    return grid([head, *(v.cells() for v in found)])
+
+
+def ratio_table(tables: Sequence[Table], peers: Sequence[Peer]) -> str:
+    """Every balancer's compared figure over HAProxy's in the same run."""
+    shown = [t for t in tables if t.compared("haproxy")]
+    rows = [["", *(t.scenario.name for t in shown)]]
+    for peer in peers:
+        cells = []
+        for each in shown:
+            value, base = each.compared(peer.label), each.compared("haproxy")
+            cells.append("" if value is None or not base else f"{value / base:.2f}")
+        if any(cells):
+            rows.append([peer.label, *cells])
+    return grid(rows)
+
+
+def builds_of_fastlb(peers: Sequence[Peer]) -> list[str]:
+    return [p.label for p in peers if isinstance(p, Fastlb)]
+
+
+def page(run: Run, tables: Sequence[Table]) -> str:
+    """docs/benchmarks.md."""
+    facts = [["", ""], ["Date", run.date], *([a, b] for a, b in run.machine),
+             ["Command", f"`{run.command}`"],
+             ["Rounds", f"{run.rounds} of {run.seconds:g} s"],
+             ["Versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())]]
+    labels = builds_of_fastlb(run.peers) or [Fastlb.name]
+    parts = [
+        "# Benchmarks",
+        "Made by `python bench/run.py`; do not edit.",
+        grid(facts),
+        "## Targets",
+        target_table(verdicts(tables, labels)),
+        "## As ratios to HAProxy in the same run",
+        ratio_table(tables, run.peers),
+    ]
+    for each in tables:
+        parts += [f"## {each.scenario.title}", table(each)]
+    notes = [note for peer in run.peers for note in peer.notes]
+    parts += ["## Method", METHOD, "\n".join(f"- {note}" for note in [*notes, *run.left_out])]
+    return "\n\n".join(parts) + "\n"

@@ -15,11 +15,11 @@ from fastlb._core.base.sys cimport (
 )
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport (
-    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
-    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER,
-    REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED, ROLE_ACCEPTOR, ROLE_SERVER,
-    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW, Acceptor, Core,
-    Slab, Stream,
+    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_CLIENT_RESET,
+    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED,
+    ROLE_ACCEPTOR, ROLE_SERVER, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO,
+    STOP_NOW, Acceptor, Core, Slab, Stream,
 )
 from fastlb._core.conveyor cimport advance, end_all, expire, give_back, run_queue
 from fastlb._core.ext.atomic cimport (
@@ -290,7 +290,7 @@ cdef class Engine:
         fl_store32(&core.pause, 0)
 
     def abandon(self) -> None:
-        """After a fork, in the child: close all our descriptors and touch nothing they stand for."""
+        """After a fork, in the child: close our descriptors, touch nothing they stand for."""
         cdef Core* core = self.core
         cdef Slab* slab
         cdef int i

@@ -234,7 +234,8 @@ def _explained(listener: EffectiveListener, address: Address, error: OSError) ->
     elif error.errno == errno.EADDRNOTAVAIL:
         why = "this machine has no such address"
     elif isinstance(error, socket.gaierror):
-        why = f"{address.host} is not an address of this machine ({(error.strerror or 'unknown').lower()})"
+        reason = (error.strerror or "unknown").lower()
+        why = f"{address.host} is not an address of this machine ({reason})"
     else:
         why = (error.strerror or str(error)).lower()
     key = f"listeners.{listener.name}.bind"

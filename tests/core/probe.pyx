@@ -1,5 +1,4 @@
 # Doors into the core for tests and benchmarks: its own functions, called as its stages call them.
-from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -13,13 +12,11 @@ from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
 )
 from fastlb._core.base.types cimport (
-    EXCHANGE_HOLDS_SERVER, FAIL, NEXT, REASON_NO_SERVER, REASON_SERVERS_FULL, STAGE_DEAD, Address,
-    Chunk, Core, Exchange, Gate, Pipe, ServerAddress,
+    NEXT, REASON_NO_SERVER, STAGE_DEAD, Address, Chunk, Core, Exchange, Gate, Pipe, ServerAddress,
 )
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
-from fastlb._core.tables.hashring cimport crc32, hash_client, ring_find
-from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.hashring cimport crc32, hash_client
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
 
 

@@ -1,4 +1,4 @@
-# Every bound of the core, with its reason. What users configure is bounded in fastlb/config/limits.py.
+# Every bound of the core, with its reason; fastlb/config/limits.py bounds what users configure.
 
 cdef enum:
     ENGINES_MAX = 64                # one a core; a counter block a server and engine is allocated
@@ -8,14 +8,14 @@ cdef enum:
     SLAB_EXCHANGES = 64             # exchanges allocated at once: about 16 KiB
     CHUNK_CLASSES = 9               # chunks of 4 KiB << class: 4 KiB to 1 MiB
     CHUNK_BYTES_MIN = 4096
-    CHUNKS_KEPT_BYTES = 2097152     # free chunks kept of each class; the rest goes back to the system
+    CHUNKS_KEPT_BYTES = 2097152     # free chunks kept of each class; others go back
     BULK_HELD_BYTES_MAX = 67108864  # beyond this, slow readers get chunks of the small class only
-    PIPES_MAX = 64                  # of an engine, two descriptors each; flows beyond that are copied
-    PIPE_BYTES = 524288             # bench/micro/bulk_relay.md: 64 KiB costs 1.3 times as much
+    PIPES_MAX = 64                  # of an engine, two descriptors each; more flows are copied
+    PIPE_BYTES = 262144             # 64 KiB costs 1.3 times as much (bench/micro)
     PUMP_READS_MAX = 16             # reads a direction and turn, and
     PUMP_BYTES_MAX = 1048576        # bytes: about 0.3 ms, so that a bulk flow starves nobody
-    STEPS_MAX = 64                  # stages walked for one event: TRIES_MAX x (balance + connect) fits
+    STEPS_MAX = 64                  # stages walked for one event: TRIES_MAX x 2 fits
     ACCEPTS_MAX = 64                # connections accepted for one wake-up of a listener
-    FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out for this long
+    FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54

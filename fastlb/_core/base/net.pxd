@@ -1,17 +1,14 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EINPROGRESS, errno
-from libc.string cimport memset
 
 from fastlb._core.base.types cimport (
-    AGAIN, HANGUP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Core, Keepalive,
-    ServerAddress, Stream,
+    STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Keepalive, ServerAddress, Stream,
 )
-from fastlb._core.ext.atomic cimport fl_assert, unlikely
 from fastlb._core.ext.linux cimport (
-    AF_UNIX, IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_KEEPALIVE, SO_LINGER,
-    SO_ERROR, SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, accept4, close, connect, getsockopt, linger, recv, send,
-    setsockopt, shutdown, sockaddr, socket, socklen_t,
+    IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
+    SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
+    TCP_KEEPINTVL, TCP_NODELAY, accept4, close, connect, getsockopt, linger, recv, send, setsockopt,
+    shutdown, sockaddr, socket, socklen_t,
 )
 
 
@@ -64,7 +61,8 @@ cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nog
     return n if n >= 0 else -errno
 
 
-cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size, bint more) noexcept nogil:
+cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
+                                 bint more) noexcept nogil:
     """`more`: a FIN follows at once, so let it travel in the same segment."""
     cdef ssize_t n = send(s.fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0))
     return n if n >= 0 else -errno

@@ -1,10 +1,8 @@
-# The seam to the kernel's readiness: epoll, or poll(2). A stream is added once, edge triggered: it is
-# told again only of what it has not been told yet. Acceptors and the wake-up are level triggered.
+# The seam to the kernel's readiness: epoll, or poll(2). A stream is added once, edge triggered: it
+# is told again only of what it has not been told yet. Acceptors and wake-ups are level triggered.
 from libc.stdint cimport uint8_t
 
-from fastlb._core.base.types cimport (
-    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, URGENT, WRITABLE, Poller, Stream,
-)
+from fastlb._core.base.types cimport PEER_SHUT, POLLER_EPOLL, Poller, Stream
 
 
 cdef inline Stream* poller_event(Poller* poller, int i, uint8_t* ready) noexcept nogil:

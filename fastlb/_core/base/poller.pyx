@@ -1,4 +1,4 @@
-from libc.errno cimport EINTR, ENOMEM, errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
 

@@ -4,8 +4,8 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.ext.linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
-    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, sched_yield, timerfd_create,
-    timerfd_settime, timespec, write,
+    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, sched_yield,
+    timerfd_create, timerfd_settime, timespec, write,
 )
 
 

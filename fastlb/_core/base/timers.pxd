@@ -3,7 +3,6 @@
 from libc.stdint cimport uint64_t
 
 from fastlb._core.base.types cimport Core, Exchange, Link, TimerList
-from fastlb._core.ext.atomic cimport fl_assert
 
 
 cdef inline Exchange* timer_owner(Link* link) noexcept nogil:

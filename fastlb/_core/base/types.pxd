@@ -1,7 +1,7 @@
 # All structs and enums of the core, and no function.
 #
-# Who owns what: a Core owns its exchanges, chunks and acceptors; an exchange owns its two streams and
-# their pending chunks; a Snapshot (tables/snapshot) owns its binds, pools and servers and never
+# Who owns what: a Core owns its exchanges, chunks and acceptors; an exchange owns its two streams
+# and their pending chunks; a Snapshot (tables/snapshot) owns its binds, pools and servers and never
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -321,7 +321,7 @@ cdef struct Core:               # all that one engine owns
     Chunk* free_chunks[CHUNK_CLASSES]
     uint32_t n_free_chunks[CHUNK_CLASSES]
     Chunk* scratch[CHUNK_CLASSES]       # what is read into before anyone needs to keep it
-    Pipe* pipe                  # empty, and warm: what is spliced through before anyone needs to keep it
+    Pipe* pipe                  # empty and warm: spliced through before anyone needs to keep it
     Pipe* free_pipes
     uint32_t n_pipes            # all there are
     Stream wake_stream

@@ -9,7 +9,7 @@
 #define fl_likely(x) (__builtin_expect(!!(x), 1))
 #define fl_unlikely(x) (__builtin_expect(!!(x), 0))
 
-/* A broken promise of our own code: abort where someone is looking (debug, asan and gcov builds). */
+/* A broken promise of our own code: abort where someone looks (debug, asan and gcov builds). */
 #ifdef FASTLB_ASSERTIONS
 #define fl_assert(x) \
     do { \

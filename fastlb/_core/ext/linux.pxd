@@ -1,5 +1,5 @@
-# What is used of Linux and libc. Linux's own calls (accept4, epoll, eventfd, timerfd, splice) may be
-# called from base/ only: macOS is to fit in there.
+# What is used of Linux and libc. Linux's own calls (accept4, epoll, eventfd, timerfd, splice) may
+# be called from base/ only: macOS is to fit in there.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "<time.h>" nogil:

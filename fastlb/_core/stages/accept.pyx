@@ -1,7 +1,7 @@
 # Take a waiting connection from a listening socket.
 # Reads the acceptor's bind; writes a new exchange with its client's socket and address.
 # Ends: NEXT (accepted), AGAIN (nobody waits), END (a gate is full), FAIL (no descriptor or memory).
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
 from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange

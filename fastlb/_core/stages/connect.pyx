@@ -12,7 +12,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
     AGAIN, ERROR, FAIL, HANGUP, NEXT, REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, SERVER_FAILING,
     SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE, Core, Exchange,
-    PoolEntry, ServerEntry, ServerLive,
+    PoolEntry, ServerLive,
 )
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, unlikely,

@@ -1,7 +1,6 @@
 # Count how an exchange ended. Reads it; writes counters, and the pool's state when nobody answered.
 from fastlb._core.base.types cimport (
-    EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_SERVER,
-    Core, Exchange,
+    EXCHANGE_HOLDS_SNAPSHOT, REASON_NO_SERVER, Core, Exchange,
 )
 from fastlb._core.ext.atomic cimport fl_count, fl_exchange32, unlikely
 from fastlb._core.tables.live cimport live_notify

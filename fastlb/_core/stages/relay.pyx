@@ -13,9 +13,9 @@ from fastlb._core.base.net cimport net_tune, net_urgent, stream_read, stream_shu
 from fastlb._core.base.pipe cimport give_pipe, pipe_drain, pipe_fill, take_pipe
 from fastlb._core.base.types cimport (
     AGAIN, END, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_RESET,
-    REASON_DONE, REASON_NO_MEMORY, REASON_SERVER_RESET, ROLE_CLIENT, STREAM_BULK, STREAM_CAUTIOUS, STREAM_EOF,
-    STREAM_SHUT, STREAM_TUNED, URGENT, WRITABLE, Chunk, Core, Exchange, Pipe,
-    Stream,
+    REASON_DONE, REASON_NO_MEMORY, REASON_SERVER_RESET, ROLE_CLIENT, STREAM_BULK,
+    STREAM_CAUTIOUS, STREAM_EOF, STREAM_SHUT, STREAM_TUNED, URGENT, WRITABLE, Chunk, Core, Exchange,
+    Pipe, Stream,
 )
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 

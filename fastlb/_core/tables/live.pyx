@@ -1,6 +1,5 @@
-from libc.errno cimport errno
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX

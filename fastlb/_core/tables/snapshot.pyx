@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -8,7 +8,6 @@ from fastlb._core.base.types cimport (
     BALANCE_RING_HASH, BALANCE_ROUND_ROBIN, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, BindEntry,
     Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
 )
-from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,

@@ -80,7 +80,10 @@ def test_an_idle_relay_is_reset_after_its_timeout(site: Make, origin: Origin) ->
 
 def test_round_robin_takes_turns_by_weight(site: Make) -> None:
     origins = [Origin() for _ in range(3)]
-    made = site([{"address": o.address, "weight": w} for o, w in zip(origins, (5, 1, 1), strict=True)])
+    weights = (5, 1, 1)
+    made = site(
+        [{"address": o.address, "weight": w} for o, w in zip(origins, weights, strict=True)]
+    )
     clients = [made.connect() for _ in range(14)]
     seen = collections.Counter[int]()
 

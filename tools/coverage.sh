@@ -11,7 +11,8 @@ export FASTLB_BUILD=gcov FASTLB_PROBES=1 PYTHONPATH=$PWD
 find build -name '*.gcda' -exec rm -f {} +
 status=0
 "$python" -m coverage erase
-"$python" -m coverage run -m pytest --no-build -o timeout=240 "$@" || status=$?
+"$python" -m coverage run -m pytest --no-build -o timeout=240 \
+    --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
 "$python" -m coverage combine -q
 "$python" -m coverage report --skip-empty
 "$python" -m gcovr --root . --object-directory build --filter 'fastlb/_core/' \

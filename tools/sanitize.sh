@@ -21,7 +21,8 @@ export ASAN_OPTIONS="detect_leaks=1:log_path=$logs/asan:exitcode=99:detect_stack
 export LSAN_OPTIONS="exitcode=0:max_leaks=0"
 export UBSAN_OPTIONS="print_stacktrace=1:log_path=$logs/ubsan"
 status=0
-"$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 "$@" || status=$?
+"$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
+    --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
 unset LD_PRELOAD
 "$python" -m tools.sanitizer_logs "$logs" || status=1
 exit "$status"

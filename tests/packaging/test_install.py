@@ -1,0 +1,80 @@
+"""What people do: install it in a clean place, and start it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_sdist_has_all_that_a_build_reads(sdist: Path) -> None:
+    package = ROOT / "fastlb"
+    wanted = {
+        path.relative_to(ROOT)
+        for pattern in ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "py.typed")
+        for path in package.rglob(pattern)
+    }
+    wanted |= {Path(name) for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE")}
+    assert not {path for path in wanted if not (sdist / path).is_file()}
+    assert not list(sdist.rglob("*.so"))
+    assert not list(sdist.rglob("*.c"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_pip_install_in_a_clean_venv_and_then_the_demo(
+    sdist: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], env=environment, check=True)
+    pip = [tmp_path / "venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
+    installed = subprocess.run(
+        [*pip, "install", "-q", "."], cwd=sdist, env=environment, capture_output=True, text=True
+    )
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    demo = subprocess.run(
+        [tmp_path / "venv/bin/fastlb", "demo", "--seconds", "2"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "requests, 0 failed" in demo.stdout
+    imported = subprocess.run(
+        [tmp_path / "venv/bin/python", "-c", "import fastlb; print(fastlb.__file__)"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert imported.stdout.startswith(str(tmp_path / "venv"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_wheel_has_types_and_declarations_and_no_probe(
+    sdist: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
+    made = subprocess.run(
+        [sys.executable, "-c", build],
+        cwd=sdist,
+        env={**environment, "FASTLB_PROBES": "1", "CFLAGS": "-O0"},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    (wheel,) = tmp_path.glob("fastlb-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"fastlb/py.typed", "fastlb/_core/engine.pyi", "fastlb/_core/engine.pxd"} <= names
+    compiled = {name.partition(".")[0] for name in names if name.endswith(".so")}
+    sources = (ROOT / "fastlb/_core").rglob("*.pyx")
+    assert compiled == {str(path.relative_to(ROOT).with_suffix("")) for path in sources}
+    assert not [name for name in names if name.startswith("tests") or name.endswith((".pyx", ".c"))]

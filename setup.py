@@ -54,6 +54,7 @@ MODES = {
             "-UNDEBUG",
             "-fsanitize=address,undefined",
             "-fno-sanitize-recover=undefined",
+            "-fno-wrapv",  # Python's own flags ask for wrapping, and overflow would go unseen
             "-fno-omit-frame-pointer",
         ],
         "link": ["-fsanitize=address,undefined"],

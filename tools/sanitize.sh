@@ -13,13 +13,15 @@ logs=$PWD/build/logs
 rm -rf "$logs"
 mkdir -p "$logs"
 gcc=${CC:-gcc}
-# The interpreter isn't instrumented: its libraries have to be there before it starts, and leaks of
-# its own are told apart afterwards, in processes that the tests start too.
-export LD_PRELOAD="$($gcc -print-file-name=libasan.so) $($gcc -print-file-name=libubsan.so)"
-export PYTHONMALLOC=malloc PYTHONPATH=$PWD
-export ASAN_OPTIONS="detect_leaks=1:log_path=$logs/asan:exitcode=99:detect_stack_use_after_return=1"
-export LSAN_OPTIONS="exitcode=0:max_leaks=0"
-export UBSAN_OPTIONS="print_stacktrace=1:log_path=$logs/ubsan"
+# The interpreter isn't instrumented: the library has to be there before it starts.
+LD_PRELOAD=$($gcc -print-file-name=libasan.so)
+export LD_PRELOAD PYTHONMALLOC=malloc PYTHONPATH=$PWD
+# Every process writes a log; an error aborts it, while leaks leave its exit status alone (most are
+# Python's own, and told apart afterwards). libubsan only writes to stderr: its aborting is logged.
+ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:exitcode=0
+ASAN_OPTIONS=$ASAN_OPTIONS:abort_on_error=1:handle_abort=2:log_path=$logs/asan
+UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1:log_path=$logs/asan
+export ASAN_OPTIONS UBSAN_OPTIONS
 status=0
 "$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
     --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?

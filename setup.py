@@ -152,6 +152,23 @@ def _key(ext, compiler):
     return digest.hexdigest()
 
 
+def _end_line_marks(path):
+    """Let Cython's line marks hold for one line of C each.
+
+    It marks every line that it makes from a .pyx, and none of a module's start-up that follows
+    them; gcov would count that for the lines of the .pyx below the last mark.
+    """
+    made, marked = [], False
+    for number, line in enumerate(path.read_text().splitlines(), 2):
+        made.append(line)
+        if line.startswith("#line"):
+            marked = True
+        elif marked:
+            made.append(f'#line {number} "{path}"')
+            marked = False
+    path.write_text("\n".join(made) + "\n")
+
+
 @contextmanager
 def _alone(path):
     """One build at a time in a tree: who comes second finds the work done."""
@@ -239,6 +256,8 @@ class BuildStale(build_ext):
         sources = {ext.name: ext.sources for ext in translated}
         for ext in self.extensions:
             ext.sources = sources[ext.name]
+            if build_mode() == "gcov":
+                _end_line_marks(Path(ext.sources[0]))
 
     def copy_extensions_to_source(self):
         """Replaced in one step: a process that has the old file mapped goes on with it."""

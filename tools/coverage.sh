@@ -15,8 +15,5 @@ status=0
     --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
 "$python" -m coverage combine -q
 "$python" -m coverage report --skip-empty
-"$python" -m gcovr --root . --object-directory build --filter 'fastlb/_core/' \
-    --gcov-ignore-errors=source_not_found --gcov-ignore-parse-errors=all \
-    --json build/gcov.json build
-"$python" -m tools.core_coverage build/gcov.json
+"$python" -m tools.core_coverage build
 exit "$status"

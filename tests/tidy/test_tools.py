@@ -106,15 +106,22 @@ def test_an_error_of_any_process_counts(log: str, tmp_path: Path) -> None:
     assert sanitizer_logs.main(tmp_path) == 1
 
 
+def gcov_line(number: int, count: int, *branches: int) -> dict[str, object]:
+    return {
+        "line_number": number,
+        "count": count,
+        "branches": [{"count": taken} for taken in branches],
+    }
+
+
 def test_coverage_counts_lines_and_branches_of_nogil_code_alone() -> None:
     lines = [
-        {"line_number": 8, "count": 3, "branches": [{"count": 3}, {"count": 0}]},
-        {"line_number": 12, "count": 0, "branches": [{"count": 0}]},
-        {"line_number": 18, "count": 0, "branches": []},
-        {"line_number": 22, "count": 1, "branches": []},
+        gcov_line(8, 3, 3, 0),
+        gcov_line(12, 0, 0, 0),
+        gcov_line(18, 0),
+        gcov_line(22, 0, 0, 0),
+        gcov_line(22, 1, 0, 1),  # the same inline function in another module
     ]
-    row = core_coverage.row("x.pyx", PYX, lines)
-    assert (row.lines, row.lines_hit) == (3, 2)
-    assert (row.branches, row.branches_hit) == (2, 1)
-    assert row.missed == [18]
-    assert row.half == [8]
+    assert core_coverage.row("x.pyx", PYX, lines) == core_coverage.Row(
+        "x.pyx", lines=3, lines_hit=2, branches=4, branches_hit=2, missed=[18]
+    )

@@ -41,7 +41,7 @@ missing() {
     [ -e /usr/include/stdio.h ] || echo libc6-dev
 }
 
-packages=$(missing | xargs)
+packages=$(echo $(missing))
 if [ -n "$packages" ]; then
     say "these system packages are missing: $packages"
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

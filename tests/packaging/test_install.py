@@ -47,14 +47,19 @@ def test_pip_install_in_a_clean_venv_and_then_the_demo(
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "requests, 0 failed" in demo.stdout
+    facts = (
+        "import fastlb, importlib.metadata;"
+        " print(fastlb.__file__, fastlb.__version__ == importlib.metadata.version('fastlb'))"
+    )
     imported = subprocess.run(
-        [tmp_path / "venv/bin/python", "-c", "import fastlb; print(fastlb.__file__)"],
+        [tmp_path / "venv/bin/python", "-c", facts],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert imported.stdout.startswith(str(tmp_path / "venv"))
+    assert imported.stdout.endswith("True\n")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from fastlb.process.sockets import Listening, inherited, open_all
 from fastlb.process.threads import Engines
 
 log = logging.getLogger("fastlb")
+log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
 
 class Runtime:

@@ -107,7 +107,7 @@ def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
     import uvloop
 
-    if not logging.getLogger("fastlb").handlers:
+    if not _someone_listens():
         configure_logging()
     loop = uvloop.new_event_loop()
     try:
@@ -116,6 +116,12 @@ def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _someone_listens() -> bool:
+    """Whether the program has configured logging that our lines would come to."""
+    handlers = [*log.handlers, *logging.getLogger().handlers]
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
 async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 import click
 
 from fastlb.config.effective import (
-    Effective, EffectiveListener, EffectivePool, EffectiveServer, effective,
+    Effective,
+    EffectiveListener,
+    EffectivePool,
+    EffectiveServer,
+    effective,
 )
 from fastlb.config.model import Config
 from fastlb.config.reader import load

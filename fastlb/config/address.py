@@ -57,7 +57,7 @@ def _suggest_bind(text: str) -> str:
 
 def parse_server(text: str) -> Address:
     """"HOST:PORT", "[v6]:PORT" or "unix:/PATH". ValueError says what to write."""
-    scheme, separator, rest = text.partition("://")
+    _, separator, rest = text.partition("://")
     if separator:
         raise ValueError(
             f'a server has no scheme; write "{rest.rstrip("/")}" (how to speak to it is the'

@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler,
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -20,7 +25,6 @@ from fastlb.config import limits
 from fastlb.config.address import BIND, SERVER, parse_bind, parse_nameserver, parse_server
 from fastlb.config.limits import Limit
 from fastlb.config.units import DURATION, SIZE, duration_ms, show_bytes, show_ms, size_bytes
-
 
 
 class Measure:
@@ -196,7 +200,7 @@ class Server(Model):
     """One server of a pool: an `address`, or a `dns` name of which every address is a server."""
 
     address: ServerAddress | None = None
-    """`HOST:PORT`, `[v6]:PORT` or `unix:/PATH`. A name has its addresses asked for as `dns` does."""
+    """`HOST:PORT`, `[v6]:PORT` or `unix:/PATH`. A name is resolved as `dns` says."""
     dns: DnsName | None = None
     """`NAME:PORT`; every address that the name has is a server."""
     refresh: Refresh | None = None

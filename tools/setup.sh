@@ -70,6 +70,7 @@ for name in $wanted; do
     if [ "$(cat "$venv/fastlb-$name" 2>/dev/null)" = "$state" ]; then
         FASTLB_PROBES=$([ "$level" = run ] && echo 0 || echo 1)
         export FASTLB_PROBES
+        ls build/dev-*/temp/stamp.json >/dev/null 2>&1 || say "building the engine"
         quietly "$venv/bin/python" setup.py -q build_ext --inplace
         exit 0
     fi

@@ -120,9 +120,9 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         pool=listener.pool,
         max_connections=look("max_connections", 0),
         idle_timeout_ms=duration_ms(look("idle_timeout", show_ms(limits.IDLE_TIMEOUT.default))),
-        backlog=look("backlog", limits.BACKLOG),
-        tcp_nodelay=look("tcp_nodelay", True),
-        keepalive=_keepalive(look("keepalive", False)),
+        backlog=look("backlog", limits.BACKLOG.default),
+        tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
+        keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
         buffer_size=size_bytes(look("buffer_size", show_bytes(limits.BUFFER_SIZE.default))),
         bulk_buffer_size=size_bytes(
             look("bulk_buffer_size", show_bytes(limits.BULK_BUFFER_SIZE.default))
@@ -142,12 +142,12 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     return EffectivePool(
         name=name,
         balance=pool.balance,
-        hash_on=(pool.hash_on or "client.ip") if hashes else "",
+        hash_on=(pool.hash_on or limits.HASH_ON.default) if hashes else "",
         connect_timeout_ms=duration_ms(
             look("connect_timeout", show_ms(limits.CONNECT_TIMEOUT.default))
         ),
-        tcp_nodelay=look("tcp_nodelay", True),
-        keepalive=_keepalive(look("keepalive", False)),
+        tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
+        keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
         servers=[_server(server, dns) for server in pool.servers],
         origins=look.origins,
     )

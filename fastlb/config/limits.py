@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,25 +16,46 @@ class Limit:
     reason: str
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A default that is no amount: a switch, a name, or None where it depends."""
+
+    default: Any
+    reason: str
+
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-THREADS_MAX = 64            # ENGINES_MAX of the core
-WEIGHT_MAX = 256            # as HAProxy's; finer shares than 1/256 are noise
 SERVERS_MAX = 65_535        # of a pool; the core counts them in 16 bits
 NAME_MAX = 100              # of a listener or a pool: it has to fit in a log line
+TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
+DEPTH_MAX = 32              # of tables and lists in each other; no key is deeper than 6
 FILE_BYTES_MAX = 16 << 20   # of a configuration; more is a mistake
+UNIX_PATH_BYTES_MAX = 107   # sun_path has 108 bytes, and ends with a 0
+THREADS_MAX = 64            # ENGINES_MAX of the core
 
+THREADS = Choice("auto", "more threads than CPUs only wait for each other")
+CONNECTIONS_MAX = 10_000_000    # a round number above what the ports and memory of a machine hold
+MAX_CONNECTIONS = Limit(
+    0, 1, CONNECTIONS_MAX, "a server or a proxy knows its own; the whole process is bounded anyway"
+)
+PROCESS_MAX_CONNECTIONS = Limit(
+    0, 1, CONNECTIONS_MAX,
+    "`fastlb serve` takes half of the descriptor limit (a connection needs two descriptors),"
+    " so that they can't run out",
+)
+WEIGHT = Limit(1, 0, 256, "all alike; as in HAProxy, finer shares than 1/256 are noise")
 IDLE_TIMEOUT = Limit(
     300_000, 0, 30 * DAY_MS,
-    "as long as most firewalls remember a silent connection; 0s switches it off",
+    "less than the 350 s for which NAT in clouds remembers a silent connection",
 )
 CONNECT_TIMEOUT = Limit(
     500, 1, 10 * 60_000,
     "a server in the same network answers within a few ms, and another one is tried after it",
 )
 SHUTDOWN_TIMEOUT = Limit(
-    30_000, 0, DAY_MS, "as long as systemd and Kubernetes wait before they kill",
+    30_000, 0, DAY_MS, "as long as Kubernetes waits before it kills; systemd waits longer",
 )
 DNS_TIMEOUT = Limit(2_000, 10, 60_000, "two tries of a resolver that answers within a second")
 DNS_REFRESH = Limit(0, 100, DAY_MS, 'the default, "ttl", holds an answer as long as it says')
@@ -45,7 +67,22 @@ BULK_BUFFER_SIZE = Limit(
     256 << 10, 4 << 10, 1 << 20,
     "for flows that fill buffer_size and can't be spliced: fewer, larger reads",
 )
-BACKLOG = 4096              # Linux' own limit (net.core.somaxconn), which caps it
-# 90 s after its last word a vanished peer is found, well before idle_timeout.
-KEEPALIVE_IDLE = Limit(60_000, 1000, 32_767_000, "found well before idle_timeout is over")
-KEEPALIVE_INTERVAL = Limit(10_000, 1000, 32_767_000, "lost probes must not look like a lost peer")
+BACKLOG = Limit(
+    4096, 1, 65_535, "Linux' own limit (net.core.somaxconn), which caps it; a burst has room"
+)
+# Found 90 s after its last word: 60 s, and 3 probes of 10 s.
+KEEPALIVE_IDLE = Limit(
+    60_000, 1000, 32_767_000, "a vanished peer is found well before idle_timeout is over"
+)
+KEEPALIVE_INTERVAL = Limit(
+    10_000, 1000, 32_767_000, "a moment without network is not yet a vanished peer"
+)
+KEEPALIVE_COUNT = Limit(3, 1, 127, "single probes get lost")
+KEEPALIVE = Choice(False, "idle_timeout ends what vanished peers leave; probes wake up phones")
+TCP_NODELAY = Choice(True, "a small message must not wait for the next one")
+REUSE_PORT = Choice(False, "two processes on one port are a mistake more often than a plan")
+MODE = Choice(None, "the umask decides, as for any file")
+BALANCE = Choice("round_robin", "even, and right where servers and connections are alike")
+HASH_ON = Choice("client.ip", "a port differs with every connection, so an IP keeps its server")
+NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
+SERVER_REFRESH = Choice(None, "what `dns.refresh` says")

@@ -24,24 +24,26 @@ from pydantic_core import CoreSchema, core_schema
 from fastlb.config import limits
 from fastlb.config.address import BIND, SERVER, parse_bind, parse_nameserver, parse_server
 from fastlb.config.limits import Limit
-from fastlb.config.units import DURATION, SIZE, duration_ms, show_bytes, show_ms, size_bytes
+from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
 class Measure:
     """Annotates a text with a unit, within a limit."""
 
+    kind = ""
+
     def __init__(
         self, parse: Callable[[Any], int], show: Callable[[int], str], pattern: str, limit: Limit
     ) -> None:
         self._parse = parse
-        self._show = show
+        self.show = show
         self._pattern = pattern
-        self._limit = limit
+        self.limit = limit
 
     def _check(self, value: Any) -> str:
-        low, high = self._limit.low, self._limit.high
+        low, high = self.limit.low, self.limit.high
         if not low <= self._parse(value) <= high:
-            raise ValueError(f"{value!r} is not from {self._show(low)} to {self._show(high)}")
+            raise ValueError(f"{show(value)} is not from {self.show(low)} to {self.show(high)}")
         return str(value)
 
     def __get_pydantic_core_schema__(
@@ -53,11 +55,15 @@ class Measure:
 
 
 class Duration(Measure):
+    kind = "duration"
+
     def __init__(self, limit: Limit) -> None:
         super().__init__(duration_ms, show_ms, DURATION, limit)
 
 
 class Size(Measure):
+    kind = "size"
+
     def __init__(self, limit: Limit) -> None:
         super().__init__(size_bytes, show_bytes, SIZE, limit)
 
@@ -69,17 +75,23 @@ def _check_buffer(value: str) -> str:
     return value
 
 
+def _check_seconds(value: str) -> str:
+    if duration_ms(value) % 1000:
+        raise ValueError(f"{value!r} is not in whole seconds, and the kernel knows no others")
+    return value
+
+
 def _next_power(n: int) -> str:
     return show_bytes(min(1 << n.bit_length(), limits.BUFFER_SIZE.high))
 
 
 def _refresh(value: Any) -> str:
-    if value == "ttl":
-        return "ttl"
-    n = duration_ms(value) if value != "ttl" else 0
+    if isinstance(value, str) and value == "ttl":
+        return value
+    n = duration_ms(value)
     low, high = limits.DNS_REFRESH.low, limits.DNS_REFRESH.high
     if not low <= n <= high:
-        raise ValueError(f'{value!r} is not "ttl", or from {show_ms(low)} to {show_ms(high)}')
+        raise ValueError(f'{show(value)} is not "ttl", or from {show_ms(low)} to {show_ms(high)}')
     return str(value)
 
 
@@ -122,17 +134,22 @@ def _servers(value: Any) -> Any:
 
 
 def _threads(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool)
-                           and 1 <= value <= limits.THREADS_MAX):
+    if isinstance(value, str) and value == "auto":
         return value
-    raise ValueError(f'{value!r} is not "auto" or a number from 1 to {limits.THREADS_MAX}')
+    if type(value) is int and 1 <= value <= limits.THREADS_MAX:
+        return value
+    raise ValueError(f'{show(value)} is not "auto" or a number from 1 to {limits.THREADS_MAX}')
 
 
 Refresh = Annotated[
     str, BeforeValidator(_refresh),
     WithJsonSchema({"type": "string", "pattern": rf"^ttl$|{DURATION}"}),
 ]
-MaxConnections = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+MaxConnections = Annotated[
+    int,
+    Field(strict=True, ge=limits.MAX_CONNECTIONS.low, le=limits.MAX_CONNECTIONS.high),
+    limits.MAX_CONNECTIONS,
+]
 BufferSize = Annotated[str, Size(limits.BUFFER_SIZE), AfterValidator(_check_buffer)]
 BulkBufferSize = Annotated[str, Size(limits.BULK_BUFFER_SIZE), AfterValidator(_check_buffer)]
 Binds = Annotated[
@@ -178,18 +195,26 @@ Switch = Annotated[bool, Field(strict=True)]
 
 class Model(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=4096
+        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
     )
 
 
 class Keepalive(Model):
     """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
 
-    idle: Annotated[str, Duration(limits.KEEPALIVE_IDLE)] = "60s"
+    idle: Annotated[
+        str, Duration(limits.KEEPALIVE_IDLE), AfterValidator(_check_seconds)
+    ] = show_ms(limits.KEEPALIVE_IDLE.default)
     """How long a connection is silent before the first probe; whole seconds."""
-    interval: Annotated[str, Duration(limits.KEEPALIVE_INTERVAL)] = "10s"
+    interval: Annotated[
+        str, Duration(limits.KEEPALIVE_INTERVAL), AfterValidator(_check_seconds)
+    ] = show_ms(limits.KEEPALIVE_INTERVAL.default)
     """Between probes; whole seconds."""
-    count: Annotated[int, Field(strict=True, ge=1, le=127)] = 3
+    count: Annotated[
+        int,
+        Field(strict=True, ge=limits.KEEPALIVE_COUNT.low, le=limits.KEEPALIVE_COUNT.high),
+        limits.KEEPALIVE_COUNT,
+    ] = limits.KEEPALIVE_COUNT.default
     """Unanswered probes before the connection counts as lost."""
 
 
@@ -203,9 +228,11 @@ class Server(Model):
     """`HOST:PORT`, `[v6]:PORT` or `unix:/PATH`. A name is resolved as `dns` says."""
     dns: DnsName | None = None
     """`NAME:PORT`; every address that the name has is a server."""
-    refresh: Refresh | None = None
+    refresh: Annotated[Refresh, limits.SERVER_REFRESH] | None = None
     """How often the name is asked for: "ttl", or a duration."""
-    weight: Annotated[int, Field(strict=True, ge=0, le=limits.WEIGHT_MAX)] = 1
+    weight: Annotated[
+        int, Field(strict=True, ge=limits.WEIGHT.low, le=limits.WEIGHT.high), limits.WEIGHT
+    ] = limits.WEIGHT.default
     """Its share of new connections, next to the other servers' weights; 0 gets none."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; no limit if not given."""
@@ -214,9 +241,9 @@ class Server(Model):
 class Shared(Model):
     """Keys that listeners and pools have, and `[defaults]` for all of them."""
 
-    tcp_nodelay: Switch | None = None
+    tcp_nodelay: Annotated[Switch, limits.TCP_NODELAY] | None = None
     """Send small writes at once (TCP_NODELAY)."""
-    keepalive: KeepaliveOrOff | None = None
+    keepalive: Annotated[KeepaliveOrOff, limits.KEEPALIVE] | None = None
     """TCP keepalive, or false."""
 
 
@@ -244,15 +271,22 @@ class Listener(Shared):
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
     """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
-    backlog: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    backlog: (
+        Annotated[
+            int,
+            Field(strict=True, ge=limits.BACKLOG.low, le=limits.BACKLOG.high),
+            limits.BACKLOG,
+        ]
+        | None
+    ) = None
     """The length of the queue of connections that wait to be accepted."""
     buffer_size: BufferSize | None = None
     """What is read at a time; a slow reader holds one such buffer."""
     bulk_buffer_size: BulkBufferSize | None = None
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
-    reuse_port: Switch = False
+    reuse_port: Annotated[Switch, limits.REUSE_PORT] = limits.REUSE_PORT.default
     """Share the address with other processes that do the same (SO_REUSEPORT)."""
-    mode: Mode | None = None
+    mode: Annotated[Mode, limits.MODE] | None = None
     """The file mode of a unix socket, such as "0660"."""
 
 
@@ -263,9 +297,9 @@ class Pool(Shared):
         list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
-    balance: Literal["round_robin", "ring_hash"] = "round_robin"
+    balance: Annotated[Literal["round_robin", "ring_hash"], limits.BALANCE] = "round_robin"
     """How a server is picked: taking turns by weight, or by a hash, so that a client stays."""
-    hash_on: Literal["client.ip", "client.address"] | None = None
+    hash_on: Annotated[Literal["client.ip", "client.address"], limits.HASH_ON] | None = None
     """What `ring_hash` hashes: the client's IP, or its IP and port."""
     connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
@@ -274,24 +308,25 @@ class Pool(Shared):
 class Dns(Model):
     """How names of servers are resolved. The hosts file comes first."""
 
-    nameservers: list[NameServer] = Field(default_factory=list)
+    nameservers: Annotated[list[NameServer], limits.NAMESERVERS] = Field(default_factory=list)
     """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""
-    timeout: Annotated[str, Duration(limits.DNS_TIMEOUT)] = "2s"
+    timeout: Annotated[str, Duration(limits.DNS_TIMEOUT)] = show_ms(limits.DNS_TIMEOUT.default)
     """For one name, all tries together. The last good answer is kept after a failure."""
-    refresh: Refresh = "ttl"
+    refresh: Annotated[Refresh, limits.DNS_REFRESH] = "ttl"
     """How often names are asked for: "ttl" (as long as an answer says it holds), or a duration."""
 
 
 class Config(Model):
     """A whole configuration."""
 
-    threads: Threads = "auto"
+    threads: Annotated[Threads, limits.THREADS] = "auto"
     """Engine threads; "auto" is the lesser of the CPUs allowed and the cgroup's quota."""
-    shutdown_timeout: Annotated[str, Duration(limits.SHUTDOWN_TIMEOUT)] = "30s"
+    shutdown_timeout: Annotated[str, Duration(limits.SHUTDOWN_TIMEOUT)] = show_ms(
+        limits.SHUTDOWN_TIMEOUT.default
+    )
     """How long relays may go on after a stop was asked for; then they are reset."""
-    max_connections: MaxConnections | None = None
-    """Connections at a time, of the whole process; `fastlb serve` derives it from the descriptor
-    limit if not given."""
+    max_connections: Annotated[MaxConnections, limits.PROCESS_MAX_CONNECTIONS] | None = None
+    """Connections at a time, of the whole process."""
     dns: Dns = Field(default_factory=Dns)
     """How names of servers are resolved."""
     defaults: Defaults = Field(default_factory=Defaults)

@@ -1,12 +1,16 @@
-"""Durations and sizes: text with a unit."""
+"""Durations and sizes: text with a unit. And how any value is shown."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
-SIZE = r"^\d+(B|KiB|MiB|GiB|KB|MB|GB)$"
+SHOWN_MAX = 120         # characters of a value in a message: enough to know it by
+
+# Digits are bounded, so that no number gets too large to count with.
+DURATION = r"^[0-9]{1,15}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
+SIZE = r"^[0-9]{1,15}(B|KiB|MiB|GiB|KB|MB|GB)$"
 
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {
@@ -15,26 +19,51 @@ _BYTES = {
 }
 
 
-def duration_ms(text: Any) -> int:
+def duration_ms(value: Any) -> int:
     """Whole milliseconds of "500ms", "1.5s", "5m", "1h" or "1d". ValueError says what to write."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
-        raise ValueError(f'{text} has no unit; write "{text}s" or "{text}ms"')
-    found = re.match(DURATION, text) if isinstance(text, str) else None
+    _must_be_text(value, "s", "ms")
+    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f'{text!r} is not a duration; write it like "500ms", "10s", "5m", "1h"')
+        raise ValueError(f'{show(value)} is not a duration; write it like "500ms", "10s", "5m"')
     unit = found[2]
-    return round(float(text.removesuffix(unit)) * _MS[unit])
+    ms = float(value.removesuffix(unit)) * _MS[unit]
+    # 0 switches things off, which a tiny amount must not do by being rounded.
+    if 0 < ms < 1:
+        raise ValueError(f"{value!r} is less than a millisecond, which is the least there is")
+    return round(ms)
 
 
-def size_bytes(text: Any) -> int:
+def size_bytes(value: Any) -> int:
     """Bytes of "512B", "16KiB", "10MiB", "1GiB" or "64KB". ValueError says what to write."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
-        raise ValueError(f'{text} has no unit; write "{text}B" or "{text}KiB"')
-    found = re.match(SIZE, text) if isinstance(text, str) else None
+    _must_be_text(value, "B", "KiB")
+    found = re.fullmatch(SIZE, value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f'{text!r} is not a size; write it like "16KiB", "1MiB"')
+        raise ValueError(f'{show(value)} is not a size; write it like "512B", "16KiB", "1MiB"')
     unit = found[1]
-    return int(text.removesuffix(unit)) * _BYTES[unit]
+    return int(value.removesuffix(unit)) * _BYTES[unit]
+
+
+def _must_be_text(value: Any, *units: str) -> None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = show(value)
+        ways = " or ".join(f'"{number}{unit}"' for unit in units)
+        raise ValueError(f"{number} has no unit; write {ways}")
+
+
+def show(value: Any) -> str:
+    """A value as problems name it: short, on one line, whatever it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    try:
+        text = repr(value)
+    except Exception:           # of an int with too many digits, or of someone's own class
+        return "a huge number" if isinstance(value, int) else type(value).__name__
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
 def show_ms(ms: int) -> str:

@@ -4,19 +4,24 @@ from libc.errno cimport EINPROGRESS, errno
 from fastlb._core.base.types cimport (
     STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Keepalive, ServerAddress, Stream,
 )
+from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
     IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
-    SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NODELAY, accept4, close, connect, getsockopt, linger, recv, send, setsockopt,
-    shutdown, sockaddr, socket, socklen_t,
+    SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SYS_accept4, SYS_close,
+    SYS_connect, SYS_recvfrom, SYS_sendto, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
+    getsockopt, linger, setsockopt, shutdown, socket, socklen_t,
 )
+
+
+cdef inline void net_close(int fd) noexcept nogil:
+    fl_syscall(SYS_close, fd, 0, 0, 0, 0, 0)
 
 
 cdef inline int net_accept(int fd, Address* peer) noexcept nogil:
     cdef socklen_t size = sizeof(Address)
     peer.family = 0
-    cdef int accepted = accept4(fd, <sockaddr*> peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-    return accepted if accepted >= 0 else -errno
+    return <int> fl_syscall(SYS_accept4, fd, <long> peer, <long> &size,
+                            SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0)
 
 
 cdef inline int net_connect(const ServerAddress* to, socklen_t size) noexcept nogil:
@@ -25,10 +30,10 @@ cdef inline int net_connect(const ServerAddress* to, socklen_t size) noexcept no
     cdef int error
     if fd < 0:
         return -errno
-    if connect(fd, <const sockaddr*> to, size) < 0 and errno != EINPROGRESS:
-        error = errno
-        close(fd)
-        return -error
+    error = <int> fl_syscall(SYS_connect, fd, <long> to, size, 0, 0, 0)
+    if error < 0 and error != -EINPROGRESS:
+        net_close(fd)
+        return error
     return fd
 
 
@@ -57,15 +62,14 @@ cdef inline void net_urgent(Stream* s) noexcept nogil:
 
 
 cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nogil:
-    cdef ssize_t n = recv(s.fd, into, size, 0)
-    return n if n >= 0 else -errno
+    return fl_syscall(SYS_recvfrom, s.fd, <long> into, size, 0, 0, 0)
 
 
 cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
                                  bint more) noexcept nogil:
     """`more`: a FIN follows at once, so let it travel in the same segment."""
-    cdef ssize_t n = send(s.fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0))
-    return n if n >= 0 else -errno
+    return fl_syscall(SYS_sendto, s.fd, <long> data, size,
+                      MSG_NOSIGNAL | (MSG_MORE if more else 0), 0, 0)
 
 
 cdef inline void stream_shut(Stream* s) noexcept nogil:
@@ -90,7 +94,3 @@ cdef inline int net_error(int fd) noexcept nogil:
     cdef socklen_t size = sizeof(error)
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size)
     return error
-
-
-cdef inline void net_close(int fd) noexcept nogil:
-    close(fd)

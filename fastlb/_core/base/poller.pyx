@@ -7,11 +7,11 @@ from fastlb._core.base.types cimport (
     ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, ROLE_CLIENT, ROLE_SERVER, STREAM_EOF, URGENT,
     WRITABLE, Poller, Stream,
 )
-from fastlb._core.ext.atomic cimport fl_assert
+from fastlb._core.ext.atomic cimport fl_assert, fl_syscall
 from fastlb._core.ext.linux cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT,
-    EPOLLPRI, EPOLLRDHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, close, epoll_create1, epoll_ctl,
-    epoll_event, epoll_wait, poll, pollfd,
+    EPOLLPRI, EPOLLRDHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait, close,
+    epoll_create1, epoll_ctl, epoll_event, poll, pollfd,
 )
 
 
@@ -158,7 +158,8 @@ cdef int poller_wait(Poller* poller, int timeout_ms) noexcept nogil:
     """How many events there are. -1 waits without end; a signal ends the wait early."""
     cdef int n
     if poller.kind == POLLER_EPOLL:
-        n = epoll_wait(poller.fd, poller.events, EVENTS_MAX, timeout_ms)
+        n = <int> fl_syscall(SYS_epoll_pwait, poller.fd, <long> &poller.events[0], EVENTS_MAX,
+                             timeout_ms, 0, 0)
         poller.n_ready = n if n > 0 else 0
     else:
         poller.n_ready = _poll_wait(poller, timeout_ms)

@@ -2,6 +2,16 @@
 # be called from base/ only: macOS is to fit in there.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+cdef extern from "<sys/syscall.h>" nogil:
+    enum:
+        SYS_accept4
+        SYS_close
+        SYS_connect
+        SYS_epoll_pwait
+        SYS_recvfrom
+        SYS_sendto
+        SYS_splice
+
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec
@@ -36,14 +46,10 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_MORE
         SHUT_WR
         SHUT_RDWR
-    int accept4(int, sockaddr*, socklen_t*, int)
     int socket(int, int, int)
-    int connect(int, const sockaddr*, socklen_t)
     int setsockopt(int, int, int, const void*, socklen_t)
     int getsockopt(int, int, int, void*, socklen_t*)
     int shutdown(int, int)
-    ssize_t recv(int, void*, size_t, int)
-    ssize_t send(int, const void*, size_t, int)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -101,7 +107,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLEXCLUSIVE
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
-    int epoll_wait(int, epoll_event*, int, int)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -141,7 +146,6 @@ cdef extern from "<fcntl.h>" nogil:
         SPLICE_F_NONBLOCK
     int open_file "open"(const char*, int)
     int fcntl(int, int, int)
-    ssize_t splice(int, int64_t*, int, int64_t*, size_t, unsigned int)
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)

@@ -6,12 +6,24 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from fastlb.config import limits
+from fastlb.config.units import show
+
 SCHEMES = ("tcp",)
 LATER_SCHEMES = ("http", "https", "tls", "udp")
+USUAL_PORTS = {"http": 80, "https": 443}
 DNS_PORT = 53
-HOST = r"(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]+)"
-BIND = rf"^({'|'.join(SCHEMES)})://(unix:/.+|{HOST}:\d{{1,5}})$"
-SERVER = rf"^(unix:/.+|{HOST}:\d{{1,5}})$"
+HOST = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)"
+PORT = "[0-9]{1,5}"
+BIND = rf"^({'|'.join(SCHEMES)})://(unix:/.+|{HOST}:{PORT})$"
+SERVER = rf"^(unix:/.+|{HOST}:{PORT})$"
+DNS_NAME = rf"^(?![0-9.]+:)[A-Za-z0-9_.-]+:{PORT}$"
+NAMESERVER = rf"^([0-9.]+(:{PORT})?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\](:{PORT})?)$"
+BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
+SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
+# RFC 1035, 2.3.4: a label has 1 to 63 bytes, and a name 253 that can be seen.
+LABEL_MAX = 63
+HOST_NAME_MAX = 253
 
 
 @dataclass(frozen=True)
@@ -35,71 +47,107 @@ def parse_bind(text: str) -> Address:
     """"tcp://HOST:PORT", "tcp://[v6]:PORT" or "tcp://unix:/PATH". ValueError says what to write."""
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise ValueError(f"{text!r} has no scheme; {_suggest_bind(text)}")
+        raise ValueError(f"{show(text)} has no scheme; {_suggest_bind(text)}")
     if scheme in LATER_SCHEMES:
+        better = _suggest_bind(_with_port(rest, scheme))
         raise ValueError(
-            f"{scheme}:// is not available in this version; write tcp://{rest}"
+            f"{scheme}:// is not available in this version; {better}"
             " (it relays any protocol over TCP unchanged)"
         )
     if scheme not in SCHEMES:
-        raise ValueError(f"{scheme!r} is not a scheme; one of: {', '.join(SCHEMES)}")
-    address = _parse(rest, text, 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"')
+        raise ValueError(f"{show(scheme)} is not a scheme; one of: {', '.join(SCHEMES)}")
+    if re.fullmatch(rf"\*?:{PORT}", rest):
+        raise ValueError(f"{show(text)} has no host; {_suggest_bind(rest)}")
+    address = _parse(rest, text, BIND_HOW)
     return Address(scheme, address.host, address.port, address.path)
 
 
 def _suggest_bind(text: str) -> str:
-    if text.isdigit():
-        return f'write "tcp://0.0.0.0:{text}", or "tcp://127.0.0.1:{text}" for this machine only'
-    if re.fullmatch(r":\d+", text):
-        return f'write "tcp://0.0.0.0{text}", or "tcp://127.0.0.1{text}" for this machine only'
-    return f'write "tcp://{text}"'
+    port = text.removeprefix("*").removeprefix(":")
+    if re.fullmatch(PORT, port):
+        return f'write "tcp://0.0.0.0:{port}", or "tcp://127.0.0.1:{port}" for this machine only'
+    try:
+        return f'write "{parse_bind(f"tcp://{text}")}"'
+    except ValueError:
+        return BIND_HOW
+
+
+def _with_port(rest: str, scheme: str) -> str:
+    """What is behind a scheme, as an address: without a path, with the scheme's usual port."""
+    if rest.startswith("unix:"):
+        return rest
+    host = re.split(r"[/?#]", rest)[0]
+    if re.search(r":[0-9]+$", host) or scheme not in USUAL_PORTS:
+        return host
+    return f"{host}:{USUAL_PORTS[scheme]}"
 
 
 def parse_server(text: str) -> Address:
     """"HOST:PORT", "[v6]:PORT" or "unix:/PATH". ValueError says what to write."""
-    _, separator, rest = text.partition("://")
+    scheme, separator, rest = text.partition("://")
     if separator:
         raise ValueError(
-            f'a server has no scheme; write "{rest.rstrip("/")}" (how to speak to it is the'
+            f'a server has no scheme; write "{_with_port(rest, scheme)}" (how to speak to it is the'
             " pool's business)"
         )
-    return _parse(text, text, 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"')
+    return _parse(text, text, SERVER_HOW)
 
 
 def _parse(rest: str, text: str, how: str) -> Address:
     if rest.startswith("unix:"):
-        path = rest.removeprefix("unix:")
-        if not path.startswith("/") or len(path.encode()) > 107 or "\0" in path:
-            raise ValueError(
-                f"{text!r}: a unix socket's path begins with / and has at most 107 bytes; {how}"
-            )
-        return Address(None, None, None, path)
+        return Address(None, None, None, _parse_unix_path(rest.removeprefix("unix:"), text, how))
     host, separator, port = rest.rpartition(":")
-    bare_v6 = ":" in host and not host.startswith("[")
-    if bare_v6:
-        raise ValueError(f'{text!r}: an IPv6 address stands in brackets; write "[{host}]:{port}"')
-    if not separator or not host:
-        raise ValueError(f"{text!r} is not an address with a port; {how}")
-    if not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r}: {port!r} is not a port from 0 to 65535; {how}")
-    if not re.fullmatch(HOST, host):
-        raise ValueError(f"{text!r}: {host!r} is not a host; {how}")
+    if ":" in host and not host.startswith("["):
+        better = f"[{host}]:{port}" if _is_ip(host) else f"[{rest}]:PORT"
+        raise ValueError(f'{show(text)}: an IPv6 address stands in brackets; write "{better}"')
+    if not separator or not host or (host.startswith("[") and not host.endswith("]")):
+        raise ValueError(f"{show(text)} is not an address with a port; {how}")
+    if not re.fullmatch(PORT, port) or int(port) > 65535:
+        raise ValueError(f"{show(text)}: {show(port)} is not a port from 0 to 65535; {how}")
+    if not _is_host(host):
+        raise ValueError(f"{show(text)}: {show(host)} is not a host; {how}")
     return Address(None, host.strip("[]"), int(port), None)
+
+
+def _parse_unix_path(path: str, text: str, how: str) -> str:
+    size = len(path.encode(errors="surrogatepass"))
+    if not path.startswith("/") or size > limits.UNIX_PATH_BYTES_MAX or "\0" in path:
+        raise ValueError(
+            f"{show(text)}: a unix socket's path begins with / and has at most"
+            f" {limits.UNIX_PATH_BYTES_MAX} bytes; {how}"
+        )
+    return path
+
+
+def _is_host(host: str) -> bool:
+    if not re.fullmatch(HOST, host):
+        return False
+    if host.startswith("["):
+        return _is_ip(host[1:-1]) and ":" in host
+    if re.fullmatch(r"[0-9.]+", host):
+        return _is_ip(host)
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= HOST_NAME_MAX and all(0 < len(label) <= LABEL_MAX for label in labels)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_nameserver(text: str) -> tuple[str, int]:
     """An IP address with or without a port (53). ValueError says what to write."""
-    try:
+    if _is_ip(text):
         return str(ipaddress.ip_address(text)), DNS_PORT
-    except ValueError:
-        pass
-    host, _, port = text.rpartition(":")
-    try:
-        address = str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
+    found = re.fullmatch(r"([0-9.]+|\[[^\[\]]+\])(?::([0-9]{1,5}))?", text)
+    if found is None or not _is_ip(found[1].strip("[]")):
         raise ValueError(
-            f'{text!r} is not a name server; write it like "10.0.0.2" or "10.0.0.2:53"'
-        ) from None
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r}: {port!r} is not a port from 1 to 65535")
-    return address, int(port)
+            f'{show(text)} is not a name server; write it like "10.0.0.2" or "10.0.0.2:53"'
+        )
+    port = int(found[2]) if found[2] else DNS_PORT
+    if not 0 < port < 65536:
+        raise ValueError(f"{show(text)}: '{port}' is not a port from 1 to 65535")
+    return str(ipaddress.ip_address(found[1].strip("[]"))), port

@@ -14,10 +14,11 @@ from fastlb.config import limits
 from fastlb.config.address import parse_bind, parse_server
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
+from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_VARIABLE = re.compile(r"\$\{(env|file):([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{(?:(env|file):)?([^}]*)(\}?)")
 _WORDS = {
     "string_type": "a text in quotes",
     "int_type": "a whole number",
@@ -67,6 +68,9 @@ def _problems(
 
 def _expanded(value: Any, path: Path, found: list[tuple[Path, str, tuple[str, ...]]]) -> Any:
     """`${env:X}` and `${file:/path}` replaced in every text."""
+    if len(path) > limits.DEPTH_MAX:
+        found.append((path[:1], "nested too deeply", ()))
+        return None
     if isinstance(value, Model):
         value = value.model_dump(exclude_unset=True)
     if isinstance(value, str) and "${" in value:
@@ -83,17 +87,31 @@ def _expanded(value: Any, path: Path, found: list[tuple[Path, str, tuple[str, ..
 
 
 def _variable(match: re.Match[str]) -> str:
-    kind, name = match.groups()
+    kind, name, end = match.groups()
+    if not end:
+        raise ValueError(f"{match[0]!r} has no end; write '${{env:NAME}}' or '${{file:/path}}'")
+    if kind is None:
+        raise ValueError(f"{match[0]!r} is not a variable; write '${{env:{name}}}'")
     if kind == "env":
         if name not in os.environ:
             raise ValueError(f"the environment variable {name} is not set")
-        return os.environ[name]
+        return _text(os.fsencode(os.environ[name]), f"the environment variable {name}")
     try:
-        with open(name, encoding="utf-8") as file:
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a text"
-        raise ValueError(f"{name} can't be read: {why.lower()}") from None
+        with open(name, "rb") as file:
+            data = file.read(limits.TEXT_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{show(name)} can't be read: {why.lower()}") from None
+    return _text(data, show(name)).strip()
+
+
+def _text(data: bytes, what: str) -> str:
+    if len(data) > limits.TEXT_MAX:
+        raise ValueError(f"{what} has more than {limits.TEXT_MAX} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{what} is not UTF-8") from None
 
 
 # --- what pydantic found, in our words ---
@@ -111,18 +129,18 @@ def _told(raw: Any, detail: dict[str, Any]) -> tuple[Path, str, tuple[str, ...]]
         return path, str(context["error"]), ()
     if path and path[-1] == "keepalive" and kind in ("model_type", "literal_error"):
         wanted = "a table with idle, interval and count, or false"
-        return path, f"{_shown(value)} is not {wanted}", ()
+        return path, f"{show(value)} is not {wanted}", ()
     if kind == "model_type" and "servers" in path[-2:]:
-        return path, f"{_shown(value)} is not a text or a table", ()
+        return path, f"{show(value)} is not a text or a table", ()
     if kind == "literal_error":
         return _not_one_of(path, value, context["expected"])
     if kind in ("greater_than_equal", "less_than_equal"):
         bounds = f"{context.get('ge', context.get('le'))}"
         side = "at least" if kind.startswith("greater") else "at most"
-        return path, f"{value!r} is out of range: {side} {bounds}", ()
+        return path, f"{show(value)} is out of range: {side} {bounds}", ()
     if kind in _WORDS or kind.endswith("_type"):
         wanted = _WORDS.get(kind, kind.removesuffix("_type"))
-        return path, f"{_shown(value)} is not {wanted}", ()
+        return path, f"{show(value)} is not {wanted}", ()
     if kind == "too_short":
         return path, "the list is empty", ()
     return path, str(detail["msg"]).lower(), ()
@@ -169,18 +187,8 @@ def _not_one_of(path: Path, value: Any, expected: str) -> tuple[Path, str, tuple
     near = difflib.get_close_matches(str(value), valid, 1) if isinstance(value, str) else []
     what = {"balance": "policy", "hash_on": "key to hash"}.get(str(path[-1]), "valid value")
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    article = f"{_shown(value)} is not a {what}"
+    article = f"{show(value)} is not a {what}"
     return path, f"{article}{hint} One of: {', '.join(valid)}", valid
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return repr(value)
 
 
 # --- values that don't fit each other ---
@@ -230,7 +238,8 @@ def _binds_twice(
     for name, listener in listeners.items():
         binds = listener.get("bind")
         single = isinstance(binds, str)
-        for i, bind in enumerate([binds] if single else binds or ()):
+        many = binds if isinstance(binds, (list, tuple)) else ()
+        for i, bind in enumerate([binds] if single else many):
             path: Path = ("listeners", name, "bind") if single else ("listeners", name, "bind", i)
             try:
                 address = parse_bind(bind)

@@ -22,7 +22,15 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fastlb.config import limits
-from fastlb.config.address import BIND, SERVER, parse_bind, parse_nameserver, parse_server
+from fastlb.config.address import (
+    BIND,
+    DNS_NAME,
+    NAMESERVER,
+    SERVER,
+    parse_bind,
+    parse_nameserver,
+    parse_server,
+)
 from fastlb.config.limits import Limit
 from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
 
@@ -170,11 +178,11 @@ ServerAddress = Annotated[
 ]
 DnsName = Annotated[
     str, AfterValidator(_named),
-    WithJsonSchema({"type": "string", "pattern": r"^(?![0-9.]+:)[\w.-]+:\d{1,5}$"}),
+    WithJsonSchema({"type": "string", "pattern": DNS_NAME}),
 ]
 NameServer = Annotated[
     str, AfterValidator(_nameserver),
-    WithJsonSchema({"type": "string", "pattern": r"^([0-9.]+|[0-9A-Fa-f:]+|\[.+\])(:\d{1,5})?$"}),
+    WithJsonSchema({"type": "string", "pattern": NAMESERVER}),
 ]
 Mode = Annotated[
     str, AfterValidator(_mode), WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})

@@ -50,7 +50,13 @@ def loads(text: str, name: str = "<string>") -> Config:
         raise ConfigError([_syntax(text, name, str(error))]) from None
     except RecursionError:
         raise ConfigError([Problem("nested too deeply", file=name)]) from None
-    return checked(raw, name, positions(text))
+    except ValueError as error:         # a number with more digits than Python counts with
+        raise ConfigError([Problem(f"not TOML: {str(error).lower()}", file=name)]) from None
+    try:
+        lines = positions(text)
+    except RecursionError:              # accepted by a tomllib that counts deeper than we do
+        lines = {}
+    return checked(raw, name, lines)
 
 
 def _syntax(text: str, name: str, message: str) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,6 +29,31 @@ _WORDS = {
     "mapping_type": "a table",
 }
 _HASHES = ("ring_hash",)
+# What other balancers call it.
+_ELSEWHERE = {
+    "frontend": "listeners",
+    "listen": "bind",
+    "backend": "pools",
+    "backends": "pools",
+    "upstream": "pools",
+    "upstreams": "pools",
+    "nbthread": "threads",
+    "workers": "threads",
+    "worker_processes": "threads",
+    "worker_connections": "max_connections",
+    "maxconn": "max_connections",
+    "max_conns": "max_connections",
+    "default_backend": "pool",
+    "algorithm": "balance",
+    "lb_policy": "balance",
+    "policy": "balance",
+    "timeout": "idle_timeout",
+    "resolvers": "dns",
+    "source": "ring_hash",
+    "ip_hash": "ring_hash",
+}
+
+Found = tuple[Path, str, tuple[str, ...]]       # where, what, and what would be valid
 
 
 def checked(
@@ -39,24 +64,31 @@ def checked(
     `lines` tells where each key stands in `file`; a configuration without a file may have empty
     pools, which are filled while running.
     """
-    found: list[tuple[Path, str, tuple[str, ...]]] = []
-    raw = _expanded(raw, (), found)
+    unread: list[Found] = []
+    raw = _expanded(raw, (), unread)
+    found: list[Found] = []
     config: Config | None = None
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        found += [_told(raw, dict(detail)) for detail in error.errors()]
+        found += [_told(raw, dict(detail)) for detail in error.errors() if _is_news(detail)]
     found += _crossed(raw, bool(file))
-    if found or config is None:
-        raise ConfigError(_problems(found, file, lines or {}))
+    if unread or found or config is None:
+        where = lines or {}
+        problems = _problems(unread, (), file, where)
+        problems += _problems(found, [path for path, _, _ in unread], file, where)
+        raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.path)))
     return config
 
 
 def _problems(
-    found: list[tuple[Path, str, tuple[str, ...]]], file: str, lines: dict[Path, int]
+    found: Iterable[Found], unread: Iterable[Path], file: str, lines: dict[Path, int]
 ) -> list[Problem]:
+    """In the order of lines, each once; what lies in `unread` values says nothing."""
     problems: dict[tuple[int, str, str], Problem] = {}
     for path, message, valid in found:
+        if any(path[: len(spot)] == spot for spot in unread):
+            continue
         line = find_line(lines, path)
         key = dotted(path)
         problems.setdefault((line, key, message), Problem(message, key, file, line, valid))
@@ -66,7 +98,7 @@ def _problems(
 # --- variables ---
 
 
-def _expanded(value: Any, path: Path, found: list[tuple[Path, str, tuple[str, ...]]]) -> Any:
+def _expanded(value: Any, path: Path, found: list[Found]) -> Any:
     """`${env:X}` and `${file:/path}` replaced in every text."""
     if len(path) > limits.DEPTH_MAX:
         found.append((path[:1], "nested too deeply", ()))
@@ -117,7 +149,13 @@ def _text(data: bytes, what: str) -> str:
 # --- what pydantic found, in our words ---
 
 
-def _told(raw: Any, detail: dict[str, Any]) -> tuple[Path, str, tuple[str, ...]]:
+def _is_news(detail: Any) -> bool:
+    """Where a table or false is possible, a wrong table isn't also told to be no false."""
+    return not (detail["type"] == "literal_error" and isinstance(detail["input"], Mapping)
+                and "keepalive" in detail["loc"])
+
+
+def _told(raw: Any, detail: dict[str, Any]) -> Found:
     path = _real_path(raw, detail["loc"])
     kind, value = detail["type"], detail.get("input")
     context = detail.get("ctx", {})
@@ -125,6 +163,10 @@ def _told(raw: Any, detail: dict[str, Any]) -> tuple[Path, str, tuple[str, ...]]
         return _unknown(path)
     if kind == "missing":
         return path, "this key is missing", ()
+    if kind == "invalid_key":
+        return path, f"{show(path[-1])} is not a name: keys are texts", ()
+    if kind == "string_unicode":
+        return path, "not UTF-8", ()
     if kind in ("value_error", "assertion_error"):
         return path, str(context["error"]), ()
     if path and path[-1] == "keepalive" and kind in ("model_type", "literal_error"):
@@ -138,6 +180,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> tuple[Path, str, tuple[str, ...]]
         bounds = f"{context.get('ge', context.get('le'))}"
         side = "at least" if kind.startswith("greater") else "at most"
         return path, f"{show(value)} is out of range: {side} {bounds}", ()
+    if kind == "list_type" and isinstance(value, str):
+        return path, f'{show(value)} is not a list; write ["{value}"]', ()
     if kind in _WORDS or kind.endswith("_type"):
         wanted = _WORDS.get(kind, kind.removesuffix("_type"))
         return path, f"{show(value)} is not {wanted}", ()
@@ -152,7 +196,7 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
     for i, part in enumerate(loc):
         if isinstance(raw, Mapping):
             last = i == len(loc) - 1
-            if part not in raw and not last:
+            if part == "[key]" or (part not in raw and not last):
                 continue
             path.append(part)
             raw = raw.get(part)
@@ -162,12 +206,19 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
     return tuple(path)
 
 
-def _unknown(path: Path) -> tuple[Path, str, tuple[str, ...]]:
+def _unknown(path: Path) -> Found:
     key = str(path[-1])
     valid = tuple(_model_at(path).model_fields)
-    near = difflib.get_close_matches(key, valid, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return path, f"{key!r} is not a key here{hint} One of: {', '.join(valid)}", valid
+    return path, f"{show(key)} is not a key here{_hint(key, valid)}", valid
+
+
+def _hint(word: Any, valid: Collection[str]) -> str:
+    """The end of a sentence: what was probably meant, and what would be valid."""
+    near = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) else []
+    if isinstance(word, str) and _ELSEWHERE.get(word) in valid:
+        near = [_ELSEWHERE[word]]
+    meant = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{meant} One of: {', '.join(valid)}"
 
 
 def _model_at(path: Path) -> type[Model]:
@@ -182,13 +233,10 @@ def _model_at(path: Path) -> type[Model]:
     return Config
 
 
-def _not_one_of(path: Path, value: Any, expected: str) -> tuple[Path, str, tuple[str, ...]]:
+def _not_one_of(path: Path, value: Any, expected: str) -> Found:
     valid = tuple(re.findall(r"'([^']+)'", expected))
-    near = difflib.get_close_matches(str(value), valid, 1) if isinstance(value, str) else []
     what = {"balance": "policy", "hash_on": "key to hash"}.get(str(path[-1]), "valid value")
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    article = f"{show(value)} is not a {what}"
-    return path, f"{article}{hint} One of: {', '.join(valid)}", valid
+    return path, f"{show(value)} is not a {what}{_hint(value, valid)}", valid
 
 
 # --- values that don't fit each other ---
@@ -202,38 +250,38 @@ def _table(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield name, entry
 
 
-def _crossed(raw: Any, from_file: bool) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     pools = dict(_table(raw, "pools"))
     listeners = dict(_table(raw, "listeners"))
     for section, entries in (("listeners", listeners), ("pools", pools)):
         for name in entries:
             if not _NAME.fullmatch(str(name)) or len(str(name)) > limits.NAME_MAX:
                 yield (section, name), (
-                    f"{name!r} is not a name: letters, digits, '-', '_' and '.',"
+                    f"{show(name)} is not a name: letters, digits, '-', '_' and '.',"
                     f" {limits.NAME_MAX} at most"
                 ), ()
     yield from _binds_twice(listeners)
     for name, listener in listeners.items():
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
-            yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
+            yield _no_pool(("listeners", name, "pool"), pool, tuple(map(str, pools)))
     for name, pool in pools.items():
         yield from _pool(("pools", name), pool, from_file)
-    if from_file and isinstance(raw, Mapping) and not raw.get("listeners"):
+    known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)
+    if from_file and known and not raw.get("listeners"):
         yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()
 
 
-def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> tuple[Path, str, tuple[str, ...]]:
-    near = difflib.get_close_matches(pool, valid, 1)
+def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
     if not valid:
-        return path, f"there is no pool {pool!r}; write a [pools.{pool}] with servers", ()
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return path, f"there is no pool {pool!r}{hint} One of: {', '.join(valid)}", valid
+        name = pool if _NAME.fullmatch(pool) else "NAME"
+        return path, f"there is no pool {show(pool)}; write a [pools.{name}] with servers", ()
+    return path, f"there is no pool {show(pool)}{_hint(pool, valid)}", valid
 
 
 def _binds_twice(
     listeners: dict[str, Mapping[str, Any]],
-) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+) -> Iterator[Found]:
     seen: dict[str, str] = {}
     for name, listener in listeners.items():
         binds = listener.get("bind")
@@ -254,7 +302,7 @@ def _binds_twice(
 
 def _pool(
     path: Path, pool: Mapping[str, Any], from_file: bool
-) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+) -> Iterator[Found]:
     servers = pool.get("servers")
     if from_file and not servers:
         yield path, "the pool has no servers; write servers = [\"HOST:PORT\"]", ()
@@ -273,7 +321,7 @@ def _pool(
 
 def _server(
     path: Path, server: Mapping[str, Any], seen: set[str]
-) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+) -> Iterator[Found]:
     if ("address" in server) == ("dns" in server):
         yield path, "a server has either an address or a dns name", ("address", "dns")
         return

@@ -109,6 +109,8 @@ def _bind(value: str) -> str:
 
 
 def _binds(value: Any) -> Any:
+    if type(value) is int:
+        parse_bind(show(value))         # says what to write
     return [value] if isinstance(value, str) else value
 
 
@@ -163,7 +165,7 @@ BulkBufferSize = Annotated[str, Size(limits.BULK_BUFFER_SIZE), AfterValidator(_c
 Binds = Annotated[
     list[Annotated[str, AfterValidator(_bind)]],
     BeforeValidator(_binds),
-    Field(min_length=1),
+    Field(min_length=1, strict=True),
     WithJsonSchema(
         {
             "anyOf": [
@@ -302,7 +304,7 @@ class Pool(Shared):
     """Servers that do the same job, and how one of them is picked."""
 
     servers: Annotated[
-        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
+        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX, strict=True)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
     balance: Annotated[Literal["round_robin", "ring_hash"], limits.BALANCE] = "round_robin"
@@ -316,7 +318,9 @@ class Pool(Shared):
 class Dns(Model):
     """How names of servers are resolved. The hosts file comes first."""
 
-    nameservers: Annotated[list[NameServer], limits.NAMESERVERS] = Field(default_factory=list)
+    nameservers: Annotated[list[NameServer], Field(strict=True), limits.NAMESERVERS] = Field(
+        default_factory=list
+    )
     """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""
     timeout: Annotated[str, Duration(limits.DNS_TIMEOUT)] = show_ms(limits.DNS_TIMEOUT.default)
     """For one name, all tries together. The last good answer is kept after a failure."""

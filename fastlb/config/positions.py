@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fastlb.config.units import show
+
 Path = tuple[str | int, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,7 +22,7 @@ _STRINGS = (
     re.compile(r'"(?:\\.|[^"\\\n])*"'),
     re.compile(r"'[^'\n]*'"),
 )
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
 
 
@@ -43,6 +45,7 @@ class _Scanner:
         self.at = 0
         self.line = 1
         self.lines: dict[Path, int] = {}
+        self.implied: dict[Path, int] = {}      # [a.b] makes an `a`, if nothing else does
         self.arrays: dict[Path, int] = {}       # arrays of tables: how many there are so far
 
     def scan(self) -> dict[Path, int]:
@@ -50,7 +53,7 @@ class _Scanner:
         while True:
             self._skip(_FILLER)
             if self.at >= len(self.text):
-                return self.lines
+                return {**self.implied, **self.lines}
             if self.text[self.at] == "[":
                 table = self._header()
             else:
@@ -71,6 +74,8 @@ class _Scanner:
         self.at += 2 if double else 1
         line = self.line
         path = self._resolved(self._key())
+        for i in range(1, len(path)):
+            self.implied.setdefault(path[:i], line)
         if double:
             index = self.arrays.get(path, 0)
             self.arrays[path] = index + 1
@@ -163,7 +168,7 @@ class _Scanner:
 
 def _unescape(found: re.Match[str]) -> str:
     code = found[1]
-    if code[0] in "uU" and len(code) > 1:
+    if code[0] in "xuU" and len(code) > 1:
         return chr(int(code[1:], 16))
     return _ESCAPED.get(code, code)
 
@@ -175,6 +180,6 @@ def dotted(path: Path | tuple[Any, ...]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if _BARE.fullmatch(str(part)) else f'"{part}"'
+            name = str(part) if _BARE.fullmatch(str(part)) else show(str(part))
             text += f".{name}" if text else name
     return text

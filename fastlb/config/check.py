@@ -17,7 +17,7 @@ from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+NAME = "^[A-Za-z0-9_.-]+$"
 _VARIABLE = re.compile(r"\$\{(?:(env|file):)?([^}]*)(\}?)")
 _WORDS = {
     "string_type": "a text in quotes",
@@ -255,7 +255,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     listeners = dict(_table(raw, "listeners"))
     for section, entries in (("listeners", listeners), ("pools", pools)):
         for name in entries:
-            if not _NAME.fullmatch(str(name)) or len(str(name)) > limits.NAME_MAX:
+            if not re.fullmatch(NAME, str(name)) or len(str(name)) > limits.NAME_MAX:
                 yield (section, name), (
                     f"{show(name)} is not a name: letters, digits, '-', '_' and '.',"
                     f" {limits.NAME_MAX} at most"
@@ -274,7 +274,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
 
 def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
     if not valid:
-        name = pool if _NAME.fullmatch(pool) else "NAME"
+        name = pool if re.fullmatch(NAME, pool) else "NAME"
         return path, f"there is no pool {show(pool)}; write a [pools.{name}] with servers", ()
     return path, f"there is no pool {show(pool)}{_hint(pool, valid)}", valid
 

@@ -65,7 +65,7 @@ BUFFER_SIZE = Limit(
 )
 BULK_BUFFER_SIZE = Limit(
     256 << 10, 4 << 10, 1 << 20,
-    "for flows that fill buffer_size and can't be spliced: fewer, larger reads",
+    "fewer and larger reads, where it takes a copy anyway; a power of two",
 )
 BACKLOG = Limit(
     4096, 1, 65_535, "Linux' own limit (net.core.somaxconn), which caps it; a burst has room"

@@ -261,7 +261,7 @@ class Defaults(Shared):
     """What listeners and pools have where they don't say otherwise."""
 
     idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
-    """A relay on which nothing moves for this long, either way, is reset."""
+    """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
     connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     buffer_size: BufferSize | None = None

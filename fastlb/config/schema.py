@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastlb.config import limits
+from fastlb.config.check import NAME
 from fastlb.config.model import Config
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TITLE = "A configuration of fastlb"
+VARIABLE = r"\$\{(env:[^}]+|file:[^}]+)\}"
 
 
 def schema() -> dict[str, Any]:
@@ -15,24 +19,48 @@ def schema() -> dict[str, Any]:
     made = Config.model_json_schema()
     servers = made["$defs"]["Pool"]["properties"]["servers"]
     address = made["$defs"]["Server"]["properties"]["address"]["anyOf"][0]
-    servers["items"] = {"anyOf": [{**address, "title": "Address"}, servers["items"]]}
+    servers["items"] = {"anyOf": [{**address}, servers["items"]]}
     made["$defs"]["Server"]["oneOf"] = [{"required": ["address"]}, {"required": ["dns"]}]
-    # A key that isn't given is left out: there is no null in TOML.
-    _without_null(made)
-    return {"$schema": DRAFT, "title": "fastlb configuration", **made}
+    # hash_on belongs to a hash, and the policy is round_robin where it isn't said.
+    made["$defs"]["Pool"]["dependentSchemas"] = {
+        "hash_on": {
+            "required": ["balance"],
+            "properties": {"balance": {"not": {"const": limits.BALANCE.default}}},
+        }
+    }
+    names = {"pattern": NAME, "maxLength": limits.NAME_MAX}
+    for section in ("listeners", "pools"):
+        made["properties"][section]["propertyNames"] = names
+    # Of a file, as `fastlb check` wants it; in Python a pool can be filled while running.
+    made["required"] = ["listeners", "pools"]
+    made["properties"]["listeners"]["minProperties"] = 1
+    made["$defs"]["Pool"]["required"] = ["servers"]
+    servers["minItems"] = 1
+    _tidy(made)
+    return {"$schema": DRAFT, **made, "title": TITLE}
 
 
-def _without_null(node: Any) -> None:
-    if isinstance(node, dict):
-        options = node.get("anyOf")
-        if isinstance(options, list) and {"type": "null"} in options:
-            options.remove({"type": "null"})
-            if len(options) == 1:
-                node.update(node.pop("anyOf")[0])
-        if node.get("default", ...) is None:
-            del node["default"]
-        for value in list(node.values()):
-            _without_null(value)
-    elif isinstance(node, list):
+def _tidy(node: Any) -> None:
+    """Without the null that TOML hasn't got, and titles that only repeat a key; with variables."""
+    if isinstance(node, list):
         for item in node:
-            _without_null(item)
+            _tidy(item)
+    if not isinstance(node, dict):
+        return
+    options = node.get("anyOf")
+    if isinstance(options, list) and {"type": "null"} in options:
+        options.remove({"type": "null"})
+        if len(options) == 1:
+            node.update(node.pop("anyOf")[0])
+    if node.get("default", ...) is None:
+        del node["default"]
+    for key, value in list(node.items()):
+        if key == "properties":
+            for named in value.values():
+                named.pop("title", None)
+        _tidy(value)
+    if "pattern" in node and node.get("type") == "string":
+        node["pattern"] = f"{node['pattern']}|{VARIABLE}"
+    if "enum" in node and node.get("type") == "string":
+        choices = {"enum": node.pop("enum"), "type": node.pop("type")}
+        node["anyOf"] = [choices, {"type": "string", "pattern": VARIABLE}]

@@ -68,8 +68,10 @@ def show(value: Any) -> str:
 
 def show_ms(ms: int) -> str:
     """The shortest text that means `ms`."""
+    if ms == 0:
+        return "0s"
     for unit in ("d", "h", "m", "s"):
-        if ms and ms % _MS[unit] == 0:
+        if ms % _MS[unit] == 0:
             return f"{ms // _MS[unit]}{unit}"
     return f"{ms}ms"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -12,6 +13,7 @@ from fastlb.errors import BindError, ConfigError
 
 EXIT_CONFIG = 2
 EXIT_BUG = 70           # EX_SOFTWARE of sysexits(3)
+EXIT_IO = 74            # EX_IOERR
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
@@ -21,6 +23,8 @@ COMMANDS = {
     "schema": "Print the JSON schema of the configuration.",
     "version": "Print the version.",
 }
+# What other balancers call it.
+ELSEWHERE = {"run": "serve", "start": "serve", "validate": "check", "test": "check"}
 
 
 class Commands(click.Group):
@@ -35,9 +39,24 @@ class Commands(click.Group):
         command: click.Command = import_module(f"fastlb.cli.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            ctx.fail(f"{name!r} is not a command{_meant(name)} One of: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _meant(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(ELSEWHERE.get(name, name), COMMANDS, 1)
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -50,6 +69,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 @click.command(
     cls=Commands,
+    no_args_is_help=False,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: fastlb demo. Then: fastlb serve --bind tcp://127.0.0.1:8080 --server"
     " 127.0.0.1:9001",
@@ -58,8 +79,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
     help="Print the version.",
 )
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """A load balancer for real-time systems."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(EXIT_CONFIG)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -72,9 +97,6 @@ def run(args: list[str]) -> int:
     try:
         status = group.main(args, prog_name="fastlb", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return EXIT_CONFIG
     except click.exceptions.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
@@ -85,16 +107,28 @@ def run(args: list[str]) -> int:
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain at its exit.
+    except SystemExit as error:
+        # click's answer to a broken pipe: whoever read our output has seen enough.
+        if isinstance(error.__context__, BrokenPipeError):
+            return 0
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            return _bug(error)
+        # The interpreter writes the rest at its exit, and must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        click.echo(f"fastlb: the output can't be written: {error.strerror}", err=True)
+        return EXIT_IO
     except Exception as error:
-        if os.environ.get("FASTLB_DEBUG"):
-            raise
-        click.echo(
-            f"fastlb: {type(error).__name__}: {error}. This is a bug in fastlb: please report it"
-            " with what FASTLB_DEBUG=1 prints.",
-            err=True,
-        )
-        return EXIT_BUG
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    if os.environ.get("FASTLB_DEBUG"):
+        raise error
+    click.echo(
+        f"fastlb: {type(error).__name__}: {error}. This is a bug in fastlb: please report it"
+        " with what FASTLB_DEBUG=1 prints.",
+        err=True,
+    )
+    return EXIT_BUG

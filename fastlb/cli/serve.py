@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastlb.config.limits import THREADS_MAX
+from fastlb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fastlb.config.model import Config
+
+NAME = "main"           # of the listener and the pool that options make
 
 
 def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value == "auto":
         return value
-    if value.isdigit() and 1 <= int(value) <= THREADS_MAX:
+    if re.fullmatch("[0-9]{1,9}", value) and 1 <= int(value) <= THREADS_MAX:
         return int(value)
     raise click.BadParameter(f'{value!r} is not "auto" or a number from 1 to {THREADS_MAX}')
 
@@ -44,7 +52,6 @@ def command(
 
     Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
     """
-    from fastlb.config.model import Config
     from fastlb.config.reader import load
     from fastlb.process.serve import serve
 
@@ -55,8 +62,27 @@ def command(
         if threads is not None:
             made = made.model_copy(update={"threads": threads})
     else:
-        made = Config.build(_from_options(bind, server, balance, threads))
+        made = _built(_from_options(bind, server, balance, threads))
     return serve(made, log_level=log_level, log_format=log_format)
+
+
+def _built(raw: dict[str, Any]) -> Config:
+    """ConfigError names options, as there is no file whose keys could be named."""
+    from fastlb.config.model import Config
+
+    try:
+        return Config.build(raw)
+    except ConfigError as error:
+        raise ConfigError(replace(one, path=_option(one.path)) for one in error.problems) from None
+
+
+def _option(path: str) -> str:
+    key = path.split("[")[0]
+    return {
+        f"listeners.{NAME}.bind": "--bind",
+        f"pools.{NAME}.servers": "--server",
+        f"pools.{NAME}.balance": "--balance",
+    }.get(key, path)
 
 
 def _from_options(
@@ -72,8 +98,8 @@ def _from_options(
     if balance is not None:
         pool["balance"] = balance
     raw: dict[str, Any] = {
-        "listeners": {"main": {"bind": list(bind), "pool": "main"}},
-        "pools": {"main": pool},
+        "listeners": {NAME: {"bind": list(bind), "pool": NAME}},
+        "pools": {NAME: pool},
     }
     if threads is not None:
         raw["threads"] = threads

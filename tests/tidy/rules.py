@@ -56,7 +56,7 @@ def _code(line: str) -> str:
 
 
 def _c_code(line: str) -> str:
-    return re.sub(r"/\*.*?(\*/|$)|//.*", "", line)
+    return re.sub(r"/\*.*?(\*/|$)|//.*|^\s*\*.*", "", line)
 
 
 def _module(path: str) -> str:
@@ -159,7 +159,7 @@ def python_layers(files: Tree) -> Iterator[str]:
 
 def system_names(files: Tree) -> Iterator[str]:
     """What another system lacks is named in base and ext alone."""
-    names = re.compile(r"\b(?:" + "|".join(SYSTEM_NAMES) + r")\b")
+    names = re.compile(r"\b(?:SYS_|__NR_)?(?:" + "|".join(SYSTEM_NAMES) + r")\b")
     for path, text in files.items():
         if not path.startswith(CORE) or path.startswith((CORE + "base/", CORE + "ext/")):
             continue

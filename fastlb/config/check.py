@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fastlb.config import limits
-from fastlb.config.address import parse_bind, parse_server
+from fastlb.config.address import Address, parse_bind, parse_server
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
@@ -279,10 +279,33 @@ def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
     return path, f"there is no pool {show(pool)}{_hint(pool, valid)}", valid
 
 
-def _binds_twice(
+def _binds_twice(listeners: dict[str, Mapping[str, Any]]) -> Iterator[Found]:
+    seen: dict[str, tuple[str, str]] = {}       # an address, and how and where it was written
+    wild: dict[str, tuple[str, str]] = {}       # "4:80": all of IPv4 on port 80
+    for path, bind, name, address in _binds(listeners):
+        keys = [str(address), f"{_family(address)}:{address.port}"]
+        taken = seen.get(keys[0]) or wild.get(keys[1])
+        is_wild = address.host in ("0.0.0.0", "::")
+        if is_wild:
+            taken = taken or seen.get(keys[1])
+            wild.setdefault(keys[1], (bind, name))
+        if taken:
+            same = "" if taken[0] == bind else f" as {taken[0]}"
+            yield path, f"{bind} is bound already, by listeners.{taken[1]}{same}", ()
+        for key in keys:
+            seen.setdefault(key, (bind, name))
+
+
+def _family(address: Address) -> str:
+    """The version of IP, or "" for a unix socket and for a name, whose family isn't known here."""
+    host = address.host or ""
+    return "6" if ":" in host else "4" if re.fullmatch("[0-9.]+", host) else ""
+
+
+def _binds(
     listeners: dict[str, Mapping[str, Any]],
-) -> Iterator[Found]:
-    seen: dict[str, str] = {}
+) -> Iterator[tuple[Path, str, str, Address]]:
+    """Every address that is right by itself, and has a port or path of its own."""
     for name, listener in listeners.items():
         binds = listener.get("bind")
         single = isinstance(binds, str)
@@ -293,11 +316,9 @@ def _binds_twice(
                 address = parse_bind(bind)
             except (ValueError, AttributeError, TypeError):
                 continue                # told already
-            if address.port == 0:
-                continue
-            if str(address) in seen:
-                yield path, f"{bind} is bound already, by listeners.{seen[str(address)]}", ()
-            seen[str(address)] = name
+            # Those who share a port know what they do.
+            if address.port != 0 and listener.get("reuse_port") is not True:
+                yield path, bind, name, address
 
 
 def _pool(

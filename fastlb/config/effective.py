@@ -11,10 +11,11 @@ from typing import Any
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
 from fastlb.config.cpus import auto_threads
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
-Origins = dict[str, str]        # key -> "listener", "pool", "defaults" or "built in"
+# key -> "listener", "pool", "given" (at the top), "defaults" or "built in"
+Origins = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class EffectiveListener:
 class EffectiveDns:
     nameservers: tuple[tuple[str, int], ...]    # empty: those of /etc/resolv.conf
     timeout_ms: int
-    refresh_ms: int | None
+    refresh_ms: int | None      # None: as the TTL says
+    origins: Origins = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Effective:
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
+    origins: Origins = field(default_factory=dict, compare=False)
 
 
 class _Chain:
@@ -99,7 +102,12 @@ def effective(config: Config) -> Effective:
         dns=dns,
         listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
+        origins=_given(config, "threads", "shutdown_timeout", "max_connections"),
     )
+
+
+def _given(model: Model, *keys: str) -> Origins:
+    return {key: "given" if key in model.model_fields_set else "built in" for key in keys}
 
 
 def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
@@ -114,6 +122,8 @@ def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
 
 def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveListener:
     look = _Chain("listener", listener, defaults)
+    for key in ("reuse_port", "mode"):
+        look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     return EffectiveListener(
         name=name,
         binds=[parse_bind(bind) for bind in listener.bind],
@@ -176,4 +186,5 @@ def _dns(dns: Dns) -> EffectiveDns:
         nameservers=tuple(parse_nameserver(text) for text in dns.nameservers),
         timeout_ms=duration_ms(dns.timeout),
         refresh_ms=_refresh(dns.refresh),
+        origins=_given(dns, "nameservers", "timeout", "refresh"),
     )

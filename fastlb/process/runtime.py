@@ -186,7 +186,7 @@ class Runtime:
             finished = not self.engines.running
             left = self.counts()["exchanges"]
             if left:
-                log.warning("%d connections had not ended in time: reset", left)
+                log.warning("connections that had not ended in time, and were reset: %d", left)
         finally:
             await self._close()
             self.ended.set()

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastlb")
 
-# Besides two a connection: listening sockets, engines, names, logs, and room to look inside.
+# Besides two a connection: listening sockets, engines, pipes, names, logs, and room to look inside;
+# of a low limit not more than a quarter.
 DESCRIPTORS_RESERVED = 200
 
 
@@ -67,7 +68,7 @@ def raise_descriptor_limit() -> int:
 
 def connections_possible(descriptors: int) -> int:
     """How many connections fit below a descriptor limit: each takes two."""
-    return max((descriptors - DESCRIPTORS_RESERVED) // 2, 1)
+    return max((descriptors - min(DESCRIPTORS_RESERVED, descriptors // 4)) // 2, 1)
 
 
 def notify_systemd(state: str) -> None:
@@ -91,9 +92,11 @@ def serve(config: Config, *, log_level: str = "info", log_format: str = "text") 
     from fastlb.balancer import Balancer
 
     configure_logging(log_level, log_format)
-    possible = connections_possible(raise_descriptor_limit())
+    descriptors = raise_descriptor_limit()
+    possible = connections_possible(descriptors)
     if config.max_connections is None:
         config = config.model_copy(update={"max_connections": possible})
+        log.info("max_connections is %d: %d descriptors are allowed", possible, descriptors)
     elif config.max_connections > possible:
         log.warning(
             "max_connections is %d, but the descriptor limit only allows %d; raise it (ulimit -n)",
@@ -135,7 +138,7 @@ async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
             log.warning("%s again: ending at once", number.name)
         else:
             left = runtime.counts()["exchanges"]
-            log.info("%s: accepting no more, %d connections may finish", number.name, left)
+            log.info("%s: accepting no more; open connections: %d", number.name, left)
             notify_systemd("STOPPING=1")
         balancer.stop()
 

@@ -23,12 +23,12 @@ _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 def load(path: str | os.PathLike[str]) -> Config:
     """The configuration of a TOML file. ConfigError has all that is wrong with it."""
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     try:
         with open(name, "rb") as file:
             data = file.read(limits.FILE_BYTES_MAX + 1)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:      # ValueError: a path with a zero byte
+        why = (getattr(error, "strerror", None) or str(error)).lower()
         raise ConfigError([Problem(f"can't be read: {why}", file=name)]) from None
     if len(data) > limits.FILE_BYTES_MAX:
         size = limits.FILE_BYTES_MAX >> 20

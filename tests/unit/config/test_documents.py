@@ -1,0 +1,110 @@
+"""docs/config.md and the examples say what the model says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlb.config import docs
+from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
+from fastlb.config.reader import load
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
+FULL = ROOT / "examples" / "full.toml"
+TABLES = ((Config, "dns"), (Config, "defaults"))
+
+
+def test_the_reference_is_current() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "fastlb.config.docs"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert made.stdout == (ROOT / "docs" / "config.md").read_text(), (
+        "run: python -m fastlb.config.docs > docs/config.md"
+    )
+
+
+def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
+    assert {model for _, model in SECTIONS} == set(Model.__subclasses__()) - {
+        Defaults.__bases__[0]
+    } | set(Defaults.__bases__[0].__subclasses__())
+    for _, model in SECTIONS:
+        required = {name for name, field in model.model_fields.items() if field.is_required()}
+        for key in keys(model):
+            assert key.meaning and key.type and key.default, key
+            told_otherwise = (*REQUIRED_IN_FILES, *EITHER, *TABLES)
+            if key.name not in required and (model, key.name) not in told_otherwise:
+                assert key.reason, f"{model.__name__}.{key.name} has no reason in limits.py"
+
+
+def test_the_reference_says_these_things() -> None:
+    text = docs.text()
+    assert (
+        "| `connect_timeout` | How long a server may take to accept before another one is tried."
+        ' | duration, 1ms to 10m | `"500ms"` |'
+    ) in text
+    assert "| number, 1 to 65,535 | `4096` |" in text
+    assert '| size, 4KiB to 1MiB | `"16KiB"` |' in text
+    assert '| `"auto"`, or a number, 1 to 64 | `"auto"` |' in text
+    assert "| text, or list of texts | required |" in text
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_can_be_served(path: Path) -> None:
+    load(path)
+
+
+def test_every_key_is_in_the_full_example() -> None:
+    raw = tomllib.loads(FULL.read_text())
+    found: dict[type[Model], set[str]] = {model: set() for _, model in SECTIONS}
+    _gather(raw, Config, found)
+    for model, names in found.items():
+        assert names == set(model.model_fields), model.__name__
+
+
+def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], set[str]]) -> None:
+    found[model] |= set(table)
+    if isinstance(table.get("keepalive"), dict):
+        _gather(table["keepalive"], Keepalive, found)
+    for name, inner in (("dns", Dns), ("defaults", Defaults)):
+        if model is Config and name in table:
+            _gather(table[name], inner, found)
+    for name, inner in (("listeners", Listener), ("pools", Pool)):
+        for entry in table.get(name, {}).values():
+            _gather(entry, inner, found)
+    for server in table.get("servers", ()):
+        if isinstance(server, dict):
+            _gather(server, Server, found)
+
+
+def test_the_full_example_names_each_default() -> None:
+    """Where a key is explained, its default is the one that is used."""
+    text = " ".join(line.strip("# ") for line in FULL.read_text().splitlines())
+    for default in (
+        "30s",
+        "half of the descriptor limit",
+        "2s",
+        '"ttl"',
+        "5m",
+        "4096",
+        "16KiB",
+        "256KiB",
+        '"round_robin"',
+        '"client.ip"',
+        "500ms",
+        "60s",
+        "10s",
+        "3",
+    ):
+        assert f"Default: {default}" in text  # fmt: skip

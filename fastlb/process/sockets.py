@@ -14,6 +14,7 @@ from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 
 FIRST_INHERITED_FD = 3      # sd_listen_fds(3): SD_LISTEN_FDS_START
+SO_ACCEPTCON = 1 << 16      # in the flags of /proc/net/unix: it listens
 
 
 @dataclass
@@ -205,16 +206,19 @@ def _remove_stale(path: str) -> None:
             raise OSError(errno.EEXIST, "a file that is not a socket is there")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except BlockingIOError:
-            raise OSError(errno.EADDRINUSE, "in use") from None
-        else:
-            raise OSError(errno.EADDRINUSE, "in use")
+    if _is_listened_on(path):
+        raise OSError(errno.EADDRINUSE, "in use")
+    os.unlink(path)
+
+
+def _is_listened_on(path: str) -> bool:
+    """Whether a process listens on a unix socket. Asking by connecting would make a connection."""
+    with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(" ", 7)
+            if fields[-1] == path and int(fields[3], 16) & SO_ACCEPTCON:
+                return True
+    return False
 
 
 def _explained(listener: EffectiveListener, address: Address, error: OSError) -> BindError:

@@ -295,7 +295,11 @@ class Background:
             target=self._serve, args=(started,), name="fastlb-control", daemon=True
         )
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            self._thread.join()
+            raise
         # Registered after the engines' own handler, and so run before it: the loop's thread must
         # be gone when the interpreter goes.
         atexit.register(self.stop, 0)

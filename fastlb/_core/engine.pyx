@@ -275,8 +275,13 @@ cdef class Engine:
         return totals
 
     def pause(self) -> None:
-        """Before a fork: keep out of turns, and wait until the one under way is over."""
-        cdef Core* core = self._alive()
+        """Before a fork: keep out of turns, and wait until the one under way is over.
+
+        Inline, a turn holds the GIL from its begin to its end, and so does the fork.
+        """
+        cdef Core* core = self.core
+        if core == NULL or core.inline_mode:
+            return
         fl_store32(&core.pause, 1)
         fl_fence()
         with nogil:
@@ -285,9 +290,9 @@ cdef class Engine:
 
     def resume(self) -> None:
         """After a fork, in the parent: go on, knowing that a child may hold our sockets."""
-        cdef Core* core = self._alive()
-        core.forked = True
-        fl_store32(&core.pause, 0)
+        if self.core != NULL:
+            self.core.forked = True
+            fl_store32(&self.core.pause, 0)
 
     def abandon(self) -> None:
         """After a fork, in the child: close our descriptors, touch nothing they stand for."""

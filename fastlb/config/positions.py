@@ -1,6 +1,7 @@
 """Which line a key of a TOML file stands in: tomllib doesn't tell.
 
-Reads text that tomllib has accepted already, and so need not check it.
+Reads text that tomllib has accepted already, and so need not check it; whatever else it is given
+comes to an end, too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
 
 def positions(text: str) -> dict[Path, int]:
     """The line (from 1) of every key, table and array item: {("pools", "api", "balance"): 14}."""
-    return _Scanner(text).scan()
+    scanner = _Scanner(text)
+    try:
+        scanner.scan()
+    except (_NotTomlError, RecursionError, ValueError, OverflowError):
+        pass                    # what was found until then is right
+    return {**scanner.implied, **scanner.lines}
 
 
 def find_line(lines: dict[Path, int], path: Path) -> int:
@@ -39,7 +45,13 @@ def find_line(lines: dict[Path, int], path: Path) -> int:
     return 0
 
 
+class _NotTomlError(Exception):
+    pass
+
+
 class _Scanner:
+    """Every turn of a loop moves `at` forward, or ends with _NotTomlError."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
@@ -48,12 +60,12 @@ class _Scanner:
         self.implied: dict[Path, int] = {}      # [a.b] makes an `a`, if nothing else does
         self.arrays: dict[Path, int] = {}       # arrays of tables: how many there are so far
 
-    def scan(self) -> dict[Path, int]:
+    def scan(self) -> None:
         table: Path = ()
         while True:
             self._skip(_FILLER)
             if self.at >= len(self.text):
-                return {**self.implied, **self.lines}
+                return
             if self.text[self.at] == "[":
                 table = self._header()
             else:
@@ -98,7 +110,7 @@ class _Scanner:
         parts: list[str | int] = []
         while True:
             self._skip(_SPACE)
-            if self.text[self.at] in "\"'":
+            if self.text.startswith(('"', "'"), self.at):
                 parts.append(self._string())
             else:
                 parts.append(self._skip(_BARE))
@@ -116,8 +128,7 @@ class _Scanner:
                 quotes = 3 if literal.startswith(('"""', "'''")) else 1
                 inner = literal[quotes:-quotes]
                 return inner if literal[0] == "'" else _ESCAPE.sub(_unescape, inner)
-        self.at += 1                # not reached with text that tomllib accepted
-        return ""
+        raise _NotTomlError
 
     def _assignment(self, table: Path) -> None:
         key = self._key()
@@ -135,8 +146,8 @@ class _Scanner:
             self._inline_table(path)
         elif first in ('"', "'"):
             self._string()
-        else:
-            self._skip(_VALUE)
+        elif not self._skip(_VALUE):
+            raise _NotTomlError
 
     def _array(self, path: Path) -> None:
         self.at += 1

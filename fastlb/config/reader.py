@@ -52,11 +52,7 @@ def loads(text: str, name: str = "<string>") -> Config:
         raise ConfigError([Problem("nested too deeply", file=name)]) from None
     except ValueError:          # of int(), which reads 4300 digits at most
         raise ConfigError([Problem("a number has too many digits", file=name)]) from None
-    try:
-        lines = positions(text)
-    except RecursionError:              # accepted by a tomllib that counts deeper than we do
-        lines = {}
-    return checked(raw, name, lines)
+    return checked(raw, name, positions(text))
 
 
 def _syntax(text: str, name: str, message: str) -> Problem:

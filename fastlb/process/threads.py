@@ -72,6 +72,7 @@ class Engines:
             self.all[0].turn()
             if not loop.is_closed():
                 loop.remove_reader(self.all[0].fileno())
+        _guarded.discard(self)
         for engine in self.all:
             engine.close()
         self.live.close()

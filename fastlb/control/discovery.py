@@ -81,8 +81,8 @@ class Discovery:
             name.failures += 1
             if name.failures == 1:
                 kept = ", ".join(name.addresses)
-                rest = f"keeping {kept}" if kept else "it has no server until then"
-                log.warning("%s; asking again; %s", error, rest)
+                rest = f"keeping {kept}" if kept else "no server until it can"
+                log.warning("%s; %s; asking again", error, rest)
             return min(RETRY_S * 2.0 ** (name.failures - 1), RETRY_MAX_S)
         if name.failures:
             log.info("%s resolves again: %s", name.host, ", ".join(addresses))

@@ -44,10 +44,11 @@ class Running:
 class Bench:
     """What the measuring functions of scenarios use."""
 
-    def __init__(self, seconds: float, rounds: int, folder: Path) -> None:
+    def __init__(self, seconds: float, rounds: int, patience: float, folder: Path) -> None:
         self.seconds = seconds
         self.rounds = rounds
         self.folder = folder
+        self._patience = machine.Patience(patience)
         self._load_binary = environment.compile_c("load")
         self._origin_binary = environment.compile_c("origin")
         self.origin_ports: tuple[int, ...] = ()
@@ -116,13 +117,15 @@ class Bench:
     def _read(self, scenario: Scenario, peer: Peer | None) -> Reading:
         """One reading, taken again while other programs disturb it."""
         for _ in range(REPEATS_MAX):
-            machine.wait_for_quiet()
+            self._patience.wait_for_quiet()
+            started = time.monotonic()
             try:
                 reading = scenario.measure(self, scenario, peer)
             except (RuntimeError, OSError) as error:
                 return Reading({}, errors=str(error))
-            if reading.errors or not reading.disturbed:
+            if reading.errors or not reading.disturbed or self._patience.left <= 0:
                 return reading
+            self._patience.left -= time.monotonic() - started
         return reading
 
     def run(self, scenario: Scenario, peers: Sequence[Peer]) -> Table:

@@ -25,7 +25,6 @@ IPV4 = Path("/proc/sys/net/ipv4")
 # Above this share of a CPU, what other programs do is no longer noise but part of the result.
 QUIET_SHARE = 0.06
 QUIET_SAMPLE_SECONDS = 0.25
-QUIET_WAIT_SECONDS_MAX = 300.0
 
 
 def check_cpus() -> None:
@@ -74,17 +73,21 @@ def set_congestion(name: str) -> None:
         raise SetupError(f"congestion control {name} can't be set: {error}") from None
 
 
-def wait_for_quiet() -> bool:
-    """Waits until nothing else runs on the two CPUs; False if it never gets quiet."""
-    deadline = time.monotonic() + QUIET_WAIT_SECONDS_MAX
-    while True:
-        before, started = measure.busy_ns(), time.monotonic_ns()
-        time.sleep(QUIET_SAMPLE_SECONDS)
-        after, wall = measure.busy_ns(), time.monotonic_ns() - started
-        if all(after[cpu] - before[cpu] <= QUIET_SHARE * wall for cpu in before):
-            return True
-        if time.monotonic() > deadline:
-            return False
+class Patience:
+    """How long a whole run may still wait for other programs to leave its CPUs alone."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    def wait_for_quiet(self) -> None:
+        """Returns once nothing else runs on the two CPUs, or when patience is at its end."""
+        while self.left > 0:
+            before, started = measure.busy_ns(), time.monotonic_ns()
+            time.sleep(QUIET_SAMPLE_SECONDS)
+            after, wall = measure.busy_ns(), time.monotonic_ns() - started
+            if all(after[cpu] - before[cpu] <= QUIET_SHARE * wall for cpu in before):
+                return
+            self.left -= wall / 1e9
 
 
 def lock(path: Path) -> IO[str]:

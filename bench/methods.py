@@ -63,6 +63,8 @@ def steady_load(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
         memory = measure.memory(target.pid) if target.pid is not None else None
     errors = loads.errors_of(found)
     if not errors and not found["requests"]:
+        if window.disturbed:  # starved of CPU by other programs: no result, rather than an error
+            return Reading({}, disturbed=True)
         errors = "no request completed"
     if window.ended_process:
         errors = errors or "a process of the balancer ended"

@@ -84,11 +84,11 @@ def table(found: Table) -> str:
     for row in found.rows:
         if row.void:
             below.append(f"- {row.peer} is void: {row.void}")
-        if row.disturbed:
-            below.append(f"- {row.peer}: other programs disturbed {row.disturbed} of "
-                         f"{len(row.readings)} readings")
         if row.syscall_names:
             below.append(f"- {row.peer}, system calls per request: {row.syscall_names}")
+    disturbed = [f"{r.peer} {r.disturbed}/{len(r.readings)}" for r in found.rows if r.disturbed]
+    if disturbed:
+        below.append(f"- readings that other programs disturbed: {', '.join(disturbed)}")
     if below:
         parts.append("\n".join(below))
     return "\n\n".join(parts)

@@ -28,6 +28,7 @@ QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
 # Linux' own default, whatever the machine's is: see bench/micro/bulk_relay.md for what BBR costs.
 CONGESTION_DEFAULT = "cubic"
 MACHINE_S = "machine"
+PATIENCE_SECONDS = 600.0
 
 
 def arguments() -> argparse.Namespace:
@@ -40,6 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=None, metavar="S", help="of each window")
     parser.add_argument("--congestion", default=CONGESTION_DEFAULT, metavar="NAME",
                         help=f"TCP congestion control; '{MACHINE_S}' leaves the machine's")
+    parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, metavar="S",
+                        help="how long to wait, in all, for other programs to be quiet")
     parser.add_argument("--no-write", action="store_true",
                         help=f"leave {PAGE.relative_to(environment.ROOT)} as it is")
     parser.add_argument("--list", action="store_true", help="print scenarios and peers, and end")
@@ -121,7 +124,8 @@ def main() -> int:
         print(f"{key}: {value}")
     print("".join(f"{line}\n" for line in left_out))
     with TemporaryDirectory(prefix="fastlb-bench-") as folder:
-        tables = run_all(Bench(seconds, rounds, Path(folder)), chosen, peers, congestion, own)
+        bench = Bench(seconds, rounds, options.patience, Path(folder))
+        tables = run_all(bench, chosen, peers, congestion, own)
     held.close()
     builds = render.builds_of_fastlb(peers)
     print(f"## As ratios to HAProxy\n\n{render.ratio_table(tables, peers)}\n")

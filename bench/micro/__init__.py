@@ -1,0 +1,1 @@
+"""Small experiments, each with what it found written beside it."""

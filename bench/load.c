@@ -256,7 +256,8 @@ static void on_event(struct connection *c, uint32_t events) {
 }
 
 static void print_window(void) {
-    printf("{\"seconds\": %.6f, \"requests\": %llu, \"p50_us\": %.3f, \"p99_us\": %.3f, \"open\": %d",
+    printf("{\"seconds\": %.6f, \"requests\": %llu, \"p50_us\": %.3f, \"p99_us\": %.3f,"
+           " \"open\": %d",
            (double)(now_ns() - window_started_ns) / 1e9, (unsigned long long)completed,
            percentile_ns(0.5) / 1e3, percentile_ns(0.99) / 1e3, opened_count);
     for (int i = 0; i < ERROR_KINDS; i++)

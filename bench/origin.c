@@ -135,7 +135,8 @@ static int take_request(struct connection *c) {
 /* Sends what is left of the response: 1 all sent, 0 wait until writable, -1 the peer is gone. */
 static int send_rest(int fd, struct connection *c) {
     while (c->sent < c->sending->length) {
-        ssize_t n = send(fd, c->sending->bytes + c->sent, c->sending->length - c->sent, MSG_NOSIGNAL);
+        const char *rest = c->sending->bytes + c->sent;
+        ssize_t n = send(fd, rest, c->sending->length - c->sent, MSG_NOSIGNAL);
         if (n < 0)
             return errno == EAGAIN ? 0 : -1;
         c->sent += (size_t)n;

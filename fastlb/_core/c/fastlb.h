@@ -29,9 +29,9 @@
 #define FASTLB_BUILD_MODE "unknown"
 #endif
 
-/* A system call as it is: the result, or -errno. glibc's recv, send, accept4, connect, close, splice
- * and epoll_wait are cancellation points, which costs each call about 100 ns in a process with
- * threads (recv of nothing: 385 ns through glibc, 260 ns so); an engine's thread is never cancelled. */
+/* A system call as it is: the result, or -errno. glibc's recv, send, accept4, connect, close,
+ * splice and epoll_wait are cancellation points, which costs each call about 100 ns in a process
+ * with threads (recv of nothing: 385 ns through glibc, 260 ns so); we never cancel a thread. */
 static inline long fl_syscall(long n, long a, long b, long c, long d, long e, long f) {
 #if defined(__x86_64__) && !defined(__ILP32__)
     register long r10 __asm__("r10") = d;

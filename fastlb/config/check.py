@@ -65,7 +65,11 @@ def checked(
     pools, which are filled while running.
     """
     unread: list[Found] = []
-    raw = _expanded(raw, (), unread)
+    try:
+        raw = _expanded(raw, (), unread)
+    except _DeepError as error:
+        deep: Found = (error.args[0], "nested too deeply", ())
+        raise ConfigError(_problems([deep], (), file, lines or {})) from None
     found: list[Found] = []
     config: Config | None = None
     try:
@@ -98,11 +102,14 @@ def _problems(
 # --- variables ---
 
 
+class _DeepError(Exception):
+    """Ends the reading at once: what contains itself would be read 2**32 times."""
+
+
 def _expanded(value: Any, path: Path, found: list[Found]) -> Any:
     """`${env:X}` and `${file:/path}` replaced in every text."""
     if len(path) > limits.DEPTH_MAX:
-        found.append((path[:1], "nested too deeply", ()))
-        return None
+        raise _DeepError(path[:1])
     if isinstance(value, Model):
         value = value.model_dump(exclude_unset=True)
     if isinstance(value, str) and "${" in value:
@@ -112,7 +119,15 @@ def _expanded(value: Any, path: Path, found: list[Found]) -> Any:
             found.append((path, str(error), ()))
             return value
     if isinstance(value, Mapping):
-        return {key: _expanded(item, (*path, key), found) for key, item in value.items()}
+        for key in value:
+            if not isinstance(key, str):
+                name = show(key)
+                found.append(((*path, name), f"{name} is not a name: keys are texts", ()))
+        return {
+            key: _expanded(item, (*path, key), found)
+            for key, item in value.items()
+            if isinstance(key, str)
+        }
     if isinstance(value, (list, tuple)):
         return [_expanded(item, (*path, i), found) for i, item in enumerate(value)]
     return value
@@ -163,8 +178,6 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
         return _unknown(path)
     if kind == "missing":
         return path, "this key is missing", ()
-    if kind == "invalid_key":
-        return path, f"{show(path[-1])} is not a name: keys are texts", ()
     if kind == "string_unicode":
         return path, "not UTF-8", ()
     if kind in ("value_error", "assertion_error"):
@@ -255,7 +268,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     listeners = dict(_table(raw, "listeners"))
     for section, entries in (("listeners", listeners), ("pools", pools)):
         for name in entries:
-            if not re.fullmatch(NAME, str(name)) or len(str(name)) > limits.NAME_MAX:
+            if not re.fullmatch(NAME, name) or len(name) > limits.NAME_MAX:
                 yield (section, name), (
                     f"{show(name)} is not a name: letters, digits, '-', '_' and '.',"
                     f" {limits.NAME_MAX} at most"
@@ -264,7 +277,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     for name, listener in listeners.items():
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
-            yield _no_pool(("listeners", name, "pool"), pool, tuple(map(str, pools)))
+            yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
     for name, pool in pools.items():
         yield from _pool(("pools", name), pool, from_file)
     known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)

@@ -163,7 +163,7 @@ def pages(draw: st.DrawFn) -> Page:
     return page
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(pages())
 def test_every_key_has_the_line_where_it_stands(page: Page) -> None:
     raw = tomllib.loads(page.text)

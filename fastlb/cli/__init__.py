@@ -107,11 +107,10 @@ def run(args: list[str]) -> int:
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except SystemExit as error:
-        # click's answer to a broken pipe: whoever read our output has seen enough.
-        if isinstance(error.__context__, BrokenPipeError):
-            return 0
-        raise
+    except SystemExit:
+        # click's end after a broken pipe: whoever read our output has seen enough. Its other one,
+        # after a shell asked for completions, is no failure either.
+        return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO):
             return _bug(error)

@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
-POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
-TOP_KEYS = "threads, shutdown_timeout, max_connections, dns, defaults, listeners, pools"
-LISTENER_KEYS = (
-    "tcp_nodelay, keepalive, bind, pool, max_connections, idle_timeout, backlog, buffer_size,"
-    " bulk_buffer_size, reuse_port, mode"
+from .bad_addresses import ADDRESSES
+from .forms import (
+    ANYWHERE,
+    LISTENER,
+    LISTENER_KEYS,
+    POOL,
+    SERVER_KEYS,
+    TOP_KEYS,
+    Bad,
+    bind,
+    listener,
+    pool,
+    server,
+    top,
 )
-SERVER_KEYS = "address, dns, refresh, weight, max_connections"
-BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
-SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
-ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
-RELAYS = "(it relays any protocol over TCP unchanged)"
-LONG_PATH = "/" + "a" * 107
-
-
-@dataclass(frozen=True)
-class Bad:
-    id: str
-    text: str
-    told: str
-    beyond_schema: str = ""  # why a schema can't tell
-
-
-def bind(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
-    text = f'[listeners.web]\nbind = {written}\npool = "api"\n{POOL}'
-    return Bad(f"bind-{id}", text, f"f.toml:2: listeners.web.bind: {told}", beyond_schema)
-
-
-def server(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
-    text = f"{LISTENER}[pools.api]\nservers = [{written}]\n"
-    return Bad(f"server-{id}", text, f"f.toml:5: pools.api.servers[0]{told}", beyond_schema)
-
-
-def listener(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
-    return Bad(id, f"{LISTENER}{written}\n{POOL}", f"f.toml:4: listeners.web.{told}", beyond_schema)
-
-
-def pool(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
-    return Bad(id, f"{LISTENER}{POOL}{written}\n", f"f.toml:6: pools.api.{told}", beyond_schema)
-
-
-def top(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
-    return Bad(id, f"{written}\n{LISTENER}{POOL}", f"f.toml:1: {told}", beyond_schema)
-
 
 NUMBERS = "a number has no unit and so no bound that a pattern could tell"
 ACROSS = "it is about two values"
@@ -296,79 +265,6 @@ RANGES = [
     top("text-threads", 'threads = "4"', "threads: '4' is not \"auto\" or a number from 1 to 64"),
     listener("mode", 'mode = "0888"', "mode: '0888' is not a file mode; write it like \"0660\""),
 ]
-
-PORT_HIGH = "65535 is the most, which a pattern could only tell at length"
-HOSTS = "the parts of an address have bounds of their own"
-
-ADDRESSES = [
-    bind("no-scheme", '"localhost:8080"',
-         "'localhost:8080' has no scheme; write \"tcp://localhost:8080\""),
-    bind("colon-port", '":8080"', f"':8080' has no scheme; {ANYWHERE}"),
-    bind("port", '"8080"', f"'8080' has no scheme; {ANYWHERE}"),
-    bind("number", "8080", f"'8080' has no scheme; {ANYWHERE}"),
-    bind("star", '"*:8080"', f"'*:8080' has no scheme; {ANYWHERE}"),
-    bind("path", '"/run/a.sock"', f"'/run/a.sock' has no scheme; {BIND_HOW}"),
-    bind("scheme-and-port", '"tcp://:8080"', f"'tcp://:8080' has no host; {ANYWHERE}"),
-    bind("scheme-and-star", '"tcp://*:8080"', f"'tcp://*:8080' has no host; {ANYWHERE}"),
-    bind("http", '"http://127.0.0.1:8080"',
-         f'http:// is not available in this version; write "tcp://127.0.0.1:8080" {RELAYS}'),
-    bind("https-without-port", '"https://127.0.0.1/"',
-         f'https:// is not available in this version; write "tcp://127.0.0.1:443" {RELAYS}'),
-    bind("scheme", '"ftp://127.0.0.1:21"', "'ftp' is not a scheme; one of: tcp"),
-    bind("no-port", '"tcp://127.0.0.1"',
-         f"'tcp://127.0.0.1' is not an address with a port; {BIND_HOW}"),
-    bind("port-name", '"tcp://127.0.0.1:http"',
-         f"'tcp://127.0.0.1:http': 'http' is not a port from 0 to 65535; {BIND_HOW}"),
-    bind("port-high", '"tcp://127.0.0.1:65536"',
-         f"'tcp://127.0.0.1:65536': '65536' is not a port from 0 to 65535; {BIND_HOW}",
-         PORT_HIGH),
-    bind("port-negative", '"tcp://127.0.0.1:-1"',
-         f"'tcp://127.0.0.1:-1': '-1' is not a port from 0 to 65535; {BIND_HOW}"),
-    bind("slash", '"tcp://127.0.0.1:8080/"',
-         f"'tcp://127.0.0.1:8080/': '8080/' is not a port from 0 to 65535; {BIND_HOW}"),
-    bind("bare-ipv6", '"tcp://::1:8080"',
-         "'tcp://::1:8080': an IPv6 address stands in brackets; write \"[::1]:8080\""),
-    bind("bare-ipv6-without-port", '"tcp://::1"',
-         "'tcp://::1': an IPv6 address stands in brackets; write \"[::1]:PORT\""),
-    bind("half-a-bracket", '"tcp://[::1"',
-         f"'tcp://[::1' is not an address with a port; {BIND_HOW}"),
-    bind("ipv4-in-brackets", '"tcp://[127.0.0.1]:8080"',
-         f"'tcp://[127.0.0.1]:8080': '[127.0.0.1]' is not a host; {BIND_HOW}", HOSTS),
-    bind("half-an-ipv4", '"tcp://127.0.1:8080"',
-         f"'tcp://127.0.1:8080': '127.0.1' is not a host; {BIND_HOW}", HOSTS),
-    bind("host", '"tcp://a b:8080"', f"'tcp://a b:8080': 'a b' is not a host; {BIND_HOW}"),
-    bind("empty-label", '"tcp://a..b:8080"',
-         f"'tcp://a..b:8080': 'a..b' is not a host; {BIND_HOW}", HOSTS),
-    bind("unix-relative", '"tcp://unix:a.sock"',
-         "'tcp://unix:a.sock': a unix socket's path begins with / and has at most 107 bytes;"
-         f" {BIND_HOW}"),
-    bind("unix-long", f'"tcp://unix:{LONG_PATH}"',
-         f"'tcp://unix:{LONG_PATH}"[:120]
-         + "...: a unix socket's path begins with / and has at most 107 bytes;"
-         f" {BIND_HOW}", HOSTS),
-    bind("empty-list", "[]", "the list is empty"),
-    server("scheme", '"http://10.0.0.1:7000/"',
-           ": a server has no scheme; write \"10.0.0.1:7000\" (how to speak to it is the pool's"
-           " business)"),
-    server("scheme-without-port", '"https://example.com"',
-           ": a server has no scheme; write \"example.com:443\" (how to speak to it is the pool's"
-           " business)"),
-    server("no-port", '"10.0.0.1"', f": '10.0.0.1' is not an address with a port; {SERVER_HOW}"),
-    server("bare-ipv6", '"2001:db8::1:7000"',
-           ": '2001:db8::1:7000': an IPv6 address stands in brackets;"
-           ' write "[2001:db8::1]:7000"'),
-    server("port-0", '"10.0.0.1:0"', ": '10.0.0.1:0': a server's port is not 0", PORT_HIGH),
-    server("neither", "{ weight = 2 }", ": a server has either an address or a dns name"),
-    server("both", '{ address = "10.0.0.1:1", dns = "a:1" }',
-           ": a server has either an address or a dns name"),
-    server("dns-ip", '{ dns = "10.0.0.1:7000" }',
-           ".dns: '10.0.0.1:7000' is not a name with a port; write it like \"api.internal:7000\""),
-    top("nameserver", 'dns = { nameservers = ["dns.internal"] }',
-        "dns.nameservers[0]: 'dns.internal' is not a name server; write it like \"10.0.0.2\" or"
-        ' "10.0.0.2:53"'),
-    top("nameserver-port", 'dns = { nameservers = ["10.0.0.2:0"] }',
-        "dns.nameservers[0]: '10.0.0.2:0': '0' is not a port from 1 to 65535", PORT_HIGH),
-]  # fmt: skip
 
 CROSSED = [
     Bad(

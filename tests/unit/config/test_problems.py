@@ -11,7 +11,8 @@ import pytest
 from fastlb.config.reader import load, loads
 from fastlb.errors import ConfigError
 
-from .bad import ALL, LISTENER, POOL, SEVERAL, Bad
+from .bad import ALL, SEVERAL
+from .forms import LISTENER, POOL, Bad
 
 
 def told(text: str) -> str:

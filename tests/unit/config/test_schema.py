@@ -12,7 +12,8 @@ import pytest
 from fastlb.config.model import Config
 from fastlb.config.schema import schema
 
-from .bad import ALL, LISTENER, POOL, Bad
+from .bad import ALL
+from .forms import LISTENER, POOL, Bad
 
 if sys.version_info >= (3, 11):
     import tomllib

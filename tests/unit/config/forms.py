@@ -1,0 +1,49 @@
+"""How a configuration that can't be used is written down, with what is said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
+POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
+TOP_KEYS = "threads, shutdown_timeout, max_connections, dns, defaults, listeners, pools"
+LISTENER_KEYS = (
+    "tcp_nodelay, keepalive, bind, pool, max_connections, idle_timeout, backlog, buffer_size,"
+    " bulk_buffer_size, reuse_port, mode"
+)
+SERVER_KEYS = "address, dns, refresh, weight, max_connections"
+BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
+SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
+ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
+RELAYS = "(it relays any protocol over TCP unchanged)"
+LONG_PATH = "/" + "a" * 107
+
+
+@dataclass(frozen=True)
+class Bad:
+    id: str
+    text: str
+    told: str
+    beyond_schema: str = ""  # why a schema can't tell
+
+
+def bind(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    text = f'[listeners.web]\nbind = {written}\npool = "api"\n{POOL}'
+    return Bad(f"bind-{id}", text, f"f.toml:2: listeners.web.bind: {told}", beyond_schema)
+
+
+def server(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    text = f"{LISTENER}[pools.api]\nservers = [{written}]\n"
+    return Bad(f"server-{id}", text, f"f.toml:5: pools.api.servers[0]{told}", beyond_schema)
+
+
+def listener(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    return Bad(id, f"{LISTENER}{written}\n{POOL}", f"f.toml:4: listeners.web.{told}", beyond_schema)
+
+
+def pool(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    return Bad(id, f"{LISTENER}{POOL}{written}\n", f"f.toml:6: pools.api.{told}", beyond_schema)
+
+
+def top(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    return Bad(id, f"{written}\n{LISTENER}{POOL}", f"f.toml:1: {told}", beyond_schema)

@@ -18,7 +18,7 @@ from .forms import (
     top,
 )
 
-NUMBERS = "a number has no unit and so no bound that a pattern could tell"
+NUMBERS = "a pattern says what a unit is, not how much is too much"
 ACROSS = "it is about two values"
 VARIABLES = "it is about the surroundings"
 

@@ -71,6 +71,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     cls=Commands,
     no_args_is_help=False,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: fastlb demo. Then: fastlb serve --bind tcp://127.0.0.1:8080 --server"
     " 127.0.0.1:9001",

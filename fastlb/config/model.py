@@ -20,7 +20,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fastlb.config import limits
 from fastlb.config.address import (
@@ -107,6 +107,13 @@ def _refresh(value: Any) -> str:
     return str(value)
 
 
+def _list(value: Any) -> list[Any] | tuple[Any, ...]:
+    """Not of a set, whose order is anyone's, nor of what can be read once alone."""
+    if not isinstance(value, (list, tuple)):
+        raise PydanticCustomError("list_type", "not a list")
+    return value
+
+
 def _bind(value: str) -> str:
     parse_bind(value)
     return value
@@ -115,7 +122,7 @@ def _bind(value: str) -> str:
 def _binds(value: Any) -> Any:
     if type(value) is int:
         parse_bind(show(value))         # says what to write
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str) else _list(value)
 
 
 def _server(value: str) -> str:
@@ -142,9 +149,7 @@ def _mode(value: str) -> str:
 
 
 def _servers(value: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        return value
-    return [{"address": item} if isinstance(item, str) else item for item in value]
+    return [{"address": item} if isinstance(item, str) else item for item in _list(value)]
 
 
 def _threads(value: Any) -> Any:
@@ -169,7 +174,7 @@ BulkBufferSize = Annotated[str, Size(limits.BULK_BUFFER_SIZE), AfterValidator(_c
 Binds = Annotated[
     list[Annotated[str, AfterValidator(_bind)]],
     BeforeValidator(_binds),
-    Field(min_length=1, strict=True),
+    Field(min_length=1),
     WithJsonSchema(
         {
             "anyOf": [
@@ -308,7 +313,7 @@ class Pool(Shared):
     """Servers that do the same job, and how one of them is picked."""
 
     servers: Annotated[
-        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX, strict=True)
+        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
     balance: Annotated[Literal["round_robin", "ring_hash"], limits.BALANCE] = "round_robin"
@@ -322,7 +327,7 @@ class Pool(Shared):
 class Dns(Model):
     """How names of servers are resolved. The hosts file comes first."""
 
-    nameservers: Annotated[list[NameServer], Field(strict=True), limits.NAMESERVERS] = Field(
+    nameservers: Annotated[list[NameServer], BeforeValidator(_list), limits.NAMESERVERS] = Field(
         default_factory=list
     )
     """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""

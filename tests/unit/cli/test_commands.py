@@ -71,7 +71,7 @@ def good(tmp_path: Path) -> str:
 def test_help_lists_every_command(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = said(capsys, option)
     assert (status, err) == (0, "")
-    assert out.startswith("Usage: fastlb [OPTIONS] [COMMAND] [ARGS]...\n")
+    assert out.startswith("Usage: fastlb [OPTIONS] COMMAND [ARGS]...\n")
     for name, meaning in COMMANDS.items():
         assert f"  {name:<8} {meaning}\n" in out
 

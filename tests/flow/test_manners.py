@@ -20,7 +20,7 @@ import pytest
 import uvloop
 
 import fastlb
-from tests.flow.conftest import Origin, read_exactly, wait_until
+from tests.flow.conftest import Origin, forks_with_threads, read_exactly, wait_until
 
 PRELUDE = """
 import asyncio, os, signal, socket, sys, threading, time
@@ -217,6 +217,7 @@ def test_the_interpreter_goes_while_traffic_flows(body: str, status: int, thread
         assert done.stderr == ""
 
 
+@forks_with_threads
 @pytest.mark.parametrize("threads", [0, 2])
 def test_forks_under_traffic(threads: int) -> None:
     done = run_program(
@@ -294,6 +295,7 @@ def _inodes_of(*sockets: socket.socket) -> set[str]:
     return {_inode(str(sock.fileno())) for sock in sockets}
 
 
+@forks_with_threads
 def test_multiprocessing_beside_a_balancer(origin: Origin) -> None:
     balancer = fastlb.Balancer(threads=2)
     listener = balancer.listen("tcp://127.0.0.1:0", pool=balancer.pool("p", [origin.address]))

@@ -18,7 +18,13 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import DEADLINE_S, Origin, read_exactly, wait_until
+from tests.flow.conftest import (
+    DEADLINE_S,
+    Origin,
+    measures_memory,
+    read_exactly,
+    wait_until,
+)
 
 
 class Process:
@@ -306,6 +312,7 @@ def test_running_out_of_descriptors_stops_accepting_and_nothing_else(
     assert process.process.poll() is None
 
 
+@measures_memory
 def test_many_short_connections_leave_nothing_behind(serve: Serve, origin: Origin) -> None:
     _short_connections(serve, origin, 5_000)
 
@@ -350,6 +357,7 @@ def _anonymous_kib(process: Process) -> int:
     return int(found[1])
 
 
+@measures_memory
 @pytest.mark.parametrize(
     "n", [1_000, pytest.param(9_800, marks=[pytest.mark.soak, pytest.mark.timeout(300)])]
 )

@@ -20,7 +20,7 @@ LOAD_CPU = 1
 
 # Many short rounds rather than a few long ones: the noise of these machines comes and goes within
 # seconds, so taking turns quickly spreads it over all alike.
-ROUNDS_DEFAULT = 9
+ROUNDS_DEFAULT = 7
 SECONDS_DEFAULT = 1.5
 
 

@@ -89,7 +89,7 @@ async def _show(
     if terminal:
         print("Every new connection goes to the next origin. Ctrl-C ends it.", flush=True)
     if terminal:
-        import rich.live        # noqa: F401 - before the first request, whose latency it would be
+        import rich.live  # noqa: F401 - before the first request, whose latency it would be
     pause_s = PAUSE_TERMINAL_S if terminal else PAUSE_BATCH_S
     client = Client("127.0.0.1", listener.port, origins, pause_s)
     tasks = [asyncio.create_task(client.run()) for _ in range(CLIENTS)]

@@ -31,7 +31,10 @@ class Fastlb(Peer):
 
     def missing(self) -> str:
         program = shlex.split(self._command)[0]
-        return "" if Path(program).exists() else f"{program} does not exist: build it first"
+        if Path(program).exists():
+            return ""
+        shown = program.removeprefix(f"{ROOT}/")
+        return f"{shown} does not exist: build it first"
 
     def version(self) -> str:
         if "{" in self._command:

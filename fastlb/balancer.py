@@ -6,8 +6,9 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import socket
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import KW_ONLY, asdict, dataclass
 from types import TracebackType
 from typing import Any
@@ -103,13 +104,24 @@ class Listener:
 
 
 class Stopping:
-    """A stop under way: `await` it on a loop, or `wait()` for it in a thread."""
+    """A stop under way: `await` it on a loop, or `wait()` for it in a thread.
 
-    def __init__(self, future: concurrent.futures.Future[None]) -> None:
+    Who stops awaiting it, as `asyncio.wait_for` does, resets the connections that are left.
+    """
+
+    def __init__(
+        self, future: concurrent.futures.Future[None], hurry: Callable[[], object] | None = None
+    ) -> None:
         self._future = future
+        self._hurry = hurry
 
     def __await__(self) -> Generator[Any, None, None]:
-        return asyncio.wrap_future(self._future).__await__()
+        try:
+            yield from asyncio.wrap_future(self._future).__await__()
+        except asyncio.CancelledError:
+            if self._hurry is not None and not self._future.done():
+                self._hurry()
+            raise
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it is done, for `timeout` seconds at most (else TimeoutError)."""
@@ -145,7 +157,9 @@ class Balancer:
         self._effective: Effective | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
+        self._handed: dict[tuple[str, int] | str, socket.socket] = {}   # opened by systemd for us
         self._stopping: concurrent.futures.Future[None] | None = None
+        self._stop_lock = threading.Lock()
 
     # --- building ---
 
@@ -219,7 +233,7 @@ class Balancer:
         self._must_be_idle()
         values = effective(self.config)
         threads = self._threads if self._threads is not None else values.threads
-        runtime = Runtime(values, threads, default_poller())
+        runtime = Runtime(values, threads, default_poller(), self._handed)
         self._runtime = runtime
         try:
             await runtime.start()
@@ -235,25 +249,59 @@ class Balancer:
         not given), and reset the rest. From the loop: `await lb.stop()`; from elsewhere:
         `lb.stop().wait()`. A second call ends what the first still waits for."""
         self._must_be_ours()
-        if self._runtime is None or self._loop is None or self._effective is None:
-            done: concurrent.futures.Future[None] = concurrent.futures.Future()
-            done.set_result(None)
-            return Stopping(done)
-        if self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._runtime.hurry)
-            return Stopping(self._stopping)
-        limit_s = self._effective.shutdown_timeout_ms / 1000 if timeout is None else timeout
-        self._stopping = asyncio.run_coroutine_threadsafe(self._stop(limit_s), self._loop)
-        return Stopping(self._stopping)
+        with self._stop_lock:
+            runtime, loop, values = self._runtime, self._loop, self._effective
+            if runtime is None or loop is None or values is None:
+                done: concurrent.futures.Future[None] = concurrent.futures.Future()
+                done.set_result(None)
+                return Stopping(done)
+            again = self._stopping is not None
+            future = self._stopping = self._stopping or concurrent.futures.Future()
+        limit_s = values.shutdown_timeout_ms / 1000 if timeout is None else timeout
+        try:
+            if again:
+                loop.call_soon_threadsafe(runtime.hurry)
+            else:
+                future.set_running_or_notify_cancel()       # what is under way can't be cancelled
+                loop.call_soon_threadsafe(self._begin_stop, runtime, limit_s, future)
+        except RuntimeError:            # the loop is closed: it has stopped, or can't by itself
+            self._stopped(runtime, future)
+        return Stopping(future, self.stop)
 
-    async def _stop(self, timeout_s: float) -> None:
-        runtime = self._runtime
-        assert runtime is not None
+    def _begin_stop(
+        self, runtime: Runtime, timeout_s: float, future: concurrent.futures.Future[None]
+    ) -> None:
+        self._stop_task = asyncio.ensure_future(self._stop(runtime, timeout_s, future))
+        # A task may be cancelled before it begins.
+        self._stop_task.add_done_callback(lambda _: self._stopped(runtime, future))
+
+    async def _stop(
+        self, runtime: Runtime, timeout_s: float, future: concurrent.futures.Future[None]
+    ) -> None:
+        failure: Exception | None = None
         try:
             await runtime.stop(timeout_s)
+        except Exception as error:
+            failure = error
         finally:
+            self._stopped(runtime, future, failure)
+
+    def _stopped(
+        self,
+        runtime: Runtime,
+        future: concurrent.futures.Future[None],
+        failure: Exception | None = None,
+    ) -> None:
+        with self._stop_lock:
+            if future.done():
+                return
+            runtime.end()
             self._runtime = None
             self._loop = None
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
 
     async def __aenter__(self) -> Balancer:
         await self.start()

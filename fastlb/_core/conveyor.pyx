@@ -43,6 +43,7 @@ cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
         poller_forget(&core.poller, s)
     net_close(s.fd)
     s.fd = -1
+    s.generation += 1
     fl_count(&core.counters.descriptors, <uint64_t> -1)
 
 

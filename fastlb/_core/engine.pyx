@@ -72,6 +72,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     fl_count(&core.counters.turns, 1)
     for i in range(n):
         s = poller_event(&core.poller, i, &ready)
+        if unlikely(s == NULL):
+            continue
         if likely(s.role <= ROLE_SERVER):
             if s.exchange.stage != STAGE_DEAD:
                 # An error may be announced before the end that it causes: a read meets both.

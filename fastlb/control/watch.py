@@ -8,6 +8,10 @@ from fastlb._core.tables.live import Live
 
 log = logging.getLogger("fastlb.health")
 
+# At the limit, descriptors run out again with every client that one came free for: they are free
+# when that hasn't happened for a while.
+QUIET_S = 5.0
+
 
 class Watch:
     """Compares the states of servers and pools with what was last said about them."""
@@ -17,9 +21,11 @@ class Watch:
         self._failing: set[tuple[str, str]] = set()
         self._down: set[str] = set()
         self._descriptors_out = False
+        self._free_since_s: float | None = None
 
-    def look(self) -> None:
-        """Log what has changed since the last look."""
+    def look(self, now_s: float) -> float | None:
+        """Log what has changed since the last look. Returns when to look again even if nothing
+        changes, by the same clock."""
         failing = {(s.pool, s.address) for s in self._live.servers() if s.failing}
         errors = {(s.pool, s.address): s.error for s in self._live.servers()}
         known = set(errors)
@@ -35,15 +41,22 @@ class Watch:
         for name in sorted(self._down - down):
             log.info("pool %s: serving again", name)
         self._down = down
-        self._look_at_descriptors()
+        return self._look_at_descriptors(now_s)
 
-    def _look_at_descriptors(self) -> None:
-        out = self._live.descriptors_out
-        if out and not self._descriptors_out:
-            log.error(
-                "out of file descriptors: accepting waits until some are free;"
-                " raise the limit (ulimit -n, LimitNOFILE=) or lower max_connections"
-            )
-        elif self._descriptors_out and not out:
+    def _look_at_descriptors(self, now_s: float) -> float | None:
+        if self._live.descriptors_out:
+            self._free_since_s = None
+            if not self._descriptors_out:
+                self._descriptors_out = True
+                log.error(
+                    "out of file descriptors: accepting waits until some are free;"
+                    " raise the limit (ulimit -n, LimitNOFILE=) or lower max_connections"
+                )
+        elif self._descriptors_out:
+            if self._free_since_s is None:
+                self._free_since_s = now_s
+            if now_s < self._free_since_s + QUIET_S:
+                return self._free_since_s + QUIET_S
+            self._descriptors_out = False
             log.info("file descriptors are free again: accepting goes on")
-        self._descriptors_out = out
+        return None

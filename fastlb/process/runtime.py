@@ -7,6 +7,7 @@ import ipaddress
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable
 
 from fastlb._core.engine import publish
@@ -15,21 +16,31 @@ from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
 from fastlb.control.watch import Watch
-from fastlb.process.sockets import Listening, inherited, open_all
+from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
 
 log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
+ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
+
 
 class Runtime:
     """Starts, updates and stops what a configuration describes, on the loop that calls start().
 
-    `threads` 0 serves inside that loop. `poller` is "epoll" or "poll".
+    `threads` 0 serves inside that loop. `poller` is "epoll" or "poll". `handed` are listening
+    sockets that someone has opened already, by address.
     """
 
-    def __init__(self, effective: Effective, threads: int, poller: str = "epoll") -> None:
+    def __init__(
+        self,
+        effective: Effective,
+        threads: int,
+        poller: str = "epoll",
+        handed: dict[tuple[str, int] | str, socket.socket] | None = None,
+    ) -> None:
         self.effective = effective
+        self._handed = handed or {}
         self.engines = Engines(threads, poller)
         self.live = self.engines.live
         self.engines.on_fork = self._abandon
@@ -38,6 +49,7 @@ class Runtime:
         self._retired: list[Snapshot] = []
         self._snapshot: Snapshot | None = None
         self._watch = Watch(self.live)
+        self._look_again: asyncio.TimerHandle | None = None
         self._discovery = Discovery(effective.dns, self.update)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
@@ -65,13 +77,14 @@ class Runtime:
             log.info("listener %s: %s", listening.listener, listening.address)
 
     def _open_sockets(self) -> None:
-        handed = inherited()
+        handed = self._handed
         engines = len(self.engines.all)
         for listener in self.effective.listeners:
             self.listening += open_all(listener, self._ids, engines, handed)
         for where, sock in handed.items():
             log.warning("an inherited socket, %s, belongs to no listener: closed", where)
             sock.close()
+        handed.clear()
 
     def _name_servers(self) -> None:
         for pool in self.effective.pools:
@@ -130,9 +143,18 @@ class Runtime:
 
     def _on_notify(self) -> None:
         self.live.changed()
-        self._watch.look()
+        self._look()
         self._retire()
         self._moved.set()
+
+    def _look(self) -> None:
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+        if self._loop is not None:
+            at_s = self._watch.look(self._loop.time())
+            if at_s is not None:
+                self._look_again = self._loop.call_at(at_s, self._look)
 
     def _retire(self) -> None:
         """Give back snapshots that no engine reads from any more, and what only they named."""
@@ -202,10 +224,14 @@ class Runtime:
         listening, self.listening = self.listening, []
         old = self._snapshot
         self.update()
-        if old is not None:
-            await self._wait(lambda: not self._any_uses(old), timeout_s)
-        for sockets in listening:
-            sockets.close()
+        try:
+            if old is not None:
+                # However short the timeout: an engine must not accept on a number that was closed,
+                # which the program may have for another socket by then.
+                await self._wait(lambda: not self._any_uses(old), max(timeout_s, ADOPT_S))
+        finally:
+            for sockets in listening:
+                sockets.close()
 
     def _any_uses(self, snapshot: Snapshot) -> bool:
         return any(engine.uses(snapshot) for engine in self.engines.all)
@@ -226,12 +252,20 @@ class Runtime:
         return True
 
     async def _close(self) -> None:
+        self.end()
         await self._discovery.stop()
+
+    def end(self) -> None:
+        """Reset what is left and give everything back. Safe to call twice, and without the loop."""
         for listening in self.listening:
             listening.close()
         self.listening = []
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
         if self._loop is not None:
-            self._loop.remove_reader(self.live.notify_fd)
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self.live.notify_fd)
             self._loop = None
         self.engines.end()
 

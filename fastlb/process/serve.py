@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fastlb.process.sockets import inherited
+
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
     from fastlb.config.model import Config
@@ -129,12 +131,13 @@ def _someone_listens() -> bool:
 
 async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
     loop = asyncio.get_running_loop()
+    balancer._handed = inherited()
     await balancer.start()
     runtime = balancer._runtime
     assert runtime is not None
 
     def on_signal(number: signal.Signals) -> None:
-        if runtime.stopping:
+        if balancer._stopping is not None:
             log.warning("%s again: ending at once", number.name)
         else:
             left = runtime.counts()["exchanges"]

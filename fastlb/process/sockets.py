@@ -42,15 +42,29 @@ class Listening:
 
 
 def inherited() -> dict[tuple[str, int] | str, socket.socket]:
-    """The listening sockets that systemd handed over (LISTEN_FDS, sd_listen_fds(3)), by address."""
+    """The listening sockets that systemd handed over (LISTEN_FDS, sd_listen_fds(3)), by address.
+
+    They are the process's: only one that is a load balancer and nothing else may take them.
+    """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return {}
-    count = int(os.environ.get("LISTEN_FDS", "0"))
+    text = os.environ.get("LISTEN_FDS", "0")
+    if not (text.isascii() and text.isdigit()):
+        raise BindError(errno.EINVAL, f"LISTEN_FDS: {text!r} is not a number")
+    count = int(text)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
     found: dict[tuple[str, int] | str, socket.socket] = {}
     for fd in range(FIRST_INHERITED_FD, FIRST_INHERITED_FD + count):
-        sock = socket.socket(fileno=fd)
+        try:
+            sock = socket.socket(fileno=fd)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise BindError(error.errno or 0, f"LISTEN_FDS: descriptor {fd}: {why}") from None
+        if not listens:
+            why = "it doesn't listen"
+            raise BindError(errno.EINVAL, f"LISTEN_FDS: descriptor {fd}: {why}")
         os.set_inheritable(fd, False)
         name = sock.getsockname()
         found[name if isinstance(name, str) else (name[0], name[1])] = sock

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -79,11 +79,16 @@ cdef bint _add_slab(Core* core) noexcept nogil:
 cdef Exchange* take_exchange(Core* core) noexcept nogil:
     """A zeroed exchange without sockets, or NULL when memory is gone."""
     cdef Exchange* x
+    cdef uint16_t client_generation, server_generation
     if unlikely(core.free == NULL) and not _add_slab(core):
         return NULL
     x = core.free
     core.free = x.next_free
+    client_generation = x.client.generation
+    server_generation = x.server.generation
     memset(x, 0, sizeof(Exchange))
+    x.client.generation = client_generation
+    x.server.generation = server_generation
     x.client.fd = x.server.fd = -1
     x.client.exchange = x.server.exchange = x
     fl_count(&core.counters.exchanges, 1)

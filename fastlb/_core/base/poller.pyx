@@ -82,7 +82,7 @@ cdef int poller_add(Poller* poller, Stream* s) noexcept nogil:
     if poller.kind != POLLER_EPOLL:
         return _polled_add(poller, s)
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
-    event.data.ptr = s
+    event.data.u64 = poller_tag(s)
     return 0 if epoll_ctl(poller.fd, EPOLL_CTL_ADD, s.fd, &event) == 0 else -errno
 
 
@@ -92,7 +92,7 @@ cdef int poller_add_level(Poller* poller, Stream* s, bint exclusive) noexcept no
     if poller.kind != POLLER_EPOLL:
         return _polled_add(poller, s)
     event.events = EPOLLIN | (EPOLLEXCLUSIVE if exclusive else 0)
-    event.data.ptr = s
+    event.data.u64 = poller_tag(s)
     return 0 if epoll_ctl(poller.fd, EPOLL_CTL_ADD, s.fd, &event) == 0 else -errno
 
 

@@ -123,6 +123,7 @@ cdef struct Stream:
     uint8_t ready
     uint8_t flags
     uint8_t writes              # counted to 2: options wait for the second
+    uint16_t generation         # of the socket: counts closes, so that events of an old one show
     int32_t slot                # poll(2) only: index in the array
     Chunk* pending              # what the other side sent and we couldn't write yet: either
     Pipe* pipe                  # here, or here

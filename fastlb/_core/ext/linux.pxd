@@ -89,7 +89,7 @@ cdef extern from "<sys/un.h>" nogil:
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
-        void* ptr
+        uint64_t u64
     struct epoll_event:
         uint32_t events
         epoll_data_t data

@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.flow.conftest import forks_with_threads
-from tests.flow.test_manners import run_program
+from tests.flow.manners.test_embedding import run_program
 
-unfinished = pytest.mark.xfail(reason="events of closed sockets reach structs given back")
-
-
-@unfinished
 @forks_with_threads
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:
@@ -69,7 +65,6 @@ def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@unfinished
 @forks_with_threads
 def test_starting_programs_under_traffic() -> None:
     """Between its fork and its exec, every program that is started holds our sockets."""

@@ -3,7 +3,12 @@ from fastlb._core.tables.snapshot import Snapshot
 
 class Engine:
     def __init__(
-        self, live: Live, id: int, poller: str = "epoll", inline: bool = False
+        self,
+        live: Live,
+        id: int,
+        poller: str = "epoll",
+        inline: bool = False,
+        busy_poll: bool = True,
     ) -> None: ...
     @property
     def live(self) -> Live: ...

@@ -3,7 +3,9 @@ from libc.errno cimport EMFILE
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fastlb._core.base.limits cimport SLAB_EXCHANGES, TIMER_SLOTS_MAX
+from fastlb._core.base.limits cimport (
+    SLAB_EXCHANGES, SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
+)
 from fastlb._core.base.mem cimport free_all, give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes, give_pipe
@@ -11,7 +13,8 @@ from fastlb._core.base.poller cimport (
     poller_add_level, poller_close, poller_event, poller_open, poller_wait,
 )
 from fastlb._core.base.sys cimport (
-    clock_ms, event_clear, event_open, event_set, spare_open, timer_open, timer_set, yield_cpu,
+    clock_ms, clock_ns, event_clear, event_open, event_set, spare_open, timer_open, timer_set,
+    yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport (
@@ -61,9 +64,32 @@ cdef void _enter(Core* core) noexcept nogil:
             yield_cpu()
 
 
+cdef int _wait(Core* core, int timeout_ms) noexcept nogil:
+    """How many events there are. Where one or two peers answer each other at once, wait awake:
+    to fall asleep and be woken takes longer than their answers."""
+    cdef uint64_t begin
+    cdef int n
+    if not core.busy_poll or timeout_ms == 0 or core.poller.n_ready > SPIN_EVENTS_MAX:
+        return poller_wait(&core.poller, timeout_ms)
+    begin = clock_ns()
+    if core.quick_waits >= SPIN_AFTER:
+        while clock_ns() - begin < SPIN_NS:
+            n = poller_wait(&core.poller, 0)
+            if n:
+                return n
+        core.quick_waits = -SPIN_PENALTY
+        return poller_wait(&core.poller, timeout_ms)
+    n = poller_wait(&core.poller, timeout_ms)
+    if clock_ns() - begin < SPIN_NS:
+        core.quick_waits += 1
+    elif core.quick_waits > 0:
+        core.quick_waits = 0
+    return n
+
+
 cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     """Wait for events and handle them. False when the engine is to end."""
-    cdef int n = poller_wait(&core.poller, timeout_ms)
+    cdef int n = _wait(core, timeout_ms)
     cdef int i
     cdef uint8_t ready = 0
     cdef Stream* s
@@ -126,7 +152,8 @@ cdef class Engine:
     a running loop watches `fileno()` for reading and calls `turn()` whenever it is readable.
     """
 
-    def __cinit__(self, Live live, int id, str poller="epoll", bint inline=False):
+    def __cinit__(self, Live live, int id, str poller="epoll", bint inline=False,
+                  bint busy_poll=True):
         cdef Core* core
         cdef int i, error
         if not 0 <= id < live.engines:
@@ -143,6 +170,7 @@ cdef class Engine:
         core.id = id
         core.live = &live.table
         core.inline_mode = inline
+        core.busy_poll = busy_poll and not inline
         core.wake_fd = core.timer_fd = core.spare_fd = core.poller.fd = -1
         core.n_timers = 1
         for i in range(TIMER_SLOTS_MAX):

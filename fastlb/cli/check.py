@@ -63,6 +63,7 @@ def _top(values: Effective) -> Iterator[str]:
     timeout = show_ms(values.shutdown_timeout_ms)
     yield _line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
     yield _line("max_connections", limit, values.origins["max_connections"])
+    yield _line("busy_poll", str(values.busy_poll).lower(), values.origins["busy_poll"])
 
 
 def _dns(dns: EffectiveDns) -> Iterator[str]:

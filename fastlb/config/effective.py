@@ -68,6 +68,7 @@ class Effective:
     threads: int
     shutdown_timeout_ms: int
     max_connections: int        # 0: no limit
+    busy_poll: bool
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
@@ -99,10 +100,11 @@ def effective(config: Config) -> Effective:
         threads=threads,
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
         max_connections=config.max_connections or 0,
+        busy_poll=config.busy_poll,
         dns=dns,
         listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
-        origins=_given(config, "threads", "shutdown_timeout", "max_connections"),
+        origins=_given(config, "threads", "shutdown_timeout", "max_connections", "busy_poll"),
     )
 
 

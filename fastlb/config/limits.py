@@ -45,6 +45,9 @@ PROCESS_MAX_CONNECTIONS = Limit(
     "`fastlb serve` takes half of the descriptor limit (a connection needs two descriptors),"
     " so that they can't run out",
 )
+BUSY_POLL = Choice(
+    True, "to sleep and be woken takes longer than the answer: a third of the latency measured"
+)
 WEIGHT = Limit(1, 0, 256, "all alike; as in HAProxy, finer shares than 1/256 are noise")
 IDLE_TIMEOUT = Limit(
     300_000, 0, 30 * DAY_MS,

@@ -348,6 +348,9 @@ class Config(Model):
     """How long relays may go on after a stop was asked for; then they are reset."""
     max_connections: Annotated[MaxConnections, limits.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
+    busy_poll: Annotated[Switch, limits.BUSY_POLL] = limits.BUSY_POLL.default
+    """Where one or two peers answer each other at once, wait for the next message awake, for up
+    to 60 us; after a wait in vain not for a while."""
     dns: Dns = Field(default_factory=Dns)
     """How names of servers are resolved."""
     defaults: Defaults = Field(default_factory=Defaults)

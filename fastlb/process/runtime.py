@@ -41,7 +41,7 @@ class Runtime:
     ) -> None:
         self.effective = effective
         self._handed = handed or {}
-        self.engines = Engines(threads, poller)
+        self.engines = Engines(threads, poller, effective.busy_poll)
         self.live = self.engines.live
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []

@@ -20,10 +20,12 @@ class Engines:
     others before it runs exit handlers, and so wait for an engine that nobody stops.
     """
 
-    def __init__(self, threads: int, poller: str) -> None:
+    def __init__(self, threads: int, poller: str, busy_poll: bool = True) -> None:
         self.inline = threads == 0
         self.live = Live(max(threads, 1))
-        self.all = [Engine(self.live, i, poller, self.inline) for i in range(max(threads, 1))]
+        self.all = [
+            Engine(self.live, i, poller, self.inline, busy_poll) for i in range(max(threads, 1))
+        ]
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.forked = False

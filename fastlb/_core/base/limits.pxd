@@ -4,6 +4,10 @@ cdef enum:
     ENGINES_MAX = 64                # one a core; a counter block a server and engine is allocated
     TIMER_SLOTS_MAX = 256           # different lengths of timeout in one process
     EVENTS_MAX = 256                # a turn: bounds how long a timer or a new snapshot waits
+    SPIN_NS = 60000                 # longer than to sleep and be woken takes: 40 us as measured
+    SPIN_AFTER = 8                  # waits in a row that ended within SPIN_NS: the next one may too
+    SPIN_EVENTS_MAX = 2             # with more connections, somebody is always ready
+    SPIN_PENALTY = 256              # quick waits that make up for asking in vain
     TRIES_MAX = 16                  # servers that one exchange may try to connect to
     SLAB_EXCHANGES = 64             # exchanges allocated at once: about 16 KiB
     CHUNK_CLASSES = 9               # chunks of 4 KiB << class: 4 KiB to 1 MiB

@@ -15,6 +15,12 @@ cdef inline uint64_t clock_ms() noexcept nogil:
     return <uint64_t> now.tv_sec * 1000 + <uint64_t> now.tv_nsec // 1000000
 
 
+cdef inline uint64_t clock_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t> now.tv_sec * 1000000000 + <uint64_t> now.tv_nsec
+
+
 cdef inline int event_open() noexcept nogil:
     """A descriptor that is readable once it was set: it, or -errno."""
     cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)

@@ -299,11 +299,13 @@ cdef struct Core:               # all that one engine owns
     int timer_fd                # inline mode only, else -1
     int spare_fd                # given up for the second half of a relay when descriptors run out
     uint8_t inline_mode
+    uint8_t busy_poll
     uint8_t draining
     uint8_t forked              # this process has forked: shut down before closing
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
+    int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t now_ms
     uint64_t armed_ms           # when timer_fd fires; 0: not armed
     uint64_t resume_ms          # when to try accepting again; 0: not waiting

@@ -7,6 +7,7 @@ import pytest
 from tests.flow.conftest import forks_with_threads
 from tests.flow.manners.test_embedding import run_program
 
+
 @forks_with_threads
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
-TOP_KEYS = "threads, shutdown_timeout, max_connections, dns, defaults, listeners, pools"
+TOP_KEYS = "threads, shutdown_timeout, max_connections, busy_poll, dns, defaults, listeners, pools"
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, bind, pool, max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"

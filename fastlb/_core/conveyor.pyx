@@ -3,48 +3,34 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from fastlb._core.base.gate cimport gate_give
+from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
-from fastlb._core.base.mem cimport give_exchange, give_pending
-from fastlb._core.base.net cimport net_close, net_reset_on_close, net_shut_both
-from fastlb._core.base.pipe cimport give_pipe
-from fastlb._core.base.poller cimport poller_forget, poller_remove
+from fastlb._core.base.mem cimport chunk_size, give_exchange, give_held, give_input
+from fastlb._core.base.net cimport stream_shut
+from fastlb._core.base.poller cimport poller_move
+from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
 from fastlb._core.base.types cimport (
-    AGAIN, ERROR, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT,
-    EXCHANGE_QUEUED, FAIL, NEXT, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_IDLE,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_RESET, REASON_STOPPED, STAGE_BALANCE,
-    STAGE_CONNECT, STAGE_DEAD, STAGE_FREE, STAGE_RELAY, Core, Exchange, Slab, Stream,
+    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SERVER,
+    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_QUEUED, FAIL, HTTP_ANSWERING, HTTP_HEAD_DONE,
+    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
+    REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED,
+    REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
+    STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
+    TIMER_UPSTREAM, TUNNEL, Acceptor, Core, Exchange, Http, Slab, Snapshot, Stream, Timer, Upstream,
 )
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
+from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
-from fastlb._core.stages.record cimport record_step
+from fastlb._core.stages.forward cimport forward_step
+from fastlb._core.stages.linger cimport linger_step
+from fastlb._core.stages.record cimport note_down, record_http, record_step
 from fastlb._core.stages.relay cimport relay_step
+from fastlb._core.stages.request cimport request_step
+from fastlb._core.stages.upstream cimport drop_idle, end_upstream
 from fastlb._core.tables.live cimport live_wake_engines
-
-
-cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
-    if s.pending != NULL:
-        give_pending(core, s)
-    if s.pipe != NULL:
-        give_pipe(core, s.pipe)
-        s.pipe = NULL
-        fl_count(&core.counters.pipes, <uint64_t> -1)
-    if s.fd < 0:
-        return
-    if reset:
-        net_reset_on_close(s.fd)
-    if unlikely(core.forked):
-        # A child may hold a copy of the socket, so that closing ours would end nothing.
-        poller_remove(&core.poller, s)
-        if not reset:
-            net_shut_both(s.fd)
-    else:
-        poller_forget(&core.poller, s)
-    net_close(s.fd)
-    s.fd = -1
-    s.generation += 1
-    fl_count(&core.counters.descriptors, <uint64_t> -1)
 
 
 cdef void _let_server_go(Core* core, Exchange* x) noexcept nogil:
@@ -57,9 +43,43 @@ cdef void _let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
     if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
         x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SNAPSHOT
         x.bind = NULL
+        x.pool = NULL
         x.entry = NULL
         fl_add32(&x.snapshot.users[core.id], -1)
         x.snapshot = NULL
+
+
+cdef bint _hold_snapshot(Core* core, Exchange* x) noexcept nogil:
+    """The next request goes by the latest snapshot; False if its listener is no more."""
+    cdef Acceptor* acceptor = core.acceptors
+    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
+        return True
+    while acceptor != NULL:
+        if acceptor.id == x.bind_id:
+            x.bind = acceptor.bind
+            x.snapshot = <Snapshot*> core.snapshot
+            x.flags |= EXCHANGE_HOLDS_SNAPSHOT
+            fl_add32(&x.snapshot.users[core.id], 1)
+            return True
+        acceptor = acceptor.next
+    return False
+
+
+cdef void _end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
+    """Give back all that a request holds, its server and its connection too."""
+    cdef Http* http = x.http
+    if http == NULL:
+        return
+    timer_cancel(&http.timer)
+    end_upstream(core, http, reset)
+    x.to_server = &x.server
+    give_held(core, http.head)
+    give_held(core, http.partial)
+    give_held(core, http.lines)
+    http.head = http.partial = http.lines = NULL
+    give_http(core, http)
+    x.http = NULL
+    _let_server_go(core, x)
 
 
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
@@ -67,8 +87,15 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_NO_MEMORY)
-    timer_cancel(x)
+    timer_cancel(&x.timer)
     record_step(core, x)
+    if x.http != NULL:
+        if x.reason != REASON_DONE:     # cut: there was no whole answer
+            x.http.status = 0
+        record_http(core, x)
+        _end_request(core, x, True)
+    if x.input != NULL:
+        give_input(core, x)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
     _let_server_go(core, x)
@@ -99,15 +126,25 @@ cdef void _queue(Core* core, Exchange* x) noexcept nogil:
 cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
     """A connect failed. The client hasn't noticed: go back to balancing."""
     cdef int i = x.n_tried
-    if x.reason == REASON_NO_DESCRIPTOR:
+    if x.reason == REASON_NO_DESCRIPTOR or x.reason == REASON_NO_MEMORY:
         return False
-    timer_cancel(x)
-    close_stream(core, &x.server, False)
-    x.tried[i] = <uint16_t> (x.entry - x.bind.pool.servers)
+    timer_cancel(&x.timer)
+    if x.http != NULL:
+        end_upstream(core, x.http, True)
+        x.to_server = &x.server
+    else:
+        close_stream(core, &x.server, False)
+    x.tried[i] = <uint16_t> (x.entry - x.pool.servers)
     x.n_tried += 1
     _let_server_go(core, x)
     x.stage = STAGE_BALANCE
     return True
+
+
+cdef void _again(Core* core, Exchange* x) noexcept nogil:
+    if x.flags & EXCHANGE_HAS_MORE:
+        x.flags &= <uint8_t> ~EXCHANGE_HAS_MORE
+        _queue(core, x)
 
 
 cdef void advance(Core* core, Exchange* x) noexcept nogil:
@@ -116,11 +153,13 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
         if likely(x.stage == STAGE_RELAY):
             verdict = relay_step(core, x)
             if likely(verdict == AGAIN):
-                timer_touch(core, x)
-                if x.flags & EXCHANGE_HAS_MORE:
-                    x.flags &= <uint8_t> ~EXCHANGE_HAS_MORE
-                    _queue(core, x)
+                timer_touch(core, &x.timer)
+                _again(core, x)
                 return
+        elif x.flags & EXCHANGE_HTTP:
+            if _advance_http(core, x):
+                continue
+            return
         elif x.stage == STAGE_BALANCE:
             verdict = balance_step(core, x)
             if verdict == NEXT:
@@ -133,7 +172,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             verdict = connect_step(core, x)
             if verdict == NEXT:
                 x.stage = STAGE_RELAY
-                timer_start(core, x, x.idle_timer)
+                timer_start(core, &x.timer, x.idle_timer)
                 _let_snapshot_go(core, x)
                 continue
             if verdict == FAIL and _try_another(core, x):
@@ -141,7 +180,255 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
         if verdict == AGAIN:
             return
         break
+    else:
+        _queue(core, x)                 # others first
+        return
     finish(core, x)
+
+
+# --- http ---
+
+cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
+    """One step of a request; False when it waits, or the connection has ended."""
+    cdef int verdict
+    if x.stage == STAGE_REQUEST:
+        if not _hold_snapshot(core, x):
+            x.reason = REASON_DONE
+            finish(core, x)
+            return False
+        verdict = request_step(core, x)
+        if likely(verdict == NEXT):
+            x.stage = STAGE_BALANCE
+            return True
+        if verdict == AGAIN and x.input == NULL and x.requests:
+            _let_snapshot_go(core, x)       # idle: a reload needs not wait for it
+    elif x.stage == STAGE_BALANCE:
+        verdict = balance_step(core, x)
+        if likely(verdict == NEXT):
+            x.stage = STAGE_CONNECT
+            return True
+        note_down(core, x)
+    elif x.stage == STAGE_CONNECT:
+        if unlikely(x.client.ready & ERROR):
+            x.reason = REASON_CLIENT_RESET
+            finish(core, x)
+            return False
+        verdict = connect_step(core, x)
+        if likely(verdict == NEXT):
+            x.stage = STAGE_FORWARD
+            x.http.upstream.requests += 1
+            fl_count(&x.counters.requests, 1)
+            return True
+        if verdict == FAIL and _try_another(core, x):
+            return True
+    elif x.stage == STAGE_FORWARD:
+        verdict = forward_step(core, x)
+        if likely(verdict == NEXT):
+            return _complete(core, x)
+        if verdict == RETRY:
+            _retry(core, x)
+            return True
+        if verdict == TUNNEL:
+            return _open_tunnel(core, x)
+    elif x.stage == STAGE_ANSWER:
+        verdict = answer_step(core, x)
+        if verdict == NEXT:
+            return _complete(core, x)
+        if verdict == FAIL:
+            finish(core, x)
+            return False
+    else:
+        verdict = linger_step(core, x)
+    if verdict == AGAIN:
+        _again(core, x)
+        return False
+    if verdict == ANSWER or (verdict == FAIL and _may_answer(core, x)):
+        _drop_server(core, x)
+        x.stage = STAGE_ANSWER
+        timer_start(core, &x.timer, x.bind.http.header_timer)
+        return True
+    finish(core, x)
+    return False
+
+
+cdef void _drop_server(Core* core, Exchange* x) noexcept nogil:
+    """What we answer by ourselves needs none."""
+    if x.http == NULL:
+        return
+    timer_cancel(&x.http.timer)
+    end_upstream(core, x.http, True)
+    x.to_server = &x.server
+
+
+cdef bint _may_answer(Core* core, Exchange* x) noexcept nogil:
+    """A request failed: whether its client can still be told, and what."""
+    cdef int reason = x.reason
+    if x.http == NULL or reason == REASON_CLIENT_RESET or reason == REASON_CLIENT_GONE \
+            or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
+            or x.client.pipe != NULL:
+        return False
+    if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
+            or reason == REASON_NO_DESCRIPTOR:
+        x.status = 503
+    elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
+        x.status = 504
+    else:
+        x.status = 502
+    if not x.http.request.done:
+        x.flags |= EXCHANGE_CLOSE
+    return True
+
+
+cdef void _retry(Core* core, Exchange* x) noexcept nogil:
+    """The server had closed a connection that we thought was waiting: once more, on a new one."""
+    end_upstream(core, x.http, True)
+    x.to_server = &x.server
+    x.http.flags &= <unsigned int> ~HTTP_SENT
+    x.http.flags |= HTTP_RETRIED
+    x.http.head.start = 0
+    fl_count(&core.counters.retries, 1)
+    x.stage = STAGE_CONNECT
+
+
+cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
+    """An answer is written. True: go on with what the client has sent since."""
+    cdef bint owed = x.http == NULL or not x.http.request.done
+    cdef int linger_timer = x.bind.http.linger_timer
+    cdef int keepalive_timer = x.bind.http.keepalive_timer
+    record_http(core, x)
+    _end_request(core, x, False)
+    _let_snapshot_go(core, x)
+    if x.flags & EXCHANGE_CLOSE or owed or core.closing:
+        if (owed or x.input != NULL or x.client.ready & READABLE) and not (
+                x.client.ready & ERROR or x.client.flags & STREAM_EOF):
+            if x.input != NULL:
+                give_input(core, x)
+            stream_shut(&x.client)
+            x.stage = STAGE_LINGER
+            timer_start(core, &x.timer, linger_timer)
+            return True
+        x.reason = REASON_DONE
+        finish(core, x)
+        return False
+    x.stage = STAGE_REQUEST
+    timer_start(core, &x.timer, keepalive_timer)
+    if x.input != NULL:
+        x.flags |= EXCHANGE_HAS_MORE
+        _again(core, x)                 # pipelined: others first
+        return False
+    return x.client.ready & READABLE or x.client.flags & STREAM_EOF
+
+
+cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
+    """From here on it is a relay: the server's socket becomes the exchange's own."""
+    cdef Upstream* upstream = x.http.upstream
+    cdef Http* http = x.http
+    cdef uint16_t generation = x.server.generation
+    if not http.flags & HTTP_SENT:
+        x.reason = REASON_BAD_RESPONSE
+        finish(core, x)
+        return False
+    x.server = upstream.stream
+    x.server.exchange = x
+    x.server.role = ROLE_SERVER
+    x.server.generation = generation
+    if poller_move(&core.poller, &upstream.stream, &x.server) < 0:
+        x.reason = REASON_NO_DESCRIPTOR
+        finish(core, x)
+        return False
+    upstream.stream.fd = -1
+    upstream.stream.generation += 1
+    upstream.stream.pending = NULL
+    upstream.stream.pipe = NULL
+    http.upstream = NULL
+    give_upstream(core, upstream)
+    x.to_server = &x.server
+    if x.input != NULL:
+        x.server.pending = x.input
+        fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
+        x.input = NULL
+    x.idle_timer = http.route.websocket_timer
+    record_http(core, x)
+    timer_cancel(&http.timer)
+    give_held(core, http.head)
+    give_held(core, http.partial)
+    give_held(core, http.lines)
+    http.head = http.partial = http.lines = NULL
+    give_http(core, http)
+    x.http = NULL
+    _let_snapshot_go(core, x)
+    x.flags &= <uint8_t> ~EXCHANGE_CLOSE
+    x.stage = STAGE_RELAY
+    timer_start(core, &x.timer, x.idle_timer)
+    return True
+
+
+cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
+    """Those who wait to send their next request: of listeners that are no more, or all."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage != STAGE_REQUEST or x.input != NULL or x.client.ready & READABLE:
+                continue
+            if gone_only and _is_listened_to(core, x.bind_id):
+                continue
+            x.reason = REASON_DONE
+            finish(core, x)
+        slab = slab.next
+
+
+cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
+    cdef Acceptor* acceptor = core.acceptors
+    while acceptor != NULL:
+        if acceptor.id == bind_id:
+            return True
+        acceptor = acceptor.next
+    return False
+
+
+cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
+    """The time of one of its phases is over."""
+    if x.stage == STAGE_REQUEST and x.input != NULL:
+        x.status = 408
+        x.reason = REASON_TIMEOUT
+        x.flags |= EXCHANGE_CLOSE
+        x.stage = STAGE_ANSWER
+        timer_start(core, &x.timer, x.bind.http.header_timer)
+    elif x.stage == STAGE_FORWARD:
+        x.reason = REASON_TIMEOUT
+        if not _may_answer(core, x):
+            finish(core, x)
+            return
+        if not x.http.request.done:
+            x.status = 408              # the client's part, and not the server's
+        _drop_server(core, x)
+        x.stage = STAGE_ANSWER
+        timer_start(core, &x.timer, x.bind.http.header_timer)
+    else:
+        x.reason = REASON_DONE if x.stage == STAGE_REQUEST or x.stage == STAGE_LINGER \
+            else REASON_IDLE
+        finish(core, x)
+        return
+    advance(core, x)
+
+
+cdef void _expire_request(Core* core, Http* http) noexcept nogil:
+    """The time of the whole request is over, whatever it is doing."""
+    cdef Exchange* x = http.exchange
+    if x.stage == STAGE_CONNECT or x.stage == STAGE_BALANCE:
+        x.reason = REASON_TIMEOUT
+        if _may_answer(core, x):
+            _drop_server(core, x)
+            x.stage = STAGE_ANSWER
+            timer_start(core, &x.timer, x.bind.http.header_timer)
+            advance(core, x)
+            return
+        finish(core, x)
+        return
+    _expire_http(core, x)
 
 
 cdef void run_queue(Core* core) noexcept nogil:
@@ -161,21 +448,34 @@ cdef void run_queue(Core* core) noexcept nogil:
 
 
 cdef void expire(Core* core) noexcept nogil:
-    cdef Exchange* x
+    cdef Timer* timer
     cdef int slot
     for slot in range(1, core.n_timers):
         while True:
-            x = timer_expired(core, slot)
-            if x == NULL:
+            timer = timer_expired(core, slot)
+            if timer == NULL:
                 break
-            if x.stage == STAGE_CONNECT:
-                connect_failed(core, x, ETIMEDOUT)
-                x.reason = REASON_CONNECT_TIMEOUT
-                if _try_another(core, x):
-                    advance(core, x)
-                    continue
-            x.reason = REASON_IDLE
-            finish(core, x)
+            timer_cancel(timer)
+            if timer.kind == TIMER_EXCHANGE:
+                _expire_exchange(core, <Exchange*> timer.owner)
+            elif timer.kind == TIMER_UPSTREAM:
+                drop_idle(core, <Upstream*> timer.owner)
+            else:
+                _expire_request(core, <Http*> timer.owner)
+
+
+cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
+    if x.stage == STAGE_CONNECT:
+        connect_failed(core, x, ETIMEDOUT)
+        x.reason = REASON_CONNECT_TIMEOUT
+        if _try_another(core, x):
+            advance(core, x)
+            return
+    elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
+        _expire_http(core, x)
+        return
+    x.reason = REASON_IDLE
+    finish(core, x)
 
 
 cdef void end_all(Core* core) noexcept nogil:

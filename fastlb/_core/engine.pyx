@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free
 from fastlb._core.base.limits cimport (
     SLAB_EXCHANGES, SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
 )
+from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.mem cimport free_all, give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes, give_pipe
@@ -18,17 +19,22 @@ from fastlb._core.base.sys cimport (
 )
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport (
-    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_CLIENT_RESET,
-    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED,
-    ROLE_ACCEPTOR, ROLE_SERVER, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO,
-    STOP_NOW, Acceptor, Core, Slab, Stream,
+    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_BAD_REQUEST,
+    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
+    REASON_SERVERS_FULL, REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE, ROLE_ACCEPTOR, ROLE_IDLE,
+    ROLE_SERVER, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW,
+    Acceptor, Core, Http, Slab, Stream, Upstream,
 )
-from fastlb._core.conveyor cimport advance, end_all, expire, give_back, run_queue
+from fastlb._core.conveyor cimport (
+    advance, close_idle_clients, end_all, expire, give_back, run_queue,
+)
 from fastlb._core.ext.atomic cimport (
     FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
     fl_store_pointer, likely, unlikely,
 )
+from fastlb._core.stages.upstream cimport drop_all_idle, drop_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
 from fastlb._core.tables.live cimport Live, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
@@ -87,6 +93,12 @@ cdef int _wait(Core* core, int timeout_ms) noexcept nogil:
     return n
 
 
+cdef void _on_idle_event(Core* core, Stream* s, uint8_t ready) noexcept nogil:
+    s.ready |= ready
+    if ready & (READABLE | ERROR | HANGUP | PEER_SHUT):
+        drop_idle(core, <Upstream*> s)
+
+
 cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     """Wait for events and handle them. False when the engine is to end."""
     cdef int n = _wait(core, timeout_ms)
@@ -96,9 +108,15 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     _enter(core)
     core.now_ms = clock_ms()
     fl_count(&core.counters.turns, 1)
+    if core.counters.idle:
+        # What a server says unasked is heard before its connection is taken for a request.
+        for i in range(n):
+            s = poller_event(&core.poller, i, &ready)
+            if s != NULL and s.role == ROLE_IDLE:
+                _on_idle_event(core, s, ready)
     for i in range(n):
         s = poller_event(&core.poller, i, &ready)
-        if unlikely(s == NULL):
+        if unlikely(s == NULL or s.role == ROLE_IDLE):
             continue
         if likely(s.role <= ROLE_SERVER):
             if s.exchange.stage != STAGE_DEAD:
@@ -121,6 +139,10 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     if unlikely(fl_load_pointer(&core.live.published) != core.snapshot):
         adopt(core)
     if unlikely(fl_load32(&core.stop) != STOP_NO):
+        if not core.closing:
+            core.closing = True
+            close_idle_clients(core, False)
+            drop_all_idle(core, False)
         if core.stop == STOP_NOW:
             end_all(core)
     give_back(core)
@@ -173,6 +195,7 @@ cdef class Engine:
         core.busy_poll = busy_poll and not inline
         core.wake_fd = core.timer_fd = core.spare_fd = core.poller.fd = -1
         core.n_timers = 1
+        core.http.random = int.from_bytes(os.urandom(8), "little") | 1
         for i in range(TIMER_SLOTS_MAX):
             core.timers[i].head.next = core.timers[i].head.prev = &core.timers[i].head
         error = self._open(POLLER_EPOLL if poller == "epoll" else POLLER_POLL)
@@ -217,7 +240,9 @@ cdef class Engine:
             acceptor = core.acceptors
             core.acceptors = acceptor.next
             free(acceptor)
+        drop_all_idle(core, False)
         free_all(core)
+        free_http(core)
         free_pipes(core)
         poller_close(&core.poller)
         for fd in (core.wake_fd, core.timer_fd, core.spare_fd):
@@ -289,7 +314,14 @@ cdef class Engine:
             "chunks": fl_read(&core.counters.chunks),
             "pipes": fl_read(&core.counters.pipes),
             "descriptors": fl_read(&core.counters.descriptors),
+            "requests": fl_read(&core.counters.https),
+            "upstreams": fl_read(&core.counters.upstreams),
         }
+
+    @property
+    def idle(self) -> int:
+        """Connections to http servers that wait for the next request."""
+        return fl_read(&self._alive().counters.idle)
 
     def totals(self) -> dict[str, int]:
         """What has happened since the start."""
@@ -299,6 +331,9 @@ cdef class Engine:
             "accepted": fl_read(&core.counters.accepted),
             "accept_errors": fl_read(&core.counters.accept_errors),
             "connect_failures": fl_read(&core.counters.connect_failures),
+            "requests": fl_read(&core.counters.requests),
+            "retries": fl_read(&core.counters.retries),
+            "keys_missing": fl_read(&core.counters.keys_missing),
         }
         for name, reason in _REASONS.items():
             totals[f"ended_{name}"] = fl_read(&core.counters.ended[<int> reason])
@@ -328,6 +363,8 @@ cdef class Engine:
         """After a fork, in the child: close our descriptors, touch nothing they stand for."""
         cdef Core* core = self.core
         cdef Slab* slab
+        cdef Http* http
+        cdef Upstream* idle
         cdef int i
         if core == NULL:
             return
@@ -337,7 +374,15 @@ cdef class Engine:
                 if slab.exchanges[i].stage != STAGE_FREE:
                     _abandon_stream(core, &slab.exchanges[i].client)
                     _abandon_stream(core, &slab.exchanges[i].server)
+                    http = slab.exchanges[i].http
+                    if http != NULL and http.upstream != NULL:
+                        _abandon_stream(core, &http.upstream.stream)
             slab = slab.next
+        idle = core.http.idle
+        while idle != NULL:
+            _abandon_stream(core, &idle.stream)
+            idle = idle.older
+        core.http.idle = NULL
         self._running = False
         self._free()
 
@@ -365,6 +410,13 @@ _REASONS = {
     "no_memory": REASON_NO_MEMORY,
     "no_descriptor": REASON_NO_DESCRIPTOR,
     "stopped": REASON_STOPPED,
+    "client_gone": REASON_CLIENT_GONE,
+    "bad_request": REASON_BAD_REQUEST,
+    "bad_response": REASON_BAD_RESPONSE,
+    "server_closed": REASON_SERVER_CLOSED,
+    "timeout": REASON_TIMEOUT,
+    "no_route": REASON_NO_ROUTE,
+    "too_large": REASON_TOO_LARGE,
 }
 
 

@@ -9,11 +9,12 @@ from fastlb._core.base.types cimport (
     AGAIN, END, NEXT, REASON_NO_DESCRIPTOR, ROLE_ACCEPTOR, Acceptor, BindEntry, Core, Exchange,
     Snapshot,
 )
-from fastlb._core.conveyor cimport advance, finish
+from fastlb._core.conveyor cimport advance, close_idle_clients, finish
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_load32, fl_load_pointer, fl_store_pointer, unlikely,
 )
 from fastlb._core.stages.accept cimport accept_step
+from fastlb._core.stages.upstream cimport drop_all_idle
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -128,6 +129,15 @@ cdef void _add_acceptor(Core* core, BindEntry* bind) noexcept nogil:
         acceptor.paused = True
 
 
+cdef void _mark_servers(Core* core, Snapshot* snapshot) noexcept nogil:
+    """Idle connections to servers that it doesn't name are to be closed."""
+    cdef uint32_t i, k
+    core.http.epoch += 1
+    for i in range(snapshot.n_pools):
+        for k in range(snapshot.pools[i].n_servers):
+            snapshot.pools[i].servers[k].live.idle_lists[core.id].epoch = core.http.epoch
+
+
 cdef void adopt(Core* core) noexcept nogil:
     """Make new exchanges with the published snapshot; those under way keep theirs."""
     cdef Snapshot* snapshot
@@ -150,6 +160,7 @@ cdef void adopt(Core* core) noexcept nogil:
             _drop_acceptor(core, acceptor)
         acceptor = following
     fl_store_pointer(&core.snapshot, snapshot)
+    _mark_servers(core, snapshot)
     fl_store_pointer(&core.next_snapshot, NULL)
     for i in range(snapshot.n_binds):
         bind = &snapshot.binds[i]
@@ -160,5 +171,7 @@ cdef void adopt(Core* core) noexcept nogil:
             _add_acceptor(core, bind)
         else:
             acceptor.bind = bind
+    close_idle_clients(core, True)
+    drop_all_idle(core, True)
     resume_acceptors(core)         # a limit may have been raised
     live_notify(core.live)          # sockets and tables that nobody uses now can be given back

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
+from fastlb.compile.routes import HttpSpec, KeySpec, compile_http, hash_key
 from fastlb.config.effective import EffectiveListener, EffectivePool
+from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
 
@@ -28,7 +30,11 @@ class ServerSpec:
 class PoolSpec:
     name: str
     balance: str
-    hash_on: str
+    hash_key: KeySpec
+    idle_max: int
+    idle_timeout_ms: int
+    connection_age_ms: int
+    connection_requests_max: int
     tcp_nodelay: bool
     keepalive: tuple[int, int, int] | None
     connect_timeout_ms: int
@@ -43,7 +49,8 @@ class BindSpec:
 
     id: int
     listener: str
-    pool: int
+    pool: int                   # -1: none
+    http: HttpSpec | None
     shared: bool
     max_connections: int
     idle_timeout_ms: int
@@ -69,7 +76,11 @@ def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec
     return PoolSpec(
         name=pool.name,
         balance=pool.balance,
-        hash_on=pool.hash_on or "client.ip",
+        hash_key=hash_key(pool.hash_on or "client.ip"),
+        idle_max=pool.idle_max,
+        idle_timeout_ms=pool.idle_timeout_ms,
+        connection_age_ms=pool.connection_age_ms,
+        connection_requests_max=pool.connection_requests_max,
         tcp_nodelay=pool.tcp_nodelay,
         keepalive=pool.keepalive,
         connect_timeout_ms=pool.connect_timeout_ms,
@@ -77,6 +88,23 @@ def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec
         sequence=None if hashes else sequence(weights),
         ring=ring(names, weights) if hashes else None,
     )
+
+
+def _http(listener: EffectiveListener, http: EffectiveHttp, index: dict[str, int]) -> HttpSpec:
+    """The listener's own pool is where no route fits; without one, that is a 404."""
+    fallback = None
+    if listener.pool:
+        fallback = EffectiveRoute(
+            name="",
+            pool=listener.pool,
+            response_header_timeout_ms=http.response_header_timeout_ms,
+            request_timeout_ms=http.request_timeout_ms,
+            body_idle_timeout_ms=http.body_idle_timeout_ms,
+            websocket_timeout_ms=http.websocket_timeout_ms,
+            max_body_bytes=http.body_bytes_max,
+            cancel_on_close=http.cancel_on_close,
+        )
+    return compile_http(http, fallback, index.__getitem__)
 
 
 def compile_snapshot(
@@ -90,6 +118,11 @@ def compile_snapshot(
     """A snapshot of `pools` with these servers, and of the listeners whose sockets are opened."""
     index = {pool.name: i for i, pool in enumerate(pools)}
     by_name = {listener.name: listener for listener in listeners}
+    https = {
+        listener.name: _http(listener, listener.http, index)
+        for listener in listeners
+        if listener.http is not None
+    }
     binds = []
     for sockets in opened:
         listener = by_name[sockets.listener]
@@ -97,7 +130,8 @@ def compile_snapshot(
             BindSpec(
                 id=sockets.id,
                 listener=listener.name,
-                pool=index[listener.pool],
+                pool=index[listener.pool] if listener.pool else -1,
+                http=https.get(listener.name),
                 shared=sockets.shared,
                 max_connections=listener.max_connections,
                 idle_timeout_ms=listener.idle_timeout_ms,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fastlb.config import limits
 from fastlb.config.units import show
 
-SCHEMES = ("tcp",)
-LATER_SCHEMES = ("http", "https", "tls", "udp")
+SCHEMES = ("tcp", "http")
+LATER_SCHEMES = ("https", "tls", "udp")
 USUAL_PORTS = {"http": 80, "https": 443}
 DNS_PORT = 53
 HOST = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)"

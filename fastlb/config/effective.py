@@ -11,6 +11,7 @@ from typing import Any
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
 from fastlb.config.cpus import auto_threads
+from fastlb.config.effective_http import EffectiveHttp
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
@@ -35,6 +36,10 @@ class EffectivePool:
     tcp_nodelay: bool
     keepalive: tuple[int, int, int] | None      # idle (s), interval (s), count
     servers: list[EffectiveServer]
+    idle_max: int = limits.MAX_IDLE_CONNECTIONS.default         # http, of a server and thread
+    idle_timeout_ms: int = limits.IDLE_CONNECTION_TIMEOUT.default
+    connection_age_ms: int = 0                                  # 0: no limit
+    connection_requests_max: int = 0                            # 0: no limit
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -52,6 +57,8 @@ class EffectiveListener:
     bulk_buffer_size: int
     reuse_port: bool
     mode: int | None            # of a unix socket
+    scheme: str = "tcp"
+    http: EffectiveHttp | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -141,6 +148,8 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         ),
         reuse_port=listener.reuse_port,
         mode=int(listener.mode, 8) if listener.mode is not None else None,
+        scheme=parse_bind(listener.bind[0]).scheme or "tcp",
+        http=EffectiveHttp() if listener.bind[0].startswith("http:") else None,
         origins=look.origins,
     )
 

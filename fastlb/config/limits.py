@@ -70,6 +70,12 @@ BULK_BUFFER_SIZE = Limit(
     256 << 10, 4 << 10, 1 << 20,
     "fewer and larger reads, where it takes a copy anyway; a power of two",
 )
+MAX_IDLE_CONNECTIONS = Limit(
+    256, 1, 100_000, "as many as are busy at a time, of a server that is worth keeping warm"
+)
+IDLE_CONNECTION_TIMEOUT = Limit(
+    60_000, 0, DAY_MS, "a server that closes earlier is noticed at once"
+)
 BACKLOG = Limit(
     4096, 1, 65_535, "Linux' own limit (net.core.somaxconn), which caps it; a burst has room"
 )

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable
 
 from fastlb._core.engine import build_info
+from fastlb._core.proto.llhttp import bind
 
-LLHTTP_FUNCTIONS = ("llhttp_init", "llhttp_settings_init", "llhttp_execute", "llhttp_finish")
+# The one whose llhttp was last checked; others of its kind are found out by themselves.
+PIP_LINE = "pip install -U httptools==0.9.0"
 TCP_ULP = 31                # linux/tcp.h
 IPPROTO_MPTCP = 262         # linux/in.h
 SYS_IO_URING_SETUP = 425    # the same number on every architecture
@@ -46,18 +48,27 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _llhttp() -> str:
-    """Whether the C functions of llhttp can be found in httptools' extension."""
-    version = _version("httptools")
-    try:
-        from httptools.parser import parser
+def bind_llhttp() -> str:
+    """Let the core call llhttp: "" when it can, else why not."""
+    global _llhttp_failure
+    if _llhttp_failure is None:
+        try:
+            from httptools.parser import parser
 
-        library = ctypes.CDLL(parser.__file__)
-        missing = [name for name in LLHTTP_FUNCTIONS if not hasattr(library, name)]
-    except (ImportError, OSError) as error:
-        return f"httptools {version}: {error}"
-    where = f"in httptools {version}"
-    return f"{where}, without {', '.join(missing)}" if missing else f"{where}, callable"
+            _llhttp_failure = bind(parser.__file__)
+        except (ImportError, OSError) as error:
+            _llhttp_failure = str(error)
+    return _llhttp_failure
+
+
+_llhttp_failure: str | None = None
+
+
+def _llhttp() -> str:
+    """Whether llhttp can be called, in httptools' extension."""
+    where = f"in httptools {_version('httptools')}"
+    failure = bind_llhttp()
+    return f"{where}: {failure}" if failure else f"{where}, callable"
 
 
 def kernel_features() -> dict[str, bool]:

@@ -16,6 +16,8 @@ from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
 from fastlb.control.watch import Watch
+from fastlb.errors import ConfigError, Problem
+from fastlb.process.machine import PIP_LINE, bind_llhttp
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
 
@@ -63,6 +65,7 @@ class Runtime:
         """Open every socket, resolve every name, and serve. Undone altogether if anything fails."""
         loop = asyncio.get_running_loop()
         try:
+            self._check_parser()
             self._open_sockets()
             self._name_servers()
             await self._discovery.start()
@@ -75,6 +78,15 @@ class Runtime:
             raise
         for listening in self.listening:
             log.info("listener %s: %s", listening.listener, listening.address)
+
+    def _check_parser(self) -> None:
+        http = next((one for one in self.effective.listeners if one.http is not None), None)
+        failure = bind_llhttp() if http is not None else ""
+        if http is not None and failure:
+            where = f"listeners.{http.name}.bind"
+            raise ConfigError(
+                [Problem(f"http needs llhttp, and {failure}; run: {PIP_LINE}", where)]
+            )
 
     def _open_sockets(self) -> None:
         handed = self._handed

@@ -13,6 +13,7 @@ from fastlb._core.base.timers cimport (
 )
 from fastlb._core.base.types cimport (
     NEXT, REASON_NO_SERVER, STAGE_DEAD, Address, Chunk, Core, Exchange, Gate, Pipe, ServerAddress,
+    Timer,
 )
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
@@ -58,6 +59,7 @@ cdef class Picker:
         self.core.now_ms = 1000
         self.x = take_exchange(self.core)
         self.x.bind = &snapshot.table.binds[0]
+        self.x.pool = self.x.bind.pool
 
     def __dealloc__(self):
         self.x.stage = STAGE_DEAD
@@ -128,20 +130,20 @@ cdef class Timers:
         self.core.now_ms = ms
 
     def start(self, int x, int slot):
-        timer_start(self.core, self.xs[x], slot)
+        timer_start(self.core, &self.xs[x].timer, slot)
 
     def touch(self, int x):
-        timer_touch(self.core, self.xs[x])
+        timer_touch(self.core, &self.xs[x].timer)
 
     def cancel(self, int x):
-        timer_cancel(self.xs[x])
+        timer_cancel(&self.xs[x].timer)
 
     def next_ms(self):
         return timers_next_ms(self.core)
 
     def expired(self):
         """Who is due, in order; they wait no more."""
-        cdef Exchange* x
+        cdef Timer* x
         cdef int slot, i
         due = []
         for slot in range(1, self.core.n_timers):
@@ -151,7 +153,7 @@ cdef class Timers:
                     break
                 timer_cancel(x)
                 for i in range(64):
-                    if self.xs[i] == x:
+                    if &self.xs[i].timer == x:
                         due.append(i)
         return due
 

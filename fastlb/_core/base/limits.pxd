@@ -22,4 +22,16 @@ cdef enum:
     ACCEPTS_MAX = 64                # connections accepted for one wake-up of a listener
     FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
+    FIELDS_MAX = 200                # header fields of a message; listeners allow 100 unless told
+    SEGMENTS_MAX = 32               # of a path that a pattern looks at
+    HTTP_BLOCK = 64                 # requests or upstreams allocated at once
+    HTTP_READ_BYTES = 16384         # at a time; a body that fills it is spliced
+    HTTP_SCRATCH_CLASS = 3          # 32 KiB: headroom, a read, and a chunk's end or its trailers
+    HTTP_OUTPUT_CLASS = 8           # 1 MiB: a normalised target of 3 x 64 KiB, and a head
+    HTTP_HEADROOM = 4096            # before what is read, so that a longer head fits in its place
+    EXTENSION_BYTES_MAX = 4096      # of a chunk; nobody uses them
+    TRAILER_BYTES_MAX = 8192
+    LINGER_BYTES_MAX = 262144       # read for nothing after an answer, so that it arrives
+    ANSWER_BYTES_MAX = 8192         # of an answer of our own, but for what is configured
+    INTERIM_MAX = 16                # responses of 1xx before the one that counts
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastlb._core.base.limits cimport CHUNK_CLASSES, CHUNKS_KEPT_BYTES, SLAB_EXCHANGES
 from fastlb._core.base.types cimport STAGE_DEAD, STAGE_FREE, Chunk, Core, Exchange, Slab, Stream
@@ -30,6 +30,7 @@ cdef Chunk* take_chunk(Core* core, int klass) noexcept nogil:
     chunk.next = NULL
     chunk.start = 0
     chunk.end = 0
+    chunk.scanned = 0
     return chunk
 
 
@@ -57,6 +58,36 @@ cdef void give_pending(Core* core, Stream* s) noexcept nogil:
     fl_count(&core.counters.chunks, <uint64_t> -1)
     fl_count(&core.counters.chunk_bytes, -<uint64_t> chunk_size(chunk.klass))
     give_chunk(core, chunk)
+
+
+cdef Chunk* take_held(Core* core, int klass) noexcept nogil:
+    """A chunk that a request or connection holds; NULL when memory is gone."""
+    cdef Chunk* chunk = take_chunk(core, klass)
+    if likely(chunk != NULL):
+        fl_count(&core.counters.chunks, 1)
+    return chunk
+
+
+cdef void give_held(Core* core, Chunk* chunk) noexcept nogil:
+    if chunk != NULL:
+        fl_count(&core.counters.chunks, <uint64_t> -1)
+        give_chunk(core, chunk)
+
+
+cdef bint take_input(Core* core, Exchange* x, const uint8_t* data, uint32_t size) noexcept nogil:
+    """Keep what the client has sent ahead; False when memory is gone."""
+    fl_assert(x.input == NULL)
+    x.input = take_held(core, chunk_class(size))
+    if x.input == NULL:
+        return False
+    memcpy(chunk_bytes(x.input), data, size)
+    x.input.end = size
+    return True
+
+
+cdef void give_input(Core* core, Exchange* x) noexcept nogil:
+    give_held(core, x.input)
+    x.input = NULL
 
 
 cdef bint _add_slab(Core* core) noexcept nogil:
@@ -91,6 +122,8 @@ cdef Exchange* take_exchange(Core* core) noexcept nogil:
     x.server.generation = server_generation
     x.client.fd = x.server.fd = -1
     x.client.exchange = x.server.exchange = x
+    x.to_server = &x.server
+    x.timer.owner = x
     fl_count(&core.counters.exchanges, 1)
     return x
 

@@ -1,12 +1,12 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
-from libc.errno cimport EINPROGRESS, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, errno
 
 from fastlb._core.base.types cimport (
     STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Keepalive, ServerAddress, Stream,
 )
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
+    IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
     SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SYS_accept4, SYS_close,
     SYS_connect, SYS_recvfrom, SYS_sendto, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
     getsockopt, linger, setsockopt, shutdown, socket, socklen_t,
@@ -86,6 +86,12 @@ cdef inline void net_reset_on_close(int fd) noexcept nogil:
 
 cdef inline void net_shut_both(int fd) noexcept nogil:
     shutdown(fd, SHUT_RDWR)
+
+
+cdef inline bint net_is_quiet(int fd) noexcept nogil:
+    """Whether a connection is open and has nothing to say."""
+    cdef char byte
+    return fl_syscall(SYS_recvfrom, fd, <long> &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) == -EAGAIN
 
 
 cdef inline int net_error(int fd) noexcept nogil:

@@ -32,13 +32,15 @@ cdef inline Stream* poller_event(Poller* poller, int i, uint8_t* ready) noexcept
         s = <Stream*> <size_t> (tag & ((<uint64_t> 1 << STREAM_BITS) - 1))
         return s if likely(s.generation == tag >> STREAM_BITS) else NULL
     ready[0] = poller.ready_bits[i]
-    return poller.ready_streams[i]
+    s = poller.ready_streams[i]
+    return s if s.generation == poller.ready_generations[i] else NULL
 
 
 cdef int poller_open(Poller* poller, int kind) noexcept nogil
 cdef void poller_close(Poller* poller) noexcept nogil
 cdef int poller_add(Poller* poller, Stream* s) noexcept nogil
 cdef int poller_add_level(Poller* poller, Stream* s, bint exclusive) noexcept nogil
+cdef int poller_move(Poller* poller, Stream* old, Stream* s) noexcept nogil
 cdef void poller_remove(Poller* poller, Stream* s) noexcept nogil
 cdef void poller_forget(Poller* poller, Stream* s) noexcept nogil
 cdef int poller_wait(Poller* poller, int timeout_ms) noexcept nogil

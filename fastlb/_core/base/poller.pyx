@@ -1,15 +1,15 @@
 from libc.errno cimport ENOMEM, errno
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, realloc
 
 from fastlb._core.base.limits cimport EVENTS_MAX
 from fastlb._core.base.types cimport (
-    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, ROLE_CLIENT, ROLE_SERVER, STREAM_EOF, URGENT,
+    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, ROLE_CLIENT, ROLE_IDLE, ROLE_SERVER, STREAM_EOF, URGENT,
     WRITABLE, Poller, Stream,
 )
 from fastlb._core.ext.atomic cimport fl_assert, fl_syscall
 from fastlb._core.ext.linux cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT,
     EPOLLPRI, EPOLLRDHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait, close,
     epoll_create1, epoll_ctl, epoll_event, poll, pollfd,
 )
@@ -23,6 +23,7 @@ cdef int poller_open(Poller* poller, int kind) noexcept nogil:
     poller.streams = NULL
     poller.ready_streams = NULL
     poller.ready_bits = NULL
+    poller.ready_generations = NULL
     poller.n_polled = poller.polled_size = 0
     if kind == POLLER_EPOLL:
         poller.fd = epoll_create1(EPOLL_CLOEXEC)
@@ -39,9 +40,11 @@ cdef void poller_close(Poller* poller) noexcept nogil:
     free(poller.streams)
     free(poller.ready_streams)
     free(poller.ready_bits)
+    free(poller.ready_generations)
     poller.polled = NULL
     poller.streams = poller.ready_streams = NULL
     poller.ready_bits = NULL
+    poller.ready_generations = NULL
     poller.n_polled = poller.polled_size = 0
 
 
@@ -63,6 +66,10 @@ cdef bint _grow(Poller* poller) noexcept nogil:
     if polled == NULL:
         return False
     poller.ready_bits = <uint8_t*> polled
+    polled = realloc(poller.ready_generations, size * sizeof(uint16_t))
+    if polled == NULL:
+        return False
+    poller.ready_generations = <uint16_t*> polled
     poller.polled_size = size
     return True
 
@@ -96,6 +103,17 @@ cdef int poller_add_level(Poller* poller, Stream* s, bint exclusive) noexcept no
     return 0 if epoll_ctl(poller.fd, EPOLL_CTL_ADD, s.fd, &event) == 0 else -errno
 
 
+cdef int poller_move(Poller* poller, Stream* old, Stream* s) noexcept nogil:
+    """Let another struct stand for a socket: 0, or -errno. What it is ready for is told again."""
+    cdef epoll_event event
+    if poller.kind != POLLER_EPOLL:
+        poller.streams[old.slot] = s
+        return 0
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
+    event.data.u64 = poller_tag(s)
+    return 0 if epoll_ctl(poller.fd, EPOLL_CTL_MOD, s.fd, &event) == 0 else -errno
+
+
 cdef void poller_forget(Poller* poller, Stream* s) noexcept nogil:
     """The socket is about to be closed, and nobody else holds it: epoll forgets it by itself."""
     cdef Stream* last
@@ -127,7 +145,7 @@ cdef int _poll_wait(Poller* poller, int timeout_ms) noexcept nogil:
         poller.polled[i].fd = s.fd
         poller.polled[i].revents = 0
         wanted = POLLIN
-        if s.role == ROLE_CLIENT or s.role == ROLE_SERVER:
+        if s.role == ROLE_CLIENT or s.role == ROLE_SERVER or s.role == ROLE_IDLE:
             wanted = 0
             if not s.ready & READABLE and not s.flags & STREAM_EOF:
                 wanted |= POLLIN
@@ -146,6 +164,7 @@ cdef int _poll_wait(Poller* poller, int timeout_ms) noexcept nogil:
     for i in range(poller.n_polled):
         if poller.polled[i].revents:
             poller.ready_streams[found] = poller.streams[i]
+            poller.ready_generations[found] = poller.streams[i].generation
             poller.ready_bits[found] = ((poller.polled[i].revents & 0x1F)
                                         | ((poller.polled[i].revents >> 8) & PEER_SHUT))
             found += 1

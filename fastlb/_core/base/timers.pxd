@@ -1,58 +1,54 @@
-# Timeouts: one FIFO list for each length, so arming, touching and expiring are O(1). An exchange
-# waits for one timeout at a time.
-from libc.stdint cimport uint64_t
+# Timeouts: one FIFO list for each length, so arming, touching and expiring are O(1).
+from libc.stdint cimport uint16_t, uint64_t
 
-from fastlb._core.base.types cimport Core, Exchange, Link, TimerList
-
-
-cdef inline Exchange* timer_owner(Link* link) noexcept nogil:
-    return <Exchange*> (<char*> link - <size_t> &(<Exchange*> NULL).timer)
+from fastlb._core.base.types cimport Core, Timer, TimerList
 
 
-cdef inline void timer_cancel(Exchange* x) noexcept nogil:
-    if x.timer.next != NULL:
-        x.timer.prev.next = x.timer.next
-        x.timer.next.prev = x.timer.prev
-        x.timer.next = NULL
+cdef inline void timer_cancel(Timer* timer) noexcept nogil:
+    if timer.link.next != NULL:
+        timer.link.prev.next = timer.link.next
+        timer.link.next.prev = timer.link.prev
+        timer.link.next = NULL
 
 
-cdef inline void timer_start(Core* core, Exchange* x, int slot) noexcept nogil:
+cdef inline void timer_start(Core* core, Timer* timer, int slot) noexcept nogil:
     cdef TimerList* timers = &core.timers[slot]
-    timer_cancel(x)
-    x.timer_slot = slot
+    timer_cancel(timer)
+    timer.slot = <uint16_t> slot
     if timers.length_ms == 0:           # slot of a timeout that is switched off
         return
-    x.deadline_ms = core.now_ms + timers.length_ms
-    x.timer.prev = timers.head.prev
-    x.timer.next = &timers.head
-    timers.head.prev.next = &x.timer
-    timers.head.prev = &x.timer
+    timer.deadline_ms = core.now_ms + timers.length_ms
+    timer.link.prev = timers.head.prev
+    timer.link.next = &timers.head
+    timers.head.prev.next = &timer.link
+    timers.head.prev = &timer.link
 
 
-cdef inline void timer_touch(Core* core, Exchange* x) noexcept nogil:
+cdef inline void timer_touch(Core* core, Timer* timer) noexcept nogil:
     """Start the running timeout again: something moved."""
-    if x.timer.next != NULL and x.deadline_ms != core.now_ms + core.timers[x.timer_slot].length_ms:
-        timer_start(core, x, x.timer_slot)
+    if (timer.link.next != NULL
+            and timer.deadline_ms != core.now_ms + core.timers[timer.slot].length_ms):
+        timer_start(core, timer, timer.slot)
 
 
-cdef inline Exchange* timer_expired(Core* core, int slot) noexcept nogil:
-    """The longest waiting exchange of a list if its time is over, else NULL."""
+cdef inline Timer* timer_expired(Core* core, int slot) noexcept nogil:
+    """The longest waiting timer of a list if its time is over, else NULL."""
     cdef TimerList* timers = &core.timers[slot]
-    cdef Exchange* x
+    cdef Timer* timer
     if timers.head.next == &timers.head:
         return NULL
-    x = timer_owner(timers.head.next)
-    return x if x.deadline_ms <= core.now_ms else NULL
+    timer = <Timer*> timers.head.next       # the link is first in it
+    return timer if timer.deadline_ms <= core.now_ms else NULL
 
 
 cdef inline uint64_t timers_next_ms(Core* core) noexcept nogil:
     """When the first timeout is due; 0: none is running."""
     cdef uint64_t first = 0
     cdef int slot
-    cdef Exchange* x
+    cdef Timer* timer
     for slot in range(core.n_timers):
         if core.timers[slot].head.next != &core.timers[slot].head:
-            x = timer_owner(core.timers[slot].head.next)
-            if first == 0 or x.deadline_ms < first:
-                first = x.deadline_ms
+            timer = <Timer*> core.timers[slot].head.next
+            if first == 0 or timer.deadline_ms < first:
+                first = timer.deadline_ms
     return first

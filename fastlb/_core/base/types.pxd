@@ -5,9 +5,11 @@
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.head cimport Body, Head, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, TIMER_SLOTS_MAX, TRIES_MAX,
 )
+from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Route
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
 # What a stage says. Never 0: Cython returns 0 from a noexcept function that swallowed an exception.
@@ -16,6 +18,9 @@ cdef enum Verdict:
     AGAIN = 2           # waiting for an event or a timeout
     END = 3             # done, as it should be
     FAIL = 4            # why is in Exchange.reason
+    RETRY = 5           # http: the reused connection was closed already; take another
+    ANSWER = 6          # http: answer by ourselves, as Exchange.status says
+    TUNNEL = 7          # http: the server has switched protocols
 
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list
@@ -23,6 +28,10 @@ cdef enum Stage:
     STAGE_CONNECT = 2
     STAGE_RELAY = 3
     STAGE_DEAD = 4      # ended in this turn; given back at its end
+    STAGE_REQUEST = 5   # http: reading a request's head
+    STAGE_FORWARD = 6   # http: request and response on their way
+    STAGE_ANSWER = 7    # http: writing an answer of our own, or the end of the server's
+    STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -36,6 +45,15 @@ cdef enum Reason:
     REASON_NO_MEMORY = 9
     REASON_NO_DESCRIPTOR = 10
     REASON_STOPPED = 11
+    REASON_CLIENT_GONE = 12     # http: it closed before it was answered
+    REASON_BAD_REQUEST = 13
+    REASON_BAD_RESPONSE = 14
+    REASON_SERVER_CLOSED = 15   # http: in the middle of its response, or before it
+    REASON_TIMEOUT = 16         # http: of the server's or the client's part
+    REASON_NO_ROUTE = 17
+    REASON_TOO_LARGE = 18
+    REASON_RESPONDED = 19       # http: a route answered by itself
+    REASON_COUNT = 20
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:
@@ -60,12 +78,16 @@ cdef enum Role:
     ROLE_ACCEPTOR = 3
     ROLE_WAKE = 4
     ROLE_TIMER = 5
+    ROLE_IDLE = 6               # a server's connection that waits for the next request
 
 cdef enum ExchangeFlag:
     EXCHANGE_QUEUED = 1         # in the run queue
     EXCHANGE_HOLDS_SNAPSHOT = 2 # counted in Snapshot.users
     EXCHANGE_HOLDS_SERVER = 4   # counted in ServerLive.connections
-    EXCHANGE_HAS_MORE = 8       # relay: stopped by its budget, not by the sockets
+    EXCHANGE_HAS_MORE = 8       # stopped by its budget, not by the sockets
+    EXCHANGE_CLOSE = 16         # http: the client's connection ends with this exchange
+    EXCHANGE_TRUSTED = 32       # http: the client is a proxy whose forwarded headers are believed
+    EXCHANGE_HTTP = 64
 
 cdef enum PollerKind:
     POLLER_EPOLL = 1
@@ -74,10 +96,6 @@ cdef enum PollerKind:
 cdef enum Balance:
     BALANCE_ROUND_ROBIN = 1
     BALANCE_RING_HASH = 2
-
-cdef enum HashOn:
-    HASH_CLIENT_IP = 1
-    HASH_CLIENT_ADDRESS = 2
 
 cdef enum ServerState:
     SERVER_UP = 0
@@ -103,11 +121,17 @@ cdef struct Link:
     Link* prev
     Link* next
 
+cdef enum TimerKind:
+    TIMER_EXCHANGE = 0
+    TIMER_REQUEST = 1           # of a whole http request
+    TIMER_UPSTREAM = 2          # of an idle connection
+
 cdef struct Chunk:              # the header of a buffer; its bytes follow
     Chunk* next
     uint32_t klass
     uint32_t start
     uint32_t end
+    uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
 
 cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
     int read_fd
@@ -116,6 +140,8 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
     Pipe* next
 
 cdef struct Exchange
+cdef struct Upstream
+cdef struct Http
 
 cdef struct Stream:
     int fd
@@ -140,7 +166,16 @@ cdef struct ServerCounters:     # one a server and engine, a cache line each
     uint64_t connect_failures
     uint64_t bytes_to_server
     uint64_t bytes_to_client
-    uint64_t padding[4]
+    uint64_t requests           # http
+    uint64_t errors             # http: responses of 5xx, and those that never came whole
+    uint64_t reused             # http: requests on a connection that had served before
+    uint64_t padding[1]
+
+cdef struct IdleList:           # one a server and engine: connections that wait, latest first
+    Upstream* first
+    uint32_t count
+    uint32_t epoch              # of the last snapshot that named the server
+    uint64_t padding[6]
 
 cdef struct ServerLive:
     Gate connections
@@ -148,7 +183,9 @@ cdef struct ServerLive:
     int32_t failures            # connects failed in a row
     int32_t error               # errno of the last, or 0
     uint64_t retry_at_ms        # a failing server is tried again from then on
+    int32_t idle                # connections of all engines that wait for a request
     ServerCounters* counters    # [engine]
+    IdleList* idle_lists        # [engine]
 
 cdef struct PoolLive:
     uint64_t turn               # round robin's place in the sequence
@@ -158,7 +195,9 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t accepted
     uint64_t closed
     uint64_t refused            # closed without a server
-    uint64_t padding[5]
+    uint64_t requests           # http
+    uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
+    uint64_t padding[6]
 
 cdef struct ListenerLive:
     Gate connections
@@ -184,7 +223,6 @@ cdef struct RingPoint:
 
 cdef struct PoolEntry:
     uint8_t balance
-    uint8_t hash_on
     uint8_t nodelay
     uint16_t connect_timer      # slot
     uint32_t n_servers
@@ -193,7 +231,12 @@ cdef struct PoolEntry:
     ServerEntry* servers
     uint32_t* sequence          # round robin: the order in which servers take turns
     RingPoint* ring             # ring hash: sorted by hash
+    HashKey hash_key            # http: what is hashed
     Keepalive keepalive
+    uint32_t idle_max           # http: connections kept of each server and engine
+    uint16_t idle_timer         # slot
+    uint32_t age_max_ms         # of a connection; 0: any
+    uint32_t requests_max       # on a connection; 0: any number
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -204,6 +247,7 @@ cdef struct BindEntry:          # one address of one listener
     uint8_t chunk_class         # what is read into
     uint8_t bulk_class          # the same for flows that fill it
     uint8_t shared              # one socket for all engines (unix): wake one of them
+    HttpEntry* http             # NULL: tcp
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -227,12 +271,17 @@ cdef struct LiveTable:
 
 # --- one engine ---
 
+cdef struct Timer:
+    Link link                   # first
+    uint64_t deadline_ms
+    uint16_t slot
+    uint8_t kind                # TimerKind: what its owner is
+    void* owner
+
 cdef struct Exchange:           # one TCP session, from accept to the last byte
     Stream client
     Stream server
-    Link timer
-    uint64_t deadline_ms
-    uint16_t timer_slot
+    Timer timer
     uint16_t idle_timer
     uint8_t stage
     uint8_t reason
@@ -248,9 +297,90 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     ServerLive* target
     ServerCounters* counters    # of target, this engine's
     Keepalive keepalive         # towards the server, set with its second write
+    PoolEntry* pool             # only while EXCHANGE_HOLDS_SNAPSHOT
+    Stream* to_server           # &server, or that of an Upstream
     Exchange* next_run
     Exchange* next_free         # free list, and the dead of this turn
     Address peer                # the client's
+    Http* http                  # the request under way
+    Chunk* input                # http: read from the client, and not used up yet
+    uint16_t status             # http: of an answer of our own
+    uint32_t bind_id            # http: where to find the bind in the next snapshot
+    uint32_t hash               # of what the pool or route hashes
+    uint32_t requests           # http: on this connection
+    uint32_t lingered           # http: bytes thrown away after the answer
+    uint8_t client_ip_size
+    uint8_t peer_ip_size
+    char client_ip[46]          # http: as text, and as trusted proxies in front of us saw it
+    char peer_ip[46]            # http: who is connected
+
+
+cdef enum HttpFlag:
+    HTTP_SENT = 1               # the request's head is written
+    HTTP_REUSED = 2             # on a connection that has served before
+    HTTP_RETRIED = 4
+    HTTP_ANSWERING = 8          # a byte of the response has arrived
+    HTTP_HEAD_DONE = 16         # the response's head has been passed on
+    HTTP_SERVER_CLOSES = 32     # its connection can't be used again
+    HTTP_UPGRADE = 64           # the request asks for one
+    HTTP_WEBSOCKET = 128
+    HTTP_TRAILERS = 256         # the client takes trailers
+    HTTP_OLD_CLIENT = 512       # HTTP/1.0
+    HTTP_HALF_CLOSED = 1024     # the client had nothing more to say when it asked
+    HTTP_DISCARD = 2048         # the client has gone: the rest of the answer is for nobody
+    HTTP_NO_BODY = 4096         # HEAD: the response has a length and no body
+    HTTP_UPLOAD_CUT = 8192      # the server takes no more of the request
+    HTTP_JSON = 16384           # the client prefers it
+
+cdef struct Http:               # a request and its response, while under way
+    Exchange* exchange
+    Upstream* upstream
+    Route* route
+    HttpEntry* entry
+    Chunk* head                 # the request as the server gets it
+    Chunk* partial              # of the response's head, while it is incomplete
+    Chunk* lines                # header fields for the response, made with the request at hand
+    Body request
+    Body response
+    uint32_t flags
+    uint32_t upgrade            # CRC-32 of the protocol asked for, in lower case
+    uint32_t taken              # bytes of the body that were sent with the head
+    uint16_t status
+    uint8_t method
+    uint8_t interim             # responses of 1xx so far
+    uint64_t begin_ms
+    Timer timer                 # of the whole
+    uint8_t[28] websocket_accept
+    Http* next_free
+
+cdef struct Upstream:           # a connection to a server of http: with an exchange, or idle
+    Stream stream               # first: the poller hands out Stream*
+    ServerLive* target
+    uint32_t idle_max
+    uint32_t requests_max
+    uint16_t idle_timer
+    uint16_t keep               # may be kept
+    uint32_t requests
+    uint64_t expires_ms         # by age; 0: never
+    Upstream* prev              # among the idle ones of its server
+    Upstream* next
+    Upstream* newer             # among all idle ones of the engine
+    Upstream* older
+    Timer timer
+    Upstream* next_free
+
+cdef struct HttpState:
+    Head head                   # of the message at hand
+    Match match                 # of the request at hand
+    Http* free
+    Upstream* free_upstreams
+    Upstream* idle              # all of them, the latest first
+    void* blocks                # of memory, each beginning with the next one's address
+    Chunk* scratch              # what servers send is read into it, with room in front
+    Chunk* output               # heads are written here
+    uint64_t random
+    uint64_t date_ms
+    uint32_t epoch              # counts snapshots
 
 cdef struct TimerList:
     Link head
@@ -274,13 +404,20 @@ cdef struct Poller:
     Stream** streams
     Stream** ready_streams
     uint8_t* ready_bits
+    uint16_t* ready_generations
     int n_polled
     int polled_size
 
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[16]          # by Reason
+    uint64_t ended[20]          # by Reason
+    uint64_t requests
+    uint64_t keys_missing       # requests without what their pool hashes
+    uint64_t retries            # of requests whose reused connection had been closed
+    uint64_t upstreams          # connections to http servers alive now
+    uint64_t https              # requests under way now
+    uint64_t idle               # connections that wait for a request now
     uint64_t connect_failures
     uint64_t accept_errors
     uint64_t exchanges          # alive now
@@ -300,7 +437,7 @@ cdef struct Core:               # all that one engine owns
     int spare_fd                # given up for the second half of a relay when descriptors run out
     uint8_t inline_mode
     uint8_t busy_poll
-    uint8_t draining
+    uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
@@ -317,6 +454,7 @@ cdef struct Core:               # all that one engine owns
     void* next_snapshot         # Snapshot*: the one being adopted
     Acceptor* acceptors
     Slab* slabs
+    HttpState http              # of all http exchanges of this engine
     Exchange* free
     Exchange* dead
     Exchange* run_first

@@ -44,6 +44,8 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_OOBINLINE
         MSG_NOSIGNAL
         MSG_MORE
+        MSG_PEEK
+        MSG_DONTWAIT
         SHUT_WR
         SHUT_RDWR
     int socket(int, int, int)
@@ -87,6 +89,16 @@ cdef extern from "<sys/un.h>" nogil:
         uint16_t sun_family
         char sun_path[108]
 
+cdef extern from "<string.h>" nogil:
+    void* memmem(const void*, size_t, const void*, size_t)
+
+cdef extern from "<dlfcn.h>" nogil:
+    enum:
+        RTLD_NOW
+        RTLD_NOLOAD
+    void* dlopen(const char*, int)
+    void* dlsym(void*, const char*)
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         uint64_t u64
@@ -97,6 +109,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
         EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
         EPOLLIN
         EPOLLOUT
         EPOLLPRI

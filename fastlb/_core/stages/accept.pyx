@@ -4,13 +4,15 @@
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
+from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
 from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
 from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
+from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
-    AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE,
-    STAGE_DEAD, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE, Acceptor, BindEntry, Core, Exchange, Gate,
-    Snapshot,
+    AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE, Acceptor,
+    BindEntry, Core, Exchange, Gate, Snapshot,
 )
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
@@ -30,6 +32,14 @@ cdef inline bint _have_scratch(Core* core, int klass) noexcept nogil:
     return core.scratch[klass] != NULL
 
 
+cdef bint _have_http(Core* core) noexcept nogil:
+    if core.http.scratch == NULL:
+        core.http.scratch = take_chunk(core, HTTP_SCRATCH_CLASS)
+    if core.http.output == NULL:
+        core.http.output = take_chunk(core, HTTP_OUTPUT_CLASS)
+    return core.http.scratch != NULL and core.http.output != NULL
+
+
 cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:
     cdef BindEntry* bind = acceptor.bind
     cdef Snapshot* snapshot = <Snapshot*> core.snapshot
@@ -41,6 +51,8 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         if core.spare_fd < 0:
             return FAIL
     if not _have_scratch(core, bind.chunk_class) or not _have_scratch(core, bind.bulk_class):
+        return FAIL
+    if bind.http != NULL and not _have_http(core):
         return FAIL
     if not _take_gate(&core.live.connections, snapshot.max_connections):
         return END
@@ -67,6 +79,7 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     fl_count(&core.counters.descriptors, 1)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
     x.stage = STAGE_BALANCE
+    x.pool = bind.pool
     x.listener = bind.listener
     x.bind = bind
     x.snapshot = snapshot
@@ -83,5 +96,10 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         x.client.flags |= STREAM_CAUTIOUS
     x.client.ready = WRITABLE       # a write is tried before it is waited for
     x.server.role = ROLE_SERVER
+    if bind.http != NULL:
+        x.stage = STAGE_REQUEST
+        x.flags |= EXCHANGE_HTTP
+        x.bind_id = bind.id
+        timer_start(core, &x.timer, bind.http.header_timer)
     accepted[0] = x
     return NEXT

@@ -27,7 +27,7 @@ cdef bint _tried(Exchange* x, uint32_t server) noexcept nogil:
 
 cdef bint _take(Core* core, Exchange* x, uint32_t index, int which, bint* full) noexcept nogil:
     """Take a place at a server, if it may be picked in this pass."""
-    cdef ServerEntry* entry = &x.bind.pool.servers[index]
+    cdef ServerEntry* entry = &x.pool.servers[index]
     cdef ServerLive* live = entry.live
     cdef uint64_t retry_at_ms
     if entry.weight == 0 or (x.n_tried and _tried(x, index)):
@@ -50,7 +50,7 @@ cdef bint _take(Core* core, Exchange* x, uint32_t index, int which, bint* full) 
 
 cdef bint _from_sequence(Core* core, Exchange* x, int which, uint64_t turn,
                          bint* full) noexcept nogil:
-    cdef PoolEntry* pool = x.bind.pool
+    cdef PoolEntry* pool = x.pool
     cdef uint32_t i
     for i in range(pool.n_sequence):
         if _take(core, x, pool.sequence[turn], which, full):
@@ -61,7 +61,7 @@ cdef bint _from_sequence(Core* core, Exchange* x, int which, uint64_t turn,
 
 cdef bint _from_ring(Core* core, Exchange* x, int which, uint32_t point,
                      bint* full) noexcept nogil:
-    cdef PoolEntry* pool = x.bind.pool
+    cdef PoolEntry* pool = x.pool
     cdef uint32_t i, last = pool.n_servers
     for i in range(pool.n_ring):
         if pool.ring[point].server != last:
@@ -73,14 +73,16 @@ cdef bint _from_ring(Core* core, Exchange* x, int which, uint32_t point,
 
 
 cdef int balance_step(Core* core, Exchange* x) noexcept nogil:
-    cdef PoolEntry* pool = x.bind.pool
+    cdef PoolEntry* pool = x.pool
     cdef bint full = False
     cdef bint found = False
     cdef uint64_t turn = 0
     cdef uint32_t point = 0
     cdef int which
     if pool.n_ring:
-        point = ring_find(pool.ring, pool.n_ring, hash_client(&x.peer, pool.hash_on))
+        if x.http == NULL:
+            x.hash = hash_client(&x.peer, pool.hash_key.on)
+        point = ring_find(pool.ring, pool.n_ring, x.hash)
     elif pool.n_sequence:
         turn = fl_add64(&pool.live.turn, 1) % pool.n_sequence
     if x.n_tried < TRIES_MAX:

@@ -1,23 +1,26 @@
 # Connect to the server that was picked.
-# Reads x.entry; writes x.server, and the server's live state: failing, or up again.
+# Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
 from libc.errno cimport (
     ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
 )
 
+from fastlb._core.base.httpmem cimport take_upstream
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
-from fastlb._core.base.net cimport net_close, net_connect, net_error
+from fastlb._core.base.net cimport net_close, net_connect, net_error, net_is_quiet
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
-    AGAIN, ERROR, FAIL, HANGUP, NEXT, REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, SERVER_FAILING,
-    SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE, Core, Exchange,
-    PoolEntry, ServerLive,
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT, REASON_CONNECT_REFUSED,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS,
+    STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE, Core, Exchange, PoolEntry, ServerLive, Stream,
+    Upstream,
 )
 from fastlb._core.ext.atomic cimport (
-    fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, unlikely,
+    fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX
+from fastlb._core.stages.upstream cimport end_upstream, repeatable, take_idle
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -38,8 +41,8 @@ cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
         fl_store32(&x.target.failures, 0)
         fl_store32(&x.target.state, SERVER_UP)
         live_notify(core.live)
-    if unlikely(fl_load32(&x.bind.pool.live.down) != 0):
-        fl_store32(&x.bind.pool.live.down, 0)
+    if unlikely(fl_load32(&x.pool.live.down) != 0):
+        fl_store32(&x.pool.live.down, 0)
         live_notify(core.live)
 
 
@@ -54,9 +57,56 @@ cdef int _open(Core* core, Exchange* x) noexcept nogil:
     return fd
 
 
+cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
+    """Take a connection that waits for a request. One that mustn't be repeated gets one that is
+    known to be alive: the server may have closed it, and we not have heard of that yet."""
+    cdef Upstream* upstream = take_idle(core, x.target)
+    while upstream != NULL:
+        if likely(repeatable(x.http)) or net_is_quiet(upstream.stream.fd):
+            x.http.upstream = upstream
+            x.to_server = &upstream.stream
+            upstream.stream.exchange = x
+            x.http.flags |= HTTP_REUSED
+            upstream.keep = False
+            fl_count(&x.counters.reused, 1)
+            return True
+        upstream.stream.ready |= HANGUP
+        upstream.keep = False
+        x.http.upstream = upstream
+        end_upstream(core, x.http, False)
+        upstream = take_idle(core, x.target)
+    return False
+
+
+cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
+    cdef PoolEntry* pool = x.pool
+    cdef Upstream* upstream = take_upstream(core)
+    if upstream == NULL:
+        return False
+    upstream.stream.exchange = x
+    upstream.target = x.target
+    upstream.idle_max = pool.idle_max
+    upstream.idle_timer = pool.idle_timer
+    upstream.requests_max = pool.requests_max
+    upstream.expires_ms = core.now_ms + pool.age_max_ms if pool.age_max_ms else 0
+    x.http.upstream = upstream
+    x.to_server = &upstream.stream
+    return True
+
+
 cdef int _begin(Core* core, Exchange* x) noexcept nogil:
-    cdef PoolEntry* pool = x.bind.pool
-    cdef int fd = _open(core, x)
+    cdef PoolEntry* pool = x.pool
+    cdef Stream* server
+    cdef int fd
+    x.keepalive = pool.keepalive
+    if x.http != NULL:
+        if not x.http.flags & HTTP_RETRIED and _reuse(core, x):
+            return NEXT
+        if not _add_upstream(core, x):
+            x.reason = REASON_NO_MEMORY
+            return FAIL
+    server = x.to_server
+    fd = _open(core, x)
     if unlikely(fd < 0):
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
             x.reason = REASON_NO_DESCRIPTOR
@@ -65,37 +115,37 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
             x.reason = REASON_CONNECT_REFUSED
         return FAIL
     fl_count(&core.counters.descriptors, 1)
-    x.server.fd = fd
-    x.server.ready = 0
-    x.server.writes = 0
-    x.server.flags = 0
-    x.keepalive = pool.keepalive
+    server.fd = fd
+    server.ready = 0
+    server.writes = 0
+    server.flags = 0
     if x.entry.address.family == AF_UNIX:
-        x.server.flags = STREAM_CAUTIOUS | STREAM_TUNED
+        server.flags = STREAM_CAUTIOUS | STREAM_TUNED
     elif pool.nodelay:
-        x.server.flags = STREAM_OWN_NODELAY
+        server.flags = STREAM_OWN_NODELAY
     elif pool.keepalive.idle_s == 0:
-        x.server.flags = STREAM_TUNED
-    if unlikely(poller_add(&core.poller, &x.server) < 0):
+        server.flags = STREAM_TUNED
+    if unlikely(poller_add(&core.poller, server) < 0):
         x.reason = REASON_NO_DESCRIPTOR
         return FAIL
-    timer_start(core, x, pool.connect_timer)
+    timer_start(core, &x.timer, pool.connect_timer)
     return AGAIN
 
 
 cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
+    cdef Stream* server = x.to_server
     cdef int error
-    if x.server.fd < 0:
+    if server.fd < 0:
         return _begin(core, x)
-    if x.server.ready & (ERROR | HANGUP):
-        error = net_error(x.server.fd)
+    if server.ready & (ERROR | HANGUP):
+        error = net_error(server.fd)
         # ECONNRESET and EPIPE come after a connect that succeeded: the relay reads what there is,
         # and then meets the reset.
         if error != ECONNRESET and error != EPIPE:
             connect_failed(core, x, error if error else ECONNREFUSED)
             x.reason = REASON_CONNECT_REFUSED
             return FAIL
-    if not x.server.ready & WRITABLE:
+    if not server.ready & WRITABLE:
         return AGAIN
     fl_count(&x.counters.connections, 1)
     _succeeded(core, x)

@@ -4,7 +4,9 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 
 from fastlb._core.base.limits cimport KEY_BYTES_MAX
-from fastlb._core.base.types cimport HASH_CLIENT_ADDRESS, Address, RingPoint
+from fastlb._core.base.routing cimport HASH_CLIENT_ADDRESS
+from fastlb._core.base.text cimport lower
+from fastlb._core.base.types cimport Address, RingPoint
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, ntohs
 
 # The reflected polynomial of ISO 3309 (and of zlib): the same CRC-32 as nginx uses.
@@ -29,6 +31,14 @@ cdef uint32_t crc32(const unsigned char* data, size_t size) noexcept nogil:
     cdef size_t i
     for i in range(size):
         value = _crc_table[(value ^ data[i]) & 0xFF] ^ (value >> 8)
+    return ~value
+
+
+cdef uint32_t crc32_nocase(const unsigned char* data, size_t size) noexcept nogil:
+    cdef uint32_t value = ~<uint32_t> 0
+    cdef size_t i
+    for i in range(size):
+        value = _crc_table[(value ^ lower(data[i])) & 0xFF] ^ (value >> 8)
     return ~value
 
 

@@ -5,7 +5,7 @@ from libc.string cimport memset
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
 from fastlb._core.base.types cimport (
-    SERVER_FAILING, ListenerCounters, LiveTable, ServerCounters,
+    SERVER_FAILING, IdleList, ListenerCounters, LiveTable, ServerCounters,
 )
 from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_read
 from fastlb._core.ext.linux cimport aligned_alloc, close
@@ -42,14 +42,21 @@ cdef class Server:
         self.pool = pool
         self.address = address
         self.live.counters = <ServerCounters*> _counters(engines, sizeof(ServerCounters))
+        self.live.idle_lists = <IdleList*> _counters(engines, sizeof(IdleList))
         self._engines = engines
 
     def __dealloc__(self):
         free(self.live.counters)
+        free(self.live.idle_lists)
 
     @property
     def in_flight(self) -> int:
         return fl_load32(&self.live.connections.count)
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a request."""
+        return fl_load32(&self.live.idle)
 
     @property
     def failing(self) -> bool:
@@ -63,17 +70,24 @@ cdef class Server:
 
     def totals(self) -> dict[str, int]:
         cdef uint64_t connections = 0, failures = 0, to_server = 0, to_client = 0
+        cdef uint64_t requests = 0, errors = 0, reused = 0
         cdef int i
         for i in range(self._engines):
             connections += fl_read(&self.live.counters[i].connections)
             failures += fl_read(&self.live.counters[i].connect_failures)
             to_server += fl_read(&self.live.counters[i].bytes_to_server)
             to_client += fl_read(&self.live.counters[i].bytes_to_client)
+            requests += fl_read(&self.live.counters[i].requests)
+            errors += fl_read(&self.live.counters[i].errors)
+            reused += fl_read(&self.live.counters[i].reused)
         return {
             "connections": connections,
             "connect_failures": failures,
             "bytes_to_server": to_server,
             "bytes_to_client": to_client,
+            "requests": requests,
+            "errors": errors,
+            "reused": reused,
         }
 
 
@@ -105,13 +119,19 @@ cdef class Listener:
         return fl_load32(&self.live.connections.count)
 
     def totals(self) -> dict[str, int]:
-        cdef uint64_t accepted = 0, closed = 0, refused = 0
+        cdef uint64_t accepted = 0, closed = 0, refused = 0, requests = 0
+        cdef int k
         cdef int i
         for i in range(self._engines):
             accepted += fl_read(&self.live.counters[i].accepted)
             closed += fl_read(&self.live.counters[i].closed)
             refused += fl_read(&self.live.counters[i].refused)
-        return {"accepted": accepted, "closed": closed, "refused": refused}
+            requests += fl_read(&self.live.counters[i].requests)
+        totals = {"accepted": accepted, "closed": closed, "refused": refused, "requests": requests}
+        for k in range(6):
+            totals[f"answers_{k}xx" if k else "unanswered"] = sum(
+                [fl_read(&self.live.counters[i].statuses[k]) for i in range(self._engines)])
+        return totals
 
 
 cdef class Live:
@@ -187,7 +207,7 @@ cdef class Live:
 
     def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
         """Forget whatever no snapshot names (these do) and no connection uses."""
-        self._servers = {k: s for k, s in self._servers.items() if s in servers or s.in_flight}
+        self._servers = {k: s for k, s in self._servers.items() if s in servers or s.in_flight or s.idle}
         self._pools = {k: p for k, p in self._pools.items() if p in pools}
         self._listeners = {k: n for k, n in self._listeners.items()
                            if n in listeners or n.in_flight}

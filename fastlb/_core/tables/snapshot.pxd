@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.base.types cimport ServerAddress, ServerEntry
+from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
 
 
@@ -12,6 +13,8 @@ cdef class Snapshot:
     cdef readonly tuple servers
     cdef readonly tuple pools
     cdef readonly tuple listeners
+    cdef Arena _arena
+    cdef dict _http                 # the tables of http listeners, by name
     cdef int _add_pool(self, int index, object spec) except -1
     cdef int _add_server(self, str pool, ServerEntry* entry, object spec) except -1
     cdef int _add_bind(self, int index, object spec) except -1

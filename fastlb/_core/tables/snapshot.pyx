@@ -4,18 +4,19 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.limits cimport ENGINES_MAX
 from fastlb._core.base.mem cimport chunk_class
+from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.types cimport (
-    BALANCE_RING_HASH, BALANCE_ROUND_ROBIN, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, BindEntry,
+    BALANCE_RING_HASH, BALANCE_ROUND_ROBIN, BindEntry,
     Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
 )
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
+from fastlb._core.tables.httptable cimport Arena, http_table
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
 
 _BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "ring_hash": BALANCE_RING_HASH}
-_HASH_ON = {"client.ip": HASH_CLIENT_IP, "client.address": HASH_CLIENT_ADDRESS}
 
 
 cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
@@ -63,6 +64,8 @@ cdef class Snapshot:
     def __cinit__(self, Live live, list pools, list binds, int max_connections=0):
         cdef int i
         self.live = live
+        self._arena = Arena()
+        self._http = {}
         self.servers = self.pools = self.listeners = ()
         self.table.max_connections = max_connections
         self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
@@ -103,7 +106,14 @@ cdef class Snapshot:
         self.pools += (state,)
         pool.live = &state.live
         pool.balance = _BALANCE[spec.balance]
-        pool.hash_on = _HASH_ON[spec.hash_on]
+        pool.hash_key.on = spec.hash_key.on
+        pool.hash_key.segment = spec.hash_key.segment
+        pool.hash_key.name.at = self._arena.keep(spec.hash_key.name)
+        pool.hash_key.name.size = len(spec.hash_key.name)
+        pool.idle_max = spec.idle_max
+        pool.idle_timer = self.live.timer_slot(spec.idle_timeout_ms)
+        pool.age_max_ms = spec.connection_age_ms
+        pool.requests_max = spec.connection_requests_max
         pool.nodelay = spec.tcp_nodelay
         pool.keepalive = _keepalive(spec.keepalive)
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
@@ -146,7 +156,14 @@ cdef class Snapshot:
         if state not in self.listeners:
             self.listeners += (state,)
         bind.listener = &state.live
-        bind.pool = &self.table.pools[<int> spec.pool]
+        if not -1 <= spec.pool < <int> self.table.n_pools:
+            raise ValueError("a listener names a pool that isn't there")
+        bind.pool = &self.table.pools[<int> spec.pool] if spec.pool >= 0 else NULL
+        if spec.http is not None:
+            if spec.listener not in self._http:
+                self._http[spec.listener] = <size_t> http_table(
+                    self.live, self._arena, spec.http, self.table.n_pools)
+            bind.http = <HttpEntry*> <size_t> self._http[spec.listener]
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

@@ -1,0 +1,204 @@
+# Routes, compiled: what a request must have, and what is done with it then. tables/routes makes
+# them; nothing in them changes.
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.limits cimport SEGMENTS_MAX
+
+cdef enum HashOn:
+    HASH_CLIENT_IP = 1
+    HASH_CLIENT_ADDRESS = 2
+    HASH_PATH = 3               # a named segment of the route
+    HASH_QUERY = 4
+    HASH_HEADER = 5
+    HASH_COOKIE = 6
+    HASH_NOTHING = 7            # split: any place, by chance
+
+cdef struct HashKey:
+    uint8_t on                  # HashOn
+    uint8_t segment             # HASH_PATH
+    Text name
+
+cdef enum ConditionKind:
+    MATCH_HOST = 1
+    MATCH_PATH = 2
+    MATCH_METHOD = 3
+    MATCH_HEADER = 4
+    MATCH_QUERY = 5
+    MATCH_COOKIE = 6
+    MATCH_JSON = 7
+    MATCH_FORM = 8
+
+cdef enum ConditionOp:
+    OP_PRESENT = 1
+    OP_EQUALS = 2
+    OP_PREFIX = 3
+    OP_SUFFIX = 4
+    OP_CONTAINS = 5
+    OP_REGEX = 6
+    OP_PATTERN = 7              # of a negated host or path
+
+cdef struct Dfa:                # a regular expression, as compile/regex made it
+    const uint8_t* classes      # [256]
+    const uint16_t* table       # [state * n_classes + class]; state 0 is dead, 1 the first
+    const uint8_t* accepting    # [state]
+    uint32_t n_classes
+
+cdef struct Pattern             # a path with literal and named segments
+
+cdef struct Condition:
+    uint8_t kind
+    uint8_t op
+    uint8_t negate
+    Text name
+    Text value
+    Dfa dfa
+    Pattern* pattern
+
+cdef enum PartKind:
+    PART_TEXT = 1
+    PART_CLIENT_IP = 2
+    PART_CLIENT_PORT = 3
+    PART_REQUEST_ID = 4
+    PART_HOST = 5
+    PART_PATH = 6
+    PART_METHOD = 7
+    PART_SEGMENT = 8
+    PART_REST = 9
+    PART_QUERY = 10
+    PART_HEADER = 11
+    PART_COOKIE = 12
+
+cdef struct Part:
+    uint8_t kind
+    uint8_t segment
+    Text text                   # itself, or a name
+
+cdef struct Template:
+    uint32_t n_parts
+    Part* parts
+
+cdef enum EditOp:
+    EDIT_SET = 1
+    EDIT_ADD = 2
+    EDIT_REMOVE = 3
+
+cdef struct Edit:
+    uint8_t op
+    Text name
+    Template value
+
+cdef enum Action:
+    ACTION_POOL = 1
+    ACTION_SPLIT = 2
+    ACTION_REDIRECT = 3
+    ACTION_RESPOND = 4
+
+cdef struct Share:
+    uint32_t pool               # index in the snapshot
+    uint32_t upto               # weights added up to and with this one
+
+cdef struct RouteLive:
+    uint64_t requests
+
+cdef struct Route:
+    Text name
+    uint8_t action
+    uint8_t cancel              # on_client_close
+    uint8_t reads_body          # a condition needs it
+    uint16_t status             # of a redirect or an answer
+    uint32_t pool               # index in the snapshot
+    uint32_t n_shares
+    Share* shares
+    HashKey split_on
+    HashKey hash_on             # on 0: the pool's
+    uint32_t n_conditions
+    Condition* conditions
+    Template location           # of a redirect
+    Text content_type
+    Text content
+    Text lines                  # header fields of an answer
+    Template rewrite_path       # n_parts 0: none
+    Template rewrite_host
+    uint32_t n_request_edits
+    uint32_t n_response_edits
+    Edit* request_edits
+    Edit* response_edits
+    int32_t mirror              # pool, or -1
+    uint32_t mirror_share       # of 2^32
+    uint16_t response_timer     # slots
+    uint16_t request_timer
+    uint16_t body_timer
+    uint16_t websocket_timer
+    uint32_t match_body_max
+    uint64_t body_bytes_max     # 0: no limit
+
+cdef struct Pattern:
+    uint64_t hash               # of the literal segments
+    uint8_t n_segments
+    uint8_t open                # "*" at the end
+    uint32_t literals           # a bit each
+    Text[SEGMENTS_MAX] segments
+    uint32_t n_routes
+    Route** routes              # in the order in which they are tried
+
+cdef struct Shape:              # patterns of one form, found by one look into a hash table
+    uint8_t n_segments
+    uint8_t open
+    uint32_t literals
+    uint32_t mask               # slots - 1
+    Pattern** slots
+
+cdef struct RegexRoute:
+    Dfa dfa
+    Route* route
+
+cdef struct HostEntry:
+    Text host                   # "", or with a leading dot what is below a domain
+    uint32_t n_shapes
+    Shape* shapes
+    uint32_t n_regexes
+    RegexRoute* regexes
+    uint32_t n_any
+    Route** any                 # routes without a path
+
+cdef struct Match:              # a request's path, cut at its slashes, while a route is found for it
+    uint32_t n_segments         # at most SEGMENTS_MAX + 1, which stands for more
+    uint32_t n_hashed
+    Text[SEGMENTS_MAX] segments
+    uint64_t[SEGMENTS_MAX] hashes
+    Text rest                   # what "*" matched
+    Text request_id
+
+cdef struct Network:            # of trusted proxies
+    uint8_t family              # 4 or 6
+    uint8_t bits
+    uint8_t[16] address
+
+cdef enum ForwardedHeader:
+    FORWARD_FOR = 1
+    FORWARD_PROTO = 2
+    FORWARD_HOST = 4
+    FORWARD_RFC7239 = 8
+
+cdef struct HttpEntry:          # of one listener
+    uint32_t header_bytes_max
+    uint32_t fields_max
+    uint32_t uri_bytes_max
+    uint32_t requests_max
+    uint16_t header_timer       # slots
+    uint16_t keepalive_timer
+    uint16_t linger_timer
+    uint8_t forwarded           # ForwardedHeader
+    uint8_t request_id
+    uint8_t traceparent
+    uint8_t merge_slashes
+    Text via                    # a whole line, or nothing
+    Text error_header
+    uint32_t n_trusted
+    Network* trusted
+    uint32_t host_mask          # slots - 1 of a hash table
+    HostEntry** hosts           # NULL: no route names one
+    HostEntry* any_host
+    uint32_t n_routes
+    Route* routes

@@ -1,0 +1,3 @@
+from fastlb._core.base.types cimport Core, Exchange, Stream
+
+cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil

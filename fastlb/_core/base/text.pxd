@@ -1,0 +1,136 @@
+# Bytes that are looked at again and again: comparing, searching, trimming.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from fastlb._core.base.head cimport Text
+
+
+cdef inline uint8_t lower(uint8_t c) noexcept nogil:
+    return c | 0x20 if 65 <= c <= 90 else c
+
+
+cdef inline bint is_digit(uint8_t c) noexcept nogil:
+    return 48 <= c <= 57
+
+
+cdef inline int hex_value(uint8_t c) noexcept nogil:
+    """0 to 15, or -1."""
+    if 48 <= c <= 57:
+        return c - 48
+    c |= 0x20
+    if 97 <= c <= 102:
+        return c - 87
+    return -1
+
+
+cdef inline bint equal(const uint8_t* a, uint32_t n, const uint8_t* b, uint32_t m) noexcept nogil:
+    return n == m and memcmp(a, b, n) == 0
+
+
+cdef inline bint equal_nocase(const uint8_t* a, uint32_t n, const uint8_t* small,
+                              uint32_t m) noexcept nogil:
+    """`small` is in lower case."""
+    cdef uint32_t i
+    if n != m:
+        return False
+    for i in range(n):
+        if lower(a[i]) != small[i]:
+            return False
+    return True
+
+
+cdef inline Text text_of(const uint8_t* at, uint32_t size) noexcept nogil:
+    cdef Text text
+    text.at = at
+    text.size = size
+    return text
+
+
+cdef inline Text trimmed(const uint8_t* at, uint32_t size) noexcept nogil:
+    """Without spaces and tabs around it."""
+    while size and (at[0] == 32 or at[0] == 9):
+        at += 1
+        size -= 1
+    while size and (at[size - 1] == 32 or at[size - 1] == 9):
+        size -= 1
+    return text_of(at, size)
+
+
+cdef inline bint next_token(Text* rest, Text* token) noexcept nogil:
+    """Cut the next element off a comma-separated list; empty ones are left out."""
+    cdef uint32_t i
+    while rest.size:
+        i = 0
+        while i < rest.size and rest.at[i] != 44:
+            i += 1
+        token[0] = trimmed(rest.at, i)
+        rest.at += i
+        rest.size -= i
+        if rest.size:
+            rest.at += 1
+            rest.size -= 1
+        if token.size:
+            return True
+    return False
+
+
+cdef inline uint64_t hash_bytes(uint64_t hash, const uint8_t* at, uint32_t size) noexcept nogil:
+    """FNV-1a; begin with HASH_SEED."""
+    cdef uint32_t i
+    for i in range(size):
+        hash = (hash ^ at[i]) * <uint64_t> 1099511628211u
+    return hash
+
+
+cdef inline uint64_t hash_seed() noexcept nogil:
+    return <uint64_t> 14695981039346656037u
+
+
+cdef inline uint32_t put_number(uint8_t* into, uint64_t number) noexcept nogil:
+    """`number` in decimal digits, up to 20; returns how many."""
+    cdef uint8_t[20] digits
+    cdef uint32_t n = 0, i
+    while True:
+        digits[n] = <uint8_t> (48 + number % 10)
+        n += 1
+        number //= 10
+        if number == 0:
+            break
+    for i in range(n):
+        into[i] = digits[n - 1 - i]
+    return n
+
+
+cdef inline uint32_t put_hex(uint8_t* into, uint64_t number) noexcept nogil:
+    """`number` in hexadecimal digits, up to 16; returns how many."""
+    cdef uint8_t[16] digits
+    cdef uint32_t n = 0, i
+    cdef uint8_t digit
+    while True:
+        digit = number & 15
+        digits[n] = 48 + digit if digit < 10 else 87 + digit
+        n += 1
+        number >>= 4
+        if number == 0:
+            break
+    for i in range(n):
+        into[i] = digits[n - 1 - i]
+    return n
+
+
+cdef struct Writer:             # appends while there is room; then it is full, and stays so
+    uint8_t* at
+    uint8_t* end
+    bint full
+
+
+cdef inline void put(Writer* w, const void* data, size_t size) noexcept nogil:
+    if <size_t> (w.end - w.at) < size:
+        w.full = True
+        return
+    memcpy(w.at, data, size)
+    w.at += size
+
+
+cdef inline void put_text(Writer* w, Text text) noexcept nogil:
+    put(w, text.at, text.size)

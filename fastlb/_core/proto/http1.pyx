@@ -1,0 +1,461 @@
+# What a proxy must know of an HTTP/1.1 head, and what it must refuse: llhttp cuts it into spans, and
+# here each of them is believed or not. docs/http.md has the rules with their clauses.
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memset
+
+from fastlb._core.base.head cimport (
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_CONNECTION,
+    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_FORWARDED,
+    FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION,
+    FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_VIA,
+    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
+    FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLOSE, HEAD_EXPECT,
+    HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
+    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE, Field, Head,
+    Text,
+)
+from fastlb._core.base.text cimport (
+    equal, equal_nocase, is_digit, lower, next_token, text_of, trimmed,
+)
+from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
+from fastlb._core.proto.llhttp cimport llhttp_parse
+
+cdef struct Name:
+    const char* text
+    uint8_t size
+    uint8_t kind
+
+_NAMES = {
+    b"host": FIELD_HOST,
+    b"content-length": FIELD_CONTENT_LENGTH,
+    b"transfer-encoding": FIELD_TRANSFER_ENCODING,
+    b"connection": FIELD_CONNECTION,
+    b"upgrade": FIELD_UPGRADE,
+    b"expect": FIELD_EXPECT,
+    b"te": FIELD_TE,
+    b"trailer": FIELD_TRAILER,
+    b"keep-alive": FIELD_KEEP_ALIVE,
+    b"proxy-connection": FIELD_PROXY_CONNECTION,
+    b"http2-settings": FIELD_HTTP2_SETTINGS,
+    b"forwarded": FIELD_FORWARDED,
+    b"x-forwarded-for": FIELD_X_FORWARDED_FOR,
+    b"x-forwarded-proto": FIELD_X_FORWARDED_PROTO,
+    b"x-forwarded-host": FIELD_X_FORWARDED_HOST,
+    b"x-request-id": FIELD_X_REQUEST_ID,
+    b"traceparent": FIELD_TRACEPARENT,
+    b"via": FIELD_VIA,
+    b"cookie": FIELD_COOKIE,
+    b"accept": FIELD_ACCEPT,
+    b"sec-websocket-key": FIELD_WEBSOCKET_KEY,
+    b"sec-websocket-accept": FIELD_WEBSOCKET_ACCEPT,
+    b"content-type": FIELD_CONTENT_TYPE,
+}
+cdef enum:
+    NAME_SLOTS = 256
+    TOKENS_MAX = 32             # of a Connection field
+
+cdef Name[NAME_SLOTS] _names
+
+
+cdef inline uint32_t _slot(const uint8_t* name, uint32_t size) noexcept nogil:
+    # The multipliers are such that no two of the names above meet: _fill says so otherwise.
+    return (size * 37 + lower(name[0]) * 5 + lower(name[size - 1]) * 3
+            + lower(name[size >> 1]) * 11) & (NAME_SLOTS - 1)
+
+
+def _fill():
+    cdef uint32_t slot
+    for name, kind in _NAMES.items():
+        slot = _slot(<const uint8_t*> <const char*> name, len(name))
+        if _names[slot].size:
+            raise ImportError(f"{name} has the slot of another header field's name")
+        _names[slot] = Name(text=<const char*> name, size=len(name), kind=kind)
+
+
+_fill()
+
+
+cdef int field_kind(const uint8_t* name, uint32_t size) noexcept nogil:
+    cdef Name* known
+    if unlikely(size == 0):
+        return FIELD_OTHER
+    known = &_names[_slot(name, size)]
+    if likely(known.size != size) or not equal_nocase(
+            name, size, <const uint8_t*> known.text, known.size):
+        return FIELD_OTHER
+    return known.kind
+
+
+cdef bint _shadows(const uint8_t* name, uint32_t size) noexcept nogil:
+    """Whether a name with underscores is one that means something once they are dashes, which is
+    what CGI and WSGI make of both."""
+    cdef uint8_t[32] dashed
+    cdef uint32_t i
+    if likely(memchr(name, 95, size) == NULL) or size > sizeof(dashed):
+        return False
+    for i in range(size):
+        dashed[i] = 45 if name[i] == 95 else name[i]
+    return field_kind(dashed, size) != FIELD_OTHER
+
+
+cdef bint _parse_length(Text text, uint64_t* length) noexcept nogil:
+    """RFC 9110, 8.6: digits alone. Below 2^63, which every reader of it can count to."""
+    cdef uint64_t value = 0
+    cdef uint32_t i
+    if text.size == 0 or text.size > 18:
+        return False
+    for i in range(text.size):
+        if not is_digit(text.at[i]):
+            return False
+        value = value * 10 + (text.at[i] - 48)
+    length[0] = value
+    return True
+
+
+cdef bint _valid_host(Text host, Text* name) noexcept nogil:
+    """A name or address with an optional port (RFC 9110, 4.2 and 7.2); `name` is without it."""
+    cdef uint32_t i = 0, start, port = 0
+    cdef uint8_t c
+    if host.size == 0 or host.size > 255 + 6:
+        return False
+    if host.at[0] == 91:                            # [v6]
+        i = 1
+        while i < host.size and host.at[i] != 93:
+            c = host.at[i]
+            if not (is_digit(c) or c == 58 or c == 46 or 97 <= lower(c) <= 102):
+                return False
+            i += 1
+        if i == host.size or i < 3:
+            return False
+        i += 1
+    else:
+        while i < host.size and host.at[i] != 58:
+            c = lower(host.at[i])
+            if not (is_digit(c) or 97 <= c <= 122 or c == 45 or c == 46 or c == 95):
+                return False
+            i += 1
+        if i == 0:
+            return False
+    name[0] = text_of(host.at, i)
+    if i == host.size:
+        return True
+    if host.at[i] != 58:
+        return False
+    start = i + 1
+    if start == host.size or host.size - start > 5:
+        return False
+    for i in range(start, host.size):
+        if not is_digit(host.at[i]):
+            return False
+        port = port * 10 + host.at[i] - 48
+    return port <= 65535
+
+
+cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
+    if size == 3:
+        if equal(at, 3, <const uint8_t*> b"GET", 3):
+            return METHOD_GET
+        if equal(at, 3, <const uint8_t*> b"PUT", 3):
+            return METHOD_PUT
+    elif size == 4:
+        if equal(at, 4, <const uint8_t*> b"POST", 4):
+            return METHOD_POST
+        if equal(at, 4, <const uint8_t*> b"HEAD", 4):
+            return METHOD_HEAD
+    elif size == 5:
+        if equal(at, 5, <const uint8_t*> b"TRACE", 5):
+            return METHOD_TRACE
+    elif size == 6:
+        if equal(at, 6, <const uint8_t*> b"DELETE", 6):
+            return METHOD_DELETE
+    elif size == 7:
+        if equal(at, 7, <const uint8_t*> b"OPTIONS", 7):
+            return METHOD_OPTIONS
+        if equal(at, 7, <const uint8_t*> b"CONNECT", 7):
+            return METHOD_CONNECT
+    return METHOD_OTHER
+
+
+cdef bint _may_be_named(int kind) noexcept nogil:
+    """Whether Connection may remove a field: not what framing, routing or we ourselves need."""
+    return kind == FIELD_OTHER or kind == FIELD_ACCEPT or kind == FIELD_CONTENT_TYPE \
+        or kind == FIELD_COOKIE or kind == FIELD_EXPECT
+
+
+cdef void _drop_named(Head* head, Text name) noexcept nogil:
+    cdef uint32_t i, k
+    cdef Field* field
+    cdef bint same
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if field.name_size != name.size or not _may_be_named(field.kind):
+            continue
+        same = True
+        for k in range(name.size):
+            if lower(head.bytes[field.name_at + k]) != lower(name.at[k]):
+                same = False
+                break
+        if same:
+            field.drop = True
+
+
+cdef bint _connection(Head* head, Text value, bint* upgrade, bint* keep_alive) noexcept nogil:
+    """RFC 9110, 7.6.1: options for this connection alone, and names of fields that are."""
+    cdef Text token
+    cdef int tokens = 0
+    while next_token(&value, &token):
+        tokens += 1
+        if tokens > TOKENS_MAX:
+            return False
+        if equal_nocase(token.at, token.size, <const uint8_t*> b"close", 5):
+            head.flags |= HEAD_CLOSE
+        elif equal_nocase(token.at, token.size, <const uint8_t*> b"keep-alive", 10):
+            keep_alive[0] = True
+        elif equal_nocase(token.at, token.size, <const uint8_t*> b"upgrade", 7):
+            upgrade[0] = True
+        else:
+            _drop_named(head, token)
+    return True
+
+
+cdef struct Seen:               # what the fields said, before it is judged
+    uint32_t lengths
+    uint32_t codings
+    uint32_t hosts
+    uint32_t keys
+    bint chunked
+    bint upgrade
+    bint keep_alive
+    bint odd_expect
+    uint64_t length
+    Text host
+
+
+cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
+    """Sort the fields, and note what they say of framing: False if one can't be."""
+    cdef uint32_t i, next_line
+    cdef Field* field
+    cdef Text value
+    cdef int kind
+    memset(seen, 0, sizeof(Seen))
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        value = trimmed(head.bytes + field.value_at, field.value_size)
+        field.value_at = <uint32_t> (value.at - head.bytes)
+        field.value_size = value.size
+        kind = field_kind(head.bytes + field.name_at, field.name_size)
+        field.kind = <uint8_t> kind
+        field.drop = False
+        if likely(kind == FIELD_OTHER):
+            field.drop = _shadows(head.bytes + field.name_at, field.name_size)
+        elif kind == FIELD_CONTENT_LENGTH:
+            seen.lengths += 1
+            if not _parse_length(value, &seen.length):
+                return False
+        elif kind == FIELD_TRANSFER_ENCODING:
+            seen.codings += 1
+            seen.chunked = equal_nocase(value.at, value.size, <const uint8_t*> b"chunked", 7)
+            field.drop = True           # re-framed by us
+        elif kind == FIELD_HOST:
+            seen.hosts += 1
+            seen.host = value
+        elif kind == FIELD_EXPECT:
+            if equal_nocase(value.at, value.size, <const uint8_t*> b"100-continue", 12):
+                head.flags |= HEAD_EXPECT
+            else:
+                seen.odd_expect = True
+        elif kind == FIELD_TE:
+            field.drop = True
+            if value.size >= 8 and equal_nocase(value.at, 8, <const uint8_t*> b"trailers", 8):
+                head.flags |= HEAD_TRAILERS
+        elif kind == FIELD_UPGRADE:
+            field.drop = True
+            head.upgrade = <int32_t> i
+        elif kind == FIELD_COOKIE:
+            head.cookie = <int32_t> i
+        elif kind == FIELD_ACCEPT:
+            head.accept = <int32_t> i
+        elif kind == FIELD_CONTENT_TYPE:
+            head.content_type = <int32_t> i
+        elif kind == FIELD_WEBSOCKET_KEY or kind == FIELD_WEBSOCKET_ACCEPT:
+            head.websocket_key = <int32_t> i
+            seen.keys += 1
+        elif kind == FIELD_X_FORWARDED_FOR:
+            head.forwarded_for = <int32_t> i
+        elif kind == FIELD_X_REQUEST_ID:
+            head.request_id = <int32_t> i
+        elif (kind == FIELD_CONNECTION or kind == FIELD_KEEP_ALIVE or kind == FIELD_TRAILER
+                or kind == FIELD_PROXY_CONNECTION or kind == FIELD_HTTP2_SETTINGS):
+            field.drop = True
+    for i in range(head.n_fields):
+        if head.fields[i].kind == FIELD_CONNECTION:
+            value = text_of(head.bytes + head.fields[i].value_at, head.fields[i].value_size)
+            if not _connection(head, value, &seen.upgrade, &seen.keep_alive):
+                return False
+    return seen.lengths <= 1 and seen.codings <= 1
+
+
+cdef void _begin(Head* head) noexcept nogil:
+    head.flags = 0
+    head.cookie = head.upgrade = head.websocket_key = head.accept = -1
+    head.content_type = head.forwarded_for = head.request_id = -1
+    memset(&head.body, 0, sizeof(head.body))
+    head.host = head.authority = head.path = head.query = text_of(NULL, 0)
+
+
+cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
+    """RFC 9112, 3.2: origin form, absolute form, or * of OPTIONS; into path and query."""
+    cdef const uint8_t* at = head.bytes + head.target_at
+    cdef uint32_t size = head.target_size, i = 0
+    authority[0] = text_of(NULL, 0)
+    if size == 0:
+        return False
+    if at[0] == 42:
+        head.path = text_of(at, size)
+        return size == 1 and head.method == METHOD_OPTIONS
+    if at[0] != 47:
+        if size > 7 and equal_nocase(at, 7, <const uint8_t*> b"http://", 7):
+            i = 7
+        elif size > 8 and equal_nocase(at, 8, <const uint8_t*> b"https://", 8):
+            i = 8
+        else:
+            return False
+        head.flags |= HEAD_ABSOLUTE
+        at += i
+        size -= i
+        i = 0
+        while i < size and at[i] != 47 and at[i] != 63 and at[i] != 35:
+            i += 1
+        authority[0] = text_of(at, i)
+        at += i
+        size -= i
+    i = 0
+    while i < size and at[i] != 63:
+        i += 1
+    head.path = text_of(at, i)
+    if i < size:
+        head.query = text_of(at + i + 1, size - i - 1)
+    return True
+
+
+cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fields_max,
+                       uint32_t uri_max) noexcept nogil:
+    """Bytes used with the blank line; 0: not all of it is there yet; else minus the status that
+    says why it is refused."""
+    cdef Seen seen
+    cdef Text authority
+    cdef int n
+    _begin(head)
+    n = llhttp_parse(head, LLHTTP_REQUEST, data, size)
+    if n == 0:
+        return -414 if head.target_size > uri_max else 0
+    if n < 0:
+        return -431 if n == -2 else -400
+    if head.n_fields > fields_max:
+        return -431
+    if head.target_size > uri_max:
+        return -414
+    if head.major != 1 or head.minor > 1:
+        return -505
+    head.method = <uint8_t> _method(head.bytes + head.method_at, head.method_size)
+    if not _look_at_fields(head, &seen):
+        return -400
+    if head.method == METHOD_CONNECT:
+        return -405
+    if not _split_target(head, &authority):
+        return -400
+    if seen.hosts > 1 or (seen.hosts == 0 and head.minor == 1):
+        return -400
+    if seen.hosts:
+        head.authority = seen.host
+        if not _valid_host(seen.host, &head.host):
+            return -400
+    if head.flags & HEAD_ABSOLUTE:
+        # RFC 9112, 3.2.2 lets the target win; two who disagree on it are fooled, so neither does.
+        if not _valid_host(authority, &head.host) or (seen.hosts and not _same_host(
+                authority, seen.host)):
+            return -400
+        head.authority = authority
+    if seen.odd_expect:
+        return -417
+    if seen.codings:
+        if seen.lengths or not seen.chunked or head.minor == 0:
+            return -400
+        head.body.kind = BODY_CHUNKED
+    elif seen.lengths and seen.length:
+        head.body.kind = BODY_LENGTH
+        head.body.left = seen.length
+    else:
+        head.body.done = True
+    if head.minor == 0:
+        if not seen.keep_alive:
+            head.flags |= HEAD_CLOSE
+        head.flags &= <uint8_t> ~HEAD_EXPECT
+    elif seen.upgrade and head.upgrade >= 0 and head.body.done:
+        _upgrade(head, seen.keys)
+    return n
+
+
+cdef bint _same_host(Text a, Text b) noexcept nogil:
+    cdef uint32_t i
+    if a.size != b.size:
+        return False
+    for i in range(a.size):
+        if lower(a.at[i]) != lower(b.at[i]):
+            return False
+    return True
+
+
+cdef void _upgrade(Head* head, uint32_t keys) noexcept nogil:
+    """One that may be passed on: a single protocol, and not h2c, behind which we would be blind."""
+    cdef Field* field = &head.fields[head.upgrade]
+    cdef Text value = text_of(head.bytes + field.value_at, field.value_size)
+    if value.size == 0 or memchr(value.at, 44, value.size) != NULL:
+        return
+    if value.size >= 2 and equal_nocase(value.at, 2, <const uint8_t*> b"h2", 2):
+        return
+    if equal_nocase(value.at, value.size, <const uint8_t*> b"websocket", 9):
+        if head.method != METHOD_GET or keys != 1:
+            return
+        head.flags |= HEAD_WEBSOCKET
+    head.flags |= HEAD_UPGRADE
+
+
+cdef int parse_response(Head* head, const uint8_t* data, size_t size,
+                        bint no_body) noexcept nogil:
+    """Bytes used with the blank line; 0: not all of it is there yet; -1: it can't be believed.
+
+    `no_body`: the request was HEAD.
+    """
+    cdef Seen seen
+    cdef int n
+    _begin(head)
+    n = llhttp_parse(head, LLHTTP_RESPONSE, data, size)
+    if n <= 0:
+        return n if n == 0 else -1
+    if head.major != 1 or head.minor > 1 or head.status < 100 or head.status > 599:
+        return -1
+    if not _look_at_fields(head, &seen):
+        return -1
+    if seen.codings and (seen.lengths or not seen.chunked or head.minor == 0):
+        return -1
+    if head.minor == 0 and not seen.keep_alive:
+        head.flags |= HEAD_CLOSE
+    if head.status == 101:
+        if not seen.upgrade or head.upgrade < 0:
+            return -1
+        head.flags |= HEAD_UPGRADE
+        head.body.done = True
+    elif no_body or head.status < 200 or head.status == 204 or head.status == 304:
+        head.body.done = True
+    elif seen.codings:
+        head.body.kind = BODY_CHUNKED
+    elif seen.lengths:
+        head.body.kind = BODY_LENGTH if seen.length else BODY_NONE
+        head.body.left = seen.length
+        head.body.done = seen.length == 0
+    else:
+        head.body.kind = BODY_CLOSE
+        head.flags |= HEAD_CLOSE
+    return n

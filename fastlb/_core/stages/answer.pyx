@@ -1,0 +1,199 @@
+# Answer by ourselves: what a route says, or why there is no answer of a server's.
+# Reads x.status, x.reason and the route; writes the client's stream.
+# Ends: NEXT (written), AGAIN (some of it waits), FAIL (the client is gone).
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastlb._core.base.flow cimport flow_flush, flow_write
+from fastlb._core.base.head cimport METHOD_HEAD, Text
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size
+from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Route
+from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
+from fastlb._core.base.types cimport (
+    EXCHANGE_CLOSE, HTTP_JSON, NEXT, HTTP_OLD_CLIENT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
+    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_RESPONDED, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
+    REASON_SERVERS_FULL, REASON_TIMEOUT, REASON_TOO_LARGE, Core, Exchange, Http,
+)
+from fastlb._core.tables.templates cimport put_template
+
+
+cdef inline void _put(Writer* w, const char* text) noexcept nogil:
+    cdef size_t size = 0
+    while text[size]:
+        size += 1
+    put(w, text, size)
+
+
+cdef const char* _phrase(int status) noexcept nogil:
+    """RFC 9110, 15."""
+    if status == 200:
+        return b"OK"
+    if status == 201:
+        return b"Created"
+    if status == 202:
+        return b"Accepted"
+    if status == 204:
+        return b"No Content"
+    if status == 301:
+        return b"Moved Permanently"
+    if status == 302:
+        return b"Found"
+    if status == 303:
+        return b"See Other"
+    if status == 307:
+        return b"Temporary Redirect"
+    if status == 308:
+        return b"Permanent Redirect"
+    if status == 400:
+        return b"Bad Request"
+    if status == 401:
+        return b"Unauthorized"
+    if status == 403:
+        return b"Forbidden"
+    if status == 404:
+        return b"Not Found"
+    if status == 405:
+        return b"Method Not Allowed"
+    if status == 408:
+        return b"Request Timeout"
+    if status == 410:
+        return b"Gone"
+    if status == 413:
+        return b"Content Too Large"
+    if status == 414:
+        return b"URI Too Long"
+    if status == 417:
+        return b"Expectation Failed"
+    if status == 429:
+        return b"Too Many Requests"
+    if status == 431:
+        return b"Request Header Fields Too Large"
+    if status == 500:
+        return b"Internal Server Error"
+    if status == 502:
+        return b"Bad Gateway"
+    if status == 503:
+        return b"Service Unavailable"
+    if status == 504:
+        return b"Gateway Timeout"
+    if status == 505:
+        return b"HTTP Version Not Supported"
+    return b"Status"
+
+
+cdef const char* _reason(int reason) noexcept nogil:
+    """What the error header says: what happened, and nothing of where."""
+    if reason == REASON_BAD_REQUEST:
+        return b"bad_request"
+    if reason == REASON_BAD_RESPONSE:
+        return b"bad_response"
+    if reason == REASON_CONNECT_REFUSED:
+        return b"connect_failure"
+    if reason == REASON_CONNECT_TIMEOUT:
+        return b"connect_timeout"
+    if reason == REASON_NO_ROUTE:
+        return b"no_route"
+    if reason == REASON_NO_SERVER:
+        return b"no_server"
+    if reason == REASON_SERVERS_FULL:
+        return b"servers_full"
+    if reason == REASON_SERVER_CLOSED:
+        return b"server_closed"
+    if reason == REASON_SERVER_RESET:
+        return b"server_reset"
+    if reason == REASON_TIMEOUT:
+        return b"timeout"
+    if reason == REASON_TOO_LARGE:
+        return b"too_large"
+    if reason == REASON_NO_MEMORY or reason == REASON_NO_DESCRIPTOR:
+        return b"overloaded"
+    return b"error"
+
+
+cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
+    cdef uint8_t[20] digits
+    cdef uint32_t n = put_number(digits, status)
+    if json:
+        _put(w, b'{"status":')
+        put(w, digits, n)
+        _put(w, b',"error":"')
+        _put(w, _phrase(status))
+        _put(w, b'"}\n')
+        return
+    put(w, digits, n)
+    _put(w, b" ")
+    _put(w, _phrase(status))
+    _put(w, b"\n")
+
+
+cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    cdef Http* http = x.http
+    cdef Route* route = http.route if http != NULL else NULL
+    cdef HttpEntry* entry = x.bind.http
+    cdef bint own = x.reason == REASON_RESPONDED and route != NULL
+    cdef bint json = http != NULL and http.flags & HTTP_JSON
+    cdef uint8_t[64] generated
+    cdef uint8_t[20] digits
+    cdef Writer made
+    cdef Text content
+    if own and route.action == ACTION_RESPOND:
+        content = route.content
+    else:
+        made.at = generated
+        made.end = generated + sizeof(generated)
+        made.full = False
+        _put_content(x.status, json, &made)
+        content = text_of(generated, <uint32_t> (made.at - generated))
+    _put(w, b"HTTP/1.1 ")
+    put(w, digits, put_number(digits, x.status))
+    _put(w, b" ")
+    _put(w, _phrase(x.status))
+    _put(w, b"\r\n")
+    if own and route.action == ACTION_REDIRECT:
+        _put(w, b"Location: ")
+        put_template(core, x, &route.location, w)
+        _put(w, b"\r\n")
+    if x.status != 204:
+        _put(w, b"Content-Type: ")
+        if own and route.action == ACTION_RESPOND:
+            put_text(w, route.content_type)
+        else:
+            _put(w, b"application/json" if json else b"text/plain; charset=utf-8")
+        _put(w, b"\r\nContent-Length: ")
+        put(w, digits, put_number(digits, content.size))
+        _put(w, b"\r\n")
+    if own:
+        put_text(w, route.lines)
+    else:
+        if x.status == 405:
+            _put(w, b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        if entry.error_header.size:
+            put_text(w, entry.error_header)
+            _put(w, b": ")
+            _put(w, _reason(x.reason))
+            _put(w, b"\r\n")
+    if x.flags & EXCHANGE_CLOSE:
+        _put(w, b"Connection: close\r\n")
+    elif http != NULL and http.flags & HTTP_OLD_CLIENT:
+        _put(w, b"Connection: keep-alive\r\n")
+    _put(w, b"\r\n")
+    if x.status != 204 and (http == NULL or http.method != METHOD_HEAD):
+        put_text(w, content)
+
+
+cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
+    cdef Writer w
+    if x.status == 0:                       # written, as far as it could be
+        if x.client.pending == NULL and x.client.pipe == NULL:
+            return NEXT
+        return flow_flush(core, x, &x.client)
+    w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
+    w.full = False
+    _write(core, x, &w)
+    if x.http != NULL:
+        x.http.status = x.status
+    x.status = 0
+    return flow_write(core, x, &x.client, &core.http.output,
+                      chunk_size(core.http.output.klass) // 2, w.at - chunk_bytes(
+                          core.http.output))

@@ -1,0 +1,595 @@
+# Carry a request to its server and the response to its client, heads rewritten, bodies streamed.
+# Reads x.http and both streams; writes what is left of both bodies, and how far the exchange is.
+# Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ANSWER (x.status), FAIL (x.reason says why).
+from libc.errno cimport EAGAIN
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcpy, memmove
+
+from fastlb._core.base.flow cimport (
+    MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
+    flow_write,
+)
+from fastlb._core.base.head cimport (
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE,
+    Body, Head, Text,
+)
+from fastlb._core.base.limits cimport (
+    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX,
+    TRAILER_BYTES_MAX,
+)
+from fastlb._core.base.mem cimport (
+    chunk_bytes, chunk_class, chunk_size, give_held, give_input, take_held, take_input,
+)
+from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.text cimport Writer, equal, put_hex
+from fastlb._core.base.timers cimport timer_start, timer_touch
+from fastlb._core.base.types cimport (
+    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP, HTTP_ANSWERING,
+    HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_RETRIED,
+    HTTP_REUSED, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, ROLE_CLIENT, STREAM_BULK,
+    STREAM_EOF, TUNNEL, WRITABLE, Chunk, Core, Exchange, Http, Stream,
+)
+from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.proto.chunked cimport Piece, chunked_next
+from fastlb._core.proto.http1 cimport field_value, parse_response
+from fastlb._core.stages.rewrite cimport write_response
+from fastlb._core.stages.upstream cimport repeatable
+from fastlb._core.stages.trailers cimport put_trailers
+from fastlb._core.tables.hashring cimport crc32_nocase
+
+cdef struct Region:             # of the scratch chunk
+    uint32_t at
+    uint32_t end
+
+
+cdef inline int _fail(Exchange* x, int reason) noexcept nogil:
+    x.reason = <uint8_t> reason
+    return FAIL
+
+
+# --- both directions ---
+
+cdef int _reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
+                  Writer* trailers) noexcept nogil:
+    """Decode what is in the scratch chunk at `data`, and make one chunk of it, in place: bytes
+    used, or -1. The tail of the last chunk is left to the caller, who may have trailers for it."""
+    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
+    cdef Piece piece
+    cdef uint32_t used = 0, size = data.end - data.at
+    cdef uint8_t[16] digits
+    cdef uint32_t n
+    cdef int step
+    out.at = out.end = data.at
+    while used < size and not body.done:
+        step = chunked_next(body, bytes + data.at + used, size - used, &piece, trailers)
+        if unlikely(step < 0):
+            return -1
+        if piece.size:
+            if out.at == out.end:
+                out.at = out.end = data.at + used + piece.at
+            elif out.end != data.at + used + piece.at:
+                memmove(bytes + out.end, bytes + data.at + used + piece.at, piece.size)
+            out.end += piece.size
+        used += <uint32_t> step
+    if framed and out.end > out.at:
+        n = put_hex(digits, out.end - out.at)
+        out.at -= n + 2
+        memcpy(bytes + out.at, digits, n)
+        bytes[out.at + n] = 13
+        bytes[out.at + n + 1] = 10
+        bytes[out.end] = 13
+        bytes[out.end + 1] = 10
+        out.end += 2
+    return <int> used
+
+
+cdef inline void _end_chunks(Core* core, Region* out) noexcept nogil:
+    memcpy(chunk_bytes(core.http.scratch) + out.end, <const char*> b"0\r\n\r\n", 5)
+    out.end += 5
+
+
+# --- the request ---
+
+cdef int _cut_upload(Exchange* x) noexcept nogil:
+    """The server takes no more: it may have answered before it closed."""
+    x.http.flags |= HTTP_UPLOAD_CUT
+    x.flags |= EXCHANGE_CLOSE if not x.http.request.done else 0
+    x.to_server.ready |= READABLE
+    return NEXT
+
+
+cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
+    cdef Http* http = x.http
+    cdef Chunk* head = http.head
+    cdef Stream* to = x.to_server
+    cdef ssize_t n
+    if not to.ready & WRITABLE:
+        return AGAIN
+    n = stream_write(to, chunk_bytes(head) + head.start, head.end - head.start, False)
+    if unlikely(n < 0):
+        if n != -EAGAIN:
+            return _cut_upload(x)
+        n = 0
+    count_bytes(x, to, n)
+    head.start += <uint32_t> n
+    if unlikely(head.start < head.end):
+        to.ready &= <uint8_t> ~WRITABLE
+        return AGAIN
+    count_write(x, to)
+    http.flags |= HTTP_SENT
+    timer_start(core, &x.timer, http.route.response_timer if http.request.done
+                else http.route.body_timer)
+    return NEXT
+
+
+cdef int _read_body(Core* core, Exchange* x, Region* data) noexcept nogil:
+    """More of the client's body into the scratch chunk: MORE, or AGAIN or FAIL."""
+    cdef Body* body = &x.http.request
+    cdef uint32_t size = HTTP_READ_BYTES
+    cdef ssize_t n
+    data.at = HTTP_HEADROOM
+    if body.kind == BODY_LENGTH and body.left < size:
+        size = <uint32_t> body.left
+    if x.input != NULL:
+        n = x.input.end - x.input.start
+        if n > size:
+            n = size
+        memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM,
+               chunk_bytes(x.input) + x.input.start, n)
+        x.input.start += <uint32_t> n
+        if x.input.start == x.input.end:
+            give_input(core, x)
+    else:
+        if not x.client.ready & READABLE and not x.client.flags & STREAM_EOF:
+            return AGAIN
+        n = flow_read(&x.client, chunk_bytes(core.http.scratch) + HTTP_HEADROOM, size)
+        if n == -EAGAIN:
+            return AGAIN
+        if n <= 0:                      # it owes us the rest
+            return _fail(x, REASON_CLIENT_GONE) if n == 0 else broken(x, &x.client)
+        if n == HTTP_READ_BYTES:
+            x.client.flags |= STREAM_BULK
+    data.end = data.at + <uint32_t> n
+    return MORE
+
+
+cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
+    """The next part of the body as the server gets it: MORE, AGAIN, ANSWER or FAIL."""
+    cdef Body* body = &x.http.request
+    cdef Region data
+    cdef uint32_t size
+    cdef int used
+    cdef int verdict = _read_body(core, x, &data)
+    if verdict != MORE:
+        return verdict
+    if body.kind == BODY_LENGTH:
+        out[0] = data
+        body.left -= data.end - data.at
+        body.total += data.end - data.at
+        body.done = body.left == 0
+        return MORE
+    # (what follows the body in the scratch chunk is saved before the body's end overwrites it)
+    used = _reframe(core, body, &data, out, True, NULL)
+    if used < 0:
+        x.flags |= EXCHANGE_CLOSE
+        x.status = 400
+        return ANSWER
+    size = data.end - data.at - <uint32_t> used
+    if size and not _push_back(core, x, chunk_bytes(core.http.scratch) + data.at + used, size):
+        return _fail(x, REASON_NO_MEMORY)
+    if body.done:
+        _end_chunks(core, out)
+    if x.http.route.body_bytes_max and body.total > x.http.route.body_bytes_max:
+        x.flags |= EXCHANGE_CLOSE
+        x.status = 413
+        x.reason = REASON_TOO_LARGE
+        return ANSWER
+    return MORE
+
+
+cdef bint _push_back(Core* core, Exchange* x, const uint8_t* data, uint32_t size) noexcept nogil:
+    """The next request's bytes, read with this one's: back to x.input, where they may have been."""
+    if x.input == NULL:
+        return take_input(core, x, data, size)
+    x.input.start -= size           # they are still there
+    return True
+
+
+cdef int _upload(Core* core, Exchange* x) noexcept nogil:
+    cdef Http* http = x.http
+    cdef Stream* to = x.to_server
+    cdef Region out
+    cdef ssize_t moved
+    cdef uint64_t sent = 0
+    cdef int verdict = NEXT
+    cdef int reads
+    if not http.flags & HTTP_SENT:
+        verdict = _send_head(core, x)
+        if verdict != NEXT or http.flags & HTTP_UPLOAD_CUT:
+            return verdict
+    if to.pending != NULL or to.pipe != NULL:
+        verdict = flow_flush(core, x, to)
+        if verdict == FAIL:
+            return _cut_upload(x)
+        if verdict == AGAIN:
+            return AGAIN
+    for reads in range(PUMP_READS_MAX):
+        if http.request.done:
+            break
+        if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
+                and http.request.kind == BODY_LENGTH and flow_have_pipe(core, &x.client, to):
+            verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
+            http.request.left -= moved
+            http.request.total += moved
+            http.request.done = http.request.left == 0
+            sent += moved
+            if verdict == NEXT:
+                return _fail(x, REASON_CLIENT_GONE)
+        else:
+            verdict = _next_part(core, x, &out)
+            if verdict == MORE and out.end > out.at:
+                sent += out.end - out.at
+                count_bytes(x, to, out.end - out.at)
+                verdict = flow_write(core, x, to, &core.http.scratch, out.at, out.end)
+        if verdict == FAIL:
+            if x.reason == REASON_SERVER_RESET:
+                return _cut_upload(x)
+            return FAIL
+        if verdict == ANSWER:
+            return ANSWER
+        if verdict == AGAIN:
+            break
+    if sent:
+        timer_start(core, &x.timer, http.route.response_timer if http.request.done
+                    else http.route.body_timer)
+    if verdict == AGAIN or http.request.done:
+        return AGAIN
+    x.flags |= EXCHANGE_HAS_MORE
+    return AGAIN
+
+
+# --- the response ---
+
+cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
+    """The server has closed or reset its connection."""
+    cdef Http* http = x.http
+    if not http.flags & HTTP_ANSWERING:
+        if http.flags & HTTP_REUSED and not http.flags & HTTP_RETRIED and repeatable(http):
+            return RETRY
+        return _fail(x, reason)
+    if http.flags & HTTP_HEAD_DONE and http.response.kind == BODY_CLOSE \
+            and reason == REASON_SERVER_CLOSED:
+        http.response.done = True
+        return NEXT
+    return _fail(x, reason)
+
+
+cdef bint _switches(Core* core, Exchange* x) noexcept nogil:
+    """Whether a 101 answers the upgrade that was asked for (RFC 6455, 4.1)."""
+    cdef Head* head = &core.http.head
+    cdef Http* http = x.http
+    cdef Text value
+    if not http.flags & HTTP_UPGRADE:
+        return False
+    value = field_value(head, &head.fields[head.upgrade])
+    if crc32_nocase(value.at, value.size) != http.upgrade:
+        return False
+    if not http.flags & HTTP_WEBSOCKET:
+        return True
+    if head.websocket_key < 0 or \
+            head.fields[head.websocket_key].kind != FIELD_WEBSOCKET_ACCEPT:
+        return False
+    value = field_value(head, &head.fields[head.websocket_key])
+    return equal(value.at, value.size, http.websocket_accept, 28)
+
+
+cdef bint _save_partial(Core* core, Exchange* x, Region* data) noexcept nogil:
+    cdef Http* http = x.http
+    cdef uint32_t size = data.end - data.at
+    give_held(core, http.partial)
+    http.partial = take_held(core, chunk_class(size))
+    if http.partial == NULL:
+        return False
+    memcpy(chunk_bytes(http.partial), chunk_bytes(core.http.scratch) + data.at, size)
+    http.partial.end = size
+    return True
+
+
+cdef bint _put_head(Core* core, Exchange* x, uint32_t* size) noexcept nogil:
+    """The head for the client, into the output chunk: it goes before the body once that is known."""
+    cdef Writer w
+    w.at = chunk_bytes(core.http.output)
+    w.end = w.at + HTTP_READ_BYTES + TRAILER_BYTES_MAX
+    w.full = False
+    if not write_response(core, x, &w):
+        return False
+    size[0] = <uint32_t> (w.at - chunk_bytes(core.http.output))
+    return True
+
+
+cdef bint _place_head(Core* core, Region* out, uint32_t size) noexcept nogil:
+    """The head from the output chunk to right before the region, moved if it has to be."""
+    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
+    cdef uint32_t shift
+    if unlikely(size > out.at):
+        shift = size - out.at
+        if out.end + shift > chunk_size(core.http.scratch.klass):
+            return False
+        memmove(bytes + out.at + shift, bytes + out.at, out.end - out.at)
+        out.at += shift
+        out.end += shift
+    out.at -= size
+    memcpy(bytes + out.at, chunk_bytes(core.http.output), size)
+    return True
+
+
+cdef int _to_client(Core* core, Exchange* x, Region* out) noexcept nogil:
+    if out.end == out.at or x.http.flags & HTTP_DISCARD:
+        return NEXT
+    count_bytes(x, &x.client, out.end - out.at)
+    return flow_write(core, x, &x.client, &core.http.scratch, out.at, out.end)
+
+
+cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) noexcept nogil:
+    """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL or
+    FAIL. Responses of 1xx are passed on by the way."""
+    cdef Http* http = x.http
+    cdef Head* head = &core.http.head
+    cdef Region out
+    cdef int used, verdict
+    while True:
+        used = parse_response(head, chunk_bytes(core.http.scratch) + data.at,
+                              data.end - data.at, http.flags & HTTP_NO_BODY)
+        if used < 0:
+            return _fail(x, REASON_BAD_RESPONSE)
+        if used == 0:
+            if data.end - data.at >= HTTP_READ_BYTES:
+                return _fail(x, REASON_BAD_RESPONSE)
+            return AGAIN if _save_partial(core, x, data) else _fail(x, REASON_NO_MEMORY)
+        data.at += <uint32_t> used
+        if head.status == 101:
+            if not _switches(core, x) or not _put_head(core, x, head_size):
+                return _fail(x, REASON_BAD_RESPONSE)
+            http.status = 101
+            return TUNNEL
+        if head.status >= 200:
+            break
+        http.interim += 1
+        if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):
+            return _fail(x, REASON_BAD_RESPONSE)
+        if not http.flags & HTTP_OLD_CLIENT:
+            out.at = out.end = data.at
+            if not _place_head(core, &out, head_size[0]):
+                return _fail(x, REASON_BAD_RESPONSE)
+            verdict = _interim(core, x, &out)
+            if verdict == FAIL:
+                return FAIL
+        if data.at == data.end:
+            give_held(core, http.partial)
+            http.partial = NULL
+            return AGAIN
+    http.status = head.status
+    http.response = head.body
+    http.upstream.keep = not head.flags & HEAD_CLOSE
+    if head.body.kind == BODY_CLOSE or not http.request.done or (
+            head.body.kind == BODY_CHUNKED and http.flags & HTTP_OLD_CLIENT):
+        x.flags |= EXCHANGE_CLOSE
+    if core.closing:
+        x.flags |= EXCHANGE_CLOSE
+    if not _put_head(core, x, head_size):
+        return _fail(x, REASON_BAD_RESPONSE)
+    http.flags |= HTTP_HEAD_DONE
+    give_held(core, http.partial)
+    http.partial = NULL
+    timer_start(core, &x.timer, http.route.body_timer)
+    return MORE
+
+
+cdef int _interim(Core* core, Exchange* x, Region* out) noexcept nogil:
+    """Write a response of 1xx at once; who can't take it does without."""
+    cdef ssize_t n
+    cdef Stream* to = &x.client
+    if to.pending != NULL or to.pipe != NULL or not to.ready & WRITABLE \
+            or x.http.flags & HTTP_DISCARD:
+        return NEXT
+    n = stream_write(to, chunk_bytes(core.http.scratch) + out.at, out.end - out.at, False)
+    if n == <ssize_t> (out.end - out.at) or n == -EAGAIN:
+        count_write(x, to)
+        return NEXT
+    x.client.ready |= ERROR
+    return broken(x, to)            # half a head can't be taken back
+
+
+cdef int _tunnel(Core* core, Exchange* x, Region* data, uint32_t head_size) noexcept nogil:
+    """The 101, and what the server said right after it."""
+    if not _place_head(core, data, head_size):
+        return _fail(x, REASON_BAD_RESPONSE)
+    if _to_client(core, x, data) == FAIL:
+        return FAIL
+    return TUNNEL
+
+
+cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept nogil:
+    """What there is of the body as the client gets it: NEXT, or FAIL. Bytes beyond its end make
+    the connection useless for others."""
+    cdef Http* http = x.http
+    cdef Body* body = &http.response
+    cdef Writer trailers
+    cdef Writer* wanted = NULL
+    cdef uint32_t size = data.end - data.at
+    cdef int used
+    out[0] = data[0]
+    if body.done:
+        out.end = out.at
+        if size:
+            http.upstream.keep = False
+        return NEXT
+    if body.kind == BODY_CHUNKED:
+        if unlikely(http.flags & HTTP_TRAILERS):
+            if http.partial == NULL:
+                http.partial = take_held(core, chunk_class(TRAILER_BYTES_MAX))
+                if http.partial == NULL:
+                    return _fail(x, REASON_NO_MEMORY)
+            trailers.at = chunk_bytes(http.partial) + http.partial.end
+            trailers.end = chunk_bytes(http.partial) + chunk_size(http.partial.klass)
+            trailers.full = False
+            wanted = &trailers
+        used = _reframe(core, body, data, out, not http.flags & HTTP_OLD_CLIENT, wanted)
+        if used < 0:
+            return _fail(x, REASON_BAD_RESPONSE)
+        if wanted != NULL:
+            http.partial.end = <uint32_t> (trailers.at - chunk_bytes(http.partial))
+        if <uint32_t> used < size:
+            http.upstream.keep = False
+        if body.done and not http.flags & HTTP_OLD_CLIENT:
+            if wanted != NULL and http.partial.end:
+                out.end += put_trailers(chunk_bytes(http.partial), http.partial.end,
+                                        chunk_bytes(core.http.scratch) + out.end)
+            else:
+                _end_chunks(core, out)
+        return NEXT
+    if body.kind == BODY_LENGTH:
+        if size > body.left:
+            size = <uint32_t> body.left
+            http.upstream.keep = False
+        body.left -= size
+        body.done = body.left == 0
+        out.end = out.at + size
+    body.total += size
+    return NEXT
+
+
+cdef int _splice_body(Core* core, Exchange* x, bint* ended) noexcept nogil:
+    cdef Body* body = &x.http.response
+    cdef ssize_t moved
+    cdef int verdict = flow_splice(
+        core, x, x.to_server, &x.client,
+        body.left if body.kind == BODY_LENGTH else <size_t> PIPE_BYTES, &moved)
+    body.total += moved
+    if moved:
+        timer_touch(core, &x.timer)
+    if body.kind == BODY_LENGTH:
+        body.left -= moved
+        body.done = body.left == 0
+    ended[0] = verdict == NEXT
+    return verdict
+
+
+cdef int _download(Core* core, Exchange* x) noexcept nogil:
+    cdef Http* http = x.http
+    cdef Stream* source = x.to_server
+    cdef Region data
+    cdef Region out
+    cdef uint32_t head_size, kept
+    cdef ssize_t n
+    cdef int verdict, reads
+    cdef bint ended = False
+    if x.client.pending != NULL or x.client.pipe != NULL:
+        verdict = flow_flush(core, x, &x.client)
+        if verdict != NEXT:
+            return verdict
+        timer_touch(core, &x.timer)
+    if http.response.done and http.flags & HTTP_HEAD_DONE:
+        return NEXT
+    for reads in range(PUMP_READS_MAX):
+        if not source.ready & READABLE and not source.flags & STREAM_EOF:
+            return AGAIN
+        if source.flags & STREAM_BULK and http.flags & HTTP_HEAD_DONE \
+                and (http.response.kind == BODY_LENGTH or http.response.kind == BODY_CLOSE) \
+                and not http.flags & HTTP_DISCARD and not source.flags & STREAM_EOF \
+                and flow_have_pipe(core, source, &x.client):
+            verdict = _splice_body(core, x, &ended)
+            if verdict == FAIL:
+                return _no_more(core, x, REASON_SERVER_RESET) if x.reason == REASON_SERVER_RESET \
+                    else FAIL
+            if ended:
+                return _no_more(core, x, REASON_SERVER_CLOSED)
+            if verdict == AGAIN:
+                if http.response.done and x.client.pipe == NULL:
+                    return NEXT
+                return AGAIN
+            if http.response.done:
+                return NEXT
+            continue
+        kept = 0
+        if unlikely(http.partial != NULL) and not http.flags & HTTP_HEAD_DONE:
+            kept = http.partial.end
+            memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM, chunk_bytes(http.partial), kept)
+        n = flow_read(source, chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept,
+                      HTTP_READ_BYTES - kept)
+        if n <= 0:
+            if n == -EAGAIN:
+                return AGAIN
+            return _no_more(core, x, REASON_SERVER_CLOSED if n == 0 else REASON_SERVER_RESET)
+        if n == HTTP_READ_BYTES:
+            source.flags |= STREAM_BULK
+        http.flags |= HTTP_ANSWERING
+        data.at = HTTP_HEADROOM
+        data.end = HTTP_HEADROOM + kept + <uint32_t> n
+        head_size = 0
+        if not http.flags & HTTP_HEAD_DONE:
+            if kept and memchr(chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept, 10,
+                               n) == NULL and kept + n < HTTP_READ_BYTES:
+                verdict = AGAIN if _save_partial(core, x, &data) else _fail(x, REASON_NO_MEMORY)
+            else:
+                verdict = _read_head(core, x, &data, &head_size)
+            if verdict == TUNNEL:
+                return _tunnel(core, x, &data, head_size)
+            if verdict == FAIL:
+                return FAIL
+            if verdict == AGAIN:
+                continue
+        else:
+            timer_touch(core, &x.timer)
+        if _take_body(core, x, &data, &out) == FAIL:
+            if head_size:               # the client hasn't seen any of it
+                http.flags &= ~<uint32_t> HTTP_HEAD_DONE
+            return FAIL
+        if head_size and not _place_head(core, &out, head_size):
+            return _fail(x, REASON_BAD_RESPONSE)
+        verdict = _to_client(core, x, &out)
+        if verdict != NEXT:
+            return verdict
+        if http.response.done:
+            return NEXT
+    x.flags |= EXCHANGE_HAS_MORE
+    return AGAIN
+
+
+# --- both ---
+
+cdef int _look_at_client(Core* core, Exchange* x) noexcept nogil:
+    """It has closed: what it asked for is cancelled, or carried through for nobody."""
+    cdef Http* http = x.http
+    if http.flags & HTTP_DISCARD or (http.response.done and http.flags & HTTP_HEAD_DONE):
+        return NEXT if not x.client.ready & ERROR or http.flags & HTTP_DISCARD \
+            else broken(x, &x.client)
+    if not x.client.ready & ERROR and (
+            http.flags & HTTP_HALF_CLOSED or not http.request.done):
+        return NEXT                     # (an end in the middle of its body is met by reading it)
+    if http.route.cancel or not http.request.done:
+        return _fail(x, REASON_CLIENT_GONE)
+    http.flags |= HTTP_DISCARD
+    x.flags |= EXCHANGE_CLOSE
+    return NEXT
+
+
+cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
+    cdef Http* http = x.http
+    cdef int verdict
+    if unlikely(x.client.ready & (ERROR | HANGUP | PEER_SHUT)):
+        if _look_at_client(core, x) == FAIL:
+            return FAIL
+    if not http.flags & HTTP_UPLOAD_CUT and (
+            not http.flags & HTTP_SENT or not http.request.done or x.to_server.pending != NULL
+            or x.to_server.pipe != NULL):
+        verdict = _upload(core, x)
+        if verdict == FAIL:
+            return FAIL
+        if verdict == ANSWER:
+            return ANSWER if not http.flags & HTTP_HEAD_DONE else _fail(x, REASON_TOO_LARGE)
+    if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:
+        return AGAIN
+    return _download(core, x)

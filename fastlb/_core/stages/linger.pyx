@@ -1,0 +1,31 @@
+# Throw away what a client still sends after its answer: closing at once would send an RST, which
+# may overtake the answer and take it from the client (RFC 9112, 9.6).
+# Reads the client's stream; writes x.lingered.
+# Ends: AGAIN, END (it has closed, failed, or sent enough).
+from libc.errno cimport EAGAIN
+
+from fastlb._core.base.flow cimport flow_read
+from fastlb._core.base.limits cimport HTTP_READ_BYTES, LINGER_BYTES_MAX, PUMP_READS_MAX
+from fastlb._core.base.mem cimport chunk_bytes
+from fastlb._core.base.types cimport (
+    AGAIN, END, EXCHANGE_HAS_MORE, READABLE, REASON_DONE, STREAM_EOF, Core, Exchange,
+)
+
+
+cdef int linger_step(Core* core, Exchange* x) noexcept nogil:
+    cdef ssize_t n
+    cdef int reads
+    x.reason = REASON_DONE
+    for reads in range(PUMP_READS_MAX):
+        if not x.client.ready & READABLE and not x.client.flags & STREAM_EOF:
+            return AGAIN
+        n = flow_read(&x.client, chunk_bytes(core.http.scratch), HTTP_READ_BYTES)
+        if n == -EAGAIN:
+            return AGAIN
+        if n <= 0:
+            return END
+        x.lingered += <unsigned int> n
+        if x.lingered > LINGER_BYTES_MAX:
+            return END
+    x.flags |= EXCHANGE_HAS_MORE
+    return AGAIN

@@ -1,0 +1,3 @@
+from fastlb._core.base.types cimport Core, Exchange
+
+cdef int request_step(Core* core, Exchange* x) noexcept nogil

@@ -1,0 +1,348 @@
+# The heads that we pass on: what is ours to change is changed, the rest is copied as it came.
+# Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fastlb._core.base.head cimport (
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST,
+    FIELD_OTHER, FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
+    FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_UPGRADE, Field, Head, Text,
+)
+from fastlb._core.base.mem cimport (
+    chunk_bytes, chunk_class, chunk_size, give_held, take_held,
+)
+from fastlb._core.base.routing cimport (
+    EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
+    HttpEntry, Route,
+)
+from fastlb._core.base.text cimport Writer, equal_nocase, put, put_text, text_of
+from fastlb._core.base.types cimport (
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, Chunk, Core, Exchange, Http,
+)
+from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.ext.linux cimport AF_INET6
+from fastlb._core.proto.http1 cimport field_name, field_value
+from fastlb._core.tables.templates cimport put_template
+
+cdef enum:
+    OWN_BYTES = 1024            # of the fields that we add, but for configured ones
+    HEAD_BYTES_MAX = 524288     # of a request with them
+
+
+cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
+    put(w, text, size)
+
+
+cdef uint64_t _random(Core* core) noexcept nogil:
+    """xorshift64 (Marsaglia, 2003): to tell requests apart, and no secret."""
+    core.http.random ^= core.http.random << 13
+    core.http.random ^= core.http.random >> 7
+    core.http.random ^= core.http.random << 17
+    return core.http.random
+
+
+cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
+    """16 hexadecimal digits a word."""
+    cdef uint8_t[16] digits
+    cdef uint64_t word
+    cdef int i, k
+    for i in range(words):
+        word = _random(core) * <uint64_t> 2685821657736338717u
+        for k in range(16):
+            digits[k] = b"0123456789abcdef"[word >> (4 * k) & 15]
+        put(w, digits, 16)
+
+
+cdef bint _is_edited(const Edit* edits, uint32_t n, Head* head, Field* field) noexcept nogil:
+    """Whether a field is replaced or removed by the route."""
+    cdef uint32_t i
+    for i in range(n):
+        if edits[i].op != EDIT_ADD and equal_nocase(
+                head.bytes + field.name_at, field.name_size, edits[i].name.at, edits[i].name.size):
+            return True
+    return False
+
+
+cdef void _put_edits(Core* core, Exchange* x, const Edit* edits, uint32_t n,
+                     Writer* w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        if edits[i].op != EDIT_REMOVE:
+            put_text(w, edits[i].name)
+            _put(w, b": ", 2)
+            put_template(core, x, &edits[i].value, w)
+            _put(w, b"\r\n", 2)
+
+
+cdef uint32_t _line_end(Head* head, uint32_t i) noexcept nogil:
+    """Where the line of field i ends, after its CRLF."""
+    return head.fields[i + 1].name_at if i + 1 < head.n_fields else head.size - 2
+
+
+cdef void _put_fields(Head* head, Writer* w) noexcept nogil:
+    """Those that are not dropped, in runs, as they came."""
+    cdef uint32_t i, start
+    i = 0
+    while i < head.n_fields:
+        if head.fields[i].drop:
+            i += 1
+            continue
+        start = head.fields[i].name_at
+        while i < head.n_fields and not head.fields[i].drop:
+            i += 1
+        put(w, head.bytes + start, _line_end(head, i - 1) - start)
+
+
+cdef void _drop_request_fields(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
+    """What the client may not say about itself, and what the route replaces."""
+    cdef Head* head = &core.http.head
+    cdef Route* route = x.http.route
+    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
+    cdef uint32_t i
+    cdef Field* field
+    cdef int kind
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        kind = field.kind
+        if kind == FIELD_OTHER:
+            if route.n_request_edits and _is_edited(
+                    route.request_edits, route.n_request_edits, head, field):
+                field.drop = True
+        elif kind == FIELD_HOST:
+            if route.rewrite_host.n_parts:
+                field.drop = True
+        elif kind == FIELD_X_FORWARDED_FOR or kind == FIELD_FORWARDED:
+            field.drop = True               # written again, with what was there if it is trusted
+        elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
+            if not trusted:
+                field.drop = True
+        elif route.n_request_edits and _is_edited(
+                route.request_edits, route.n_request_edits, head, field):
+            field.drop = True
+            if kind == FIELD_X_REQUEST_ID:
+                head.request_id = -1
+
+
+cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
+    """The values of all fields of a kind, as the one list that they are, with a comma after it."""
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind == kind and head.fields[i].value_size:
+            put_text(w, field_value(head, &head.fields[i]))
+            _put(w, b", ", 2)
+
+
+cdef bint _has(Head* head, int kind) noexcept nogil:
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind == kind and not head.fields[i].drop:
+            return True
+    return False
+
+
+cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
+    cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
+    if entry.forwarded & FORWARD_FOR:
+        _put(w, b"X-Forwarded-For: ", 17)
+        if trusted:
+            _put_list(head, FIELD_X_FORWARDED_FOR, w)
+        put_text(w, peer)
+        _put(w, b"\r\n", 2)
+    if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
+        _put(w, b"X-Forwarded-Proto: http\r\n", 25)
+    if entry.forwarded & FORWARD_HOST and not (trusted and _has(head, FIELD_X_FORWARDED_HOST)) \
+            and head.authority.size:
+        _put(w, b"X-Forwarded-Host: ", 18)
+        put_text(w, head.authority)
+        _put(w, b"\r\n", 2)
+    if entry.forwarded & FORWARD_RFC7239:
+        _put(w, b"Forwarded: ", 11)
+        if trusted:
+            _put_list(head, FIELD_FORWARDED, w)
+        if x.peer.family == AF_INET6:       # RFC 7239, 6
+            _put(w, b'for="[', 6)
+            put_text(w, peer)
+            _put(w, b']"', 2)
+        elif peer.size and peer.at[0] == 117:
+            _put(w, b"for=unknown", 11)
+        else:
+            _put(w, b"for=", 4)
+            put_text(w, peer)
+        if head.authority.size:
+            _put(w, b';host="', 7)
+            put_text(w, head.authority)
+            _put(w, b'"', 1)
+        _put(w, b";proto=http\r\n", 13)
+
+
+cdef void _name_request(Core* core, Exchange* x, HttpEntry* entry, uint8_t* digits) noexcept nogil:
+    """The id that it came with, or 32 digits of ours."""
+    cdef Head* head = &core.http.head
+    cdef Writer w
+    if head.request_id >= 0 and 0 < head.fields[head.request_id].value_size <= 128:
+        core.http.match.request_id = field_value(head, &head.fields[head.request_id])
+        return
+    w.at = digits
+    w.end = digits + 32
+    w.full = False
+    _put_random(core, &w, 2)
+    core.http.match.request_id = text_of(digits, 32)
+
+
+cdef bint _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    cdef Http* http = x.http
+    cdef Head* head = &core.http.head
+    cdef HttpEntry* entry = http.entry
+    cdef Route* route = http.route
+    cdef uint8_t[32] id
+    cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
+    if named:
+        _name_request(core, x, entry, id)
+    put(w, head.bytes + head.method_at, head.method_size)
+    _put(w, b" ", 1)
+    if unlikely(route.rewrite_path.n_parts):
+        put_template(core, x, &route.rewrite_path, w)
+    else:
+        put_text(w, head.path)
+    if head.query.at != NULL:
+        _put(w, b"?", 1)
+        put_text(w, head.query)
+    _put(w, b" HTTP/1.1\r\n", 11)
+    if unlikely(route.rewrite_host.n_parts):
+        _put(w, b"Host: ", 6)
+        put_template(core, x, &route.rewrite_host, w)
+        _put(w, b"\r\n", 2)
+    elif not _has(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
+        _put(w, b"Host: ", 6)
+        put_text(w, head.authority)
+        _put(w, b"\r\n", 2)
+    _drop_request_fields(core, x, entry)
+    _put_fields(head, w)
+    if http.request.kind == BODY_CHUNKED:
+        _put(w, b"Transfer-Encoding: chunked\r\n", 28)
+    if unlikely(head.flags & HEAD_UPGRADE):
+        _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
+        put_text(w, field_value(head, &head.fields[head.upgrade]))
+        _put(w, b"\r\n", 2)
+    _put_forwarded(core, x, entry, w)
+    if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop):
+        _put(w, b"X-Request-Id: ", 14)
+        put_text(w, core.http.match.request_id)
+        _put(w, b"\r\n", 2)
+    if entry.traceparent and not _has(head, FIELD_TRACEPARENT):
+        _put(w, b"traceparent: 00-", 16)
+        _put_random(core, w, 2)
+        _put(w, b"-", 1)
+        _put_random(core, w, 1)
+        _put(w, b"-01\r\n", 5)
+    put_text(w, entry.via)
+    _put_edits(core, x, route.request_edits, route.n_request_edits, w)
+    _put(w, b"\r\n", 2)
+    if unlikely(route.n_response_edits) and not w.full:
+        return _write_lines(core, x, route)
+    return not w.full
+
+
+cdef bint _write_lines(Core* core, Exchange* x, Route* route) noexcept nogil:
+    """The fields that the response gets, made while the request is at hand."""
+    cdef Writer w
+    cdef int klass = 0
+    cdef Chunk* chunk
+    while klass < 8:
+        chunk = take_held(core, klass)
+        if chunk == NULL:
+            return False
+        w.at = chunk_bytes(chunk)
+        w.end = w.at + chunk_size(klass)
+        w.full = False
+        _put_edits(core, x, route.response_edits, route.n_response_edits, &w)
+        if not w.full:
+            chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
+            x.http.lines = chunk
+            return True
+        give_held(core, chunk)
+        klass += 2
+    return False
+
+
+cdef bint write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
+    """Make x.http.head of core.http.head. Of a body whose length is known, what is `available`
+    after the head goes with it as far as there is room: x.http.taken."""
+    cdef Http* http = x.http
+    cdef Head* head = &core.http.head
+    cdef Writer w
+    cdef Chunk* chunk
+    cdef uint32_t body = 0
+    cdef int klass
+    if http.request.kind == BODY_LENGTH:
+        body = available if available < http.request.left else <uint32_t> http.request.left
+    klass = chunk_class(head.size + body + OWN_BYTES + x.http.route.n_request_edits * 128)
+    while True:
+        chunk = take_held(core, klass)
+        if unlikely(chunk == NULL):
+            return False
+        w.at = chunk_bytes(chunk)
+        w.end = w.at + chunk_size(klass)
+        w.full = False
+        if likely(_write(core, x, &w)):
+            break
+        give_held(core, chunk)
+        if not w.full or chunk_size(klass) >= HEAD_BYTES_MAX:
+            return False
+        klass += 1
+    if body > w.end - w.at:
+        body = <uint32_t> (w.end - w.at)
+    if body:
+        put(&w, head.bytes + head.size, body)
+        http.taken = body
+        http.request.left -= body
+        http.request.total += body
+        http.request.done = http.request.left == 0
+    chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
+    http.head = chunk
+    return True
+
+
+# --- responses ---
+
+cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    """The head of a response as the client gets it; False if its status line can't be passed on."""
+    cdef Http* http = x.http
+    cdef Head* head = &core.http.head
+    cdef Route* route = http.route
+    cdef uint32_t line = head.fields[0].name_at if head.n_fields else head.size - 2
+    cdef uint32_t i
+    cdef Field* field
+    if line < 15 or head.bytes[0] != 72:
+        return False
+    for i in range(12, line - 2):
+        if (head.bytes[i] < 32 and head.bytes[i] != 9) or head.bytes[i] == 127:
+            return False
+    _put(w, b"HTTP/1.1", 8)
+    put(w, head.bytes + 8, line - 8)
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if field.kind == FIELD_CONTENT_LENGTH and (head.status < 200 or head.status == 204):
+            field.drop = True           # RFC 9110, 8.6
+        elif unlikely(route.n_response_edits) and _is_edited(
+                route.response_edits, route.n_response_edits, head, field):
+            field.drop = True
+    _put_fields(head, w)
+    if head.status >= 200:
+        if http.lines != NULL:
+            put(w, chunk_bytes(http.lines), http.lines.end)
+        put_text(w, http.entry.via)
+        if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
+            _put(w, b"Transfer-Encoding: chunked\r\n", 28)
+        if x.flags & EXCHANGE_CLOSE:
+            _put(w, b"Connection: close\r\n", 19)
+        elif http.flags & HTTP_OLD_CLIENT:
+            _put(w, b"Connection: keep-alive\r\n", 24)
+    elif head.status == 101:
+        _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
+        put_text(w, field_value(head, &head.fields[head.upgrade]))
+        _put(w, b"\r\n", 2)
+    _put(w, b"\r\n", 2)
+    return not w.full

@@ -1,0 +1,3 @@
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef uint32_t put_trailers(const uint8_t* section, uint32_t size, uint8_t* into) noexcept nogil

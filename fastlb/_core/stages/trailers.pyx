@@ -1,0 +1,39 @@
+# Trailers (RFC 9110, 6.5): apart from the head, and only those that nothing was decided by.
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from fastlb._core.base.head cimport FIELD_OTHER
+from fastlb._core.base.text cimport equal_nocase
+from fastlb._core.proto.http1 cimport field_kind
+
+
+cdef bint _may_trail(const uint8_t* name, uint32_t size) noexcept nogil:
+    """RFC 9110, 6.5.1: not framing, routing, authentication, or how content is read."""
+    if field_kind(name, size) != FIELD_OTHER:
+        return False
+    if size >= 8 and equal_nocase(name, 8, <const uint8_t*> b"content-", 8):
+        return False
+    return not (equal_nocase(name, size, <const uint8_t*> b"authorization", 13)
+                or equal_nocase(name, size, <const uint8_t*> b"set-cookie", 10)
+                or equal_nocase(name, size, <const uint8_t*> b"www-authenticate", 16)
+                or equal_nocase(name, size, <const uint8_t*> b"cache-control", 13)
+                or equal_nocase(name, size, <const uint8_t*> b"location", 8))
+
+
+cdef uint32_t put_trailers(const uint8_t* section, uint32_t size, uint8_t* into) noexcept nogil:
+    """The end of a chunked body with what may be passed on of `section`, whole lines that were
+    checked as they were read. Takes up to size + 5 bytes; returns how many."""
+    cdef uint32_t i = 0, start, colon, n = 3
+    memcpy(into, <const char*> b"0\r\n", 3)
+    while i < size:
+        start = colon = i
+        while i < size and section[i] != 10:
+            if section[i] == 58 and colon == start:
+                colon = i
+            i += 1
+        i += 1
+        if i <= size and colon > start and _may_trail(section + start, colon - start):
+            memcpy(into + n, section + start, i - start)
+            n += i - start
+    memcpy(into + n, <const char*> b"\r\n", 2)
+    return n + 2

@@ -1,0 +1,8 @@
+from fastlb._core.base.types cimport Core, Exchange, Http, ServerLive, Upstream
+
+cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil
+cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil
+cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil
+cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil
+cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil
+cdef bint repeatable(Http* http) noexcept nogil

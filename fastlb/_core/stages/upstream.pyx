@@ -1,0 +1,122 @@
+# Connections to http servers that wait for the next request: the latest used is taken first, so that
+# those too many grow old and go.
+# Each engine keeps its own: one that another engine's epoll watches would have to be moved, which
+# costs two system calls, and a lock.
+from libc.stdint cimport uint64_t
+
+from fastlb._core.base.head cimport (
+    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
+)
+from fastlb._core.base.httpmem cimport give_upstream
+from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.types cimport (
+    ERROR, HANGUP, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER, Core, Exchange, Http, IdleList,
+    ServerLive, Upstream,
+)
+from fastlb._core.ext.atomic cimport fl_add32, fl_count
+
+
+cdef bint repeatable(Http* http) noexcept nogil:
+    """Whether doing it twice is as doing it once (RFC 9110, 9.2.2), and all of it is at hand."""
+    cdef int method = http.method
+    if http.request.total != http.taken or not http.request.done:
+        return False
+    return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
+            or method == METHOD_TRACE or method == METHOD_PUT or method == METHOD_DELETE)
+
+
+cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
+    cdef IdleList* idle = &upstream.target.idle_lists[core.id]
+    if upstream.prev != NULL:
+        upstream.prev.next = upstream.next
+    else:
+        idle.first = upstream.next
+    if upstream.next != NULL:
+        upstream.next.prev = upstream.prev
+    upstream.prev = upstream.next = NULL
+    if upstream.newer != NULL:
+        upstream.newer.older = upstream.older
+    else:
+        core.http.idle = upstream.older
+    if upstream.older != NULL:
+        upstream.older.newer = upstream.newer
+    upstream.newer = upstream.older = NULL
+    idle.count -= 1
+    timer_cancel(&upstream.timer)
+    fl_add32(&upstream.target.idle, -1)
+    fl_count(&core.counters.idle, <uint64_t> -1)
+    fl_count(&core.counters.descriptors, 1)
+    fl_count(&core.counters.upstreams, 1)
+    upstream.stream.role = ROLE_SERVER
+
+
+cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil:
+    """Close one that waits: it is old, nobody's any more, or something came of it unasked."""
+    _unlink(core, upstream)
+    close_stream(core, &upstream.stream, False)
+    give_upstream(core, upstream)
+
+
+cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
+    cdef IdleList* idle = &target.idle_lists[core.id]
+    cdef Upstream* upstream
+    while idle.first != NULL:
+        upstream = idle.first
+        if upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) or (
+                upstream.expires_ms and upstream.expires_ms <= core.now_ms):
+            drop_idle(core, upstream)
+            continue
+        _unlink(core, upstream)
+        return upstream
+    return NULL
+
+
+cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
+    cdef IdleList* idle = &upstream.target.idle_lists[core.id]
+    upstream.stream.role = ROLE_IDLE
+    upstream.stream.exchange = NULL
+    upstream.prev = NULL
+    upstream.next = idle.first
+    if idle.first != NULL:
+        idle.first.prev = upstream
+    idle.first = upstream
+    idle.count += 1
+    upstream.newer = NULL
+    upstream.older = core.http.idle
+    if core.http.idle != NULL:
+        core.http.idle.newer = upstream
+    core.http.idle = upstream
+    fl_add32(&upstream.target.idle, 1)
+    fl_count(&core.counters.idle, 1)
+    fl_count(&core.counters.descriptors, <uint64_t> -1)
+    fl_count(&core.counters.upstreams, <uint64_t> -1)
+    timer_start(core, &upstream.timer, upstream.idle_timer)
+
+
+cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil:
+    """Those to servers that the latest snapshot doesn't name, or all."""
+    cdef Upstream* upstream = core.http.idle
+    cdef Upstream* following
+    while upstream != NULL:
+        following = upstream.older
+        if not gone_only or upstream.target.idle_lists[core.id].epoch != core.http.epoch:
+            drop_idle(core, upstream)
+        upstream = following
+
+
+cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
+    """A request lets go of its connection: keep it if it can serve another one."""
+    cdef Upstream* upstream = http.upstream
+    if upstream == NULL:
+        return
+    http.upstream = NULL
+    if upstream.keep and not reset and not core.closing \
+            and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \
+            and not upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) \
+            and upstream.target.idle_lists[core.id].count < upstream.idle_max \
+            and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max):
+        keep_idle(core, upstream)
+        return
+    close_stream(core, &upstream.stream, reset)
+    give_upstream(core, upstream)

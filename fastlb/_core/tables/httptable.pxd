@@ -1,0 +1,14 @@
+from fastlb._core.base.routing cimport HttpEntry
+from fastlb._core.tables.live cimport Live
+
+
+cdef class Arena:
+    cdef list _texts
+    cdef void** _blocks
+    cdef size_t _n_blocks
+    cdef size_t _size
+    cdef void* take(self, size_t n, size_t size) except NULL
+    cdef const unsigned char* keep(self, bytes text) except NULL
+
+
+cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL

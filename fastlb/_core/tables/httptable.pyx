@@ -1,0 +1,285 @@
+# Routes and the other settings of an http listener, laid out for the engines. fastlb/compile/routes
+# says what goes in.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
+
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.limits cimport SEGMENTS_MAX
+from fastlb._core.base.routing cimport (
+    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Route,
+    Shape, Share, Template,
+)
+from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.tables.live cimport Live
+
+_EMPTY = b""
+
+
+cdef class Arena:
+    """Memory of one snapshot, given back with it."""
+
+    def __cinit__(self):
+        self._texts = []
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self._n_blocks):
+            free(self._blocks[i])
+        free(self._blocks)
+
+    cdef void* take(self, size_t n, size_t size) except NULL:
+        """Zeroed room for `n` of `size` bytes."""
+        cdef void** blocks
+        cdef void* block = calloc(n if n else 1, size)
+        if block == NULL:
+            raise MemoryError
+        if self._n_blocks == self._size:
+            blocks = <void**> realloc(self._blocks, (self._size * 2 + 16) * sizeof(void*))
+            if blocks == NULL:
+                free(block)
+                raise MemoryError
+            self._blocks = blocks
+            self._size = self._size * 2 + 16
+        self._blocks[self._n_blocks] = block
+        self._n_blocks += 1
+        return block
+
+    cdef const unsigned char* keep(self, bytes text) except NULL:
+        """The bytes of a text, which lives as long as the arena."""
+        self._texts.append(text)
+        return <const unsigned char*> <const char*> text
+
+
+cdef Text _text(Arena arena, bytes text):
+    cdef Text made
+    made.at = arena.keep(text)
+    made.size = len(text)
+    return made
+
+
+cdef HashKey _key(Arena arena, object spec):
+    cdef HashKey key
+    key.on, key.segment = spec.on, spec.segment
+    key.name = _text(arena, spec.name)
+    return key
+
+
+cdef Dfa _dfa(Arena arena, object spec):
+    cdef Dfa dfa
+    if len(spec.classes) != 256 or len(spec.accepting) != spec.n_states or (
+            len(spec.table) != spec.n_states * spec.n_classes):
+        raise ValueError("a broken DFA")
+    if max(spec.table) >= spec.n_states or max(spec.classes) >= spec.n_classes:
+        raise ValueError("a DFA names a state or class that isn't there")
+    dfa.classes = arena.keep(spec.classes)
+    dfa.accepting = arena.keep(spec.accepting)
+    dfa.table = <const uint16_t*> arena.keep(spec.table.tobytes())
+    dfa.n_classes = spec.n_classes
+    return dfa
+
+
+cdef Template _template(Arena arena, object parts):
+    cdef Template template
+    cdef uint32_t i
+    template.n_parts = len(parts)
+    template.parts = <Part*> arena.take(len(parts), sizeof(Part))
+    for i in range(template.n_parts):
+        kind, segment, text = parts[i]
+        template.parts[i].kind = kind
+        template.parts[i].segment = segment
+        template.parts[i].text = _text(arena, text)
+    return template
+
+
+cdef Edit* _edits(Arena arena, object specs) except NULL:
+    cdef Edit* edits = <Edit*> arena.take(len(specs), sizeof(Edit))
+    cdef uint32_t i
+    for i in range(<uint32_t> len(specs)):
+        op, name, parts = specs[i]
+        edits[i].op = op
+        edits[i].name = _text(arena, name)
+        edits[i].value = _template(arena, parts)
+    return edits
+
+
+cdef int _fill_pattern(Arena arena, Pattern* pattern, object spec, Route* routes,
+                       uint32_t n_routes) except -1:
+    cdef uint32_t i
+    if len(spec.segments) > SEGMENTS_MAX:
+        raise ValueError(f"a pattern of more than {SEGMENTS_MAX} segments")
+    pattern.n_segments = len(spec.segments)
+    pattern.open = spec.open
+    pattern.hash = hash_seed()
+    for i, segment in enumerate(spec.segments):
+        if segment is not None:
+            pattern.literals |= <uint32_t> 1 << i
+            pattern.segments[i] = _text(arena, segment)
+            pattern.hash = (pattern.hash ^ hash_bytes(
+                hash_seed(), pattern.segments[i].at, pattern.segments[i].size)
+            ) * <uint64_t> 1099511628211u
+    pattern.n_routes = len(spec.routes)
+    pattern.routes = _routes(arena, spec.routes, routes, n_routes)
+    return 0
+
+
+cdef Route** _routes(Arena arena, object indices, Route* routes, uint32_t n_routes) except NULL:
+    cdef Route** made = <Route**> arena.take(len(indices), sizeof(Route*))
+    cdef uint32_t i, index
+    for i in range(<uint32_t> len(indices)):
+        index = indices[i]
+        if index >= n_routes:
+            raise ValueError("a pattern names a route that isn't there")
+        made[i] = &routes[index]
+    return made
+
+
+cdef int _fill_shape(Arena arena, Shape* shape, object spec, Route* routes,
+                     uint32_t n_routes) except -1:
+    cdef uint32_t slots = 4, slot
+    cdef Pattern* pattern
+    while slots < 2 * len(spec):
+        slots *= 2
+    shape.mask = slots - 1
+    shape.slots = <Pattern**> arena.take(slots, sizeof(Pattern*))
+    for one in spec:
+        pattern = <Pattern*> arena.take(1, sizeof(Pattern))
+        _fill_pattern(arena, pattern, one, routes, n_routes)
+        shape.n_segments, shape.open = pattern.n_segments, pattern.open
+        shape.literals = pattern.literals
+        slot = <uint32_t> (pattern.hash ^ pattern.hash >> 32) & shape.mask
+        while shape.slots[slot] != NULL:
+            slot = (slot + 1) & shape.mask
+        shape.slots[slot] = pattern
+    return 0
+
+
+cdef HostEntry* _host(Arena arena, object spec, Route* routes, uint32_t n_routes) except NULL:
+    cdef HostEntry* host = <HostEntry*> arena.take(1, sizeof(HostEntry))
+    cdef uint32_t i
+    host.host = _text(arena, spec.host)
+    host.n_shapes = len(spec.shapes)
+    host.shapes = <Shape*> arena.take(host.n_shapes, sizeof(Shape))
+    for i in range(host.n_shapes):
+        _fill_shape(arena, &host.shapes[i], spec.shapes[i], routes, n_routes)
+    host.n_regexes = len(spec.regexes)
+    host.regexes = <RegexRoute*> arena.take(host.n_regexes, sizeof(RegexRoute))
+    for i in range(host.n_regexes):
+        dfa, index = spec.regexes[i]
+        host.regexes[i].dfa = _dfa(arena, dfa)
+        host.regexes[i].route = _routes(arena, [index], routes, n_routes)[0]
+    host.n_any = len(spec.any)
+    host.any = _routes(arena, spec.any, routes, n_routes)
+    return host
+
+
+cdef int _fill_hosts(Arena arena, HttpEntry* entry, object specs) except -1:
+    cdef uint32_t slots = 4, slot
+    cdef uint64_t hash
+    cdef HostEntry* host
+    named = [spec for spec in specs if spec.host]
+    for spec in specs:
+        if not spec.host:
+            entry.any_host = _host(arena, spec, entry.routes, entry.n_routes)
+    if not named:
+        return 0
+    while slots < 2 * len(named):
+        slots *= 2
+    entry.host_mask = slots - 1
+    entry.hosts = <HostEntry**> arena.take(slots, sizeof(HostEntry*))
+    for spec in named:
+        host = _host(arena, spec, entry.routes, entry.n_routes)
+        hash = hash_bytes(hash_seed(), host.host.at, host.host.size)
+        slot = <uint32_t> (hash ^ hash >> 32) & entry.host_mask
+        while entry.hosts[slot] != NULL:
+            slot = (slot + 1) & entry.host_mask
+        entry.hosts[slot] = host
+    return 0
+
+
+cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
+    condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
+    condition.name = _text(arena, spec.name)
+    condition.value = _text(arena, spec.value)
+    if spec.dfa is not None:
+        condition.dfa = _dfa(arena, spec.dfa)
+    if spec.pattern is not None:
+        condition.pattern = <Pattern*> arena.take(1, sizeof(Pattern))
+        _fill_pattern(arena, condition.pattern, spec.pattern, routes, 0)
+    return 0
+
+
+cdef int _pool_index(object index, int n_pools) except -1:
+    if not 0 <= index < n_pools:
+        raise ValueError("a route names a pool that isn't there")
+    return index
+
+
+cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* routes,
+                     int n_pools) except -1:
+    cdef uint32_t i
+    cdef uint32_t upto = 0
+    route.name = _text(arena, spec.name)
+    route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
+    route.pool = _pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
+    route.n_shares = len(spec.shares)
+    route.shares = <Share*> arena.take(route.n_shares, sizeof(Share))
+    for i in range(route.n_shares):
+        pool, weight = spec.shares[i]
+        upto += <uint32_t> weight
+        route.shares[i].pool = _pool_index(pool, n_pools)
+        route.shares[i].upto = upto
+    route.split_on = _key(arena, spec.split_on)
+    route.hash_on = _key(arena, spec.hash_on)
+    route.n_conditions = len(spec.conditions)
+    route.conditions = <Condition*> arena.take(route.n_conditions, sizeof(Condition))
+    for i in range(route.n_conditions):
+        _fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
+    route.location = _template(arena, spec.location)
+    route.content_type = _text(arena, spec.content_type)
+    route.content = _text(arena, spec.content)
+    route.lines = _text(arena, spec.lines)
+    route.rewrite_path = _template(arena, spec.rewrite_path)
+    route.rewrite_host = _template(arena, spec.rewrite_host)
+    route.n_request_edits = len(spec.request_edits)
+    route.request_edits = _edits(arena, spec.request_edits)
+    route.n_response_edits = len(spec.response_edits)
+    route.response_edits = _edits(arena, spec.response_edits)
+    route.mirror = _pool_index(spec.mirror, n_pools) if spec.mirror >= 0 else -1
+    route.mirror_share = spec.mirror_share
+    route.response_timer = live.timer_slot(spec.response_timeout_ms)
+    route.request_timer = live.timer_slot(spec.request_timeout_ms)
+    route.body_timer = live.timer_slot(spec.body_timeout_ms)
+    route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
+    route.body_bytes_max = spec.body_bytes_max
+    return 0
+
+
+cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL:
+    cdef HttpEntry* entry = <HttpEntry*> arena.take(1, sizeof(HttpEntry))
+    cdef uint32_t i
+    entry.header_bytes_max = spec.header_bytes_max
+    entry.fields_max = spec.fields_max
+    entry.uri_bytes_max = spec.uri_bytes_max
+    entry.requests_max = spec.requests_max
+    entry.header_timer = live.timer_slot(spec.header_timeout_ms)
+    entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
+    entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
+    entry.forwarded = spec.forwarded
+    entry.request_id = spec.request_id
+    entry.traceparent = spec.traceparent
+    entry.merge_slashes = spec.merge_slashes
+    entry.via = _text(arena, spec.via)
+    entry.error_header = _text(arena, spec.error_header)
+    entry.n_trusted = len(spec.trusted)
+    entry.trusted = <Network*> arena.take(entry.n_trusted, sizeof(Network))
+    for i in range(entry.n_trusted):
+        family, bits, address = spec.trusted[i]
+        entry.trusted[i].family, entry.trusted[i].bits = family, bits
+        memcpy(entry.trusted[i].address, <const char*> <bytes> address, len(address))
+    entry.n_routes = len(spec.routes)
+    entry.routes = <Route*> arena.take(entry.n_routes, sizeof(Route))
+    for i in range(entry.n_routes):
+        _fill_route(live, arena, &entry.routes[i], spec.routes[i], entry.routes, n_pools)
+    _fill_hosts(arena, entry, spec.hosts)
+    return entry

@@ -1,0 +1,333 @@
+# Which route a request takes. Patterns of one form (so many segments, the same ones literal) share a
+# hash table, so that a request costs a look per form and not per route: tuple space search
+# (Srinivasan, Suri, Varghese: Packet Classification using Tuple Space Search, 1999).
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from fastlb._core.base.head cimport (
+    FIELD_COOKIE, FIELD_OTHER, Field, Head, Text,
+)
+from fastlb._core.base.limits cimport SEGMENTS_MAX
+from fastlb._core.base.routing cimport (
+    HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST,
+    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, OP_CONTAINS, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX,
+    OP_SUFFIX, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
+)
+from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
+from fastlb._core.base.types cimport Address
+from fastlb._core.ext.atomic cimport likely
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_pton, memmem
+from fastlb._core.proto.uri cimport cookie_find, query_find
+
+cdef enum:
+    HOST_BYTES_MAX = 262
+
+
+cdef void _split(Match* match, Text path) noexcept nogil:
+    cdef uint32_t i = 1, start
+    match.n_segments = match.n_hashed = 0
+    match.rest = text_of(path.at + path.size, 0)
+    if path.size == 0 or path.at[0] != 47:
+        return
+    while True:
+        start = i
+        while i < path.size and path.at[i] != 47:
+            i += 1
+        if match.n_segments == SEGMENTS_MAX:
+            match.n_segments += 1
+            return
+        match.segments[match.n_segments] = text_of(path.at + start, i - start)
+        match.n_segments += 1
+        if i >= path.size:
+            return
+        i += 1
+
+
+cdef inline uint64_t _segment_hash(Match* match, uint32_t i) noexcept nogil:
+    while match.n_hashed <= i:
+        match.hashes[match.n_hashed] = hash_bytes(
+            hash_seed(), match.segments[match.n_hashed].at, match.segments[match.n_hashed].size)
+        match.n_hashed += 1
+    return match.hashes[i]
+
+
+cdef bint _fits(const Pattern* pattern, Match* match) noexcept nogil:
+    """Whether the path is one of the pattern's; they have the same literal hash, or none."""
+    cdef uint32_t i
+    if match.n_segments < pattern.n_segments or (
+            not pattern.open and match.n_segments != pattern.n_segments):
+        return False
+    for i in range(pattern.n_segments):
+        if pattern.literals >> i & 1:
+            if not equal(match.segments[i].at, match.segments[i].size,
+                         pattern.segments[i].at, pattern.segments[i].size):
+                return False
+        elif match.segments[i].size == 0:
+            return False
+    return True
+
+
+cdef Pattern* _find_pattern(const Shape* shape, Match* match) noexcept nogil:
+    cdef uint64_t hash = hash_seed()
+    cdef uint32_t i, slot
+    cdef Pattern* pattern
+    if match.n_segments < shape.n_segments or (
+            not shape.open and match.n_segments != shape.n_segments):
+        return NULL
+    for i in range(shape.n_segments):
+        if shape.literals >> i & 1:
+            hash = (hash ^ _segment_hash(match, i)) * <uint64_t> 1099511628211u
+    slot = <uint32_t> (hash ^ hash >> 32) & shape.mask
+    while True:                     # ends: a table is never full
+        pattern = shape.slots[slot]
+        if pattern == NULL:
+            return NULL
+        if pattern.hash == hash and _fits(pattern, match):
+            return pattern
+        slot = (slot + 1) & shape.mask
+
+
+cdef bint dfa_matches(const Dfa* dfa, Text text) noexcept nogil:
+    cdef uint32_t state = 1, i
+    for i in range(text.size):
+        state = dfa.table[state * dfa.n_classes + dfa.classes[text.at[i]]]
+        if state == 0:
+            return False
+    return dfa.accepting[state] != 0
+
+
+cdef bint _value_fits(const Condition* c, Text value) noexcept nogil:
+    if c.op == OP_PRESENT:
+        return True
+    if c.op == OP_EQUALS:
+        return equal(value.at, value.size, c.value.at, c.value.size)
+    if c.op == OP_REGEX:
+        return dfa_matches(&c.dfa, value)
+    if value.size < c.value.size:
+        return False
+    if c.op == OP_PREFIX:
+        return memcmp(value.at, c.value.at, c.value.size) == 0
+    if c.op == OP_SUFFIX:
+        return memcmp(value.at + value.size - c.value.size, c.value.at, c.value.size) == 0
+    return memmem(value.at, value.size, c.value.at, c.value.size) != NULL      # OP_CONTAINS
+
+
+cdef bint _header_fits(const Condition* c, Head* head) noexcept nogil:
+    cdef uint32_t i
+    cdef Field* field
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        # What is not passed on is not looked at either, but for what is removed by its meaning.
+        if (field.name_size == c.name.size and not (field.drop and field.kind == FIELD_OTHER)
+                and equal_nocase(head.bytes + field.name_at, field.name_size, c.name.at,
+                                 c.name.size)
+                and _value_fits(c, text_of(head.bytes + field.value_at, field.value_size))):
+            return True
+    return False
+
+
+cdef bint _find_cookie(Head* head, Text name, Text* value) noexcept nogil:
+    cdef uint32_t i
+    cdef Field* field
+    if likely(head.cookie < 0):
+        return False
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if field.kind == FIELD_COOKIE and cookie_find(
+                text_of(head.bytes + field.value_at, field.value_size), name, value):
+            return True
+    return False
+
+
+cdef bint _find_header(Head* head, Text name, Text* value) noexcept nogil:
+    cdef uint32_t i
+    cdef Field* field
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if field.name_size == name.size and not (field.drop and field.kind == FIELD_OTHER) \
+                and equal_nocase(head.bytes + field.name_at, field.name_size, name.at, name.size):
+            value[0] = text_of(head.bytes + field.value_at, field.value_size)
+            return True
+    return False
+
+
+cdef bint _host_fits(const Condition* c, Text host) noexcept nogil:
+    if c.op == OP_EQUALS:
+        return equal_nocase(host.at, host.size, c.value.at, c.value.size)
+    return host.size > c.value.size and equal_nocase(
+        host.at + host.size - c.value.size, c.value.size, c.value.at, c.value.size)
+
+
+cdef bint _fits_condition(const Condition* c, Head* head, Match* match) noexcept nogil:
+    cdef Text value
+    if c.kind == MATCH_HEADER:
+        return _header_fits(c, head)
+    if c.kind == MATCH_METHOD:          # c.value is " GET HEAD "
+        return _method_fits(c, head)
+    if c.kind == MATCH_QUERY:
+        return query_find(head.query, c.name, &value) and _value_fits(c, value)
+    if c.kind == MATCH_COOKIE:
+        return _find_cookie(head, c.name, &value) and _value_fits(c, value)
+    if c.kind == MATCH_HOST:
+        return _host_fits(c, head.host)
+    if c.kind == MATCH_PATH:
+        if c.op == OP_REGEX:
+            return dfa_matches(&c.dfa, head.path)
+        return _fits(c.pattern, match)
+    return False
+
+
+cdef bint _method_fits(const Condition* c, Head* head) noexcept nogil:
+    cdef const uint8_t* method = head.bytes + head.method_at
+    cdef uint32_t i = 1, start
+    while i < c.value.size:
+        start = i
+        while i < c.value.size and c.value.at[i] != 32:
+            i += 1
+        if equal(c.value.at + start, i - start, method, head.method_size):
+            return True
+        i += 1
+    return False
+
+
+cdef bint _route_fits(const Route* route, Head* head, Match* match) noexcept nogil:
+    cdef uint32_t i
+    for i in range(route.n_conditions):
+        if _fits_condition(&route.conditions[i], head, match) == route.conditions[i].negate:
+            return False
+    return True
+
+
+cdef Route* _in_host(const HostEntry* host, Head* head, Match* match) noexcept nogil:
+    cdef uint32_t i, k
+    cdef Pattern* pattern
+    for i in range(host.n_shapes):
+        pattern = _find_pattern(&host.shapes[i], match)
+        if pattern == NULL:
+            continue
+        for k in range(pattern.n_routes):
+            if _route_fits(pattern.routes[k], head, match):
+                if pattern.open and match.n_segments > pattern.n_segments:
+                    match.rest.at = match.segments[pattern.n_segments].at
+                    match.rest.size = <uint32_t> (head.path.at + head.path.size - match.rest.at)
+                return pattern.routes[k]
+    for i in range(host.n_regexes):
+        if dfa_matches(&host.regexes[i].dfa, head.path) and _route_fits(
+                host.regexes[i].route, head, match):
+            return host.regexes[i].route
+    for i in range(host.n_any):
+        if _route_fits(host.any[i], head, match):
+            return host.any[i]
+    return NULL
+
+
+cdef HostEntry* _find_host(HttpEntry* entry, Text host) noexcept nogil:
+    cdef uint64_t hash = hash_bytes(hash_seed(), host.at, host.size)
+    cdef uint32_t slot = <uint32_t> (hash ^ hash >> 32) & entry.host_mask
+    cdef HostEntry* found
+    while True:
+        found = entry.hosts[slot]
+        if found == NULL:
+            return NULL
+        if equal(found.host.at, found.host.size, host.at, host.size):
+            return found
+        slot = (slot + 1) & entry.host_mask
+
+
+cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil:
+    """The most specific route that fits, or NULL. Fills `match`."""
+    cdef uint8_t[HOST_BYTES_MAX] small
+    cdef uint32_t i, size = head.host.size
+    cdef HostEntry* host
+    cdef Route* route
+    _split(match, head.path)
+    if entry.hosts != NULL and size and size <= HOST_BYTES_MAX:
+        for i in range(size):
+            small[i] = lower(head.host.at[i])
+        if small[size - 1] == 46:       # the root's dot names the same host
+            size -= 1
+        host = _find_host(entry, text_of(small, size))
+        if host != NULL:
+            route = _in_host(host, head, match)
+            if route != NULL:
+                return route
+        for i in range(1, size):        # the longest wildcard first
+            if small[i] == 46:
+                host = _find_host(entry, text_of(small + i, size - i))
+                if host != NULL:
+                    route = _in_host(host, head, match)
+                    if route != NULL:
+                        return route
+    if entry.any_host != NULL:
+        return _in_host(entry.any_host, head, match)
+    return NULL
+
+
+cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil:
+    """What a request has for a hash key; client.ip and client.address are not looked for here."""
+    if key.on == HASH_PATH:
+        if key.segment >= match.n_segments:
+            return False
+        value[0] = match.segments[key.segment]
+        return value.size > 0
+    if key.on == HASH_QUERY:
+        return query_find(head.query, key.name, value) and value.size > 0
+    if key.on == HASH_HEADER:
+        return _find_header(head, key.name, value) and value.size > 0
+    if key.on == HASH_COOKIE:
+        return _find_cookie(head, key.name, value) and value.size > 0
+    return False
+
+
+cdef bint _in_network(const Network* network, const uint8_t* address) noexcept nogil:
+    cdef uint32_t whole = network.bits >> 3, rest = network.bits & 7
+    if memcmp(network.address, address, whole) != 0:
+        return False
+    return rest == 0 or (network.address[whole] ^ address[whole]) >> (8 - rest) == 0
+
+
+cdef bint _is_trusted(HttpEntry* entry, uint8_t family, const uint8_t* address) noexcept nogil:
+    cdef uint32_t i
+    for i in range(entry.n_trusted):
+        if entry.trusted[i].family == family and _in_network(&entry.trusted[i], address):
+            return True
+    return False
+
+
+cdef bint _is_mapped(const uint8_t* address) noexcept nogil:
+    """An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)."""
+    cdef uint32_t i
+    for i in range(10):
+        if address[i]:
+            return False
+    return address[10] == 255 and address[11] == 255
+
+
+cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
+    """Whether a client is a proxy whose word counts; one of a unix socket is, if any is."""
+    cdef const uint8_t* address
+    if likely(entry.n_trusted == 0):
+        return False
+    if peer.family == AF_INET:
+        return _is_trusted(entry, 4, <const uint8_t*> &peer.v4.sin_addr)
+    if peer.family == AF_INET6:
+        address = <const uint8_t*> &peer.v6.sin6_addr
+        if _is_mapped(address):
+            return _is_trusted(entry, 4, address + 12)
+        return _is_trusted(entry, 6, address)
+    return True
+
+
+cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:
+    """The same of an address in a forwarded header; whatever is none is not trusted."""
+    cdef char[64] address
+    cdef uint8_t[16] packed
+    if text.size == 0 or text.size >= sizeof(address):
+        return False
+    memcpy(address, text.at, text.size)
+    address[text.size] = 0
+    if inet_pton(AF_INET, address, packed) == 1:
+        return _is_trusted(entry, 4, packed)
+    if inet_pton(AF_INET6, address, packed) == 1:
+        return _is_trusted(entry, 6, packed)
+    return False

@@ -1,0 +1,62 @@
+# Text with variables of the request at hand: header values, locations, rewritten paths.
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastlb._core.base.head cimport Head, Text
+from fastlb._core.base.routing cimport (
+    HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_COOKIE,
+    PART_HEADER, PART_HOST, PART_METHOD, PART_PATH, PART_QUERY, PART_REQUEST_ID, PART_REST,
+    PART_SEGMENT, PART_TEXT, HashKey, Match, Part, Template,
+)
+from fastlb._core.base.text cimport Writer, put, put_number, put_text
+from fastlb._core.base.types cimport Address, Core, Exchange
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6, ntohs
+from fastlb._core.tables.routes cimport key_find
+
+
+cdef void put_template(Core* core, Exchange* x, const Template* template,
+                       Writer* w) noexcept nogil:
+    """A variable that the request lacks is nothing."""
+    cdef uint32_t i
+    for i in range(template.n_parts):
+        _put_part(core, x, &template.parts[i], w)
+
+
+cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef Match* match = &core.http.match
+    cdef HashKey key
+    cdef Text value
+    cdef uint8_t[20] digits
+    if part.kind == PART_TEXT:
+        put_text(w, part.text)
+    elif part.kind == PART_CLIENT_IP:
+        put(w, x.client_ip, x.client_ip_size)
+    elif part.kind == PART_CLIENT_PORT:
+        put(w, digits, put_number(digits, _port(&x.peer)))
+    elif part.kind == PART_REQUEST_ID:
+        put_text(w, match.request_id)
+    elif part.kind == PART_HOST:
+        put_text(w, head.authority)
+    elif part.kind == PART_PATH:
+        put_text(w, head.path)
+    elif part.kind == PART_METHOD:
+        put(w, head.bytes + head.method_at, head.method_size)
+    elif part.kind == PART_SEGMENT:
+        if part.segment < match.n_segments:
+            put_text(w, match.segments[part.segment])
+    elif part.kind == PART_REST:
+        put_text(w, match.rest)
+    else:
+        key.on = (HASH_QUERY if part.kind == PART_QUERY else
+                  HASH_HEADER if part.kind == PART_HEADER else HASH_COOKIE)
+        key.name = part.text
+        if key_find(&key, head, match, &value):
+            put_text(w, value)
+
+
+cdef unsigned int _port(const Address* peer) noexcept nogil:
+    if peer.family == AF_INET:
+        return ntohs(peer.v4.sin_port)
+    if peer.family == AF_INET6:
+        return ntohs(peer.v6.sin6_port)
+    return 0

@@ -1,0 +1,337 @@
+"""Routes of an http listener made into tables: pure functions of what `effective` says.
+
+The order in which routes are tried is that of `effective`: the most specific first. Here, those of
+one host and of one form of path share a hash table, in which none of a later form may come before.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastlb.config.effective_http import (
+    Condition,
+    EffectiveHttp,
+    EffectiveRoute,
+    HeaderOp,
+)
+
+LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx takes 5 s, Apache 2 s
+
+# The numbers of base/routing.pxd.
+HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6}
+HASH_NOTHING = 7
+KINDS = {"host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6}
+OPS = {
+    "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
+}
+PARTS = {
+    "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
+    "request.method": 7,
+}
+PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
+NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
+EDITS = {"set": 1, "add": 2, "remove": 3}
+POOL, SPLIT, REDIRECT, RESPOND = 1, 2, 3, 4
+FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
+
+if TYPE_CHECKING:
+    from fastlb.compile.regex import Dfa
+
+Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
+_VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class KeySpec:
+    on: int = 0                 # 0: none
+    segment: int = 0
+    name: bytes = b""
+
+
+@dataclass(frozen=True)
+class PatternSpec:
+    """A path: literal segments, None for named ones; `open` ends with a star."""
+
+    segments: tuple[bytes | None, ...]
+    open: bool
+    names: tuple[str, ...] = ()         # of all segments, "" for literal ones
+    routes: list[int] = field(default_factory=list)
+
+    @property
+    def form(self) -> tuple[bool, bool, int, tuple[bool, ...]]:
+        """What patterns of one table have in common, the most specific first."""
+        literals = tuple(segment is None for segment in self.segments)
+        return (any(literals) or self.open, self.open, -len(self.segments), literals)
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    kind: int
+    op: int
+    negate: bool
+    name: bytes
+    value: bytes
+    dfa: Dfa | None
+    pattern: PatternSpec | None
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    name: bytes
+    action: int
+    status: int
+    cancel: bool
+    pool: int                           # -1: none
+    shares: list[tuple[int, int]]
+    split_on: KeySpec
+    hash_on: KeySpec
+    conditions: list[ConditionSpec]
+    location: Parts
+    content_type: bytes
+    content: bytes
+    lines: bytes
+    rewrite_path: Parts
+    rewrite_host: Parts
+    request_edits: list[tuple[int, bytes, Parts]]
+    response_edits: list[tuple[int, bytes, Parts]]
+    mirror: int
+    mirror_share: int
+    response_timeout_ms: int
+    request_timeout_ms: int
+    body_timeout_ms: int
+    websocket_timeout_ms: int
+    body_bytes_max: int
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    host: bytes
+    shapes: list[list[PatternSpec]]
+    regexes: list[tuple[Dfa, int]]
+    any: list[int]
+
+
+@dataclass(frozen=True)
+class HttpSpec:
+    header_bytes_max: int
+    fields_max: int
+    uri_bytes_max: int
+    requests_max: int
+    header_timeout_ms: int
+    keepalive_timeout_ms: int
+    linger_timeout_ms: int
+    forwarded: int
+    request_id: bool
+    traceparent: bool
+    merge_slashes: bool
+    via: bytes
+    error_header: bytes
+    trusted: list[tuple[int, int, bytes]]
+    routes: list[RouteSpec]
+    hosts: list[HostSpec]
+
+
+def _dfa(pattern: str, *, whole: bool) -> Dfa:
+    from fastlb.compile.regex import compile_regex      # few configurations need it
+
+    return compile_regex(pattern, whole=whole)
+
+
+def parse_pattern(path: str) -> PatternSpec:
+    """The segments of "/docs/{doc_id}/*"."""
+    segments = path.removeprefix("/").split("/")
+    is_open = segments[-1] == "*"
+    if is_open:
+        segments.pop()
+    names = tuple(s[1:-1] if s.startswith("{") and s.endswith("}") else "" for s in segments)
+    literals = tuple(None if n else s.encode() for s, n in zip(segments, names, strict=True))
+    return PatternSpec(literals, is_open, names)
+
+
+def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
+    """The key of "client.ip", "header.x-user" or "path.doc_id"; `names` are of the segments."""
+    if not text:
+        return KeySpec()
+    if text in HASH_ON:
+        return KeySpec(HASH_ON[text])
+    kind, _, name = text.partition(".")
+    if kind == "path":
+        # A pool that hashes a segment is used by routes without it, too: then it is missing.
+        return KeySpec(HASH_ON["path"], names.index(name) if name in names else 255)
+    return KeySpec(HASH_ON[kind], 0, (name.lower() if kind == "header" else name).encode())
+
+
+def template(text: str, names: Sequence[str], constants: Mapping[str, str]) -> Parts:
+    """The parts of "{client.ip} of {path.tenant}"; `{{` and `}}` are braces."""
+    parts: list[tuple[int, int, bytes]] = []
+    literal = ""
+    end = 0
+    for found in _VARIABLE.finditer(text):
+        literal += text[end : found.start()]
+        end = found.end()
+        variable = found[1]
+        if variable is None:
+            literal += found[0][0]
+            continue
+        if variable in constants:
+            literal += constants[variable]
+            continue
+        if literal:
+            parts.append((PART_TEXT, 0, literal.encode()))
+            literal = ""
+        parts.append(_part(variable, names))
+    literal += text[end:]
+    if literal:
+        parts.append((PART_TEXT, 0, literal.encode()))
+    return parts
+
+
+def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
+    if variable in PARTS:
+        return PARTS[variable], 0, b""
+    kind, _, name = variable.partition(".")
+    if variable == "path.rest":
+        return PART_REST, 0, b""
+    if kind == "path":
+        return PART_SEGMENT, names.index(name), b""
+    return NAMED_PARTS[kind], 0, (name.lower() if kind == "header" else name).encode()
+
+
+def _condition(condition: Condition) -> ConditionSpec:
+    value = condition.value
+    dfa = pattern = None
+    op = OPS[condition.op]
+    if condition.op == "regex":
+        # Of a path the whole has to fit, of anything else a part that is anchored as it says.
+        dfa = _dfa(value, whole=condition.kind == "path")
+        value = ""
+    elif condition.kind == "path":
+        pattern, value = parse_pattern(value), ""
+        op = OPS["pattern"]
+    elif condition.kind == "host":
+        op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
+        value = value.removeprefix("*")
+    elif condition.kind == "method":
+        value = f" {' '.join(value.split())} "
+    name = condition.name.lower() if condition.kind == "header" else condition.name
+    return ConditionSpec(
+        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern
+    )
+
+
+def _edits(
+    ops: Sequence[HeaderOp], names: Sequence[str], constants: Mapping[str, str]
+) -> list[tuple[int, bytes, Parts]]:
+    return [
+        (EDITS[op.op], op.name.lower().encode(), template(op.value, names, constants))
+        for op in ops
+    ]
+
+
+def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec:
+    names = parse_pattern(route.path).names if route.path else ()
+    constants = {"route": route.name}
+    conditions = [_condition(c) for c in route.conditions]
+    if route.methods:
+        methods = f" {' '.join(route.methods)} ".encode()
+        method = ConditionSpec(KINDS["method"], OPS["equals"], False, b"", methods, None, None)
+        conditions.insert(0, method)
+    action, status, location, lines, content_type, content = POOL, 0, "", b"", b"", b""
+    if route.split:
+        action = SPLIT
+    elif route.redirect is not None:
+        action, (status, location) = REDIRECT, route.redirect
+    elif route.respond is not None:
+        action, status, content = RESPOND, route.respond.status, route.respond.body
+        content_type = route.respond.content_type.encode()
+        lines = "".join(f"{n}: {v}\r\n" for n, v in route.respond.headers).encode()
+    return RouteSpec(
+        name=route.name.encode(),
+        action=action,
+        status=status,
+        cancel=route.cancel_on_close,
+        pool=pool_index(route.pool) if action == POOL else -1,
+        shares=[(pool_index(name), weight) for name, weight in route.split],
+        split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
+        hash_on=hash_key(route.hash_on, names),
+        conditions=conditions,
+        location=template(location, names, constants),
+        content_type=content_type,
+        content=content,
+        lines=lines,
+        rewrite_path=template(route.rewrite_path, names, constants),
+        rewrite_host=template(route.rewrite_host, names, constants),
+        request_edits=_edits(route.request_headers, names, constants),
+        response_edits=_edits(route.response_headers, names, constants),
+        mirror=pool_index(route.mirror_pool) if route.mirror_pool else -1,
+        mirror_share=min(int(route.mirror_share * 2**32), 2**32 - 1),
+        response_timeout_ms=route.response_header_timeout_ms,
+        request_timeout_ms=route.request_timeout_ms,
+        body_timeout_ms=route.body_idle_timeout_ms,
+        websocket_timeout_ms=route.websocket_timeout_ms,
+        body_bytes_max=route.max_body_bytes,
+    )
+
+
+def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
+    """Routes by host, and within a host by the form of their path."""
+    hosts: dict[bytes, HostSpec] = {}
+    for index, route in enumerate(routes):
+        name = route.host.removeprefix("*").encode()
+        host = hosts.setdefault(name, HostSpec(name, [], [], []))
+        if route.path_regex:
+            host.regexes.append((_dfa(route.path_regex, whole=True), index))
+        elif not route.path:
+            host.any.append(index)
+        else:
+            _add_pattern(host, parse_pattern(route.path), index)
+    for host in hosts.values():
+        host.shapes.sort(key=lambda patterns: patterns[0].form)
+    return list(hosts.values())
+
+
+def _add_pattern(host: HostSpec, pattern: PatternSpec, index: int) -> None:
+    shape = next((s for s in host.shapes if s[0].form == pattern.form), None)
+    if shape is None:
+        shape = []
+        host.shapes.append(shape)
+    known = next((p for p in shape if p.segments == pattern.segments), None)
+    if known is None:
+        shape.append(pattern)
+        known = pattern
+    known.routes.append(index)
+
+
+def _network(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> tuple[int, int, bytes]:
+    return network.version, network.prefixlen, network.network_address.packed
+
+
+def compile_http(
+    http: EffectiveHttp, fallback: EffectiveRoute | None, pool_index: Callable[[str], int]
+) -> HttpSpec:
+    """The tables of a listener. `fallback` is what is done where no route fits."""
+    routes = [*http.routes, *([fallback] if fallback is not None else [])]
+    return HttpSpec(
+        header_bytes_max=http.header_bytes_max,
+        fields_max=http.headers_max,
+        uri_bytes_max=http.uri_bytes_max,
+        requests_max=http.requests_max,
+        header_timeout_ms=http.request_header_timeout_ms,
+        keepalive_timeout_ms=http.keepalive_timeout_ms,
+        linger_timeout_ms=LINGER_MS,
+        forwarded=sum(FORWARDED[name] for name in http.forwarded),
+        request_id=http.request_id,
+        traceparent=http.traceparent,
+        merge_slashes=http.merge_slashes,
+        via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
+        error_header=http.error_header.encode(),
+        trusted=[_network(network) for network in http.trusted],
+        routes=[_route(route, pool_index) for route in routes],
+        hosts=_hosts(routes),
+    )

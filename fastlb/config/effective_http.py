@@ -1,0 +1,91 @@
+"""What holds in the end for an http listener and its routes."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that a request must have, or with `negate` must not have."""
+
+    kind: str                   # host, path, method, header, query, cookie, json, form
+    name: str
+    op: str                     # present, equals, prefix, suffix, contains, regex, pattern
+    value: str
+    negate: bool
+
+
+@dataclass(frozen=True)
+class HeaderOp:
+    op: str                     # set, add, remove
+    name: str
+    value: str                  # a template, as it was written
+
+
+@dataclass(frozen=True)
+class Respond:
+    status: int
+    content_type: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class EffectiveRoute:
+    """One route, with what it takes over from its listener and the defaults."""
+
+    name: str
+    host: str = ""              # "*.example.com" is what lies below
+    path: str = ""
+    path_regex: str = ""
+    methods: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    pool: str = ""
+    split: tuple[tuple[str, int], ...] = ()
+    split_on: str = ""
+    redirect: tuple[int, str] | None = None
+    respond: Respond | None = None
+    hash_on: str = ""
+    rewrite_path: str = ""
+    rewrite_host: str = ""
+    request_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()
+    mirror_pool: str = ""
+    mirror_share: float = 1.0
+    response_header_timeout_ms: int = 60_000
+    request_timeout_ms: int = 0
+    body_idle_timeout_ms: int = 60_000
+    websocket_timeout_ms: int = 3_600_000
+    max_body_bytes: int = 0     # 0: no limit
+    cancel_on_close: bool = True
+    match_body_bytes: int = 0   # 0: no condition looks at the body
+
+
+@dataclass(frozen=True)
+class EffectiveHttp:
+    """What makes a listener one of http. `routes` are in the order in which they are tried."""
+
+    request_header_timeout_ms: int = 10_000
+    response_header_timeout_ms: int = 60_000
+    request_timeout_ms: int = 0
+    body_idle_timeout_ms: int = 60_000
+    keepalive_timeout_ms: int = 60_000
+    websocket_timeout_ms: int = 3_600_000
+    header_bytes_max: int = 32 << 10
+    headers_max: int = 100
+    uri_bytes_max: int = 8 << 10
+    body_bytes_max: int = 0
+    requests_max: int = 0
+    trusted: tuple[Network, ...] = ()
+    forwarded: tuple[str, ...] = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
+    request_id: bool = True
+    traceparent: bool = False
+    via: str = ""
+    error_header: str = "x-fastlb-error"
+    cancel_on_close: bool = True
+    merge_slashes: bool = True
+    routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
+from fastlb.compile.routes import hash_key
 from tests.core import probe
 
 CLIENT_IP, CLIENT_ADDRESS = 1, 2
@@ -27,7 +28,8 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
     pool = SimpleNamespace(
         name="pool",
         balance=balance,
-        hash_on=keys.pop("hash_on", "client.ip"),
+        hash_key=hash_key(keys.pop("hash_on", "client.ip")),
+        idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         tcp_nodelay=True,
         keepalive=None,
         connect_timeout_ms=500,
@@ -41,7 +43,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         ring=ring(names, weights) if balance == "ring_hash" else None,
     )
     bind = SimpleNamespace(
-        id=1, listener="l", pool=0, shared=False, max_connections=0, idle_timeout_ms=0,
+        id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
         buffer_size=16384, bulk_buffer_size=16384, fds=[],
     )
     return probe.Picker(Snapshot(Live(1), [pool], [bind]))
@@ -160,7 +162,9 @@ def test_the_first_points_of_a_ring() -> None:
 
 def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
     spec = SimpleNamespace(
-        name="p", balance="round_robin", hash_on="client.ip", tcp_nodelay=True, keepalive=None,
+        name="p", balance="round_robin", hash_key=hash_key("client.ip"), tcp_nodelay=True,
+        keepalive=None,
+        idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         connect_timeout_ms=1, servers=[], sequence=array("I", [0]), ring=None,
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import threading
 import time
@@ -80,10 +81,19 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture
 def origins() -> Iterator[list[Origin]]:
-    """The same port on 127.0.0.1, 127.0.0.2 and 127.0.0.3."""
-    first = Origin()
-    port = first.listener.getsockname()[1]
-    peers = [first, *(Origin(socket.AF_INET, (f"127.0.0.{i}", port)) for i in (2, 3))]
+    """The same port on 127.0.0.1, 127.0.0.2 and 127.0.0.3: not one that the kernel gives to
+    connections, of which other tests have many."""
+    peers: list[Origin] = []
+    for port in random.sample(range(20_000, 30_000), 100):
+        try:
+            for i in (1, 2, 3):
+                peers.append(Origin(socket.AF_INET, (f"127.0.0.{i}", port)))
+        except OSError:
+            for peer in peers:
+                peer.close()
+            peers.clear()
+        else:
+            break
     yield peers
     for peer in peers:
         peer.close()

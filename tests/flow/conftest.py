@@ -71,7 +71,7 @@ class Site:
         self.clients: list[socket.socket] = []
 
     def connect(self, **keys: Any) -> socket.socket:
-        url = self.listener.url.removeprefix("tcp://")
+        url = self.listener.url.partition("://")[2]
         client = socket.socket(socket.AF_UNIX if url.startswith("unix:") else socket.AF_INET)
         if url.startswith("["):
             client.close()

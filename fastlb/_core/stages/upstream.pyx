@@ -11,7 +11,7 @@ from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport (
-    ERROR, HANGUP, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER, Core, Exchange, Http, IdleList,
+    ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER, Core, Exchange, Http, IdleList,
     ServerLive, Upstream,
 )
 from fastlb._core.ext.atomic cimport fl_add32, fl_count
@@ -112,6 +112,7 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
         return
     http.upstream = NULL
     if upstream.keep and not reset and not core.closing \
+            and http.request.done and http.flags & HTTP_SENT \
             and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \
             and not upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) \
             and upstream.target.idle_lists[core.id].count < upstream.idle_max \

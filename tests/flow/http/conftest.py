@@ -1,0 +1,66 @@
+"""An http balancer in front of scripted origins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.flow.conftest import Site, wait_until
+from tests.flow.http.peers import HttpOrigin, Serve, Wire
+
+
+class HttpSite:
+    """A running http listener, and clients of it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def client(self) -> Wire:
+        return Wire(self.site.connect())
+
+    def ask(self, request: bytes, method: str = "GET"):  # type: ignore[no-untyped-def]
+        """One exchange on a connection of its own."""
+        wire = self.client()
+        wire.send(request)
+        message = wire.response(method)
+        wire.close()
+        return message
+
+    def wait_idle(self) -> None:
+        self.site.wait_idle()
+
+    def idle(self) -> int:
+        runtime = self.site.balancer._runtime
+        assert runtime is not None
+        return sum(engine.idle for engine in runtime.engines.all)
+
+    def wait_for_idle(self, n: int) -> None:
+        wait_until(lambda: self.idle() == n, f"{self.idle()} connections are kept, not {n}")
+
+    def totals(self) -> dict[str, int]:
+        return self.site.totals()
+
+
+@pytest.fixture
+def web(site: Callable[..., Site]) -> Iterator[Callable[..., HttpSite]]:
+    """Makes an HttpSite: `web(servers, **listener keys)`."""
+
+    def make(servers: list[str], **keys: object) -> HttpSite:
+        keys.setdefault("bind", "http://127.0.0.1:0")
+        return HttpSite(site(servers, **keys))
+
+    yield make
+
+
+@pytest.fixture
+def origins() -> Iterator[Callable[..., HttpOrigin]]:
+    made: list[HttpOrigin] = []
+
+    def make(serve: Serve | None = None, name: str = "origin") -> HttpOrigin:
+        made.append(HttpOrigin(serve, name))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -179,7 +179,12 @@ class Balancer:
         return Pool(self, name)
 
     def listen(
-        self, bind: str | list[str], *, pool: Pool | str, name: str | None = None, **keys: Any
+        self,
+        bind: str | list[str],
+        *,
+        pool: Pool | str | None = None,
+        name: str | None = None,
+        **keys: Any,
     ) -> Listener:
         """Add a listener. Keywords are the keys of `[listeners.NAME]`; mistakes raise ConfigError.
 
@@ -188,7 +193,7 @@ class Balancer:
         self._must_be_idle()
         name = name if name is not None else f"listener{len(self._listeners) + 1}"
         target = pool.name if isinstance(pool, Pool) else pool
-        spec = {"bind": bind, "pool": target, **keys}
+        spec = {"bind": bind, **({} if target is None else {"pool": target}), **keys}
         self._check(name, self._listeners, {"listeners": {name: spec}, "pools": self._pools})
         self._listeners[name] = spec
         return Listener(self, name)

@@ -39,7 +39,7 @@ POOL, SPLIT, REDIRECT, RESPOND = 1, 2, 3, 4
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
-    from fastlb.compile.regex import Dfa
+    from fastlb.config.regex import Dfa
 
 Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -136,7 +136,7 @@ class HttpSpec:
 
 
 def _dfa(pattern: str, *, whole: bool) -> Dfa:
-    from fastlb.compile.regex import compile_regex      # few configurations need it
+    from fastlb.config.regex import compile_regex  # few configurations need it
 
     return compile_regex(pattern, whole=whole)
 

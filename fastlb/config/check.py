@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastlb.config import limits
+from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind, parse_server
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
+from fastlb.config.base import Model
+from fastlb.config.check_routes import check_listener, check_pool_key
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
@@ -222,6 +224,7 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
 def _unknown(path: Path) -> Found:
     key = str(path[-1])
     valid = tuple(_model_at(path).model_fields)
+    valid = tuple("not" if name == "not_" else name for name in valid)
     return path, f"{show(key)} is not a key here{_hint(key, valid)}", valid
 
 
@@ -237,6 +240,8 @@ def _hint(word: Any, valid: Collection[str]) -> str:
 def _model_at(path: Path) -> type[Model]:
     if "keepalive" in path[:-1]:
         return Keepalive
+    if path[0] == "listeners" and len(path) > 3:
+        return _http_model_at(path[2:-1])
     if len(path) > 2 and path[0] == "listeners":
         return Listener
     if len(path) > 2 and path[0] == "pools":
@@ -244,6 +249,21 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 1 and path[0] in ("defaults", "dns"):
         return Defaults if path[0] == "defaults" else Dns
     return Config
+
+
+def _http_model_at(keys: Path) -> type[Model]:
+    """The model of a table inside of a listener."""
+    tables: dict[str, type[Model]] = {
+        "forwarded": http.Forwarded, "routes": http.Route, "match": http.Match,
+        "not": http.Conditions, "redirect": http.Redirect, "respond": http.Respond,
+        "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
+        "response_headers": http.HeaderEdits, "headers": http.Compare, "query": http.Compare,
+        "cookies": http.Compare,
+    }
+    found: type[Model] = Listener
+    for key in keys:
+        found = tables.get(str(key), found)
+    return found
 
 
 def _not_one_of(path: Path, value: Any, expected: str) -> Found:
@@ -278,8 +298,10 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
             yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
+        yield from check_listener(name, listener, pools)
     for name, pool in pools.items():
         yield from _pool(("pools", name), pool, from_file)
+        yield from check_pool_key(("pools", name), pool, listeners, name)
     known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)
     if from_file and known and not raw.get("listeners"):
         yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()

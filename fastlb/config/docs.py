@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fastlb.config import limits
+from fastlb.config.base import Measure, Model
+from fastlb.config.http import (
+    Compare,
+    Forwarded,
+    HeaderEdits,
+    Match,
+    Redirect,
+    Respond,
+    Rewrite,
+    Route,
+)
 from fastlb.config.limits import Choice, Limit
 from fastlb.config.model import (
     Binds,
@@ -19,8 +30,6 @@ from fastlb.config.model import (
     Dns,
     Keepalive,
     Listener,
-    Measure,
-    Model,
     Pool,
     Server,
 )
@@ -31,6 +40,14 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[listeners.NAME]`", Listener),
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
+    ("`[[listeners.NAME.routes]]`", Route),
+    ("`match`", Match),
+    ("A comparison in `match`", Compare),
+    ("`redirect`", Redirect),
+    ("`respond`", Respond),
+    ("`rewrite`", Rewrite),
+    ("`request_headers` and `response_headers`", HeaderEdits),
+    ("`forwarded = { ... }`", Forwarded),
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),
     ("`[dns]`", Dns),

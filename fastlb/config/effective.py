@@ -10,9 +10,11 @@ from typing import Any
 
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
+from fastlb.config.base import Model
 from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Model, Pool, Server
+from fastlb.config.effective_routes import effective_http
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
 # key -> "listener", "pool", "given" (at the top), "defaults" or "built in"
@@ -92,7 +94,7 @@ class _Chain:
     def __call__(self, key: str, built_in: Any) -> Any:
         for name, source in self._sources:
             value = getattr(source, key, None)
-            if value is not None:
+            if value is not None and key in source.model_fields_set:
                 self.origins[key] = name
                 return value
         self.origins[key] = "built in"
@@ -131,12 +133,13 @@ def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
 
 def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveListener:
     look = _Chain("listener", listener, defaults)
+    scheme = parse_bind(listener.bind[0]).scheme or "tcp"
     for key in ("reuse_port", "mode"):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     return EffectiveListener(
         name=name,
         binds=[parse_bind(bind) for bind in listener.bind],
-        pool=listener.pool,
+        pool=listener.pool or "",
         max_connections=look("max_connections", 0),
         idle_timeout_ms=duration_ms(look("idle_timeout", show_ms(limits.IDLE_TIMEOUT.default))),
         backlog=look("backlog", limits.BACKLOG.default),
@@ -148,8 +151,8 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         ),
         reuse_port=listener.reuse_port,
         mode=int(listener.mode, 8) if listener.mode is not None else None,
-        scheme=parse_bind(listener.bind[0]).scheme or "tcp",
-        http=EffectiveHttp() if listener.bind[0].startswith("http:") else None,
+        scheme=scheme,
+        http=effective_http(listener, look) if scheme == "http" else None,
         origins=look.origins,
     )
 
@@ -158,6 +161,9 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     look = _Chain("pool", pool, defaults)
     hashes = pool.balance == "ring_hash"
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
+    for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
+                "max_connection_requests"):
+        look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
     return EffectivePool(
@@ -170,6 +176,10 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
         keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
         servers=[_server(server, dns) for server in pool.servers],
+        idle_max=pool.max_idle_connections,
+        idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
+        connection_age_ms=duration_ms(pool.max_connection_age),
+        connection_requests_max=pool.max_connection_requests,
         origins=look.origins,
     )
 

@@ -27,6 +27,8 @@ class Choice:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
+RESPOND_BYTES_MAX = 65_536  # of an answer of our own
 SERVERS_MAX = 65_535        # of a pool; the core counts them in 16 bits
 NAME_MAX = 100              # of a listener or a pool: it has to fit in a log line
 TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
@@ -92,6 +94,49 @@ TCP_NODELAY = Choice(True, "a small message must not wait for the next one")
 REUSE_PORT = Choice(False, "two processes on one port are a mistake more often than a plan")
 MODE = Choice(None, "the umask decides, as for any file")
 BALANCE = Choice("round_robin", "even, and right where servers and connections are alike")
+POOL = Choice(None, "an http listener may have routes instead")
 HASH_ON = Choice("client.ip", "a port differs with every connection, so an IP keeps its server")
 NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
+
+# --- http ---
+
+REQUEST_HEADER_TIMEOUT = Limit(
+    10_000, 10, HOUR_MS, "a head is a packet or two; who sends it slowly holds a connection",
+)
+RESPONSE_HEADER_TIMEOUT = Limit(60_000, 0, DAY_MS, "as nginx has it; slow reports take less")
+REQUEST_TIMEOUT = Limit(0, 0, DAY_MS, "off: downloads and streams take what they take")
+BODY_IDLE_TIMEOUT = Limit(60_000, 0, DAY_MS, "a peer that moves nothing for so long is gone")
+KEEPALIVE_TIMEOUT = Limit(60_000, 1, DAY_MS, "browsers close their own after some minutes")
+WEBSOCKET_TIMEOUT = Limit(HOUR_MS, 0, 30 * DAY_MS, "silence is usual there")
+MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 KiB fit twice")
+MAX_HEADERS = Limit(100, 1, 200, "browsers send 20, and each is looked at")
+MAX_URI_LENGTH = Limit(8 << 10, 64, 65_535, "RFC 9110 wants 8,000 bytes at least")
+MAX_BODY_SIZE = Limit(0, 0, 1 << 50, "bodies are streamed, and cost no memory")
+MAX_REQUESTS = Limit(0, 0, 1_000_000_000, "a connection costs the same however old it is")
+CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
+CONNECTION_REQUESTS = Limit(0, 0, 1_000_000_000, "servers that count say so by closing")
+RESPOND_STATUS = Limit(200, 200, 599, "an answer is what it is for")
+RESPOND_BODY = Choice("", "an answer needs none")
+RESPOND_TYPE = Choice("text/plain; charset=utf-8", "what can't be taken for a page")
+RESPOND_HEADERS = Choice(None, "an answer needs no more")
+REDIRECT_STATUS = Choice(302, "the one that nobody remembers for ever")
+COMPARE = Choice(None, "exactly one is given")
+CONDITION = Choice(None, "what isn't asked for may be anything")
+ACTION = Choice(None, "a route has exactly one action")
+SPLIT_ON = Choice(None, "each request by chance")
+ROUTE_HASH_ON = Choice(None, "as the pool says")
+REWRITE = Choice(None, "servers get what clients asked for")
+EDITS = Choice(None, "what isn't named passes as it is")
+TRUSTED = Choice(None, "anyone can write a header")
+FORWARDED = Choice(None, "as given for each of its keys")
+FORWARDED_HEADERS = Choice(
+    ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"), "what frameworks look for"
+)
+REQUEST_ID = Choice(True, "a request can be found again in every log")
+TRACEPARENT = Choice(False, "who traces begins it with a span of its own")
+VIA = Choice("", "it says more than it helps")
+ERROR_HEADER = Choice("x-fastlb-error", "a 502 of ours can be told from a server's")
+ON_CLIENT_CLOSE = Choice("cancel", "nobody is left to read the answer")
+MERGE_SLASHES = Choice(True, "most servers do, and a rule for /admin must not be walked around")
+ROUTES = Choice(None, "a listener's pool is enough where there is one")

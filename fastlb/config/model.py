@@ -7,20 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.address import (
@@ -32,52 +22,9 @@ from fastlb.config.address import (
     parse_nameserver,
     parse_server,
 )
-from fastlb.config.limits import Limit
-from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
-
-
-class Measure:
-    """Annotates a text with a unit, within a limit."""
-
-    kind = ""
-
-    def __init__(
-        self, parse: Callable[[Any], int], show: Callable[[int], str], pattern: str, limit: Limit
-    ) -> None:
-        self._parse = parse
-        self.show = show
-        self._pattern = pattern
-        self.limit = limit
-
-    def _check(self, value: Any) -> str:
-        low, high = self.limit.low, self.limit.high
-        if not low <= self._parse(value) <= high:
-            raise ValueError(f"{show(value)} is not from {self.show(low)} to {self.show(high)}")
-        return str(value)
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._check)
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "pattern": self._pattern}
-
-
-class Duration(Measure):
-    kind = "duration"
-
-    def __init__(self, limit: Limit) -> None:
-        super().__init__(duration_ms, show_ms, DURATION, limit)
-
-
-class Size(Measure):
-    kind = "size"
-
-    def __init__(self, limit: Limit) -> None:
-        super().__init__(size_bytes, show_bytes, SIZE, limit)
+from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.http import HashKey, HttpKeys, HttpListener
+from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
 def _check_buffer(value: str) -> str:
@@ -107,13 +54,6 @@ def _refresh(value: Any) -> str:
     return str(value)
 
 
-def _list(value: Any) -> list[Any] | tuple[Any, ...]:
-    """Not of a set, whose order is anyone's, nor of what can be read once alone."""
-    if not isinstance(value, (list, tuple)):
-        raise PydanticCustomError("list_type", "not a list")
-    return value
-
-
 def _bind(value: str) -> str:
     parse_bind(value)
     return value
@@ -122,7 +62,7 @@ def _bind(value: str) -> str:
 def _binds(value: Any) -> Any:
     if type(value) is int:
         parse_bind(show(value))         # says what to write
-    return [value] if isinstance(value, str) else _list(value)
+    return [value] if isinstance(value, str) else as_list(value)
 
 
 def _server(value: str) -> str:
@@ -149,7 +89,7 @@ def _mode(value: str) -> str:
 
 
 def _servers(value: Any) -> Any:
-    return [{"address": item} if isinstance(item, str) else item for item in _list(value)]
+    return [{"address": item} if isinstance(item, str) else item for item in as_list(value)]
 
 
 def _threads(value: Any) -> Any:
@@ -209,15 +149,6 @@ Threads = Annotated[
         }
     ),
 ]
-Switch = Annotated[bool, Field(strict=True)]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
-    )
-
-
 class Keepalive(Model):
     """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
 
@@ -266,7 +197,7 @@ class Shared(Model):
     """TCP keepalive, or false."""
 
 
-class Defaults(Shared):
+class Defaults(Shared, HttpKeys):
     """What listeners and pools have where they don't say otherwise."""
 
     idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
@@ -279,13 +210,13 @@ class Defaults(Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(Shared):
+class Listener(Shared, HttpKeys, HttpListener):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
     """`tcp://HOST:PORT`, `tcp://[v6]:PORT`, `tcp://unix:/PATH`, or a list of them. Port 0: any."""
-    pool: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
-    """The pool that connections go to."""
+    pool: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX), limits.POOL] | None = None
+    """The pool that connections go to, or requests that no route fits."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
@@ -318,8 +249,33 @@ class Pool(Shared):
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
     balance: Annotated[Literal["round_robin", "ring_hash"], limits.BALANCE] = "round_robin"
     """How a server is picked: taking turns by weight, or by a hash, so that a client stays."""
-    hash_on: Annotated[Literal["client.ip", "client.address"], limits.HASH_ON] | None = None
-    """What `ring_hash` hashes: the client's IP, or its IP and port."""
+    hash_on: Annotated[HashKey, limits.HASH_ON] | None = None
+    """What `ring_hash` hashes: `client.ip`, `client.address` (with the port), and of http also
+    `path.NAME`, `query.NAME`, `header.NAME` and `cookie.NAME`."""
+    max_idle_connections: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=limits.MAX_IDLE_CONNECTIONS.low,
+            le=limits.MAX_IDLE_CONNECTIONS.high,
+        ),
+        limits.MAX_IDLE_CONNECTIONS,
+    ] = limits.MAX_IDLE_CONNECTIONS.default
+    """http: connections to a server that each thread keeps for the next request."""
+    idle_connection_timeout: Annotated[
+        str, Duration(limits.IDLE_CONNECTION_TIMEOUT)
+    ] = show_ms(limits.IDLE_CONNECTION_TIMEOUT.default)
+    """http: how long such a connection is kept; 0s: as long as the server does."""
+    max_connection_age: Annotated[str, Duration(limits.CONNECTION_AGE)] = "0s"
+    """http: a connection that is older is not used again; 0s: no limit."""
+    max_connection_requests: Annotated[
+        int,
+        Field(
+            strict=True, ge=limits.CONNECTION_REQUESTS.low, le=limits.CONNECTION_REQUESTS.high
+        ),
+        limits.CONNECTION_REQUESTS,
+    ] = 0
+    """http: requests on one connection to a server; 0: no limit."""
     connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
 
@@ -327,7 +283,7 @@ class Pool(Shared):
 class Dns(Model):
     """How names of servers are resolved. The hosts file comes first."""
 
-    nameservers: Annotated[list[NameServer], BeforeValidator(_list), limits.NAMESERVERS] = Field(
+    nameservers: Annotated[list[NameServer], BeforeValidator(as_list), limits.NAMESERVERS] = Field(
         default_factory=list
     )
     """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""

@@ -43,14 +43,14 @@ class HttpSite:
 
 
 @pytest.fixture
-def web(site: Callable[..., Site]) -> Iterator[Callable[..., HttpSite]]:
+def web(site: Callable[..., Site]) -> Callable[..., HttpSite]:
     """Makes an HttpSite: `web(servers, **listener keys)`."""
 
     def make(servers: list[str], **keys: object) -> HttpSite:
         keys.setdefault("bind", "http://127.0.0.1:0")
         return HttpSite(site(servers, **keys))
 
-    yield make
+    return make
 
 
 @pytest.fixture

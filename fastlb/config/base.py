@@ -1,0 +1,72 @@
+"""What all parts of the model are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from fastlb.config import limits
+from fastlb.config.limits import Limit
+from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
+
+Switch = Annotated[bool, Field(strict=True)]
+
+
+def as_list(value: Any) -> list[Any] | tuple[Any, ...]:
+    """Not of a set, whose order is anyone's, nor of what can be read once alone."""
+    if not isinstance(value, (list, tuple)):
+        raise PydanticCustomError("list_type", "not a list")
+    return value
+
+
+class Measure:
+    """Annotates a text with a unit, within a limit."""
+
+    kind = ""
+
+    def __init__(
+        self, parse: Callable[[Any], int], show: Callable[[int], str], pattern: str, limit: Limit
+    ) -> None:
+        self._parse = parse
+        self.show = show
+        self._pattern = pattern
+        self.limit = limit
+
+    def _check(self, value: Any) -> str:
+        low, high = self.limit.low, self.limit.high
+        if not low <= self._parse(value) <= high:
+            raise ValueError(f"{show(value)} is not from {self.show(low)} to {self.show(high)}")
+        return str(value)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": self._pattern}
+
+
+class Duration(Measure):
+    kind = "duration"
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(duration_ms, show_ms, DURATION, limit)
+
+
+class Size(Measure):
+    kind = "size"
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(size_bytes, show_bytes, SIZE, limit)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
+    )

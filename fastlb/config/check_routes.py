@@ -1,0 +1,176 @@
+"""What values of an http listener say about each other, and about pools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastlb.config.http import Compare, HttpKeys, HttpListener
+from fastlb.config.patterns import check_path, segment_names
+from fastlb.config.positions import Path
+from fastlb.config.units import show
+
+Found = tuple[Path, str, tuple[str, ...]]
+ACTIONS = ("pool", "split", "redirect", "respond")
+HASHES = ("ring_hash",)
+NAME = "^[A-Za-z0-9_.-]+$"
+
+
+def scheme_of(listener: Mapping[str, Any]) -> str:
+    """"tcp" or "http"; "" where it can't be said."""
+    binds = listener.get("bind")
+    first = binds[0] if isinstance(binds, (list, tuple)) and binds else binds
+    scheme = first.partition("://")[0] if isinstance(first, str) else ""
+    return scheme if scheme in ("tcp", "http") else ""
+
+
+def check_listener(
+    name: str, listener: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    path: Path = ("listeners", name)
+    scheme = scheme_of(listener)
+    binds = listener.get("bind")
+    for i, bind in enumerate(binds if isinstance(binds, (list, tuple)) else ()):
+        other = bind.partition("://")[0] if isinstance(bind, str) else scheme
+        if scheme and other in ("tcp", "http") and other != scheme:
+            yield (*path, "bind", i), (
+                f"a listener has one scheme, and this one begins with {scheme}://; write two"
+            ), ()
+    if scheme == "tcp":
+        for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
+            if key in listener:
+                yield (*path, key), f"{key} belongs to an http listener, and bind is tcp://", ()
+    if "pool" not in listener and not listener.get("routes"):
+        if scheme == "http":
+            yield path, "an http listener needs a pool or routes", ("pool", "routes")
+        else:
+            yield (*path, "pool"), "this key is missing", ()
+    routes = listener.get("routes")
+    seen: set[str] = set()
+    for i, route in enumerate(routes if isinstance(routes, (list, tuple)) else ()):
+        if isinstance(route, Mapping):
+            yield from _route((*path, "routes", i), route, pools, seen)
+
+
+def _route(
+    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], seen: set[str]
+) -> Iterator[Found]:
+    name = route.get("name")
+    if isinstance(name, str):
+        if not re.match(NAME, name):
+            yield (*path, "name"), (
+                f"{show(name)} is not a name: letters, digits, '-', '_' and '.'"
+            ), ()
+        if name in seen:
+            yield (*path, "name"), f"{show(name)} is taken by an earlier route", ()
+        seen.add(name)
+    given = [action for action in ACTIONS if action in route]
+    if len(given) != 1:
+        has = " and ".join(given) if given else "none"
+        yield path, f"a route has exactly one of {', '.join(ACTIONS)}; this one has {has}", ACTIONS
+    yield from _targets(path, route, pools)
+    names = _names(route)
+    for where, condition in _conditions(path, route):
+        yield from _condition(where, condition)
+    for where, text in _texts(path, route):
+        try:
+            wanted = segment_names([text])
+        except ValueError:
+            continue                    # told already
+        for missing in sorted(wanted - names):
+            valid = tuple(f"path.{name}" for name in sorted(names))
+            has = f"it has {', '.join(valid)}" if valid else "its path has none"
+            yield where, f"path.{missing} is not a segment of this route: {has}", valid
+
+
+def _targets(
+    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    split = route.get("split")
+    targets: list[tuple[Path, Any]] = []
+    if isinstance(route.get("pool"), str):
+        targets.append((("pool",), route["pool"]))
+    if isinstance(split, Mapping):
+        targets += [(("split", name), name) for name in split]
+        weights = [w for w in split.values() if isinstance(w, int)]
+        if not any(weights) and len(weights) == len(split):
+            yield (*path, "split"), "a split needs a pool with a weight above 0", ()
+    for where, target in targets:
+        if target not in pools:
+            valid = tuple(pools)
+            hint = f". One of: {', '.join(valid)}" if valid else f"; write a [pools.{target}]"
+            yield (*path, *where), f"there is no pool {show(target)}{hint}", valid
+        elif "hash_on" in route and pools[target].get("balance", "round_robin") not in HASHES:
+            yield (*path, "hash_on"), (
+                f"hash_on belongs to a hash policy, and pool {show(target)} has another"
+            ), HASHES
+    if "split_on" in route and "split" not in route:
+        yield (*path, "split_on"), "split_on belongs to a split", ()
+
+
+def _names(route: Mapping[str, Any]) -> set[str]:
+    match = route.get("match")
+    pattern = match.get("path") if isinstance(match, Mapping) else None
+    try:
+        return set(check_path(pattern)) if isinstance(pattern, str) else set()
+    except ValueError:
+        return set()
+
+
+def _conditions(
+    path: Path, route: Mapping[str, Any]
+) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    match = route.get("match")
+    if isinstance(match, Mapping):
+        yield (*path, "match"), match
+        if isinstance(match.get("not"), Mapping):
+            yield (*path, "match", "not"), match["not"]
+
+
+def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
+    if "path" in match and "path_regex" in match:
+        yield (*path, "path_regex"), "a route has a path or a path_regex", ("path", "path_regex")
+    for kind in ("headers", "query", "cookies"):
+        table = match.get(kind)
+        for name, value in (table.items() if isinstance(table, Mapping) else ()):
+            if isinstance(value, Mapping) and len(value) != 1:
+                valid = tuple(Compare.model_fields)
+                yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
+
+
+def _texts(path: Path, route: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Every key and template that may speak of segments."""
+    for key in ("split_on", "hash_on"):
+        if isinstance(route.get(key), str):
+            yield (*path, key), route[key]
+    redirect = route.get("redirect")
+    if isinstance(redirect, str):
+        yield (*path, "redirect"), redirect
+    for key, table in (
+        ("redirect", redirect), ("rewrite", route.get("rewrite")),
+    ):
+        for name in ("to", "path", "host"):
+            if isinstance(table, Mapping) and isinstance(table.get(name), str):
+                yield (*path, key, name), table[name]
+    for key in ("request_headers", "response_headers"):
+        edits = route.get(key)
+        for op in ("set", "add"):
+            fields = edits.get(op) if isinstance(edits, Mapping) else None
+            for name, value in (fields.items() if isinstance(fields, Mapping) else ()):
+                if isinstance(value, str):
+                    yield (*path, key, op, name), value
+
+
+def check_pool_key(
+    path: Path, pool: Mapping[str, Any], listeners: Mapping[str, Mapping[str, Any]], name: str
+) -> Iterator[Found]:
+    """A pool that hashes a part of a request is for requests."""
+    key = pool.get("hash_on")
+    if not isinstance(key, str) or key.startswith("client."):
+        return
+    for user, listener in listeners.items():
+        if listener.get("pool") == name and scheme_of(listener) == "tcp":
+            yield (*path, "hash_on"), (
+                f"{key} is of http, and listeners.{user} relays tcp to this pool"
+            ), ("client.ip", "client.address")

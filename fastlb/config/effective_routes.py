@@ -1,0 +1,169 @@
+"""Routes with what they take over from their listener, in the order in which they are tried."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastlb.config import limits
+from fastlb.config.effective_http import (
+    Condition,
+    EffectiveHttp,
+    EffectiveRoute,
+    HeaderOp,
+    Respond,
+)
+from fastlb.config.http import Compare, Conditions, HeaderEdits, Route
+from fastlb.config.limits import Limit
+from fastlb.config.model import Listener
+from fastlb.config.units import duration_ms, show_ms, size_bytes
+
+Look = Callable[[str, Any], Any]        # a key of the listener or the defaults, or what is built in
+
+TIMEOUTS = {
+    "request_header_timeout": limits.REQUEST_HEADER_TIMEOUT,
+    "response_header_timeout": limits.RESPONSE_HEADER_TIMEOUT,
+    "request_timeout": limits.REQUEST_TIMEOUT,
+    "body_idle_timeout": limits.BODY_IDLE_TIMEOUT,
+    "keepalive_timeout": limits.KEEPALIVE_TIMEOUT,
+    "websocket_timeout": limits.WEBSOCKET_TIMEOUT,
+}
+
+
+def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
+    """What an http listener needs to know, as numbers."""
+    timeouts: dict[str, Any] = {
+        f"{key}_ms": _ms(look, key, limit) for key, limit in TIMEOUTS.items()
+    }
+    for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
+                "max_requests", "request_id", "traceparent", "via", "error_header",
+                "on_client_close", "merge_slashes"):
+        look(key, None)
+    body_bytes_max = size_bytes(listener.max_body_size)
+    cancel = listener.on_client_close == "cancel"
+    base = EffectiveHttp(
+        **timeouts,
+        header_bytes_max=size_bytes(listener.max_header_size),
+        headers_max=listener.max_headers,
+        uri_bytes_max=size_bytes(listener.max_uri_length),
+        body_bytes_max=body_bytes_max,
+        requests_max=listener.max_requests,
+        trusted=tuple(ipaddress.ip_network(n) for n in listener.forwarded.trusted),
+        forwarded=tuple(listener.forwarded.headers),
+        request_id=listener.request_id,
+        traceparent=listener.traceparent,
+        via=listener.via,
+        error_header=listener.error_header,
+        cancel_on_close=cancel,
+        merge_slashes=listener.merge_slashes,
+    )
+    routes = [_route(route, base) for route in listener.routes]
+    routes.sort(key=specificity)
+    return EffectiveHttp(**{**vars(base), "routes": tuple(routes)})
+
+
+def _ms(look: Look, key: str, limit: Limit) -> int:
+    return duration_ms(look(key, show_ms(limit.default)))
+
+
+def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
+    match = route.match
+    respond = route.respond
+    own: dict[str, Any] = {
+        f"{key}_ms": duration_ms(value)
+        for key in TIMEOUTS
+        if (value := getattr(route, key, None)) is not None
+    }
+    timeouts: dict[str, Any] = {
+        f"{key}_ms": getattr(http, f"{key}_ms")
+        for key in ("response_header_timeout", "request_timeout", "body_idle_timeout",
+                    "websocket_timeout")
+    }
+    close = route.on_client_close
+    return EffectiveRoute(
+        name=route.name,
+        host=match.host or "",
+        path=match.path or "",
+        path_regex=match.path_regex or "",
+        methods=tuple(match.method or ()),
+        conditions=(*_named(match, False), *_negated(match.not_)),
+        pool=route.pool or "",
+        split=tuple((route.split or {}).items()),
+        split_on=route.split_on or "",
+        redirect=(route.redirect.status, route.redirect.to) if route.redirect else None,
+        respond=None if respond is None else Respond(
+            respond.status, respond.content_type, tuple(respond.headers.items()),
+            respond.body.encode(),
+        ),
+        hash_on=route.hash_on or "",
+        rewrite_path=route.rewrite.path or "",
+        rewrite_host=route.rewrite.host or "",
+        request_headers=tuple(_edits(route.request_headers)),
+        response_headers=tuple(_edits(route.response_headers)),
+        max_body_bytes=http.body_bytes_max if route.max_body_size is None
+        else size_bytes(route.max_body_size),
+        cancel_on_close=http.cancel_on_close if close is None else close == "cancel",
+        **{**timeouts, **own},
+    )
+
+
+def _edits(edits: HeaderEdits) -> Iterator[HeaderOp]:
+    for name in edits.remove:
+        yield HeaderOp("remove", name, "")
+    for name, value in edits.set.items():
+        yield HeaderOp("set", name, value)
+    for name, value in edits.add.items():
+        yield HeaderOp("add", name, value)
+
+
+def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
+    tables = (("header", match.headers), ("query", match.query), ("cookie", match.cookies))
+    for kind, table in tables:
+        for name, value in table.items():
+            yield _condition(kind, name, value, negate)
+
+
+def _condition(kind: str, name: str, value: Compare, negate: bool) -> Condition:
+    if value.present is not None:
+        return Condition(kind, name, "present", "", negate == value.present)
+    for op in ("equals", "prefix", "suffix", "contains", "regex"):
+        text = getattr(value, op)
+        if text is not None:
+            return Condition(kind, name, op, text, negate)
+    raise AssertionError("check.py has seen to it")
+
+
+def _negated(match: Conditions) -> Iterator[Condition]:
+    if match.host:
+        yield Condition("host", "", "equals", match.host, True)
+    if match.path:
+        yield Condition("path", "", "pattern", match.path, True)
+    if match.path_regex:
+        yield Condition("path", "", "regex", match.path_regex, True)
+    if match.method:
+        yield Condition("method", "", "equals", " ".join(match.method), True)
+    yield from _named(match, True)
+
+
+def specificity(route: EffectiveRoute) -> tuple[Any, ...]:
+    """Sorts the most specific first: by host, path, method, and the number of conditions. What is
+    equal stays in the order of writing."""
+    host = (0,) if route.host and not route.host.startswith("*") else (
+        (1, -len(route.host)) if route.host else (2,)
+    )
+    return (host, _path_rank(route), not route.methods, -len(route.conditions))
+
+
+def _path_rank(route: EffectiveRoute) -> tuple[int, ...]:
+    if route.path_regex:
+        return (3,)
+    if not route.path:
+        return (4,)
+    segments = route.path[1:].split("/")
+    is_open = segments[-1] == "*"
+    named = sum(segment.startswith("{") for segment in segments)
+    size = len(segments) - is_open
+    if named:
+        return (1, is_open, -(size - named), -size)
+    return (2, -size) if is_open else (0,)

@@ -1,0 +1,358 @@
+"""The part of the model that is about http: routes, and what a listener does with every request."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from fastlb.config import limits
+from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.patterns import (
+    KEY,
+    check_edited_name,
+    check_field_name,
+    check_host,
+    check_path,
+    check_template,
+)
+from fastlb.config.units import show
+
+_TEXT = {"type": "string"}
+
+
+def _compare(value: Any) -> Any:
+    """A text is to be equal to, true to be there, false not to be there."""
+    if isinstance(value, bool):
+        return {"present": value}
+    return {"equals": value} if isinstance(value, str) else value
+
+
+def _methods(value: Any) -> Any:
+    return [value] if isinstance(value, str) else as_list(value)
+
+
+def _check_method(value: str) -> str:
+    if not re.fullmatch("[A-Z][A-Z-]{0,30}", value):
+        raise ValueError(f'{show(value)} is not a method; write it like "GET"')
+    return value
+
+
+def _check_path(value: str) -> str:
+    check_path(value)
+    return value
+
+
+def _check_regex(value: str) -> str:
+    from fastlb.config.regex import compile_regex
+
+    try:
+        compile_regex(value, whole=True)
+    except ValueError as error:
+        raise ValueError(f"{show(value)}: {error}") from None
+    return value
+
+
+def _check_key(value: str) -> str:
+    if not re.match(KEY, value):
+        raise ValueError(
+            f"{show(value)} is not a key to hash. One of: client.ip, client.address, path.NAME,"
+            " query.NAME, header.NAME, cookie.NAME"
+        )
+    return value
+
+
+def _check_network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f'{show(value)} is not a network like "10.0.0.0/8": {error}') from None
+    return value
+
+
+def _check_share(value: str) -> str:
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%", value)
+    if not found or not 0 < float(found[1]) <= 100:
+        raise ValueError(f'{show(value)} is not a share; write it like "10%"')
+    return value
+
+
+def _check_pseudonym(value: str) -> str:
+    return check_field_name(value) if value else value
+
+
+def _redirect(value: Any) -> Any:
+    return {"to": value} if isinstance(value, str) else value
+
+
+def _check_plain(value: str) -> str:
+    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
+        raise ValueError(f"{show(value)} has a control character")
+    return value
+
+
+def _loose(schema: Any) -> WithJsonSchema:
+    return WithJsonSchema(schema)
+
+
+HashKey = Annotated[
+    str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": KEY})
+]
+Template = Annotated[str, AfterValidator(check_template)]
+Regex = Annotated[str, AfterValidator(_check_regex)]
+FieldName = Annotated[str, AfterValidator(check_field_name)]
+EditedName = Annotated[str, AfterValidator(check_edited_name)]
+PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
+
+
+class Compare(Model):
+    """What a value has to be like; exactly one of these."""
+
+    equals: Annotated[str, limits.COMPARE] | None = None
+    """The very text."""
+    present: Annotated[Switch, limits.COMPARE] | None = None
+    """Whether it is there, whatever it is."""
+    prefix: Annotated[str, limits.COMPARE] | None = None
+    """How it begins."""
+    suffix: Annotated[str, limits.COMPARE] | None = None
+    """How it ends."""
+    contains: Annotated[str, limits.COMPARE] | None = None
+    """A part of it."""
+    regex: Annotated[Regex, limits.COMPARE] | None = None
+    """A regular expression for a part of it; matched in linear time."""
+
+
+Value = Annotated[
+    Compare,
+    BeforeValidator(_compare),
+    _loose({"anyOf": [_TEXT, {"type": "boolean"}, {"type": "object"}]}),
+]
+
+
+class Conditions(Model):
+    """What a request must have; all of it."""
+
+    host: (
+        Annotated[str, AfterValidator(check_host), limits.CONDITION] | None
+    ) = None
+    """`example.com`, or `*.example.com` for all below it; without a port."""
+    path: (
+        Annotated[str, AfterValidator(_check_path), limits.CONDITION] | None
+    ) = None
+    """`/exact`, `/prefix/*` (and `/prefix` itself), `/docs/{doc_id}`; `{name}` is one segment."""
+    path_regex: Annotated[Regex, limits.CONDITION] | None = None
+    """A regular expression for the whole path; matched in linear time."""
+    method: (
+        Annotated[
+            list[Annotated[str, AfterValidator(_check_method)]],
+            BeforeValidator(_methods),
+            Field(min_length=1),
+            _loose({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+            limits.CONDITION,
+        ]
+        | None
+    ) = None
+    """A method, or a list of them."""
+    headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
+    """By name: a text to be equal to, true (present), false (absent), or a comparison."""
+    query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
+    """Parameters of the query, likewise."""
+    cookies: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
+    """Cookies, likewise."""
+
+
+class Match(Conditions):
+    """What a request must have, and what it must not."""
+
+    not_: Annotated[Conditions, limits.CONDITION] = Field(default_factory=Conditions, alias="not")
+    """The same keys: none of it may hold."""
+
+
+class Redirect(Model):
+    """An answer that sends the client elsewhere."""
+
+    to: Template
+    """The location; may have variables."""
+    status: Annotated[Literal[301, 302, 303, 307, 308], limits.REDIRECT_STATUS] = 302
+    """Its status."""
+
+
+class Respond(Model):
+    """An answer without a server."""
+
+    status: Annotated[
+        int,
+        Field(strict=True, ge=limits.RESPOND_STATUS.low, le=limits.RESPOND_STATUS.high),
+        limits.RESPOND_STATUS,
+    ] = limits.RESPOND_STATUS.default
+    """Its status."""
+    body: Annotated[str, Field(max_length=limits.RESPOND_BYTES_MAX), limits.RESPOND_BODY] = ""
+    """Its content."""
+    content_type: Annotated[
+        str, AfterValidator(_check_plain), limits.RESPOND_TYPE
+    ] = "text/plain; charset=utf-8"
+    """What the content is."""
+    headers: Annotated[
+        dict[EditedName, Annotated[str, AfterValidator(_check_plain)]], limits.RESPOND_HEADERS
+    ] = Field(default_factory=dict)
+    """More header fields."""
+
+
+class Rewrite(Model):
+    """What the server gets instead of what the client asked for."""
+
+    path: Annotated[Template, limits.REWRITE] | None = None
+    """The path; may have variables, such as `{path.rest}` for what `*` matched."""
+    host: Annotated[Template, limits.REWRITE] | None = None
+    """The host; may have variables."""
+
+
+class HeaderEdits(Model):
+    """Changes of header fields; values may have variables."""
+
+    set: Annotated[dict[EditedName, Template], limits.EDITS] = Field(default_factory=dict)
+    """Fields that replace any of their name."""
+    add: Annotated[dict[EditedName, Template], limits.EDITS] = Field(default_factory=dict)
+    """Fields beside any of their name."""
+    remove: Annotated[
+        list[EditedName], BeforeValidator(as_list), limits.EDITS
+    ] = Field(default_factory=list)
+    """Fields that go."""
+
+
+class Forwarded(Model):
+    """What servers are told of the client, and by whom it is believed."""
+
+    trusted: Annotated[
+        list[Annotated[str, AfterValidator(_check_network)]],
+        BeforeValidator(as_list),
+        limits.TRUSTED,
+    ] = Field(default_factory=list)
+    """Networks of proxies before us, whose forwarded headers are kept; others' are replaced."""
+    headers: Annotated[
+        list[Literal["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]],
+        BeforeValidator(as_list),
+        limits.FORWARDED_HEADERS,
+    ] = Field(default_factory=lambda: list(limits.FORWARDED_HEADERS.default))
+    """Which are written."""
+
+
+class Route(Model):
+    """A match on a request, and what to do with it: one of pool, split, redirect and respond."""
+
+    name: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
+    """Seen in logs and metrics; unique in its listener."""
+    match: Match = Field(default_factory=Match)
+    """What a request must have; without it, every one fits."""
+    pool: Annotated[PoolName, limits.ACTION] | None = None
+    """The pool that the request goes to."""
+    split: Annotated[
+        dict[str, Annotated[int, Field(strict=True, ge=0, le=10_000)]], limits.ACTION
+    ] | None = None
+    """Pools with their shares of the requests."""
+    redirect: (
+        Annotated[
+            Redirect,
+            BeforeValidator(_redirect),
+            _loose({"anyOf": [_TEXT, {"type": "object"}]}),
+            limits.ACTION,
+        ]
+        | None
+    ) = None
+    """Where the client is sent to, or a table."""
+    respond: Annotated[Respond, limits.ACTION] | None = None
+    """An answer of our own."""
+    split_on: Annotated[HashKey, limits.SPLIT_ON] | None = None
+    """What a split is decided by, so that a client stays."""
+    hash_on: Annotated[HashKey, limits.ROUTE_HASH_ON] | None = None
+    """What is hashed, instead of what the pool says."""
+    rewrite: Annotated[Rewrite, limits.REWRITE] = Field(default_factory=Rewrite)
+    """Another path or host for the server."""
+    request_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
+    """Changes of the request's header fields."""
+    response_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
+    """Changes of the response's header fields."""
+    response_header_timeout: (
+        Annotated[str, Duration(limits.RESPONSE_HEADER_TIMEOUT)] | None
+    ) = None
+    """As of the listener."""
+    request_timeout: Annotated[str, Duration(limits.REQUEST_TIMEOUT)] | None = None
+    """As of the listener."""
+    body_idle_timeout: Annotated[str, Duration(limits.BODY_IDLE_TIMEOUT)] | None = None
+    """As of the listener."""
+    websocket_timeout: Annotated[str, Duration(limits.WEBSOCKET_TIMEOUT)] | None = None
+    """As of the listener."""
+    max_body_size: Annotated[str, Size(limits.MAX_BODY_SIZE)] | None = None
+    """As of the listener."""
+    on_client_close: (
+        Annotated[Literal["cancel", "drain"], limits.ON_CLIENT_CLOSE] | None
+    ) = None
+    """As of the listener."""
+
+
+class HttpKeys(Model):
+    """What http listeners have in common with `[defaults]`."""
+
+    request_header_timeout: (
+        Annotated[str, Duration(limits.REQUEST_HEADER_TIMEOUT)] | None
+    ) = None
+    """From a connection's begin, or a request's first byte, to the end of its head; then 408."""
+    response_header_timeout: (
+        Annotated[str, Duration(limits.RESPONSE_HEADER_TIMEOUT)] | None
+    ) = None
+    """From the end of a request to the head of its response; then 504."""
+    request_timeout: Annotated[str, Duration(limits.REQUEST_TIMEOUT)] | None = None
+    """For a whole exchange, but for upgrades; 0s: none."""
+    body_idle_timeout: Annotated[str, Duration(limits.BODY_IDLE_TIMEOUT)] | None = None
+    """How long a body may stand still."""
+    keepalive_timeout: Annotated[str, Duration(limits.KEEPALIVE_TIMEOUT)] | None = None
+    """How long a client's connection may wait for its next request."""
+    websocket_timeout: Annotated[str, Duration(limits.WEBSOCKET_TIMEOUT)] | None = None
+    """How long a WebSocket, or another upgrade, may be silent."""
+
+
+class HttpListener(Model):
+    """What only http listeners have."""
+
+    routes: Annotated[list[Route], BeforeValidator(as_list), limits.ROUTES] = Field(
+        default_factory=list
+    )
+    """`[[listeners.NAME.routes]]`: the most specific that fits is taken, then `pool`, then 404."""
+    max_header_size: Annotated[str, Size(limits.MAX_HEADER_SIZE)] = "32KiB"
+    """Of a request's head; then 431."""
+    max_headers: Annotated[
+        int,
+        Field(strict=True, ge=limits.MAX_HEADERS.low, le=limits.MAX_HEADERS.high),
+        limits.MAX_HEADERS,
+    ] = limits.MAX_HEADERS.default
+    """Header fields of a request; then 431."""
+    max_uri_length: Annotated[str, Size(limits.MAX_URI_LENGTH)] = "8KiB"
+    """Of a request's target; then 414."""
+    max_body_size: Annotated[str, Size(limits.MAX_BODY_SIZE)] = "0B"
+    """Of a request; then 413. 0B: no limit."""
+    max_requests: Annotated[
+        int,
+        Field(strict=True, ge=limits.MAX_REQUESTS.low, le=limits.MAX_REQUESTS.high),
+        limits.MAX_REQUESTS,
+    ] = 0
+    """On one connection; 0: no limit."""
+    forwarded: Annotated[Forwarded, limits.FORWARDED] = Field(default_factory=Forwarded)
+    """What servers are told of the client."""
+    request_id: Annotated[Switch, limits.REQUEST_ID] = limits.REQUEST_ID.default
+    """Pass X-Request-Id on, or make one."""
+    traceparent: Annotated[Switch, limits.TRACEPARENT] = limits.TRACEPARENT.default
+    """Make a traceparent (W3C Trace Context) where there is none; else it is passed on."""
+    via: Annotated[str, AfterValidator(_check_pseudonym), limits.VIA] = ""
+    """The name that Via is given; none if empty."""
+    error_header: Annotated[
+        str, AfterValidator(_check_pseudonym), limits.ERROR_HEADER
+    ] = limits.ERROR_HEADER.default
+    """The header field that says why an answer is ours; none if empty."""
+    on_client_close: Annotated[
+        Literal["cancel", "drain"], limits.ON_CLIENT_CLOSE
+    ] = limits.ON_CLIENT_CLOSE.default
+    """Whether a request whose client has gone is cancelled, or carried through."""
+    merge_slashes: Annotated[Switch, limits.MERGE_SLASHES] = limits.MERGE_SLASHES.default
+    """Let `//a///b` be `/a/b`, for routes and servers alike."""

@@ -83,6 +83,8 @@ class Bench:
             )
             try:
                 process.wait_until_serving(started, port, log)
+                if scenario.mode == "http":
+                    process.check_forwarded(port)
                 yield Running(started.pid, port)
             finally:
                 process.stop(started)

@@ -1,11 +1,13 @@
 /* A load generator that checks every answer: status, length, and (always for small bodies, for each
  * CHECK_EVERYth big one) every byte.
  *
- *     load PORT CONNECTIONS PATH BODY_BYTES keep|close|idle
+ *     load PORT CONNECTIONS PATH BODY_BYTES keep|close|idle|websocket [FIELD ...]
  *
  * keep: each connection sends its next request as soon as an answer is whole. close: a connection
  * for each request, "Connection: close", done when the peer has closed after a whole answer. idle:
- * one exchange on each connection, which then stays open.
+ * one exchange on each connection, which then stays open. websocket: each connection upgrades (the
+ * accept is checked, and not counted) and sends its next masked text as soon as the last one has
+ * come back. Each FIELD is a header field of the requests, such as "Accept: text/html".
  * Commands, a byte each on stdin: 'r' starts a new window, 's' prints the window as a line of JSON,
  * 'p' pauses (what is under way is finished, nothing new is asked), 'g' goes on, 'q' ends. Errors
  * count from the start of the program and are never reset.
@@ -27,8 +29,10 @@
 #include <unistd.h>
 
 #include "body.h"
+#include "websocket.h"
 
 #define HEAD_BYTES_MAX 4096
+#define REQUEST_BYTES_MAX 4096
 #define READ_BYTES (256 * 1024)
 #define EVENTS_PER_TURN 256
 #define ANSWER_TIMEOUT_NS 5000000000ull
@@ -38,7 +42,8 @@
 #define SUB_BITS 8
 #define BUCKETS ((40 - SUB_BITS) << SUB_BITS)
 
-enum mode { KEEP, CLOSE, IDLE };
+enum mode { KEEP, CLOSE, IDLE, WEBSOCKET, MODES };
+static const char *const mode_names[] = {"keep", "close", "idle", "websocket"};
 enum state { CONNECTING, HEAD, BODY, WAIT_CLOSE, RESTING };
 enum error { BAD_STATUS, BAD_LENGTH, BAD_BYTES, SOCKET_ERROR, TIMED_OUT, ERROR_KINDS };
 static const char *const error_names[] = {"status", "length", "bytes", "socket", "timeout"};
@@ -50,13 +55,17 @@ struct connection {
     size_t head_have;
     size_t body_left;
     unsigned answers;
+    int upgraded;
+    char key[WS_KEY_BYTES + 1];
+    unsigned char echo[WS_ECHO_BYTES];
     char head[HEAD_BYTES_MAX + 1];
 };
 
 static enum mode mode;
 static struct sockaddr_in target;
-static char request[512];
-static size_t request_bytes, body_bytes;
+static char request[REQUEST_BYTES_MAX];
+static size_t request_bytes, body_bytes; /* of a websocket: of an echo, its head included */
+static uint64_t random_state = 88172645463325252ull;
 static unsigned char *expected, reading[READ_BYTES];
 static struct connection *connections;
 static int connection_count, opened_count, epoll_fd, timer_fd, paused;
@@ -102,6 +111,7 @@ static void open_connection(struct connection *c) {
         fail("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->state = CONNECTING;
+    c->upgraded = 0;
     c->head_have = 0;
     c->started_ns = now_ns();
     if (connect(c->fd, (struct sockaddr *)&target, sizeof target) < 0 && errno != EINPROGRESS)
@@ -122,14 +132,43 @@ static void refuse(struct connection *c, enum error kind) {
     reopen(c);
 }
 
+static uint64_t next_random(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    return random_state ^= random_state << 17;
+}
+
+static int send_all(struct connection *c, const void *bytes, size_t length) {
+    if (send(c->fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length)
+        return 1;
+    refuse(c, SOCKET_ERROR);
+    return 0;
+}
+
+/* The next text of a websocket: what has to come back is kept in `echo`. */
+static int send_text(struct connection *c) {
+    unsigned char frame[WS_FRAME_BYTES];
+    ws_make_text(frame, c->echo, next_random());
+    c->state = BODY;
+    c->body_left = body_bytes;
+    return send_all(c, frame, sizeof frame);
+}
+
+static int send_upgrade(struct connection *c) {
+    char whole[REQUEST_BYTES_MAX + 64];
+    uint64_t nonce[2] = {next_random(), next_random()};
+    ws_base64((unsigned char *)nonce, sizeof nonce, c->key);
+    int length = snprintf(whole, sizeof whole, "%.*sSec-WebSocket-Key: %s\r\n\r\n",
+                          (int)request_bytes - 2, request, c->key);
+    return send_all(c, whole, (size_t)length);
+}
+
 static int send_request(struct connection *c) {
-    if (send(c->fd, request, request_bytes, MSG_NOSIGNAL) != (ssize_t)request_bytes) {
-        refuse(c, SOCKET_ERROR);
-        return 0;
-    }
+    if (c->upgraded)
+        return send_text(c);
     c->state = HEAD;
     c->head_have = 0;
-    return 1;
+    return mode == WEBSOCKET ? send_upgrade(c) : send_all(c, request, request_bytes);
 }
 
 /* A whole answer is in. 1: go on reading this connection. */
@@ -142,7 +181,7 @@ static int answered(struct connection *c) {
     uint64_t now = now_ns();
     record(now - c->started_ns);
     c->started_ns = now;
-    if (mode == KEEP && !paused)
+    if (mode != IDLE && !paused)
         return send_request(c);
     c->state = RESTING;
     if (mode == IDLE && opened_count < connection_count)
@@ -156,13 +195,35 @@ static int take_body(struct connection *c, const unsigned char *bytes, size_t le
         refuse(c, BAD_LENGTH);
         return 0;
     }
+    const unsigned char *wanted = c->upgraded ? c->echo : expected;
     if ((body_bytes <= READ_BYTES || c->answers % CHECK_EVERY == 0) &&
-        memcmp(bytes, expected + offset, length) != 0) {
+        memcmp(bytes, wanted + offset, length) != 0) {
         refuse(c, BAD_BYTES);
         return 0;
     }
     c->body_left -= length;
     return c->body_left > 0 || answered(c);
+}
+
+/* The head of an answer to an upgrade is in, and nothing may follow it. */
+static int take_upgrade(struct connection *c, size_t more) {
+    static const char field[] = "\r\nsec-websocket-accept: ";
+    char *given = strcasestr(c->head, field), accept[WS_ACCEPT_BYTES + 1];
+    ws_accept(c->key, accept);
+    if (strncmp(c->head, "HTTP/1.1 101", 12) != 0 || given == NULL ||
+        strncmp(given + sizeof field - 1, accept, WS_ACCEPT_BYTES) != 0 ||
+        given[sizeof field - 1 + WS_ACCEPT_BYTES] > ' ') {
+        refuse(c, BAD_STATUS);
+        return 0;
+    }
+    if (more > 0) {
+        refuse(c, BAD_LENGTH);
+        return 0;
+    }
+    c->upgraded = 1;
+    c->state = RESTING;
+    c->started_ns = now_ns();
+    return paused || send_text(c);
 }
 
 static int take_head(struct connection *c, const unsigned char *bytes, size_t length) {
@@ -179,6 +240,9 @@ static int take_head(struct connection *c, const unsigned char *bytes, size_t le
         return 0;
     }
     *stop = 0;
+    size_t used = (size_t)(stop + 4 - c->head) - before;
+    if (mode == WEBSOCKET)
+        return take_upgrade(c, length - used);
     char *given = strcasestr(c->head, "\r\ncontent-length:");
     if (strncmp(c->head, "HTTP/1.1 200", 12) != 0) {
         refuse(c, BAD_STATUS);
@@ -188,7 +252,6 @@ static int take_head(struct connection *c, const unsigned char *bytes, size_t le
         refuse(c, BAD_LENGTH);
         return 0;
     }
-    size_t used = (size_t)(stop + 4 - c->head) - before;
     c->state = BODY;
     c->body_left = body_bytes;
     return take_body(c, bytes + used, length - used);
@@ -292,6 +355,32 @@ static void on_timer(void) {
             refuse(&connections[i], TIMED_OUT);
 }
 
+static void add_to_request(const char *text) {
+    size_t length = strlen(text);
+    if (request_bytes + length > sizeof request) {
+        fputs("the request is too long\n", stderr);
+        exit(2);
+    }
+    memcpy(request + request_bytes, text, length);
+    request_bytes += length;
+}
+
+static void make_request(const char *path, char **fields) {
+    add_to_request("GET ");
+    add_to_request(path);
+    add_to_request(" HTTP/1.1\r\nHost: bench.test\r\n");
+    for (; *fields != NULL; fields++) {
+        add_to_request(*fields);
+        add_to_request("\r\n");
+    }
+    if (mode == CLOSE)
+        add_to_request("Connection: close\r\n");
+    if (mode == WEBSOCKET)
+        add_to_request("Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                       "Sec-WebSocket-Version: 13\r\n");
+    add_to_request("\r\n");
+}
+
 static void prepare(char **argv) {
     struct epoll_event event = {.events = EPOLLIN};
     struct itimerspec second = {{1, 0}, {1, 0}};
@@ -300,11 +389,8 @@ static void prepare(char **argv) {
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection_count = atoi(argv[2]);
-    body_bytes = (size_t)atoll(argv[4]);
-    mode = strcmp(argv[5], "close") == 0 ? CLOSE : strcmp(argv[5], "idle") == 0 ? IDLE : KEEP;
-    request_bytes = (size_t)snprintf(request, sizeof request,
-                                     "GET %s HTTP/1.1\r\nHost: bench.test\r\n%s\r\n", argv[3],
-                                     mode == CLOSE ? "Connection: close\r\n" : "");
+    make_request(argv[3], argv + 6);
+    body_bytes = mode == WEBSOCKET ? WS_ECHO_BYTES : (size_t)atoll(argv[4]);
     expected = malloc(body_bytes);
     connections = calloc((size_t)connection_count, sizeof *connections);
     if (expected == NULL || connections == NULL)
@@ -321,8 +407,10 @@ static void prepare(char **argv) {
 
 int main(int argc, char **argv) {
     struct epoll_event events[EVENTS_PER_TURN];
-    if (argc != 6) {
-        fputs("usage: load PORT CONNECTIONS PATH BODY_BYTES keep|close|idle\n", stderr);
+    while (argc >= 6 && mode < MODES && strcmp(argv[5], mode_names[mode]) != 0)
+        mode++;
+    if (argc < 6 || mode == MODES) {
+        fputs("usage: load PORT CONNECTIONS PATH BODY_BYTES MODE [FIELD ...]\n", stderr);
         return 2;
     }
     prepare(argv);

@@ -20,7 +20,7 @@ class Load:
 
     def __init__(self, binary: Path, port: int, traffic: Traffic, log: Path) -> None:
         self._argv = [str(binary), str(port), str(traffic.connections), traffic.path,
-                      str(traffic.body_bytes), traffic.mode]
+                      str(traffic.body_bytes), traffic.mode, *traffic.fields]
         self._log = log
 
     def __enter__(self) -> Load:

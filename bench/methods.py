@@ -4,6 +4,7 @@ origin) and gives one reading; a scenario file picks one."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from bench import load as loads
 from bench import machine, measure
@@ -109,9 +110,7 @@ def idle_relays(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
     wanted = scenario.traffic.connections
     with bench.running(scenario, peer) as target:
         assert target.pid is not None
-        warm = type(scenario.traffic)(
-            IDLE_WARM_CONNECTIONS, scenario.traffic.path, scenario.traffic.body_bytes, "keep"
-        )
+        warm = replace(scenario.traffic, connections=IDLE_WARM_CONNECTIONS, mode="keep")
         with bench.load(target.port, warm):
             time.sleep(WARM_SECONDS)
         time.sleep(IDLE_SETTLE_SECONDS)

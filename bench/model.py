@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # What a balancer is to do, so that a peer can choose its best settings for it.
 SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
+WEBSOCKET = "websocket"
 
 BALANCER_CPU = 0
 LOAD_CPU = 1
@@ -45,16 +46,19 @@ class Command:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What load.c does: so many connections, each asking for `path`, `keep`, `close` or `idle`."""
+    """What load.c does: so many connections, each asking for `path`; `keep`, `close`, `idle` or
+    `websocket`. `fields` are header fields of the requests."""
 
     connections: int
     path: str
     body_bytes: int
     mode: str
+    fields: tuple[str, ...] = ()
 
 
 SMALL_EXCHANGE_BYTES = 101
 BIG_EXCHANGE_BYTES = 1024 * 1024
+WEBSOCKET_TEXT_BYTES = 100
 
 
 @dataclass
@@ -97,7 +101,7 @@ class Scenario:
     columns: tuple[Column, ...]
     measure: Measure
     traffic: Traffic | None = None
-    target: Target | None = None
+    targets: tuple[Target, ...] = ()
     direct: bool = True
     syscalls: bool = False
     rounds_max: int = 100

@@ -83,6 +83,15 @@ def exchange(port: int, path: str = "/small", timeout: float = 2.0) -> bytes:
     return b"".join(parts)
 
 
+def check_forwarded(port: int) -> None:
+    """Raises unless an http balancer tells the origin of its client, which all have to do alike."""
+    _, _, head = exchange(port, "/head").partition(b"\r\n\r\n")
+    fields = head.lower().split(b"\r\n")
+    for wanted in (b"x-forwarded-for: 127.0.0.1", b"x-forwarded-proto: http"):
+        if fields.count(wanted) != 1:
+            raise RuntimeError(f"the origin does not get {wanted.decode()}, but {head.decode()}")
+
+
 def wait_until_serving(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Returns once a whole exchange through the port has worked."""
     deadline = time.monotonic() + READY_SECONDS_MAX

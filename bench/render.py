@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.model import Column, Row, Scenario, Table
+from bench.model import Column, Row, Scenario, Table, Target
 from bench.peers import Peer
 from bench.peers.fastlb import Fastlb
 
@@ -100,6 +100,7 @@ def table(found: Table) -> str:
 @dataclass(frozen=True)
 class Verdict:
     scenario: Scenario
+    target: Target
     label: str
     value: float | None
     reference: str
@@ -108,13 +109,11 @@ class Verdict:
 
     @property
     def met(self) -> bool | None:
-        assert self.scenario.target is not None
-        measured = self.ratio if self.scenario.target.against else self.value
-        return None if measured is None else measured <= self.scenario.target.limit
+        measured = self.ratio if self.target.against else self.value
+        return None if measured is None else measured <= self.target.limit
 
     def cells(self) -> list[str]:
-        target = self.scenario.target
-        assert target is not None
+        target = self.target
         column = self.scenario.columns[0]
         limit = f"{target.limit:.2f} of the cheapest of {', '.join(target.against)}"
         if len(target.against) == 1:
@@ -133,26 +132,26 @@ def _best_round(found: Table, label: str) -> float:
     return spread[0]
 
 
+def _verdict(found: Table, target: Target, label: str) -> Verdict:
+    values = {name: found.compared(name) for name in target.against}
+    known = {name: value for name, value in values.items() if value is not None}
+    best = min(known, key=lambda name: known[name]) if known else None
+    value = found.compared(label)
+    ratio = best_ratio = None
+    if value is not None and best is not None:
+        ratio = value / known[best]
+        best_ratio = _best_round(found, label) / _best_round(found, best)
+    digits = found.scenario.columns[0].digits
+    reference = f"{best} {number(known[best], digits)}" if best else ""
+    return Verdict(found.scenario, target, label, value, reference, ratio, best_ratio)
+
+
 def verdicts(tables: Sequence[Table], labels: Sequence[str]) -> list[Verdict]:
     """For each target and build of fastlb: its figure, what it is held against, the ratio."""
-    found = []
-    for each in tables:
-        scenario = each.scenario
-        if scenario.target is None:
-            continue
-        values = {name: each.compared(name) for name in scenario.target.against}
-        known = {name: value for name, value in values.items() if value is not None}
-        best = min(known, key=lambda name: known[name]) if known else None
-        for label in labels:
-            value = each.compared(label)
-            ratio = best_ratio = None
-            if value is not None and best is not None:
-                ratio = value / known[best]
-                best_ratio = _best_round(each, label) / _best_round(each, best)
-            digits = scenario.columns[0].digits
-            reference = f"{best} {number(known[best], digits)}" if best else ""
-            found.append(Verdict(scenario, label, value, reference, ratio, best_ratio))
-    return found
+    return [
+        _verdict(each, target, label)
+        for each in tables for target in each.scenario.targets for label in labels
+    ]
 
 
 def target_table(found: Sequence[Verdict]) -> str:
@@ -161,16 +160,14 @@ def target_table(found: Sequence[Verdict]) -> str:
 
 
 def ratio_table(tables: Sequence[Table], peers: Sequence[Peer]) -> str:
-    """Every balancer's compared figure over HAProxy's in the same run."""
-    shown = [t for t in tables if t.compared("haproxy")]
-    rows = [["", *(t.scenario.name for t in shown)]]
-    for peer in peers:
-        cells = []
-        for each in shown:
-            value, base = each.compared(peer.label), each.compared("haproxy")
-            cells.append("" if value is None or not base else f"{value / base:.2f}")
-        if any(cells):
-            rows.append([peer.label, *cells])
+    """Every balancer's compared figure over HAProxy's in the same run, a line a scenario."""
+    rows = [["", *(peer.label for peer in peers)]]
+    for each in tables:
+        base = each.compared("haproxy")
+        if not base:
+            continue
+        values = [each.compared(peer.label) for peer in peers]
+        rows.append([each.scenario.name, *("" if v is None else f"{v / base:.2f}" for v in values)])
     return grid(rows)
 
 

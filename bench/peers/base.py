@@ -14,6 +14,12 @@ from bench.model import Command, Work
 CONNECTIONS_MAX = 9000
 DESCRIPTORS_MAX = 20000
 
+# Of an http balancer: path prefixes with a pool each. What is measured fits none of them, and goes
+# to the default.
+ROUTES = tuple(f"r{i}" for i in range(19))
+# Where a peer has a limit of requests on a connection that can't be switched off.
+REQUESTS_MAX = 1_000_000_000
+
 
 class Peer(ABC):
     """A balancer under measurement. One file of bench/peers each."""

@@ -14,7 +14,7 @@ SCENARIO = Scenario(
         RESIDENT,
     ),
     measure=idle_wakeups,
-    target=Target(1.0),
+    targets=(Target(1.0),),
     direct=False,
     rounds_max=1,
     order=60,

@@ -11,7 +11,7 @@ SCENARIO = Scenario(
     columns=(COST_PER_MIB, REQUESTS, P50, P99, RESIDENT, BUSY),
     measure=steady_load,
     traffic=Traffic(16, "/big", BIG_EXCHANGE_BYTES, "keep"),
-    target=Target(1.00, ("haproxy",)),
+    targets=(Target(1.00, ("haproxy",)),),
     syscalls=True,
     order=30,
 )

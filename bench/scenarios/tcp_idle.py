@@ -16,7 +16,7 @@ SCENARIO = Scenario(
     ),
     measure=idle_relays,
     traffic=Traffic(4000, "/small", SMALL_EXCHANGE_BYTES, "idle"),
-    target=Target(1024),
+    targets=(Target(1024),),
     direct=False,
     rounds_max=3,
     order=50,

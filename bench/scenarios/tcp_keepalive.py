@@ -11,7 +11,7 @@ SCENARIO = Scenario(
     columns=(COST, REQUESTS, P50, P99, RESIDENT, BUSY),
     measure=steady_load,
     traffic=Traffic(64, "/small", SMALL_EXCHANGE_BYTES, "keep"),
-    target=Target(0.95, ("haproxy", "nginx", "nginx-debian")),
+    targets=(Target(0.95, ("haproxy", "nginx", "nginx-debian")),),
     syscalls=True,
     order=10,
 )

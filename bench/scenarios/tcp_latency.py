@@ -11,7 +11,7 @@ SCENARIO = Scenario(
     columns=(P50, P99, REQUESTS, COST),
     measure=steady_load,
     traffic=Traffic(1, "/small", SMALL_EXCHANGE_BYTES, "keep"),
-    target=Target(1.00, ("haproxy",)),
+    targets=(Target(1.00, ("haproxy",)),),
     syscalls=True,
     order=40,
 )

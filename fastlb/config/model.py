@@ -197,7 +197,7 @@ class Shared(Model):
     """TCP keepalive, or false."""
 
 
-class Defaults(Shared, HttpKeys):
+class Defaults(HttpKeys, Shared):
     """What listeners and pools have where they don't say otherwise."""
 
     idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
@@ -210,7 +210,7 @@ class Defaults(Shared, HttpKeys):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(Shared, HttpKeys, HttpListener):
+class Listener(HttpListener, HttpKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds

@@ -28,6 +28,7 @@ def schema() -> dict[str, Any]:
             "properties": {"balance": {"not": {"const": limits.BALANCE.default}}},
         }
     }
+    made["$defs"]["Listener"]["anyOf"] = [{"required": ["pool"]}, {"required": ["routes"]}]
     names = {"pattern": NAME, "maxLength": limits.NAME_MAX}
     for section in ("listeners", "pools"):
         made["properties"][section]["propertyNames"] = names

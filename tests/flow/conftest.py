@@ -135,11 +135,17 @@ def site(mode: int) -> Iterator[Callable[..., Site]]:
 
         def make(
             servers: list[Any], bind: str = "tcp://127.0.0.1:0",
-            pool: dict[str, Any] | None = None, threads: int | None = None, **keys: Any,
+            pool: dict[str, Any] | None = None, threads: int | None = None,
+            config: fastlb.Config | None = None, **keys: Any,
         ) -> Site:
-            balancer = fastlb.Balancer(threads=mode if threads is None else threads)
-            target = balancer.pool("pool", servers, **(pool or {}))
-            listener = balancer.listen(bind, name="listener", pool=target, **keys)
+            threads = mode if threads is None else threads
+            if config is not None:
+                balancer = fastlb.Balancer(config, threads=threads)
+                listener = fastlb.Listener(balancer, next(iter(config.listeners)))
+            else:
+                balancer = fastlb.Balancer(threads=threads)
+                target = balancer.pool("pool", servers, **(pool or {}))
+                listener = balancer.listen(bind, name="listener", pool=target, **keys)
             stack.enter_context(balancer.background())
             sites.append(Site(balancer, listener))
             return sites[-1]

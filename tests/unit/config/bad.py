@@ -64,7 +64,9 @@ KEYS = [
         "key-of-pools-alone-in-defaults",
         'defaults = { balance = "ring_hash" }',
         "defaults.balance: 'balance' is not a key here. One of: tcp_nodelay, keepalive,"
-        " idle_timeout, connect_timeout, buffer_size, bulk_buffer_size",
+        " request_header_timeout, response_header_timeout, request_timeout, body_idle_timeout,"
+        " keepalive_timeout, websocket_timeout, idle_timeout, connect_timeout, buffer_size,"
+        " bulk_buffer_size",
     ),
     Bad(
         "missing-key",
@@ -161,8 +163,8 @@ TYPES = [
     pool(
         "key-to-hash",
         'hash_on = "client.ips"\nbalance = "ring_hash"',
-        "hash_on: 'client.ips' is not a key to hash; did you mean 'client.ip'?"
-        " One of: client.ip, client.address",
+        "hash_on: 'client.ips' is not a key to hash. One of: client.ip, client.address,"
+        " path.NAME, query.NAME, header.NAME, cookie.NAME",
     ),
 ]
 

@@ -8,7 +8,11 @@ LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = "threads, shutdown_timeout, max_connections, busy_poll, dns, defaults, listeners, pools"
 LISTENER_KEYS = (
-    "tcp_nodelay, keepalive, bind, pool, max_connections, idle_timeout, backlog, buffer_size,"
+    "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
+    " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
+    " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
+    " traceparent, via, error_header, on_client_close, merge_slashes, bind, pool,"
+    " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )
 SERVER_KEYS = "address, dns, refresh, weight, max_connections"

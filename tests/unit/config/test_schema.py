@@ -45,7 +45,10 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     made = schema()
     assert made["title"] == "A configuration of fastlb"
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
-    names = {"Defaults", "Dns", "Keepalive", "Listener", "Pool", "Server"}
+    names = {
+        "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Keepalive",
+        "Listener", "Match", "Pool", "Respond", "Rewrite", "Route", "Server",
+    }
     assert titles == {"A configuration of fastlb", *names}
 
 

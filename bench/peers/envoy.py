@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import wheel_file
-from bench.model import Command, Work
-from bench.peers.base import CONNECTIONS_MAX, Peer, first_line
+from bench.model import WEBSOCKET, Command, Work
+from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
 
 
 def address(port: int) -> dict[str, Any]:
@@ -24,9 +24,55 @@ def tcp_filter() -> dict[str, Any]:
     }
 
 
+def http_filter(work: Work) -> dict[str, Any]:
+    names = {f"/{name}/": name for name in ROUTES} | {"/": "servers"}
+    routes = [
+        {"match": {"prefix": path}, "route": {"cluster": name, "timeout": "0s"}}
+        for path, name in names.items()
+    ]
+    router = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        "dynamic_stats": False,
+        "suppress_envoy_headers": True,
+    }
+    manager = (
+        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
+        "HttpConnectionManager"
+    )
+    config: dict[str, Any] = {
+        "@type": manager,
+        "stat_prefix": "http",
+        "codec_type": "HTTP1",
+        "use_remote_address": True,
+        "generate_request_id": False,
+        "server_header_transformation": "PASS_THROUGH",
+        "route_config": {
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]
+        },
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    if work.kind == WEBSOCKET:
+        config["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
+
+
+def cluster(name: str, work: Work) -> dict[str, Any]:
+    endpoints = [{"endpoint": {"address": address(port)}} for port in work.server_ports]
+    limits = {"max_connections": CONNECTIONS_MAX, "max_pending_requests": CONNECTIONS_MAX,
+              "max_requests": CONNECTIONS_MAX}
+    return {
+        "name": name,
+        "connect_timeout": "5s",
+        "type": "STATIC",
+        "lb_policy": "ROUND_ROBIN",
+        "circuit_breakers": {"thresholds": [limits]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+
+
 class Envoy(Peer):
     name = "envoy"
-    modes = frozenset({"tcp"})
+    modes = frozenset({"tcp", "http"})
     notes = ("Envoy: --concurrency 1, no access log, circuit breakers out of the way.",)
 
     def version(self) -> str:
@@ -35,31 +81,19 @@ class Envoy(Peer):
         return match[1] if match else line
 
     def command(self, work: Work, folder: Path) -> Command:
-        endpoints = [
-            {"endpoint": {"address": address(port)}} for port in work.server_ports
-        ]
-        limits = {"max_connections": CONNECTIONS_MAX, "max_pending_requests": CONNECTIONS_MAX,
-                  "max_requests": CONNECTIONS_MAX}
-        cluster = {
-            "name": "servers",
-            "connect_timeout": "5s",
-            "type": "STATIC",
-            "lb_policy": "ROUND_ROBIN",
-            "circuit_breakers": {"thresholds": [limits]},
-            "load_assignment": {
-                "cluster_name": "servers", "endpoints": [{"lb_endpoints": endpoints}]
-            },
-        }
+        http = work.mode == "http"
+        names = [*ROUTES, "servers"] if http else ["servers"]
+        relay = http_filter(work) if http else tcp_filter()
         listener = {
             "name": "front",
             "address": address(work.bind_port),
             "tcp_backlog_size": 4096,
-            "filter_chains": [{"filters": [tcp_filter()]}],
+            "filter_chains": [{"filters": [relay]}],
         }
         config = folder / "envoy.json"
-        config.write_text(json.dumps(
-            {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-        ))
+        config.write_text(json.dumps({"static_resources": {
+            "listeners": [listener], "clusters": [cluster(name, work) for name in names],
+        }}))
         return Command((
             str(wheel_file("envoy", "_bin", "envoy")), "--config-path", str(config),
             "--concurrency", "1", "--disable-hot-restart", "--log-level", "error",

@@ -8,17 +8,49 @@ from pathlib import Path
 
 from bench.environment import ROOT
 from bench.model import Command, Work
-from bench.peers.base import Peer, first_line
+from bench.peers.base import ROUTES, Peer, first_line
+
+TOP = """\
+threads = 1
+
+[listeners.web]
+bind = "http://127.0.0.1:{port}"
+pool = "servers"
+{listener}
+"""
+ROUTE = """
+[[listeners.web.routes]]
+name = "{name}"
+match.path = "/{name}/*"
+pool = "{name}"
+"""
+# What every peer adds to a request, and nothing else.
+SAME_FIELDS = """\
+forwarded.headers = ["x-forwarded-for", "x-forwarded-proto"]
+request_id = false
+"""
+POOL = """
+[pools.{name}]
+servers = [{servers}]
+"""
 
 DEFAULT = ROOT / ".venv" / "bin" / "fastlb"
 
 
+def http_config(work: Work) -> str:
+    servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
+    parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
+    parts += [ROUTE.format(name=name) for name in ROUTES]
+    parts += [POOL.format(name=name, servers=servers) for name in (*ROUTES, "servers")]
+    return "".join(parts)
+
+
 class Fastlb(Peer):
     """The command is either a program that takes fastlb's arguments, or a whole command line with
-    {mode}, {port}, {server0} and {server1} in it."""
+    {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp"})
+    modes = frozenset({"tcp", "http"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -42,10 +74,17 @@ class Fastlb(Peer):
         return first_line(*shlex.split(self._command), "version").removeprefix("fastlb ")
 
     def command(self, work: Work, folder: Path) -> Command:
+        config = folder / "fastlb.toml"
+        if work.mode == "http":
+            config.write_text(http_config(work))
         if "{" in self._command:
             servers = {f"server{i}": port for i, port in enumerate(work.server_ports)}
-            whole = self._command.format(mode=work.mode, port=work.bind_port, **servers)
+            whole = self._command.format(
+                mode=work.mode, port=work.bind_port, config=config, **servers
+            )
             return Command(tuple(shlex.split(whole)))
+        if work.mode == "http":
+            return Command((*shlex.split(self._command), "serve", str(config)))
         servers_given = [a for p in work.server_ports for a in ("--server", f"127.0.0.1:{p}")]
         return Command((
             *shlex.split(self._command), "serve",

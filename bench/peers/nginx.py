@@ -7,13 +7,21 @@ import shutil
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, Command, Work
-from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, Peer, first_line
+from bench.model import BULK, WEBSOCKET, Command, Work
+from bench.peers.base import (
+    CONNECTIONS_MAX,
+    DESCRIPTORS_MAX,
+    REQUESTS_MAX,
+    ROUTES,
+    Peer,
+    first_line,
+)
 
 BULK_BUFFER = "256k"
+UPSTREAM_KEPT = 1024  # nginx sets room for all of them aside, in each of the pools
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
-CONFIG = """\
+COMMON = """\
 {load}
 user {user};
 daemon off;
@@ -26,7 +34,9 @@ events {{
     worker_connections {connections};
     use epoll;
 }}
+"""
 
+STREAM = """
 stream {{
     upstream servers {{
 {servers}
@@ -40,10 +50,91 @@ stream {{
 }}
 """
 
+HTTP = """
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    keepalive_timeout 5m;
+    keepalive_requests {requests};
+    map $http_upgrade $connection_upgrade {{
+        default upgrade;
+        "" "";
+    }}
+{upstreams}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        proxy_http_version 1.1;
+        proxy_read_timeout 5m;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+{tuning}
+{locations}
+    }}
+}}
+"""
+
+UPSTREAM = """\
+    upstream {name} {{
+{servers}
+        keepalive {connections};
+        keepalive_requests {requests};
+        keepalive_timeout 5m;
+    }}
+"""
+
+PLAIN_FIELDS = """\
+        proxy_set_header Connection "";
+"""
+UPGRADE_FIELDS = """\
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Upgrade $http_upgrade;
+"""
+HTTP_BULK = f"""\
+        proxy_max_temp_file_size 0;
+        proxy_buffer_size {BULK_BUFFER};
+        proxy_buffers 8 {BULK_BUFFER};
+"""
+
+
+def stream(work: Work) -> str:
+    return STREAM.format(
+        port=work.bind_port,
+        tuning=f"        proxy_buffer_size {BULK_BUFFER};" if work.kind == BULK else "",
+        servers=server_lines(work),
+    )
+
+
+def http(work: Work, folder: Path) -> str:
+    names = {f"/{name}/": name for name in ROUTES} | {"/": "servers"}
+    tuning = UPGRADE_FIELDS if work.kind == WEBSOCKET else PLAIN_FIELDS
+    return HTTP.format(
+        folder=folder,
+        port=work.bind_port,
+        requests=REQUESTS_MAX,
+        tuning=tuning + (HTTP_BULK if work.kind == BULK else ""),
+        upstreams="".join(
+            UPSTREAM.format(
+                name=name, servers=server_lines(work), connections=UPSTREAM_KEPT,
+                requests=REQUESTS_MAX,
+            )
+            for name in names.values()
+        ),
+        locations="\n".join(
+            f"        location {path} {{ proxy_pass http://{name}; }}"
+            for path, name in names.items()
+        ),
+    )
+
+
+def server_lines(work: Work) -> str:
+    return "\n".join(f"        server 127.0.0.1:{port};" for port in work.server_ports)
+
 
 class Nginx(Peer):
     name = "nginx"
-    modes = frozenset({"tcp"})
+    modes = frozenset({"tcp", "http"})
     notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk.",)
     user = "root"
     load = ""
@@ -56,16 +147,14 @@ class Nginx(Peer):
 
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "nginx.conf"
-        config.write_text(CONFIG.format(
+        common = COMMON.format(
             load=self.load,
             user=self.user,
             descriptors=DESCRIPTORS_MAX,
             folder=folder,
             connections=2 * CONNECTIONS_MAX,
-            port=work.bind_port,
-            tuning=f"        proxy_buffer_size {BULK_BUFFER};" if work.kind == BULK else "",
-            servers="\n".join(f"        server 127.0.0.1:{port};" for port in work.server_ports),
-        ))
+        )
+        config.write_text(common + (http(work, folder) if work.mode == "http" else stream(work)))
         return Command((self.binary(), "-p", str(folder), "-e", "stderr", "-c", str(config)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bench.model import SMALL_EXCHANGE_BYTES, Target, Traffic
 from bench.scenarios.http_keepalive import SCENARIO as KEEPALIVE_SCENARIO
 
-# With the request line and Host: 12 fields, 720 bytes.
+# With the request line and Host: 12 fields, 692 bytes.
 FIELDS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/141.0.0.0 Safari/537.36",
@@ -13,7 +13,8 @@ FIELDS = (
     "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
     "Accept-Encoding: gzip, deflate, br, zstd",
     "Referer: https://bench.test/catalogue?page=3&sort=price",
-    "Cookie: session=0f8fad5bd9cb469fa16570867728950e; theme=dark; _ga=GA1.2.1437465.1763899200",
+    "Cookie: session=0f8fad5bd9cb469fa16570867728950e; theme=dark; consent=1; "
+    "_ga=GA1.2.1437465023.1763899200; _gid=GA1.2.98220.1763899200",
     'sec-ch-ua: "Chromium";v="141", "Not?A_Brand";v="8"',
     "Sec-Fetch-Dest: document",
     "Sec-Fetch-Mode: navigate",
@@ -28,5 +29,5 @@ SCENARIO = replace(
     traffic=Traffic(64, "/page", SMALL_EXCHANGE_BYTES, "keep", FIELDS),
     targets=(Target(0.85, ("haproxy",)),),
     order=111,
-    notes=("Requests have 12 header fields in 700 bytes, answers 12 fields and 101 bytes of body.",),
+    notes=("Requests have 12 header fields, 692 bytes in all; answers 12, and 101 bytes of body.",),
 )

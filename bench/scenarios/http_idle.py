@@ -23,6 +23,6 @@ SCENARIO = Scenario(
     notes=(
         f"Anonymous memory of the whole process tree after {IDLE_WARM_CONNECTIONS} connections "
         "have come and gone, and again with 4,000 connections that each did one exchange and wait "
-        "for their next. They were opened 64 at a time, so few connections to the servers are kept.",
+        "for their next. They open 64 at a time, so few connections to the servers are kept.",
     ),
 )

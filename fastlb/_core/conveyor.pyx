@@ -1,126 +1,37 @@
 # Which stage follows which, and what is done about a verdict. Stages decide; this acts.
 from libc.errno cimport ETIMEDOUT
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint8_t
 
-from fastlb._core.base.gate cimport gate_give
+from fastlb._core.base.enums cimport (
+    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, EXCHANGE_QUEUED, FAIL,
+    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_RESET,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_STOPPED, REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT,
+    STAGE_DEAD, STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
+    TIMER_EXCHANGE, TIMER_UPSTREAM, TUNNEL,
+)
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
-from fastlb._core.base.mem cimport chunk_size, give_exchange, give_held, give_input
+from fastlb._core.base.mem cimport chunk_size, give_held, give_input
 from fastlb._core.base.net cimport stream_shut
 from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
-from fastlb._core.base.types cimport (
-    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SERVER,
-    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_QUEUED, FAIL, HTTP_ANSWERING, HTTP_HEAD_DONE,
-    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVER_RESET, REASON_SERVERS_FULL, REASON_STOPPED,
-    REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
-    STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
-    TIMER_UPSTREAM, TUNNEL, Acceptor, Core, Exchange, Http, Slab, Snapshot, Stream, Timer, Upstream,
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Slab, Timer, Upstream
+from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.http.upstream cimport drop_idle, end_upstream
+from fastlb._core.lifecycle cimport (
+    drop_server, end_request, finish, hold_snapshot, let_server_go, let_snapshot_go, may_answer,
+    queue,
 )
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
 from fastlb._core.stages.forward cimport forward_step
 from fastlb._core.stages.linger cimport linger_step
-from fastlb._core.stages.record cimport note_down, record_http, record_step
+from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
-from fastlb._core.stages.upstream cimport drop_idle, end_upstream
-from fastlb._core.tables.live cimport live_wake_engines
-
-
-cdef void _let_server_go(Core* core, Exchange* x) noexcept nogil:
-    if x.flags & EXCHANGE_HOLDS_SERVER:
-        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
-        gate_give(&x.target.connections)
-
-
-cdef void _let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
-    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
-        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SNAPSHOT
-        x.bind = NULL
-        x.pool = NULL
-        x.entry = NULL
-        fl_add32(&x.snapshot.users[core.id], -1)
-        x.snapshot = NULL
-
-
-cdef bint _hold_snapshot(Core* core, Exchange* x) noexcept nogil:
-    """The next request goes by the latest snapshot; False if its listener is no more."""
-    cdef Acceptor* acceptor = core.acceptors
-    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
-        return True
-    while acceptor != NULL:
-        if acceptor.id == x.bind_id:
-            x.bind = acceptor.bind
-            x.snapshot = <Snapshot*> core.snapshot
-            x.flags |= EXCHANGE_HOLDS_SNAPSHOT
-            fl_add32(&x.snapshot.users[core.id], 1)
-            return True
-        acceptor = acceptor.next
-    return False
-
-
-cdef void _end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
-    """Give back all that a request holds, its server and its connection too."""
-    cdef Http* http = x.http
-    if http == NULL:
-        return
-    timer_cancel(&http.timer)
-    end_upstream(core, http, reset)
-    x.to_server = &x.server
-    give_held(core, http.head)
-    give_held(core, http.partial)
-    give_held(core, http.lines)
-    http.head = http.partial = http.lines = NULL
-    give_http(core, http)
-    x.http = NULL
-    _let_server_go(core, x)
-
-
-cdef void finish(Core* core, Exchange* x) noexcept nogil:
-    """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
-    # Bytes that never arrived must not look as if they had: an end that we force is a reset.
-    cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
-                        or x.reason == REASON_NO_MEMORY)
-    timer_cancel(&x.timer)
-    record_step(core, x)
-    if x.http != NULL:
-        if x.reason != REASON_DONE:     # cut: there was no whole answer
-            x.http.status = 0
-        record_http(core, x)
-        _end_request(core, x, True)
-    if x.input != NULL:
-        give_input(core, x)
-    close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
-    close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
-    _let_server_go(core, x)
-    _let_snapshot_go(core, x)
-    x.stage = STAGE_DEAD
-    if not x.flags & EXCHANGE_QUEUED:
-        x.next_free = core.dead
-        core.dead = x
-    if gate_give(&core.live.connections) | gate_give(&x.listener.connections):
-        live_wake_engines(core.live)
-    if unlikely(core.resume_ms):
-        core.resume_ms = core.now_ms        # descriptors came free
-
-
-cdef void _queue(Core* core, Exchange* x) noexcept nogil:
-    """Let it go on in this turn's second half or the next, after others had theirs."""
-    if x.flags & EXCHANGE_QUEUED:
-        return
-    x.flags |= EXCHANGE_QUEUED
-    x.next_run = NULL
-    if core.run_last == NULL:
-        core.run_first = x
-    else:
-        core.run_last.next_run = x
-    core.run_last = x
 
 
 cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
@@ -136,7 +47,7 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
         close_stream(core, &x.server, False)
     x.tried[i] = <uint16_t> (x.entry - x.pool.servers)
     x.n_tried += 1
-    _let_server_go(core, x)
+    let_server_go(core, x)
     x.stage = STAGE_BALANCE
     return True
 
@@ -144,7 +55,7 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
 cdef void _again(Core* core, Exchange* x) noexcept nogil:
     if x.flags & EXCHANGE_HAS_MORE:
         x.flags &= <uint8_t> ~EXCHANGE_HAS_MORE
-        _queue(core, x)
+        queue(core, x)
 
 
 cdef void advance(Core* core, Exchange* x) noexcept nogil:
@@ -173,7 +84,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             if verdict == NEXT:
                 x.stage = STAGE_RELAY
                 timer_start(core, &x.timer, x.idle_timer)
-                _let_snapshot_go(core, x)
+                let_snapshot_go(core, x)
                 continue
             if verdict == FAIL and _try_another(core, x):
                 continue
@@ -181,7 +92,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             return
         break
     else:
-        _queue(core, x)                 # others first
+        queue(core, x)                 # others first
         return
     finish(core, x)
 
@@ -192,7 +103,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
     """One step of a request; False when it waits, or the connection has ended."""
     cdef int verdict
     if x.stage == STAGE_REQUEST:
-        if not _hold_snapshot(core, x):
+        if not hold_snapshot(core, x):
             x.reason = REASON_DONE
             finish(core, x)
             return False
@@ -201,7 +112,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             x.stage = STAGE_BALANCE
             return True
         if verdict == AGAIN and x.input == NULL and x.requests:
-            _let_snapshot_go(core, x)       # idle: a reload needs not wait for it
+            let_snapshot_go(core, x)       # idle: a reload needs not wait for it
     elif x.stage == STAGE_BALANCE:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):
@@ -242,41 +153,13 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
     if verdict == AGAIN:
         _again(core, x)
         return False
-    if verdict == ANSWER or (verdict == FAIL and _may_answer(core, x)):
-        _drop_server(core, x)
+    if verdict == ANSWER or (verdict == FAIL and may_answer(core, x)):
+        drop_server(core, x)
         x.stage = STAGE_ANSWER
         timer_start(core, &x.timer, x.bind.http.header_timer)
         return True
     finish(core, x)
     return False
-
-
-cdef void _drop_server(Core* core, Exchange* x) noexcept nogil:
-    """What we answer by ourselves needs none."""
-    if x.http == NULL:
-        return
-    timer_cancel(&x.http.timer)
-    end_upstream(core, x.http, True)
-    x.to_server = &x.server
-
-
-cdef bint _may_answer(Core* core, Exchange* x) noexcept nogil:
-    """A request failed: whether its client can still be told, and what."""
-    cdef int reason = x.reason
-    if x.http == NULL or reason == REASON_CLIENT_RESET or reason == REASON_CLIENT_GONE \
-            or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
-            or x.client.pipe != NULL:
-        return False
-    if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
-            or reason == REASON_NO_DESCRIPTOR:
-        x.status = 503
-    elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
-        x.status = 504
-    else:
-        x.status = 502
-    if not x.http.request.done:
-        x.flags |= EXCHANGE_CLOSE
-    return True
 
 
 cdef void _retry(Core* core, Exchange* x) noexcept nogil:
@@ -296,8 +179,8 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
     cdef int linger_timer = x.bind.http.linger_timer
     cdef int keepalive_timer = x.bind.http.keepalive_timer
     record_http(core, x)
-    _end_request(core, x, False)
-    _let_snapshot_go(core, x)
+    end_request(core, x, False)
+    let_snapshot_go(core, x)
     if x.flags & EXCHANGE_CLOSE or owed or core.closing:
         if (owed or x.input != NULL or x.client.ready & READABLE) and not (
                 x.client.ready & ERROR or x.client.flags & STREAM_EOF):
@@ -356,7 +239,7 @@ cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
     http.head = http.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
-    _let_snapshot_go(core, x)
+    let_snapshot_go(core, x)
     x.flags &= <uint8_t> ~EXCHANGE_CLOSE
     x.stage = STAGE_RELAY
     timer_start(core, &x.timer, x.idle_timer)
@@ -399,12 +282,12 @@ cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
         timer_start(core, &x.timer, x.bind.http.header_timer)
     elif x.stage == STAGE_FORWARD:
         x.reason = REASON_TIMEOUT
-        if not _may_answer(core, x):
+        if not may_answer(core, x):
             finish(core, x)
             return
         if not x.http.request.done:
             x.status = 408              # the client's part, and not the server's
-        _drop_server(core, x)
+        drop_server(core, x)
         x.stage = STAGE_ANSWER
         timer_start(core, &x.timer, x.bind.http.header_timer)
     else:
@@ -420,8 +303,8 @@ cdef void _expire_request(Core* core, Http* http) noexcept nogil:
     cdef Exchange* x = http.exchange
     if x.stage == STAGE_CONNECT or x.stage == STAGE_BALANCE:
         x.reason = REASON_TIMEOUT
-        if _may_answer(core, x):
-            _drop_server(core, x)
+        if may_answer(core, x):
+            drop_server(core, x)
             x.stage = STAGE_ANSWER
             timer_start(core, &x.timer, x.bind.http.header_timer)
             advance(core, x)
@@ -496,9 +379,3 @@ cdef void end_all(Core* core) noexcept nogil:
         slab = slab.next
 
 
-cdef void give_back(Core* core) noexcept nogil:
-    cdef Exchange* x
-    while core.dead != NULL:
-        x = core.dead
-        core.dead = x.next_free
-        give_exchange(core, x)

@@ -1,12 +1,20 @@
 # The loop that feeds the conveyor, and the one class that Python drives.
 from libc.errno cimport EMFILE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
+from fastlb._core.base.enums cimport (
+    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
+    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
+    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_ROUTE,
+    REASON_NO_SERVER, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
+    REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
+    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW,
+)
+from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport (
     SLAB_EXCHANGES, SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
 )
-from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.mem cimport free_all, give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes, give_pipe
@@ -18,24 +26,17 @@ from fastlb._core.base.sys cimport (
     yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
-from fastlb._core.base.types cimport (
-    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_BAD_REQUEST,
-    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_SERVERS_FULL, REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE, ROLE_ACCEPTOR, ROLE_IDLE,
-    ROLE_SERVER, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW,
-    Acceptor, Core, Http, Slab, Stream, Upstream,
-)
-from fastlb._core.conveyor cimport (
-    advance, close_idle_clients, end_all, expire, give_back, run_queue,
-)
+from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
+from fastlb._core.conveyor cimport advance, close_idle_clients, end_all, expire, run_queue
 from fastlb._core.ext.atomic cimport (
     FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
     fl_store_pointer, likely, unlikely,
 )
-from fastlb._core.stages.upstream cimport drop_all_idle, drop_idle
+from fastlb._core.ext.linux cimport close
+from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
+from fastlb._core.lifecycle cimport give_back
+from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.tables.live cimport Live, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
 
@@ -93,12 +94,6 @@ cdef int _wait(Core* core, int timeout_ms) noexcept nogil:
     return n
 
 
-cdef void _on_idle_event(Core* core, Stream* s, uint8_t ready) noexcept nogil:
-    s.ready |= ready
-    if ready & (READABLE | ERROR | HANGUP | PEER_SHUT):
-        drop_idle(core, <Upstream*> s)
-
-
 cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     """Wait for events and handle them. False when the engine is to end."""
     cdef int n = _wait(core, timeout_ms)
@@ -113,7 +108,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         for i in range(n):
             s = poller_event(&core.poller, i, &ready)
             if s != NULL and s.role == ROLE_IDLE:
-                _on_idle_event(core, s, ready)
+                hear_idle(core, s, ready)
     for i in range(n):
         s = poller_event(&core.poller, i, &ready)
         if unlikely(s == NULL or s.role == ROLE_IDLE):
@@ -426,6 +421,11 @@ def publish(Live live, Snapshot snapshot) -> None:
         raise ValueError("the snapshot was compiled for another balancer")
     fl_store_pointer(&live.table.published, &snapshot.table)
     live_wake_engines(&live.table)
+
+
+def bind_parser(str library) -> str:
+    """Let http use llhttp, which a loaded extension module exports: "" if it can, else why not."""
+    return llhttp_bind(library)
 
 
 def build_info() -> dict[str, str]:

@@ -9,8 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from fastlb._core.engine import build_info
-from fastlb._core.proto.llhttp import bind
+from fastlb._core.engine import bind_parser, build_info
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
 PIP_LINE = "pip install -U httptools==0.9.0"
@@ -55,7 +54,7 @@ def bind_llhttp() -> str:
         try:
             from httptools.parser import parser
 
-            _llhttp_failure = bind(parser.__file__)
+            _llhttp_failure = bind_parser(parser.__file__)
         except (ImportError, OSError) as error:
             _llhttp_failure = str(error)
     return _llhttp_failure

@@ -11,9 +11,9 @@ from fastlb._core.base.pipe cimport free_pipes, give_pipe, take_pipe
 from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
 )
+from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.types cimport (
-    NEXT, REASON_NO_SERVER, STAGE_DEAD, Address, Chunk, Core, Exchange, Gate, Pipe, ServerAddress,
-    Timer,
+    Address, Chunk, Core, Exchange, Gate, Pipe, ServerAddress, Timer,
 )
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed

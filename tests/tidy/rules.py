@@ -19,7 +19,7 @@ FILE_LINES_MAX = 440
 FUNCTION_LINES_MAX = 77
 
 CORE = "fastlb/_core/"
-CORE_RANKS = {"ext": 0, "base": 1, "tables": 2, "proto": 2, "stages": 3, "engine": 4}
+CORE_RANKS = {"ext": 0, "base": 1, "tables": 2, "proto": 2, "http": 3, "stages": 4, "engine": 5}
 # `balancer` and `policy` are the face of `process`; the demo and the test plugin are users of it.
 PYTHON_RANKS = {
     "_version": 0,
@@ -84,7 +84,7 @@ def _cython_imports(text: str) -> Iterator[tuple[int, str]]:
 
 
 def core_layers(files: Tree) -> Iterator[str]:
-    """ext < base < { tables, proto } < stages < engine, and a stage never reaches another."""
+    """ext < base < { tables, proto } < http < stages < engine; a stage never reaches another."""
     for path, text in files.items():
         if not path.startswith(CORE) or not path.endswith((".pyx", ".pxd")):
             continue

@@ -1,17 +1,15 @@
 from libc.errno cimport EAGAIN, EINVAL
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
-from fastlb._core.base.limits cimport PUMP_READS_MAX
-from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_class, chunk_size, give_pending, take_chunk, take_pending,
+from fastlb._core.base.enums cimport (
+    AGAIN, EXCHANGE_HAS_MORE, FAIL, NEXT, REASON_NO_MEMORY, STREAM_CAUTIOUS, WRITABLE,
 )
+from fastlb._core.base.limits cimport PUMP_READS_MAX
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_pending, take_chunk, take_pending
 from fastlb._core.base.net cimport stream_write
 from fastlb._core.base.pipe cimport give_pipe, pipe_drain, pipe_fill, take_pipe
-from fastlb._core.base.types cimport (
-    AGAIN, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_NO_MEMORY, STREAM_CAUTIOUS, STREAM_EOF,
-    WRITABLE, Chunk, Core, Exchange, Pipe, Stream,
-)
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Pipe, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 
 

@@ -2,10 +2,9 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fastlb._core.base.enums cimport ROLE_SERVER, TIMER_REQUEST, TIMER_UPSTREAM
 from fastlb._core.base.limits cimport HTTP_BLOCK
-from fastlb._core.base.types cimport (
-    ROLE_SERVER, TIMER_REQUEST, TIMER_UPSTREAM, Core, Exchange, Http, HttpState, Upstream,
-)
+from fastlb._core.base.types cimport Core, Exchange, Http, HttpState, Upstream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
 
 

@@ -1,5 +1,5 @@
 # Exchanges and chunks from free lists of one engine. An idle exchange holds no chunk.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 

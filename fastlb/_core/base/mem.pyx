@@ -1,9 +1,10 @@
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.limits cimport CHUNK_CLASSES, CHUNKS_KEPT_BYTES, SLAB_EXCHANGES
-from fastlb._core.base.types cimport STAGE_DEAD, STAGE_FREE, Chunk, Core, Exchange, Slab, Stream
+from fastlb._core.base.enums cimport STAGE_DEAD, STAGE_FREE
+from fastlb._core.base.limits cimport CHUNKS_KEPT_BYTES, CHUNK_CLASSES, SLAB_EXCHANGES
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Slab, Stream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
 
 

@@ -1,15 +1,14 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
 
-from fastlb._core.base.types cimport (
-    STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, Address, Keepalive, ServerAddress, Stream,
-)
+from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
+from fastlb._core.base.types cimport Address, Keepalive, ServerAddress, Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
-    SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SYS_accept4, SYS_close,
-    SYS_connect, SYS_recvfrom, SYS_sendto, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
-    getsockopt, linger, setsockopt, shutdown, socket, socklen_t,
+    IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE,
+    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, SYS_accept4, SYS_close, SYS_connect,
+    SYS_recvfrom, SYS_sendto, getsockopt, linger, setsockopt, shutdown, socket, socklen_t,
 )
 
 

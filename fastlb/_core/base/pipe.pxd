@@ -7,7 +7,8 @@ from fastlb._core.ext.linux cimport SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SYS_splice
 
 
 cdef inline ssize_t pipe_fill(Pipe* pipe, Stream* source, size_t limit) noexcept nogil:
-    """Bytes moved from the stream, `limit` at most, into an empty pipe, 0 at the peer's end, or -errno."""
+    """Bytes moved from the stream, `limit` at most, into an empty pipe; 0 at the peer's end, or
+    -errno."""
     cdef ssize_t n = fl_syscall(SYS_splice, source.fd, 0, pipe.write_fd, 0,
                                 limit if limit < PIPE_BYTES else PIPE_BYTES,
                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK)

@@ -1,6 +1,6 @@
 from libc.stdlib cimport free, malloc
 
-from fastlb._core.base.limits cimport PIPE_BYTES, PIPES_MAX
+from fastlb._core.base.limits cimport PIPES_MAX, PIPE_BYTES
 from fastlb._core.base.types cimport Core, Pipe
 from fastlb._core.ext.linux cimport F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK, close, fcntl, pipe2
 

@@ -4,11 +4,11 @@
 # A child process that was started just now holds our sockets until it executes its program, and
 # epoll goes on telling of one that we have closed meanwhile. So an event names the generation of
 # its stream's socket, in the 16 bits that no address of a process on Linux uses.
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 
-from fastlb._core.base.types cimport PEER_SHUT, POLLER_EPOLL, Poller, Stream
+from fastlb._core.base.enums cimport PEER_SHUT, POLLER_EPOLL
+from fastlb._core.base.types cimport Poller, Stream
 from fastlb._core.ext.atomic cimport likely
-
 
 cdef enum:
     STREAM_BITS = 48

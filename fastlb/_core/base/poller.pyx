@@ -1,16 +1,17 @@
 from libc.errno cimport ENOMEM, errno
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint16_t, uint8_t
 from libc.stdlib cimport free, realloc
 
-from fastlb._core.base.limits cimport EVENTS_MAX
-from fastlb._core.base.types cimport (
-    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, ROLE_CLIENT, ROLE_IDLE, ROLE_SERVER, STREAM_EOF, URGENT,
-    WRITABLE, Poller, Stream,
+from fastlb._core.base.enums cimport (
+    ERROR, HANGUP, PEER_SHUT, POLLER_EPOLL, READABLE, ROLE_CLIENT, ROLE_IDLE, ROLE_SERVER,
+    STREAM_EOF, URGENT, WRITABLE,
 )
+from fastlb._core.base.limits cimport EVENTS_MAX
+from fastlb._core.base.types cimport Poller, Stream
 from fastlb._core.ext.atomic cimport fl_assert, fl_syscall
 from fastlb._core.ext.linux cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT,
-    EPOLLPRI, EPOLLRDHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait, close,
+    EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL, EPOLL_CTL_MOD, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait, close,
     epoll_create1, epoll_ctl, epoll_event, poll, pollfd,
 )
 

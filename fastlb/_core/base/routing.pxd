@@ -162,7 +162,7 @@ cdef struct HostEntry:
     uint32_t n_any
     Route** any                 # routes without a path
 
-cdef struct Match:              # a request's path, cut at its slashes, while a route is found for it
+cdef struct Match:              # a request's path, cut at its slashes, while its route is found
     uint32_t n_segments         # at most SEGMENTS_MAX + 1, which stands for more
     uint32_t n_hashed
     Text[SEGMENTS_MAX] segments

@@ -12,100 +12,6 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Route
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
-# What a stage says. Never 0: Cython returns 0 from a noexcept function that swallowed an exception.
-cdef enum Verdict:
-    NEXT = 1            # go on with the following stage
-    AGAIN = 2           # waiting for an event or a timeout
-    END = 3             # done, as it should be
-    FAIL = 4            # why is in Exchange.reason
-    RETRY = 5           # http: the reused connection was closed already; take another
-    ANSWER = 6          # http: answer by ourselves, as Exchange.status says
-    TUNNEL = 7          # http: the server has switched protocols
-
-cdef enum Stage:
-    STAGE_FREE = 0      # in the free list
-    STAGE_BALANCE = 1
-    STAGE_CONNECT = 2
-    STAGE_RELAY = 3
-    STAGE_DEAD = 4      # ended in this turn; given back at its end
-    STAGE_REQUEST = 5   # http: reading a request's head
-    STAGE_FORWARD = 6   # http: request and response on their way
-    STAGE_ANSWER = 7    # http: writing an answer of our own, or the end of the server's
-    STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
-
-cdef enum Reason:
-    REASON_DONE = 1
-    REASON_CLIENT_RESET = 2
-    REASON_SERVER_RESET = 3
-    REASON_CONNECT_REFUSED = 4
-    REASON_CONNECT_TIMEOUT = 5
-    REASON_NO_SERVER = 6
-    REASON_SERVERS_FULL = 7
-    REASON_IDLE = 8
-    REASON_NO_MEMORY = 9
-    REASON_NO_DESCRIPTOR = 10
-    REASON_STOPPED = 11
-    REASON_CLIENT_GONE = 12     # http: it closed before it was answered
-    REASON_BAD_REQUEST = 13
-    REASON_BAD_RESPONSE = 14
-    REASON_SERVER_CLOSED = 15   # http: in the middle of its response, or before it
-    REASON_TIMEOUT = 16         # http: of the server's or the client's part
-    REASON_NO_ROUTE = 17
-    REASON_TOO_LARGE = 18
-    REASON_RESPONDED = 19       # http: a route answered by itself
-    REASON_COUNT = 20
-
-# What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
-cdef enum Ready:
-    READABLE = 1
-    URGENT = 2
-    WRITABLE = 4
-    ERROR = 8
-    HANGUP = 16
-    PEER_SHUT = 32      # a FIN has arrived: what can be read now is all there is
-
-cdef enum StreamFlag:
-    STREAM_EOF = 1      # we have read to the peer's end
-    STREAM_SHUT = 2     # we have shut our writing side
-    STREAM_CAUTIOUS = 4 # a short read says nothing: read until EAGAIN (unix sockets, urgent data)
-    STREAM_OWN_NODELAY = 8      # TCP_NODELAY is ours to set (an accepted socket inherits it)
-    STREAM_TUNED = 16   # the options that wait for a second write are set
-    STREAM_BULK = 32    # its last read filled the buffer: read with the large one
-
-cdef enum Role:
-    ROLE_CLIENT = 1
-    ROLE_SERVER = 2
-    ROLE_ACCEPTOR = 3
-    ROLE_WAKE = 4
-    ROLE_TIMER = 5
-    ROLE_IDLE = 6               # a server's connection that waits for the next request
-
-cdef enum ExchangeFlag:
-    EXCHANGE_QUEUED = 1         # in the run queue
-    EXCHANGE_HOLDS_SNAPSHOT = 2 # counted in Snapshot.users
-    EXCHANGE_HOLDS_SERVER = 4   # counted in ServerLive.connections
-    EXCHANGE_HAS_MORE = 8       # stopped by its budget, not by the sockets
-    EXCHANGE_CLOSE = 16         # http: the client's connection ends with this exchange
-    EXCHANGE_TRUSTED = 32       # http: the client is a proxy whose forwarded headers are believed
-    EXCHANGE_HTTP = 64
-
-cdef enum PollerKind:
-    POLLER_EPOLL = 1
-    POLLER_POLL = 2
-
-cdef enum Balance:
-    BALANCE_ROUND_ROBIN = 1
-    BALANCE_RING_HASH = 2
-
-cdef enum ServerState:
-    SERVER_UP = 0
-    SERVER_FAILING = 1          # its last connect failed; left out for FAILING_PAUSE_MS at a time
-
-cdef enum Stop:
-    STOP_NO = 0
-    STOP_DRAIN = 1              # end when the last exchange has
-    STOP_NOW = 2
-
 cdef union Address:
     uint16_t family
     sockaddr_in v4
@@ -120,11 +26,6 @@ cdef union ServerAddress:
 cdef struct Link:
     Link* prev
     Link* next
-
-cdef enum TimerKind:
-    TIMER_EXCHANGE = 0
-    TIMER_REQUEST = 1           # of a whole http request
-    TIMER_UPSTREAM = 2          # of an idle connection
 
 cdef struct Chunk:              # the header of a buffer; its bytes follow
     Chunk* next
@@ -313,24 +214,6 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint8_t peer_ip_size
     char client_ip[46]          # http: as text, and as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
-
-
-cdef enum HttpFlag:
-    HTTP_SENT = 1               # the request's head is written
-    HTTP_REUSED = 2             # on a connection that has served before
-    HTTP_RETRIED = 4
-    HTTP_ANSWERING = 8          # a byte of the response has arrived
-    HTTP_HEAD_DONE = 16         # the response's head has been passed on
-    HTTP_SERVER_CLOSES = 32     # its connection can't be used again
-    HTTP_UPGRADE = 64           # the request asks for one
-    HTTP_WEBSOCKET = 128
-    HTTP_TRAILERS = 256         # the client takes trailers
-    HTTP_OLD_CLIENT = 512       # HTTP/1.0
-    HTTP_HALF_CLOSED = 1024     # the client had nothing more to say when it asked
-    HTTP_DISCARD = 2048         # the client has gone: the rest of the answer is for nobody
-    HTTP_NO_BODY = 4096         # HEAD: the response has a length and no body
-    HTTP_UPLOAD_CUT = 8192      # the server takes no more of the request
-    HTTP_JSON = 16384           # the client prefers it
 
 cdef struct Http:               # a request and its response, while under way
     Exchange* exchange

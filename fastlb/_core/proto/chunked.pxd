@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Body
 from fastlb._core.base.text cimport Writer

@@ -1,6 +1,6 @@
 # The chunked transfer coding (RFC 9112, 7.1), read strictly: each line ends with CRLF, sizes are
 # hexadecimal digits alone, extensions are thrown away, trailers go to who wants them.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Body
 from fastlb._core.base.limits cimport EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX

@@ -1,7 +1,7 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint8_t
 
-from fastlb._core.base.head cimport Body, Field, Head, Text
+from fastlb._core.base.head cimport Field, Head, Text
 
 cdef enum HeadLimits:
     HEAD_INCOMPLETE = 0
@@ -10,7 +10,6 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
                        uint32_t uri_max) noexcept nogil
 cdef int parse_response(Head* head, const uint8_t* data, size_t size,
                         bint no_body) noexcept nogil
-cdef int field_kind(const uint8_t* name, uint32_t size) noexcept nogil
 
 
 cdef inline Text field_name(Head* head, Field* field) noexcept nogil:

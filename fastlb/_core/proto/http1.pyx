@@ -1,102 +1,28 @@
-# What a proxy must know of an HTTP/1.1 head, and what it must refuse: llhttp cuts it into spans, and
-# here each of them is believed or not. docs/http.md has the rules with their clauses.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+# What a proxy must know of an HTTP/1.1 head, and what it must refuse: llhttp cuts it into spans,
+# and here each of them is believed or not. docs/http.md has the rules with their clauses.
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_CONNECTION,
-    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_FORWARDED,
-    FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION,
-    FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_VIA,
-    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
-    FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLOSE, HEAD_EXPECT,
-    HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
-    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE, Field, Head,
-    Text,
+    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST,
+    FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION, FIELD_TE,
+    FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WEBSOCKET_ACCEPT,
+    FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLOSE,
+    HEAD_EXPECT, HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_CONNECT, METHOD_DELETE,
+    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE,
+    Field, Head, Text,
 )
 from fastlb._core.base.text cimport (
     equal, equal_nocase, is_digit, lower, next_token, text_of, trimmed,
 )
-from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.ext.atomic cimport likely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
+from fastlb._core.proto.fields cimport field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
 
-cdef struct Name:
-    const char* text
-    uint8_t size
-    uint8_t kind
-
-_NAMES = {
-    b"host": FIELD_HOST,
-    b"content-length": FIELD_CONTENT_LENGTH,
-    b"transfer-encoding": FIELD_TRANSFER_ENCODING,
-    b"connection": FIELD_CONNECTION,
-    b"upgrade": FIELD_UPGRADE,
-    b"expect": FIELD_EXPECT,
-    b"te": FIELD_TE,
-    b"trailer": FIELD_TRAILER,
-    b"keep-alive": FIELD_KEEP_ALIVE,
-    b"proxy-connection": FIELD_PROXY_CONNECTION,
-    b"http2-settings": FIELD_HTTP2_SETTINGS,
-    b"forwarded": FIELD_FORWARDED,
-    b"x-forwarded-for": FIELD_X_FORWARDED_FOR,
-    b"x-forwarded-proto": FIELD_X_FORWARDED_PROTO,
-    b"x-forwarded-host": FIELD_X_FORWARDED_HOST,
-    b"x-request-id": FIELD_X_REQUEST_ID,
-    b"traceparent": FIELD_TRACEPARENT,
-    b"via": FIELD_VIA,
-    b"cookie": FIELD_COOKIE,
-    b"accept": FIELD_ACCEPT,
-    b"sec-websocket-key": FIELD_WEBSOCKET_KEY,
-    b"sec-websocket-accept": FIELD_WEBSOCKET_ACCEPT,
-    b"content-type": FIELD_CONTENT_TYPE,
-}
 cdef enum:
-    NAME_SLOTS = 256
     TOKENS_MAX = 32             # of a Connection field
-
-cdef Name[NAME_SLOTS] _names
-
-
-cdef inline uint32_t _slot(const uint8_t* name, uint32_t size) noexcept nogil:
-    # The multipliers are such that no two of the names above meet: _fill says so otherwise.
-    return (size * 37 + lower(name[0]) * 5 + lower(name[size - 1]) * 3
-            + lower(name[size >> 1]) * 11) & (NAME_SLOTS - 1)
-
-
-def _fill():
-    cdef uint32_t slot
-    for name, kind in _NAMES.items():
-        slot = _slot(<const uint8_t*> <const char*> name, len(name))
-        if _names[slot].size:
-            raise ImportError(f"{name} has the slot of another header field's name")
-        _names[slot] = Name(text=<const char*> name, size=len(name), kind=kind)
-
-
-_fill()
-
-
-cdef int field_kind(const uint8_t* name, uint32_t size) noexcept nogil:
-    cdef Name* known
-    if unlikely(size == 0):
-        return FIELD_OTHER
-    known = &_names[_slot(name, size)]
-    if likely(known.size != size) or not equal_nocase(
-            name, size, <const uint8_t*> known.text, known.size):
-        return FIELD_OTHER
-    return known.kind
-
-
-cdef bint _shadows(const uint8_t* name, uint32_t size) noexcept nogil:
-    """Whether a name with underscores is one that means something once they are dashes, which is
-    what CGI and WSGI make of both."""
-    cdef uint8_t[32] dashed
-    cdef uint32_t i
-    if likely(memchr(name, 95, size) == NULL) or size > sizeof(dashed):
-        return False
-    for i in range(size):
-        dashed[i] = 45 if name[i] == 95 else name[i]
-    return field_kind(dashed, size) != FIELD_OTHER
 
 
 cdef bint _parse_length(Text text, uint64_t* length) noexcept nogil:
@@ -248,7 +174,7 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         field.kind = <uint8_t> kind
         field.drop = False
         if likely(kind == FIELD_OTHER):
-            field.drop = _shadows(head.bytes + field.name_at, field.name_size)
+            field.drop = shadows(head.bytes + field.name_at, field.name_size)
         elif kind == FIELD_CONTENT_LENGTH:
             seen.lengths += 1
             if not _parse_length(value, &seen.length):

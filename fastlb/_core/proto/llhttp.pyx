@@ -1,16 +1,16 @@
 # llhttp, Node's parser, found inside of httptools' extension and called without the GIL. It cuts a
 # head into spans; what a proxy must refuse beyond that is in proto/http1.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcmp, memset
 
-from fastlb._core.base.limits cimport FIELDS_MAX
 from fastlb._core.base.head cimport Field, Head
+from fastlb._core.base.limits cimport FIELDS_MAX
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.linux cimport RTLD_NOLOAD, RTLD_NOW, dlopen, dlsym
 from fastlb._core.ext.llhttp cimport (
     LLHTTP_BYTES, LLHTTP_OK, LLHTTP_PAUSED, LLHTTP_REQUEST, LLHTTP_RESPONSE, LLHTTP_SLOTS,
-    llhttp_execute_function, llhttp_init_function, llhttp_number_function,
-    llhttp_position_function, llhttp_status_function,
+    llhttp_execute_function, llhttp_init_function, llhttp_number_function, llhttp_position_function,
+    llhttp_status_function,
 )
 
 cdef struct Parser:
@@ -131,7 +131,8 @@ cdef bint _is(Head* head, uint32_t at, uint32_t size, bytes text):
 
 
 # A message whose spans are known, with a body that must not be touched.
-_REQUEST = b"PUT /a?b=c HTTP/1.1\r\nHost: h\r\nX-Empty:\r\nX-Two: d e\r\nContent-Length: 3\r\n\r\nabc"
+_REQUEST = (b"PUT /a?b=c HTTP/1.1\r\nHost: h\r\nX-Empty:\r\nX-Two: d e\r\n"
+            b"Content-Length: 3\r\n\r\nabc")
 _RESPONSE = b"HTTP/1.0 404 Not Found\r\nX: y\r\n\r\n"
 # What llhttp's strict mode refuses: were it not to, a head would have another end for others.
 _REFUSED = (
@@ -170,7 +171,7 @@ cdef bint _answers_as_known():
     return all(_parse(&head, LLHTTP_REQUEST, _REQUEST[:i]) == 0 for i in range(1, n))
 
 
-def bind(str library) -> str:
+cdef str llhttp_bind(str library):
     """Find llhttp in a loaded extension module, and check that it does what is known of it.
 
     Returns "" when it can be used, else why not.

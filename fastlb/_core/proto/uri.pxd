@@ -1,6 +1,7 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from fastlb._core.base.head cimport Text
+
 
 cdef bint uri_is_plain(Text path) noexcept nogil
 cdef int uri_normalise(Text path, bint merge_slashes, uint8_t* into) noexcept nogil

@@ -1,7 +1,7 @@
 # One path for all: what routes see is what the server gets. Escapes, dot segments, double slashes
 # and backslashes are decided on here, once (RFC 3986, 6.2.2; docs/http.md).
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memset
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.text cimport equal, hex_value, text_of, trimmed

@@ -1,8 +1,9 @@
 # The handshake of WebSocket (RFC 6455, 4.2.2): what a server that has understood it answers.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.head cimport Text
+
 
 cdef const char* GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 cdef const char* BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -1,20 +1,21 @@
 # Answer by ourselves: what a route says, or why there is no answer of a server's.
 # Reads x.status, x.reason and the route; writes the client's stream.
 # Ends: NEXT (written), AGAIN (some of it waits), FAIL (the client is gone).
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
+from fastlb._core.base.enums cimport (
+    EXCHANGE_CLOSE, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
+    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
+    REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
+)
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Route
 from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
-from fastlb._core.base.types cimport (
-    EXCHANGE_CLOSE, HTTP_JSON, NEXT, HTTP_OLD_CLIENT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
-    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_RESPONDED, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_SERVERS_FULL, REASON_TIMEOUT, REASON_TOO_LARGE, Core, Exchange, Http,
-)
-from fastlb._core.tables.templates cimport put_template
+from fastlb._core.base.types cimport Core, Exchange, Http
+from fastlb._core.http.templates cimport put_template
 
 
 cdef inline void _put(Writer* w, const char* text) noexcept nogil:

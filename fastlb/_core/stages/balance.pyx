@@ -3,12 +3,13 @@
 # Ends: NEXT (picked), FAIL (REASON_NO_SERVER, REASON_SERVERS_FULL).
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastlb._core.base.enums cimport (
+    BALANCE_RING_HASH, EXCHANGE_HOLDS_SERVER, FAIL, NEXT, REASON_NO_SERVER, REASON_SERVERS_FULL,
+    SERVER_UP,
+)
 from fastlb._core.base.gate cimport gate_take
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS, TRIES_MAX
-from fastlb._core.base.types cimport (
-    BALANCE_RING_HASH, EXCHANGE_HOLDS_SERVER, FAIL, NEXT, REASON_NO_SERVER, REASON_SERVERS_FULL,
-    SERVER_UP, Core, Exchange, PoolEntry, ServerEntry, ServerLive,
-)
+from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_add64, fl_cas64, fl_load32, fl_load64, unlikely
 from fastlb._core.tables.hashring cimport hash_client, ring_find
 

@@ -1,26 +1,24 @@
 # Connect to the server that was picked.
 # Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
-from libc.errno cimport (
-    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
-)
+from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE
 
+from fastlb._core.base.enums cimport (
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT, REASON_CONNECT_REFUSED,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS,
+    STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
+)
 from fastlb._core.base.httpmem cimport take_upstream
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
 from fastlb._core.base.net cimport net_close, net_connect, net_error, net_is_quiet
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.timers cimport timer_start
-from fastlb._core.base.types cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT, REASON_CONNECT_REFUSED,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS,
-    STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE, Core, Exchange, PoolEntry, ServerLive, Stream,
-    Upstream,
-)
+from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX
-from fastlb._core.stages.upstream cimport end_upstream, repeatable, take_idle
+from fastlb._core.http.upstream cimport end_upstream, repeatable, take_idle
 from fastlb._core.tables.live cimport live_notify
 
 

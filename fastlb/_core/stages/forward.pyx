@@ -2,255 +2,41 @@
 # Reads x.http and both streams; writes what is left of both bodies, and how far the exchange is.
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ANSWER (x.status), FAIL (x.reason says why).
 from libc.errno cimport EAGAIN
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcpy, memmove
 
+from fastlb._core.base.enums cimport (
+    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP, HTTP_ANSWERING,
+    HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_RETRIED,
+    HTTP_REUSED, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
+    TUNNEL, WRITABLE,
+)
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
     flow_write,
 )
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE,
-    Body, Head, Text,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE, Body, Head, Text,
 )
 from fastlb._core.base.limits cimport (
-    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX,
-    TRAILER_BYTES_MAX,
+    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_READS_MAX, TRAILER_BYTES_MAX,
 )
-from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_class, chunk_size, give_held, give_input, take_held, take_input,
-)
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.net cimport stream_write
-from fastlb._core.base.text cimport Writer, equal, put_hex
+from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_start, timer_touch
-from fastlb._core.base.types cimport (
-    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP, HTTP_ANSWERING,
-    HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_RETRIED,
-    HTTP_REUSED, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
-    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, ROLE_CLIENT, STREAM_BULK,
-    STREAM_EOF, TUNNEL, WRITABLE, Chunk, Core, Exchange, Http, Stream,
-)
-from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
-from fastlb._core.proto.chunked cimport Piece, chunked_next
+from fastlb._core.base.types cimport Core, Exchange, Http, Stream
+from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
+from fastlb._core.http.rewrite cimport write_response
+from fastlb._core.http.trailers cimport put_trailers
+from fastlb._core.http.upload cimport upload
+from fastlb._core.http.upstream cimport repeatable
 from fastlb._core.proto.http1 cimport field_value, parse_response
-from fastlb._core.stages.rewrite cimport write_response
-from fastlb._core.stages.upstream cimport repeatable
-from fastlb._core.stages.trailers cimport put_trailers
 from fastlb._core.tables.hashring cimport crc32_nocase
 
-cdef struct Region:             # of the scratch chunk
-    uint32_t at
-    uint32_t end
-
-
-cdef inline int _fail(Exchange* x, int reason) noexcept nogil:
-    x.reason = <uint8_t> reason
-    return FAIL
-
-
-# --- both directions ---
-
-cdef int _reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
-                  Writer* trailers) noexcept nogil:
-    """Decode what is in the scratch chunk at `data`, and make one chunk of it, in place: bytes
-    used, or -1. The tail of the last chunk is left to the caller, who may have trailers for it."""
-    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
-    cdef Piece piece
-    cdef uint32_t used = 0, size = data.end - data.at
-    cdef uint8_t[16] digits
-    cdef uint32_t n
-    cdef int step
-    out.at = out.end = data.at
-    while used < size and not body.done:
-        step = chunked_next(body, bytes + data.at + used, size - used, &piece, trailers)
-        if unlikely(step < 0):
-            return -1
-        if piece.size:
-            if out.at == out.end:
-                out.at = out.end = data.at + used + piece.at
-            elif out.end != data.at + used + piece.at:
-                memmove(bytes + out.end, bytes + data.at + used + piece.at, piece.size)
-            out.end += piece.size
-        used += <uint32_t> step
-    if framed and out.end > out.at:
-        n = put_hex(digits, out.end - out.at)
-        out.at -= n + 2
-        memcpy(bytes + out.at, digits, n)
-        bytes[out.at + n] = 13
-        bytes[out.at + n + 1] = 10
-        bytes[out.end] = 13
-        bytes[out.end + 1] = 10
-        out.end += 2
-    return <int> used
-
-
-cdef inline void _end_chunks(Core* core, Region* out) noexcept nogil:
-    memcpy(chunk_bytes(core.http.scratch) + out.end, <const char*> b"0\r\n\r\n", 5)
-    out.end += 5
-
-
-# --- the request ---
-
-cdef int _cut_upload(Exchange* x) noexcept nogil:
-    """The server takes no more: it may have answered before it closed."""
-    x.http.flags |= HTTP_UPLOAD_CUT
-    x.flags |= EXCHANGE_CLOSE if not x.http.request.done else 0
-    x.to_server.ready |= READABLE
-    return NEXT
-
-
-cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
-    cdef Http* http = x.http
-    cdef Chunk* head = http.head
-    cdef Stream* to = x.to_server
-    cdef ssize_t n
-    if not to.ready & WRITABLE:
-        return AGAIN
-    n = stream_write(to, chunk_bytes(head) + head.start, head.end - head.start, False)
-    if unlikely(n < 0):
-        if n != -EAGAIN:
-            return _cut_upload(x)
-        n = 0
-    count_bytes(x, to, n)
-    head.start += <uint32_t> n
-    if unlikely(head.start < head.end):
-        to.ready &= <uint8_t> ~WRITABLE
-        return AGAIN
-    count_write(x, to)
-    http.flags |= HTTP_SENT
-    timer_start(core, &x.timer, http.route.response_timer if http.request.done
-                else http.route.body_timer)
-    return NEXT
-
-
-cdef int _read_body(Core* core, Exchange* x, Region* data) noexcept nogil:
-    """More of the client's body into the scratch chunk: MORE, or AGAIN or FAIL."""
-    cdef Body* body = &x.http.request
-    cdef uint32_t size = HTTP_READ_BYTES
-    cdef ssize_t n
-    data.at = HTTP_HEADROOM
-    if body.kind == BODY_LENGTH and body.left < size:
-        size = <uint32_t> body.left
-    if x.input != NULL:
-        n = x.input.end - x.input.start
-        if n > size:
-            n = size
-        memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM,
-               chunk_bytes(x.input) + x.input.start, n)
-        x.input.start += <uint32_t> n
-        if x.input.start == x.input.end:
-            give_input(core, x)
-    else:
-        if not x.client.ready & READABLE and not x.client.flags & STREAM_EOF:
-            return AGAIN
-        n = flow_read(&x.client, chunk_bytes(core.http.scratch) + HTTP_HEADROOM, size)
-        if n == -EAGAIN:
-            return AGAIN
-        if n <= 0:                      # it owes us the rest
-            return _fail(x, REASON_CLIENT_GONE) if n == 0 else broken(x, &x.client)
-        if n == HTTP_READ_BYTES:
-            x.client.flags |= STREAM_BULK
-    data.end = data.at + <uint32_t> n
-    return MORE
-
-
-cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
-    """The next part of the body as the server gets it: MORE, AGAIN, ANSWER or FAIL."""
-    cdef Body* body = &x.http.request
-    cdef Region data
-    cdef uint32_t size
-    cdef int used
-    cdef int verdict = _read_body(core, x, &data)
-    if verdict != MORE:
-        return verdict
-    if body.kind == BODY_LENGTH:
-        out[0] = data
-        body.left -= data.end - data.at
-        body.total += data.end - data.at
-        body.done = body.left == 0
-        return MORE
-    # (what follows the body in the scratch chunk is saved before the body's end overwrites it)
-    used = _reframe(core, body, &data, out, True, NULL)
-    if used < 0:
-        x.flags |= EXCHANGE_CLOSE
-        x.status = 400
-        return ANSWER
-    size = data.end - data.at - <uint32_t> used
-    if size and not _push_back(core, x, chunk_bytes(core.http.scratch) + data.at + used, size):
-        return _fail(x, REASON_NO_MEMORY)
-    if body.done:
-        _end_chunks(core, out)
-    if x.http.route.body_bytes_max and body.total > x.http.route.body_bytes_max:
-        x.flags |= EXCHANGE_CLOSE
-        x.status = 413
-        x.reason = REASON_TOO_LARGE
-        return ANSWER
-    return MORE
-
-
-cdef bint _push_back(Core* core, Exchange* x, const uint8_t* data, uint32_t size) noexcept nogil:
-    """The next request's bytes, read with this one's: back to x.input, where they may have been."""
-    if x.input == NULL:
-        return take_input(core, x, data, size)
-    x.input.start -= size           # they are still there
-    return True
-
-
-cdef int _upload(Core* core, Exchange* x) noexcept nogil:
-    cdef Http* http = x.http
-    cdef Stream* to = x.to_server
-    cdef Region out
-    cdef ssize_t moved
-    cdef uint64_t sent = 0
-    cdef int verdict = NEXT
-    cdef int reads
-    if not http.flags & HTTP_SENT:
-        verdict = _send_head(core, x)
-        if verdict != NEXT or http.flags & HTTP_UPLOAD_CUT:
-            return verdict
-    if to.pending != NULL or to.pipe != NULL:
-        verdict = flow_flush(core, x, to)
-        if verdict == FAIL:
-            return _cut_upload(x)
-        if verdict == AGAIN:
-            return AGAIN
-    for reads in range(PUMP_READS_MAX):
-        if http.request.done:
-            break
-        if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
-                and http.request.kind == BODY_LENGTH and flow_have_pipe(core, &x.client, to):
-            verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
-            http.request.left -= moved
-            http.request.total += moved
-            http.request.done = http.request.left == 0
-            sent += moved
-            if verdict == NEXT:
-                return _fail(x, REASON_CLIENT_GONE)
-        else:
-            verdict = _next_part(core, x, &out)
-            if verdict == MORE and out.end > out.at:
-                sent += out.end - out.at
-                count_bytes(x, to, out.end - out.at)
-                verdict = flow_write(core, x, to, &core.http.scratch, out.at, out.end)
-        if verdict == FAIL:
-            if x.reason == REASON_SERVER_RESET:
-                return _cut_upload(x)
-            return FAIL
-        if verdict == ANSWER:
-            return ANSWER
-        if verdict == AGAIN:
-            break
-    if sent:
-        timer_start(core, &x.timer, http.route.response_timer if http.request.done
-                    else http.route.body_timer)
-    if verdict == AGAIN or http.request.done:
-        return AGAIN
-    x.flags |= EXCHANGE_HAS_MORE
-    return AGAIN
-
-
-# --- the response ---
 
 cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
     """The server has closed or reset its connection."""
@@ -258,12 +44,12 @@ cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
     if not http.flags & HTTP_ANSWERING:
         if http.flags & HTTP_REUSED and not http.flags & HTTP_RETRIED and repeatable(http):
             return RETRY
-        return _fail(x, reason)
+        return fail(x, reason)
     if http.flags & HTTP_HEAD_DONE and http.response.kind == BODY_CLOSE \
             and reason == REASON_SERVER_CLOSED:
         http.response.done = True
         return NEXT
-    return _fail(x, reason)
+    return fail(x, reason)
 
 
 cdef bint _switches(Core* core, Exchange* x) noexcept nogil:
@@ -298,7 +84,7 @@ cdef bint _save_partial(Core* core, Exchange* x, Region* data) noexcept nogil:
 
 
 cdef bint _put_head(Core* core, Exchange* x, uint32_t* size) noexcept nogil:
-    """The head for the client, into the output chunk: it goes before the body once that is known."""
+    """The head for the client, into the output chunk: its place is known when the body is."""
     cdef Writer w
     w.at = chunk_bytes(core.http.output)
     w.end = w.at + HTTP_READ_BYTES + TRAILER_BYTES_MAX
@@ -343,26 +129,26 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         used = parse_response(head, chunk_bytes(core.http.scratch) + data.at,
                               data.end - data.at, http.flags & HTTP_NO_BODY)
         if used < 0:
-            return _fail(x, REASON_BAD_RESPONSE)
+            return fail(x, REASON_BAD_RESPONSE)
         if used == 0:
             if data.end - data.at >= HTTP_READ_BYTES:
-                return _fail(x, REASON_BAD_RESPONSE)
-            return AGAIN if _save_partial(core, x, data) else _fail(x, REASON_NO_MEMORY)
+                return fail(x, REASON_BAD_RESPONSE)
+            return AGAIN if _save_partial(core, x, data) else fail(x, REASON_NO_MEMORY)
         data.at += <uint32_t> used
         if head.status == 101:
             if not _switches(core, x) or not _put_head(core, x, head_size):
-                return _fail(x, REASON_BAD_RESPONSE)
+                return fail(x, REASON_BAD_RESPONSE)
             http.status = 101
             return TUNNEL
         if head.status >= 200:
             break
         http.interim += 1
         if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):
-            return _fail(x, REASON_BAD_RESPONSE)
+            return fail(x, REASON_BAD_RESPONSE)
         if not http.flags & HTTP_OLD_CLIENT:
             out.at = out.end = data.at
             if not _place_head(core, &out, head_size[0]):
-                return _fail(x, REASON_BAD_RESPONSE)
+                return fail(x, REASON_BAD_RESPONSE)
             verdict = _interim(core, x, &out)
             if verdict == FAIL:
                 return FAIL
@@ -379,7 +165,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
     if core.closing:
         x.flags |= EXCHANGE_CLOSE
     if not _put_head(core, x, head_size):
-        return _fail(x, REASON_BAD_RESPONSE)
+        return fail(x, REASON_BAD_RESPONSE)
     http.flags |= HTTP_HEAD_DONE
     give_held(core, http.partial)
     http.partial = NULL
@@ -405,7 +191,7 @@ cdef int _interim(Core* core, Exchange* x, Region* out) noexcept nogil:
 cdef int _tunnel(Core* core, Exchange* x, Region* data, uint32_t head_size) noexcept nogil:
     """The 101, and what the server said right after it."""
     if not _place_head(core, data, head_size):
-        return _fail(x, REASON_BAD_RESPONSE)
+        return fail(x, REASON_BAD_RESPONSE)
     if _to_client(core, x, data) == FAIL:
         return FAIL
     return TUNNEL
@@ -431,14 +217,14 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
             if http.partial == NULL:
                 http.partial = take_held(core, chunk_class(TRAILER_BYTES_MAX))
                 if http.partial == NULL:
-                    return _fail(x, REASON_NO_MEMORY)
+                    return fail(x, REASON_NO_MEMORY)
             trailers.at = chunk_bytes(http.partial) + http.partial.end
             trailers.end = chunk_bytes(http.partial) + chunk_size(http.partial.klass)
             trailers.full = False
             wanted = &trailers
-        used = _reframe(core, body, data, out, not http.flags & HTTP_OLD_CLIENT, wanted)
+        used = reframe(core, body, data, out, not http.flags & HTTP_OLD_CLIENT, wanted)
         if used < 0:
-            return _fail(x, REASON_BAD_RESPONSE)
+            return fail(x, REASON_BAD_RESPONSE)
         if wanted != NULL:
             http.partial.end = <uint32_t> (trailers.at - chunk_bytes(http.partial))
         if <uint32_t> used < size:
@@ -448,7 +234,7 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
                 out.end += put_trailers(chunk_bytes(http.partial), http.partial.end,
                                         chunk_bytes(core.http.scratch) + out.end)
             else:
-                _end_chunks(core, out)
+                end_chunks(core, out)
         return NEXT
     if body.kind == BODY_LENGTH:
         if size > body.left:
@@ -461,7 +247,18 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
     return NEXT
 
 
-cdef int _splice_body(Core* core, Exchange* x, bint* ended) noexcept nogil:
+cdef bint _can_splice(Core* core, Exchange* x) noexcept nogil:
+    """Whether what comes now is a body in bulk, and goes to somebody as it is."""
+    cdef Http* http = x.http
+    cdef Stream* source = x.to_server
+    return (source.flags & STREAM_BULK and http.flags & HTTP_HEAD_DONE
+            and (http.response.kind == BODY_LENGTH or http.response.kind == BODY_CLOSE)
+            and not http.flags & HTTP_DISCARD and not source.flags & STREAM_EOF
+            and flow_have_pipe(core, source, &x.client))
+
+
+cdef int _splice_body(Core* core, Exchange* x) noexcept nogil:
+    """MORE, or what _download ends with."""
     cdef Body* body = &x.http.response
     cdef ssize_t moved
     cdef int verdict = flow_splice(
@@ -473,7 +270,12 @@ cdef int _splice_body(Core* core, Exchange* x, bint* ended) noexcept nogil:
     if body.kind == BODY_LENGTH:
         body.left -= moved
         body.done = body.left == 0
-    ended[0] = verdict == NEXT
+    if verdict == FAIL:
+        return _no_more(core, x, REASON_SERVER_RESET) if x.reason == REASON_SERVER_RESET else FAIL
+    if verdict == NEXT:
+        return _no_more(core, x, REASON_SERVER_CLOSED)
+    if body.done and x.client.pipe == NULL:
+        return NEXT
     return verdict
 
 
@@ -485,7 +287,6 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
     cdef uint32_t head_size, kept
     cdef ssize_t n
     cdef int verdict, reads
-    cdef bint ended = False
     if x.client.pending != NULL or x.client.pipe != NULL:
         verdict = flow_flush(core, x, &x.client)
         if verdict != NEXT:
@@ -496,22 +297,10 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
     for reads in range(PUMP_READS_MAX):
         if not source.ready & READABLE and not source.flags & STREAM_EOF:
             return AGAIN
-        if source.flags & STREAM_BULK and http.flags & HTTP_HEAD_DONE \
-                and (http.response.kind == BODY_LENGTH or http.response.kind == BODY_CLOSE) \
-                and not http.flags & HTTP_DISCARD and not source.flags & STREAM_EOF \
-                and flow_have_pipe(core, source, &x.client):
-            verdict = _splice_body(core, x, &ended)
-            if verdict == FAIL:
-                return _no_more(core, x, REASON_SERVER_RESET) if x.reason == REASON_SERVER_RESET \
-                    else FAIL
-            if ended:
-                return _no_more(core, x, REASON_SERVER_CLOSED)
-            if verdict == AGAIN:
-                if http.response.done and x.client.pipe == NULL:
-                    return NEXT
-                return AGAIN
-            if http.response.done:
-                return NEXT
+        if _can_splice(core, x):
+            verdict = _splice_body(core, x)
+            if verdict != MORE:
+                return verdict
             continue
         kept = 0
         if unlikely(http.partial != NULL) and not http.flags & HTTP_HEAD_DONE:
@@ -532,7 +321,7 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
         if not http.flags & HTTP_HEAD_DONE:
             if kept and memchr(chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept, 10,
                                n) == NULL and kept + n < HTTP_READ_BYTES:
-                verdict = AGAIN if _save_partial(core, x, &data) else _fail(x, REASON_NO_MEMORY)
+                verdict = AGAIN if _save_partial(core, x, &data) else fail(x, REASON_NO_MEMORY)
             else:
                 verdict = _read_head(core, x, &data, &head_size)
             if verdict == TUNNEL:
@@ -548,7 +337,7 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
                 http.flags &= ~<uint32_t> HTTP_HEAD_DONE
             return FAIL
         if head_size and not _place_head(core, &out, head_size):
-            return _fail(x, REASON_BAD_RESPONSE)
+            return fail(x, REASON_BAD_RESPONSE)
         verdict = _to_client(core, x, &out)
         if verdict != NEXT:
             return verdict
@@ -557,8 +346,6 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
     x.flags |= EXCHANGE_HAS_MORE
     return AGAIN
 
-
-# --- both ---
 
 cdef int _look_at_client(Core* core, Exchange* x) noexcept nogil:
     """It has closed: what it asked for is cancelled, or carried through for nobody."""
@@ -570,7 +357,7 @@ cdef int _look_at_client(Core* core, Exchange* x) noexcept nogil:
             http.flags & HTTP_HALF_CLOSED or not http.request.done):
         return NEXT                     # (an end in the middle of its body is met by reading it)
     if http.route.cancel or not http.request.done:
-        return _fail(x, REASON_CLIENT_GONE)
+        return fail(x, REASON_CLIENT_GONE)
     http.flags |= HTTP_DISCARD
     x.flags |= EXCHANGE_CLOSE
     return NEXT
@@ -585,11 +372,11 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
     if not http.flags & HTTP_UPLOAD_CUT and (
             not http.flags & HTTP_SENT or not http.request.done or x.to_server.pending != NULL
             or x.to_server.pipe != NULL):
-        verdict = _upload(core, x)
+        verdict = upload(core, x)
         if verdict == FAIL:
             return FAIL
         if verdict == ANSWER:
-            return ANSWER if not http.flags & HTTP_HEAD_DONE else _fail(x, REASON_TOO_LARGE)
+            return ANSWER if not http.flags & HTTP_HEAD_DONE else fail(x, REASON_TOO_LARGE)
     if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:
         return AGAIN
     return _download(core, x)

@@ -4,12 +4,13 @@
 # Ends: AGAIN, END (it has closed, failed, or sent enough).
 from libc.errno cimport EAGAIN
 
+from fastlb._core.base.enums cimport (
+    AGAIN, END, EXCHANGE_HAS_MORE, READABLE, REASON_DONE, STREAM_EOF,
+)
 from fastlb._core.base.flow cimport flow_read
 from fastlb._core.base.limits cimport HTTP_READ_BYTES, LINGER_BYTES_MAX, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes
-from fastlb._core.base.types cimport (
-    AGAIN, END, EXCHANGE_HAS_MORE, READABLE, REASON_DONE, STREAM_EOF, Core, Exchange,
-)
+from fastlb._core.base.types cimport Core, Exchange
 
 
 cdef int linger_step(Core* core, Exchange* x) noexcept nogil:

@@ -1,7 +1,8 @@
 # Count how an exchange ended. Reads it; writes counters, and the pool's state when nobody answered.
-from fastlb._core.base.types cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, REASON_NO_SERVER, Core, Exchange,
+from fastlb._core.base.enums cimport (
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, REASON_NO_SERVER,
 )
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_exchange32, unlikely
 from fastlb._core.tables.live cimport live_notify
 

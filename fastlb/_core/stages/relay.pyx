@@ -4,6 +4,10 @@
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t
 
+from fastlb._core.base.enums cimport (
+    AGAIN, END, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_DONE, STREAM_BULK,
+    STREAM_CAUTIOUS, STREAM_EOF, STREAM_SHUT, URGENT, WRITABLE,
+)
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_keep, flow_splice,
     nothing_read, short_read,
@@ -13,10 +17,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.net cimport net_urgent, stream_read, stream_shut, stream_write
-from fastlb._core.base.types cimport (
-    AGAIN, END, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_DONE, STREAM_BULK,
-    STREAM_CAUTIOUS, STREAM_EOF, STREAM_SHUT, URGENT, WRITABLE, Chunk, Core, Exchange, Stream,
-)
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 
 

@@ -1,3 +1,4 @@
 from fastlb._core.base.types cimport Core, Exchange
 
+
 cdef int request_step(Core* core, Exchange* x) noexcept nogil

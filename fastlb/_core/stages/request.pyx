@@ -2,41 +2,38 @@
 # Reads the client's stream, the bind and its routes; writes x.http, x.pool, x.hash and x.input.
 # Ends: NEXT (a server is wanted), ANSWER (x.status), AGAIN, END (the client is done), FAIL.
 from libc.errno cimport EAGAIN
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memmove
 
+from fastlb._core.base.enums cimport (
+    AGAIN, ANSWER, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED,
+    HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_DONE, REASON_NO_MEMORY, REASON_NO_ROUTE,
+    REASON_RESPONDED, REASON_TOO_LARGE, STREAM_EOF,
+)
 from fastlb._core.base.flow cimport broken, flow_read
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_LENGTH, FIELD_X_FORWARDED_FOR, HEAD_CLOSE, HEAD_TRAILERS,
-    HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_HEAD, Head, Text,
+    BODY_LENGTH, FIELD_X_FORWARDED_FOR, HEAD_CLOSE, HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET,
+    METHOD_HEAD, Head, Text,
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS
-from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_size, give_input, take_held, take_input,
-)
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_held, take_input
 from fastlb._core.base.routing cimport (
-    ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, FORWARD_FOR, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP,
-    HASH_NOTHING, HashKey, HttpEntry, Match, Route,
+    ACTION_POOL, ACTION_SPLIT, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey,
+    HttpEntry, Route,
 )
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport (
-    AGAIN, ANSWER, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, FAIL, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE,
-    REASON_BAD_REQUEST, REASON_DONE, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED,
-    REASON_TOO_LARGE, STREAM_EOF, Chunk, Core, Exchange, Http, PoolEntry, Snapshot,
-)
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, memmem
+from fastlb._core.http.rewrite cimport write_request
+from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
 from fastlb._core.proto.http1 cimport field_value, parse_request
 from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query
 from fastlb._core.proto.websocket cimport websocket_accept
-from fastlb._core.stages.rewrite cimport write_request
 from fastlb._core.tables.hashring cimport crc32, crc32_nocase, hash_client
-from fastlb._core.tables.routes cimport (
-    is_trusted, key_find, route_find, text_is_trusted,
-)
 
 
 cdef inline int _refuse(Exchange* x, int status, int reason) noexcept nogil:

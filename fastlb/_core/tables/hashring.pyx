@@ -1,6 +1,6 @@
 # Lookup in a consistent hash ring that the control plane built (ketama, as nginx's `hash ...
 # consistent` has it): CRC-32 of the key, then the first point at or after it.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, strlen
 
 from fastlb._core.base.limits cimport KEY_BYTES_MAX
@@ -8,6 +8,7 @@ from fastlb._core.base.routing cimport HASH_CLIENT_ADDRESS
 from fastlb._core.base.text cimport lower
 from fastlb._core.base.types cimport Address, RingPoint
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, ntohs
+
 
 # The reflected polynomial of ISO 3309 (and of zlib): the same CRC-32 as nginx uses.
 cdef uint32_t POLYNOMIAL = 0xEDB88320u

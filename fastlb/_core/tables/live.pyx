@@ -2,11 +2,10 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
+from fastlb._core.base.enums cimport SERVER_FAILING
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.base.types cimport (
-    SERVER_FAILING, IdleList, ListenerCounters, LiveTable, ServerCounters,
-)
+from fastlb._core.base.types cimport IdleList, ListenerCounters, LiveTable, ServerCounters
 from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_read
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
@@ -207,7 +206,8 @@ cdef class Live:
 
     def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
         """Forget whatever no snapshot names (these do) and no connection uses."""
-        self._servers = {k: s for k, s in self._servers.items() if s in servers or s.in_flight or s.idle}
+        self._servers = {k: s for k, s in self._servers.items()
+                         if s in servers or s.in_flight or s.idle}
         self._pools = {k: p for k, p in self._pools.items() if p in pools}
         self._listeners = {k: n for k, n in self._listeners.items()
                            if n in listeners or n.in_flight}

@@ -2,12 +2,12 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.enums cimport BALANCE_RING_HASH, BALANCE_ROUND_ROBIN
 from fastlb._core.base.limits cimport ENGINES_MAX
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.types cimport (
-    BALANCE_RING_HASH, BALANCE_ROUND_ROBIN, BindEntry,
-    Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
+    BindEntry, Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
 )
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (

@@ -1,16 +1,16 @@
 # Text with variables of the request at hand: header values, locations, rewritten paths.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.routing cimport (
-    HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_COOKIE,
-    PART_HEADER, PART_HOST, PART_METHOD, PART_PATH, PART_QUERY, PART_REQUEST_ID, PART_REST,
-    PART_SEGMENT, PART_TEXT, HashKey, Match, Part, Template,
+    HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_HEADER, PART_HOST,
+    PART_METHOD, PART_PATH, PART_QUERY, PART_REQUEST_ID, PART_REST, PART_SEGMENT, PART_TEXT,
+    HashKey, Match, Part, Template,
 )
 from fastlb._core.base.text cimport Writer, put, put_number, put_text
 from fastlb._core.base.types cimport Address, Core, Exchange
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, ntohs
-from fastlb._core.tables.routes cimport key_find
+from fastlb._core.http.routes cimport key_find
 
 
 cdef void put_template(Core* core, Exchange* x, const Template* template,

@@ -1,19 +1,19 @@
-# Connections to http servers that wait for the next request: the latest used is taken first, so that
-# those too many grow old and go.
+# Connections to http servers that wait for the next request: the latest used is taken first, so
+# that those too many grow old and go.
 # Each engine keeps its own: one that another engine's epoll watches would have to be moved, which
 # costs two system calls, and a lock.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 
+from fastlb._core.base.enums cimport (
+    ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
+)
 from fastlb._core.base.head cimport (
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
 )
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport (
-    ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER, Core, Exchange, Http, IdleList,
-    ServerLive, Upstream,
-)
+from fastlb._core.base.types cimport Core, Http, IdleList, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count
 
 
@@ -121,3 +121,10 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
         return
     close_stream(core, &upstream.stream, reset)
     give_upstream(core, upstream)
+
+
+cdef void hear_idle(Core* core, Stream* s, uint8_t ready) noexcept nogil:
+    """Something came of a connection that waits: nothing can be right."""
+    s.ready |= ready
+    if ready & (READABLE | ERROR | HANGUP | PEER_SHUT):
+        drop_idle(core, <Upstream*> s)

@@ -1,28 +1,24 @@
 # The heads that we pass on: what is ours to change is changed, the rest is copied as it came.
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
+from fastlb._core.base.enums cimport EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST,
-    FIELD_OTHER, FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
-    FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_UPGRADE, Field, Head, Text,
+    BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
+    FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO,
+    FIELD_X_REQUEST_ID, HEAD_UPGRADE, Field, Head, Text,
 )
-from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_class, chunk_size, give_held, take_held,
-)
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.routing cimport (
     EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
     HttpEntry, Route,
 )
 from fastlb._core.base.text cimport Writer, equal_nocase, put, put_text, text_of
-from fastlb._core.base.types cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, Chunk, Core, Exchange, Http,
-)
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
-from fastlb._core.proto.http1 cimport field_name, field_value
-from fastlb._core.tables.templates cimport put_template
+from fastlb._core.http.templates cimport put_template
+from fastlb._core.proto.http1 cimport field_value
 
 cdef enum:
     OWN_BYTES = 1024            # of the fields that we add, but for configured ones

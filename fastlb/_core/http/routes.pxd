@@ -1,8 +1,7 @@
-from libc.stdint cimport uint32_t
-
 from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Network, Route
-from fastlb._core.base.types cimport Address, Exchange
+from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Route
+from fastlb._core.base.types cimport Address
+
 
 cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil
 cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil

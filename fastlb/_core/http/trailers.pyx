@@ -1,10 +1,10 @@
 # Trailers (RFC 9110, 6.5): apart from the head, and only those that nothing was decided by.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport FIELD_OTHER
 from fastlb._core.base.text cimport equal_nocase
-from fastlb._core.proto.http1 cimport field_kind
+from fastlb._core.proto.fields cimport field_kind
 
 
 cdef bint _may_trail(const uint8_t* name, uint32_t size) noexcept nogil:

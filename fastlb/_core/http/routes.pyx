@@ -1,17 +1,15 @@
-# Which route a request takes. Patterns of one form (so many segments, the same ones literal) share a
-# hash table, so that a request costs a look per form and not per route: tuple space search
+# Which route a request takes. Patterns of one form (so many segments, the same ones literal)
+# share a hash table, so that a request costs a look per form and not per route: tuple space search
 # (Srinivasan, Suri, Varghese: Packet Classification using Tuple Space Search, 1999).
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
-from fastlb._core.base.head cimport (
-    FIELD_COOKIE, FIELD_OTHER, Field, Head, Text,
-)
+from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST,
-    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, OP_CONTAINS, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX,
-    OP_SUFFIX, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
+    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
+    Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
 from fastlb._core.base.types cimport Address

@@ -1,4 +1,7 @@
-from fastlb._core.base.types cimport Core, Exchange, Http, ServerLive, Upstream
+from libc.stdint cimport uint8_t
+
+from fastlb._core.base.types cimport Core, Http, ServerLive, Stream, Upstream
+
 
 cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil
 cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil
@@ -6,3 +9,4 @@ cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil
 cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil
 cdef bint repeatable(Http* http) noexcept nogil
+cdef void hear_idle(Core* core, Stream* s, uint8_t ready) noexcept nogil

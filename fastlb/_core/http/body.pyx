@@ -1,0 +1,49 @@
+# Bodies on their way: what is read is framed anew where it lies, in the scratch chunk.
+from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memcpy, memmove
+
+from fastlb._core.base.head cimport Body
+from fastlb._core.base.mem cimport chunk_bytes
+from fastlb._core.base.text cimport Writer, put_hex
+from fastlb._core.base.types cimport Core
+from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.proto.chunked cimport Piece, chunked_next
+
+
+cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
+                 Writer* trailers) noexcept nogil:
+    """Decode what is in the scratch chunk at `data`, and make one chunk of it, in place: bytes
+    used, or -1. The tail of the last chunk is left to the caller, who may have trailers for it."""
+    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
+    cdef Piece piece
+    cdef uint32_t used = 0, size = data.end - data.at
+    cdef uint8_t[16] digits
+    cdef uint32_t n
+    cdef int step
+    out.at = out.end = data.at
+    while used < size and not body.done:
+        step = chunked_next(body, bytes + data.at + used, size - used, &piece, trailers)
+        if unlikely(step < 0):
+            return -1
+        if piece.size:
+            if out.at == out.end:
+                out.at = out.end = data.at + used + piece.at
+            elif out.end != data.at + used + piece.at:
+                memmove(bytes + out.end, bytes + data.at + used + piece.at, piece.size)
+            out.end += piece.size
+        used += <uint32_t> step
+    if framed and out.end > out.at:
+        n = put_hex(digits, out.end - out.at)
+        out.at -= n + 2
+        memcpy(bytes + out.at, digits, n)
+        bytes[out.at + n] = 13
+        bytes[out.at + n + 1] = 10
+        bytes[out.end] = 13
+        bytes[out.end + 1] = 10
+        out.end += 2
+    return <int> used
+
+
+cdef void end_chunks(Core* core, Region* out) noexcept nogil:
+    memcpy(chunk_bytes(core.http.scratch) + out.end, <const char*> b"0\r\n\r\n", 5)
+    out.end += 5

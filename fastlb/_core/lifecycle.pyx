@@ -1,0 +1,145 @@
+# What an exchange holds while it lives, and its end. Stages close nothing: this does.
+from libc.stdint cimport uint8_t
+
+from fastlb._core.base.enums cimport (
+    EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, HTTP_HEAD_DONE,
+    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVERS_FULL,
+    REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_DEAD,
+)
+from fastlb._core.base.gate cimport gate_give
+from fastlb._core.base.httpmem cimport give_http
+from fastlb._core.base.mem cimport give_exchange, give_held, give_input
+from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.timers cimport timer_cancel
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
+from fastlb._core.ext.atomic cimport fl_add32, unlikely
+from fastlb._core.http.upstream cimport end_upstream
+from fastlb._core.stages.record cimport record_http, record_step
+from fastlb._core.tables.live cimport live_wake_engines
+
+
+cdef void let_server_go(Core* core, Exchange* x) noexcept nogil:
+    if x.flags & EXCHANGE_HOLDS_SERVER:
+        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
+        gate_give(&x.target.connections)
+
+
+cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
+    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
+        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SNAPSHOT
+        x.bind = NULL
+        x.pool = NULL
+        x.entry = NULL
+        fl_add32(&x.snapshot.users[core.id], -1)
+        x.snapshot = NULL
+
+
+cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil:
+    """The next request goes by the latest snapshot; False if its listener is no more."""
+    cdef Acceptor* acceptor = core.acceptors
+    if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
+        return True
+    while acceptor != NULL:
+        if acceptor.id == x.bind_id:
+            x.bind = acceptor.bind
+            x.snapshot = <Snapshot*> core.snapshot
+            x.flags |= EXCHANGE_HOLDS_SNAPSHOT
+            fl_add32(&x.snapshot.users[core.id], 1)
+            return True
+        acceptor = acceptor.next
+    return False
+
+
+cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
+    """Give back all that a request holds, its server and its connection too."""
+    cdef Http* http = x.http
+    if http == NULL:
+        return
+    timer_cancel(&http.timer)
+    end_upstream(core, http, reset)
+    x.to_server = &x.server
+    give_held(core, http.head)
+    give_held(core, http.partial)
+    give_held(core, http.lines)
+    http.head = http.partial = http.lines = NULL
+    give_http(core, http)
+    x.http = NULL
+    let_server_go(core, x)
+
+
+cdef void finish(Core* core, Exchange* x) noexcept nogil:
+    """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
+    # Bytes that never arrived must not look as if they had: an end that we force is a reset.
+    cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
+                        or x.reason == REASON_NO_MEMORY)
+    timer_cancel(&x.timer)
+    record_step(core, x)
+    if x.http != NULL:
+        if x.reason != REASON_DONE:     # cut: there was no whole answer
+            x.http.status = 0
+        record_http(core, x)
+        end_request(core, x, True)
+    if x.input != NULL:
+        give_input(core, x)
+    close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
+    close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
+    let_server_go(core, x)
+    let_snapshot_go(core, x)
+    x.stage = STAGE_DEAD
+    if not x.flags & EXCHANGE_QUEUED:
+        x.next_free = core.dead
+        core.dead = x
+    if gate_give(&core.live.connections) | gate_give(&x.listener.connections):
+        live_wake_engines(core.live)
+    if unlikely(core.resume_ms):
+        core.resume_ms = core.now_ms        # descriptors came free
+
+
+cdef void queue(Core* core, Exchange* x) noexcept nogil:
+    """Let it go on in this turn's second half or the next, after others had theirs."""
+    if x.flags & EXCHANGE_QUEUED:
+        return
+    x.flags |= EXCHANGE_QUEUED
+    x.next_run = NULL
+    if core.run_last == NULL:
+        core.run_first = x
+    else:
+        core.run_last.next_run = x
+    core.run_last = x
+
+
+cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
+    """A request failed: whether its client can still be told, and what."""
+    cdef int reason = x.reason
+    if x.http == NULL or reason == REASON_CLIENT_RESET or reason == REASON_CLIENT_GONE \
+            or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
+            or x.client.pipe != NULL:
+        return False
+    if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
+            or reason == REASON_NO_DESCRIPTOR:
+        x.status = 503
+    elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
+        x.status = 504
+    else:
+        x.status = 502
+    if not x.http.request.done:
+        x.flags |= EXCHANGE_CLOSE
+    return True
+
+
+cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
+    """What we answer by ourselves needs none."""
+    if x.http == NULL:
+        return
+    timer_cancel(&x.http.timer)
+    end_upstream(core, x.http, True)
+    x.to_server = &x.server
+
+
+cdef void give_back(Core* core) noexcept nogil:
+    cdef Exchange* x
+    while core.dead != NULL:
+        x = core.dead
+        core.dead = x.next_free
+        give_exchange(core, x)

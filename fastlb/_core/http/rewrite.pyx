@@ -39,13 +39,14 @@ cdef uint64_t _random(Core* core) noexcept nogil:
 
 cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
     """16 hexadecimal digits a word."""
+    cdef const char* hexadecimal = "0123456789abcdef"
     cdef uint8_t[16] digits
     cdef uint64_t word
     cdef int i, k
     for i in range(words):
         word = _random(core) * <uint64_t> 2685821657736338717u
         for k in range(16):
-            digits[k] = b"0123456789abcdef"[word >> (4 * k) & 15]
+            digits[k] = hexadecimal[word >> (4 * k) & 15]
         put(w, digits, 16)
 
 

@@ -2,6 +2,7 @@
 # that those too many grow old and go.
 # Each engine keeps its own: one that another engine's epoll watches would have to be moved, which
 # costs two system calls, and a lock.
+from libc.errno cimport EAGAIN
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
@@ -11,6 +12,7 @@ from fastlb._core.base.head cimport (
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
 )
 from fastlb._core.base.httpmem cimport give_upstream
+from fastlb._core.base.net cimport stream_read
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Http, IdleList, ServerLive, Stream, Upstream
@@ -105,6 +107,15 @@ cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil:
         upstream = following
 
 
+cdef bint _is_drained(Stream* s) noexcept nogil:
+    """Whether nothing follows the response. A body that was read to its length and not until the
+    socket had no more leaves that open."""
+    cdef uint8_t byte
+    if s.ready & READABLE and stream_read(s, &byte, 1) == -EAGAIN:
+        s.ready &= <uint8_t> ~READABLE
+    return not s.ready & READABLE
+
+
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
     """A request lets go of its connection: keep it if it can serve another one."""
     cdef Upstream* upstream = http.upstream
@@ -114,9 +125,10 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
     if upstream.keep and not reset and not core.closing \
             and http.request.done and http.flags & HTTP_SENT \
             and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \
-            and not upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) \
+            and not upstream.stream.ready & (ERROR | HANGUP | PEER_SHUT) \
             and upstream.target.idle_lists[core.id].count < upstream.idle_max \
-            and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max):
+            and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max) \
+            and _is_drained(&upstream.stream):
         keep_idle(core, upstream)
         return
     close_stream(core, &upstream.stream, reset)

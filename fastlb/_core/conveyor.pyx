@@ -154,12 +154,20 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         _again(core, x)
         return False
     if verdict == ANSWER or (verdict == FAIL and may_answer(core, x)):
-        drop_server(core, x)
-        x.stage = STAGE_ANSWER
-        timer_start(core, &x.timer, x.bind.http.header_timer)
+        _begin_answer(core, x)
         return True
     finish(core, x)
     return False
+
+
+cdef void _begin_answer(Core* core, Exchange* x) noexcept nogil:
+    """By ourselves: a body that is still owed would be in the way of the next request."""
+    if x.http != NULL:
+        if not x.http.request.done:
+            x.flags |= EXCHANGE_CLOSE
+        drop_server(core, x)
+    x.stage = STAGE_ANSWER
+    timer_start(core, &x.timer, x.bind.http.header_timer)
 
 
 cdef void _retry(Core* core, Exchange* x) noexcept nogil:
@@ -278,8 +286,7 @@ cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
         x.status = 408
         x.reason = REASON_TIMEOUT
         x.flags |= EXCHANGE_CLOSE
-        x.stage = STAGE_ANSWER
-        timer_start(core, &x.timer, x.bind.http.header_timer)
+        _begin_answer(core, x)
     elif x.stage == STAGE_FORWARD:
         x.reason = REASON_TIMEOUT
         if not may_answer(core, x):
@@ -287,9 +294,7 @@ cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
             return
         if not x.http.request.done:
             x.status = 408              # the client's part, and not the server's
-        drop_server(core, x)
-        x.stage = STAGE_ANSWER
-        timer_start(core, &x.timer, x.bind.http.header_timer)
+        _begin_answer(core, x)
     else:
         x.reason = REASON_DONE if x.stage == STAGE_REQUEST or x.stage == STAGE_LINGER \
             else REASON_IDLE
@@ -304,9 +309,7 @@ cdef void _expire_request(Core* core, Http* http) noexcept nogil:
     if x.stage == STAGE_CONNECT or x.stage == STAGE_BALANCE:
         x.reason = REASON_TIMEOUT
         if may_answer(core, x):
-            drop_server(core, x)
-            x.stage = STAGE_ANSWER
-            timer_start(core, &x.timer, x.bind.http.header_timer)
+            _begin_answer(core, x)
             advance(core, x)
             return
         finish(core, x)

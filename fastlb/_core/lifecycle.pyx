@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, HTTP_HEAD_DONE,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, HTTP_HEAD_DONE,
     REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
     REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVERS_FULL,
     REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_DEAD,
@@ -123,15 +123,11 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
         x.status = 504
     else:
         x.status = 502
-    if not x.http.request.done:
-        x.flags |= EXCHANGE_CLOSE
     return True
 
 
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
     """What we answer by ourselves needs none."""
-    if x.http == NULL:
-        return
     timer_cancel(&x.http.timer)
     end_upstream(core, x.http, True)
     x.to_server = &x.server

@@ -265,6 +265,14 @@ cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
     return True
 
 
+cdef bint _is_strict_line(const Head* head) noexcept nogil:
+    """RFC 9112, 3: one space each, and HTTP alone: llhttp also takes RTSP, ICE and wider gaps."""
+    cdef uint32_t end = head.target_at + head.target_size
+    return (head.target_at == head.method_at + head.method_size + 1
+            and end + 6 <= head.size
+            and equal(head.bytes + end, 6, <const uint8_t*> b" HTTP/", 6))
+
+
 cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fields_max,
                        uint32_t uri_max) noexcept nogil:
     """Bytes used with the blank line; 0: not all of it is there yet; else minus the status that
@@ -284,6 +292,8 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
         return -414
     if head.major != 1 or head.minor > 1:
         return -505
+    if not _is_strict_line(head):
+        return -400
     head.method = <uint8_t> _method(head.bytes + head.method_at, head.method_size)
     if not _look_at_fields(head, &seen):
         return -400

@@ -1,0 +1,215 @@
+"""Requests that mean two things: refused, or repaired so that there is one reading left."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from tests.flow.http.conftest import HttpSite
+from tests.flow.http.hostile.conftest import Innocent
+from tests.flow.http.hostile.rules import RULES, Rule
+from tests.flow.http.peers import HttpOrigin, Wire, get
+
+Web = Callable[..., HttpSite]
+Origins = Callable[..., HttpOrigin]
+Beside = Callable[[HttpSite], Innocent]
+
+
+def send_somehow(wire: Wire, data: bytes, choose: random.Random) -> None:
+    """In one piece, or cut at two places."""
+    cuts = sorted(choose.sample(range(len(data) + 1), 2)) if choose.random() < 0.6 else []
+    try:
+        for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+            wire.send(data[start:end])
+    except OSError:
+        pass                            # refused before its end
+
+
+def rest_of(wire: Wire) -> bytes:
+    try:
+        return wire.to_end()
+    except ConnectionResetError:        # our bytes met a closed socket
+        return b""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_what_can_be_read_in_two_ways_is_refused(
+    web: Web, origins: Origins, innocent: Beside, rule: Rule
+) -> None:
+    origin = origins()
+    site = web([origin.address])
+    beside = innocent(site)
+    choose = random.Random(zlib.crc32(rule.name.encode()))
+    for request in rule.requests:
+        beside.check()
+        wire = site.client()
+        send_somehow(wire, request + get("/evil/smuggled"), choose)
+        beside.check()
+        try:
+            got = wire.response()
+        except ConnectionResetError:    # it went on to send after the refusal
+            got = None
+        if got is not None:
+            assert got.status == rule.status, (request[:200], got)
+            assert got["connection"] == "close"
+            assert "127.0.0.1" not in got.body.decode()
+        assert rest_of(wire) == b"", request[:200]
+        wire.close()
+    beside.check()
+    whole = [r for r in origin.requests if "evil" in r.line]
+    assert not whole, [(r.line, r.fields, r.body) for r in whole]
+
+
+def test_there_are_some_hundred_of_them() -> None:
+    assert sum(len(rule.requests) for rule in RULES) >= 250
+
+
+PATHS = {
+    "/%7Euser/%41": "/~user/A",
+    "/a/./b/../c": "/a/c",
+    "/a/..": "/",
+    "/a/.": "/a/",
+    "//a///b": "/a/b",
+    "/%2E/a": "/a",
+    "/b/.%2e/a": "/a",
+    "/b/%2E%2e/a": "/a",
+    "/a%2fb": "/a%2Fb",
+    "/a%5cb": "/a%5Cb",
+    "/%c3%a9": "/%C3%A9",
+    "/a;x=1/b": "/a;x=1/b",
+    "/a:b@c!$&'()*+,=": "/a:b@c!$&'()*+,=",
+    "/%3f%23": "/%3F%23",
+    "/%0a": "/%0A",
+    "/...": "/...",
+    "/a..b": "/a..b",
+    "http://site.test/x/../y": "/y",
+    "http://SITE.test": "/",
+    "/?a=../%2e%2e//b": "/?a=../%2e%2e//b",
+    "/x/../?q": "/?q",
+    "/?": "/",
+}
+
+
+def test_a_path_is_decided_on_once(web: Web, origins: Origins, innocent: Beside) -> None:
+    origin = origins()
+    site = web([origin.address])
+    beside = innocent(site)
+    for sent, seen in PATHS.items():
+        beside.check()
+        assert site.ask(get(sent)).status == 200
+        got = origin.requests[-1]
+        assert got.target in (seen, seen + "?" if sent.endswith("?") else seen), sent
+        assert got["host"].lower() == "site.test"
+
+
+SPELLINGS = [
+    "/admin", "/admin/", "/admin/x", "//admin", "/./admin", "/x/../admin", "/%61dmin", "/admi%6E",
+    "/%61%64%6d%69%6e", "/x/%2e%2e/admin", "/x/.%2E/admin", "///admin//x", "/admin/.", "/admin/..;/",
+    "/x/..//admin", "/../admin", "/%2e/admin", "/x/../../../admin", "/admin?x", "/admin;x",
+    "/admin%2f", "/admin%2fx", "/.//admin", "/admin/./", "http://site.test/admin",
+    "http://site.test//admin", "http://site.test/x/../admin", "/x/..%2fadmin", "/x%2f..%2fadmin",
+    "/x/..\\admin", "/x%5c..%5cadmin", "/\\admin", "/%5cadmin", "/admin%00", "/admin%",
+    "\\admin", "/%2fadmin", "/%2f/admin",
+]
+
+
+def test_no_spelling_gets_past_a_route(site: Callable[..., object], origins: Origins) -> None:
+    import fastlb
+
+    origin = origins()
+    config = fastlb.Config.build({
+        "listeners": {"l": {"bind": "http://127.0.0.1:0", "pool": "open", "routes": [
+            {"name": "a", "match": {"path": "/admin"}, "respond": {"status": 403}},
+            {"name": "b", "match": {"path": "/admin/*"}, "respond": {"status": 403}},
+        ]}},
+        "pools": {"open": {"servers": [origin.address]}},
+    })
+    made = HttpSite(site([], config=config))  # type: ignore[arg-type]
+    for spelling in SPELLINGS:
+        got = made.ask(get(spelling))
+        if got.status not in (400, 403):
+            # What got through is, byte for byte, what was decided on, and no server reads it as
+            # /admin: an escaped slash or a parameter is part of a segment's name.
+            target = origin.requests[-1].target.split("?")[0]
+            assert got.status == 200 and not target.startswith("/admin/") and target != "/admin"
+            assert "//" not in target and "/." not in target, (spelling, target)
+            assert spelling in ("/admin;x", "/admin%2f", "/admin%2fx", "/%2fadmin", "/admin/..;/",
+                                "/%2f/admin", "/%5cadmin"), (spelling, target)
+
+
+def test_names_that_shadow_ours_are_dropped(web: Web, origins: Origins) -> None:
+    origin = origins()
+    site = web([origin.address])
+    names = ["X_Forwarded_For", "X-Forwarded_For", "x_forwarded_proto", "Content_Length",
+             "Transfer_Encoding", "HOST_", "X_Request_Id", "X_Own", "Via_", "Forwarded"]
+    site.ask(get("/", *(f"{name}: 6.6.6.6" for name in names)))
+    got = origin.requests[-1]
+    seen = [name for name, value in got.fields if "6.6.6.6" in value]
+    assert seen == ["HOST_", "X_Own", "Via_"]
+
+
+def test_connection_cannot_remove_what_we_need(web: Web, origins: Origins) -> None:
+    origin = origins()
+    site = web([origin.address])
+    request = get(
+        "/", "Connection: close, Host, Content-Length, X-Forwarded-For, X-Request-Id, Cookie, X-A, "
+        "X-Forwarded-Proto, traceparent", "Cookie: c=1", "X-A: 1", "X-B: 2", method="POST",
+        body=b"hello",
+    )
+    assert site.ask(request).body.endswith(b"hello")
+    got = origin.requests[-1]
+    assert got["host"] == "site.test" and got["content-length"] == "5" and got.body == b"hello"
+    assert got["x-forwarded-for"] == "127.0.0.1" and "x-request-id" in got
+    assert "x-a" not in got and got["x-b"] == "2" and "connection" not in got
+
+
+def test_hop_by_hop_fields_stay_here(web: Web, origins: Origins) -> None:
+    origin = origins()
+    site = web([origin.address])
+    fields = ["Connection: keep-alive", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive",
+              "TE: trailers, gzip", "Trailer: X", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"]
+    site.ask(get("/", *fields))
+    got = origin.requests[-1]
+    for field in fields:
+        assert field.split(":")[0] not in got, got.fields
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "H2C", "h2", ""])
+def test_an_upgrade_we_would_be_blind_behind_is_not_passed_on(
+    web: Web, origins: Origins, upgrade: str
+) -> None:
+    origin = origins()
+    site = web([origin.address])
+    fields = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", "HTTP2-Settings: AAMA"]
+    assert site.ask(get("/", *fields)).status == 200
+    got = origin.requests[-1]
+    assert "upgrade" not in got and "connection" not in got and "http2-settings" not in got
+
+
+def test_a_body_that_is_owed_is_never_the_next_request(web: Web, origins: Origins) -> None:
+    """We answer by ourselves while a body is still to come: its bytes aren't read as a request."""
+    origin = origins()
+    site = web([origin.address], routes=[{"name": "no", "match": {"path": "/no"},
+                                          "respond": {"status": 403}}])
+    wire = site.client()
+    smuggled = get("/evil")
+    wire.send(b"POST /no HTTP/1.1\r\nHost: site.test\r\nContent-Length: %d\r\n\r\n" % len(smuggled))
+    assert wire.response().status == 403
+    try:
+        wire.send(smuggled)
+    except OSError:
+        pass
+    assert rest_of(wire) == b""
+    assert not origin.requests
+
+
+def test_expect_on_an_answer_of_our_own(web: Web, origins: Origins) -> None:
+    site = web([origins().address], routes=[{"name": "no", "match": {"path": "/no"},
+                                             "respond": {"status": 403}}])
+    wire = site.client()
+    wire.send(b"POST /no HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+    got = wire.response()
+    assert got.status == 403 and got["connection"] == "close"

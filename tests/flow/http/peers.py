@@ -198,13 +198,17 @@ class HttpOrigin:
         else:
             wire.send(answer(body))
 
-    def close(self) -> None:
-        self.listener.close()
+    def close_wires(self) -> None:
+        """End all connections."""
         for wire in self.wires:
             try:
                 wire.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def close(self) -> None:
+        self.listener.close()
+        self.close_wires()
 
 
 def get(path: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> bytes:

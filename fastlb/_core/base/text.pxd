@@ -133,4 +133,5 @@ cdef inline void put(Writer* w, const void* data, size_t size) noexcept nogil:
 
 
 cdef inline void put_text(Writer* w, Text text) noexcept nogil:
-    put(w, text.at, text.size)
+    if text.size:                   # (a text that isn't there lies at NULL)
+        put(w, text.at, text.size)

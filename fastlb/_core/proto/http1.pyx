@@ -205,7 +205,7 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         elif kind == FIELD_CONTENT_TYPE:
             head.content_type = <int32_t> i
         elif kind == FIELD_WEBSOCKET_KEY or kind == FIELD_WEBSOCKET_ACCEPT:
-            head.websocket_key = <int32_t> i
+            head.websocket_key = <int32_t> i if seen.keys == 0 else -1      # the only one
             seen.keys += 1
         elif kind == FIELD_X_FORWARDED_FOR:
             head.forwarded_for = <int32_t> i
@@ -329,7 +329,7 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
             head.flags |= HEAD_CLOSE
         head.flags &= <uint8_t> ~HEAD_EXPECT
     elif seen.upgrade and head.upgrade >= 0 and head.body.done:
-        _upgrade(head, seen.keys)
+        _upgrade(head)
     return n
 
 
@@ -343,7 +343,7 @@ cdef bint _same_host(Text a, Text b) noexcept nogil:
     return True
 
 
-cdef void _upgrade(Head* head, uint32_t keys) noexcept nogil:
+cdef void _upgrade(Head* head) noexcept nogil:
     """One that may be passed on: a single protocol, and not h2c, behind which we would be blind."""
     cdef Field* field = &head.fields[head.upgrade]
     cdef Text value = text_of(head.bytes + field.value_at, field.value_size)
@@ -352,7 +352,8 @@ cdef void _upgrade(Head* head, uint32_t keys) noexcept nogil:
     if value.size >= 2 and equal_nocase(value.at, 2, <const uint8_t*> b"h2", 2):
         return
     if equal_nocase(value.at, value.size, <const uint8_t*> b"websocket", 9):
-        if head.method != METHOD_GET or keys != 1:
+        if head.method != METHOD_GET or head.websocket_key < 0 or \
+                head.fields[head.websocket_key].kind != FIELD_WEBSOCKET_KEY:
             return
         head.flags |= HEAD_WEBSOCKET
     head.flags |= HEAD_UPGRADE

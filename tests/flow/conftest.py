@@ -94,8 +94,7 @@ class Site:
 
     def counts(self) -> dict[str, int]:
         runtime = self.balancer._runtime
-        assert runtime is not None
-        return runtime.counts()
+        return runtime.counts() if runtime is not None else {}     # (stopped already)
 
     def totals(self) -> dict[str, int]:
         runtime = self.balancer._runtime

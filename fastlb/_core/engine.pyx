@@ -329,6 +329,7 @@ cdef class Engine:
             "requests": fl_read(&core.counters.requests),
             "retries": fl_read(&core.counters.retries),
             "keys_missing": fl_read(&core.counters.keys_missing),
+            "bodies_unread": fl_read(&core.counters.bodies_unread),
         }
         for name, reason in _REASONS.items():
             totals[f"ended_{name}"] = fl_read(&core.counters.ended[<int> reason])

@@ -24,7 +24,9 @@ LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx ta
 # The numbers of base/routing.pxd.
 HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6}
 HASH_NOTHING = 7
-KINDS = {"host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6}
+KINDS = {
+    "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6, "json": 7, "form": 8,
+}
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
 }
@@ -128,6 +130,7 @@ class HttpSpec:
     request_id: bool
     traceparent: bool
     merge_slashes: bool
+    match_body_max: int
     via: bytes
     error_header: bytes
     trusted: list[tuple[int, int, bytes]]
@@ -240,6 +243,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         methods = f" {' '.join(route.methods)} ".encode()
         method = ConditionSpec(KINDS["method"], OPS["equals"], False, b"", methods, None, None)
         conditions.insert(0, method)
+    conditions.sort(key=lambda c: c.kind >= KINDS["json"])      # bodies only where all else fits
     action, status, location, lines, content_type, content = POOL, 0, "", b"", b"", b""
     if route.split:
         action = SPLIT
@@ -329,6 +333,7 @@ def compile_http(
         request_id=http.request_id,
         traceparent=http.traceparent,
         merge_slashes=http.merge_slashes,
+        match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[_network(network) for network in http.trusted],

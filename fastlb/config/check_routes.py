@@ -131,7 +131,7 @@ def _conditions(
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
     if "path" in match and "path_regex" in match and path[-1] == "match":
         yield (*path, "path_regex"), "a route has a path or a path_regex", ("path", "path_regex")
-    for kind in ("headers", "query", "cookies"):
+    for kind in ("headers", "query", "cookies", "json", "form"):
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:

@@ -71,7 +71,7 @@ every value that holds in the end and where it came from, or every mistake with 
 - **Durations** have a unit: `ms`, `s`, `m`, `h` or `d`, as in `"500ms"` or `"1.5s"`. **Sizes**
   too: `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `KB`, `MB`, `GB` (of 1000). A bare number is an
   error.
-- **Addresses** of listeners have a scheme, `tcp://HOST:PORT`; those of servers have none,
+- **Addresses** of listeners have a scheme, `tcp://HOST:PORT` or `http://HOST:PORT`; those of servers have none,
   `HOST:PORT`. IPv6 stands in brackets, `[::1]:8080`. `unix:/PATH` is a unix socket.
 - **`${{env:NAME}}`** and **`${{file:/path}}`** work in any text: an environment variable, and what
   a file contains, without the space around it. Either has {limits.TEXT_MAX} bytes at most.
@@ -99,7 +99,7 @@ def keys(model: type[Model]) -> Iterator[Key]:
         said = list(_said(hints[name]))
         limit = next((one for one in said if isinstance(one, (Limit, Choice))), None)
         yield Key(
-            name,
+            field.alias or name,
             " ".join((field.description or "").split()),
             _type(hints[name], said),
             _default(model, name, field.is_required(), limit, said),
@@ -147,7 +147,7 @@ def _type(hint: Any, said: list[Any]) -> str:
 
 def _plain_type(bare: Any) -> str:
     if get_origin(bare) is Literal:
-        return " or ".join(f'`"{option}"`' for option in get_args(bare))
+        return " or ".join(_written(option) for option in get_args(bare))
     if get_origin(bare) is list:
         if _bare(get_args(bare)[0]) is Server:
             return "list of texts or tables"

@@ -62,7 +62,6 @@ class EffectiveRoute:
     websocket_timeout_ms: int = 3_600_000
     max_body_bytes: int = 0     # 0: no limit
     cancel_on_close: bool = True
-    match_body_bytes: int = 0   # 0: no condition looks at the body
 
 
 @dataclass(frozen=True)
@@ -88,4 +87,5 @@ class EffectiveHttp:
     error_header: str = "x-fastlb-error"
     cancel_on_close: bool = True
     merge_slashes: bool = True
+    match_body_bytes: int = 64 << 10
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

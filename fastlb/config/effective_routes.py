@@ -38,7 +38,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "merge_slashes"):
+                "on_client_close", "merge_slashes", "max_match_body"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     cancel = listener.on_client_close == "cancel"
@@ -57,6 +57,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         error_header=listener.error_header,
         cancel_on_close=cancel,
         merge_slashes=listener.merge_slashes,
+        match_body_bytes=size_bytes(listener.max_match_body),
     )
     routes = [_route(route, base) for route in listener.routes]
     routes.sort(key=specificity)
@@ -118,7 +119,10 @@ def _edits(edits: HeaderEdits) -> Iterator[HeaderOp]:
 
 
 def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
-    tables = (("header", match.headers), ("query", match.query), ("cookie", match.cookies))
+    tables = (
+        ("header", match.headers), ("query", match.query), ("cookie", match.cookies),
+        ("json", match.json_), ("form", match.form),
+    )
     for kind, table in tables:
         for name, value in table.items():
             yield _condition(kind, name, value, negate)

@@ -161,6 +161,12 @@ class Conditions(Model):
     """Parameters of the query, likewise."""
     cookies: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
     """Cookies, likewise."""
+    json_: Annotated[dict[str, Value], limits.CONDITION] = Field(
+        default_factory=dict, alias="json"
+    )
+    """Members of a JSON object in the body, likewise; numbers and literals as they are written."""
+    form: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
+    """Fields of a form in the body, likewise."""
 
 
 class Match(Conditions):
@@ -356,3 +362,5 @@ class HttpListener(Model):
     """Whether a request whose client has gone is cancelled, or carried through."""
     merge_slashes: Annotated[Switch, limits.MERGE_SLASHES] = limits.MERGE_SLASHES.default
     """Let `//a///b` be `/a/b`, for routes and servers alike."""
+    max_match_body: Annotated[str, Size(limits.MAX_MATCH_BODY)] = "64KiB"
+    """Of a body that routes look at; a longer one fits no route that does."""

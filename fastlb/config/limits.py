@@ -113,6 +113,7 @@ MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 
 MAX_HEADERS = Limit(100, 1, 200, "browsers send 20, and each is looked at")
 MAX_URI_LENGTH = Limit(8 << 10, 64, 65_535, "RFC 9110 wants 8,000 bytes at least")
 MAX_BODY_SIZE = Limit(0, 0, 1 << 50, "bodies are streamed, and cost no memory")
+MAX_MATCH_BODY = Limit(64 << 10, 1 << 10, 128 << 10, "small requests say what they are about")
 MAX_REQUESTS = Limit(0, 0, 1_000_000_000, "a connection costs the same however old it is")
 CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
 CONNECTION_REQUESTS = Limit(0, 0, 1_000_000_000, "servers that count say so by closing")

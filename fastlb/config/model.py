@@ -214,7 +214,7 @@ class Listener(HttpListener, HttpKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
-    """`tcp://HOST:PORT`, `tcp://[v6]:PORT`, `tcp://unix:/PATH`, or a list of them. Port 0: any."""
+    """`tcp://HOST:PORT` or `http://...`, `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
     pool: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX), limits.POOL] | None = None
     """The pool that connections go to, or requests that no route fits."""
     max_connections: MaxConnections | None = None

@@ -1,7 +1,7 @@
 # The head of an HTTP/1.1 message, cut into spans, and how its body is framed.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.limits cimport FIELDS_MAX
+from fastlb._core.base.limits cimport FIELDS_MAX, MEMBERS_MAX
 
 cdef struct Text:               # bytes of somebody else, who outlives it
     const uint8_t* at
@@ -66,6 +66,15 @@ cdef struct Body:
     uint32_t extra              # bytes of extensions or trailers so far
     uint64_t left               # of the body, or of the chunk
     uint64_t total              # bytes of content so far
+
+cdef struct Member:             # of a JSON object or a form
+    Text name
+    Text value                  # a string, or a number or literal as it is written
+    bint is_plain               # no object and no array
+
+cdef struct Members:
+    uint32_t n
+    Member[MEMBERS_MAX] all
 
 cdef struct Field:
     uint32_t name_at

@@ -23,6 +23,9 @@ cdef enum:
     FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
     FIELDS_MAX = 200                # header fields of a message; listeners allow 100 unless told
+    MEMBERS_MAX = 128               # of a JSON object or form that routes look at
+    JSON_DEPTH_MAX = 64             # of what they don't look at: a bit a level
+    CHUNKED_ROOM = 4096             # for the framing of a body that routes look at
     SEGMENTS_MAX = 32               # of a path that a pattern looks at
     HTTP_BLOCK = 64                 # requests or upstreams allocated at once
     HTTP_READ_BYTES = 16384         # at a time; a body that fills it is spliced

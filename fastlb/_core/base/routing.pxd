@@ -2,7 +2,7 @@
 # them; nothing in them changes.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.head cimport Text
+from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 
 cdef enum HashOn:
@@ -105,7 +105,6 @@ cdef struct Route:
     Text name
     uint8_t action
     uint8_t cancel              # on_client_close
-    uint8_t reads_body          # a condition needs it
     uint16_t status             # of a redirect or an answer
     uint32_t pool               # index in the snapshot
     uint32_t n_shares
@@ -130,7 +129,6 @@ cdef struct Route:
     uint16_t request_timer
     uint16_t body_timer
     uint16_t websocket_timer
-    uint32_t match_body_max
     uint64_t body_bytes_max     # 0: no limit
 
 cdef struct Pattern:
@@ -162,6 +160,15 @@ cdef struct HostEntry:
     uint32_t n_any
     Route** any                 # routes without a path
 
+cdef enum ContentState:         # of a body that a route asks about
+    CONTENT_UNSEEN = 0
+    CONTENT_NONE = 1            # no body, or of another type
+    CONTENT_JSON = 2
+    CONTENT_FORM = 3
+    CONTENT_WANTED = 4          # not all of it is here
+    CONTENT_UNREADABLE = 5      # too long, or broken
+    CONTENT_REPEATED = 6        # with a key twice
+
 cdef struct Match:              # a request's path, cut at its slashes, while its route is found
     uint32_t n_segments         # at most SEGMENTS_MAX + 1, which stands for more
     uint32_t n_hashed
@@ -169,6 +176,12 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint64_t[SEGMENTS_MAX] hashes
     Text rest                   # what "*" matched
     Text request_id
+    uint8_t content             # ContentState
+    uint32_t wanted             # CONTENT_WANTED: so many bytes after the head
+    uint32_t content_max
+    Text after                  # what came after the head
+    uint8_t* room               # to decode in
+    Members* members
 
 cdef struct Network:            # of trusted proxies
     uint8_t family              # 4 or 6
@@ -193,6 +206,7 @@ cdef struct HttpEntry:          # of one listener
     uint8_t request_id
     uint8_t traceparent
     uint8_t merge_slashes
+    uint32_t match_body_max     # a longer one is not looked at
     Text via                    # a whole line, or nothing
     Text error_header
     uint32_t n_trusted

@@ -5,7 +5,7 @@
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.head cimport Body, Head, Text
+from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, TIMER_SLOTS_MAX, TRIES_MAX,
 )
@@ -210,6 +210,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t hash               # of what the pool or route hashes
     uint32_t requests           # http: on this connection
     uint32_t lingered           # http: bytes thrown away after the answer
+    uint32_t wanted             # http: bytes in x.input that a route waits for; 0: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
     char client_ip[46]          # http: as text, and as trusted proxies in front of us saw it
@@ -255,6 +256,7 @@ cdef struct Upstream:           # a connection to a server of http: with an exch
 cdef struct HttpState:
     Head head                   # of the message at hand
     Match match                 # of the request at hand
+    Members members             # of its body, where a route asks
     Http* free
     Upstream* free_upstreams
     Upstream* idle              # all of them, the latest first
@@ -297,6 +299,7 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t ended[20]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
+    uint64_t bodies_unread      # that a route asked about, too long or broken
     uint64_t retries            # of requests whose reused connection had been closed
     uint64_t upstreams          # connections to http servers alive now
     uint64_t https              # requests under way now

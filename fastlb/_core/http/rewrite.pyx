@@ -17,12 +17,14 @@ from fastlb._core.base.text cimport Writer, equal_nocase, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
-from fastlb._core.http.templates cimport put_template
-from fastlb._core.proto.http1 cimport field_value
+from fastlb._core.http.templates cimport put_path, put_template
+from fastlb._core.proto.http1 cimport field_value, valid_host
+from fastlb._core.proto.uri cimport uri_rewritten
 
 cdef enum:
     OWN_BYTES = 1024            # of the fields that we add, but for configured ones
     HEAD_BYTES_MAX = 524288     # of a request with them
+    PATH_BYTES_MAX = 65535      # of one that a route makes
 
 
 cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
@@ -188,7 +190,31 @@ cdef void _name_request(Core* core, Exchange* x, HttpEntry* entry, uint8_t* digi
     core.http.match.request_id = text_of(digits, 32)
 
 
-cdef bint _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
+cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
+    """The path that the route makes; False if it is none that may be sent."""
+    cdef Writer made
+    cdef int n
+    made.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    made.end = made.at + PATH_BYTES_MAX
+    made.full = False
+    put_path(core, x, &route.rewrite_path, &made)
+    n = uri_rewritten(text_of(made.end - PATH_BYTES_MAX, <uint32_t> (
+        made.at - (made.end - PATH_BYTES_MAX))), made.end)
+    if n < 0 or made.full:
+        return False
+    put(w, made.end, n)
+    return True
+
+
+cdef bint _put_host(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
+    cdef uint8_t* start = w.at
+    cdef Text name
+    put_template(core, x, &route.rewrite_host, w)
+    return w.full or valid_host(text_of(start, <uint32_t> (w.at - start)), &name)
+
+
+cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    """0, or the status to refuse the request with; 431 if there is too little room."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
     cdef HttpEntry* entry = http.entry
@@ -200,7 +226,8 @@ cdef bint _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     put(w, head.bytes + head.method_at, head.method_size)
     _put(w, b" ", 1)
     if unlikely(route.rewrite_path.n_parts):
-        put_template(core, x, &route.rewrite_path, w)
+        if not _put_path(core, x, route, w):
+            return 400
     else:
         put_text(w, head.path)
     if head.query.at != NULL:
@@ -209,7 +236,8 @@ cdef bint _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     _put(w, b" HTTP/1.1\r\n", 11)
     if unlikely(route.rewrite_host.n_parts):
         _put(w, b"Host: ", 6)
-        put_template(core, x, &route.rewrite_host, w)
+        if not _put_host(core, x, route, w):
+            return 400
         _put(w, b"\r\n", 2)
     elif not _has(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
         _put(w, b"Host: ", 6)
@@ -237,9 +265,9 @@ cdef bint _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     put_text(w, entry.via)
     _put_edits(core, x, route.request_edits, route.n_request_edits, w)
     _put(w, b"\r\n", 2)
-    if unlikely(route.n_response_edits) and not w.full:
-        return _write_lines(core, x, route)
-    return not w.full
+    if w.full or (unlikely(route.n_response_edits) and not _write_lines(core, x, route)):
+        return 431
+    return 0
 
 
 cdef bint _write_lines(Core* core, Exchange* x, Route* route) noexcept nogil:
@@ -264,30 +292,32 @@ cdef bint _write_lines(Core* core, Exchange* x, Route* route) noexcept nogil:
     return False
 
 
-cdef bint write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
+cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """Make x.http.head of core.http.head. Of a body whose length is known, what is `available`
-    after the head goes with it as far as there is room: x.http.taken."""
+    after the head goes with it as far as there is room: x.http.taken. Returns 0, or the status to
+    refuse the request with."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
     cdef Writer w
     cdef Chunk* chunk
     cdef uint32_t body = 0
-    cdef int klass
+    cdef int klass, status
     if http.request.kind == BODY_LENGTH:
         body = available if available < http.request.left else <uint32_t> http.request.left
     klass = chunk_class(head.size + body + OWN_BYTES + x.http.route.n_request_edits * 128)
     while True:
         chunk = take_held(core, klass)
         if unlikely(chunk == NULL):
-            return False
+            return 503
         w.at = chunk_bytes(chunk)
         w.end = w.at + chunk_size(klass)
         w.full = False
-        if likely(_write(core, x, &w)):
+        status = _write(core, x, &w)
+        if likely(status == 0):
             break
         give_held(core, chunk)
         if not w.full or chunk_size(klass) >= HEAD_BYTES_MAX:
-            return False
+            return status
         klass += 1
     if body > w.end - w.at:
         body = <uint32_t> (w.end - w.at)
@@ -299,7 +329,7 @@ cdef bint write_request(Core* core, Exchange* x, uint32_t available) noexcept no
         http.request.done = http.request.left == 0
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
     http.head = chunk
-    return True
+    return 0
 
 
 # --- responses ---

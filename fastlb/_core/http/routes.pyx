@@ -4,17 +4,19 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
-from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Text
+from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Member, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST,
-    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
+    CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY,
+    MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
+    MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
     Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
 from fastlb._core.base.types cimport Address
-from fastlb._core.ext.atomic cimport likely
+from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_pton, memmem
+from fastlb._core.http.content cimport content_state
 from fastlb._core.proto.uri cimport cookie_find, query_find
 
 cdef enum:
@@ -172,6 +174,18 @@ cdef bint _fits_condition(const Condition* c, Head* head, Match* match) noexcept
         if c.op == OP_REGEX:
             return dfa_matches(&c.dfa, head.path)
         return _fits(c.pattern, match)
+    return _member_fits(c, match)
+
+
+cdef bint _member_fits(const Condition* c, Match* match) noexcept nogil:
+    cdef uint32_t i
+    cdef Member* member
+    if match.content != (CONTENT_JSON if c.kind == MATCH_JSON else CONTENT_FORM):
+        return False
+    for i in range(match.members.n):
+        member = &match.members.all[i]
+        if equal(member.name.at, member.name.size, c.name.at, c.name.size):
+            return c.op == OP_PRESENT or (member.is_plain and _value_fits(c, member.value))
     return False
 
 
@@ -191,6 +205,9 @@ cdef bint _method_fits(const Condition* c, Head* head) noexcept nogil:
 cdef bint _route_fits(const Route* route, Head* head, Match* match) noexcept nogil:
     cdef uint32_t i
     for i in range(route.n_conditions):
+        if unlikely(route.conditions[i].kind >= MATCH_JSON) \
+                and content_state(head, match) > CONTENT_FORM:
+            return False                # nothing can be said of it
         if _fits_condition(&route.conditions[i], head, match) == route.conditions[i].negate:
             return False
     return True
@@ -233,7 +250,8 @@ cdef HostEntry* _find_host(HttpEntry* entry, Text host) noexcept nogil:
 
 
 cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil:
-    """The most specific route that fits, or NULL. Fills `match`."""
+    """The most specific route that fits, or NULL. Fills `match`; if its content is wanted or has a
+    key twice, nothing is decided."""
     cdef uint8_t[HOST_BYTES_MAX] small
     cdef uint32_t i, size = head.host.size
     cdef HostEntry* host

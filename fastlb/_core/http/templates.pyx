@@ -11,6 +11,7 @@ from fastlb._core.base.text cimport Writer, put, put_number, put_text
 from fastlb._core.base.types cimport Address, Core, Exchange
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, ntohs
 from fastlb._core.http.routes cimport key_find
+from fastlb._core.proto.uri cimport put_escaped
 
 
 cdef void put_template(Core* core, Exchange* x, const Template* template,
@@ -18,10 +19,25 @@ cdef void put_template(Core* core, Exchange* x, const Template* template,
     """A variable that the request lacks is nothing."""
     cdef uint32_t i
     for i in range(template.n_parts):
-        _put_part(core, x, &template.parts[i], w)
+        _put_part(core, x, &template.parts[i], w, False)
 
 
-cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w) noexcept nogil:
+cdef void put_path(Core* core, Exchange* x, const Template* template, Writer* w) noexcept nogil:
+    """The same for a path: what comes from elsewhere in the request is a part of one segment."""
+    cdef uint32_t i
+    for i in range(template.n_parts):
+        _put_part(core, x, &template.parts[i], w, True)
+
+
+cdef inline void _put_foreign(Writer* w, const Part* part, Text value, bint in_path) noexcept nogil:
+    if in_path:
+        put_escaped(w, value, part.kind != PART_QUERY)
+    else:
+        put_text(w, value)
+
+
+cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
+                    bint in_path) noexcept nogil:
     cdef Head* head = &core.http.head
     cdef Match* match = &core.http.match
     cdef HashKey key
@@ -34,7 +50,7 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w) noexce
     elif part.kind == PART_CLIENT_PORT:
         put(w, digits, put_number(digits, _port(&x.peer)))
     elif part.kind == PART_REQUEST_ID:
-        put_text(w, match.request_id)
+        _put_foreign(w, part, match.request_id, in_path)
     elif part.kind == PART_HOST:
         put_text(w, head.authority)
     elif part.kind == PART_PATH:
@@ -51,7 +67,7 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w) noexce
                   HASH_HEADER if part.kind == PART_HEADER else HASH_COOKIE)
         key.name = part.text
         if key_find(&key, head, match, &value):
-            put_text(w, value)
+            _put_foreign(w, part, value, in_path)
 
 
 cdef unsigned int _port(const Address* peer) noexcept nogil:

@@ -6,6 +6,7 @@ from fastlb._core.base.head cimport Field, Head, Text
 cdef enum HeadLimits:
     HEAD_INCOMPLETE = 0
 
+cdef bint valid_host(Text host, Text* name) noexcept nogil
 cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fields_max,
                        uint32_t uri_max) noexcept nogil
 cdef int parse_response(Head* head, const uint8_t* data, size_t size,

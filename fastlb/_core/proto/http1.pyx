@@ -39,7 +39,7 @@ cdef bint _parse_length(Text text, uint64_t* length) noexcept nogil:
     return True
 
 
-cdef bint _valid_host(Text host, Text* name) noexcept nogil:
+cdef bint valid_host(Text host, Text* name) noexcept nogil:
     """A name or address with an optional port (RFC 9110, 4.2 and 7.2); `name` is without it."""
     cdef uint32_t i = 0, start, port = 0
     cdef uint8_t c
@@ -305,11 +305,11 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
         return -400
     if seen.hosts:
         head.authority = seen.host
-        if not _valid_host(seen.host, &head.host):
+        if not valid_host(seen.host, &head.host):
             return -400
     if head.flags & HEAD_ABSOLUTE:
         # RFC 9112, 3.2.2 lets the target win; two who disagree on it are fooled, so neither does.
-        if not _valid_host(authority, &head.host) or (seen.hosts and not _same_host(
+        if not valid_host(authority, &head.host) or (seen.hosts and not _same_host(
                 authority, seen.host)):
             return -400
         head.authority = authority

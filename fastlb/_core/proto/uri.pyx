@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memset
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.text cimport equal, hex_value, text_of, trimmed
+from fastlb._core.base.text cimport Writer, equal, hex_value, put, text_of, trimmed
 from fastlb._core.ext.atomic cimport likely
 
 cdef enum Class:
@@ -162,6 +162,27 @@ cdef int uri_normalise(Text path, bint merge_slashes, uint8_t* into) noexcept no
     if _hides_dots(into, out):
         return -1
     return <int> out
+
+
+cdef int uri_rewritten(Text path, uint8_t* into) noexcept nogil:
+    """A path that a route made, which takes up to three times its bytes: its size, or -1 if it
+    can't be sent, or has dot segments, which would lead out of where the route sends it."""
+    cdef int n = _escapes(path, into)
+    if n <= 0 or into[0] != 47 or _hides_dots(into, <uint32_t> n):
+        return -1
+    return n
+
+
+cdef void put_escaped(Writer* w, Text text, bint escapes_too) noexcept nogil:
+    """A text as a part of a path's segment; with `escapes_too` a "%" is one more character."""
+    cdef uint8_t[3] escape
+    cdef uint32_t i
+    for i in range(text.size):
+        if _unreserved[text.at[i]] or (text.at[i] == 37 and not escapes_too):
+            put(w, text.at + i, 1)
+        else:
+            _put_escape(escape, text.at[i])
+            put(w, escape, 3)
 
 
 cdef int uri_query(Text query, uint8_t* into) noexcept nogil:

@@ -269,6 +269,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent
     entry.merge_slashes = spec.merge_slashes
+    entry.match_body_max = spec.match_body_max
     entry.via = _text(arena, spec.via)
     entry.error_header = _text(arena, spec.error_header)
     entry.n_trusted = len(spec.trusted)

@@ -323,7 +323,7 @@ def test_a_client_that_goes_lets_a_draining_request_finish(web: Web, origins: Or
         finished.set()
 
     origin = origins(serve)
-    site = web([origin.address], on_client_close="drain")
+    site = web([origin.address], on_client_close="drain", threads=1)
     client = site.client()
     client.send(get("/"))
     wait_until(lambda: len(origin.requests) == 1)

@@ -213,3 +213,50 @@ def test_expect_on_an_answer_of_our_own(web: Web, origins: Origins) -> None:
     wire.send(b"POST /no HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
     got = wire.response()
     assert got.status == 403 and got["connection"] == "close"
+
+
+@pytest.mark.parametrize(("fields", "query", "seen"), [
+    (("X-T: acme",), "", "/t/acme//x"),
+    (("X-T: a b",), "", "/t/a%20b//x"),
+    (("X-T: a/b",), "", "/t/a%2Fb//x"),
+    (("X-T: a HTTP/1.1",), "", "/t/a%20HTTP%2F1.1//x"),
+    (("X-T: %2e%2e",), "", "/t/%252e%252e//x"),
+    (("X-T: a?b#c",), "", "/t/a%3Fb%23c//x"),
+    (("X-T: \xff",), "", "/t/%C3%BF//x"),
+    ((), "q=a%20b", "/t//a%20b/x"),
+    ((), "q=a/b", "/t//a%2Fb/x"),
+    (("X-T: ..",), "", None),
+    (("X-T: .",), "", None),
+    (("X-T: ../x",), "", None),
+    (("X-T: a/../..",), "", None),
+    (("X-T: ..\\x",), "", None),
+    ((), "q=%2e%2e", None),
+    ((), "q=..%2fx", None),
+    ((), "q=%zz", None),
+])
+def test_what_a_client_says_cannot_leave_its_place_in_a_rewritten_path(
+    web: Web, origins: Origins, fields: tuple[str, ...], query: str, seen: str | None
+) -> None:
+    origin = origins()
+    site = web([origin.address], routes=[{
+        "name": "r", "match": {"path": "/r/*"}, "pool": "pool",
+        "rewrite": {"path": "/t/{header.x-t}/{query.q}/{path.rest}"},
+    }])
+    got = site.ask(get("/r/x" + (f"?{query}" if query else ""), *fields))
+    if seen is None:
+        assert got.status == 400 and not origin.requests
+    else:
+        assert got.status == 200
+        assert origin.requests[0].target.split("?")[0] == seen
+
+
+@pytest.mark.parametrize(("value", "status"), [
+    ("a.test", 200), ("a.test:81", 200), ("a b", 400), ("a/b", 400), ("a@b", 400), ("", 400),
+])
+def test_a_rewritten_host_is_a_host(web: Web, origins: Origins, value: str, status: int) -> None:
+    origin = origins()
+    site = web([origin.address], routes=[{
+        "name": "r", "pool": "pool", "rewrite": {"host": "{header.x-h}"},
+    }])
+    assert site.ask(get("/", f"X-H: {value}")).status == status
+    assert [r["host"] for r in origin.requests] == ([value] if status == 200 else [])

@@ -1,0 +1,5 @@
+from libc.stdint cimport uint32_t, uint8_t
+
+from fastlb._core.base.head cimport Members, Text
+
+cdef int json_members(Text text, Members* members, uint8_t* room) noexcept nogil

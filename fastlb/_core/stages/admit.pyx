@@ -1,0 +1,290 @@
+# A request whose head is whole: who asks, which route it takes, and what its server gets.
+# Reads core.http.head and the listener; writes x.http, its head for the server, and x.pool.
+# Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (a route asks about
+# the body, which isn't here: x.input has all there is, and x.wanted says how much there must be).
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy
+
+from fastlb._core.base.enums cimport (
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
+    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
+    REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
+)
+from fastlb._core.base.flow cimport broken, count_write
+from fastlb._core.base.head cimport (
+    BODY_LENGTH, FIELD_X_FORWARDED_FOR, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UPGRADE,
+    HEAD_WEBSOCKET, METHOD_HEAD, Head, Text,
+)
+from fastlb._core.base.httpmem cimport give_http, take_http
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
+from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.routing cimport (
+    ACTION_POOL, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN, CONTENT_WANTED,
+    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match, Route,
+)
+from fastlb._core.base.text cimport next_token, text_of
+from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
+from fastlb._core.ext.atomic cimport fl_count, unlikely
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, memmem
+from fastlb._core.http.rewrite cimport write_request
+from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
+from fastlb._core.proto.http1 cimport field_value
+from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query
+from fastlb._core.proto.websocket cimport websocket_accept
+from fastlb._core.tables.hashring cimport crc32, crc32_nocase, hash_client
+
+
+cdef int refuse(Exchange* x, int status, int reason) noexcept nogil:
+    """An answer that ends the connection: where the next request begins is anyone's guess."""
+    x.status = <uint16_t> status
+    x.reason = <uint8_t> reason
+    x.flags |= EXCHANGE_CLOSE
+    return ANSWER
+
+
+cdef void _name_client(Exchange* x) noexcept nogil:
+    """The client's address as text, once for a connection."""
+    if x.peer.family == AF_INET:
+        inet_ntop(AF_INET, &x.peer.v4.sin_addr, x.peer_ip, sizeof(x.peer_ip))
+    elif x.peer.family == AF_INET6:
+        inet_ntop(AF_INET6, &x.peer.v6.sin6_addr, x.peer_ip, sizeof(x.peer_ip))
+    else:
+        memcpy(x.peer_ip, <const char*> b"unix:", 6)
+    while x.peer_ip[x.peer_ip_size]:
+        x.peer_ip_size += 1
+    memcpy(x.client_ip, x.peer_ip, x.peer_ip_size)
+    x.client_ip_size = x.peer_ip_size
+
+
+cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
+    """The client as trusted proxies in front of us saw it: the last of X-Forwarded-For that is
+    none of them. With several such fields, they are one list."""
+    cdef Head* head = &core.http.head
+    cdef Text list
+    cdef Text token
+    cdef Text found = text_of(NULL, 0)
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind != FIELD_X_FORWARDED_FOR:
+            continue
+        list = field_value(head, &head.fields[i])
+        while next_token(&list, &token):
+            if found.size == 0 or not text_is_trusted(entry, token):
+                found = token
+    if 0 < found.size < sizeof(x.client_ip):
+        memcpy(x.client_ip, found.at, found.size)
+        x.client_ip_size = <uint8_t> found.size
+
+
+cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
+    """What the head says that matters later on."""
+    cdef Head* head = &core.http.head
+    cdef Http* http = x.http
+    cdef Text value
+    http.entry = entry
+    http.begin_ms = core.now_ms
+    http.method = head.method
+    http.request = head.body
+    if head.method == METHOD_HEAD:
+        http.flags |= HTTP_NO_BODY
+    if head.minor == 0:
+        http.flags |= HTTP_OLD_CLIENT
+    if head.flags & HEAD_TRAILERS:
+        http.flags |= HTTP_TRAILERS
+    if x.client.ready & PEER_SHUT:
+        http.flags |= HTTP_HALF_CLOSED
+    if head.accept >= 0:
+        value = field_value(head, &head.fields[head.accept])
+        if memmem(value.at, value.size, <const char*> b"application/json", 16) != NULL:
+            http.flags |= HTTP_JSON
+    if unlikely(head.flags & HEAD_UPGRADE):
+        http.flags |= HTTP_UPGRADE
+        value = field_value(head, &head.fields[head.upgrade])
+        http.upgrade = crc32_nocase(value.at, value.size)
+        if head.flags & HEAD_WEBSOCKET:
+            http.flags |= HTTP_WEBSOCKET
+            websocket_accept(field_value(head, &head.fields[head.websocket_key]),
+                             http.websocket_accept)
+    if x.peer_ip_size == 0:
+        _name_client(x)
+    if unlikely(entry.n_trusted):
+        memcpy(x.client_ip, x.peer_ip, x.peer_ip_size)
+        x.client_ip_size = x.peer_ip_size
+        x.flags &= <uint8_t> ~EXCHANGE_TRUSTED
+        if is_trusted(entry, &x.peer):
+            x.flags |= EXCHANGE_TRUSTED
+            _believe(core, x, entry)
+
+
+cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
+               uint32_t size) noexcept nogil:
+    """The head is `used` of the `size` bytes at `data`, which are the scratch chunk's or
+    x.input's."""
+    cdef Head* head = &core.http.head
+    cdef HttpEntry* entry = x.bind.http
+    cdef Match* match = &core.http.match
+    cdef int verdict
+    if unlikely(used > entry.header_bytes_max):
+        return refuse(x, 431, REASON_TOO_LARGE)
+    x.http = take_http(core, x)
+    if unlikely(x.http == NULL):
+        return refuse(x, 503, REASON_NO_MEMORY)
+    _note(core, x, entry)
+    match.content = CONTENT_UNSEEN
+    match.content_max = entry.match_body_max
+    match.after = text_of(data + used, size - used)
+    match.room = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    match.members = &core.http.members
+    verdict = _route(core, x)
+    if unlikely(verdict == AGAIN):
+        return _wait_for_body(core, x, data, used, size)
+    x.wanted = 0
+    timer_cancel(&x.timer)
+    fl_count(&core.counters.requests, 1)
+    fl_count(&x.listener.counters[core.id].requests, 1)
+    x.requests += 1
+    if head.flags & HEAD_CLOSE or (entry.requests_max and x.requests >= entry.requests_max) \
+            or core.closing:
+        x.flags |= EXCHANGE_CLOSE
+    if verdict == NEXT:
+        verdict = _prepare(core, x, size - used)
+    if not _keep_rest(core, x, data, used, size):
+        return refuse(x, 503, REASON_NO_MEMORY)
+    return verdict
+
+
+cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
+                        uint32_t size) noexcept nogil:
+    """Keep all that there is, to begin anew once the body is here."""
+    cdef Head* head = &core.http.head
+    cdef bint first = x.wanted == 0
+    give_http(core, x.http)
+    x.http = NULL
+    x.wanted = used + core.http.match.wanted
+    if first and head.flags & HEAD_EXPECT and size == used:
+        if stream_write(&x.client, <const char*> b"HTTP/1.1 100 Continue\r\n\r\n", 25,
+                        False) != 25:
+            return broken(x, &x.client)     # (its socket can't be full: nothing is under way)
+        count_write(x, &x.client)
+    if x.input == NULL and not take_input(core, x, data, size):
+        return refuse(x, 503, REASON_NO_MEMORY)
+    if x.timer.slot != x.bind.http.header_timer or x.timer.link.next == NULL:
+        timer_start(core, &x.timer, x.bind.http.header_timer)
+    return AGAIN
+
+
+cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
+                     uint32_t size) noexcept nogil:
+    """What came after the head stays in x.input, but for what went into x.http.head already."""
+    used += x.http.taken
+    if x.input != NULL:
+        x.input.start += used
+        x.input.scanned = 0
+        if x.input.start == x.input.end:
+            give_input(core, x)
+        return True
+    return used == size or take_input(core, x, data + used, size - used)
+
+
+cdef bint _normalise(Core* core, HttpEntry* entry) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef uint8_t* into = chunk_bytes(core.http.output)
+    cdef int n
+    if head.path.size == 0:             # of an absolute form without a path
+        into[0] = 47
+        head.path = text_of(into, 1)
+        into += 1
+    elif head.path.at[0] == 47 and not uri_is_plain(head.path):
+        n = uri_normalise(head.path, entry.merge_slashes, into)
+        if n < 0:
+            return False
+        head.path = text_of(into, <uint32_t> n)
+        into += n
+    if head.query.size:
+        n = uri_query(head.query, into)
+        if n < 0:
+            return False
+        head.query = text_of(into, <uint32_t> n)
+    return True
+
+
+cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
+    """A pool of a split: by chance, or by what it is split on."""
+    cdef Snapshot* snapshot = x.snapshot
+    cdef uint32_t total = route.shares[route.n_shares - 1].upto
+    cdef uint32_t place, i
+    if route.split_on.on == HASH_NOTHING:
+        core.http.random ^= core.http.random << 13
+        core.http.random ^= core.http.random >> 7
+        core.http.random ^= core.http.random << 17
+        place = <uint32_t> ((core.http.random >> 32) * total >> 32)
+    else:
+        # Not the hash that pools use: those of one share would all be alike in it.
+        place = _key_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
+        place = <uint32_t> (<uint64_t> place * total >> 32)
+    for i in range(route.n_shares):
+        if place < route.shares[i].upto:
+            return &snapshot.pools[route.shares[i].pool]
+    return &snapshot.pools[route.shares[route.n_shares - 1].pool]
+
+
+cdef uint32_t _key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nogil:
+    """CRC-32 of what is hashed on; of client.ip where the request lacks it."""
+    cdef Text value
+    if key.on == HASH_CLIENT_ADDRESS:
+        return hash_client(&x.peer, HASH_CLIENT_ADDRESS)
+    if key.on != HASH_CLIENT_IP:
+        if key_find(key, &core.http.head, &core.http.match, &value):
+            return crc32(value.at, value.size)
+        fl_count(&core.counters.keys_missing, 1)
+    return crc32(<const uint8_t*> x.client_ip, x.client_ip_size)
+
+
+cdef int _route(Core* core, Exchange* x) noexcept nogil:
+    cdef Http* http = x.http
+    cdef HttpEntry* entry = http.entry
+    cdef Match* match = &core.http.match
+    cdef Route* route
+    if not _normalise(core, entry):
+        return refuse(x, 400, REASON_BAD_REQUEST)
+    route = route_find(entry, &core.http.head, match)
+    match.request_id.size = 0
+    if unlikely(match.content >= CONTENT_WANTED):
+        if match.content == CONTENT_WANTED:
+            return AGAIN
+        if match.content == CONTENT_REPEATED:
+            return refuse(x, 400, REASON_BAD_REQUEST)
+        fl_count(&core.counters.bodies_unread, 1)
+    http.route = route
+    if route == NULL:
+        x.status = 404
+        x.reason = REASON_NO_ROUTE
+        return ANSWER
+    if unlikely(route.body_bytes_max != 0) and http.request.kind == BODY_LENGTH \
+            and http.request.left > route.body_bytes_max:
+        return refuse(x, 413, REASON_TOO_LARGE)
+    if route.action == ACTION_POOL:
+        x.pool = &x.snapshot.pools[route.pool]
+    elif route.action == ACTION_SPLIT:
+        x.pool = _share(core, x, route)
+    else:
+        x.status = route.status
+        x.reason = REASON_RESPONDED
+        return ANSWER
+    return NEXT
+
+
+cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
+    """For a server of x.pool."""
+    cdef Route* route = x.http.route
+    cdef int status
+    if x.pool.n_ring:
+        x.hash = _key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
+    if route.request_timer:
+        timer_start(core, &x.http.timer, route.request_timer)
+    x.n_tried = 0
+    status = write_request(core, x, available)
+    if unlikely(status != 0):
+        return refuse(x, status, REASON_BAD_REQUEST if status == 400 else REASON_TOO_LARGE)
+    return NEXT

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, EXCHANGE_QUEUED, FAIL,
-    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_RESET,
+    EXCHANGE_SHADOW, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
     REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
     REASON_STOPPED, REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT,
     STAGE_DEAD, STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
@@ -15,6 +15,7 @@ from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
 from fastlb._core.base.mem cimport chunk_size, give_held, give_input
 from fastlb._core.base.net cimport stream_shut
 from fastlb._core.base.poller cimport poller_move
+from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Slab, Timer, Upstream
@@ -22,8 +23,8 @@ from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.lifecycle cimport (
     drop_server, end_request, finish, hold_snapshot, let_server_go, let_snapshot_go, may_answer,
-    queue,
 )
+from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
@@ -102,6 +103,10 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
 cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
     """One step of a request; False when it waits, or the connection has ended."""
     cdef int verdict
+    if unlikely(x.flags & EXCHANGE_SHADOW) and x.http.flags & HTTP_OVERRUN:
+        x.reason = REASON_CLIENT_GONE
+        finish(core, x)
+        return False
     if x.stage == STAGE_REQUEST:
         if not hold_snapshot(core, x):
             x.reason = REASON_DONE
@@ -110,6 +115,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         verdict = request_step(core, x)
         if likely(verdict == NEXT):
             x.stage = STAGE_BALANCE
+            if unlikely(x.http.route.mirror >= 0):
+                begin_mirror(core, x)
             return True
         if verdict == AGAIN and x.input == NULL and x.requests:
             let_snapshot_go(core, x)       # idle: a reload needs not wait for it
@@ -153,7 +160,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
     if verdict == AGAIN:
         _again(core, x)
         return False
-    if verdict == ANSWER or (verdict == FAIL and may_answer(core, x)):
+    if (verdict == ANSWER or (verdict == FAIL and may_answer(core, x))) \
+            and likely(not x.flags & EXCHANGE_SHADOW):
         _begin_answer(core, x)
         return True
     finish(core, x)
@@ -186,6 +194,10 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
     cdef bint owed = x.http == NULL or not x.http.request.done
     cdef int linger_timer = x.bind.http.linger_timer
     cdef int keepalive_timer = x.bind.http.keepalive_timer
+    if unlikely(x.flags & EXCHANGE_SHADOW):
+        x.reason = REASON_DONE
+        finish(core, x)
+        return False
     record_http(core, x)
     end_request(core, x, False)
     let_snapshot_go(core, x)
@@ -255,13 +267,19 @@ cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
-    """Those who wait to send their next request: of listeners that are no more, or all."""
+    """Those who wait to send their next request: of listeners that are no more, or all, and what
+    nobody waits for."""
     cdef Slab* slab = core.slabs
     cdef Exchange* x
     cdef int i
     while slab != NULL:
         for i in range(SLAB_EXCHANGES):
             x = &slab.exchanges[i]
+            if x.flags & EXCHANGE_SHADOW and not gone_only and x.stage != STAGE_FREE \
+                    and x.stage != STAGE_DEAD:
+                x.reason = REASON_STOPPED
+                finish(core, x)
+                continue
             if x.stage != STAGE_REQUEST or x.input != NULL or x.client.ready & READABLE:
                 continue
             if gone_only and _is_listened_to(core, x.bind_id):

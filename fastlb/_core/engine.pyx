@@ -329,6 +329,8 @@ cdef class Engine:
             "requests": fl_read(&core.counters.requests),
             "retries": fl_read(&core.counters.retries),
             "keys_missing": fl_read(&core.counters.keys_missing),
+            "mirrored": fl_read(&core.counters.mirrored),
+            "mirrors_dropped": fl_read(&core.counters.mirrors_dropped),
             "bodies_unread": fl_read(&core.counters.bodies_unread),
         }
         for name, reason in _REASONS.items():

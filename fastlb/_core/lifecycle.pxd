@@ -5,7 +5,6 @@ cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil
 cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil
 cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil
 cdef void finish(Core* core, Exchange* x) noexcept nogil
-cdef void queue(Core* core, Exchange* x) noexcept nogil
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil
 cdef void give_back(Core* core) noexcept nogil

@@ -1,8 +1,9 @@
 # What an exchange holds while it lives, and its end. Stages close nothing: this does.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, HTTP_HEAD_DONE,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
+    HTTP_HEAD_DONE,
     REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
     REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVERS_FULL,
     REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_DEAD,
@@ -13,7 +14,8 @@ from fastlb._core.base.mem cimport give_exchange, give_held, give_input
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, unlikely
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.http.mirror cimport part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.stages.record cimport record_http, record_step
 from fastlb._core.tables.live cimport live_wake_engines
@@ -56,6 +58,8 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     cdef Http* http = x.http
     if http == NULL:
         return
+    if unlikely(x.mirror != NULL):
+        part_from_mirror(core, x)
     timer_cancel(&http.timer)
     end_upstream(core, http, reset)
     x.to_server = &x.server
@@ -68,12 +72,29 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     let_server_go(core, x)
 
 
+cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
+    """A mirror's copy counts for no listener, and has no client."""
+    end_request(core, x, x.reason != REASON_DONE)
+    if x.input != NULL:
+        give_input(core, x)
+    let_server_go(core, x)
+    let_snapshot_go(core, x)
+    fl_count(&core.counters.mirrors, <uint64_t> -1)
+    x.stage = STAGE_DEAD
+    if not x.flags & EXCHANGE_QUEUED:
+        x.next_free = core.dead
+        core.dead = x
+
+
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_NO_MEMORY)
     timer_cancel(&x.timer)
+    if unlikely(x.flags & EXCHANGE_SHADOW):
+        _finish_shadow(core, x)
+        return
     record_step(core, x)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
@@ -96,24 +117,11 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         core.resume_ms = core.now_ms        # descriptors came free
 
 
-cdef void queue(Core* core, Exchange* x) noexcept nogil:
-    """Let it go on in this turn's second half or the next, after others had theirs."""
-    if x.flags & EXCHANGE_QUEUED:
-        return
-    x.flags |= EXCHANGE_QUEUED
-    x.next_run = NULL
-    if core.run_last == NULL:
-        core.run_first = x
-    else:
-        core.run_last.next_run = x
-    core.run_last = x
-
-
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
     """A request failed: whether its client can still be told, and what."""
     cdef int reason = x.reason
-    if x.http == NULL or reason == REASON_CLIENT_RESET or reason == REASON_CLIENT_GONE \
-            or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
+    if x.http == NULL or x.flags & EXCHANGE_SHADOW or reason == REASON_CLIENT_RESET \
+            or reason == REASON_CLIENT_GONE or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
             or x.client.pipe != NULL:
         return False
     if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \

@@ -105,6 +105,14 @@ def _targets(
             yield (*path, "hash_on"), (
                 f"hash_on belongs to a hash policy, and pool {show(target)} has another"
             ), HASHES
+    mirror = route.get("mirror")
+    copied = mirror.get("pool") if isinstance(mirror, Mapping) else mirror
+    if isinstance(copied, str):
+        where = (*path, "mirror", "pool") if isinstance(mirror, Mapping) else (*path, "mirror")
+        if copied not in pools:
+            yield where, f"there is no pool {show(copied)}. One of: {', '.join(pools)}", tuple(pools)
+        if "pool" not in route and "split" not in route:
+            yield where, "a mirror gets copies of what goes to a pool, and this route has none", ()
     if "split_on" in route and "split" not in route:
         yield (*path, "split_on"), "split_on belongs to a split", ()
 

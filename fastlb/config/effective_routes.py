@@ -98,6 +98,8 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
             respond.body.encode(),
         ),
         hash_on=route.hash_on or "",
+        mirror_pool=route.mirror.pool if route.mirror else "",
+        mirror_share=float(route.mirror.share.removesuffix("%")) / 100 if route.mirror else 1.0,
         rewrite_path=route.rewrite.path or "",
         rewrite_host=route.rewrite.host or "",
         request_headers=tuple(_edits(route.request_headers)),

@@ -87,6 +87,10 @@ def _redirect(value: Any) -> Any:
     return {"to": value} if isinstance(value, str) else value
 
 
+def _mirror(value: Any) -> Any:
+    return {"pool": value} if isinstance(value, str) else value
+
+
 def _check_plain(value: str) -> str:
     if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
         raise ValueError(f"{show(value)} has a control character")
@@ -228,6 +232,15 @@ class HeaderEdits(Model):
     """Fields that go."""
 
 
+class Mirror(Model):
+    """A copy of requests for another pool, whose answers are for nobody."""
+
+    pool: PoolName
+    """The pool that gets the copies."""
+    share: Annotated[str, AfterValidator(_check_share), limits.MIRROR_SHARE] = "100%"
+    """Of the requests, by chance."""
+
+
 class Forwarded(Model):
     """What servers are told of the client, and by whom it is believed."""
 
@@ -280,6 +293,16 @@ class Route(Model):
     """Changes of the request's header fields."""
     response_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
     """Changes of the response's header fields."""
+    mirror: (
+        Annotated[
+            Mirror,
+            BeforeValidator(_mirror),
+            _loose({"anyOf": [_TEXT, {"type": "object"}]}),
+            limits.MIRROR,
+        ]
+        | None
+    ) = None
+    """Another pool that gets a copy of the requests, or of a share of them."""
     response_header_timeout: (
         Annotated[str, Duration(limits.RESPONSE_HEADER_TIMEOUT)] | None
     ) = None

@@ -76,6 +76,7 @@ cdef enum ExchangeFlag:
     EXCHANGE_CLOSE = 16         # http: the client's connection ends with this exchange
     EXCHANGE_TRUSTED = 32       # http: the client is a proxy whose forwarded headers are believed
     EXCHANGE_HTTP = 64
+    EXCHANGE_SHADOW = 128       # http: a copy for a mirror, without a client
 
 cdef enum PollerKind:
     POLLER_EPOLL = 1
@@ -115,3 +116,4 @@ cdef enum HttpFlag:
     HTTP_NO_BODY = 4096         # HEAD: the response has a length and no body
     HTTP_UPLOAD_CUT = 8192      # the server takes no more of the request
     HTTP_JSON = 16384           # the client prefers it
+    HTTP_OVERRUN = 32768        # of a mirror: it was too slow, or the request was given up

@@ -36,5 +36,7 @@ cdef enum:
     TRAILER_BYTES_MAX = 8192
     LINGER_BYTES_MAX = 262144       # read for nothing after an answer, so that it arrives
     ANSWER_BYTES_MAX = 8192         # of an answer of our own, but for what is configured
+    MIRRORS_MAX = 64                # of an engine at a time: a mirror that hangs holds no more
+    MIRROR_CLASS = 4                # 64 KiB: what a mirror may be behind
     INTERIM_MAX = 16                # responses of 1xx before the one that counts
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54

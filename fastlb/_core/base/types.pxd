@@ -205,6 +205,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Address peer                # the client's
     Http* http                  # the request under way
     Chunk* input                # http: read from the client, and not used up yet
+    Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of an answer of our own
     uint32_t bind_id            # http: where to find the bind in the next snapshot
     uint32_t hash               # of what the pool or route hashes
@@ -299,6 +300,9 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t ended[20]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
+    uint64_t mirrors            # alive now
+    uint64_t mirrored           # requests copied
+    uint64_t mirrors_dropped    # not copied, or not to the end
     uint64_t bodies_unread      # that a route asked about, too long or broken
     uint64_t retries            # of requests whose reused connection had been closed
     uint64_t upstreams          # connections to http servers alive now

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HTTP_SENT, HTTP_UPLOAD_CUT, NEXT,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT, HTTP_UPLOAD_CUT, NEXT,
     READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET, REASON_TOO_LARGE,
     STREAM_BULK, STREAM_EOF, WRITABLE,
 )
@@ -20,6 +20,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
+from fastlb._core.http.mirror cimport feed_mirror, part_from_mirror
 
 
 cdef int _cut_upload(Exchange* x) noexcept nogil:
@@ -91,7 +92,10 @@ cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
     cdef Region data
     cdef uint32_t size
     cdef int used
-    cdef int verdict = _read_body(core, x, &data)
+    cdef int verdict
+    if unlikely(x.flags & EXCHANGE_SHADOW):
+        return _next_of_mirror(core, x, out)
+    verdict = _read_body(core, x, &data)
     if verdict != MORE:
         return verdict
     if body.kind == BODY_LENGTH:
@@ -116,6 +120,26 @@ cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
         x.status = 413
         x.reason = REASON_TOO_LARGE
         return ANSWER
+    return MORE
+
+
+cdef int _next_of_mirror(Core* core, Exchange* x, Region* out) noexcept nogil:
+    """The same for a copy, which is fed what is framed already."""
+    cdef uint32_t size
+    out.at = out.end = HTTP_HEADROOM
+    if x.input == NULL:
+        if x.mirror != NULL:
+            return AGAIN
+        x.http.request.done = True
+        return MORE
+    size = x.input.end - x.input.start
+    if size > HTTP_READ_BYTES:
+        size = HTTP_READ_BYTES
+    memcpy(chunk_bytes(core.http.scratch) + out.at, chunk_bytes(x.input) + x.input.start, size)
+    out.end += size
+    x.input.start += size
+    if x.input.start == x.input.end:
+        give_input(core, x)
     return MORE
 
 
@@ -149,7 +173,7 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
         if http.request.done:
             break
         if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
-                and http.request.kind == BODY_LENGTH and flow_have_pipe(core, &x.client, to):
+                and http.request.kind == BODY_LENGTH and x.mirror == NULL and flow_have_pipe(core, &x.client, to):
             verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
             http.request.left -= moved
             http.request.total += moved
@@ -162,6 +186,8 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
             if verdict == MORE and out.end > out.at:
                 sent += out.end - out.at
                 count_bytes(x, to, out.end - out.at)
+                if unlikely(x.mirror != NULL) and not x.flags & EXCHANGE_SHADOW:
+                    feed_mirror(core, x, chunk_bytes(core.http.scratch) + out.at, out.end - out.at)
                 verdict = flow_write(core, x, to, &core.http.scratch, out.at, out.end)
         if verdict == FAIL:
             if x.reason == REASON_SERVER_RESET:
@@ -171,6 +197,8 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
             return ANSWER
         if verdict == AGAIN:
             break
+    if unlikely(x.mirror != NULL) and http.request.done and not x.flags & EXCHANGE_SHADOW:
+        part_from_mirror(core, x)
     if sent:
         timer_start(core, &x.timer, http.route.response_timer if http.request.done
                     else http.route.body_timer)

@@ -221,7 +221,7 @@ cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
         place = <uint32_t> ((core.http.random >> 32) * total >> 32)
     else:
         # Not the hash that pools use: those of one share would all be alike in it.
-        place = _key_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
+        place = key_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
         place = <uint32_t> (<uint64_t> place * total >> 32)
     for i in range(route.n_shares):
         if place < route.shares[i].upto:
@@ -229,7 +229,7 @@ cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
     return &snapshot.pools[route.shares[route.n_shares - 1].pool]
 
 
-cdef uint32_t _key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nogil:
+cdef uint32_t key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nogil:
     """CRC-32 of what is hashed on; of client.ip where the request lacks it."""
     cdef Text value
     if key.on == HASH_CLIENT_ADDRESS:
@@ -280,7 +280,7 @@ cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     cdef Route* route = x.http.route
     cdef int status
     if x.pool.n_ring:
-        x.hash = _key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
+        x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
     if route.request_timer:
         timer_start(core, &x.http.timer, route.request_timer)
     x.n_tried = 0

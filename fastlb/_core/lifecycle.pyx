@@ -121,8 +121,8 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
     """A request failed: whether its client can still be told, and what."""
     cdef int reason = x.reason
     if x.http == NULL or x.flags & EXCHANGE_SHADOW or reason == REASON_CLIENT_RESET \
-            or reason == REASON_CLIENT_GONE or x.http.flags & HTTP_HEAD_DONE or x.client.pending != NULL \
-            or x.client.pipe != NULL:
+            or reason == REASON_CLIENT_GONE or x.http.flags & HTTP_HEAD_DONE \
+            or x.client.pending != NULL or x.client.pipe != NULL:
         return False
     if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
             or reason == REASON_NO_DESCRIPTOR:

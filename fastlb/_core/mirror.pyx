@@ -15,7 +15,7 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport Route
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_add32, fl_count
-from fastlb._core.stages.admit cimport key_hash
+from fastlb._core.http.admit cimport key_hash
 
 
 cdef bint _is_chosen(Core* core, const Route* route) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -14,9 +14,11 @@ from fastlb.config.effective import (
     EffectiveServer,
     effective,
 )
-from fastlb.config.model import Config
+from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
+from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
+from fastlb.config.warn import warnings
 
 
 @click.command("check")
@@ -30,7 +32,7 @@ def command(config: str) -> int:
     values = effective(model)
     for line in describe(values):
         click.echo(line)
-    for warning in warnings(model):
+    for warning in warnings(model, values):
         click.echo(f"warning: {config}: {warning}", err=True)
     return 0
 
@@ -47,8 +49,10 @@ def describe(values: Effective) -> Iterator[str]:
         yield f"listener {listener.name}"
         for bind in listener.binds:
             yield _line("bind", str(bind), "listener")
-        yield _line("pool", listener.pool, "listener")
+        yield _line("pool", listener.pool or "none", "listener")
         yield from _listener(listener)
+        if listener.http is not None:
+            yield from _http(listener.http, listener.origins)
     for pool in values.pools:
         yield ""
         yield f"pool {pool.name}"
@@ -79,7 +83,7 @@ def _refresh(ms: int | None) -> str:
 
 
 def _line(key: str, value: str, origin: str) -> str:
-    return f"  {key:<18} {value:<32} {origin}".rstrip()
+    return f"  {key:<24} {value:<32} {origin}".rstrip()
 
 
 def _listener(listener: EffectiveListener) -> Iterator[str]:
@@ -96,8 +100,61 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
     }
     if not any(bind.path for bind in listener.binds):
         del shown["mode"]
+    if listener.http is not None:       # these are for relays
+        for key in ("idle_timeout", "buffer_size", "bulk_buffer_size"):
+            del shown[key]
     for key, value in shown.items():
         yield _line(key, value, listener.origins[key])
+
+
+def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
+    for key in TIMEOUTS:
+        yield _line(key, _time(getattr(http, f"{key}_ms")), origins[key])
+    shown = {
+        "max_header_size": show_bytes(http.header_bytes_max),
+        "max_headers": str(http.headers_max),
+        "max_uri_length": show_bytes(http.uri_bytes_max),
+        "max_body_size": show_bytes(http.body_bytes_max) if http.body_bytes_max else "no limit",
+        "max_match_body": show_bytes(http.match_body_bytes),
+        "max_requests": str(http.requests_max or "no limit"),
+        "request_id": _switch(http.request_id),
+        "traceparent": _switch(http.traceparent),
+        "via": http.via or "none",
+        "error_header": http.error_header or "none",
+        "on_client_close": "cancel" if http.cancel_on_close else "drain",
+        "merge_slashes": _switch(http.merge_slashes),
+        "forwarded.headers": ", ".join(http.forwarded) or "none",
+        "forwarded.trusted": ", ".join(map(str, http.trusted)) or "nobody",
+    }
+    for key, value in shown.items():
+        yield _line(key, value, origins[key.partition(".")[0]])
+    if http.routes:
+        yield "  routes, in the order in which they are tried"
+    for route in http.routes:
+        yield f"    {route.name:<18} {_match(route)} -> {_action(route)}"
+
+
+def _time(ms: int) -> str:
+    return show_ms(ms) if ms else "none"
+
+
+def _match(route: EffectiveRoute) -> str:
+    parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
+    parts += [
+        f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
+        + ("" if c.op == "present" else f" {c.op} {c.value}")
+        for c in route.conditions
+    ]
+    return ", ".join(part for part in parts if part) or "everything"
+
+
+def _action(route: EffectiveRoute) -> str:
+    if route.redirect:
+        return f"redirect {route.redirect[0]} {route.redirect[1]}"
+    if route.respond:
+        return f"respond {route.respond.status}"
+    to = route.pool or ", ".join(f"{name} {weight}" for name, weight in route.split)
+    return f"pool {to}" if route.pool else f"split {to}"
 
 
 def _pool(pool: EffectivePool) -> Iterator[str]:
@@ -105,6 +162,11 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         "balance": pool.balance,
         **({"hash_on": pool.hash_on} if pool.hash_on else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
+        "max_idle_connections": str(pool.idle_max),
+        "idle_connection_timeout": _time(pool.idle_timeout_ms),
+        "max_connection_age": show_ms(pool.connection_age_ms) if pool.connection_age_ms
+        else "no limit",
+        "max_connection_requests": str(pool.connection_requests_max or "no limit"),
         "tcp_nodelay": _switch(pool.tcp_nodelay),
         "keepalive": _keepalive(pool.keepalive),
     }
@@ -130,22 +192,3 @@ def _keepalive(keepalive: tuple[int, int, int] | None) -> str:
         return "false"
     idle_s, interval_s, count = keepalive
     return f"{idle_s}s, then {count} x {interval_s}s"
-
-
-def warnings(config: Config) -> Iterator[str]:
-    """What is allowed and probably not meant."""
-    for name, listener in config.listeners.items():
-        most = listener.max_connections
-        if most and config.max_connections and most > config.max_connections:
-            yield (
-                f"listeners.{name}.max_connections: {most} are never reached, as the process has"
-                f" {config.max_connections} at most"
-            )
-        if listener.mode is not None and not any("unix:" in bind for bind in listener.bind):
-            yield f"listeners.{name}.mode: no address of this listener is a unix socket"
-    used = {listener.pool for listener in config.listeners.values()}
-    for name, pool in config.pools.items():
-        if name not in used:
-            yield f"pools.{name}: no listener uses this pool"
-        if pool.servers and all(server.weight == 0 for server in pool.servers):
-            yield f"pools.{name}: every server has weight 0, so none is ever picked"

@@ -110,7 +110,8 @@ def _targets(
     if isinstance(copied, str):
         where = (*path, "mirror", "pool") if isinstance(mirror, Mapping) else (*path, "mirror")
         if copied not in pools:
-            yield where, f"there is no pool {show(copied)}. One of: {', '.join(pools)}", tuple(pools)
+            hint = ", ".join(pools)
+            yield where, f"there is no pool {show(copied)}. One of: {hint}", tuple(pools)
         if "pool" not in route and "split" not in route:
             yield where, "a mirror gets copies of what goes to a pool, and this route has none", ()
     if "split_on" in route and "split" not in route:

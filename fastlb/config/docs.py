@@ -73,8 +73,9 @@ every value that holds in the end and where it came from, or every mistake with 
 - **Durations** have a unit: `ms`, `s`, `m`, `h` or `d`, as in `"500ms"` or `"1.5s"`. **Sizes**
   too: `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `KB`, `MB`, `GB` (of 1000). A bare number is an
   error.
-- **Addresses** of listeners have a scheme, `tcp://HOST:PORT` or `http://HOST:PORT`; those of servers have none,
-  `HOST:PORT`. IPv6 stands in brackets, `[::1]:8080`. `unix:/PATH` is a unix socket.
+- **Addresses** of listeners have a scheme, `tcp://HOST:PORT` or `http://HOST:PORT`; those of
+  servers have none, `HOST:PORT`. IPv6 stands in brackets, `[::1]:8080`. `unix:/PATH` is a unix
+  socket.
 - **`${{env:NAME}}`** and **`${{file:/path}}`** work in any text: an environment variable, and what
   a file contains, without the space around it. Either has {limits.TEXT_MAX} bytes at most.
 - **Precedence**: a listener's or pool's own value, then `[defaults]`, then the default given here.

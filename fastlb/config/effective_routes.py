@@ -38,7 +38,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "merge_slashes", "max_match_body"):
+                "on_client_close", "merge_slashes", "max_match_body", "forwarded"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     cancel = listener.on_client_close == "cancel"

@@ -4,9 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT, HTTP_UPLOAD_CUT, NEXT,
-    READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET, REASON_TOO_LARGE,
-    STREAM_BULK, STREAM_EOF, WRITABLE,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT,
+    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
+    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -173,7 +173,8 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
         if http.request.done:
             break
         if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
-                and http.request.kind == BODY_LENGTH and x.mirror == NULL and flow_have_pipe(core, &x.client, to):
+                and http.request.kind == BODY_LENGTH and x.mirror == NULL \
+                and flow_have_pipe(core, &x.client, to):
             verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
             http.request.left -= moved
             http.request.total += moved

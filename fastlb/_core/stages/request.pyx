@@ -1,4 +1,4 @@
-# Read a request's head, and the body if a route asks about it; stages/admit goes on with them.
+# Read a request's head, and the body if a route asks about it; http/admit goes on with them.
 # Reads the client's stream and the bind; writes x.input.
 # Ends: NEXT (a server is wanted), ANSWER (x.status), AGAIN, END (the client is done), FAIL.
 from libc.errno cimport EAGAIN
@@ -17,7 +17,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.http1 cimport parse_request
-from fastlb._core.stages.admit cimport admit, refuse
+from fastlb._core.http.admit cimport admit, refuse
 
 
 cdef bint _may_be_whole(const uint8_t* data, uint32_t seen, uint32_t size) noexcept nogil:
@@ -79,7 +79,8 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
         else:
             used = 0
         if used == 0 and x.client.ready & READABLE:
-            if x.input.end == chunk_size(x.input.klass) and not _grow_input(core, x, entry.header_bytes_max):
+            if x.input.end == chunk_size(x.input.klass) and not _grow_input(
+                    core, x, entry.header_bytes_max):
                 return refuse(x, 431, REASON_TOO_LARGE)
             n = flow_read(&x.client, chunk_bytes(x.input) + x.input.end,
                           chunk_size(x.input.klass) - x.input.end)

@@ -127,7 +127,8 @@ def test_errors_say_why_in_the_form_that_is_asked_for(web: Web, origins: Origins
     site = web(["127.0.0.1:1"])
     text, as_json = site.ask(get("/")), site.ask(get("/", "Accept: application/json"))
     assert text.status == as_json.status == 503
-    assert text["content-type"].startswith("text/plain") and text.body == b"503 Service Unavailable\n"
+    assert text["content-type"].startswith("text/plain")
+    assert text.body == b"503 Service Unavailable\n"
     assert as_json["content-type"] == "application/json"
     assert json.loads(as_json.body) == {"status": 503, "error": "Service Unavailable"}
     for got in (text, as_json):

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.flow.conftest import Site, wait_until
 from tests.flow.http.conftest import HttpSite
-from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
+from tests.flow.http.peers import HttpOrigin, Message, Serve, Wire, answer, get
 
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
@@ -42,7 +41,7 @@ def echo_raw(wire: Wire) -> None:
         wire.send(data)
 
 
-def upgrading(reply: bytes = GOOD, then: Callable[[Wire], None] = echo_raw):  # type: ignore[no-untyped-def]
+def upgrading(reply: bytes = GOOD, then: Callable[[Wire], None] = echo_raw) -> Serve:
     def serve(wire: Wire, request: Message) -> bool | None:
         if "upgrade" not in request:
             wire.send(answer(b"plain"))
@@ -108,7 +107,7 @@ def test_a_101_that_does_not_match_is_502(web: Web, origins: Origins, name: str)
 
 def test_a_server_may_refuse_to_switch(web: Web, origins: Origins) -> None:
     def serve(wire: Wire, request: Message) -> None:
-        wire.send(answer(b"no", "426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"))
+        wire.send(answer(b"no", "426 Upgrade Required", *ASKS[:2]))
 
     site = web([origins(serve).address])
     client = site.client()

@@ -221,39 +221,43 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
 
 CHECKED = """\
 process
-  threads            2                                given
-  shutdown_timeout   30s                              built in
-  max_connections    half of the descriptor limit     built in
-  busy_poll          true                             built in
+  threads                  2                                given
+  shutdown_timeout         30s                              built in
+  max_connections          half of the descriptor limit     built in
+  busy_poll                true                             built in
 
 dns
-  nameservers        of /etc/resolv.conf              built in
-  timeout            2s                               built in
-  refresh            ttl                              built in
+  nameservers              of /etc/resolv.conf              built in
+  timeout                  2s                               built in
+  refresh                  ttl                              built in
 
 listener web
-  bind               tcp://127.0.0.1:8080             listener
-  bind               tcp://unix:/run/a.sock           listener
-  pool               api                              listener
-  max_connections    no limit                         built in
-  idle_timeout       none                             listener
-  backlog            4096                             built in
-  tcp_nodelay        true                             built in
-  keepalive          30s, then 3 x 10s                defaults
-  buffer_size        16KiB                            built in
-  bulk_buffer_size   256KiB                           built in
-  reuse_port         false                            built in
-  mode               0660                             listener
+  bind                     tcp://127.0.0.1:8080             listener
+  bind                     tcp://unix:/run/a.sock           listener
+  pool                     api                              listener
+  max_connections          no limit                         built in
+  idle_timeout             none                             listener
+  backlog                  4096                             built in
+  tcp_nodelay              true                             built in
+  keepalive                30s, then 3 x 10s                defaults
+  buffer_size              16KiB                            built in
+  bulk_buffer_size         256KiB                           built in
+  reuse_port               false                            built in
+  mode                     0660                             listener
 
 pool api
-  balance            ring_hash                        pool
-  hash_on            client.ip                        built in
-  connect_timeout    500ms                            built in
-  tcp_nodelay        true                             built in
-  keepalive          30s, then 3 x 10s                defaults
-  server             10.0.0.1:7000                    pool
-  server             [::1]:7000 weight 2 max_connections 500 pool
-  server             api.internal:7000 refresh 30s    pool
+  balance                  ring_hash                        pool
+  hash_on                  client.ip                        built in
+  connect_timeout          500ms                            built in
+  max_idle_connections     256                              built in
+  idle_connection_timeout  1m                               built in
+  max_connection_age       no limit                         built in
+  max_connection_requests  no limit                         built in
+  tcp_nodelay              true                             built in
+  keepalive                30s, then 3 x 10s                defaults
+  server                   10.0.0.1:7000                    pool
+  server                   [::1]:7000 weight 2 max_connections 500 pool
+  server                   api.internal:7000 refresh 30s    pool
 """
 
 
@@ -295,6 +299,47 @@ def test_check_warns_of_what_is_probably_not_meant(
         f"warning: {path}: pools.a: every server has weight 0, so none is ever picked\n"
         f"warning: {path}: pools.b: no listener uses this pool\n"
     )
+
+
+SITE = """\
+[listeners.site]
+bind = "http://127.0.0.1:8080"
+pool = "docs"
+forwarded = { trusted = ["10.0.0.0/8"] }
+request_timeout = "5s"
+routes = [
+    { name = "late", match = { path = "/a/*" }, pool = "api" },
+    { name = "any", match = { path = "/{x}/*" }, pool = "api" },
+    { name = "doc", match = { path = "/docs/{doc_id}/raw/x", method = "GET" }, pool = "docs" },
+    { name = "twin", match = { path = "/docs/{doc_id}/raw/x", method = "GET" }, pool = "docs" },
+    { name = "beta", match = { host = "*.a.test", cookies = { beta = "1" } }, pool = "docs" },
+]
+[pools.api]
+servers = ["10.0.0.1:7000"]
+[pools.docs]
+servers = ["10.0.0.1:7000"]
+balance = "ring_hash"
+hash_on = "path.doc_id"
+"""
+
+
+def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(SITE)
+    status, out, err = said(capsys, "check", str(path))
+    assert status == 0
+    assert "\n  request_timeout          5s                               listener\n" in out
+    assert "\n  forwarded.trusted        10.0.0.0/8                       listener\n" in out
+    tried = out.partition("routes, in the order in which they are tried\n")[2].splitlines()[:5]
+    assert [line.split()[0] for line in tried] == ["beta", "doc", "twin", "any", "late"]
+    assert tried[0].endswith("*.a.test, cookie.beta equals 1 -> pool docs")
+    hashed = "which pool 'docs' hashes: client.ip is hashed instead"
+    assert err.splitlines() == [f"warning: {path}: listeners.site{line}" for line in (
+        ": route 'twin' is never reached: all that fits it fits 'doc', which is tried before",
+        ": route 'late' is never reached: all that fits it fits 'any', which is tried before",
+        f": route 'beta' has no segment {{doc_id}}, {hashed}",
+        f".pool: what no route fits has no segment {{doc_id}}, {hashed}",
+    )]
 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ LISTENER_KEYS = (
     "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
-    " traceparent, via, error_header, on_client_close, merge_slashes, bind, pool,"
+    " traceparent, via, error_header, on_client_close, merge_slashes,"
+    " max_match_body, bind, pool,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )

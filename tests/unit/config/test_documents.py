@@ -20,6 +20,7 @@ from fastlb.config.http import (
     HttpKeys,
     HttpListener,
     Match,
+    Mirror,
     Redirect,
     Respond,
     Rewrite,
@@ -40,6 +41,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
+        "mirror": Mirror,
         "request_headers": HeaderEdits, "response_headers": HeaderEdits,
     },
 }
@@ -95,7 +97,8 @@ def test_every_key_is_in_the_full_example() -> None:
     found: dict[type[Model], set[str]] = {model: set() for _, model in SECTIONS}
     _gather(raw, Config, found)
     for model, names in found.items():
-        assert names == set(model.model_fields), model.__name__
+        keys = {field.alias or name for name, field in model.model_fields.items()}
+        assert names == keys, model.__name__
 
 
 def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], set[str]]) -> None:
@@ -113,7 +116,6 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
     if model is Match:
         for value in table.get("headers", {}).values():
             found[Compare] |= set(value) if isinstance(value, dict) else set()
-        found[model] = {"not_" if name == "not" else name for name in found[model]}
     for name, inner in (("listeners", Listener), ("pools", Pool)):
         for entry in table.get(name, {}).values():
             _gather(entry, inner, found)

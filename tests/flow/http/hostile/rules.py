@@ -52,13 +52,13 @@ FRAMING = (
              post("Connection: Content-Length", "Content-Length: 5", CHUNKED, body=CHUNKS),
          )),
     Rule("not-just-chunked", "RFC 9112, 6.1 and 7",
-         "A Transfer-Encoding that isn't exactly `chunked`, once", 400, tuple(
-             post(f"Transfer-Encoding: {coding}", body=CHUNKS) for coding in (
+         "A Transfer-Encoding that isn't exactly `chunked`, once", 400, (
+             *(post(f"Transfer-Encoding: {coding}", body=CHUNKS) for coding in (
                  "identity", "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked",
                  "chunked, identity", "xchunked", "chunkedx", "chunke", "chunked;q=1", "chunked,",
                  ",chunked", ", chunked", "'chunked'", '"chunked"', "chunked\x0b", "\x0bchunked",
                  "chunked\xa0", "ch\xffunked", "c hunked", "", "cow", "chunked; x=y",
-             )) + (
+             )),
              post(CHUNKED, CHUNKED, body=CHUNKS),
              post(CHUNKED, "Transfer-Encoding: identity", body=CHUNKS),
              post("Transfer-Encoding: identity", CHUNKED, body=CHUNKS),
@@ -127,7 +127,8 @@ HOSTS = (
     Rule("odd-host", "RFC 9110, 4.2 and 7.2",
          "A Host that isn't a name or an address with an optional port", 400, tuple(
              head(host=f"Host: {host}\r\n") for host in (
-                 "", "a b", "a,b", "a/b", "a?b", "a#b", "a@b", "user@site.test", "user:pw@site.test",
+                 "", "a b", "a,b", "a/b", "a?b", "a#b", "a@b", "user@site.test",
+                 "user:pw@site.test",
                  "site.test:", "site.test:http", "site.test:80:80", "site.test:-1",
                  "site.test:65536", "site.test:999999", ":80", "[::1", "::1", "[::1]x", "[]",
                  "[g::1]", "[::1]:x", "site.test\\", "site.test%00", "site%2etest", "sité.test",
@@ -150,11 +151,11 @@ LINES = (
         ))),
     Rule("target", "RFC 9112, 3.2",
          "A target that is neither a path nor an absolute http URI (`*` is for OPTIONS alone)", 400,
-         tuple(head(line=f"GET {target} HTTP/1.1") for target in (
+         (*(head(line=f"GET {target} HTTP/1.1") for target in (
              "*", "evil", "../evil", "site.test:80", "ftp://site.test/evil", "file:///evil",
              "http:/evil", "http:evil", "httpx://site.test/evil", "://site.test/evil",
              "javascript:evil", "/evil evil", "\\evil", "?evil", "#evil",
-         )) + (head(line="OPTIONS ** HTTP/1.1"),)),
+         )), head(line="OPTIONS ** HTTP/1.1"))),
     Rule("target-bytes", "RFC 3986, 2 and RFC 9112, 3.2",
          "A control byte, a space or a fragment in a target", 400, tuple(
              b"GET /ev" + bytes([c]) + b"il HTTP/1.1\r\nHost: site.test\r\n\r\n"
@@ -166,7 +167,7 @@ LINES = (
              " RTSP/1.0", " ICE/1.0", " HTTP/1.1 ", " HTTP/1.1\t", "  HTTP/1.1", "\tHTTP/1.1",
              " HTTP/1.1 HTTP/1.1", " HTTP/01.1", " HTTP/1.01", " HTTP/1.1\x00",
          ))),
-    Rule("other-version", "RFC 9110, 15.6.6", "HTTP/0.9 and HTTP/2 without their own listener", 505, (
+    Rule("other-version", "RFC 9110, 15.6.6", "HTTP/0.9, and HTTP/2 on a listener of 1.1", 505, (
         head(line="GET /evil HTTP/2.0"), head(line="GET /evil HTTP/0.9"), b"GET /evil\r\n\r\n",
     )),
     Rule("connect", "RFC 9110, 9.3.6", "CONNECT: this is no forward proxy", 405, (
@@ -185,7 +186,7 @@ LINES = (
 )
 
 FIELDS = (
-    Rule("value-bytes", "RFC 9110, 5.5", "A control byte in a value, a bare CR or LF among them", 400,
+    Rule("value-bytes", "RFC 9110, 5.5", "A control byte in a value, CR and LF among them", 400,
          tuple(b"GET /evil HTTP/1.1\r\nHost: site.test\r\nX: a" + bytes([c]) + b"b\r\n\r\n"
                for c in CONTROLS)),
     Rule("name-bytes", "RFC 9110, 5.1", "A byte in a name that no token has", 400,
@@ -244,10 +245,11 @@ PATHS = (
          400, tuple(head(line=f"GET /evil{path} HTTP/1.1") for path in (
              "%", "%1", "%g0", "%0g", "%zz", "%%", "%00", "%u0041", "/%2", "a%", "%-1",
          ))),
-    Rule("path-backslash", "RFC 3986, 3.3", "A backslash in a path, or an escaped one to climb by", 400, tuple(
-        head(line=f"GET {path} HTTP/1.1") for path in (
-            "/evil\\x", "/\\evil", "/evil/..\\..\\x", "/a/..%5c../evil", "/a%5c../evil",
-        ))),
+    Rule("path-backslash", "RFC 3986, 3.3",
+         "A backslash in a path, or an escaped one to climb by", 400, tuple(
+             head(line=f"GET {path} HTTP/1.1") for path in (
+                 "/evil\\x", "/\\evil", "/evil/..\\..\\x", "/a/..%5c../evil", "/a%5c../evil",
+             ))),
     Rule("path-climbs", "RFC 3986, 5.2.4",
          "Dot segments that climb above the root, or beside an escaped slash", 400,
          tuple(head(line=f"GET {path} HTTP/1.1") for path in (

@@ -74,8 +74,8 @@ UNBELIEVABLE = {
     "status-minus": b"HTTP/1.1 -200 OK\r\nContent-Length: 4\r\n\r\nevil",
     "gap-before-status": b"HTTP/1.1  200 OK\r\nContent-Length: 4\r\n\r\nevil",
     "control-in-reason": b"HTTP/1.1 200 O\x00K\r\nContent-Length: 4\r\n\r\nevil",
-    "length-and-coding": OK + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n"
-                              b"0\r\n\r\n",
+    "length-and-coding": OK + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              b"4\r\nevil\r\n0\r\n\r\n",
     "two-lengths": OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nevil!",
     "length-plus": OK + b"Content-Length: +4\r\n\r\nevil",
     "length-hex": OK + b"Content-Length: 0x4\r\n\r\nevil",
@@ -98,7 +98,8 @@ UNBELIEVABLE = {
     "large-head": OK + b"X: " + b"y" * 20000 + b"\r\nContent-Length: 4\r\n\r\nevil",
     "many-fields": OK + b"X: y\r\n" * 300 + b"Content-Length: 4\r\n\r\nevil",
     "endless-head": OK + b"X: " + b"y" * 100_000,
-    "101-unasked": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: Upgrade\r\n\r\n",
+    "101-unasked": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\n"
+                   b"Connection: Upgrade\r\n\r\n",
     "interim-without-end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40,
     "chunk-size": CHUNKED + b"zz\r\nevil\r\n0\r\n\r\n",
     "chunk-overflow": CHUNKED + b"fffffffffffffffff\r\nevil\r\n0\r\n\r\n",
@@ -278,8 +279,8 @@ def test_what_comes_of_a_waiting_connection_ends_it(
 
 
 def test_answers_cut_into_single_bytes(web: Web, origins: Origins, innocent: Beside) -> None:
-    raw = (b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
-           b"\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n")
+    raw = (b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n"
+           b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n")
 
     def act(wire: Wire) -> bool:
         for i in range(len(raw)):
@@ -300,7 +301,8 @@ def test_answers_cut_into_single_bytes(web: Web, origins: Origins, innocent: Bes
 def test_hostile_trailers_are_dropped(web: Web, origins: Origins) -> None:
     trailers = (b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\nHost: evil\r\n"
                 b"Set-Cookie: a=b\r\nX-Sum: 1\r\n")
-    evil = Evil(origins, says(CHUNKED + b"4\r\nfine\r\n0\r\n" + trailers + b"\r\n", then_close=True))
+    raw = CHUNKED + b"4\r\nfine\r\n0\r\n" + trailers + b"\r\n"
+    evil = Evil(origins, says(raw, then_close=True))
     site = web([evil.origin.address])
     got = site.ask(get("/evil", "TE: trailers", "Connection: TE"))
     assert got.body == b"fine"

@@ -1,0 +1,113 @@
+"""What is allowed and probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastlb.config.effective import Effective, EffectiveListener
+from fastlb.config.effective_http import EffectiveRoute
+from fastlb.config.model import Config
+
+
+def warnings(config: Config, values: Effective) -> Iterator[str]:
+    """A sentence each, with the key that it is about."""
+    for name, listener in config.listeners.items():
+        most = listener.max_connections
+        if most and config.max_connections and most > config.max_connections:
+            yield (
+                f"listeners.{name}.max_connections: {most} are never reached, as the process has"
+                f" {config.max_connections} at most"
+            )
+        if listener.mode is not None and not any("unix:" in bind for bind in listener.bind):
+            yield f"listeners.{name}.mode: no address of this listener is a unix socket"
+    for each in values.listeners:
+        yield from _unreachable(each)
+        yield from _keyless(each, values)
+    used = {name for listener in values.listeners for name in _pools(listener)}
+    for name, pool in config.pools.items():
+        if name not in used:
+            yield f"pools.{name}: no listener uses this pool"
+        if pool.servers and all(server.weight == 0 for server in pool.servers):
+            yield f"pools.{name}: every server has weight 0, so none is ever picked"
+
+
+def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:
+    return listener.http.routes if listener.http is not None else ()
+
+
+def _targets(route: EffectiveRoute) -> Iterator[str]:
+    if route.pool:
+        yield route.pool
+    for name, _ in route.split:
+        yield name
+
+
+def _pools(listener: EffectiveListener) -> Iterator[str]:
+    yield listener.pool
+    for route in _routes(listener):
+        yield from _targets(route)
+        yield route.mirror_pool
+
+
+def _unreachable(listener: EffectiveListener) -> Iterator[str]:
+    routes = _routes(listener)
+    for i, route in enumerate(routes):
+        first = next((other for other in routes[:i] if covers(other, route)), None)
+        if first is not None:
+            yield (
+                f"listeners.{listener.name}: route '{route.name}' is never reached: all that fits"
+                f" it fits '{first.name}', which is tried before"
+            )
+
+
+def covers(one: EffectiveRoute, other: EffectiveRoute) -> bool:
+    """Whether all requests that fit `other` fit `one`, as far as can be said."""
+    return (
+        one.host == other.host
+        and one.path_regex == other.path_regex
+        and _path_covers(one.path, other.path)
+        and (not one.methods or (bool(other.methods) and set(other.methods) <= set(one.methods)))
+        and set(one.conditions) <= set(other.conditions)
+    )
+
+
+def _path_covers(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    if not one or not other:
+        return not one
+    mine, theirs = one[1:].split("/"), other[1:].split("/")
+    mine_open, theirs_open = mine[-1] == "*", theirs[-1] == "*"
+    mine, theirs = mine[: len(mine) - mine_open], theirs[: len(theirs) - theirs_open]
+    if len(mine) > len(theirs) or (not mine_open and (theirs_open or len(mine) != len(theirs))):
+        return False
+    return all(a.startswith("{") or a == b for a, b in zip(mine, theirs, strict=False))
+
+
+def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
+    """Routes that lack the segment that their pool hashes."""
+    keys = {
+        pool.name: pool.hash_on.removeprefix("path.")
+        for pool in values.pools
+        if pool.hash_on.startswith("path.")
+    }
+    what = "client.ip is hashed instead"
+    for route in _routes(listener):
+        names = set(_segments(route.path))
+        for name in _targets(route):
+            if name in keys and not route.hash_on and keys[name] not in names:
+                yield (
+                    f"listeners.{listener.name}: route '{route.name}' has no segment"
+                    f" {{{keys[name]}}}, which pool '{name}' hashes: {what}"
+                )
+    if listener.pool in keys and listener.http is not None:
+        yield (
+            f"listeners.{listener.name}.pool: what no route fits has no segment"
+            f" {{{keys[listener.pool]}}}, which pool '{listener.pool}' hashes: {what}"
+        )
+
+
+def _segments(path: str) -> Iterator[str]:
+    for segment in path.split("/"):
+        if segment.startswith("{"):
+            yield segment[1:-1]

@@ -24,6 +24,7 @@ LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx ta
 # The numbers of base/routing.pxd.
 HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6}
 HASH_NOTHING = 7
+SEGMENT_BY_NAME = 255
 KINDS = {
     "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6, "json": 7, "form": 8,
 }
@@ -84,6 +85,7 @@ class ConditionSpec:
 @dataclass(frozen=True)
 class RouteSpec:
     name: bytes
+    names: list[bytes]                  # of its path's segments, b"" for literal ones
     action: int
     status: int
     cancel: bool
@@ -163,8 +165,9 @@ def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
         return KeySpec(HASH_ON[text])
     kind, _, name = text.partition(".")
     if kind == "path":
-        # A pool that hashes a segment is used by routes without it, too: then it is missing.
-        return KeySpec(HASH_ON["path"], names.index(name) if name in names else 255)
+        # Of a pool, the routes that lead to it have the segment in different places, or not at all.
+        segment = names.index(name) if name in names else SEGMENT_BY_NAME
+        return KeySpec(HASH_ON["path"], segment, name.encode())
     return KeySpec(HASH_ON[kind], 0, (name.lower() if kind == "header" else name).encode())
 
 
@@ -255,6 +258,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         lines = "".join(f"{n}: {v}\r\n" for n, v in route.respond.headers).encode()
     return RouteSpec(
         name=route.name.encode(),
+        names=[name.encode() for name in names],
         action=action,
         status=status,
         cancel=route.cancel_on_close,

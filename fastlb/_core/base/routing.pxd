@@ -14,9 +14,12 @@ cdef enum HashOn:
     HASH_COOKIE = 6
     HASH_NOTHING = 7            # split: any place, by chance
 
+cdef enum:
+    SEGMENT_BY_NAME = 255
+
 cdef struct HashKey:
     uint8_t on                  # HashOn
-    uint8_t segment             # HASH_PATH
+    uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
     Text name
 
 cdef enum ConditionKind:
@@ -103,6 +106,8 @@ cdef struct RouteLive:
 
 cdef struct Route:
     Text name
+    uint32_t n_names
+    Text* names                 # of its path's segments; literal ones have none
     uint8_t action
     uint8_t cancel              # on_client_close
     uint16_t status             # of a redirect or an answer
@@ -175,6 +180,8 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     Text[SEGMENTS_MAX] segments
     uint64_t[SEGMENTS_MAX] hashes
     Text rest                   # what "*" matched
+    const Text* names           # of the route's segments
+    uint32_t n_names
     Text request_id
     uint8_t content             # ContentState
     uint32_t wanted             # CONTENT_WANTED: so many bytes after the head

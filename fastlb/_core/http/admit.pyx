@@ -261,6 +261,8 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
         x.status = 404
         x.reason = REASON_NO_ROUTE
         return ANSWER
+    match.names = route.names
+    match.n_names = route.n_names
     if unlikely(route.body_bytes_max != 0) and http.request.kind == BODY_LENGTH \
             and http.request.left > route.body_bytes_max:
         return refuse(x, 413, REASON_TOO_LARGE)

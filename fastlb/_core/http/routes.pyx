@@ -10,6 +10,7 @@ from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY,
     MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
     MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
+    SEGMENT_BY_NAME,
     Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
@@ -279,12 +280,22 @@ cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogi
     return NULL
 
 
+cdef uint32_t _named_segment(const HashKey* key, const Match* match) noexcept nogil:
+    cdef uint32_t i
+    for i in range(match.n_names):
+        if equal(match.names[i].at, match.names[i].size, key.name.at, key.name.size):
+            return i
+    return SEGMENT_BY_NAME
+
+
 cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil:
     """What a request has for a hash key; client.ip and client.address are not looked for here."""
+    cdef uint32_t segment
     if key.on == HASH_PATH:
-        if key.segment >= match.n_segments:
+        segment = key.segment if key.segment != SEGMENT_BY_NAME else _named_segment(key, match)
+        if segment >= match.n_segments:
             return False
-        value[0] = match.segments[key.segment]
+        value[0] = match.segments[segment]
         return value.size > 0
     if key.on == HASH_QUERY:
         return query_find(head.query, key.name, value) and value.size > 0

@@ -229,6 +229,10 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
         upto += <uint32_t> weight
         route.shares[i].pool = _pool_index(pool, n_pools)
         route.shares[i].upto = upto
+    route.n_names = len(spec.names)
+    route.names = <Text*> arena.take(route.n_names, sizeof(Text))
+    for i in range(route.n_names):
+        route.names[i] = _text(arena, spec.names[i])
     route.split_on = _key(arena, spec.split_on)
     route.hash_on = _key(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)

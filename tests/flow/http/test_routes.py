@@ -244,17 +244,20 @@ def test_a_split_by_chance_and_one_that_stays(routed: Callable[..., HttpSite]) -
         ("cookie.k", [("/d/x", ("Cookie: a=b; k={}",))]),
     ],
 )
+@pytest.mark.parametrize("whose", ["route", "pool"])
 def test_hash_pools_keep_a_key_on_its_server(
-    site: Callable[..., Site], origins: Origins, key: str,
+    site: Callable[..., Site], origins: Origins, whose: str, key: str,
     requests: list[tuple[str, tuple[str, ...]]],
 ) -> None:
     servers = [origins(name=f"o{i}") for i in range(4)]
     config = fastlb.Config.build({
         "listeners": {"l": {
             "bind": "http://127.0.0.1:0",
-            "routes": [{"name": "d", "match": {"path": "/d/{id}"}, "pool": "p", "hash_on": key}],
+            "routes": [{"name": "d", "match": {"path": "/d/{id}"}, "pool": "p",
+                        **({"hash_on": key} if whose == "route" else {})}],
         }},
-        "pools": {"p": {"servers": [o.address for o in servers], "balance": "ring_hash"}},
+        "pools": {"p": {"servers": [o.address for o in servers], "balance": "ring_hash",
+                        **({"hash_on": key} if whose == "pool" else {})}},
     })
     made = HttpSite(site([], config=config))
     client = made.client()

@@ -1,0 +1,111 @@
+"""Real applications to balance: an ASGI one under uvicorn, which also speaks WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import uvicorn
+
+DEADLINE_S = 10
+
+
+class Application:
+    """Says who it is and what it got; keeps teams that post, listen and talk."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.listeners: dict[str, list[asyncio.Queue[str]]] = {}
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        elif scope["path"].endswith("/events"):
+            await self._events(scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        data, more = b"", True
+        while more:
+            message = await receive()
+            data += message.get("body", b"")
+            more = message.get("more_body", False)
+        if scope["path"].endswith("/messages"):
+            for queue in self.listeners.get(scope["path"].split("/")[2], []):
+                queue.put_nowait(data.decode())
+        said = {
+            "name": self.name, "method": scope["method"], "path": scope["path"],
+            "headers": {k.decode(): v.decode() for k, v in scope["headers"]},
+        }
+        text = json.dumps(said).encode()
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+    async def _events(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        team = self.listeners.setdefault(scope["path"].split("/")[2], [])
+        team.append(queue)
+        headers = [(b"content-type", b"text/event-stream"), (b"x-server", self.name.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b": here\n\n", "more_body": True})
+        try:
+            while (text := await queue.get()) != "end":
+                event = f"data: {text}\n\n".encode()
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            team.remove(queue)
+
+    async def _socket(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept", "headers": [(b"x-server", self.name.encode())]})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": f"{self.name}: {message['text']}"})
+
+
+class Servers:
+    """Applications by name, each on a port of its own, on one loop in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.running: list[uvicorn.Server] = []
+
+    def start(self, name: str) -> str:
+        """Its address."""
+        config = uvicorn.Config(Application(name), port=0, log_level="error", lifespan="off",
+                                ws="websockets-sansio")
+        server = uvicorn.Server(config)
+        server.capture_signals = _no_signals  # type: ignore[method-assign]
+
+        async def begin() -> str:
+            config.load()
+            server.lifespan = config.lifespan_class(config)
+            await server.startup()
+            return "{}:{}".format(*server.servers[0].sockets[0].getsockname()[:2])
+
+        address = asyncio.run_coroutine_threadsafe(begin(), self.loop).result(DEADLINE_S)
+        self.running.append(server)
+        return address
+
+    def stop(self) -> None:
+        async def end() -> None:
+            for server in self.running:
+                server.force_exit = True
+                await server.shutdown()
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(DEADLINE_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+def _no_signals() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()

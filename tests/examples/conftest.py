@@ -1,0 +1,59 @@
+"""The files of examples/ as they stand, but for ports, in front of real applications."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+import fastlb
+from tests.examples.applications import Servers
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+class Example:
+    """A running example, and a client of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+
+    def who(self, path: str, method: str = "GET", **headers: str) -> str:
+        """The server that answers, as "pool" and its number."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        got = self.client.request(method, path, headers=named)
+        return got.json()["name"] if got.status_code == 200 else str(got.status_code)
+
+    def pool(self, path: str, method: str = "GET", **headers: str) -> str:
+        return self.who(path, method, **headers).rpartition(" ")[0]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    made = Servers()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def example(servers: Servers) -> Iterator[Callable[[str], Example]]:
+    with ExitStack() as stack:
+
+        def run(name: str) -> Example:
+            raw = tomllib.loads((EXAMPLES / name).read_text())
+            for listener in raw["listeners"].values():
+                listener["bind"] = "http://127.0.0.1:0"
+            for pool, keys in raw["pools"].items():
+                keys["servers"] = [servers.start(f"{pool} {i}") for i in range(len(keys["servers"]))]
+            balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=2)
+            stack.enter_context(balancer.background())
+            made = Example(fastlb.Listener(balancer, next(iter(raw["listeners"]))).url)
+            stack.callback(made.client.close)
+            return made
+
+        yield run

@@ -4,7 +4,7 @@ PYTHON_VENV = .venv/bin/python
 PYTEST ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint typecheck sanitize coverage bench bench-quick soak wheel clean
+.PHONY: help run test lint typecheck sanitize fuzz coverage bench bench-quick soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -28,6 +28,10 @@ typecheck: ## mypy alone, and stubtest on the compiled modules
 sanitize: ## The test suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup.sh test
 	@tools/sanitize.sh $(PYTEST)
+
+fuzz: ## Mutated streams into the parsers and a balancer, under the sanitizers, FUZZ_SECONDS each
+	@tools/setup.sh test
+	@tools/sanitize.sh fuzz
 
 coverage: ## Lines and branches that the tests reach, of the nogil code and of the Python
 	@tools/setup.sh dev

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The test suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan.
-# Arguments go to pytest.
+# Arguments go to pytest; `sanitize.sh fuzz` runs tests/fuzz instead.
 set -eu
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -23,8 +23,12 @@ ASAN_OPTIONS=$ASAN_OPTIONS:abort_on_error=1:handle_abort=2:log_path=$logs/asan
 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1:log_path=$logs/asan
 export ASAN_OPTIONS UBSAN_OPTIONS
 status=0
-"$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
-    --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
+if [ "${1:-}" = fuzz ]; then
+    "$python" -m tests.fuzz || status=$?
+else
+    "$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
+        --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
+fi
 unset LD_PRELOAD
 "$python" -m tools.sanitizer_logs "$logs" || status=1
 exit "$status"

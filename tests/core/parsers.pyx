@@ -1,0 +1,205 @@
+# Doors to the parsers, for tests, fuzzing and benchmarks. What they read lies in memory of exactly
+# its size, so that the sanitizers see every byte read beyond it.
+from libc.stdint cimport uint32_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from fastlb._core.base.head cimport Body, Head, Members, Text
+from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
+from fastlb._core.base.routing cimport HttpEntry, Match, Route
+from fastlb._core.base.text cimport Writer, text_of
+from fastlb._core.http.routes cimport route_find
+from fastlb._core.proto.chunked cimport Piece, chunked_next
+from fastlb._core.proto.form cimport form_members
+from fastlb._core.proto.http1 cimport parse_request, parse_response
+from fastlb._core.proto.json cimport json_members
+from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query, uri_rewritten
+from fastlb._core.tables.snapshot cimport Snapshot
+
+from fastlb.process.machine import bind_llhttp
+
+
+bind_llhttp()
+
+
+cdef class Bytes:
+    """A copy of a text in memory of its own."""
+
+    cdef uint8_t* at
+    cdef uint32_t size
+
+    def __cinit__(self, bytes text):
+        self.size = len(text)
+        self.at = <uint8_t*> malloc(self.size if self.size else 1)
+        if self.at == NULL:
+            raise MemoryError
+        memcpy(self.at, <const char*> text, self.size)
+
+    def __dealloc__(self):
+        free(self.at)
+
+
+cdef bytes _bytes(Text text):
+    return (<const char*> text.at)[:text.size] if text.at != NULL else b""
+
+
+cdef object _described(int used, Head* head, bint request):
+    if used <= 0:
+        return used
+    fields = []
+    for i in range(head.n_fields):
+        fields.append((
+            (<const char*> head.bytes)[head.fields[i].name_at:
+                                       head.fields[i].name_at + head.fields[i].name_size],
+            (<const char*> head.bytes)[head.fields[i].value_at:
+                                       head.fields[i].value_at + head.fields[i].value_size],
+            bool(head.fields[i].drop),
+        ))
+    return {
+        "used": used, "size": head.size, "minor": head.minor, "status": head.status,
+        "fields": fields, "kind": head.body.kind, "left": head.body.left,
+        "done": bool(head.body.done), "flags": head.flags,
+        "method": (<const char*> head.bytes)[head.method_at:head.method_at + head.method_size]
+        if request else b"",
+        "path": _bytes(head.path), "query": _bytes(head.query), "host": _bytes(head.host),
+    }
+
+
+def request(bytes text, fields_max=100, uri_max=8192):
+    """What a request's head says: a dictionary, 0 (incomplete), or minus the status."""
+    cdef Bytes data = Bytes(text)
+    cdef Head head
+    memset(&head, 0, sizeof(head))
+    return _described(
+        parse_request(&head, data.at, data.size, fields_max, uri_max), &head, True)
+
+
+def response(bytes text, bint no_body=False):
+    cdef Bytes data = Bytes(text)
+    cdef Head head
+    memset(&head, 0, sizeof(head))
+    return _described(parse_response(&head, data.at, data.size, no_body), &head, False)
+
+
+def unchunk(pieces):
+    """(content, bytes used, whether it is done, trailers) of a chunked body read piece by piece;
+    None if it is none."""
+    cdef Body body
+    cdef Bytes data
+    cdef Piece piece
+    cdef Writer w
+    cdef int step
+    cdef uint32_t at
+    cdef bytearray room = bytearray(TRAILER_BYTES_MAX)
+    cdef uint8_t* start = room
+    memset(&body, 0, sizeof(body))
+    w.at, w.end, w.full = start, start + len(room), False
+    content, used = b"", 0
+    for part in pieces:
+        data = Bytes(part)
+        at = 0
+        while at < data.size and not body.done:
+            step = chunked_next(&body, data.at + at, data.size - at, &piece, &w)
+            if step < 0:
+                return None
+            if step == 0 or piece.at + piece.size > data.size - at:
+                raise AssertionError("it went nowhere, or too far")
+            content += (<const char*> data.at)[at + piece.at:at + piece.at + piece.size]
+            at += step
+        used += at
+    return content, used, bool(body.done), bytes(room[:w.at - start])
+
+
+cdef object _made(int n, uint8_t* into):
+    return (<const char*> into)[:n] if n >= 0 else None
+
+
+def normalise(bytes text, bint merge_slashes=True):
+    """The path that routes see and servers get, or None."""
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* into = <uint8_t*> malloc(3 * data.size + 1)
+    try:
+        if data.size and uri_is_plain(text_of(data.at, data.size)) and text[0] == 47:
+            if uri_normalise(text_of(data.at, data.size), merge_slashes, into) != <int> data.size:
+                raise AssertionError("a plain path isn't normal")
+        return _made(uri_normalise(text_of(data.at, data.size), merge_slashes, into), into)
+    finally:
+        free(into)
+
+
+def rewritten(bytes text):
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* into = <uint8_t*> malloc(3 * data.size + 1)
+    try:
+        return _made(uri_rewritten(text_of(data.at, data.size), into), into)
+    finally:
+        free(into)
+
+
+def query(bytes text):
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* into = <uint8_t*> malloc(3 * data.size + 1)
+    try:
+        return _made(uri_query(text_of(data.at, data.size), into), into)
+    finally:
+        free(into)
+
+
+def members(bytes text, bint form=False):
+    """The members of JSON or of a form: [(name, value or None)], or 0 (broken), or -1 (twice)."""
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* room = <uint8_t*> malloc(data.size if data.size else 1)
+    cdef Members* made = <Members*> calloc(1, sizeof(Members))
+    cdef int state
+    try:
+        if form:
+            state = form_members(text_of(data.at, data.size), made, room)
+        else:
+            state = json_members(text_of(data.at, data.size), made, room)
+        if state != 1:
+            return state
+        return [
+            (_bytes(made.all[i].name), _bytes(made.all[i].value) if made.all[i].is_plain else None)
+            for i in range(made.n)
+        ]
+    finally:
+        free(room)
+        free(made)
+
+
+cdef class Router:
+    """The routes of a snapshot's first listener."""
+
+    cdef Snapshot snapshot
+    cdef HttpEntry* entry
+    cdef Head head
+    cdef Bytes data
+
+    def __cinit__(self, Snapshot snapshot, bytes request):
+        self.snapshot = snapshot
+        self.entry = snapshot.table.binds[0].http
+        self.data = Bytes(request)
+        memset(&self.head, 0, sizeof(Head))
+        if parse_request(&self.head, self.data.at, self.data.size, 100, 8192) <= 0:
+            raise ValueError("not a request")
+
+    def find(self, int rounds=1):
+        """The name of the route that the request takes."""
+        cdef Match match
+        cdef Route* route = NULL
+        cdef int i
+        memset(&match, 0, sizeof(match))
+        for i in range(rounds):
+            route = route_find(self.entry, &self.head, &match)
+        return _bytes(route.name).decode() if route != NULL else None
+
+
+def spin_request(bytes text, int rounds):
+    """Parse a request so many times."""
+    cdef Head head
+    cdef const uint8_t* data = text
+    cdef uint32_t size = len(text)
+    cdef int i, used = 0
+    for i in range(rounds):
+        used += parse_request(&head, data, size, 100, 8192)
+    return used

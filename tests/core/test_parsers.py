@@ -1,0 +1,88 @@
+"""The parsers, each with a few answers from the documents it follows, and with what it promises of
+any input (tests/fuzz has the promises; `make fuzz` tries them for longer)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.core import parsers
+from tests.fuzz import mutate
+from tests.fuzz.promises import PROMISES
+
+ROUNDS = 20_000
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_promises_hold_for_mutated_input(name: str) -> None:
+    corpus, promise = PROMISES[name]
+    choose = random.Random(name)
+    stream = mutate.mutated(corpus, choose)
+    for _ in range(ROUNDS):
+        data = next(stream)
+        try:
+            promise(data, choose)
+        except Exception as error:
+            raise AssertionError(f"broken by {data!r}") from error
+
+
+def test_a_head_is_cut_into_its_parts() -> None:
+    got: Any = parsers.request(
+        b"GET http://Site.test:81/a?b=c HTTP/1.1\r\nHost: site.test:81\r\nX:  y \r\n\r\nrest")
+    assert (got["method"], got["path"], got["query"]) == (b"GET", b"/a", b"b=c")
+    assert got["host"] == b"Site.test" and got["fields"][1] == (b"X", b"y", False)
+    assert got["used"] == 70 and got["done"]
+
+
+@pytest.mark.parametrize(("path", "normal"), [      # RFC 3986, 5.2.4 and 6.2.2
+    (b"/a/b/c/./../../g", b"/a/g"),
+    (b"/%7Esmith/home.html", b"/~smith/home.html"),
+    (b"/%7esmith/%3a", b"/~smith/%3A"),
+    (b"/a/b/..", b"/a/"), (b"/a/./", b"/a/"), (b"//a", b"/a"), (b"/", b"/"),
+    (b"/..", None), (b"a", None), (b"", None), (b"/%", None), (b"/%00", None), (b"/\\", None),
+    (b"/a%2f..", None), (b"/%5c..", None), (b"/a%2fb", b"/a%2Fb"), (b"/\xe9", b"/%E9"),
+])
+def test_paths_have_one_form(path: bytes, normal: bytes | None) -> None:
+    assert parsers.normalise(path) == normal
+
+
+def test_slashes_may_stay() -> None:
+    assert parsers.normalise(b"//a//b", False) == b"//a//b"
+
+
+def test_chunks_of_the_rfc() -> None:
+    """RFC 9112, 7.1."""
+    data = b"4\r\nWiki\r\n7;ext=1\r\npedia i\r\nB\r\nn \r\nchunks.\r\n0\r\nExpires: never\r\n\r\n!"
+    assert parsers.unchunk([data]) == (
+        b"Wikipedia in \r\nchunks.", len(data) - 1, True, b"Expires: never\r\n")
+    assert parsers.unchunk([bytes([c]) for c in data])[0] == b"Wikipedia in \r\nchunks."
+
+
+@pytest.mark.parametrize(("text", "members"), [
+    (b'{"a": "\\u00e9\\ud83d\\ude00\\/\\n"}', [(b"a", "é😀/\n".encode())]),
+    (b'{"a": {"b": 1}, "c": [1, 2], "d": -0.5E-1}',
+     [(b"a", None), (b"c", None), (b"d", b"-0.5E-1")]),
+    (b"{} ", []), (b"[]", []), (b"7", []), (b"", 0), (b"{", 0), (b'{"a":1,}', 0), (b"{a:1}", 0),
+    (b'{"a":1 "b":2}', 0), (b'{"a":1}{}', 0), (b'{"a":"\\ud800"}', 0), (b'{"a":"\xc0\xaf"}', 0),
+    (b'{"a":"\xed\xa0\x80"}', 0), (b'{"a":NaN}', 0), (b'{"a":01}', 0), (b'{"a":1.}', 0),
+    (b'{"a":1,"\\u0061":2}', -1),
+])
+def test_members_of_json(text: bytes, members: Any) -> None:
+    assert parsers.members(text) == members
+
+
+def test_depth_and_number_of_members_are_bounded() -> None:
+    assert isinstance(parsers.members(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}"), list)
+    assert parsers.members(b'{"a":' + b"[" * 65 + b"]" * 65 + b"}") == 0
+    many = [b'"k%d":1' % i for i in range(129)]
+    assert isinstance(parsers.members(b"{" + b",".join(many[:128]) + b"}"), list)
+    assert parsers.members(b"{" + b",".join(many) + b"}") == 0
+
+
+def test_members_of_forms() -> None:
+    assert parsers.members(b"a=1&b=%26+c&d&=e", True) == [
+        (b"a", b"1"), (b"b", b"& c"), (b"d", b""), (b"", b"e")]
+    assert parsers.members(b"a=%4", True) == 0
+    assert parsers.members(b"a=1&%61=2", True) == -1

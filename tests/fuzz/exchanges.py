@@ -1,0 +1,112 @@
+"""Mutated requests and answers through a running balancer, beside a client that must always get
+exactly its own answers."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+
+import fastlb
+from tests.flow.http.peers import HttpOrigin, Message, Wire, get
+from tests.fuzz import mutate
+
+ROUTES = [
+    {"name": "json", "match": {"json": {"model": "large"}}, "pool": "p"},
+    {"name": "form", "match": {"form": {"user": {"regex": "^a"}}}, "pool": "p"},
+    {"name": "mirror", "match": {"headers": {"x-a": True}}, "pool": "p", "mirror": "p",
+     "request_headers": {"set": {"x-b": "{header.x-a} {query.c}"}}},
+    {"name": "rewrite", "match": {"path": "/x/*"}, "pool": "p",
+     "rewrite": {"path": "/y/{header.host}/{path.rest}"}},
+    {"name": "redirect", "match": {"path": "/r/{x}"}, "redirect": "/{path.x}"},
+]
+
+
+class Site:
+    """A balancer, a fair origin for the innocent, and an unfair one for the rest."""
+
+    def __init__(self, choose: random.Random) -> None:
+        self.answers = mutate.mutated(mutate.ANSWERS, random.Random(choose.random()))
+        self.lock = threading.Lock()
+        self.origin = HttpOrigin(self._serve)
+        lb = fastlb.Balancer(threads=1)
+        pool = lb.pool("p", [self.origin.address], max_idle_connections=8)
+        self.listener = lb.listen(
+            "http://127.0.0.1:0", pool=pool, routes=ROUTES, request_header_timeout="300ms",
+            body_idle_timeout="300ms", response_header_timeout="300ms", keepalive_timeout="300ms",
+            websocket_timeout="300ms", traceparent=True, via="f",
+            forwarded={"trusted": ["127.0.0.0/8"], "headers": ["x-forwarded-for", "forwarded"]},
+        )
+        self.balancer = lb
+
+    def _serve(self, wire: Wire, request: Message) -> bool | None:
+        if request.target.startswith("/innocent"):
+            self.origin._echo(wire, request)
+            return None
+        with self.lock:
+            reply = next(self.answers)
+        wire.send(reply)
+        return None if len(reply) % 2 else False
+
+    def connect(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self.listener.port), timeout=10)
+        return made
+
+
+class Innocent:
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.wire = Wire(site.connect())
+        self.n = 0
+
+    def check(self) -> None:
+        self.n += 1
+        body = b"own %d" % self.n
+        request = get(f"/innocent/{self.n}", method="PUT", body=body)
+        try:
+            self.wire.send(request)
+            got = self.wire.response()
+        except (OSError, EOFError):     # it was idle for too long
+            self.wire.close()
+            self.wire = Wire(self.site.connect())
+            self.wire.send(request)
+            got = self.wire.response()
+        if got.status == 502:           # a hostile answer came to meet it: refused, not believed
+            return
+        assert got.status == 200, got
+        assert got.body == b"origin PUT /innocent/%d HTTP/1.1\n" % self.n + body, got
+
+
+def attack(site: Site, stream: bytes, choose: random.Random) -> None:
+    with contextlib.suppress(OSError), site.connect() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        cuts = sorted(choose.randrange(len(stream) + 1) for _ in range(choose.randrange(4)))
+        for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            sock.sendall(stream[a:b])
+        if choose.random() < 0.5:
+            sock.shutdown(socket.SHUT_WR)
+        if choose.random() < 0.8:
+            sock.settimeout(0.05)
+            while sock.recv(65536):
+                pass
+
+
+def run(seconds: float, choose: random.Random) -> None:
+    site = Site(choose)
+    streams = mutate.mutated(mutate.requests(), choose)
+    with site.balancer.background():
+        innocent = Innocent(site)
+        end, n = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            stream = b"".join(next(streams) for _ in range(choose.choice((1, 1, 2, 5))))
+            try:
+                attack(site, stream, choose)
+                innocent.check()
+            except BaseException:
+                print(f"broken by the stream {stream!r}")
+                raise
+            n += 1
+    site.origin.close()
+    print(f"exchanges: {n:,} streams, {innocent.n:,} answers to the innocent")

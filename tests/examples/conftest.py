@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+import tomllib
 
 import fastlb
 from tests.examples.applications import Servers
@@ -49,7 +49,8 @@ def example(servers: Servers) -> Iterator[Callable[[str], Example]]:
             for listener in raw["listeners"].values():
                 listener["bind"] = "http://127.0.0.1:0"
             for pool, keys in raw["pools"].items():
-                keys["servers"] = [servers.start(f"{pool} {i}") for i in range(len(keys["servers"]))]
+                n = len(keys["servers"])
+                keys["servers"] = [servers.start(f"{pool} {i}") for i in range(n)]
             balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=2)
             stack.enter_context(balancer.background())
             made = Example(fastlb.Listener(balancer, next(iter(raw["listeners"]))).url)

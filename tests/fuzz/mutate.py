@@ -37,11 +37,13 @@ PATHS = (b"/", b"/a/b", b"/a/../b/./c//d", b"/%41%2e%2e%2F%5c%00%zz", b"/a;b=c/%
 JSONS = (b'{"a": 1, "b": [true, {"c": null}], "d": "\\u00e9\\ud83d\\ude00\\n"}', b"{}", b"[1, 2]",
          b'{"a": -1.5e+3, "": "", "x": {}}', b'"x"', b"{\"a\":{\"a\":[[[]]]}}", b"true")
 FORMS = (b"a=b&c=d", b"a=%41+b&&c", b"=x&y=", b"a=b&a=c")
-CHUNKED = (b"5\r\nhello\r\n0\r\n\r\n", b"1;x=y\r\na\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: a\r\n\r\n")
+CHUNKED = (b"5\r\nhello\r\n0\r\n\r\n",
+           b"1;x=y\r\na\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: a\r\n\r\n")
 TOKENS = (
     b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"\r\n ", b"\r\n\r\n", b"Content-Length: 5",
     b"Content-Length: 6", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip", b"chunked",
-    b"Host: b", b"Connection: close", b"Connection: upgrade", b"HTTP/1.1", b"HTTP/1.0", b"0\r\n\r\n",
+    b"Host: b", b"Connection: close", b"Connection: upgrade", b"HTTP/1.1", b"HTTP/1.0",
+    b"0\r\n\r\n",
     b"ffffffffffffffff", b"18446744073709551616", b"-1", b"+1", b"0x1", b"%2e", b"%2F", b"%00",
     b"../", b"//", b"\\", b"\xff", b"\xc3\xa9", b'"', b"\\u", b"{", b"}", b"[", b",", b"&", b"=",
     b"X_Forwarded_For: 1", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.hostile.conftest import Innocent
-from tests.flow.http.hostile.rules import RULES, Rule
+from tests.flow.http.hostile.rules import RULES, Rule, table
 from tests.flow.http.peers import HttpOrigin, Wire, get
 
 Web = Callable[..., HttpSite]
@@ -261,3 +262,9 @@ def test_a_rewritten_host_is_a_host(web: Web, origins: Origins, value: str, stat
     }])
     assert site.ask(get("/", f"X-H: {value}")).status == status
     assert [r["host"] for r in origin.requests] == ([value] if status == 200 else [])
+
+
+def test_the_table_of_rules_is_current() -> None:
+    text = (Path(__file__).resolve().parents[4] / "docs" / "http.md").read_text()
+    shown = text.partition("<!-- rules -->\n")[2].partition("<!-- /rules -->")[0]
+    assert shown == table(), "write `python -m tests.flow.http.hostile.rules` into docs/http.md"

@@ -27,7 +27,8 @@ if [ "${1:-}" = fuzz ]; then
     "$python" -m tests.fuzz || status=$?
 else
     "$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
-        --ignore=tests/packaging --ignore=tests/tidy "$@" || status=$?
+        --ignore=tests/packaging --ignore=tests/tidy --ignore=tests/unit --ignore=tests/examples \
+        "$@" || status=$?
 fi
 unset LD_PRELOAD
 "$python" -m tools.sanitizer_logs "$logs" || status=1

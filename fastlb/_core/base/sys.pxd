@@ -4,8 +4,8 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.ext.linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
-    TFD_TIMER_ABSTIME, clock_gettime, eventfd, itimerspec, open_file, read, sched_yield,
-    timerfd_create, timerfd_settime, timespec, write,
+    TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, read, sched_yield,
+    time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
 )
 
 
@@ -19,6 +19,11 @@ cdef inline uint64_t clock_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <uint64_t> now.tv_sec * 1000000000 + <uint64_t> now.tv_nsec
+
+
+cdef inline void clock_utc(tm* now) noexcept nogil:
+    cdef time_t seconds = time(NULL)
+    gmtime_r(&seconds, now)
 
 
 cdef inline int event_open() noexcept nogil:

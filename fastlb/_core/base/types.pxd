@@ -3,7 +3,7 @@
 # Who owns what: a Core owns its exchanges, chunks and acceptors; an exchange owns its two streams
 # and their pending chunks; a Snapshot (tables/snapshot) owns its binds, pools and servers and never
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
@@ -265,7 +265,8 @@ cdef struct HttpState:
     Chunk* scratch              # what servers send is read into it, with room in front
     Chunk* output               # heads are written here
     uint64_t random
-    uint64_t date_ms
+    int64_t date_s              # of the engine's clock, when `date` was made
+    uint8_t[29] date
     uint32_t epoch              # counts snapshots
 
 cdef struct TimerList:

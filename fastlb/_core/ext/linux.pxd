@@ -21,7 +21,18 @@ cdef extern from "<time.h>" nogil:
         timespec it_value
     enum:
         CLOCK_MONOTONIC
+    struct tm:
+        int tm_sec
+        int tm_min
+        int tm_hour
+        int tm_mday
+        int tm_mon
+        int tm_year
+        int tm_wday
+    ctypedef long time_t
     int clock_gettime(int, timespec*)
+    time_t time(time_t*)
+    tm* gmtime_r(const time_t*, tm*)
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t

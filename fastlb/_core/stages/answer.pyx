@@ -15,6 +15,7 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Route
 from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
+from fastlb._core.http.date cimport put_date
 from fastlb._core.http.templates cimport put_template
 
 
@@ -150,6 +151,7 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     _put(w, b" ")
     _put(w, _phrase(x.status))
     _put(w, b"\r\n")
+    put_date(core, w)
     if own and route.action == ACTION_REDIRECT:
         _put(w, b"Location: ")
         put_template(core, x, &route.location, w)

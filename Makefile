@@ -4,7 +4,7 @@ PYTHON_VENV = .venv/bin/python
 PYTEST ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint typecheck sanitize fuzz coverage bench bench-quick soak wheel clean
+.PHONY: help run test lint typecheck sanitize fuzz coverage bench bench-quick policies soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -40,6 +40,10 @@ coverage: ## Lines and branches that the tests reach, of the nogil code and of t
 bench: ## Every balancer on the same work: the table of docs/benchmarks.md
 	@tools/setup.sh test
 	@$(PYTHON_VENV) bench/run.py
+
+policies: ## Policies in simulations, next to their papers: docs/policies.md
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m bench.policies.run
 
 bench-quick: ## The same in short, as a first look after a change
 	@tools/setup.sh test

@@ -47,14 +47,17 @@ class Pool:
     def stats(self) -> dict[str, dict[str, int]]:
         """What each server has done since the start, by its address.
 
-        Each has `in_flight`, `connections`, `connect_failures`, `bytes_to_server` and
-        `bytes_to_client`. Empty when the balancer isn't running.
+        Each has `in_flight`, `up` (0 where health checks found it down), `connections`,
+        `connect_failures`, `bytes_to_server` and `bytes_to_client`, and of http `requests`,
+        `errors` and `reused`. Empty when the balancer isn't running.
         """
         runtime = self._balancer._runtime
         if runtime is None:
             return {}
         return {
-            server.address: {"in_flight": server.in_flight, **server.totals()}
+            server.address: {
+                "in_flight": server.in_flight, "up": int(not server.down), **server.totals(),
+            }
             for server in runtime.live.servers()
             if server.pool == self.name
         }

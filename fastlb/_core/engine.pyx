@@ -190,7 +190,7 @@ cdef class Engine:
         core.busy_poll = busy_poll and not inline
         core.wake_fd = core.timer_fd = core.spare_fd = core.poller.fd = -1
         core.n_timers = 1
-        core.http.random = int.from_bytes(os.urandom(8), "little") | 1
+        core.random = int.from_bytes(os.urandom(8), "little") | 1
         for i in range(TIMER_SLOTS_MAX):
             core.timers[i].head.next = core.timers[i].head.prev = &core.timers[i].head
         error = self._open(POLLER_EPOLL if poller == "epoll" else POLLER_POLL)

@@ -12,19 +12,27 @@ from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
 from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.http.mirror cimport part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
+from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.stages.record cimport record_http, record_step
 from fastlb._core.tables.live cimport live_wake_engines
+
+
+cdef double NO_ANSWER_US = 1e6      # what a request without an answer counts for, at least
 
 
 cdef void let_server_go(Core* core, Exchange* x) noexcept nogil:
     if x.flags & EXCHANGE_HOLDS_SERVER:
         x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
         gate_give(&x.target.connections)
+        if unlikely(x.loaded != NULL):
+            fl_add32(&x.loaded.in_flight, -1)
+            x.loaded = NULL
 
 
 cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
@@ -60,6 +68,9 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         return
     if unlikely(x.mirror != NULL):
         part_from_mirror(core, x)
+    if unlikely(http.sent_ns != 0):     # no answer: as slow as it was, and slower than most
+        observe_latency(x.target, core.now_ms, NO_ANSWER_US + <double> (
+            clock_ns() - http.sent_ns) / 1000)
     timer_cancel(&http.timer)
     end_upstream(core, http, reset)
     x.to_server = &x.server

@@ -12,6 +12,7 @@ from fastlb._core.base.mem cimport (
     chunk_bytes, give_exchange, give_held, take_exchange, take_held,
 )
 from fastlb._core.base.queue cimport queue
+from fastlb._core.base.random cimport random64
 from fastlb._core.base.routing cimport Route
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_add32, fl_count
@@ -21,10 +22,7 @@ from fastlb._core.http.admit cimport key_hash
 cdef bint _is_chosen(Core* core, const Route* route) noexcept nogil:
     if route.mirror_share == <uint32_t> -1:
         return True
-    core.http.random ^= core.http.random << 13
-    core.http.random ^= core.http.random >> 7
-    core.http.random ^= core.http.random << 17
-    return <uint32_t> (core.http.random >> 32) < route.mirror_share
+    return random64(core) >> 32 < route.mirror_share
 
 
 cdef Exchange* _copy(Core* core, Exchange* x) noexcept nogil:
@@ -77,7 +75,7 @@ cdef void begin_mirror(Core* core, Exchange* x) noexcept nogil:
     fl_add32(&x.snapshot.users[core.id], 1)
     shadow.peer = x.peer
     shadow.pool = &x.snapshot.pools[route.mirror]
-    if shadow.pool.n_ring:
+    if shadow.pool.is_keyed:
         shadow.hash = key_hash(core, x, &shadow.pool.hash_key)
     if not x.http.request.done:
         x.mirror = shadow

@@ -16,6 +16,7 @@ from fastlb.config.effective import (
 )
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
+from fastlb.config.health import EffectiveHealth
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
 from fastlb.config.warn import warnings
@@ -161,6 +162,9 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
     shown = {
         "balance": pool.balance,
         **({"hash_on": pool.hash_on} if pool.hash_on else {}),
+        **({"bounded_load": str(pool.bounded_load)} if pool.bounded_load else {}),
+        **({"table_size": str(pool.table_size)} if pool.balance == "maglev" else {}),
+        **({"health": _health(pool.health)} if pool.health else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
         "idle_connection_timeout": _time(pool.idle_timeout_ms),
@@ -172,6 +176,11 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
     }
     for key, value in shown.items():
         yield _line(key, value, pool.origins[key])
+
+
+def _health(health: EffectiveHealth) -> str:
+    what = f"http {health.path}" if health.kind == "http" else health.kind
+    return f"{what} each {health.interval_s:g}s, {health.fall} down, {health.rise} up"
 
 
 def _server(server: EffectiveServer, dns: EffectiveDns) -> str:

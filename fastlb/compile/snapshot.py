@@ -10,6 +10,7 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
 from fastlb.compile.routes import HttpSpec, KeySpec, compile_http, hash_key
+from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 
@@ -30,6 +31,8 @@ class ServerSpec:
 class PoolSpec:
     name: str
     balance: str
+    bounded_load: float         # 0: none
+    table_size: int             # of maglev
     hash_key: KeySpec
     idle_max: int
     idle_timeout_ms: int
@@ -72,10 +75,12 @@ class Opened:
 def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec:
     names = [server.name for server in servers]
     weights = [server.weight for server in servers]
-    hashes = pool.balance == "ring_hash"
+    keyed = pool.balance in HASHES
     return PoolSpec(
         name=pool.name,
         balance=pool.balance,
+        bounded_load=pool.bounded_load,
+        table_size=pool.table_size,
         hash_key=hash_key(pool.hash_on or "client.ip"),
         idle_max=pool.idle_max,
         idle_timeout_ms=pool.idle_timeout_ms,
@@ -85,8 +90,8 @@ def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec
         keepalive=pool.keepalive,
         connect_timeout_ms=pool.connect_timeout_ms,
         servers=servers,
-        sequence=None if hashes else sequence(weights),
-        ring=ring(names, weights) if hashes else None,
+        sequence=None if keyed else sequence(weights),
+        ring=ring(names, weights) if pool.balance == "ring_hash" else None,
     )
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind, parse_server
 from fastlb.config.base import Model
-from fastlb.config.check_routes import check_listener, check_pool_key
+from fastlb.config.check_routes import HASHES, check_listener, check_pool_key
+from fastlb.config.health import check_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
@@ -30,7 +31,6 @@ _WORDS = {
     "model_type": "a table",
     "mapping_type": "a table",
 }
-_HASHES = ("ring_hash",)
 # What other balancers call it.
 _ELSEWHERE = {
     "frontend": "listeners",
@@ -53,6 +53,14 @@ _ELSEWHERE = {
     "resolvers": "dns",
     "source": "ring_hash",
     "ip_hash": "ring_hash",
+    "leastconn": "least_connections",
+    "least_conn": "least_connections",
+    "least_time": "peak_ewma",
+    "p2c": "least_request",
+    "check": "health",
+    "healthcheck": "health",
+    "health_check": "health",
+    "httpchk": "health",
 }
 
 Found = tuple[Path, str, tuple[str, ...]]       # where, what, and what would be valid
@@ -356,6 +364,13 @@ def _binds(
                 yield path, bind, name, address
 
 
+LEAST, MOST = limits.TABLE_SIZE.low, limits.TABLE_SIZE.high     # the model tells of others
+
+
+def is_prime(n: int) -> bool:
+    return n > 1 and all(n % i for i in range(2, int(n**0.5) + 1))
+
+
 def _pool(
     path: Path, pool: Mapping[str, Any], from_file: bool
 ) -> Iterator[Found]:
@@ -363,11 +378,23 @@ def _pool(
     if from_file and not servers:
         yield path, "the pool has no servers; write servers = [\"HOST:PORT\"]", ()
     balance = pool.get("balance", "round_robin")
-    if "hash_on" in pool and isinstance(balance, str) and balance not in _HASHES:
-        yield (*path, "hash_on"), (
-            f"hash_on belongs to a hash policy, and balance is {balance!r};"
-            f" one of: {', '.join(_HASHES)}"
-        ), _HASHES
+    for key in ("hash_on", "bounded_load"):
+        if key in pool and isinstance(balance, str) and balance not in HASHES:
+            yield (*path, key), (
+                f"{key} belongs to a hash policy, and balance is {balance!r};"
+                f" one of: {', '.join(HASHES)}"
+            ), HASHES
+    size = pool.get("table_size")
+    if size is not None and isinstance(balance, str) and balance != "maglev":
+        yield (*path, "table_size"), f"table_size belongs to maglev, and balance is {balance!r}", ()
+    elif type(size) is int and LEAST <= size <= MOST and not is_prime(size):
+        yield (*path, "table_size"), (
+            f"{size} is not a prime number, and maglev's table needs one; the next is"
+            f" {next(n for n in range(size, size * 2 + 3) if is_prime(n))}"
+        ), ()
+    health = pool.get("health")
+    if isinstance(health, Mapping):
+        yield from check_health((*path, "health"), health)
     seen: set[str] = set()
     for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
         table = {"address": server} if isinstance(server, str) else server

@@ -13,7 +13,7 @@ from fastlb.config.units import show
 
 Found = tuple[Path, str, tuple[str, ...]]
 ACTIONS = ("pool", "split", "redirect", "respond")
-HASHES = ("ring_hash",)
+HASHES = ("ring_hash", "maglev", "rendezvous")
 NAME = "^[A-Za-z0-9_.-]+$"
 
 

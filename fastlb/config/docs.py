@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fastlb.config import limits
 from fastlb.config.base import Measure, Model
+from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
     Forwarded,
@@ -41,6 +42,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[listeners.NAME]`", Listener),
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
+    ("`health = { ... }`", Health),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("A comparison in `match`", Compare),
@@ -157,7 +159,7 @@ def _plain_type(bare: Any) -> str:
         return "list of texts"
     if get_origin(bare) is dict or (isinstance(bare, type) and issubclass(bare, Model)):
         return "table"
-    return {bool: "`true` or `false`", str: "text"}[bare]
+    return {bool: "`true` or `false`", str: "text", int: "number", float: "number"}[bare]
 
 
 def _bare(hint: Any) -> Any:
@@ -189,7 +191,9 @@ def _default(
     return _written(limit.default)
 
 
-def _written(value: str | bool | int) -> str:
+def _written(value: str | bool | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{one}"' for one in value) + "]`"
     if isinstance(value, str):
         return f'`"{value}"`'
     return f"`{str(value).lower()}`"

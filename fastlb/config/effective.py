@@ -11,9 +11,11 @@ from typing import Any
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
 from fastlb.config.base import Model
+from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp
 from fastlb.config.effective_routes import effective_http
+from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
@@ -42,6 +44,9 @@ class EffectivePool:
     idle_timeout_ms: int = limits.IDLE_CONNECTION_TIMEOUT.default
     connection_age_ms: int = 0                                  # 0: no limit
     connection_requests_max: int = 0                            # 0: no limit
+    bounded_load: float = 0.0                                   # 0: none
+    table_size: int = limits.TABLE_SIZE.default
+    health: EffectiveHealth | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -159,10 +164,10 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
 
 def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> EffectivePool:
     look = _Chain("pool", pool, defaults)
-    hashes = pool.balance == "ring_hash"
+    hashes = pool.balance in HASHES
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
     for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
-                "max_connection_requests"):
+                "max_connection_requests", "bounded_load", "table_size", "health"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -180,6 +185,9 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
         connection_age_ms=duration_ms(pool.max_connection_age),
         connection_requests_max=pool.max_connection_requests,
+        bounded_load=pool.bounded_load or 0.0,
+        table_size=pool.table_size,
+        health=effective_health(pool.health) if pool.health is not None else None,
         origins=look.origins,
     )
 

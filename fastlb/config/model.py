@@ -23,6 +23,7 @@ from fastlb.config.address import (
     parse_server,
 )
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
@@ -247,11 +248,33 @@ class Pool(Shared):
         list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
-    balance: Annotated[Literal["round_robin", "ring_hash"], limits.BALANCE] = "round_robin"
-    """How a server is picked: taking turns by weight, or by a hash, so that a client stays."""
+    balance: Annotated[
+        Literal[
+            "round_robin", "random", "least_connections", "least_request", "peak_ewma",
+            "ring_hash", "maglev", "rendezvous",
+        ],
+        limits.BALANCE,
+    ] = "round_robin"
+    """How a server is picked: in turns, by chance, by what servers are doing, or by a hash, so that
+    a client stays. See docs/policies.md."""
     hash_on: Annotated[HashKey, limits.HASH_ON] | None = None
-    """What `ring_hash` hashes: `client.ip`, `client.address` (with the port), and of http also
+    """What a hash policy hashes: `client.ip`, `client.address` (with the port), and of http also
     `path.NAME`, `query.NAME`, `header.NAME` and `cookie.NAME`."""
+    bounded_load: Annotated[
+        float,
+        Field(ge=limits.BOUNDED_LOAD_MIN, le=limits.BOUNDED_LOAD_MAX),
+        limits.BOUNDED_LOAD,
+    ] | None = None
+    """Of a hash policy: no server gets more than so many times its share of what is in flight;
+    the key's next server does."""
+    table_size: Annotated[
+        int,
+        Field(strict=True, ge=limits.TABLE_SIZE.low, le=limits.TABLE_SIZE.high),
+        limits.TABLE_SIZE,
+    ] = limits.TABLE_SIZE.default
+    """Of `maglev`: places in its table, a prime number, some 100 times the servers."""
+    health: Annotated[Health, limits.HEALTH] | None = None
+    """Checks that find out whether a server is up; none if not given."""
     max_idle_connections: Annotated[
         int,
         Field(

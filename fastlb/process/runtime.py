@@ -15,6 +15,7 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
+from fastlb.control.health import Health
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.machine import PIP_LINE, bind_llhttp
@@ -52,6 +53,7 @@ class Runtime:
         self._snapshot: Snapshot | None = None
         self._watch = Watch(self.live)
         self._look_again: asyncio.TimerHandle | None = None
+        self._health = Health(self.live)
         self._discovery = Discovery(effective.dns, self.update)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
@@ -126,6 +128,9 @@ class Runtime:
             self._retired.append(self._snapshot)
         self._snapshot = snapshot
         publish(self.live, snapshot)
+        if not self.stopping:
+            for pool in self.effective.pools:
+                self._health.follow(pool.name, pool.health, servers[pool.name])
 
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
@@ -266,6 +271,7 @@ class Runtime:
     async def _close(self) -> None:
         self.end()
         await self._discovery.stop()
+        await self._health.stop()
 
     def end(self) -> None:
         """Reset what is left and give everything back. Safe to call twice, and without the loop."""

@@ -13,8 +13,10 @@ from fastlb._core.base.timers cimport (
 )
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.types cimport (
-    Address, Chunk, Core, Exchange, Gate, Pipe, ServerAddress, Timer,
+    Address, Chunk, Core, Exchange, Gate, Http, Pipe, PoolEntry, ServerAddress, Timer,
 )
+from fastlb._core.ext.atomic cimport fl_add32
+from fastlb._core.policies.load cimport latency_of, observe_latency
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
@@ -50,13 +52,15 @@ cdef class Picker:
 
     cdef Core* core
     cdef Exchange* x
+    cdef Http http
     cdef Snapshot snapshot
 
-    def __cinit__(self, Snapshot snapshot):
+    def __cinit__(self, Snapshot snapshot, seed=1):
         self.snapshot = snapshot
         self.core = <Core*> calloc(1, sizeof(Core))
         self.core.live = &snapshot.live.table
         self.core.now_ms = 1000
+        self.core.random = seed
         self.x = take_exchange(self.core)
         self.x.bind = &snapshot.table.binds[0]
         self.x.pool = self.x.bind.pool
@@ -81,7 +85,45 @@ cdef class Picker:
         return -1 if self.x.reason == REASON_NO_SERVER else -2
 
     def give(self, int server):
-        gate_give(&self.x.bind.pool.servers[server].live.connections)
+        cdef PoolEntry* pool = self.x.bind.pool
+        gate_give(&pool.servers[server].live.connections)
+        if pool.bounded_load:
+            fl_add32(&pool.live.in_flight, -1)
+
+    def key(self, bytes key):
+        """Pick by this key from now on, as http does."""
+        memset(&self.http, 0, sizeof(Http))
+        self.x.http = &self.http
+        self.x.hash = crc32(key, len(key))
+
+    def pick_keys(self, list keys):
+        """The server of each key; no place is kept."""
+        picked = []
+        for key in keys:
+            self.key(key)
+            server = self.pick()
+            picked.append(server)
+            if server >= 0:
+                self.give(server)
+        return picked
+
+    def observe(self, int server, double us):
+        """One more measurement of a server's latency."""
+        observe_latency(self.x.bind.pool.servers[server].live, self.core.now_ms, us)
+
+    def latency(self, int server):
+        return latency_of(self.x.bind.pool.servers[server].live, self.core.now_ms)
+
+    def places(self):
+        """How many places of its table each server has."""
+        cdef PoolEntry* pool = self.x.bind.pool
+        counts = [0] * pool.n_servers
+        for i in range(pool.n_table):
+            counts[pool.table[i]] += 1
+        return counts
+
+    def in_flight(self, int server):
+        return self.x.bind.pool.servers[server].live.connections.count
 
     def tried(self, list servers):
         self.x.n_tried = 0
@@ -100,8 +142,11 @@ cdef class Picker:
         cdef int i
         with nogil:
             for i in range(n):
+                self.x.hash += 2654435761u
                 if balance_step(self.core, self.x) == NEXT:
                     gate_give(&self.x.target.connections)
+                    if self.x.loaded != NULL:
+                        fl_add32(&self.x.loaded.in_flight, -1)
 
 
 cdef class Timers:

@@ -17,17 +17,22 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
 from fastlb.compile.routes import hash_key
+from fastlb.config.check_routes import HASHES
 from tests.core import probe
 
 CLIENT_IP, CLIENT_ADDRESS = 1, 2
 
 
 def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any:
-    names = [f"10.0.{i // 256}.{i % 256}:80" for i in range(len(weights))]
+    names = keys.pop("names", None) or [
+        f"10.0.{i // 256}.{i % 256}:80" for i in range(len(weights))
+    ]
     limits = keys.pop("limits", [0] * len(weights))
     pool = SimpleNamespace(
         name="pool",
         balance=balance,
+        bounded_load=keys.pop("bounded_load", 0.0),
+        table_size=keys.pop("table_size", 65_537),
         hash_key=hash_key(keys.pop("hash_on", "client.ip")),
         idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         tcp_nodelay=True,
@@ -35,18 +40,18 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         connect_timeout_ms=500,
         servers=[
             SimpleNamespace(
-                name=name, address=(name.split(":")[0], 80), weight=w, max_connections=limit
+                name=name, address=("10.0.0.1", 80), weight=w, max_connections=limit
             )
             for name, w, limit in zip(names, weights, limits, strict=True)
         ],
-        sequence=sequence(weights) if balance == "round_robin" else None,
+        sequence=None if balance in HASHES else sequence(weights),
         ring=ring(names, weights) if balance == "ring_hash" else None,
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
         buffer_size=16384, bulk_buffer_size=16384, fds=[],
     )
-    return probe.Picker(Snapshot(Live(1), [pool], [bind]))
+    return probe.Picker(Snapshot(Live(1), [pool], [bind]), keys.pop("seed", 1))
 
 
 def test_round_robin_is_smooth() -> None:
@@ -162,7 +167,8 @@ def test_the_first_points_of_a_ring() -> None:
 
 def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
     spec = SimpleNamespace(
-        name="p", balance="round_robin", hash_key=hash_key("client.ip"), tcp_nodelay=True,
+        name="p", balance="round_robin", bounded_load=0.0, table_size=0,
+        hash_key=hash_key("client.ip"), tcp_nodelay=True,
         keepalive=None,
         idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         connect_timeout_ms=1, servers=[], sequence=array("I", [0]), ring=None,

@@ -14,11 +14,15 @@ ROUNDS = 10_000
 
 
 @pytest.mark.parametrize("servers", [10, 1000])
-@pytest.mark.parametrize("balance", ["round_robin", "ring_hash"])
+@pytest.mark.parametrize("balance", [
+    "round_robin", "random", "least_connections", "least_request", "peak_ewma", "ring_hash",
+    "maglev", "rendezvous",
+])
 def test_pick(benchmark: Any, balance: str, servers: int) -> None:
     """10,000 picks; the figure over 10,000 is one."""
     chooser = picker([1] * servers, balance)
-    chooser.client(("192.0.2.77", 40000))
+    if balance in ("ring_hash", "maglev", "rendezvous"):
+        chooser.key(b"192.0.2.77")
     benchmark(chooser.spin, ROUNDS)
 
 

@@ -19,7 +19,9 @@ FILE_LINES_MAX = 440
 FUNCTION_LINES_MAX = 77
 
 CORE = "fastlb/_core/"
-CORE_RANKS = {"ext": 0, "base": 1, "tables": 2, "proto": 2, "http": 3, "stages": 4, "engine": 5}
+CORE_RANKS = {
+    "ext": 0, "base": 1, "tables": 2, "proto": 2, "http": 3, "policies": 3, "stages": 4, "engine": 5
+}
 # `balancer` and `policy` are the face of `process`; the demo and the test plugin are users of it.
 PYTHON_RANKS = {
     "_version": 0,

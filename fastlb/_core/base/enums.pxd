@@ -85,6 +85,12 @@ cdef enum PollerKind:
 cdef enum Balance:
     BALANCE_ROUND_ROBIN = 1
     BALANCE_RING_HASH = 2
+    BALANCE_RANDOM = 3
+    BALANCE_LEAST_CONNECTIONS = 4
+    BALANCE_LEAST_REQUEST = 5
+    BALANCE_PEAK_EWMA = 6
+    BALANCE_MAGLEV = 7
+    BALANCE_RENDEZVOUS = 8
 
 cdef enum ServerState:
     SERVER_UP = 0

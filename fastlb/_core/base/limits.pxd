@@ -22,6 +22,11 @@ cdef enum:
     ACCEPTS_MAX = 64                # connections accepted for one wake-up of a listener
     FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
+    COMPARED_MAX = 32               # servers that least_connections looks at: 32 cache lines
+    EWMA_MS = 10000                 # what was measured so long ago counts for a third
+    NO_SERVER = 65535               # in a table of 16-bit places: limits.py allows one server less
+    RENDEZVOUS_DIRECT_MAX = 32      # with more servers, keys share RENDEZVOUS_PLACES places
+    RENDEZVOUS_PLACES = 262144
     FIELDS_MAX = 200                # header fields of a message; listeners allow 100 unless told
     MEMBERS_MAX = 128               # of a JSON object or form that routes look at
     JSON_DEPTH_MAX = 64             # of what they don't look at: a bit a level

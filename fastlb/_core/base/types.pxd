@@ -81,16 +81,19 @@ cdef struct IdleList:           # one a server and engine: connections that wait
 cdef struct ServerLive:
     Gate connections
     int32_t state
+    int32_t down                # health checks say so: nobody is sent there
     int32_t failures            # connects failed in a row
     int32_t error               # errno of the last, or 0
     uint64_t retry_at_ms        # a failing server is tried again from then on
     int32_t idle                # connections of all engines that wait for a request
+    uint64_t latency            # see policies/load
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
 
 cdef struct PoolLive:
     uint64_t turn               # round robin's place in the sequence
     int32_t down                # no server answered the last client
+    int32_t in_flight           # with bounded_load: of all servers together
 
 cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t accepted
@@ -116,6 +119,7 @@ cdef struct ServerEntry:
     uint32_t address_size
     int32_t max_connections     # 0: no limit
     uint32_t weight
+    uint64_t hash               # of its name
     ServerLive* live
 
 cdef struct RingPoint:
@@ -132,6 +136,12 @@ cdef struct PoolEntry:
     ServerEntry* servers
     uint32_t* sequence          # round robin: the order in which servers take turns
     RingPoint* ring             # ring hash: sorted by hash
+    uint16_t* table             # maglev's places, or what is known of rendezvous'
+    uint32_t n_table
+    uint8_t is_keyed            # a key is hashed
+    uint8_t is_even             # all weights are equal
+    double bounded_load         # 0: none
+    double total_weight
     HashKey hash_key            # http: what is hashed
     Keepalive keepalive
     uint32_t idle_max           # http: connections kept of each server and engine
@@ -196,6 +206,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     ServerEntry* entry          # the same
     ListenerLive* listener
     ServerLive* target
+    PoolLive* loaded            # where it counts for bounded_load, while EXCHANGE_HOLDS_SERVER
     ServerCounters* counters    # of target, this engine's
     Keepalive keepalive         # towards the server, set with its second write
     PoolEntry* pool             # only while EXCHANGE_HOLDS_SNAPSHOT
@@ -211,6 +222,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t hash               # of what the pool or route hashes
     uint32_t requests           # http: on this connection
     uint32_t lingered           # http: bytes thrown away after the answer
+    uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
     uint32_t wanted             # http: bytes in x.input that a route waits for; 0: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
@@ -234,6 +246,7 @@ cdef struct Http:               # a request and its response, while under way
     uint8_t method
     uint8_t interim             # responses of 1xx so far
     uint64_t begin_ms
+    uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
     Timer timer                 # of the whole
     uint8_t[28] websocket_accept
     Http* next_free
@@ -264,7 +277,6 @@ cdef struct HttpState:
     void* blocks                # of memory, each beginning with the next one's address
     Chunk* scratch              # what servers send is read into it, with room in front
     Chunk* output               # heads are written here
-    uint64_t random
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date
     uint32_t epoch              # counts snapshots
@@ -334,6 +346,7 @@ cdef struct Core:               # all that one engine owns
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
+    uint64_t random             # never 0
     uint64_t now_ms
     uint64_t armed_ms           # when timer_fd fires; 0: not armed
     uint64_t resume_ms          # when to try accepting again; 0: not waiting

@@ -18,6 +18,7 @@ from fastlb._core.base.head cimport (
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
 from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_POOL, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN, CONTENT_WANTED,
     HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match, Route,
@@ -215,10 +216,7 @@ cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
     cdef uint32_t total = route.shares[route.n_shares - 1].upto
     cdef uint32_t place, i
     if route.split_on.on == HASH_NOTHING:
-        core.http.random ^= core.http.random << 13
-        core.http.random ^= core.http.random >> 7
-        core.http.random ^= core.http.random << 17
-        place = <uint32_t> ((core.http.random >> 32) * total >> 32)
+        place = <uint32_t> random_below(core, total)
     else:
         # Not the hash that pools use: those of one share would all be alike in it.
         place = key_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
@@ -281,7 +279,7 @@ cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
     cdef int status
-    if x.pool.n_ring:
+    if x.pool.is_keyed:
         x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
     if route.request_timer:
         timer_start(core, &x.http.timer, route.request_timer)

@@ -9,6 +9,7 @@ from fastlb._core.base.head cimport (
     FIELD_X_REQUEST_ID, HEAD_UPGRADE, Field, Head, Text,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
+from fastlb._core.base.random cimport random64
 from fastlb._core.base.routing cimport (
     EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
     HttpEntry, Route,
@@ -31,14 +32,6 @@ cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
     put(w, text, size)
 
 
-cdef uint64_t _random(Core* core) noexcept nogil:
-    """xorshift64 (Marsaglia, 2003): to tell requests apart, and no secret."""
-    core.http.random ^= core.http.random << 13
-    core.http.random ^= core.http.random >> 7
-    core.http.random ^= core.http.random << 17
-    return core.http.random
-
-
 cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
     """16 hexadecimal digits a word."""
     cdef const char* hexadecimal = "0123456789abcdef"
@@ -46,7 +39,7 @@ cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
     cdef uint64_t word
     cdef int i, k
     for i in range(words):
-        word = _random(core) * <uint64_t> 2685821657736338717u
+        word = random64(core)
         for k in range(16):
             digits[k] = hexadecimal[word >> (4 * k) & 15]
         put(w, digits, 16)

@@ -4,9 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT,
-    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
-    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
+    AGAIN, ANSWER, BALANCE_PEAK_EWMA, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL,
+    HTTP_SENT, HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -16,6 +16,7 @@ from fastlb._core.base.head cimport BODY_LENGTH, Body
 from fastlb._core.base.limits cimport HTTP_HEADROOM, HTTP_READ_BYTES, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, give_input, take_input
 from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport unlikely
@@ -50,6 +51,8 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
         return AGAIN
     count_write(x, to)
     http.flags |= HTTP_SENT
+    if unlikely(x.pool.balance == BALANCE_PEAK_EWMA):
+        http.sent_ns = clock_ns()
     timer_start(core, &x.timer, http.route.response_timer if http.request.done
                 else http.route.body_timer)
     return NEXT

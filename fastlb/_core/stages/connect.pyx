@@ -4,14 +4,15 @@
 from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT, REASON_CONNECT_REFUSED,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS,
-    STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
+    AGAIN, BALANCE_PEAK_EWMA, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
+    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP,
+    STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.httpmem cimport take_upstream
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
 from fastlb._core.base.net cimport net_close, net_connect, net_error, net_is_quiet
 from fastlb._core.base.poller cimport poller_add
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
@@ -19,6 +20,7 @@ from fastlb._core.ext.atomic cimport (
 )
 from fastlb._core.ext.linux cimport AF_UNIX
 from fastlb._core.http.upstream cimport end_upstream, repeatable, take_idle
+from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -104,6 +106,7 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
             x.reason = REASON_NO_MEMORY
             return FAIL
     server = x.to_server
+    x.begun_ns = clock_ns() if pool.balance == BALANCE_PEAK_EWMA and x.http == NULL else 0
     fd = _open(core, x)
     if unlikely(fd < 0):
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
@@ -147,4 +150,6 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         return AGAIN
     fl_count(&x.counters.connections, 1)
     _succeeded(core, x)
+    if unlikely(x.begun_ns != 0):       # of tcp no more is known than how long it took to connect
+        observe_latency(x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)
     return NEXT

@@ -25,6 +25,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
@@ -34,6 +35,7 @@ from fastlb._core.http.rewrite cimport write_response
 from fastlb._core.http.trailers cimport put_trailers
 from fastlb._core.http.upload cimport upload
 from fastlb._core.http.upstream cimport repeatable
+from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.proto.http1 cimport field_value, parse_response
 from fastlb._core.tables.hashring cimport crc32_nocase
 
@@ -158,6 +160,9 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
             return AGAIN
     http.status = head.status
     http.response = head.body
+    if unlikely(http.sent_ns != 0):
+        observe_latency(x.target, core.now_ms, <double> (clock_ns() - http.sent_ns) / 1000)
+        http.sent_ns = 0
     http.upstream.keep = not head.flags & HEAD_CLOSE
     if head.body.kind == BODY_CLOSE or not http.request.done or (
             head.body.kind == BODY_CHUNKED and http.flags & HTTP_OLD_CLIENT):

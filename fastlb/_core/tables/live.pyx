@@ -1,12 +1,12 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport SERVER_FAILING
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
 from fastlb._core.base.types cimport IdleList, ListenerCounters, LiveTable, ServerCounters
-from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_read
+from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_load64, fl_read, fl_store32
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
 import os
@@ -56,6 +56,24 @@ cdef class Server:
     def idle(self) -> int:
         """Connections that wait for a request."""
         return fl_load32(&self.live.idle)
+
+    @property
+    def latency_us(self) -> float:
+        """What peak_ewma last knew; 0 if nothing was measured."""
+        cdef uint64_t word = fl_load64(&self.live.latency)
+        cdef uint32_t bits = <uint32_t> (word >> 32)
+        cdef float average
+        memcpy(&average, &bits, 4)
+        return average
+
+    @property
+    def down(self) -> bool:
+        """Whether health checks found it down; set by them."""
+        return fl_load32(&self.live.down) != 0
+
+    @down.setter
+    def down(self, bint down):
+        fl_store32(&self.live.down, down)
 
     @property
     def failing(self) -> bool:

@@ -1,11 +1,17 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.enums cimport BALANCE_RING_HASH, BALANCE_ROUND_ROBIN
-from fastlb._core.base.limits cimport ENGINES_MAX
+from fastlb._core.base.enums cimport (
+    BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
+    BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, BALANCE_ROUND_ROBIN,
+)
+from fastlb._core.base.limits cimport (
+    ENGINES_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
+)
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HttpEntry
+from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.base.types cimport (
     BindEntry, Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
 )
@@ -14,9 +20,16 @@ from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
 from fastlb._core.tables.httptable cimport Arena, http_table
+from fastlb._core.tables.maglev cimport maglev_fill, mix64
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
 
-_BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "ring_hash": BALANCE_RING_HASH}
+_BALANCE = {
+    "round_robin": BALANCE_ROUND_ROBIN, "random": BALANCE_RANDOM,
+    "least_connections": BALANCE_LEAST_CONNECTIONS, "least_request": BALANCE_LEAST_REQUEST,
+    "peak_ewma": BALANCE_PEAK_EWMA, "ring_hash": BALANCE_RING_HASH, "maglev": BALANCE_MAGLEV,
+    "rendezvous": BALANCE_RENDEZVOUS,
+}
+_KEYED = ("ring_hash", "maglev", "rendezvous")
 
 
 cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
@@ -84,6 +97,7 @@ cdef class Snapshot:
                 free(self.table.pools[i].servers)
                 free(self.table.pools[i].sequence)
                 free(self.table.pools[i].ring)
+                free(self.table.pools[i].table)
         free(self.table.pools)
         free(self.table.binds)
 
@@ -121,6 +135,7 @@ cdef class Snapshot:
         pool.n_servers = len(spec.servers)
         for i in range(pool.n_servers):
             self._add_server(spec.name, &pool.servers[i], spec.servers[i])
+        self._weigh(pool, spec)
         if spec.sequence:
             sequence = spec.sequence
             pool.sequence = <uint32_t*> _table(sequence.shape[0], sizeof(uint32_t))
@@ -140,9 +155,50 @@ cdef class Snapshot:
             pool.n_ring = hashes.shape[0]
         return 0
 
+    cdef int _weigh(self, PoolEntry* pool, object spec) except -1:
+        """What depends on all servers together: shares, and the places of keys."""
+        cdef uint32_t i, first = 0
+        pool.is_keyed = spec.balance in _KEYED
+        pool.is_even = True
+        pool.bounded_load = spec.bounded_load
+        for i in range(pool.n_servers):
+            pool.total_weight += pool.servers[i].weight
+            if pool.servers[i].weight and first and pool.servers[i].weight != first:
+                pool.is_even = False
+            first = first if first else pool.servers[i].weight
+        if pool.n_servers >= NO_SERVER:
+            raise ValueError(f"more than {NO_SERVER - 1} servers")
+        if spec.balance == "maglev":
+            self._fill_maglev(pool, spec.table_size)
+        elif spec.balance == "rendezvous" and pool.n_servers > RENDEZVOUS_DIRECT_MAX:
+            pool.n_table = RENDEZVOUS_PLACES
+            pool.table = <uint16_t*> _table(pool.n_table, sizeof(uint16_t))
+            memset(pool.table, 255, pool.n_table * sizeof(uint16_t))
+        return 0
+
+    cdef int _fill_maglev(self, PoolEntry* pool, uint32_t size) except -1:
+        cdef uint64_t* hashes = <uint64_t*> _table(pool.n_servers, sizeof(uint64_t))
+        cdef uint32_t* weights = <uint32_t*> _table(pool.n_servers, sizeof(uint32_t))
+        cdef uint32_t i
+        cdef bint filled
+        for i in range(pool.n_servers):
+            hashes[i], weights[i] = pool.servers[i].hash, pool.servers[i].weight
+        pool.n_table = size
+        pool.table = <uint16_t*> _table(size, sizeof(uint16_t))
+        with nogil:
+            filled = maglev_fill(pool.table, size, hashes, weights, pool.n_servers)
+        free(hashes)
+        free(weights)
+        if not filled:
+            raise MemoryError
+        return 0
+
     cdef int _add_server(self, str pool, ServerEntry* entry, object spec) except -1:
         cdef Server state = self.live.server(pool, spec.name)
         self.servers += (state,)
+        name = spec.name.encode()
+        entry.hash = mix64(hash_bytes(hash_seed(), <const unsigned char*> <const char*> name,
+                                      len(name)))
         entry.live = &state.live
         entry.address_size = pack_address(spec.address, &entry.address)
         entry.weight = spec.weight

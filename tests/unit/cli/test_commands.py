@@ -182,8 +182,10 @@ def test_what_was_typed_wrong_is_told(
             ' write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"',
         ),
         (
-            [*BIND, *SERVER, "--balance", "random"],
-            "--balance: 'random' is not a policy. One of: round_robin, ring_hash",
+            [*BIND, *SERVER, "--balance", "least-request"],
+            "--balance: 'least-request' is not a policy; did you mean 'least_request'?"
+            " One of: round_robin, random, least_connections, least_request, peak_ewma, ring_hash,"
+            " maglev, rendezvous",
         ),
         (
             [*BIND, *BIND, *SERVER],

@@ -7,6 +7,7 @@ from .forms import (
     ANYWHERE,
     LISTENER,
     LISTENER_KEYS,
+    POLICIES,
     POOL,
     SERVER_KEYS,
     TOP_KEYS,
@@ -147,18 +148,18 @@ TYPES = [
         "policy",
         'balance = "round-robin"',
         "balance: 'round-robin' is not a policy; did you mean 'round_robin'?"
-        " One of: round_robin, ring_hash",
+        f" One of: {POLICIES}",
     ),
     pool(
         "policy-of-another-balancer",
         'balance = "source"',
         "balance: 'source' is not a policy; did you mean 'ring_hash'?"
-        " One of: round_robin, ring_hash",
+        f" One of: {POLICIES}",
     ),
     pool(
         "number-for-policy",
         "balance = 1",
-        "balance: 1 is not a policy. One of: round_robin, ring_hash",
+        f"balance: 1 is not a policy. One of: {POLICIES}",
     ),
     pool(
         "key-to-hash",
@@ -315,7 +316,7 @@ CROSSED = [
         "hash-on-round-robin",
         'hash_on = "client.ip"',
         "hash_on: hash_on belongs to a hash policy, and balance is 'round_robin'; one of:"
-        " ring_hash",
+        " ring_hash, maglev, rendezvous",
     ),
     Bad(
         "empty-file",
@@ -372,7 +373,8 @@ f.toml:1: threads: 0 is not "auto" or a number from 1 to 64
 f.toml:4: listeners.web.bind: '8080' has no scheme; {ANYWHERE}
 f.toml:5: listeners.web.pool: there is no pool 'apy'; did you mean 'api'? One of: api
 f.toml:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"
-f.toml:9: pools.api.balance: 'leastconn' is not a policy. One of: round_robin, ring_hash
+f.toml:9: pools.api.balance: 'leastconn' is not a policy; did you mean 'least_connections'?\
+ One of: {POLICIES}
 f.toml:12: pools.api.servers[1].wieght: 'wieght' is not a key here; did you mean 'weight'?\
  One of: {SERVER_KEYS}
 f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (how to speak to\

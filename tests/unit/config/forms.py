@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
+POLICIES = (
+    "round_robin, random, least_connections, least_request, peak_ewma,"
+    " ring_hash, maglev, rendezvous"
+)
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = "threads, shutdown_timeout, max_connections, busy_poll, dns, defaults, listeners, pools"
 LISTENER_KEYS = (

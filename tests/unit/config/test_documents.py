@@ -12,6 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.base import Model
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
+from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
     Conditions,
@@ -39,6 +40,7 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
+    Pool: {"health": Health},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror,

@@ -1,0 +1,142 @@
+"""Writes docs/policies.md: each policy in a simulation, next to the figure of its paper."""
+
+from __future__ import annotations
+
+import collections
+import math
+import random
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.policies import farm
+from fastlb.compile.pools import ring
+from tests.core.test_balance import picker
+
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "policies.md"
+KEYS = [b"key %d" % i for i in range(200_000)]
+
+MARK = "<!-- results: `make policies` writes what follows -->\n"
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def even() -> Iterator[str]:
+    yield "\n## How even hashes are\n"
+    yield row("policy", "servers", "deviation", "most over mean", "least over mean", "as published")
+    yield row("--", "--:", "--:", "--:", "--:", "--")
+    names = [f"10.0.{i // 256}.{i % 256}:80" for i in range(100)]
+    hashes, owners = ring(names, [1] * 100)
+    arcs = [0.0] * 100
+    for i, owner in enumerate(owners):
+        arcs[owner] += (hashes[i] - hashes[i - 1]) % 2**32
+    yield row("ring_hash, 160 points: arcs", 100, *_spread(arcs), "0.079; about 1.20")
+    chooser: Any = picker([1] * 1000, "maglev")
+    yield row("maglev, 65,537 places", 1000, *_spread(chooser.places()), "1.0071 and 0.9918")
+    for balance, n in (("rendezvous", 30), ("rendezvous", 1000)):
+        counts = collections.Counter(picker([1] * n, balance).pick_keys(KEYS))
+        yield row(f"{balance}, 200,000 keys", n, *_spread([counts[i] for i in range(n)]),
+                  f"chance alone: {math.sqrt(n / len(KEYS)):.3f}")
+
+
+def _spread(counts: list[float]) -> tuple[str, str, str]:
+    mean = statistics.fmean(counts)
+    deviation = statistics.pstdev(counts) / mean
+    return f"{deviation:.3f}", f"{max(counts) / mean:.4f}", f"{min(counts) / mean:.4f}"
+
+
+def moved() -> Iterator[str]:
+    yield "\n## Keys that move when one of 100 servers is taken out\n"
+    yield row("policy", "its own", "others")
+    yield row("--", "--:", "--:")
+    for balance in ("ring_hash", "maglev", "rendezvous"):
+        before = picker([1] * 100, balance).pick_keys(KEYS)
+        after = picker([int(i != 42) for i in range(100)], balance).pick_keys(KEYS)
+        own = sum(a == 42 for a in before)
+        others = sum(a not in (42, b) for a, b in zip(before, after, strict=True))
+        yield row(balance, f"{own / len(KEYS):.2%}", f"{others / len(KEYS):.2%}")
+
+
+def bounded() -> Iterator[str]:
+    yield "\n## Bounded loads: 10,000 placements of Zipf keys on 20 servers\n"
+    yield "The most that a server ever had beyond ceil((1 + e) x mean), which has to be 0."
+    yield ""
+    yield row("e", "ring_hash", "maglev", "rendezvous", "without a bound: most over mean")
+    yield row("--:", "--:", "--:", "--:", "--:")
+    for e in (0.1, 0.25, 0.5, 1.0):
+        cells = [f"{_excess(balance, 1 + e)}" for balance in ("ring_hash", "maglev", "rendezvous")]
+        yield row(e, *cells, f"{_unbounded():.2f}")
+
+
+def _excess(balance: str, bound: float) -> int:
+    chooser: Any = picker([1] * 20, balance, bounded_load=bound)
+    key = farm.zipf(2000, 1.0, random.Random(1))
+    choose = random.Random(2)
+    held: collections.deque[int] = collections.deque()
+    most = 0
+    for _ in range(10_000):
+        chooser.key(key())
+        server = chooser.pick()
+        held.append(server)
+        limit = math.ceil(bound * len(held) / 20 - 1e-9)
+        most = max(most, chooser.in_flight(server) - limit)
+        if len(held) > 1000:
+            held.rotate(-choose.randrange(len(held)))
+            chooser.give(held.popleft())
+    return most
+
+
+def _unbounded() -> float:
+    chooser: Any = picker([1] * 20, "ring_hash")
+    key = farm.zipf(2000, 1.0, random.Random(1))
+    for _ in range(1000):
+        chooser.key(key())
+        chooser.pick()
+    return max(chooser.in_flight(i) for i in range(20)) / 50
+
+
+def two_choices() -> Iterator[str]:
+    yield "\n## Mean time in a farm of 1,000 M/M/1 queues\n"
+    yield row("load", "least_request", "as published", "random", "1 / (1 - load)",
+              "least_connections")
+    yield row("--:", "--:", "--:", "--:", "--:", "--:")
+    for load, published in ((0.9, 2.614), (0.95, 3.383), (0.99, 5.432)):
+        n = {0.9: 1_000_000, 0.95: 2_000_000, 0.99: 8_000_000}[load]
+        two = farm.sojourn("least_request", load, 1000, n, 3)
+        chance = farm.sojourn("random", load, 1000, n, 3)
+        least = farm.sojourn("least_connections", load, 1000, n // 4, 3)
+        yield row(load, f"{two:.3f}", published, f"{chance:.1f}", f"{1 / (1 - load):.0f}",
+                  f"{least:.3f}")
+
+
+def slow() -> Iterator[str]:
+    yield "\n## One of 11 servers takes 2 s for 30 s of 60: requests within 1 s\n"
+    yield "1,000 requests/s, a median of 167 ms (log-normal). A policy sees the whole latency, or,"
+    yield "where clients leave after 1 s, no more than that: a stalled server then looks better."
+    yield ""
+    yield row("policy", "within 1 s", "p50", "p99", "clients leave after 1 s", "as published")
+    yield row("--", "--:", "--:", "--:", "--:", "--")
+    published = {"round_robin": "about 95 %", "least_connections": "99 % (least loaded)",
+                 "peak_ewma": "99.9 %"}
+    for balance in ("round_robin", "random", "least_connections", "least_request", "peak_ewma"):
+        share, p50, p99 = farm.within(balance, farm.slow_server, 11, 1000, 60, 1.0, 60.0, 5)
+        leaving, _, _ = farm.within(balance, farm.slow_server, 11, 1000, 60, 1.0, 1.0, 5)
+        yield row(balance, f"{share:.2%}", f"{p50 * 1000:.0f} ms", f"{p99 * 1000:.0f} ms",
+                  f"{leaving:.2%}", published.get(balance, ""))
+
+
+def main() -> None:
+    lines = []
+    for part in (even, moved, bounded, two_choices, slow):
+        for line in part():
+            print(line, flush=True)
+            lines.append(line)
+    said = TARGET.read_text().partition(MARK)[0]
+    TARGET.write_text(said + MARK + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+from libc.stdint cimport uint64_t
+
+from fastlb._core.base.types cimport Core, Exchange, ServerLive
+
+cdef bint take_least_connections(Core* core, Exchange* x, int which, bint* full) noexcept nogil
+cdef bint take_of_two(Core* core, Exchange* x, int which, bint* full) noexcept nogil
+cdef void observe_latency(ServerLive* live, uint64_t now_ms, double us) noexcept nogil
+cdef double latency_of(const ServerLive* live, uint64_t now_ms) noexcept nogil

@@ -1,0 +1,150 @@
+"""The part of the model that is about health: how it is found out whether a server is up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from fastlb.config import limits
+from fastlb.config.base import Duration, Model, Switch, as_list
+from fastlb.config.patterns import check_host
+from fastlb.config.positions import Path
+from fastlb.config.units import duration_ms, show, show_ms
+
+KINDS = ("tcp", "http", "expect")
+
+
+def _check_path(value: str) -> str:
+    if not re.fullmatch(r"/[\x21-\x7e]*", value):
+        raise ValueError(f'{show(value)} is not a path; write it like "/healthz"')
+    return value
+
+
+def _check_statuses(value: str) -> str:
+    statuses(value)
+    return value
+
+
+def statuses(text: str) -> tuple[int, int]:
+    """The first and last status of "200", "2xx" or "200-399". ValueError says what is wrong."""
+    found = re.fullmatch(r"([1-5])xx|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
+    if not found:
+        raise ValueError(f'{show(text)} is not a status; write it like "200", "2xx" or "200-399"')
+    if found[1]:
+        return int(found[1]) * 100, int(found[1]) * 100 + 99
+    first, last = int(found[2]), int(found[3] or found[2])
+    if last < first:
+        raise ValueError(f"{show(text)} ends before it begins")
+    return first, last
+
+
+class Health(Model):
+    """Checks of a pool's servers: one of `tcp`, `http`, `expect` says what a good server does."""
+
+    tcp: Annotated[Switch, limits.HEALTH_KIND] | None = None
+    """It accepts a connection."""
+    http: Annotated[str, AfterValidator(_check_path), limits.HEALTH_KIND] | None = None
+    """It answers a request for this path."""
+    expect: Annotated[str, Field(min_length=1), limits.HEALTH_KIND] | None = None
+    """It says this, within the first 64 KiB: at once, or when it was sent `send`."""
+    send: Annotated[str, limits.HEALTH_SEND] = ""
+    """With `expect`: what is said first, such as "PING\\r\\n"."""
+    method: Annotated[
+        str, Field(pattern="^[A-Z]{1,20}$"), limits.HEALTH_METHOD
+    ] = limits.HEALTH_METHOD.default
+    """With `http`: the method."""
+    host: Annotated[str, AfterValidator(check_host), limits.HEALTH_HOST] | None = None
+    """With `http`: the Host; the server's address if not given."""
+    statuses: Annotated[
+        list[Annotated[str, AfterValidator(_check_statuses)]],
+        BeforeValidator(as_list),
+        Field(min_length=1),
+        limits.HEALTH_STATUSES,
+    ] = Field(default_factory=lambda: list(limits.HEALTH_STATUSES.default))
+    """With `http`: the good ones, such as "200", "2xx" or "200-399"."""
+    body: Annotated[str, limits.HEALTH_BODY] = ""
+    """With `http`: what the answer's first 64 KiB have to contain."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65535), limits.HEALTH_PORT] | None = None
+    """Another port to check."""
+    interval: Annotated[str, Duration(limits.HEALTH_INTERVAL)] = show_ms(
+        limits.HEALTH_INTERVAL.default
+    )
+    """From one check of a server to the next."""
+    fast_interval: Annotated[str, Duration(limits.HEALTH_FAST_INTERVAL)] | None = None
+    """The same while its state may be changing."""
+    timeout: Annotated[str, Duration(limits.HEALTH_TIMEOUT)] = show_ms(
+        limits.HEALTH_TIMEOUT.default
+    )
+    """For a whole check."""
+    rise: Annotated[
+        int, Field(strict=True, ge=limits.HEALTH_RISE.low, le=limits.HEALTH_RISE.high),
+        limits.HEALTH_RISE,
+    ] = limits.HEALTH_RISE.default
+    """Good checks in a row after which a server is up again."""
+    fall: Annotated[
+        int, Field(strict=True, ge=limits.HEALTH_FALL.low, le=limits.HEALTH_FALL.high),
+        limits.HEALTH_FALL,
+    ] = limits.HEALTH_FALL.default
+    """Bad ones after which it is down."""
+
+
+@dataclass(frozen=True)
+class EffectiveHealth:
+    kind: str                   # tcp, http or expect
+    path: str
+    method: str
+    host: str                   # "": the server's address
+    statuses: tuple[tuple[int, int], ...]
+    body: bytes
+    send: bytes
+    expect: bytes
+    port: int                   # 0: the server's
+    interval_s: float
+    fast_interval_s: float
+    timeout_s: float
+    rise: int
+    fall: int
+
+
+def effective_health(health: Health) -> EffectiveHealth:
+    interval_ms = duration_ms(health.interval)
+    fast = health.fast_interval
+    fast_ms = duration_ms(fast) if fast is not None else min(
+        interval_ms, limits.HEALTH_FAST_INTERVAL.default
+    )
+    return EffectiveHealth(
+        kind="http" if health.http else "expect" if health.expect else "tcp",
+        path=health.http or "",
+        method=health.method,
+        host=health.host or "",
+        statuses=tuple(statuses(text) for text in health.statuses),
+        body=health.body.encode(),
+        send=health.send.encode(),
+        expect=(health.expect or "").encode(),
+        port=health.port or 0,
+        interval_s=interval_ms / 1000,
+        fast_interval_s=fast_ms / 1000,
+        timeout_s=duration_ms(health.timeout) / 1000,
+        rise=health.rise,
+        fall=health.fall,
+    )
+
+
+def check_health(
+    path: Path, health: Mapping[str, Any]
+) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    """What its keys say about each other."""
+    given = [kind for kind in KINDS if health.get(kind) not in (None, False)]
+    if len(given) != 1:
+        has = " and ".join(given) if given else "none"
+        yield path, f"health has exactly one of {', '.join(KINDS)}; this one has {has}", KINDS
+        return
+    belongs = {"method": "http", "host": "http", "statuses": "http", "body": "http",
+               "send": "expect"}
+    for key, kind in belongs.items():
+        if key in health and kind not in given:
+            yield (*path, key), f"{key} belongs to {kind}, and this check is of {given[0]}", ()

@@ -1,0 +1,195 @@
+"""Health checks: connections of our own to every server of a pool that asks for them.
+
+They run on the control loop, each server's in a task, spread over the interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Iterable
+
+from fastlb._core.tables.live import Live, Server
+from fastlb.compile.snapshot import ServerSpec, SocketAddress
+from fastlb.config.health import EffectiveHealth
+
+log = logging.getLogger("fastlb.health")
+
+READ_BYTES_MAX = 65_536     # of an answer
+JITTER = 0.1                # of an interval, so that several balancers don't ask together
+USER_AGENT = "fastlb-health"
+
+
+class Unwell(Exception):
+    """What a server did wrong, in a few words."""
+
+
+class Health:
+    """Checks the servers of pools, and tells the engines which are down."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def follow(
+        self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec]
+    ) -> None:
+        """Check these servers of a pool from now on, and no others."""
+        wanted = {spec.name: spec for spec in specs} if health is not None else {}
+        for key in [key for key in self._tasks if key[0] == pool and key[1] not in wanted]:
+            self._tasks.pop(key).cancel()
+            self._live.server(*key).down = False
+        new = [spec for name, spec in wanted.items() if (pool, name) not in self._tasks]
+        for i, spec in enumerate(new):
+            assert health is not None
+            server = self._live.server(pool, spec.name)
+            delay_s = health.interval_s * i / len(new)
+            self._tasks[pool, spec.name] = asyncio.ensure_future(
+                Patient(server, spec.address, health).follow(delay_s)
+            )
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks = {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Patient:
+    """One server and its last checks."""
+
+    def __init__(self, server: Server, address: SocketAddress, health: EffectiveHealth) -> None:
+        self.server = server
+        self.health = health
+        self.address = address
+        if health.port and not isinstance(address, str):
+            self.address = (address[0], health.port)
+        self.row = 0                # checks in a row that spoke against the present state
+        self.known = False          # the first check decides at once
+
+    async def follow(self, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(delay_s)
+        while True:
+            begin_s = loop.time()
+            why = await self._check()
+            self.note(why)
+            wait_s = self.health.fast_interval_s if self.row else self.health.interval_s
+            wait_s *= 1 + random.uniform(-JITTER, JITTER)
+            await asyncio.sleep(max(0.0, begin_s + wait_s - loop.time()))
+
+    def note(self, why: str) -> None:
+        """The result of one check: "" if all was well."""
+        changes = bool(why) != self.server.down
+        self.row = self.row + 1 if changes else 0
+        needed = self.health.fall if why else self.health.rise
+        if changes and (self.row >= needed or not self.known):
+            self.row = 0
+            self.server.down = bool(why)
+            name = f"pool {self.server.pool}: server {self.server.address}"
+            if why:
+                log.warning("%s is down: %s", name, why)
+            else:
+                log.info("%s is up", name)
+        self.known = True
+
+    async def _check(self) -> str:
+        family = socket.AF_UNIX if isinstance(self.address, str) else (
+            socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        )
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as sock:
+                sock.setblocking(False)
+                await asyncio.wait_for(self._visit(sock), self.health.timeout_s)
+        except asyncio.TimeoutError:
+            return f"no answer within {self.health.timeout_s:g} s"
+        except Unwell as error:
+            return str(error)
+        except OSError as error:
+            return (os.strerror(error.errno) if error.errno else str(error)).lower()
+        return ""
+
+    async def _visit(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, self.address)
+        if self.health.kind == "http":
+            await self._ask(sock)
+        elif self.health.kind == "expect":
+            await self._talk(sock)
+        else:                           # a port that is only looked at: leave no TIME_WAIT
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    async def _talk(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, self.health.send)
+        said = b""
+        while self.health.expect not in said:
+            piece = await loop.sock_recv(sock, 4096)
+            if not piece or len(said) > READ_BYTES_MAX:
+                raise Unwell(f"it said {_shown(said)}")
+            said += piece
+
+    async def _ask(self, sock: socket.socket) -> None:
+        import httptools  # not needed by who has no such checks
+
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, self._request())
+        answer = Answer()
+        parser = httptools.HttpResponseParser(answer)
+        while not answer.complete:
+            piece = await loop.sock_recv(sock, 65536)
+            if not piece:
+                break
+            try:
+                parser.feed_data(piece)
+            except httptools.HttpParserError:
+                raise Unwell(f"its answer is no HTTP: {_shown(piece)}") from None
+            answer.status = parser.get_status_code()
+            if answer.headed and not self.health.body:
+                break
+        if not answer.headed:
+            raise Unwell("it closed without an answer")
+        if not any(first <= answer.status <= last for first, last in self.health.statuses):
+            raise Unwell(f"it answered {answer.status}")
+        if self.health.body not in answer.body:
+            raise Unwell(f"its answer has no {_shown(self.health.body)}")
+
+    def _request(self) -> bytes:
+        host = self.health.host
+        if not host:
+            name = self.server.address
+            host = "localhost" if name.startswith("unix:") else name
+        return (
+            f"{self.health.method} {self.health.path} HTTP/1.1\r\nHost: {host}\r\n"
+            f"User-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        ).encode()
+
+
+class Answer:
+    """What httptools tells of an answer."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headed = False
+        self.complete = False
+        self.body = b""
+
+    def on_headers_complete(self) -> None:
+        self.headed = True
+
+    def on_body(self, data: bytes) -> None:
+        self.body = (self.body + data)[:READ_BYTES_MAX]
+        if len(self.body) == READ_BYTES_MAX:
+            self.complete = True
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _shown(data: bytes) -> str:
+    text = repr(data[:40])[1:]
+    return text + ("..." if len(data) > 40 else "")

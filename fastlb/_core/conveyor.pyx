@@ -3,10 +3,11 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, EXCHANGE_QUEUED,
-    EXCHANGE_SHADOW, FAIL, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE,
+    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, EXCHANGE_QUEUED,
+    EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE,
     REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT,
-    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_STOPPED,
+    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
+    REASON_SERVER_RESET, REASON_STOPPED,
     REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
     STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
     TIMER_UPSTREAM, TUNNEL,
@@ -17,15 +18,17 @@ from fastlb._core.base.mem cimport chunk_size, give_held, give_input
 from fastlb._core.base.net cimport stream_shut
 from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Slab, Timer, Upstream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.lifecycle cimport (
-    drop_server, end_request, finish, hold_snapshot, let_server_go, let_snapshot_go, may_answer,
+    drop_server, end_request, finish, hold_snapshot, leave_server, let_snapshot_go, may_answer,
 )
 from fastlb._core.mirror cimport begin_mirror
+from fastlb._core.policies.outliers cimport server_failed
+from fastlb._core.policies.retry cimport has_another, may_retry, note_tried
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
@@ -37,20 +40,32 @@ from fastlb._core.stages.request cimport request_step
 
 
 cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
-    """A connect failed. The client hasn't noticed: go back to balancing."""
-    cdef int i = x.n_tried
+    """A connect failed. The client hasn't noticed: go back to balancing, which knows whether there
+    is anyone else."""
     if x.reason == REASON_NO_DESCRIPTOR or x.reason == REASON_NO_MEMORY:
         return False
-    timer_cancel(&x.timer)
-    if x.http != NULL:
-        end_upstream(core, x.http, True)
-        x.to_server = &x.server
-    else:
-        close_stream(core, &x.server, False)
-    x.tried[i] = <uint16_t> (x.entry - x.pool.servers)
-    x.n_tried += 1
-    let_server_go(core, x)
-    x.stage = STAGE_BALANCE
+    note_tried(x)
+    if has_another(x) and not may_retry(core, x, RETRY_CONNECT, 0):
+        return False
+    leave_server(core, x)
+    return True
+
+
+cdef bint _ask_another(Core* core, Exchange* x) noexcept nogil:
+    """There was no answer, or none worth passing on: x.reason says why."""
+    cdef int cause = 0
+    if x.reason == REASON_SERVER_CLOSED or x.reason == REASON_SERVER_RESET:
+        cause = RETRY_RESET
+    elif x.reason == REASON_TIMEOUT and x.http.request.done:
+        cause = RETRY_TIMEOUT
+    elif x.reason == REASON_BAD_RESPONSE:
+        cause = RETRY_INVALID
+    if cause == 0:
+        return False
+    server_failed(core, x.pool, x.target)
+    if x.http.flags & HTTP_HEAD_DONE or not may_retry(core, x, cause, 0):
+        return False
+    leave_server(core, x)
     return True
 
 
@@ -146,6 +161,11 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             return _complete(core, x)
         if verdict == RETRY:
             _retry(core, x)
+            return True
+        if verdict == ELSEWHERE:
+            leave_server(core, x)
+            return True
+        if verdict == FAIL and _ask_another(core, x):
             return True
         if verdict == TUNNEL:
             return _open_tunnel(core, x)
@@ -299,8 +319,8 @@ cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
     return False
 
 
-cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
-    """The time of one of its phases is over."""
+cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
+    """The time of one of its phases is over; `again`: there may be time for another server."""
     if x.stage == STAGE_REQUEST and x.input != NULL:
         x.status = 408
         x.reason = REASON_TIMEOUT
@@ -308,6 +328,9 @@ cdef void _expire_http(Core* core, Exchange* x) noexcept nogil:
         _begin_answer(core, x)
     elif x.stage == STAGE_FORWARD:
         x.reason = REASON_TIMEOUT
+        if again and _ask_another(core, x):
+            advance(core, x)
+            return
         if not may_answer(core, x):
             finish(core, x)
             return
@@ -333,7 +356,7 @@ cdef void _expire_request(Core* core, Http* http) noexcept nogil:
             return
         finish(core, x)
         return
-    _expire_http(core, x)
+    _expire_http(core, x, False)
 
 
 cdef void run_queue(Core* core) noexcept nogil:
@@ -377,7 +400,7 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
             advance(core, x)
             return
     elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
-        _expire_http(core, x)
+        _expire_http(core, x, True)
         return
     x.reason = REASON_IDLE
     finish(core, x)

@@ -328,6 +328,7 @@ cdef class Engine:
             "connect_failures": fl_read(&core.counters.connect_failures),
             "requests": fl_read(&core.counters.requests),
             "retries": fl_read(&core.counters.retries),
+            "retries_denied": fl_read(&core.counters.retries_denied),
             "keys_missing": fl_read(&core.counters.keys_missing),
             "mirrored": fl_read(&core.counters.mirrored),
             "mirrors_dropped": fl_read(&core.counters.mirrors_dropped),

@@ -1,12 +1,13 @@
 # What an exchange holds while it lives, and its end. Stages close nothing: this does.
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
-    HTTP_HEAD_DONE,
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
+    HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_UPLOAD_CUT,
+    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
     REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVERS_FULL,
-    REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_DEAD,
+    REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE,
+    STAGE_DEAD, STAGE_FORWARD,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -61,6 +62,35 @@ cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil:
     return False
 
 
+cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
+    """No answer: as slow as it was, and slower than most."""
+    if unlikely(x.http.sent_ns != 0):
+        observe_latency(x.target, core.now_ms, NO_ANSWER_US + <double> (
+            clock_ns() - x.http.sent_ns) / 1000)
+        x.http.sent_ns = 0
+
+
+cdef void leave_server(Core* core, Exchange* x) noexcept nogil:
+    """Nothing came of this try: back to where a server is picked, with the request as it was."""
+    cdef Http* http = x.http
+    timer_cancel(&x.timer)
+    if http != NULL:
+        if x.stage == STAGE_FORWARD:
+            fl_count(&x.counters.errors, 1)
+        _note_silence(core, x)
+        end_upstream(core, http, True)
+        x.to_server = &x.server
+        give_held(core, http.partial)
+        http.partial = NULL
+        http.head.start = 0
+        http.flags &= ~<uint32_t> (
+            HTTP_SENT | HTTP_REUSED | HTTP_RETRIED | HTTP_ANSWERING | HTTP_UPLOAD_CUT)
+    else:
+        close_stream(core, &x.server, False)
+    let_server_go(core, x)
+    x.stage = STAGE_BALANCE
+
+
 cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     """Give back all that a request holds, its server and its connection too."""
     cdef Http* http = x.http
@@ -68,9 +98,7 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         return
     if unlikely(x.mirror != NULL):
         part_from_mirror(core, x)
-    if unlikely(http.sent_ns != 0):     # no answer: as slow as it was, and slower than most
-        observe_latency(x.target, core.now_ms, NO_ANSWER_US + <double> (
-            clock_ns() - http.sent_ns) / 1000)
+    _note_silence(core, x)
     timer_cancel(&http.timer)
     end_upstream(core, http, reset)
     x.to_server = &x.server
@@ -136,7 +164,7 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
             or x.client.pending != NULL or x.client.pipe != NULL:
         return False
     if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
-            or reason == REASON_NO_DESCRIPTOR:
+            or reason == REASON_NO_DESCRIPTOR or reason == REASON_CONNECT_REFUSED:
         x.status = 503
     elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
         x.status = 504

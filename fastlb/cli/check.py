@@ -16,6 +16,7 @@ from fastlb.config.effective import (
 )
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
+from fastlb.config.failing import EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
@@ -165,6 +166,9 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"bounded_load": str(pool.bounded_load)} if pool.bounded_load else {}),
         **({"table_size": str(pool.table_size)} if pool.balance == "maglev" else {}),
         **({"health": _health(pool.health)} if pool.health else {}),
+        "outliers": _outliers(pool.outliers),
+        "retry": pool.retry.text,
+        **({"fallback": pool.fallback} if pool.fallback else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
         "idle_connection_timeout": _time(pool.idle_timeout_ms),
@@ -181,6 +185,15 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
 def _health(health: EffectiveHealth) -> str:
     what = f"http {health.path}" if health.kind == "http" else health.kind
     return f"{what} each {health.interval_s:g}s, {health.fall} down, {health.rise} up"
+
+
+def _outliers(outliers: EffectiveOutliers) -> str:
+    if not outliers.failures:
+        return "none"
+    return (
+        f"{outliers.failures} failures in a row, {show_ms(outliers.ejection_ms)}"
+        f" out, {outliers.share_max / 10:g}% at most"
+    )
 
 
 def _server(server: EffectiveServer, dns: EffectiveDns) -> str:

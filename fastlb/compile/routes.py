@@ -42,6 +42,7 @@ POOL, SPLIT, REDIRECT, RESPOND = 1, 2, 3, 4
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
+    from fastlb.config.failing import EffectiveRetry
     from fastlb.config.regex import Dfa
 
 Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
@@ -109,6 +110,7 @@ class RouteSpec:
     body_timeout_ms: int
     websocket_timeout_ms: int
     body_bytes_max: int
+    retry: EffectiveRetry | None
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         body_timeout_ms=route.body_idle_timeout_ms,
         websocket_timeout_ms=route.websocket_timeout_ms,
         body_bytes_max=route.max_body_bytes,
+        retry=route.retry,
     )
 
 

@@ -13,6 +13,7 @@ from fastlb.compile.routes import HttpSpec, KeySpec, compile_http, hash_key
 from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
+from fastlb.config.failing import EffectiveOutliers, EffectiveRetry
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
 
@@ -44,6 +45,9 @@ class PoolSpec:
     servers: Sequence[ServerSpec]
     sequence: array[int] | None
     ring: tuple[array[int], array[int]] | None
+    retry: EffectiveRetry
+    outliers: EffectiveOutliers
+    fallback: int               # -1: none
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Opened:
     fds: Sequence[int]
 
 
-def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec:
+def compile_pool(
+    pool: EffectivePool, servers: Sequence[ServerSpec], index: dict[str, int]
+) -> PoolSpec:
     names = [server.name for server in servers]
     weights = [server.weight for server in servers]
     keyed = pool.balance in HASHES
@@ -92,6 +98,9 @@ def compile_pool(pool: EffectivePool, servers: Sequence[ServerSpec]) -> PoolSpec
         servers=servers,
         sequence=None if keyed else sequence(weights),
         ring=ring(names, weights) if pool.balance == "ring_hash" else None,
+        retry=pool.retry,
+        outliers=pool.outliers,
+        fallback=index[pool.fallback] if pool.fallback else -1,
     )
 
 
@@ -145,5 +154,5 @@ def compile_snapshot(
                 fds=sockets.fds,
             )
         )
-    specs = [compile_pool(pool, servers[pool.name]) for pool in pools]
+    specs = [compile_pool(pool, servers[pool.name], index) for pool in pools]
     return Snapshot(live, specs, binds, max_connections)

@@ -14,7 +14,8 @@ from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind, parse_server
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES, check_listener, check_pool_key
-from fastlb.config.health import check_health
+from fastlb.config.failing import Outliers, Retry
+from fastlb.config.health import Health, check_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
@@ -253,7 +254,10 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 2 and path[0] == "listeners":
         return Listener
     if len(path) > 2 and path[0] == "pools":
-        return Server if "servers" in path[:-1] else Pool
+        inner: dict[str, type[Model]] = {
+            "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
+        }
+        return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
     if len(path) > 1 and path[0] in ("defaults", "dns"):
         return Defaults if path[0] == "defaults" else Dns
     return Config
@@ -265,8 +269,8 @@ def _http_model_at(keys: Path) -> type[Model]:
         "forwarded": http.Forwarded, "routes": http.Route, "match": http.Match,
         "not": http.Conditions, "redirect": http.Redirect, "respond": http.Respond,
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
-        "response_headers": http.HeaderEdits, "headers": http.Compare, "query": http.Compare,
-        "cookies": http.Compare,
+        "response_headers": http.HeaderEdits, "retry": Retry, "headers": http.Compare,
+        "query": http.Compare, "cookies": http.Compare,
     }
     found: type[Model] = Listener
     for key in keys:
@@ -308,7 +312,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
             yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
         yield from check_listener(name, listener, pools)
     for name, pool in pools.items():
-        yield from _pool(("pools", name), pool, from_file)
+        yield from _pool(("pools", name), pool, pools, from_file)
         yield from check_pool_key(("pools", name), pool, listeners, name)
     known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)
     if from_file and known and not raw.get("listeners"):
@@ -371,8 +375,28 @@ def is_prime(n: int) -> bool:
     return n > 1 and all(n % i for i in range(2, int(n**0.5) + 1))
 
 
+def _fallback(
+    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    """It exists, and doesn't lead back."""
+    first = pool.get("fallback")
+    if not isinstance(first, str):
+        return
+    if first not in pools:
+        yield _no_pool((*path, "fallback"), first, tuple(pools))
+        return
+    seen = [str(path[1])]
+    name: Any = first
+    while isinstance(name, str) and name in pools:
+        seen.append(name)
+        if name in seen[:-1]:
+            yield (*path, "fallback"), f"it leads back: {' -> '.join(seen)}", ()
+            return
+        name = pools[name].get("fallback")
+
+
 def _pool(
-    path: Path, pool: Mapping[str, Any], from_file: bool
+    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], from_file: bool
 ) -> Iterator[Found]:
     servers = pool.get("servers")
     if from_file and not servers:
@@ -392,6 +416,7 @@ def _pool(
             f"{size} is not a prime number, and maglev's table needs one; the next is"
             f" {next(n for n in range(size, size * 2 + 3) if is_prime(n))}"
         ), ()
+    yield from _fallback(path, pool, pools)
     health = pool.get("health")
     if isinstance(health, Mapping):
         yield from check_health((*path, "health"), health)

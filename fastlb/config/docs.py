@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fastlb.config import limits
 from fastlb.config.base import Measure, Model
+from fastlb.config.failing import Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -43,6 +44,8 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
     ("`health = { ... }`", Health),
+    ("`outliers = { ... }`", Outliers),
+    ("`retry = { ... }`", Retry),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("A comparison in `match`", Compare),

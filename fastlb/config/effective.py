@@ -15,6 +15,14 @@ from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp
 from fastlb.config.effective_routes import effective_http
+from fastlb.config.failing import (
+    OUTLIERS,
+    RETRY,
+    EffectiveOutliers,
+    EffectiveRetry,
+    effective_outliers,
+    effective_retry,
+)
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
@@ -47,6 +55,9 @@ class EffectivePool:
     bounded_load: float = 0.0                                   # 0: none
     table_size: int = limits.TABLE_SIZE.default
     health: EffectiveHealth | None = None
+    outliers: EffectiveOutliers = OUTLIERS
+    retry: EffectiveRetry = RETRY
+    fallback: str = ""
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -167,7 +178,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     hashes = pool.balance in HASHES
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
     for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
-                "max_connection_requests", "bounded_load", "table_size", "health"):
+                "max_connection_requests", "bounded_load", "table_size", "health",
+                "outliers", "retry", "fallback"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -188,6 +200,9 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         bounded_load=pool.bounded_load or 0.0,
         table_size=pool.table_size,
         health=effective_health(pool.health) if pool.health is not None else None,
+        outliers=effective_outliers(pool.outliers),
+        retry=effective_retry(pool.retry),
+        fallback=pool.fallback or "",
         origins=look.origins,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from fastlb.config.failing import EffectiveRetry
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -62,6 +64,7 @@ class EffectiveRoute:
     websocket_timeout_ms: int = 3_600_000
     max_body_bytes: int = 0     # 0: no limit
     cancel_on_close: bool = True
+    retry: EffectiveRetry | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.patterns import check_host
 from fastlb.config.positions import Path
-from fastlb.config.units import duration_ms, show, show_ms
+from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
 
 KINDS = ("tcp", "http", "expect")
 
@@ -24,22 +24,14 @@ def _check_path(value: str) -> str:
     return value
 
 
-def _check_statuses(value: str) -> str:
+def check_statuses(value: str) -> str:
     statuses(value)
     return value
 
 
-def statuses(text: str) -> tuple[int, int]:
-    """The first and last status of "200", "2xx" or "200-399". ValueError says what is wrong."""
-    found = re.fullmatch(r"([1-5])xx|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
-    if not found:
-        raise ValueError(f'{show(text)} is not a status; write it like "200", "2xx" or "200-399"')
-    if found[1]:
-        return int(found[1]) * 100, int(found[1]) * 100 + 99
-    first, last = int(found[2]), int(found[3] or found[2])
-    if last < first:
-        raise ValueError(f"{show(text)} ends before it begins")
-    return first, last
+def check_share(value: str) -> str:
+    per_mille(value)
+    return value
 
 
 class Health(Model):
@@ -60,7 +52,7 @@ class Health(Model):
     host: Annotated[str, AfterValidator(check_host), limits.HEALTH_HOST] | None = None
     """With `http`: the Host; the server's address if not given."""
     statuses: Annotated[
-        list[Annotated[str, AfterValidator(_check_statuses)]],
+        list[Annotated[str, AfterValidator(check_statuses)]],
         BeforeValidator(as_list),
         Field(min_length=1),
         limits.HEALTH_STATUSES,
@@ -90,6 +82,8 @@ class Health(Model):
         limits.HEALTH_FALL,
     ] = limits.HEALTH_FALL.default
     """Bad ones after which it is down."""
+    panic: Annotated[str, AfterValidator(check_share), limits.HEALTH_PANIC] = "0%"
+    """When fewer of the servers than this share are up, all are used."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +102,7 @@ class EffectiveHealth:
     timeout_s: float
     rise: int
     fall: int
+    panic: int                  # of 1000 servers
 
 
 def effective_health(health: Health) -> EffectiveHealth:
@@ -131,6 +126,7 @@ def effective_health(health: Health) -> EffectiveHealth:
         timeout_s=duration_ms(health.timeout) / 1000,
         rise=health.rise,
         fall=health.fall,
+        panic=per_mille(health.panic),
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
     check_edited_name,
@@ -303,6 +304,8 @@ class Route(Model):
         | None
     ) = None
     """Another pool that gets a copy of the requests, or of a share of them."""
+    retry: Annotated[Retry, limits.ROUTE_RETRY] | None = None
+    """When another server is tried, instead of what the pool says; the budget is the pool's."""
     response_header_timeout: (
         Annotated[str, Duration(limits.RESPONSE_HEADER_TIMEOUT)] | None
     ) = None

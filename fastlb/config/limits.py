@@ -114,6 +114,24 @@ HEALTH_FAST_INTERVAL = Limit(250, 10, DAY_MS, "once in doubt, be sure soon; no m
 HEALTH_TIMEOUT = Limit(500, 1, HOUR_MS, "as connect_timeout; who needs longer is in trouble")
 HEALTH_RISE = Limit(2, 1, 1000, "once may be luck")
 HEALTH_FALL = Limit(3, 1, 1000, "a single check gets lost; three don't")
+HEALTH_PANIC = Choice("0%", "a check that fails is believed; a share is for those that may lie")
+RETRY = Choice(None, "as given for each of its keys")
+RETRY_ATTEMPTS = Limit(3, 1, 16, "two servers may go at once; a fourth try is rarely better")
+RETRY_ON = Choice(
+    ("connect_failure", "reset"), "nothing was done yet, or what was done may be done twice"
+)
+RETRY_NON_IDEMPOTENT = Choice(False, "an order must not be placed twice")
+RETRY_BUDGET = Choice("20%", "as Finagle has it: a pool in trouble gets little more than its load")
+RETRY_BUDGET_MOST = 1500        # percent: 15 retries of each request
+RETRY_RESERVE = 100             # retries in 10 s that a thread may make anyway
+ROUTE_RETRY = Choice(None, "as the pool says")
+OUTLIERS = Choice(None, "as given for each of its keys")
+OUTLIER_FAILURES = Limit(5, 0, 1000, "one may be the request's fault, five are the server's")
+EJECTION_TIME = Limit(30_000, 10, DAY_MS, "as Envoy has it: longer than a restart takes")
+EJECTION_TIME_MOST = Limit(300_000, 10, DAY_MS, "as Envoy has it: then it is worth another look")
+MAX_EJECTED = Choice("50%", "the others have to carry the load")
+OUTLIER_STATUSES = Choice(("502-504",), "a 500 tells of the request as often as of the server")
+FALLBACK = Choice(None, "clients are told at once that there is nobody")
 NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 

@@ -23,8 +23,9 @@ from fastlb.config.address import (
     parse_server,
 )
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.failing import Outliers, Retry
 from fastlb.config.health import Health
-from fastlb.config.http import HashKey, HttpKeys, HttpListener
+from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
@@ -275,6 +276,12 @@ class Pool(Shared):
     """Of `maglev`: places in its table, a prime number, some 100 times the servers."""
     health: Annotated[Health, limits.HEALTH] | None = None
     """Checks that find out whether a server is up; none if not given."""
+    outliers: Annotated[Outliers, limits.OUTLIERS] = Field(default_factory=Outliers)
+    """When a server is left out for what it does."""
+    retry: Annotated[Retry, limits.RETRY] = Field(default_factory=Retry)
+    """When another server is tried."""
+    fallback: Annotated[PoolName, limits.FALLBACK] | None = None
+    """The pool that is used when no server of this one can be."""
     max_idle_connections: Annotated[
         int,
         Field(

@@ -1,4 +1,4 @@
-"""Durations and sizes: text with a unit. And how any value is shown."""
+"""Durations, sizes, shares and statuses: text with a unit or a form. And how any value is shown."""
 
 from __future__ import annotations
 
@@ -41,6 +41,27 @@ def size_bytes(value: Any) -> int:
         raise ValueError(f'{show(value)} is not a size; write it like "512B", "16KiB", "1MiB"')
     unit = found[1]
     return int(value.removesuffix(unit)) * _BYTES[unit]
+
+
+def statuses(text: str) -> tuple[int, int]:
+    """The first and last status of "200", "2xx" or "200-399". ValueError says what is wrong."""
+    found = re.fullmatch(r"([1-5])xx|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
+    if not found:
+        raise ValueError(f'{show(text)} is not a status; write it like "200", "2xx" or "200-399"')
+    if found[1]:
+        return int(found[1]) * 100, int(found[1]) * 100 + 99
+    first, last = int(found[2]), int(found[3] or found[2])
+    if last < first:
+        raise ValueError(f"{show(text)} ends before it begins")
+    return first, last
+
+
+def per_mille(text: str, most: int = 100) -> int:
+    """Thousandths of "20%"; `most` is the highest percentage. ValueError says what is wrong."""
+    found = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9])?)%", text)
+    if not found or float(found[1]) > most:
+        raise ValueError(f'{show(text)} is not a share up to {most}%; write it like "10%"')
+    return round(float(found[1]) * 10)
 
 
 def _must_be_text(value: Any, *units: str) -> None:

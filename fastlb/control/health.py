@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastlb._core.tables.live import Live, Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
@@ -33,12 +33,14 @@ class Health:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._panics: dict[str, int] = {}       # by pool, of 1000 servers
 
     def follow(
         self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec]
     ) -> None:
         """Check these servers of a pool from now on, and no others."""
         wanted = {spec.name: spec for spec in specs} if health is not None else {}
+        self._panics[pool] = health.panic if health is not None else 0
         for key in [key for key in self._tasks if key[0] == pool and key[1] not in wanted]:
             self._tasks.pop(key).cancel()
             self._live.server(*key).down = False
@@ -48,8 +50,21 @@ class Health:
             server = self._live.server(pool, spec.name)
             delay_s = health.interval_s * i / len(new)
             self._tasks[pool, spec.name] = asyncio.ensure_future(
-                Patient(server, spec.address, health).follow(delay_s)
+                Patient(server, spec.address, health, self._look_at).follow(delay_s)
             )
+        self._look_at(pool)
+
+    def _look_at(self, pool: str) -> None:
+        """Whether enough servers of a pool are up to go by that."""
+        servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
+        up = sum(not server.down for server in servers)
+        panic = up * 1000 < self._panics[pool] * len(servers)
+        state = self._live.pool(pool)
+        if panic and not state.panic:
+            log.error("pool %s: %d of %d servers are up: all are used", pool, up, len(servers))
+        elif state.panic and not panic:
+            log.info("pool %s: %d of %d servers are up: others get nothing", pool, up, len(servers))
+        state.panic = panic
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -62,8 +77,12 @@ class Health:
 class Patient:
     """One server and its last checks."""
 
-    def __init__(self, server: Server, address: SocketAddress, health: EffectiveHealth) -> None:
+    def __init__(
+        self, server: Server, address: SocketAddress, health: EffectiveHealth,
+        on_change: Callable[[str], None] = lambda pool: None,
+    ) -> None:
         self.server = server
+        self.on_change = on_change
         self.health = health
         self.address = address
         if health.port and not isinstance(address, str):
@@ -95,6 +114,7 @@ class Patient:
                 log.warning("%s is down: %s", name, why)
             else:
                 log.info("%s is up", name)
+            self.on_change(self.server.pool)
         self.known = True
 
     async def _check(self) -> str:

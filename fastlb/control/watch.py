@@ -19,6 +19,7 @@ class Watch:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._failing: set[tuple[str, str]] = set()
+        self._ejected: dict[tuple[str, str], tuple[float, int]] = {}
         self._down: set[str] = set()
         self._descriptors_out = False
         self._free_since_s: float | None = None
@@ -32,9 +33,11 @@ class Watch:
         for pool, address in sorted(failing - self._failing):
             why = errors[pool, address].lower()
             log.warning("pool %s: server %s can't be connected to (%s)", pool, address, why)
-        for pool, address in sorted((self._failing - failing) & known):
+        ejected = {(s.pool, s.address) for s in self._live.servers() if s.ejection}
+        for pool, address in sorted((self._failing - failing) & known - ejected):
             log.info("pool %s: server %s accepts connections again", pool, address)
         self._failing = failing
+        self._look_at_ejected(known)
         down = {pool.name for pool in self._live.pools() if pool.down}
         for name in sorted(down - self._down):
             log.error("pool %s: no server can be connected to; clients are closed at once", name)
@@ -42,6 +45,18 @@ class Watch:
             log.info("pool %s: serving again", name)
         self._down = down
         return self._look_at_descriptors(now_s)
+
+    def _look_at_ejected(self, known: set[tuple[str, str]]) -> None:
+        ejected = {
+            (s.pool, s.address): s.ejection for s in self._live.servers() if s.ejection
+        }
+        for (pool, address), ejection in sorted(ejected.items()):
+            if self._ejected.get((pool, address)) != ejection:
+                log.warning("pool %s: server %s fails too often: left out for %g s",
+                            pool, address, ejection[0])
+        for pool, address in sorted((self._ejected.keys() - ejected.keys()) & known):
+            log.info("pool %s: server %s does well again", pool, address)
+        self._ejected = ejected
 
     def _look_at_descriptors(self, now_s: float) -> float | None:
         if self._live.descriptors_out:

@@ -12,11 +12,14 @@ from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
 )
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
+from fastlb._core.base.routing cimport RETRY_CONNECT
 from fastlb._core.base.types cimport (
     Address, Chunk, Core, Exchange, Gate, Http, Pipe, PoolEntry, ServerAddress, Timer,
 )
 from fastlb._core.ext.atomic cimport fl_add32
 from fastlb._core.policies.load cimport latency_of, observe_latency
+from fastlb._core.policies.outliers cimport server_did_well, server_failed
+from fastlb._core.policies.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
@@ -80,6 +83,7 @@ cdef class Picker:
     def pick(self):
         """The picked server's index, whose place is kept; -1: none, -2: all are full."""
         self.x.flags = 0
+        self.x.attempts = 0
         if balance_step(self.core, self.x) == NEXT:
             return self.x.entry - self.x.bind.pool.servers
         return -1 if self.x.reason == REASON_NO_SERVER else -2
@@ -134,8 +138,41 @@ cdef class Picker:
     def fail(self, int server):
         """Let a connect to a server fail."""
         self.x.target = self.x.bind.pool.servers[server].live
+        self.x.pool = self.x.bind.pool
         self.x.counters = self.x.target.counters
         connect_failed(self.core, self.x, 111)
+
+    def did_badly(self, int server):
+        """Let a server give an answer that counts as a failure, or none."""
+        server_failed(self.core, self.x.bind.pool, self.x.bind.pool.servers[server].live)
+
+    def did_well(self, int server):
+        server_did_well(self.core, self.x.bind.pool.servers[server].live)
+
+    def state(self, int server):
+        """0 up, 1 failing, 2 ejected."""
+        return self.x.bind.pool.servers[server].live.state
+
+    def down(self, int server, bint down):
+        self.x.bind.pool.servers[server].live.down = down
+
+    def panic(self, bint panic):
+        self.x.bind.pool.live.panic = panic
+
+    def request(self):
+        """A request for a server comes in."""
+        self.x.attempts = 0
+        self.x.n_tried = 0
+        count_request(self.core, self.x.bind.pool)
+        self.x.attempts = 1
+
+    def may_retry(self, int server):
+        """Whether the request goes elsewhere when its connect to a server fails."""
+        self.x.entry = &self.x.bind.pool.servers[server]
+        if not may_retry(self.core, self.x, RETRY_CONNECT, 0):
+            return False
+        self.x.attempts += 1
+        return True
 
     def spin(self, int n):
         """Pick and give back n times."""
@@ -143,6 +180,7 @@ cdef class Picker:
         with nogil:
             for i in range(n):
                 self.x.hash += 2654435761u
+                self.x.attempts = 0
                 if balance_step(self.core, self.x) == NEXT:
                     gate_give(&self.x.target.connections)
                     if self.x.loaded != NULL:

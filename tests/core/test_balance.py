@@ -18,6 +18,14 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
 from fastlb.compile.routes import hash_key
 from fastlb.config.check_routes import HASHES
+from fastlb.config.failing import (
+    OUTLIERS,
+    RETRY,
+    Outliers,
+    Retry,
+    effective_outliers,
+    effective_retry,
+)
 from tests.core import probe
 
 CLIENT_IP, CLIENT_ADDRESS = 1, 2
@@ -46,6 +54,9 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         ],
         sequence=None if balance in HASHES else sequence(weights),
         ring=ring(names, weights) if balance == "ring_hash" else None,
+        retry=effective_retry(Retry(**keys.pop("retry", {}))),
+        outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
+        fallback=-1,
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
@@ -172,6 +183,7 @@ def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
         keepalive=None,
         idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         connect_timeout_ms=1, servers=[], sequence=array("I", [0]), ring=None,
+        retry=RETRY, outliers=OUTLIERS, fallback=-1,
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):
         Snapshot(Live(1), [spec], [])

@@ -9,6 +9,7 @@ cdef enum Verdict:
     RETRY = 5           # http: the reused connection was closed already; take another
     ANSWER = 6          # http: answer by ourselves, as Exchange.status says
     TUNNEL = 7          # http: the server has switched protocols
+    ELSEWHERE = 8       # http: another server may do better than this answer
 
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list
@@ -95,6 +96,7 @@ cdef enum Balance:
 cdef enum ServerState:
     SERVER_UP = 0
     SERVER_FAILING = 1          # its last connect failed; left out for FAILING_PAUSE_MS at a time
+    SERVER_EJECTED = 2          # it failed too often; left out for as long as the pool says
 
 cdef enum Stop:
     STOP_NO = 0

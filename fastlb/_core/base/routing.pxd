@@ -22,6 +22,24 @@ cdef struct HashKey:
     uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
     Text name
 
+cdef enum RetryOn:
+    RETRY_CONNECT = 1           # no connection
+    RETRY_RESET = 2             # it ended before the answer's head
+    RETRY_TIMEOUT = 4           # no head in time
+    RETRY_INVALID = 8           # an answer that is no HTTP
+
+cdef struct StatusSet:
+    uint64_t[8] bits            # one each, of 100 to 611
+
+cdef struct Retry:
+    uint8_t attempts            # in all
+    uint8_t on                  # RetryOn
+    uint8_t non_idempotent      # also what isn't safe to repeat
+    uint8_t bounded             # there is a budget
+    uint32_t budget             # of 1000 requests, so many may be retried
+    uint32_t reserve            # retries that are allowed anyway, of each engine
+    StatusSet statuses
+
 cdef enum ConditionKind:
     MATCH_HOST = 1
     MATCH_PATH = 2
@@ -135,6 +153,7 @@ cdef struct Route:
     uint16_t body_timer
     uint16_t websocket_timer
     uint64_t body_bytes_max     # 0: no limit
+    Retry* retry                # NULL: the pool's
 
 cdef struct Pattern:
     uint64_t hash               # of the literal segments

@@ -7,9 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, TIMER_SLOTS_MAX, TRIES_MAX,
+    BUDGET_SECONDS, CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, TIMER_SLOTS_MAX, TRIES_MAX,
 )
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Route
+from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Retry, Route, StatusSet
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef union Address:
@@ -82,18 +82,30 @@ cdef struct ServerLive:
     Gate connections
     int32_t state
     int32_t down                # health checks say so: nobody is sent there
-    int32_t failures            # connects failed in a row
-    int32_t error               # errno of the last, or 0
-    uint64_t retry_at_ms        # a failing server is tried again from then on
+    int32_t failures            # connects and answers that failed in a row
+    int32_t error               # errno of the last connect that failed, or 0
+    uint64_t retry_at_ms        # one that isn't up is tried again from then on
+    uint64_t ejected_until_ms
+    uint32_t ejected_ms         # how long the last ejection was
     int32_t idle                # connections of all engines that wait for a request
     uint64_t latency            # see policies/load
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
 
+cdef struct Budget:             # one a pool and engine: the last BUDGET_SECONDS of it
+    uint64_t second             # the latest
+    uint32_t[BUDGET_SECONDS] requests
+    uint32_t[BUDGET_SECONDS] retries
+    uint32_t n_requests         # in all of them
+    uint32_t n_retries
+    uint64_t padding[4]
+
 cdef struct PoolLive:
     uint64_t turn               # round robin's place in the sequence
     int32_t down                # no server answered the last client
     int32_t in_flight           # with bounded_load: of all servers together
+    int32_t panic               # so few servers are left that all are used
+    Budget* budgets             # [engine]
 
 cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t accepted
@@ -122,6 +134,13 @@ cdef struct ServerEntry:
     uint64_t hash               # of its name
     ServerLive* live
 
+cdef struct Outliers:           # when a server is left out for what it does
+    uint32_t failures           # in a row; 0: never
+    uint32_t ejection_ms        # the first time
+    uint32_t ejection_max_ms
+    uint32_t share_max          # of 1000 servers, so many at a time
+    StatusSet statuses          # answers that are failures
+
 cdef struct RingPoint:
     uint32_t hash
     uint32_t server
@@ -148,6 +167,9 @@ cdef struct PoolEntry:
     uint16_t idle_timer         # slot
     uint32_t age_max_ms         # of a connection; 0: any
     uint32_t requests_max       # on a connection; 0: any number
+    Retry retry
+    Outliers outliers
+    PoolEntry* fallback         # NULL: none
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -200,6 +222,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint8_t chunk_class
     uint8_t bulk_class
     uint8_t n_tried
+    uint8_t attempts            # made to reach a server, the one under way included
     uint16_t tried[TRIES_MAX]   # servers of the pool that failed to connect
     BindEntry* bind             # only while EXCHANGE_HOLDS_SNAPSHOT
     Snapshot* snapshot          # the same
@@ -317,7 +340,8 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end
     uint64_t bodies_unread      # that a route asked about, too long or broken
-    uint64_t retries            # of requests whose reused connection had been closed
+    uint64_t retries            # on another server, or of a reused connection that had been closed
+    uint64_t retries_denied     # by the budget
     uint64_t upstreams          # connections to http servers alive now
     uint64_t https              # requests under way now
     uint64_t idle               # connections that wait for a request now

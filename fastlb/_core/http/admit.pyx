@@ -283,7 +283,7 @@ cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
         x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
     if route.request_timer:
         timer_start(core, &x.http.timer, route.request_timer)
-    x.n_tried = 0
+    x.n_tried = x.attempts = 0
     status = write_request(core, x, available)
     if unlikely(status != 0):
         return refuse(x, status, REASON_BAD_REQUEST if status == 400 else REASON_TOO_LARGE)

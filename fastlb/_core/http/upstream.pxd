@@ -8,5 +8,4 @@ cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil
 cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil
 cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil
-cdef bint repeatable(Http* http) noexcept nogil
 cdef void hear_idle(Core* core, Stream* s, uint8_t ready) noexcept nogil

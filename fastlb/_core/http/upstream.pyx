@@ -8,24 +8,12 @@ from libc.stdint cimport uint64_t, uint8_t
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
 )
-from fastlb._core.base.head cimport (
-    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
-)
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.net cimport stream_read
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Http, IdleList, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count
-
-
-cdef bint repeatable(Http* http) noexcept nogil:
-    """Whether doing it twice is as doing it once (RFC 9110, 9.2.2), and all of it is at hand."""
-    cdef int method = http.method
-    if http.request.total != http.taken or not http.request.done:
-        return False
-    return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
-            or method == METHOD_TRACE or method == METHOD_PUT or method == METHOD_DELETE)
 
 
 cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:

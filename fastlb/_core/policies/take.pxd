@@ -12,6 +12,7 @@ cdef enum Chance:
     CHANCE_YES = 1
     CHANCE_TRIAL = 2        # it failed, and may be tried again by now
 
+cdef bint was_tried(Exchange* x, uint32_t server) noexcept nogil
 cdef int chance_of(Core* core, Exchange* x, uint32_t server) noexcept nogil
 cdef bint take(Core* core, Exchange* x, uint32_t server, int which, bint* full) noexcept nogil
 cdef bint take_in_turn(Core* core, Exchange* x, int which, uint64_t turn, bint* full) noexcept nogil

@@ -9,7 +9,7 @@ from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerEntry, Ser
 from fastlb._core.ext.atomic cimport fl_add32, fl_cas64, fl_load32, fl_load64, unlikely
 
 
-cdef bint _was_tried(Exchange* x, uint32_t server) noexcept nogil:
+cdef bint was_tried(Exchange* x, uint32_t server) noexcept nogil:
     cdef int i
     for i in range(x.n_tried):
         if x.tried[i] == server:
@@ -17,11 +17,16 @@ cdef bint _was_tried(Exchange* x, uint32_t server) noexcept nogil:
     return False
 
 
+cdef inline bint _is_down(const PoolEntry* pool, ServerLive* live) noexcept nogil:
+    """Whether health checks say so, and enough others are left to believe them."""
+    return unlikely(fl_load32(&live.down) != 0) and fl_load32(&pool.live.panic) == 0
+
+
 cdef int chance_of(Core* core, Exchange* x, uint32_t server) noexcept nogil:
     """Whether a server is worth comparing."""
     cdef ServerEntry* entry = &x.pool.servers[server]
-    if entry.weight == 0 or fl_load32(&entry.live.down) != 0 or (
-            x.n_tried and _was_tried(x, server)):
+    if entry.weight == 0 or _is_down(x.pool, entry.live) or (
+            x.n_tried and was_tried(x, server)):
         return CHANCE_NO
     if unlikely(fl_load32(&entry.live.state) != SERVER_UP):
         return CHANCE_TRIAL if core.now_ms >= fl_load64(&entry.live.retry_at_ms) else CHANCE_NO
@@ -51,8 +56,8 @@ cdef bint take(Core* core, Exchange* x, uint32_t server, int which, bint* full) 
     cdef ServerEntry* entry = &x.pool.servers[server]
     cdef ServerLive* live = entry.live
     cdef uint64_t retry_at_ms
-    if entry.weight == 0 or unlikely(fl_load32(&live.down) != 0) or (
-            x.n_tried and _was_tried(x, server)):
+    if entry.weight == 0 or _is_down(x.pool, live) or (
+            x.n_tried and was_tried(x, server)):
         return False
     if unlikely(fl_load32(&live.state) != SERVER_UP) and which != PASS_ANY:
         # One connection a pause finds out whether it is back; all others go elsewhere.

@@ -5,7 +5,7 @@ from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOME
 
 from fastlb._core.base.enums cimport (
     AGAIN, BALANCE_PEAK_EWMA, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
-    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_FAILING, SERVER_UP,
+    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
     STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.httpmem cimport take_upstream
@@ -16,11 +16,13 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
-    fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
+    fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX
-from fastlb._core.http.upstream cimport end_upstream, repeatable, take_idle
+from fastlb._core.http.upstream cimport end_upstream, take_idle
 from fastlb._core.policies.load cimport observe_latency
+from fastlb._core.policies.outliers cimport server_did_well, server_failed
+from fastlb._core.policies.retry cimport repeatable
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -29,17 +31,19 @@ cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
     cdef ServerLive* live = x.target
     fl_count(&x.counters.connect_failures, 1)
     fl_count(&core.counters.connect_failures, 1)
-    fl_add32(&live.failures, 1)
     fl_store32(&live.error, error)
-    fl_store64(&live.retry_at_ms, core.now_ms + FAILING_PAUSE_MS)
-    if fl_exchange32(&live.state, SERVER_FAILING) == SERVER_UP:
-        live_notify(core.live)
+    if fl_load32(&live.state) != SERVER_EJECTED:
+        fl_store64(&live.retry_at_ms, core.now_ms + FAILING_PAUSE_MS)
+        if fl_exchange32(&live.state, SERVER_FAILING) == SERVER_UP:
+            live_notify(core.live)
+    server_failed(core, x.pool, live)
 
 
 cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
-    if unlikely(fl_load32(&x.target.state) != SERVER_UP):
-        fl_store32(&x.target.failures, 0)
-        fl_store32(&x.target.state, SERVER_UP)
+    if x.http == NULL:
+        server_did_well(core, x.target)
+    elif unlikely(fl_load32(&x.target.state) == SERVER_FAILING):
+        fl_store32(&x.target.state, SERVER_UP)      # (what it answers is told apart)
         live_notify(core.live)
     if unlikely(fl_load32(&x.pool.live.down) != 0):
         fl_store32(&x.pool.live.down, 0)

@@ -1,12 +1,12 @@
 # Carry a request to its server and the response to its client, heads rewritten, bodies streamed.
 # Reads x.http and both streams; writes what is left of both bodies, and how far the exchange is.
-# Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ANSWER (x.status), FAIL (x.reason says why).
+# Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP, HTTP_ANSWERING,
+    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP, HTTP_ANSWERING,
     HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_RETRIED,
     HTTP_REUSED, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
     PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
@@ -34,8 +34,9 @@ from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
 from fastlb._core.http.rewrite cimport write_response
 from fastlb._core.http.trailers cimport put_trailers
 from fastlb._core.http.upload cimport upload
-from fastlb._core.http.upstream cimport repeatable
 from fastlb._core.policies.load cimport observe_latency
+from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
+from fastlb._core.policies.retry cimport may_retry, repeatable
 from fastlb._core.proto.http1 cimport field_value, parse_response
 from fastlb._core.tables.hashring cimport crc32_nocase
 
@@ -121,8 +122,8 @@ cdef int _to_client(Core* core, Exchange* x, Region* out) noexcept nogil:
 
 
 cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) noexcept nogil:
-    """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL or
-    FAIL. Responses of 1xx are passed on by the way."""
+    """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL,
+    ELSEWHERE or FAIL. Responses of 1xx are passed on by the way."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
     cdef Region out
@@ -158,6 +159,12 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
             give_held(core, http.partial)
             http.partial = NULL
             return AGAIN
+    if unlikely(has_status(&x.pool.outliers.statuses, head.status)):
+        server_failed(core, x.pool, x.target)
+    else:
+        server_did_well(core, x.target)
+    if unlikely(head.status >= 400) and may_retry(core, x, 0, head.status):
+        return ELSEWHERE
     http.status = head.status
     http.response = head.body
     if unlikely(http.sent_ns != 0):
@@ -331,8 +338,8 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
                 verdict = _read_head(core, x, &data, &head_size)
             if verdict == TUNNEL:
                 return _tunnel(core, x, &data, head_size)
-            if verdict == FAIL:
-                return FAIL
+            if verdict == FAIL or verdict == ELSEWHERE:
+                return verdict
             if verdict == AGAIN:
                 continue
         else:

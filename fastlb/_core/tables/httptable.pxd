@@ -1,4 +1,4 @@
-from fastlb._core.base.routing cimport HttpEntry
+from fastlb._core.base.routing cimport HttpEntry, Retry, StatusSet
 from fastlb._core.tables.live cimport Live
 
 
@@ -11,4 +11,6 @@ cdef class Arena:
     cdef const unsigned char* keep(self, bytes text) except NULL
 
 
+cdef int fill_statuses(StatusSet* into, object statuses) except -1
+cdef int fill_retry(Retry* into, object spec) except -1
 cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL

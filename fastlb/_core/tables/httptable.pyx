@@ -7,8 +7,8 @@ from libc.string cimport memcpy
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Route,
-    Shape, Share, Template,
+    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Retry,
+    Route, Shape, Share, StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.live cimport Live
@@ -63,6 +63,22 @@ cdef HashKey _key(Arena arena, object spec):
     key.on, key.segment = spec.on, spec.segment
     key.name = _text(arena, spec.name)
     return key
+
+
+cdef int fill_statuses(StatusSet* into, object statuses) except -1:
+    """From (first, last) pairs."""
+    cdef int status
+    for first, last in statuses:
+        for status in range(max(first, 100), min(last, 599) + 1):
+            into.bits[(status - 100) >> 6] |= <uint64_t> 1 << ((status - 100) & 63)
+    return 0
+
+
+cdef int fill_retry(Retry* into, object spec) except -1:
+    into.attempts, into.on, into.non_idempotent = spec.attempts, spec.on, spec.non_idempotent
+    into.bounded, into.budget, into.reserve = spec.bounded, spec.budget, spec.reserve
+    fill_statuses(&into.statuses, spec.statuses)
+    return 0
 
 
 cdef Dfa _dfa(Arena arena, object spec):
@@ -256,6 +272,9 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.body_timer = live.timer_slot(spec.body_timeout_ms)
     route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
+    if spec.retry is not None:
+        route.retry = <Retry*> arena.take(1, sizeof(Retry))
+        fill_retry(route.retry, spec.retry)
     return 0
 
 

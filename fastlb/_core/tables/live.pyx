@@ -2,10 +2,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.enums cimport SERVER_FAILING
+from fastlb._core.base.enums cimport SERVER_EJECTED, SERVER_FAILING
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.base.types cimport IdleList, ListenerCounters, LiveTable, ServerCounters
+from fastlb._core.base.types cimport Budget, IdleList, ListenerCounters, LiveTable, ServerCounters
 from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_load64, fl_read, fl_store32
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
@@ -80,6 +80,13 @@ cdef class Server:
         return fl_load32(&self.live.state) == SERVER_FAILING
 
     @property
+    def ejection(self) -> tuple[float, int] | None:
+        """For how many seconds it is left out, and until when by the engines' clock (ms)."""
+        if fl_load32(&self.live.state) != SERVER_EJECTED:
+            return None
+        return self.live.ejected_ms / 1000, fl_load64(&self.live.ejected_until_ms)
+
+    @property
     def error(self) -> str:
         """Why the last failed connect failed, in the system's words; "" if none did."""
         cdef int number = fl_load32(&self.live.error)
@@ -111,13 +118,26 @@ cdef class Server:
 cdef class Pool:
     """What is known of one pool, by all engines together."""
 
-    def __cinit__(self, str name):
+    def __cinit__(self, str name, int engines):
         self.name = name
+        self.live.budgets = <Budget*> _counters(engines, sizeof(Budget))
+
+    def __dealloc__(self):
+        free(self.live.budgets)
 
     @property
     def down(self) -> bool:
         """Whether no server answered the last client."""
         return fl_load32(&self.live.down) != 0
+
+    @property
+    def panic(self) -> bool:
+        """Whether so few servers are up that all are used; set by the control plane."""
+        return fl_load32(&self.live.panic) != 0
+
+    @panic.setter
+    def panic(self, bint panic):
+        fl_store32(&self.live.panic, panic)
 
 
 cdef class Listener:
@@ -205,7 +225,7 @@ cdef class Live:
 
     def pool(self, str name) -> Pool:
         if name not in self._pools:
-            self._pools[name] = Pool(name)
+            self._pools[name] = Pool(name, self.engines)
         return self._pools[name]
 
     def listener(self, str name) -> Listener:

@@ -19,7 +19,7 @@ from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
-from fastlb._core.tables.httptable cimport Arena, http_table
+from fastlb._core.tables.httptable cimport Arena, fill_retry, fill_statuses, http_table
 from fastlb._core.tables.maglev cimport maglev_fill, mix64
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
 
@@ -130,6 +130,16 @@ cdef class Snapshot:
         pool.requests_max = spec.connection_requests_max
         pool.nodelay = spec.tcp_nodelay
         pool.keepalive = _keepalive(spec.keepalive)
+        fill_retry(&pool.retry, spec.retry)
+        pool.outliers.failures = spec.outliers.failures
+        pool.outliers.ejection_ms = spec.outliers.ejection_ms
+        pool.outliers.ejection_max_ms = spec.outliers.ejection_max_ms
+        pool.outliers.share_max = spec.outliers.share_max
+        fill_statuses(&pool.outliers.statuses, spec.outliers.statuses)
+        if spec.fallback >= 0:
+            if spec.fallback >= <int> self.table.n_pools:
+                raise ValueError("a pool falls back to one that isn't there")
+            pool.fallback = &self.table.pools[<int> spec.fallback]
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)

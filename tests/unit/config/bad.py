@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .bad_addresses import ADDRESSES
+from .bad_pools import POOLS
 from .forms import (
     ANYWHERE,
     LISTENER,
@@ -381,4 +382,4 @@ f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (
  it is the pool's business)""",
 )
 
-ALL = [*KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *CROSSED, *SURROUNDINGS, SEVERAL]
+ALL = [*KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *POOLS, *CROSSED, *SURROUNDINGS, SEVERAL]

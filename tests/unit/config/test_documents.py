@@ -12,6 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.base import Model
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
+from fastlb.config.failing import Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -40,11 +41,11 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
-    Pool: {"health": Health},
+    Pool: {"health": Health, "outliers": Outliers, "retry": Retry},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror,
-        "request_headers": HeaderEdits, "response_headers": HeaderEdits,
+        "request_headers": HeaderEdits, "response_headers": HeaderEdits, "retry": Retry,
     },
 }
 TABLES = ((Config, "dns"), (Config, "defaults"), (Route, "match"))

@@ -1,0 +1,131 @@
+"""The part of the model that is about servers that fail: what is tried again, who is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from fastlb.config import limits
+from fastlb.config.base import Duration, Model, Switch, as_list
+from fastlb.config.health import check_share, check_statuses
+from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
+
+# The numbers of base/routing.pxd.
+CAUSES = {"connect_failure": 1, "reset": 2, "timeout": 4, "invalid": 8}
+
+
+def _check_cause(value: str) -> str:
+    if value in CAUSES:
+        return value
+    try:
+        return check_statuses(value)
+    except ValueError:
+        valid = ", ".join(CAUSES)
+        raise ValueError(f"{show(value)} is none of {valid}, and no status") from None
+
+
+def _check_budget(value: str) -> str:
+    per_mille(value, limits.RETRY_BUDGET_MOST)
+    return value
+
+
+class Retry(Model):
+    """When a request, or a connection of tcp, is tried once more, on another server."""
+
+    attempts: Annotated[
+        int, Field(strict=True, ge=limits.RETRY_ATTEMPTS.low, le=limits.RETRY_ATTEMPTS.high),
+        limits.RETRY_ATTEMPTS,
+    ] = limits.RETRY_ATTEMPTS.default
+    """Tries in all; 1: no retry. Where nobody else is left, an answer is passed on as it is."""
+    on: Annotated[
+        list[Annotated[str, AfterValidator(_check_cause)]],
+        BeforeValidator(as_list),
+        limits.RETRY_ON,
+    ] = Field(default_factory=lambda: list(limits.RETRY_ON.default))
+    """`connect_failure`; of http also `reset` (the connection ended before the answer's head),
+    `timeout` (no head within `response_header_timeout`), `invalid` (an answer that is no HTTP),
+    and statuses such as "503" or "5xx"."""
+    non_idempotent: Annotated[Switch, limits.RETRY_NON_IDEMPOTENT] = False
+    """http: also requests such as POST that may do something twice. A body that was not sent
+    along with the head is gone, and its request isn't tried again."""
+    budget: Annotated[str, AfterValidator(_check_budget), limits.RETRY_BUDGET] = "20%"
+    """Retries as a share of the requests of the last 10 s; 100 of each thread are free."""
+
+
+class Outliers(Model):
+    """When a server is ejected: left out because of what its connections or answers are like."""
+
+    consecutive_failures: Annotated[
+        int, Field(strict=True, ge=limits.OUTLIER_FAILURES.low, le=limits.OUTLIER_FAILURES.high),
+        limits.OUTLIER_FAILURES,
+    ] = limits.OUTLIER_FAILURES.default
+    """Failures in a row: no connection, no answer, a broken one, or one of `statuses`; 0: never."""
+    ejection_time: Annotated[str, Duration(limits.EJECTION_TIME)] = show_ms(
+        limits.EJECTION_TIME.default
+    )
+    """For how long. Then one request finds out whether it is back; if not, or if it soon fails
+    again, it is left out for as long as last time and this time more."""
+    max_ejection_time: Annotated[str, Duration(limits.EJECTION_TIME_MOST)] = show_ms(
+        limits.EJECTION_TIME_MOST.default
+    )
+    """The longest."""
+    max_ejected: Annotated[str, AfterValidator(check_share), limits.MAX_EJECTED] = "50%"
+    """Of the servers at a time; one at least, unless it is 0%, and never the last that is up."""
+    statuses: Annotated[
+        list[Annotated[str, AfterValidator(check_statuses)]],
+        BeforeValidator(as_list),
+        limits.OUTLIER_STATUSES,
+    ] = Field(default_factory=lambda: list(limits.OUTLIER_STATUSES.default))
+    """http: answers that are failures."""
+
+
+@dataclass(frozen=True)
+class EffectiveRetry:
+    attempts: int
+    on: int                     # CAUSES
+    statuses: tuple[tuple[int, int], ...]
+    non_idempotent: bool
+    bounded: bool
+    budget: int                 # of 1000 requests
+    reserve: int = limits.RETRY_RESERVE
+    text: str = ""              # for people
+
+
+@dataclass(frozen=True)
+class EffectiveOutliers:
+    failures: int
+    ejection_ms: int
+    ejection_max_ms: int
+    share_max: int              # of 1000 servers
+    statuses: tuple[tuple[int, int], ...]
+
+
+def effective_retry(retry: Retry) -> EffectiveRetry:
+    budget = per_mille(retry.budget, limits.RETRY_BUDGET_MOST)
+    causes = sum({CAUSES[one] for one in retry.on if one in CAUSES})
+    return EffectiveRetry(
+        attempts=retry.attempts,
+        on=causes,
+        statuses=tuple(statuses(one) for one in retry.on if one not in CAUSES),
+        non_idempotent=retry.non_idempotent,
+        bounded=budget < 1000 * (retry.attempts - 1),
+        budget=budget,
+        text=f"{retry.attempts} tries on {', '.join(retry.on) or 'nothing'}, {retry.budget}",
+    )
+
+
+def effective_outliers(outliers: Outliers) -> EffectiveOutliers:
+    ejection_ms = duration_ms(outliers.ejection_time)
+    return EffectiveOutliers(
+        failures=outliers.consecutive_failures,
+        ejection_ms=ejection_ms,
+        ejection_max_ms=max(ejection_ms, duration_ms(outliers.max_ejection_time)),
+        share_max=per_mille(outliers.max_ejected),
+        statuses=tuple(statuses(one) for one in outliers.statuses),
+    )
+
+
+RETRY = effective_retry(Retry())
+OUTLIERS = effective_outliers(Outliers())

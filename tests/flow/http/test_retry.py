@@ -1,0 +1,234 @@
+"""Requests that one server fails, and another one answers: which, when, and how often."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import fastlb
+from tests.flow.conftest import Site, wait_until
+from tests.flow.http.conftest import HttpSite
+from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
+
+Web = Callable[..., HttpSite]
+Origins = Callable[..., HttpOrigin]
+ONE_FAILURE = {"consecutive_failures": 0}        # nobody is left out in these tests
+
+
+def reset(wire: Wire, request: Message) -> bool:
+    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+def close(wire: Wire, request: Message) -> bool:
+    return False
+
+
+def half_a_head(wire: Wire, request: Message) -> bool:
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    return False
+
+
+def garbage(wire: Wire, request: Message) -> bool:
+    wire.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    return False
+
+
+def unavailable(wire: Wire, request: Message) -> None:
+    wire.send(answer(b"busy", "503 Service Unavailable", "Retry-After: 7"))
+
+
+def silent(wire: Wire, request: Message) -> None:
+    pass
+
+
+def pool(on: list[str], **retry: Any) -> dict[str, Any]:
+    return {"retry": {"on": on, **retry}, "outliers": ONE_FAILURE}
+
+
+FAULTS = [
+    (reset, "reset"), (close, "reset"), (half_a_head, "reset"), (garbage, "invalid"),
+    (unavailable, "503"), (unavailable, "5xx"), (silent, "timeout"),
+]
+
+
+@pytest.mark.parametrize(("fault", "on"), FAULTS, ids=lambda x: getattr(x, "__name__", x))
+def test_another_server_answers(web: Web, origins: Origins, fault: Any, on: str) -> None:
+    bad, good = origins(fault), origins(name="good")
+    site = web([bad.address, good.address], pool=pool([on]), response_header_timeout="100ms")
+    for _ in range(4):
+        made = site.ask(get("/x"))
+        assert (made.status, made.body) == (200, b"good GET /x HTTP/1.1\n")
+    assert len(bad.requests) == 2 and len(good.requests) == 4
+    assert site.totals()["retries"] == 2
+    site.wait_idle()
+
+
+@pytest.mark.parametrize(("fault", "on"), FAULTS, ids=lambda x: getattr(x, "__name__", x))
+def test_what_is_not_asked_for_is_not_tried_again(
+    web: Web, origins: Origins, fault: Any, on: str
+) -> None:
+    bad, good = origins(fault), origins(name="good")
+    others = {"reset", "invalid", "timeout", "503"} - {on, "503" if on == "5xx" else on}
+    site = web([bad.address, good.address], pool=pool(sorted(others)),
+               response_header_timeout="100ms")
+    made = sorted(site.ask(get("/x")).status for _ in range(4))
+    assert made[:2] == [200, 200] and made[2] == made[3] in (502, 503, 504)
+    assert site.totals()["retries"] == 0
+    site.wait_idle()
+
+
+def test_what_may_do_something_twice_is_not_tried_again(web: Web, origins: Origins) -> None:
+    bad, good = origins(reset), origins(name="good")
+    site = web([bad.address, good.address], pool=pool(["reset", "connect_failure", "5xx"]))
+    post = b"POST /order HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+    made = sorted(site.ask(post).status for _ in range(4))
+    assert made == [200, 200, 502, 502]
+    put = post.replace(b"POST", b"PUT")
+    assert {site.ask(put).status for _ in range(4)} == {200}
+
+
+def test_unless_it_is_told_so(web: Web, origins: Origins) -> None:
+    bad, good = origins(reset), origins(name="good")
+    site = web([bad.address, good.address], pool=pool(["reset"], non_idempotent=True))
+    post = b"POST /order HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+    made = [site.ask(post) for _ in range(4)]
+    assert {(m.status, m.body) for m in made} == {(200, b"good POST /order HTTP/1.1\nhi")}
+
+
+def test_a_body_that_is_gone_is_not_sent_again(web: Web, origins: Origins) -> None:
+    bad, good = origins(reset), origins(name="good")
+    site = web([bad.address, good.address], pool=pool(["reset"], non_idempotent=True))
+    put = b"PUT /file HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+    made = sorted(site.ask(put).status for _ in range(4))
+    assert made == [200, 200, 502, 502]
+    assert all(len(one.body) == 200_000 for one in good.requests)
+
+
+def test_a_connect_is_tried_elsewhere_whatever_the_method(web: Web, origins: Origins) -> None:
+    good = origins(name="good")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = "{}:{}".format(*gone.getsockname())
+    site = web([dead, good.address])
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+    assert {site.ask(post).status for _ in range(6)} == {200}
+    assert site.totals()["retries"] >= 1
+
+
+def test_where_nobody_else_is_left_the_answer_is_passed_on(web: Web, origins: Origins) -> None:
+    one, two = origins(unavailable), origins(unavailable)
+    site = web([one.address, two.address], pool=pool(["503"], attempts=16))
+    made = site.ask(get("/"))
+    assert made.status == 503 and made.body == b"busy" and made["retry-after"] == "7"
+    assert len(one.requests) == len(two.requests) == 1
+    made = web([one.address], pool=pool(["503"])).ask(get("/"))
+    assert made.status == 503 and made.body == b"busy"
+
+
+def test_so_many_tries_and_no_more(web: Web, origins: Origins) -> None:
+    bad = [origins(unavailable) for _ in range(5)]
+    site = web([one.address for one in bad], pool=pool(["503"], attempts=3))
+    assert site.ask(get("/")).status == 503
+    assert sum(len(one.requests) for one in bad) == 3
+    assert site.totals()["retries"] == 2
+
+
+def test_a_budget_ends_it(web: Web, origins: Origins) -> None:
+    bad = [origins(unavailable) for _ in range(3)]
+    site = web([one.address for one in bad], pool=pool(["503"], attempts=3, budget="10%"),
+               threads=1)
+    wire = site.client()
+    for _ in range(300):
+        wire.send(get("/"))
+        assert wire.response().status == 503
+    total = sum(len(one.requests) for one in bad)
+    assert 400 <= total <= 431                      # 100 are free, and 10 % of 300
+    assert site.totals()["retries"] == total - 300
+    assert site.totals()["retries_denied"] > 0
+    wire.close()
+
+
+def test_the_whole_time_is_bounded(web: Web, origins: Origins) -> None:
+    slow = [origins(silent) for _ in range(5)]
+    site = web([one.address for one in slow], pool=pool(["timeout"], attempts=5),
+               response_header_timeout="150ms", request_timeout="400ms")
+    assert site.ask(get("/")).status == 504
+    assert sum(len(one.requests) for one in slow) <= 3
+    site.wait_idle()
+
+
+def test_a_truncated_answer_never_looks_whole(web: Web, origins: Origins) -> None:
+    def cut(wire: Wire, request: Message) -> bool:
+        if request.target == "/length":
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        else:
+            wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        return reset(wire, request) if request["x-end"] == "reset" else False
+
+    site = web([origins(cut).address, origins(cut).address],
+               pool=pool(["reset", "invalid", "timeout", "5xx"]))
+    for target in ("/length", "/chunked"):
+        for end in ("reset", "close"):
+            with pytest.raises((EOFError, ConnectionError)):
+                site.ask(get(target, f"X-End: {end}"))
+    assert site.totals()["retries"] == 0
+    site.wait_idle()
+
+
+def test_a_route_says_otherwise(site: Callable[..., Site], origins: Origins) -> None:
+    bad, good = origins(unavailable), origins(name="good")
+    config = fastlb.Config.model_validate({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "p", "routes": [
+            {"name": "r", "match": {"path": "/often/*"}, "pool": "p", "retry": {"on": ["503"]}},
+        ]}},
+        "pools": {"p": {
+            "servers": [bad.address, good.address], "outliers": {"consecutive_failures": 0},
+        }},
+    })
+    web = HttpSite(site([], config=config))
+    assert {web.ask(get("/often/x")).status for _ in range(6)} == {200}
+    assert {web.ask(get("/once")).status for _ in range(6)} == {200, 503}
+
+
+def test_outliers_are_left_out(web: Web, origins: Origins) -> None:
+    bad, good = origins(unavailable), origins(name="good")
+    site = web([bad.address, good.address],
+               pool={"outliers": {"consecutive_failures": 3, "ejection_time": "300ms"}})
+    made = [site.ask(get("/")).status for _ in range(20)]
+    assert made.count(503) == 3
+    bad.serve = bad._echo
+    wait_until(lambda: site.ask(get("/")).body.startswith(b"origin"))
+    assert {site.ask(get("/")).body[:4] for _ in range(4)} == {b"orig", b"good"}
+
+
+def test_the_application_s_own_errors_are_its_own(web: Web, origins: Origins) -> None:
+    def broken(wire: Wire, request: Message) -> None:
+        wire.send(answer(b"oh", "500 Oh"))
+
+    bad, good = origins(broken), origins(name="good")
+    site = web([bad.address, good.address])
+    assert [site.ask(get("/")).status for _ in range(20)].count(500) == 10
+
+
+@pytest.mark.parametrize("scheme", ["http", "tcp"])
+def test_a_fallback_falls_in(
+    site: Callable[..., Site], origins: Origins, scheme: str
+) -> None:
+    good = origins(name="good")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = "{}:{}".format(*gone.getsockname())
+    config = fastlb.Config.model_validate({
+        "listeners": {"web": {"bind": f"{scheme}://127.0.0.1:0", "pool": "first"}},
+        "pools": {
+            "first": {"servers": [dead], "fallback": "second"},
+            "second": {"servers": [], "fallback": "third"},
+            "third": {"servers": [good.address], "balance": "ring_hash"},
+        },
+    })
+    web = HttpSite(site([], config=config))
+    assert {web.ask(get("/")).status for _ in range(4)} == {200}
+    web.wait_idle()

@@ -1,0 +1,292 @@
+"""Faults while traffic runs, with origins that keep a ledger of what they were asked to do."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastlb
+from tests.flow.conftest import wait_until
+from tests.flow.http.peers import Wire
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = 12
+FAULT_S = 1.2       # how long a fault lasts
+HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "200ms"}
+ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
+
+
+class Origin:
+    """A process that serves; see ledger.py."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.ledger, self.fault_file = folder / f"{name}.ledger", folder / f"{name}.fault"
+        self.fault_file.write_text("")
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.flow.ledger", self.ledger, self.fault_file,
+             str(self.port)],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def fault(self, name: str) -> None:
+        new = self.fault_file.with_suffix(".new")
+        new.write_text(name)
+        os.replace(new, self.fault_file)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def applied(self) -> list[tuple[str, str, int]]:
+        """Method, target, and how many requests were under way, of every request."""
+        lines = self.ledger.read_text().splitlines()
+        return [(a, b, int(c)) for a, b, c in (line.split(" ") for line in lines)]
+
+
+class Crowd:
+    """Clients that ask without a pause, each request with a name of its own."""
+
+    def __init__(self, port: int, posts: bool = True) -> None:
+        self.port = port
+        self.methods = ["GET", "GET", "POST"] if posts else ["GET"]
+        self.outcomes: dict[str, str] = {}          # "GET /1-7": "200", or what went wrong
+        self.whole = True
+        self._stop = False
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop = True
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        wire: Wire | None = None
+        count = 0
+        while not self._stop:
+            count += 1
+            method = self.methods[count % len(self.methods)]
+            name = f"{method} /{number}-{count}"
+            try:
+                if wire is None:
+                    wire = Wire(socket.create_connection(("127.0.0.1", self.port)))
+                    wire.sock.settimeout(10)
+                length = "Content-Length: 0\r\n" if method == "POST" else ""
+                wire.send(f"{name} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode())
+                made = wire.response()
+                self.outcomes[name] = str(made.status)
+                if made.status == 200 and made.body != b"x" * 1000:
+                    self.whole = False
+                if "connection" in made:
+                    wire = wire.close()
+            except (OSError, EOFError) as error:
+                self.outcomes[name] = repr(error)
+                if wire is not None:
+                    wire = wire.close()
+
+    def failed(self, method: str) -> dict[str, str]:
+        return {name: outcome for name, outcome in self.outcomes.items()
+                if name.startswith(method) and outcome != "200"}
+
+
+class Town:
+    def __init__(self, folder: Path, n: int = 3, **pool: Any) -> None:
+        self.origins = [Origin(folder, f"o{i}") for i in range(n)]
+        self.balancer = fastlb.Balancer(threads=3)
+        target = self.balancer.pool("p", [o.address for o in self.origins], **pool)
+        self.listener = self.balancer.listen(
+            "http://127.0.0.1:0", name="web", pool=target, response_header_timeout="400ms"
+        )
+        self.running = self.balancer.background()
+        self.running.__enter__()
+
+    def down(self) -> list[bool]:
+        runtime = self.balancer._runtime
+        assert runtime is not None
+        by_name = {s.address: s.down for s in runtime.live.servers()}
+        return [by_name[o.address] for o in self.origins]
+
+    def close(self) -> None:
+        runtime = self.balancer._runtime
+        assert runtime is not None
+        wait_until(lambda: not any(runtime.counts().values()), "something is still alive")
+        self.running.__exit__(None, None, None)
+        for origin in self.origins:
+            origin.kill()
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Callable[..., Town]]:
+    made: list[Town] = []
+
+    def make(*args: Any, **keys: Any) -> Town:
+        made.append(Town(tmp_path, *args, **keys))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def blackhole(origin: Origin) -> Callable[[], None]:
+    """The port takes no connection and refuses none: its queue is full."""
+    origin.kill()
+    full = socket.socket()
+    full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    full.bind(("127.0.0.1", origin.port))
+    full.listen(0)
+    waiting = []
+    for _ in range(4):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", origin.port))
+        waiting.append(one)
+
+    def end() -> None:
+        for one in (full, *waiting):
+            one.close()
+        origin.start()
+
+    return end
+
+
+def kill(origin: Origin) -> Callable[[], None]:
+    origin.kill()
+    return origin.start
+
+
+def stop(origin: Origin) -> Callable[[], None]:
+    origin.signal(signal.SIGSTOP)
+    return lambda: origin.signal(signal.SIGCONT)
+
+
+def behave(name: str) -> Callable[[Origin], Callable[[], None]]:
+    def begin(origin: Origin) -> Callable[[], None]:
+        origin.fault(name)
+        return lambda: origin.fault("")
+
+    begin.__name__ = name
+    return begin
+
+
+def flap(origin: Origin) -> Callable[[], None]:
+    for _ in range(3):
+        origin.kill()
+        time.sleep(0.1)
+        origin.start()
+        time.sleep(0.1)
+    return lambda: None
+
+
+FAULTS = [
+    kill, stop, blackhole, flap,
+    *(behave(name) for name in ("slow", "hang", "garbage", "error", "idle")),
+]
+
+
+@pytest.mark.parametrize("health", [None, HEALTH], ids=["unchecked", "checked"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_nobody_notices_who_may_be_served_elsewhere(
+    town: Callable[..., Town], fault: Callable[[Origin], Callable[[], None]], health: Any
+) -> None:
+    here = town(health=health, retry={"on": ALL_CAUSES, "budget": "100%"})
+    crowd = Crowd(here.listener.port)
+    time.sleep(0.3)
+    end = fault(here.origins[0])
+    time.sleep(FAULT_S)
+    end()
+    time.sleep(0.5)
+    crowd.stop()
+    assert crowd.failed("GET") == {}
+    assert crowd.whole
+    assert len(crowd.outcomes) > 200
+    applied = collections.Counter(
+        f"{method} {target}" for o in here.origins for method, target, _ in o.applied()
+    )
+    posts = {name: n for name, n in applied.items() if name.startswith("POST")}
+    assert posts and max(posts.values()) == 1
+    assert all(applied[name] >= 1 for name, outcome in crowd.outcomes.items() if outcome == "200")
+
+
+def test_a_killed_server_fails_no_safe_request_by_default(town: Callable[..., Town]) -> None:
+    here = town()
+    crowd = Crowd(here.listener.port)
+    for origin in here.origins:
+        time.sleep(0.3)
+        origin.kill()
+        time.sleep(0.3)
+        origin.start()
+        time.sleep(1.2)                 # (it is looked at again after a second)
+    crowd.stop()
+    assert crowd.failed("GET") == {}
+    applied = collections.Counter(
+        target for o in here.origins for method, target, _ in o.applied() if method == "POST"
+    )
+    assert max(applied.values()) == 1
+
+
+def test_a_truncated_answer_is_told_from_a_whole_one(town: Callable[..., Town]) -> None:
+    here = town()
+    crowd = Crowd(here.listener.port)
+    time.sleep(0.3)
+    here.origins[0].fault("truncate")
+    time.sleep(0.5)
+    here.origins[0].fault("")
+    crowd.stop()
+    assert crowd.whole
+    failed = crowd.failed("GET").values()
+    assert failed and all("EOFError" in why or "ConnectionReset" in why for why in failed)
+
+
+def test_no_server_gets_more_at_a_time_than_it_may(town: Callable[..., Town]) -> None:
+    here = town(n=2)
+    servers = [fastlb.Server(o.address, max_connections=4) for o in here.origins]
+    balancer = fastlb.Balancer(threads=3)
+    pool = balancer.pool("p", servers)
+    listener = balancer.listen("http://127.0.0.1:0", name="web", pool=pool)
+    with balancer.background():
+        crowd = Crowd(listener.port)
+        time.sleep(1)
+        crowd.stop()
+    assert max(busy for o in here.origins for _, _, busy in o.applied()) == 4
+    assert set(crowd.outcomes.values()) == {"200", "503"}
+
+
+def test_who_hangs_is_found_out_in_time(town: Callable[..., Town]) -> None:
+    interval_s, fall = 1.0, 3
+    here = town(health={"http": "/healthz", "interval": "1s", "fall": fall})
+    wait_until(lambda: here.down() == [False] * 3)
+    begin = time.monotonic()
+    here.origins[1].signal(signal.SIGSTOP)
+    wait_until(lambda: here.down() == [False, True, False])
+    assert time.monotonic() - begin < interval_s * fall + 1
+    here.origins[1].signal(signal.SIGCONT)
+    wait_until(lambda: here.down() == [False] * 3)

@@ -1,0 +1,59 @@
+"""Pools that balance, check and fail in a way that can't be, and what is said about them."""
+
+from __future__ import annotations
+
+from .forms import LISTENER, POOL, Bad, pool
+
+FORM = "a schema's pattern would say it at length"
+ACROSS = "one key says it of another"
+KINDS = "health has exactly one of tcp, http, expect; this one has"
+
+POOLS = [
+    Bad("table-size-not-prime",
+         f'{LISTENER}{POOL}balance = "maglev"\ntable_size = 65536\n',
+         "f.toml:7: pools.api.table_size: 65536 is not a prime number, and maglev's table needs"
+         " one; the next is 65537", ACROSS),
+    pool("table-size-elsewhere", "table_size = 65537",
+         "table_size: table_size belongs to maglev, and balance is 'round_robin'", ACROSS),
+    pool("bounded-load-elsewhere", "bounded_load = 1.25",
+         "bounded_load: bounded_load belongs to a hash policy, and balance is 'round_robin';"
+         " one of: ring_hash, maglev, rendezvous", ACROSS),
+    pool("health-none", "health = {}", f"health: {KINDS} none", ACROSS),
+    pool("health-two", 'health = { tcp = true, http = "/" }', f"health: {KINDS} tcp and http",
+         ACROSS),
+    pool("health-path", 'health = { http = "healthz" }',
+         "health.http: 'healthz' is not a path; write it like \"/healthz\"", FORM),
+    pool("health-status", 'health = { http = "/", statuses = ["2x"] }',
+         "health.statuses[0]: '2x' is not a status; write it like \"200\", \"2xx\" or \"200-399\"",
+         FORM),
+    pool("health-statuses-backwards", 'health = { http = "/", statuses = ["399-200"] }',
+         "health.statuses[0]: '399-200' ends before it begins", FORM),
+    pool("health-key-of-another-kind", 'health = { tcp = true, body = "ok" }',
+         "health.body: body belongs to http, and this check is of tcp", ACROSS),
+    pool("health-panic", 'health = { tcp = true, panic = "101%" }',
+         "health.panic: '101%' is not a share up to 100%; write it like \"10%\"", FORM),
+    pool("health-unknown", "health = { tcp = true, rises = 3 }",
+         "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, http, expect,"
+         " send, method, host, statuses, body, port, interval, fast_interval, timeout, rise, fall,"
+         " panic"),
+    pool("retry-attempts", "retry = { attempts = 0 }",
+         "retry.attempts: 0 is out of range: at least 1"),
+    pool("retry-on", 'retry = { on = ["sometimes"] }',
+         "retry.on[0]: 'sometimes' is none of connect_failure, reset, timeout, invalid, and no"
+         " status", FORM),
+    pool("retry-budget", 'retry = { budget = "a lot" }',
+         "retry.budget: 'a lot' is not a share up to 1500%; write it like \"10%\"", FORM),
+    pool("outliers-share", 'outliers = { max_ejected = "half" }',
+         "outliers.max_ejected: 'half' is not a share up to 100%; write it like \"10%\"", FORM),
+    pool("outliers-unknown", "outliers = { consecutive = 3 }",
+         "outliers.consecutive: 'consecutive' is not a key here; did you mean"
+         " 'consecutive_failures'? One of: consecutive_failures, ejection_time, max_ejection_time,"
+         " max_ejected, statuses"),
+    pool("fallback-to-nobody", 'fallback = "apis"',
+         "fallback: there is no pool 'apis'; did you mean 'api'? One of: api", ACROSS),
+    pool("fallback-to-itself", 'fallback = "api"', "fallback: it leads back: api -> api", ACROSS),
+    Bad("fallback-in-a-circle",
+        f'{LISTENER}{POOL}fallback = "b"\n[pools.b]\nservers = ["10.0.0.2:1"]\nfallback = "api"\n',
+        "f.toml:6: pools.api.fallback: it leads back: api -> b -> api\n"
+        "f.toml:9: pools.b.fallback: it leads back: b -> api -> b", ACROSS),
+]

@@ -6,7 +6,8 @@ from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, EXCHANGE_QUEUED,
     EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE,
     REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT,
-    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
+    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_PENDING,
+    REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_STOPPED,
     REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
     STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
@@ -28,6 +29,7 @@ from fastlb._core.lifecycle cimport (
 )
 from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.policies.outliers cimport server_failed
+from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport has_another, may_retry, note_tried
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
@@ -141,7 +143,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         if likely(verdict == NEXT):
             x.stage = STAGE_CONNECT
             return True
-        note_down(core, x)
+        if verdict == FAIL:
+            note_down(core, x)
     elif x.stage == STAGE_CONNECT:
         if unlikely(x.client.ready & ERROR):
             x.reason = REASON_CLIENT_RESET
@@ -191,6 +194,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
 
 cdef void _begin_answer(Core* core, Exchange* x) noexcept nogil:
     """By ourselves: a body that is still owed would be in the way of the next request."""
+    stop_waiting(x)
     if x.http != NULL:
         if not x.http.request.done:
             x.flags |= EXCHANGE_CLOSE
@@ -399,6 +403,14 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         if _try_another(core, x):
             advance(core, x)
             return
+    elif x.stage == STAGE_BALANCE:
+        x.reason = REASON_PENDING
+        if may_answer(core, x):
+            _begin_answer(core, x)
+            advance(core, x)
+            return
+        finish(core, x)
+        return
     elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
         _expire_http(core, x, True)
         return

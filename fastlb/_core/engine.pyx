@@ -28,6 +28,7 @@ from fastlb._core.base.sys cimport (
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
 from fastlb._core.conveyor cimport advance, close_idle_clients, end_all, expire, run_queue
+from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.ext.atomic cimport (
     FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
     fl_store_pointer, likely, unlikely,
@@ -123,6 +124,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         elif s.role == ROLE_WAKE:
             event_clear(s.fd)
             resume_acceptors(core)
+            wake_own_pending(core)
         else:
             event_clear(s.fd)
             core.armed_ms = 0

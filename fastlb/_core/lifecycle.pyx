@@ -5,7 +5,8 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
     HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_UPLOAD_CUT,
     REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_SERVERS_FULL,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL,
+    REASON_SERVERS_FULL,
     REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE,
     STAGE_DEAD, STAGE_FORWARD,
 )
@@ -20,6 +21,7 @@ from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.http.mirror cimport part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.policies.load cimport observe_latency
+from fastlb._core.policies.pending cimport stop_waiting, wake_pending
 from fastlb._core.stages.record cimport record_http, record_step
 from fastlb._core.tables.live cimport live_wake_engines
 
@@ -32,7 +34,8 @@ cdef void let_server_go(Core* core, Exchange* x) noexcept nogil:
         x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
         gate_give(&x.target.connections)
         if unlikely(x.loaded != NULL):
-            fl_add32(&x.loaded.in_flight, -1)
+            gate_give(&x.loaded.in_flight)
+            wake_pending(core, x.loaded)
             x.loaded = NULL
 
 
@@ -130,6 +133,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_NO_MEMORY)
+    stop_waiting(x)
     timer_cancel(&x.timer)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)
@@ -164,7 +168,8 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
             or x.client.pending != NULL or x.client.pipe != NULL:
         return False
     if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
-            or reason == REASON_NO_DESCRIPTOR or reason == REASON_CONNECT_REFUSED:
+            or reason == REASON_NO_DESCRIPTOR or reason == REASON_CONNECT_REFUSED \
+            or reason == REASON_QUEUE_FULL or reason == REASON_PENDING:
         x.status = 503
     elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
         x.status = 504

@@ -16,7 +16,7 @@ from fastlb.config.effective import (
 )
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
-from fastlb.config.failing import EffectiveOutliers
+from fastlb.config.failing import LIMITS, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
@@ -85,7 +85,7 @@ def _refresh(ms: int | None) -> str:
 
 
 def _line(key: str, value: str, origin: str) -> str:
-    return f"  {key:<24} {value:<32} {origin}".rstrip()
+    return f"  {key:<24} {value:<36} {origin}".rstrip()
 
 
 def _listener(listener: EffectiveListener) -> Iterator[str]:
@@ -167,7 +167,9 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"table_size": str(pool.table_size)} if pool.balance == "maglev" else {}),
         **({"health": _health(pool.health)} if pool.health else {}),
         "outliers": _outliers(pool.outliers),
-        "retry": pool.retry.text,
+        "retry": f"{pool.retry.attempts} tries, budget {pool.retry.budget / 10:g}%",
+        "retry.on": pool.retry.on_text or "nothing",
+        **({"limits": _limits(pool.limits)} if pool.limits != LIMITS else {}),
         **({"fallback": pool.fallback} if pool.fallback else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
@@ -179,7 +181,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         "keepalive": _keepalive(pool.keepalive),
     }
     for key, value in shown.items():
-        yield _line(key, value, pool.origins[key])
+        yield _line(key, value, pool.origins[key.partition(".")[0]])
 
 
 def _health(health: EffectiveHealth) -> str:
@@ -187,12 +189,19 @@ def _health(health: EffectiveHealth) -> str:
     return f"{what} each {health.interval_s:g}s, {health.fall} down, {health.rise} up"
 
 
+def _limits(limits: EffectiveLimits) -> str:
+    most = f"{limits.in_flight_max} requests" if limits.in_flight_max else "any number"
+    if not limits.pending_max:
+        return most
+    return f"{most}, {limits.pending_max} wait for {show_ms(limits.pending_timeout_ms)}"
+
+
 def _outliers(outliers: EffectiveOutliers) -> str:
     if not outliers.failures:
         return "none"
     return (
-        f"{outliers.failures} failures in a row, {show_ms(outliers.ejection_ms)}"
-        f" out, {outliers.share_max / 10:g}% at most"
+        f"{outliers.failures} failures: {show_ms(outliers.ejection_ms)} out,"
+        f" {outliers.share_max / 10:g}% at most"
     )
 
 

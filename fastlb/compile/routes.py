@@ -39,6 +39,7 @@ PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND = 1, 2, 3, 4
+PRIORITIES = ("high", "normal", "low")
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class RouteSpec:
     websocket_timeout_ms: int
     body_bytes_max: int
     retry: EffectiveRetry | None
+    priority: int
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         websocket_timeout_ms=route.websocket_timeout_ms,
         body_bytes_max=route.max_body_bytes,
         retry=route.retry,
+        priority=PRIORITIES.index(route.priority),
     )
 
 

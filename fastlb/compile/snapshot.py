@@ -48,6 +48,10 @@ class PoolSpec:
     retry: EffectiveRetry
     outliers: EffectiveOutliers
     fallback: int               # -1: none
+    in_flight_max: int          # 0: no limit
+    pending_max: int            # 0: nobody waits
+    pending_timeout_ms: int
+    retry_after_s: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def compile_pool(
         retry=pool.retry,
         outliers=pool.outliers,
         fallback=index[pool.fallback] if pool.fallback else -1,
+        **vars(pool.limits),
     )
 
 

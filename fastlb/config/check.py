@@ -14,7 +14,7 @@ from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind, parse_server
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES, check_listener, check_pool_key
-from fastlb.config.failing import Outliers, Retry
+from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health, check_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
@@ -256,6 +256,7 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 2 and path[0] == "pools":
         inner: dict[str, type[Model]] = {
             "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
+            "limits": Limits,
         }
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
     if len(path) > 1 and path[0] in ("defaults", "dns"):

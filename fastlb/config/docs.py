@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fastlb.config import limits
 from fastlb.config.base import Measure, Model
-from fastlb.config.failing import Outliers, Retry
+from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -46,6 +46,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`health = { ... }`", Health),
     ("`outliers = { ... }`", Outliers),
     ("`retry = { ... }`", Retry),
+    ("`limits = { ... }`", Limits),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("A comparison in `match`", Compare),

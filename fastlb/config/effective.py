@@ -16,10 +16,13 @@ from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp
 from fastlb.config.effective_routes import effective_http
 from fastlb.config.failing import (
+    LIMITS,
     OUTLIERS,
     RETRY,
+    EffectiveLimits,
     EffectiveOutliers,
     EffectiveRetry,
+    effective_limits,
     effective_outliers,
     effective_retry,
 )
@@ -57,6 +60,7 @@ class EffectivePool:
     health: EffectiveHealth | None = None
     outliers: EffectiveOutliers = OUTLIERS
     retry: EffectiveRetry = RETRY
+    limits: EffectiveLimits = LIMITS
     fallback: str = ""
     origins: Origins = field(default_factory=dict, compare=False)
 
@@ -179,7 +183,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
     for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
                 "max_connection_requests", "bounded_load", "table_size", "health",
-                "outliers", "retry", "fallback"):
+                "outliers", "retry", "limits", "fallback"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -202,6 +206,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         health=effective_health(pool.health) if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),
         retry=effective_retry(pool.retry),
+        limits=effective_limits(pool.limits),
         fallback=pool.fallback or "",
         origins=look.origins,
     )

@@ -65,6 +65,7 @@ class EffectiveRoute:
     max_body_bytes: int = 0     # 0: no limit
     cancel_on_close: bool = True
     retry: EffectiveRetry | None = None
+    priority: str = "normal"
 
 
 @dataclass(frozen=True)

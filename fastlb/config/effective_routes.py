@@ -107,6 +107,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         response_headers=tuple(_edits(route.response_headers)),
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
+        priority=route.priority,
         retry=effective_retry(route.retry) if route.retry is not None else None,
         cancel_on_close=http.cancel_on_close if close is None else close == "cancel",
         **{**timeouts, **own},

@@ -81,6 +81,45 @@ class Outliers(Model):
     """http: answers that are failures."""
 
 
+class Limits(Model):
+    """How much a pool gets at a time, exact over all threads, and who waits for a place."""
+
+    max_requests: Annotated[
+        int,
+        Field(strict=True, ge=limits.MAX_REQUESTS_OF_POOL.low, le=limits.MAX_REQUESTS_OF_POOL.high),
+        limits.MAX_REQUESTS_OF_POOL,
+    ] | None = None
+    """Requests under way, or connections of tcp and upgrades; no limit if not given."""
+    max_pending: Annotated[
+        int, Field(strict=True, ge=limits.MAX_PENDING.low, le=limits.MAX_PENDING.high),
+        limits.MAX_PENDING,
+    ] = limits.MAX_PENDING.default
+    """Those that wait for a place, here or at a server with `max_connections`; 0: nobody waits."""
+    pending_timeout: Annotated[str, Duration(limits.PENDING_TIMEOUT)] = show_ms(
+        limits.PENDING_TIMEOUT.default
+    )
+    """How long they wait; then 503, or of tcp the end."""
+    retry_after: Annotated[str, Duration(limits.RETRY_AFTER)] = show_ms(limits.RETRY_AFTER.default)
+    """http: the Retry-After of a 503 of ours, in whole seconds; 0s: none."""
+
+
+@dataclass(frozen=True)
+class EffectiveLimits:
+    in_flight_max: int = 0      # 0: no limit
+    pending_max: int = 0        # 0: nobody waits
+    pending_timeout_ms: int = limits.PENDING_TIMEOUT.default
+    retry_after_s: int = limits.RETRY_AFTER.default // 1000
+
+
+def effective_limits(given: Limits) -> EffectiveLimits:
+    return EffectiveLimits(
+        in_flight_max=given.max_requests or 0,
+        pending_max=given.max_pending,
+        pending_timeout_ms=duration_ms(given.pending_timeout),
+        retry_after_s=min(-(-duration_ms(given.retry_after) // 1000), 65_535),
+    )
+
+
 @dataclass(frozen=True)
 class EffectiveRetry:
     attempts: int
@@ -90,7 +129,7 @@ class EffectiveRetry:
     bounded: bool
     budget: int                 # of 1000 requests
     reserve: int = limits.RETRY_RESERVE
-    text: str = ""              # for people
+    on_text: str = ""           # for people
 
 
 @dataclass(frozen=True)
@@ -112,7 +151,7 @@ def effective_retry(retry: Retry) -> EffectiveRetry:
         non_idempotent=retry.non_idempotent,
         bounded=budget < 1000 * (retry.attempts - 1),
         budget=budget,
-        text=f"{retry.attempts} tries on {', '.join(retry.on) or 'nothing'}, {retry.budget}",
+        on_text=", ".join(retry.on),
     )
 
 
@@ -129,3 +168,4 @@ def effective_outliers(outliers: Outliers) -> EffectiveOutliers:
 
 RETRY = effective_retry(Retry())
 OUTLIERS = effective_outliers(Outliers())
+LIMITS = effective_limits(Limits())

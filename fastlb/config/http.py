@@ -304,6 +304,8 @@ class Route(Model):
         | None
     ) = None
     """Another pool that gets a copy of the requests, or of a share of them."""
+    priority: Annotated[Literal["high", "normal", "low"], limits.PRIORITY] = "normal"
+    """Whose turn it is where requests wait for a place in a pool (`limits`)."""
     retry: Annotated[Retry, limits.ROUTE_RETRY] | None = None
     """When another server is tried, instead of what the pool says; the budget is the pool's."""
     response_header_timeout: (

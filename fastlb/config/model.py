@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from fastlb.config import limits
+from fastlb.config import limits as bounds  # `limits` is a pool's key
 from fastlb.config.address import (
     BIND,
     DNS_NAME,
@@ -23,7 +23,7 @@ from fastlb.config.address import (
     parse_server,
 )
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
-from fastlb.config.failing import Outliers, Retry
+from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
@@ -43,14 +43,14 @@ def _check_seconds(value: str) -> str:
 
 
 def _next_power(n: int) -> str:
-    return show_bytes(min(1 << n.bit_length(), limits.BUFFER_SIZE.high))
+    return show_bytes(min(1 << n.bit_length(), bounds.BUFFER_SIZE.high))
 
 
 def _refresh(value: Any) -> str:
     if isinstance(value, str) and value == "ttl":
         return value
     n = duration_ms(value)
-    low, high = limits.DNS_REFRESH.low, limits.DNS_REFRESH.high
+    low, high = bounds.DNS_REFRESH.low, bounds.DNS_REFRESH.high
     if not low <= n <= high:
         raise ValueError(f'{show(value)} is not "ttl", or from {show_ms(low)} to {show_ms(high)}')
     return str(value)
@@ -97,9 +97,9 @@ def _servers(value: Any) -> Any:
 def _threads(value: Any) -> Any:
     if isinstance(value, str) and value == "auto":
         return value
-    if type(value) is int and 1 <= value <= limits.THREADS_MAX:
+    if type(value) is int and 1 <= value <= bounds.THREADS_MAX:
         return value
-    raise ValueError(f'{show(value)} is not "auto" or a number from 1 to {limits.THREADS_MAX}')
+    raise ValueError(f'{show(value)} is not "auto" or a number from 1 to {bounds.THREADS_MAX}')
 
 
 Refresh = Annotated[
@@ -108,11 +108,11 @@ Refresh = Annotated[
 ]
 MaxConnections = Annotated[
     int,
-    Field(strict=True, ge=limits.MAX_CONNECTIONS.low, le=limits.MAX_CONNECTIONS.high),
-    limits.MAX_CONNECTIONS,
+    Field(strict=True, ge=bounds.MAX_CONNECTIONS.low, le=bounds.MAX_CONNECTIONS.high),
+    bounds.MAX_CONNECTIONS,
 ]
-BufferSize = Annotated[str, Size(limits.BUFFER_SIZE), AfterValidator(_check_buffer)]
-BulkBufferSize = Annotated[str, Size(limits.BULK_BUFFER_SIZE), AfterValidator(_check_buffer)]
+BufferSize = Annotated[str, Size(bounds.BUFFER_SIZE), AfterValidator(_check_buffer)]
+BulkBufferSize = Annotated[str, Size(bounds.BULK_BUFFER_SIZE), AfterValidator(_check_buffer)]
 Binds = Annotated[
     list[Annotated[str, AfterValidator(_bind)]],
     BeforeValidator(_binds),
@@ -146,7 +146,7 @@ Threads = Annotated[
         {
             "anyOf": [
                 {"const": "auto"},
-                {"type": "integer", "minimum": 1, "maximum": limits.THREADS_MAX},
+                {"type": "integer", "minimum": 1, "maximum": bounds.THREADS_MAX},
             ]
         }
     ),
@@ -155,18 +155,18 @@ class Keepalive(Model):
     """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
 
     idle: Annotated[
-        str, Duration(limits.KEEPALIVE_IDLE), AfterValidator(_check_seconds)
-    ] = show_ms(limits.KEEPALIVE_IDLE.default)
+        str, Duration(bounds.KEEPALIVE_IDLE), AfterValidator(_check_seconds)
+    ] = show_ms(bounds.KEEPALIVE_IDLE.default)
     """How long a connection is silent before the first probe; whole seconds."""
     interval: Annotated[
-        str, Duration(limits.KEEPALIVE_INTERVAL), AfterValidator(_check_seconds)
-    ] = show_ms(limits.KEEPALIVE_INTERVAL.default)
+        str, Duration(bounds.KEEPALIVE_INTERVAL), AfterValidator(_check_seconds)
+    ] = show_ms(bounds.KEEPALIVE_INTERVAL.default)
     """Between probes; whole seconds."""
     count: Annotated[
         int,
-        Field(strict=True, ge=limits.KEEPALIVE_COUNT.low, le=limits.KEEPALIVE_COUNT.high),
-        limits.KEEPALIVE_COUNT,
-    ] = limits.KEEPALIVE_COUNT.default
+        Field(strict=True, ge=bounds.KEEPALIVE_COUNT.low, le=bounds.KEEPALIVE_COUNT.high),
+        bounds.KEEPALIVE_COUNT,
+    ] = bounds.KEEPALIVE_COUNT.default
     """Unanswered probes before the connection counts as lost."""
 
 
@@ -180,11 +180,11 @@ class Server(Model):
     """`HOST:PORT`, `[v6]:PORT` or `unix:/PATH`. A name is resolved as `dns` says."""
     dns: DnsName | None = None
     """`NAME:PORT`; every address that the name has is a server."""
-    refresh: Annotated[Refresh, limits.SERVER_REFRESH] | None = None
+    refresh: Annotated[Refresh, bounds.SERVER_REFRESH] | None = None
     """How often the name is asked for: "ttl", or a duration."""
     weight: Annotated[
-        int, Field(strict=True, ge=limits.WEIGHT.low, le=limits.WEIGHT.high), limits.WEIGHT
-    ] = limits.WEIGHT.default
+        int, Field(strict=True, ge=bounds.WEIGHT.low, le=bounds.WEIGHT.high), bounds.WEIGHT
+    ] = bounds.WEIGHT.default
     """Its share of new connections, next to the other servers' weights; 0 gets none."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; no limit if not given."""
@@ -193,18 +193,18 @@ class Server(Model):
 class Shared(Model):
     """Keys that listeners and pools have, and `[defaults]` for all of them."""
 
-    tcp_nodelay: Annotated[Switch, limits.TCP_NODELAY] | None = None
+    tcp_nodelay: Annotated[Switch, bounds.TCP_NODELAY] | None = None
     """Send small writes at once (TCP_NODELAY)."""
-    keepalive: Annotated[KeepaliveOrOff, limits.KEEPALIVE] | None = None
+    keepalive: Annotated[KeepaliveOrOff, bounds.KEEPALIVE] | None = None
     """TCP keepalive, or false."""
 
 
 class Defaults(HttpKeys, Shared):
     """What listeners and pools have where they don't say otherwise."""
 
-    idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
+    idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
     """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
-    connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
+    connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     buffer_size: BufferSize | None = None
     """What is read at a time; a slow reader holds one such buffer."""
@@ -217,17 +217,17 @@ class Listener(HttpListener, HttpKeys, Shared):
 
     bind: Binds
     """`tcp://HOST:PORT` or `http://...`, `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
-    pool: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX), limits.POOL] | None = None
+    pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
     """The pool that connections go to, or requests that no route fits."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
-    idle_timeout: Annotated[str, Duration(limits.IDLE_TIMEOUT)] | None = None
+    idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
     """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
     backlog: (
         Annotated[
             int,
-            Field(strict=True, ge=limits.BACKLOG.low, le=limits.BACKLOG.high),
-            limits.BACKLOG,
+            Field(strict=True, ge=bounds.BACKLOG.low, le=bounds.BACKLOG.high),
+            bounds.BACKLOG,
         ]
         | None
     ) = None
@@ -236,9 +236,9 @@ class Listener(HttpListener, HttpKeys, Shared):
     """What is read at a time; a slow reader holds one such buffer."""
     bulk_buffer_size: BulkBufferSize | None = None
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
-    reuse_port: Annotated[Switch, limits.REUSE_PORT] = limits.REUSE_PORT.default
+    reuse_port: Annotated[Switch, bounds.REUSE_PORT] = bounds.REUSE_PORT.default
     """Share the address with other processes that do the same (SO_REUSEPORT)."""
-    mode: Annotated[Mode, limits.MODE] | None = None
+    mode: Annotated[Mode, bounds.MODE] | None = None
     """The file mode of a unix socket, such as "0660"."""
 
 
@@ -246,7 +246,7 @@ class Pool(Shared):
     """Servers that do the same job, and how one of them is picked."""
 
     servers: Annotated[
-        list[Server], BeforeValidator(_servers), Field(max_length=limits.SERVERS_MAX)
+        list[Server], BeforeValidator(_servers), Field(max_length=bounds.SERVERS_MAX)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
     balance: Annotated[
@@ -254,87 +254,89 @@ class Pool(Shared):
             "round_robin", "random", "least_connections", "least_request", "peak_ewma",
             "ring_hash", "maglev", "rendezvous",
         ],
-        limits.BALANCE,
+        bounds.BALANCE,
     ] = "round_robin"
     """How a server is picked: in turns, by chance, by what servers are doing, or by a hash, so that
     a client stays. See docs/policies.md."""
-    hash_on: Annotated[HashKey, limits.HASH_ON] | None = None
+    hash_on: Annotated[HashKey, bounds.HASH_ON] | None = None
     """What a hash policy hashes: `client.ip`, `client.address` (with the port), and of http also
     `path.NAME`, `query.NAME`, `header.NAME` and `cookie.NAME`."""
     bounded_load: Annotated[
         float,
-        Field(ge=limits.BOUNDED_LOAD_MIN, le=limits.BOUNDED_LOAD_MAX),
-        limits.BOUNDED_LOAD,
+        Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),
+        bounds.BOUNDED_LOAD,
     ] | None = None
     """Of a hash policy: no server gets more than so many times its share of what is in flight;
     the key's next server does."""
     table_size: Annotated[
         int,
-        Field(strict=True, ge=limits.TABLE_SIZE.low, le=limits.TABLE_SIZE.high),
-        limits.TABLE_SIZE,
-    ] = limits.TABLE_SIZE.default
+        Field(strict=True, ge=bounds.TABLE_SIZE.low, le=bounds.TABLE_SIZE.high),
+        bounds.TABLE_SIZE,
+    ] = bounds.TABLE_SIZE.default
     """Of `maglev`: places in its table, a prime number, some 100 times the servers."""
-    health: Annotated[Health, limits.HEALTH] | None = None
+    health: Annotated[Health, bounds.HEALTH] | None = None
     """Checks that find out whether a server is up; none if not given."""
-    outliers: Annotated[Outliers, limits.OUTLIERS] = Field(default_factory=Outliers)
+    outliers: Annotated[Outliers, bounds.OUTLIERS] = Field(default_factory=Outliers)
     """When a server is left out for what it does."""
-    retry: Annotated[Retry, limits.RETRY] = Field(default_factory=Retry)
+    retry: Annotated[Retry, bounds.RETRY] = Field(default_factory=Retry)
     """When another server is tried."""
-    fallback: Annotated[PoolName, limits.FALLBACK] | None = None
+    fallback: Annotated[PoolName, bounds.FALLBACK] | None = None
     """The pool that is used when no server of this one can be."""
     max_idle_connections: Annotated[
         int,
         Field(
             strict=True,
-            ge=limits.MAX_IDLE_CONNECTIONS.low,
-            le=limits.MAX_IDLE_CONNECTIONS.high,
+            ge=bounds.MAX_IDLE_CONNECTIONS.low,
+            le=bounds.MAX_IDLE_CONNECTIONS.high,
         ),
-        limits.MAX_IDLE_CONNECTIONS,
-    ] = limits.MAX_IDLE_CONNECTIONS.default
+        bounds.MAX_IDLE_CONNECTIONS,
+    ] = bounds.MAX_IDLE_CONNECTIONS.default
     """http: connections to a server that each thread keeps for the next request."""
     idle_connection_timeout: Annotated[
-        str, Duration(limits.IDLE_CONNECTION_TIMEOUT)
-    ] = show_ms(limits.IDLE_CONNECTION_TIMEOUT.default)
+        str, Duration(bounds.IDLE_CONNECTION_TIMEOUT)
+    ] = show_ms(bounds.IDLE_CONNECTION_TIMEOUT.default)
     """http: how long such a connection is kept; 0s: as long as the server does."""
-    max_connection_age: Annotated[str, Duration(limits.CONNECTION_AGE)] = "0s"
+    max_connection_age: Annotated[str, Duration(bounds.CONNECTION_AGE)] = "0s"
     """http: a connection that is older is not used again; 0s: no limit."""
     max_connection_requests: Annotated[
         int,
         Field(
-            strict=True, ge=limits.CONNECTION_REQUESTS.low, le=limits.CONNECTION_REQUESTS.high
+            strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high
         ),
-        limits.CONNECTION_REQUESTS,
+        bounds.CONNECTION_REQUESTS,
     ] = 0
     """http: requests on one connection to a server; 0: no limit."""
-    connect_timeout: Annotated[str, Duration(limits.CONNECT_TIMEOUT)] | None = None
+    connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
+    limits: Annotated[Limits, bounds.LIMITS] = Field(default_factory=Limits)
+    """How much it gets at a time, and who waits."""
 
 
 class Dns(Model):
     """How names of servers are resolved. The hosts file comes first."""
 
-    nameservers: Annotated[list[NameServer], BeforeValidator(as_list), limits.NAMESERVERS] = Field(
+    nameservers: Annotated[list[NameServer], BeforeValidator(as_list), bounds.NAMESERVERS] = Field(
         default_factory=list
     )
     """`IP` or `IP:PORT` of name servers; those of /etc/resolv.conf if not given."""
-    timeout: Annotated[str, Duration(limits.DNS_TIMEOUT)] = show_ms(limits.DNS_TIMEOUT.default)
+    timeout: Annotated[str, Duration(bounds.DNS_TIMEOUT)] = show_ms(bounds.DNS_TIMEOUT.default)
     """For one name, all tries together. The last good answer is kept after a failure."""
-    refresh: Annotated[Refresh, limits.DNS_REFRESH] = "ttl"
+    refresh: Annotated[Refresh, bounds.DNS_REFRESH] = "ttl"
     """How often names are asked for: "ttl" (as long as an answer says it holds), or a duration."""
 
 
 class Config(Model):
     """A whole configuration."""
 
-    threads: Annotated[Threads, limits.THREADS] = "auto"
+    threads: Annotated[Threads, bounds.THREADS] = "auto"
     """Engine threads; "auto" is the lesser of the CPUs allowed and the cgroup's quota."""
-    shutdown_timeout: Annotated[str, Duration(limits.SHUTDOWN_TIMEOUT)] = show_ms(
-        limits.SHUTDOWN_TIMEOUT.default
+    shutdown_timeout: Annotated[str, Duration(bounds.SHUTDOWN_TIMEOUT)] = show_ms(
+        bounds.SHUTDOWN_TIMEOUT.default
     )
     """How long relays may go on after a stop was asked for; then they are reset."""
-    max_connections: Annotated[MaxConnections, limits.PROCESS_MAX_CONNECTIONS] | None = None
+    max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
-    busy_poll: Annotated[Switch, limits.BUSY_POLL] = limits.BUSY_POLL.default
+    busy_poll: Annotated[Switch, bounds.BUSY_POLL] = bounds.BUSY_POLL.default
     """Where one or two peers answer each other at once, wait for the next message awake, for up
     to 60 us; after a wait in vain not for a while."""
     dns: Dns = Field(default_factory=Dns)

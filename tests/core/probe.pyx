@@ -16,7 +16,6 @@ from fastlb._core.base.routing cimport RETRY_CONNECT
 from fastlb._core.base.types cimport (
     Address, Chunk, Core, Exchange, Gate, Http, Pipe, PoolEntry, ServerAddress, Timer,
 )
-from fastlb._core.ext.atomic cimport fl_add32
 from fastlb._core.policies.load cimport latency_of, observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport count_request, may_retry
@@ -91,8 +90,8 @@ cdef class Picker:
     def give(self, int server):
         cdef PoolEntry* pool = self.x.bind.pool
         gate_give(&pool.servers[server].live.connections)
-        if pool.bounded_load:
-            fl_add32(&pool.live.in_flight, -1)
+        if pool.is_counted:
+            gate_give(&pool.live.in_flight)
 
     def key(self, bytes key):
         """Pick by this key from now on, as http does."""
@@ -184,7 +183,8 @@ cdef class Picker:
                 if balance_step(self.core, self.x) == NEXT:
                     gate_give(&self.x.target.connections)
                     if self.x.loaded != NULL:
-                        fl_add32(&self.x.loaded.in_flight, -1)
+                        gate_give(&self.x.loaded.in_flight)
+                        self.x.loaded = NULL
 
 
 cdef class Timers:

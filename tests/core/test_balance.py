@@ -56,7 +56,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         ring=ring(names, weights) if balance == "ring_hash" else None,
         retry=effective_retry(Retry(**keys.pop("retry", {}))),
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
-        fallback=-1,
+        fallback=-1, in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
@@ -184,6 +184,7 @@ def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
         idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
         connect_timeout_ms=1, servers=[], sequence=array("I", [0]), ring=None,
         retry=RETRY, outliers=OUTLIERS, fallback=-1,
+        in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):
         Snapshot(Live(1), [spec], [])

@@ -42,7 +42,9 @@ cdef enum Reason:
     REASON_NO_ROUTE = 17
     REASON_TOO_LARGE = 18
     REASON_RESPONDED = 19       # http: a route answered by itself
-    REASON_COUNT = 20
+    REASON_QUEUE_FULL = 20      # no place, and too many wait for one already
+    REASON_PENDING = 21         # waited too long for a place
+    REASON_COUNT = 22
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:

@@ -22,6 +22,7 @@ cdef enum:
     ACCEPTS_MAX = 64                # connections accepted for one wake-up of a listener
     FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     BUDGET_SECONDS = 10             # that a budget of retries looks back on, as Finagle's
+    PRIORITIES = 3                  # of those who wait for a place: high, normal, low
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
     COMPARED_MAX = 32               # servers that least_connections looks at: 32 cache lines
     EWMA_MS = 10000                 # what was measured so long ago counts for a third

@@ -154,6 +154,7 @@ cdef struct Route:
     uint16_t websocket_timer
     uint64_t body_bytes_max     # 0: no limit
     Retry* retry                # NULL: the pool's
+    uint8_t priority            # where it waits for a place: 0 is first
 
 cdef struct Pattern:
     uint64_t hash               # of the literal segments

@@ -7,7 +7,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    BUDGET_SECONDS, CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, TIMER_SLOTS_MAX, TRIES_MAX,
+    BUDGET_SECONDS, CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, PRIORITIES,
+    TIMER_SLOTS_MAX, TRIES_MAX,
 )
 from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Retry, Route, StatusSet
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
@@ -100,10 +101,18 @@ cdef struct Budget:             # one a pool and engine: the last BUDGET_SECONDS
     uint32_t n_retries
     uint64_t padding[4]
 
+cdef struct PendingQueue:       # one a pool and engine: who waits for a place, by priority
+    Exchange*[PRIORITIES] first
+    Exchange*[PRIORITIES] last
+    uint64_t turn               # the lowest of all engines' is next; 0: nobody
+    uint64_t padding[1]
+
 cdef struct PoolLive:
     uint64_t turn               # round robin's place in the sequence
     int32_t down                # no server answered the last client
-    int32_t in_flight           # with bounded_load: of all servers together
+    Gate in_flight              # of all servers together, where the pool is counted
+    Gate pending                # who waits for a place
+    PendingQueue* queues        # [engine]
     int32_t panic               # so few servers are left that all are used
     Budget* budgets             # [engine]
 
@@ -169,6 +178,11 @@ cdef struct PoolEntry:
     uint32_t requests_max       # on a connection; 0: any number
     Retry retry
     Outliers outliers
+    uint8_t is_counted          # in_flight says how many there are
+    int32_t in_flight_max       # 0: no limit
+    int32_t pending_max         # 0: nobody waits
+    uint16_t pending_timer      # slot
+    uint16_t retry_after_s      # what those are told that find no place
     PoolEntry* fallback         # NULL: none
     PoolLive* live
 
@@ -229,7 +243,11 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     ServerEntry* entry          # the same
     ListenerLive* listener
     ServerLive* target
-    PoolLive* loaded            # where it counts for bounded_load, while EXCHANGE_HOLDS_SERVER
+    PoolLive* loaded            # where it counts in in_flight, while EXCHANGE_HOLDS_SERVER
+    PendingQueue* pending       # where it waits, or NULL
+    Exchange* pending_before
+    Exchange* pending_after
+    uint64_t pending_turn
     ServerCounters* counters    # of target, this engine's
     Keepalive keepalive         # towards the server, set with its second write
     PoolEntry* pool             # only while EXCHANGE_HOLDS_SNAPSHOT
@@ -333,7 +351,7 @@ cdef struct Poller:
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[20]          # by Reason
+    uint64_t ended[22]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now

@@ -6,7 +6,7 @@ from fastlb._core.base.enums cimport EXCHANGE_HOLDS_SERVER, SERVER_UP
 from fastlb._core.base.gate cimport gate_take
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerEntry, ServerLive
-from fastlb._core.ext.atomic cimport fl_add32, fl_cas64, fl_load32, fl_load64, unlikely
+from fastlb._core.ext.atomic cimport fl_cas64, fl_load32, fl_load64, unlikely
 
 
 cdef bint was_tried(Exchange* x, uint32_t server) noexcept nogil:
@@ -38,21 +38,17 @@ cdef bint _take_share(Exchange* x, ServerEntry* entry) noexcept nogil:
     in flight, with this one (Mirrokni, Thorup, Zadimoghaddam: Consistent Hashing with Bounded
     Loads, 2016)."""
     cdef PoolEntry* pool = x.pool
-    cdef int32_t total = fl_add32(&pool.live.in_flight, 1) + 1
+    cdef int32_t total = fl_load32(&pool.live.in_flight.count)
     # (a billionth less, so that 1.1 * 30 is 33)
     cdef int limit = <int> ceil(
         pool.bounded_load * total * entry.weight / pool.total_weight - 1e-9)
     if entry.max_connections and entry.max_connections < limit:
         limit = entry.max_connections
-    if gate_take(&entry.live.connections, limit):
-        x.loaded = pool.live
-        return True
-    fl_add32(&pool.live.in_flight, -1)
-    return False
+    return gate_take(&entry.live.connections, limit)
 
 
 cdef bint take(Core* core, Exchange* x, uint32_t server, int which, bint* full) noexcept nogil:
-    """Take a place at a server, if it may be picked in this pass."""
+    """Take a place at a server, if it may be picked in this pass. The pool's own is taken."""
     cdef ServerEntry* entry = &x.pool.servers[server]
     cdef ServerLive* live = entry.live
     cdef uint64_t retry_at_ms
@@ -71,9 +67,6 @@ cdef bint take(Core* core, Exchange* x, uint32_t server, int which, bint* full) 
     elif not gate_take(&live.connections, entry.max_connections):
         full[0] = True
         return False
-    elif x.pool.bounded_load:
-        x.loaded = x.pool.live
-        fl_add32(&x.loaded.in_flight, 1)
     x.entry = entry
     x.target = live
     x.counters = &live.counters[core.id]

@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
@@ -99,6 +99,10 @@ cdef const char* _reason(int reason) noexcept nogil:
         return b"no_server"
     if reason == REASON_SERVERS_FULL:
         return b"servers_full"
+    if reason == REASON_QUEUE_FULL:
+        return b"queue_full"
+    if reason == REASON_PENDING:
+        return b"pending_timeout"
     if reason == REASON_SERVER_CLOSED:
         return b"server_closed"
     if reason == REASON_SERVER_RESET:
@@ -170,6 +174,10 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     else:
         if x.status == 405:
             _put(w, b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        if x.status == 503 and x.pool != NULL and x.pool.retry_after_s:
+            _put(w, b"Retry-After: ")
+            put(w, digits, put_number(digits, x.pool.retry_after_s))
+            _put(w, b"\r\n")
         if entry.error_header.size:
             put_text(w, entry.error_header)
             _put(w, b": ")

@@ -272,6 +272,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.body_timer = live.timer_slot(spec.body_timeout_ms)
     route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
+    route.priority = spec.priority
     if spec.retry is not None:
         route.retry = <Retry*> arena.take(1, sizeof(Retry))
         fill_retry(route.retry, spec.retry)

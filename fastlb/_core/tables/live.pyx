@@ -5,7 +5,9 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.enums cimport SERVER_EJECTED, SERVER_FAILING
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.base.types cimport Budget, IdleList, ListenerCounters, LiveTable, ServerCounters
+from fastlb._core.base.types cimport (
+    Budget, IdleList, ListenerCounters, LiveTable, PendingQueue, ServerCounters,
+)
 from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_load64, fl_read, fl_store32
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
@@ -121,14 +123,26 @@ cdef class Pool:
     def __cinit__(self, str name, int engines):
         self.name = name
         self.live.budgets = <Budget*> _counters(engines, sizeof(Budget))
+        self.live.queues = <PendingQueue*> _counters(engines, sizeof(PendingQueue))
 
     def __dealloc__(self):
         free(self.live.budgets)
+        free(self.live.queues)
 
     @property
     def down(self) -> bool:
         """Whether no server answered the last client."""
         return fl_load32(&self.live.down) != 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests, or connections of tcp; 0 where nothing needs them counted."""
+        return fl_load32(&self.live.in_flight.count)
+
+    @property
+    def pending(self) -> int:
+        """Those that wait for a place."""
+        return fl_load32(&self.live.pending.count)
 
     @property
     def panic(self) -> bool:
@@ -246,7 +260,7 @@ cdef class Live:
         """Forget whatever no snapshot names (these do) and no connection uses."""
         self._servers = {k: s for k, s in self._servers.items()
                          if s in servers or s.in_flight or s.idle}
-        self._pools = {k: p for k, p in self._pools.items() if p in pools}
+        self._pools = {k: p for k, p in self._pools.items() if p in pools or p.in_flight}
         self._listeners = {k: n for k, n in self._listeners.items()
                            if n in listeners or n.in_flight}
 

@@ -131,6 +131,10 @@ cdef class Snapshot:
         pool.nodelay = spec.tcp_nodelay
         pool.keepalive = _keepalive(spec.keepalive)
         fill_retry(&pool.retry, spec.retry)
+        pool.in_flight_max, pool.pending_max = spec.in_flight_max, spec.pending_max
+        pool.pending_timer = self.live.timer_slot(spec.pending_timeout_ms)
+        pool.retry_after_s = spec.retry_after_s
+        pool.is_counted = spec.in_flight_max > 0 or spec.pending_max > 0 or spec.bounded_load > 0
         pool.outliers.failures = spec.outliers.failures
         pool.outliers.ejection_ms = spec.outliers.ejection_ms
         pool.outliers.ejection_max_ms = spec.outliers.ejection_max_ms

@@ -12,7 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.base import Model
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
-from fastlb.config.failing import Outliers, Retry
+from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -41,7 +41,7 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
-    Pool: {"health": Health, "outliers": Outliers, "retry": Retry},
+    Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror,

@@ -47,7 +47,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
         "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Keepalive",
-        "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite", "Route", "Server",
+        "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite",
+        "Route", "Server",
     }
     assert titles == {"A configuration of fastlb", *names}
 

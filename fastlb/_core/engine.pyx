@@ -4,11 +4,7 @@ from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.enums cimport (
-    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
-    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_ROUTE,
-    REASON_NO_SERVER, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
+    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
     ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW,
 )
 from fastlb._core.base.httpmem cimport free_http
@@ -28,7 +24,6 @@ from fastlb._core.base.sys cimport (
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
 from fastlb._core.conveyor cimport advance, close_idle_clients, end_all, expire, run_queue
-from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.ext.atomic cimport (
     FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
     fl_store_pointer, likely, unlikely,
@@ -37,11 +32,14 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
 from fastlb._core.lifecycle cimport give_back
+from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.tables.live cimport Live, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
+
+from fastlb._core.stages.record import REASONS
 
 cdef extern from *:
     unsigned int CYTHON_HEX_VERSION
@@ -336,7 +334,7 @@ cdef class Engine:
             "mirrors_dropped": fl_read(&core.counters.mirrors_dropped),
             "bodies_unread": fl_read(&core.counters.bodies_unread),
         }
-        for name, reason in _REASONS.items():
+        for name, reason in REASONS.items():
             totals[f"ended_{name}"] = fl_read(&core.counters.ended[<int> reason])
         return totals
 
@@ -397,28 +395,6 @@ cdef void _abandon_stream(Core* core, Stream* s) noexcept nogil:
     if s.fd >= 0:
         net_close(s.fd)
         s.fd = -1
-
-
-_REASONS = {
-    "done": REASON_DONE,
-    "client_reset": REASON_CLIENT_RESET,
-    "server_reset": REASON_SERVER_RESET,
-    "connect_refused": REASON_CONNECT_REFUSED,
-    "connect_timeout": REASON_CONNECT_TIMEOUT,
-    "no_server": REASON_NO_SERVER,
-    "servers_full": REASON_SERVERS_FULL,
-    "idle": REASON_IDLE,
-    "no_memory": REASON_NO_MEMORY,
-    "no_descriptor": REASON_NO_DESCRIPTOR,
-    "stopped": REASON_STOPPED,
-    "client_gone": REASON_CLIENT_GONE,
-    "bad_request": REASON_BAD_REQUEST,
-    "bad_response": REASON_BAD_RESPONSE,
-    "server_closed": REASON_SERVER_CLOSED,
-    "timeout": REASON_TIMEOUT,
-    "no_route": REASON_NO_ROUTE,
-    "too_large": REASON_TOO_LARGE,
-}
 
 
 def publish(Live live, Snapshot snapshot) -> None:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from fastlb.config import http, limits
-from fastlb.config.address import Address, parse_bind, parse_server
+from fastlb.config.address import Address, parse_bind
 from fastlb.config.base import Model
-from fastlb.config.check_routes import HASHES, check_listener, check_pool_key
+from fastlb.config.check_pools import check_pool
+from fastlb.config.check_routes import check_listener, check_pool_key
 from fastlb.config.failing import Limits, Outliers, Retry
-from fastlb.config.health import Health, check_health
+from fastlb.config.health import Health
+from fastlb.config.hints import NAME, Found, hint, no_pool
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
-NAME = "^[A-Za-z0-9_.-]+$"
 _VARIABLE = re.compile(r"\$\{(?:(env|file):)?([^}]*)(\}?)")
 _WORDS = {
     "string_type": "a text in quotes",
@@ -32,39 +32,6 @@ _WORDS = {
     "model_type": "a table",
     "mapping_type": "a table",
 }
-# What other balancers call it.
-_ELSEWHERE = {
-    "frontend": "listeners",
-    "listen": "bind",
-    "backend": "pools",
-    "backends": "pools",
-    "upstream": "pools",
-    "upstreams": "pools",
-    "nbthread": "threads",
-    "workers": "threads",
-    "worker_processes": "threads",
-    "worker_connections": "max_connections",
-    "maxconn": "max_connections",
-    "max_conns": "max_connections",
-    "default_backend": "pool",
-    "algorithm": "balance",
-    "lb_policy": "balance",
-    "policy": "balance",
-    "timeout": "idle_timeout",
-    "resolvers": "dns",
-    "source": "ring_hash",
-    "ip_hash": "ring_hash",
-    "leastconn": "least_connections",
-    "least_conn": "least_connections",
-    "least_time": "peak_ewma",
-    "p2c": "least_request",
-    "check": "health",
-    "healthcheck": "health",
-    "health_check": "health",
-    "httpchk": "health",
-}
-
-Found = tuple[Path, str, tuple[str, ...]]       # where, what, and what would be valid
 
 
 def checked(
@@ -234,16 +201,7 @@ def _unknown(path: Path) -> Found:
     key = str(path[-1])
     valid = tuple(_model_at(path).model_fields)
     valid = tuple("not" if name == "not_" else name for name in valid)
-    return path, f"{show(key)} is not a key here{_hint(key, valid)}", valid
-
-
-def _hint(word: Any, valid: Collection[str]) -> str:
-    """The end of a sentence: what was probably meant, and what would be valid."""
-    near = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) else []
-    if isinstance(word, str) and _ELSEWHERE.get(word) in valid:
-        near = [_ELSEWHERE[word]]
-    meant = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{meant} One of: {', '.join(valid)}"
+    return path, f"{show(key)} is not a key here{hint(key, valid)}", valid
 
 
 def _model_at(path: Path) -> type[Model]:
@@ -282,7 +240,7 @@ def _http_model_at(keys: Path) -> type[Model]:
 def _not_one_of(path: Path, value: Any, expected: str) -> Found:
     valid = tuple(re.findall(r"'([^']+)'", expected))
     what = {"balance": "policy", "hash_on": "key to hash"}.get(str(path[-1]), "valid value")
-    return path, f"{show(value)} is not a {what}{_hint(value, valid)}", valid
+    return path, f"{show(value)} is not a {what}{hint(value, valid)}", valid
 
 
 # --- values that don't fit each other ---
@@ -310,21 +268,14 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     for name, listener in listeners.items():
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
-            yield _no_pool(("listeners", name, "pool"), pool, tuple(pools))
+            yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
         yield from check_listener(name, listener, pools)
     for name, pool in pools.items():
-        yield from _pool(("pools", name), pool, pools, from_file)
+        yield from check_pool(("pools", name), pool, pools, from_file)
         yield from check_pool_key(("pools", name), pool, listeners, name)
     known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)
     if from_file and known and not raw.get("listeners"):
         yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()
-
-
-def _no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
-    if not valid:
-        name = pool if re.fullmatch(NAME, pool) else "NAME"
-        return path, f"there is no pool {show(pool)}; write a [pools.{name}] with servers", ()
-    return path, f"there is no pool {show(pool)}{_hint(pool, valid)}", valid
 
 
 def _binds_twice(listeners: dict[str, Mapping[str, Any]]) -> Iterator[Found]:
@@ -367,80 +318,3 @@ def _binds(
             # Those who share a port know what they do.
             if address.port != 0 and listener.get("reuse_port") is not True:
                 yield path, bind, name, address
-
-
-LEAST, MOST = limits.TABLE_SIZE.low, limits.TABLE_SIZE.high     # the model tells of others
-
-
-def is_prime(n: int) -> bool:
-    return n > 1 and all(n % i for i in range(2, int(n**0.5) + 1))
-
-
-def _fallback(
-    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Found]:
-    """It exists, and doesn't lead back."""
-    first = pool.get("fallback")
-    if not isinstance(first, str):
-        return
-    if first not in pools:
-        yield _no_pool((*path, "fallback"), first, tuple(pools))
-        return
-    seen = [str(path[1])]
-    name: Any = first
-    while isinstance(name, str) and name in pools:
-        seen.append(name)
-        if name in seen[:-1]:
-            yield (*path, "fallback"), f"it leads back: {' -> '.join(seen)}", ()
-            return
-        name = pools[name].get("fallback")
-
-
-def _pool(
-    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], from_file: bool
-) -> Iterator[Found]:
-    servers = pool.get("servers")
-    if from_file and not servers:
-        yield path, "the pool has no servers; write servers = [\"HOST:PORT\"]", ()
-    balance = pool.get("balance", "round_robin")
-    for key in ("hash_on", "bounded_load"):
-        if key in pool and isinstance(balance, str) and balance not in HASHES:
-            yield (*path, key), (
-                f"{key} belongs to a hash policy, and balance is {balance!r};"
-                f" one of: {', '.join(HASHES)}"
-            ), HASHES
-    size = pool.get("table_size")
-    if size is not None and isinstance(balance, str) and balance != "maglev":
-        yield (*path, "table_size"), f"table_size belongs to maglev, and balance is {balance!r}", ()
-    elif type(size) is int and LEAST <= size <= MOST and not is_prime(size):
-        yield (*path, "table_size"), (
-            f"{size} is not a prime number, and maglev's table needs one; the next is"
-            f" {next(n for n in range(size, size * 2 + 3) if is_prime(n))}"
-        ), ()
-    yield from _fallback(path, pool, pools)
-    health = pool.get("health")
-    if isinstance(health, Mapping):
-        yield from check_health((*path, "health"), health)
-    seen: set[str] = set()
-    for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
-        table = {"address": server} if isinstance(server, str) else server
-        if isinstance(table, Mapping):
-            yield from _server((*path, "servers", i), table, seen)
-
-
-def _server(
-    path: Path, server: Mapping[str, Any], seen: set[str]
-) -> Iterator[Found]:
-    if ("address" in server) == ("dns" in server):
-        yield path, "a server has either an address or a dns name", ("address", "dns")
-        return
-    where = server.get("address", server.get("dns"))
-    try:
-        address = parse_server(where)
-    except (ValueError, AttributeError, TypeError):
-        return                          # told already
-    if address.port == 0:
-        yield path, f"{where!r}: a server's port is not 0", ()
-    if str(address) in seen:
-        yield path, f"{where} is in this pool already; give it a weight instead", ()
-    seen.add(str(address))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlb.config import limits
-from fastlb.config.check import NAME
+from fastlb.config.hints import NAME
 from fastlb.config.model import Config
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

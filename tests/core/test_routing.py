@@ -30,7 +30,7 @@ def router(n: int, target: str, *fields: str) -> Any:
     spec = compile_http(http, EffectiveRoute(name="fallback", pool="p"), {"p": 0}.__getitem__)
     bind = BindSpec(id=1, listener="l", pool=0, http=spec, shared=False, max_connections=0,
                     idle_timeout_ms=0, buffer_size=16384, bulk_buffer_size=16384, fds=[])
-    snapshot = Snapshot(Live(1), [compile_pool(values.pools[0], [])], [bind])
+    snapshot = Snapshot(Live(1), [compile_pool(values.pools[0], [], {})], [bind])
     lines = "".join(f"{field}\r\n" for field in fields)
     return parsers.Router(snapshot, f"GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
 

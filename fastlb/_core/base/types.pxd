@@ -102,8 +102,8 @@ cdef struct Budget:             # one a pool and engine: the last BUDGET_SECONDS
     uint64_t padding[4]
 
 cdef struct PendingQueue:       # one a pool and engine: who waits for a place, by priority
-    Exchange*[PRIORITIES] first
-    Exchange*[PRIORITIES] last
+    Exchange* first[PRIORITIES]
+    Exchange* last[PRIORITIES]
     uint64_t turn               # the lowest of all engines' is next; 0: nobody
     uint64_t padding[1]
 

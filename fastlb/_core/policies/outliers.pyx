@@ -1,6 +1,6 @@
-# Servers that fail too often in a row are ejected: nobody is sent there for a time, which grows with
-# each ejection that follows soon on another. Then one connection or request finds out whether the
-# server is back.
+# Servers that fail too often in a row are ejected: nobody is sent there for a time, which grows
+# with each ejection that follows soon on another. Then one connection or request finds out whether
+# the server is back.
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport SERVER_EJECTED, SERVER_UP

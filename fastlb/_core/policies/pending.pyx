@@ -1,7 +1,7 @@
-# Who waits for a place in a pool: a bounded queue, of which each engine has its own part.
-# A place that comes free wakes the engine whose first has waited longest, and one that waits stays in
-# its queue until it has a place. No wake-up is lost: who joins looks for a place after that, and who
-# gives one back looks for those who wait after that.
+# Who waits for a place in a pool: a bounded queue, of which each engine has its own part. A place
+# that comes free wakes the engine whose first has waited longest, and who waits stays in its queue
+# until it has a place. No wake-up is lost: who joins looks for a place after that, and who gives
+# one back looks for those who wait after that.
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport EXCHANGE_SHADOW

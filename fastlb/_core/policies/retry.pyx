@@ -1,5 +1,6 @@
-# Whether a try that failed is made once more on another server, within a budget: retries are a share
-# of the requests of the last seconds, so that a pool in trouble isn't asked several times as often.
+# Whether a try that failed is made once more on another server, within a budget: retries are a
+# share of the requests of the last seconds, so that a pool in trouble isn't asked several times as
+# often.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport EXCHANGE_SHADOW

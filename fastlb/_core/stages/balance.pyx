@@ -15,7 +15,7 @@ from fastlb._core.base.limits cimport TRIES_MAX
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, PoolLive
 from fastlb._core.base.routing cimport HASH_CLIENT_IP
-from fastlb._core.ext.atomic cimport fl_add64, fl_load32, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
 from fastlb._core.policies.keyed cimport take_by_table, take_from_ring
 from fastlb._core.policies.load cimport take_least_connections, take_of_two
 from fastlb._core.policies.pending cimport (
@@ -51,8 +51,10 @@ cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     elif pool.n_sequence:
         if pool.balance == BALANCE_RANDOM:
             turn = random_below(core, pool.n_sequence)
-        else:
+        elif likely(x.n_tried == 0):
             turn = fl_add64(&pool.live.turn, 1) % pool.n_sequence
+        else:                           # another try takes no turn, or a bad server gets them all
+            turn = fl_load64(&pool.live.turn) % pool.n_sequence
     if x.n_tried < TRIES_MAX and pool.n_servers:
         while which <= PASS_ANY:
             if _pick(core, x, which, turn, full):

@@ -1,10 +1,39 @@
 # Count how an exchange ended. Reads it; writes counters, and the pool's state when nobody answered.
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, REASON_NO_SERVER,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, REASON_BAD_REQUEST,
+    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE,
 )
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_exchange32, unlikely
 from fastlb._core.tables.live cimport live_notify
+
+
+# What totals call them.
+REASONS = {
+    "done": REASON_DONE,
+    "client_reset": REASON_CLIENT_RESET,
+    "server_reset": REASON_SERVER_RESET,
+    "connect_refused": REASON_CONNECT_REFUSED,
+    "connect_timeout": REASON_CONNECT_TIMEOUT,
+    "no_server": REASON_NO_SERVER,
+    "servers_full": REASON_SERVERS_FULL,
+    "queue_full": REASON_QUEUE_FULL,
+    "pending_timeout": REASON_PENDING,
+    "idle": REASON_IDLE,
+    "no_memory": REASON_NO_MEMORY,
+    "no_descriptor": REASON_NO_DESCRIPTOR,
+    "stopped": REASON_STOPPED,
+    "client_gone": REASON_CLIENT_GONE,
+    "bad_request": REASON_BAD_REQUEST,
+    "bad_response": REASON_BAD_RESPONSE,
+    "server_closed": REASON_SERVER_CLOSED,
+    "timeout": REASON_TIMEOUT,
+    "no_route": REASON_NO_ROUTE,
+    "too_large": REASON_TOO_LARGE,
+}
 
 
 cdef void record_step(Core* core, Exchange* x) noexcept nogil:

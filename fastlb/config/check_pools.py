@@ -1,0 +1,89 @@
+"""What values of a pool say about each other, and about other pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastlb.config import limits
+from fastlb.config.address import parse_server
+from fastlb.config.check_routes import HASHES
+from fastlb.config.health import check_health
+from fastlb.config.hints import Found, no_pool
+from fastlb.config.positions import Path
+
+LEAST, MOST = limits.TABLE_SIZE.low, limits.TABLE_SIZE.high     # the model tells of others
+
+
+def is_prime(n: int) -> bool:
+    return n > 1 and all(n % i for i in range(2, int(n**0.5) + 1))
+
+
+def _fallback(
+    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    """It exists, and doesn't lead back."""
+    first = pool.get("fallback")
+    if not isinstance(first, str):
+        return
+    if first not in pools:
+        yield no_pool((*path, "fallback"), first, tuple(pools))
+        return
+    seen = [str(path[1])]
+    name: Any = first
+    while isinstance(name, str) and name in pools:
+        seen.append(name)
+        if name in seen[:-1]:
+            yield (*path, "fallback"), f"it leads back: {' -> '.join(seen)}", ()
+            return
+        name = pools[name].get("fallback")
+
+
+def check_pool(
+    path: Path, pool: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], from_file: bool
+) -> Iterator[Found]:
+    servers = pool.get("servers")
+    if from_file and not servers:
+        yield path, "the pool has no servers; write servers = [\"HOST:PORT\"]", ()
+    balance = pool.get("balance", "round_robin")
+    for key in ("hash_on", "bounded_load"):
+        if key in pool and isinstance(balance, str) and balance not in HASHES:
+            yield (*path, key), (
+                f"{key} belongs to a hash policy, and balance is {balance!r};"
+                f" one of: {', '.join(HASHES)}"
+            ), HASHES
+    size = pool.get("table_size")
+    if size is not None and isinstance(balance, str) and balance != "maglev":
+        yield (*path, "table_size"), f"table_size belongs to maglev, and balance is {balance!r}", ()
+    elif type(size) is int and LEAST <= size <= MOST and not is_prime(size):
+        yield (*path, "table_size"), (
+            f"{size} is not a prime number, and maglev's table needs one; the next is"
+            f" {next(n for n in range(size, size * 2 + 3) if is_prime(n))}"
+        ), ()
+    yield from _fallback(path, pool, pools)
+    health = pool.get("health")
+    if isinstance(health, Mapping):
+        yield from check_health((*path, "health"), health)
+    seen: set[str] = set()
+    for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
+        table = {"address": server} if isinstance(server, str) else server
+        if isinstance(table, Mapping):
+            yield from _server((*path, "servers", i), table, seen)
+
+
+def _server(
+    path: Path, server: Mapping[str, Any], seen: set[str]
+) -> Iterator[Found]:
+    if ("address" in server) == ("dns" in server):
+        yield path, "a server has either an address or a dns name", ("address", "dns")
+        return
+    where = server.get("address", server.get("dns"))
+    try:
+        address = parse_server(where)
+    except (ValueError, AttributeError, TypeError):
+        return                          # told already
+    if address.port == 0:
+        yield path, f"{where!r}: a server's port is not 0", ()
+    if str(address) in seen:
+        yield path, f"{where} is in this pool already; give it a weight instead", ()
+    seen.add(str(address))

@@ -1,0 +1,62 @@
+"""What was probably meant, and what would be valid: the ends of sentences about mistakes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from typing import Any
+
+from fastlb.config.positions import Path
+from fastlb.config.units import show
+
+Found = tuple[Path, str, tuple[str, ...]]       # where, what, and what would be valid
+
+NAME = "^[A-Za-z0-9_.-]+$"
+# What other balancers call it.
+ELSEWHERE = {
+    "frontend": "listeners",
+    "listen": "bind",
+    "backend": "pools",
+    "backends": "pools",
+    "upstream": "pools",
+    "upstreams": "pools",
+    "nbthread": "threads",
+    "workers": "threads",
+    "worker_processes": "threads",
+    "worker_connections": "max_connections",
+    "maxconn": "max_connections",
+    "max_conns": "max_connections",
+    "default_backend": "pool",
+    "algorithm": "balance",
+    "lb_policy": "balance",
+    "policy": "balance",
+    "timeout": "idle_timeout",
+    "resolvers": "dns",
+    "source": "ring_hash",
+    "ip_hash": "ring_hash",
+    "leastconn": "least_connections",
+    "least_conn": "least_connections",
+    "least_time": "peak_ewma",
+    "p2c": "least_request",
+    "check": "health",
+    "healthcheck": "health",
+    "health_check": "health",
+    "httpchk": "health",
+}
+
+
+def hint(word: Any, valid: Collection[str]) -> str:
+    """The end of a sentence: what was probably meant, and what would be valid."""
+    near = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) else []
+    if isinstance(word, str) and ELSEWHERE.get(word) in valid:
+        near = [ELSEWHERE[word]]
+    meant = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{meant} One of: {', '.join(valid)}"
+
+
+def no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
+    if not valid:
+        name = pool if re.fullmatch(NAME, pool) else "NAME"
+        return path, f"there is no pool {show(pool)}; write a [pools.{name}] with servers", ()
+    return path, f"there is no pool {show(pool)}{hint(pool, valid)}", valid

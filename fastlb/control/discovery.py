@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastlb.config.effective import EffectiveDns
+from fastlb.control.tasks import end
 
 log = logging.getLogger("fastlb.dns")
 
@@ -59,10 +60,8 @@ class Discovery:
             self._tasks.append(asyncio.create_task(self._follow(name, wait_s)))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await end(tasks)
 
     async def _follow(self, name: Name, wait_s: float) -> None:
         while True:

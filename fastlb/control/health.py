@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from fastlb._core.tables.live import Live, Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
 from fastlb.config.health import EffectiveHealth
+from fastlb.control.tasks import end, within
 
 log = logging.getLogger("fastlb.health")
 
@@ -67,11 +68,8 @@ class Health:
         state.panic = panic
 
     async def stop(self) -> None:
-        tasks = list(self._tasks.values())
-        self._tasks = {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks, self._tasks = self._tasks, {}
+        await end(tasks.values())
 
 
 class Patient:
@@ -124,7 +122,7 @@ class Patient:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as sock:
                 sock.setblocking(False)
-                await asyncio.wait_for(self._visit(sock), self.health.timeout_s)
+                await within(self.health.timeout_s, self._visit(sock))
         except asyncio.TimeoutError:
             return f"no answer within {self.health.timeout_s:g} s"
         except Unwell as error:

@@ -16,6 +16,7 @@ from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
 from fastlb.control.health import Health
+from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.machine import PIP_LINE, bind_llhttp
@@ -263,7 +264,7 @@ class Runtime:
             if left_s <= 0:
                 return False
             try:
-                await asyncio.wait_for(self._moved.wait(), left_s)
+                await within(left_s, self._moved.wait())
             except asyncio.TimeoutError:
                 return done()
         return True

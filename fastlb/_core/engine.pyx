@@ -39,7 +39,7 @@ from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
 
-from fastlb._core.stages.record import REASONS
+from fastlb._core.stages.record import REASONS as _REASONS
 
 cdef extern from *:
     unsigned int CYTHON_HEX_VERSION
@@ -334,7 +334,7 @@ cdef class Engine:
             "mirrors_dropped": fl_read(&core.counters.mirrors_dropped),
             "bodies_unread": fl_read(&core.counters.bodies_unread),
         }
-        for name, reason in REASONS.items():
+        for name, reason in _REASONS.items():
             totals[f"ended_{name}"] = fl_read(&core.counters.ended[<int> reason])
         return totals
 

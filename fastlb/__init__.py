@@ -18,18 +18,22 @@ from typing import TYPE_CHECKING, Any
 from fastlb._version import __version__
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer, Listener, Pool, Server
+    from fastlb.balancer import Balancer
     from fastlb.config.model import Config
+    from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
+    from fastlb.handles import Listener, Pool, RunningServer, Server
 
 __all__ = [
     "Balancer",
     "BindError",
     "Config",
     "ConfigError",
+    "Event",
     "Listener",
     "Pool",
     "Problem",
+    "RunningServer",
     "Server",
     "__version__",
 ]
@@ -37,10 +41,12 @@ __all__ = [
 # Imported when first used: `import fastlb` costs no more than this file.
 _HOMES = {
     "Balancer": "fastlb.balancer",
-    "Listener": "fastlb.balancer",
-    "Pool": "fastlb.balancer",
+    "Listener": "fastlb.handles",
+    "Pool": "fastlb.handles",
     "Config": "fastlb.config.model",
-    "Server": "fastlb.balancer",
+    "Server": "fastlb.handles",
+    "RunningServer": "fastlb.handles",
+    "Event": "fastlb.control.events",
     "BindError": "fastlb.errors",
     "ConfigError": "fastlb.errors",
     "Problem": "fastlb.errors",

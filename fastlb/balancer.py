@@ -1,4 +1,4 @@
-"""What people hold: a Balancer, its pools and its listeners."""
+"""What people hold first: a Balancer, which makes the rest (handles)."""
 
 from __future__ import annotations
 
@@ -9,101 +9,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import KW_ONLY, asdict, dataclass
 from types import TracebackType
 from typing import Any
 
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
+from fastlb.control.events import Subscription
+from fastlb.handles import Listener, Pool, Server
 from fastlb.process.runtime import Runtime, default_poller
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server of a pool: an `address` ("HOST:PORT", "[v6]:PORT" or "unix:/PATH"), or a `dns`
-    name with a port, of which every address is a server."""
-
-    address: str | None = None
-    _: KW_ONLY
-    dns: str | None = None
-    refresh: str | None = None              # "ttl", or a duration; of a name
-    weight: int = 1
-    max_connections: int | None = None
-
-    def _keys(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-class Pool:
-    """Servers that do the same job. Made by `Balancer.pool()`."""
-
-    def __init__(self, balancer: Balancer, name: str) -> None:
-        self._balancer = balancer
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Pool {self.name}>"
-
-    def stats(self) -> dict[str, dict[str, int]]:
-        """What each server has done since the start, by its address.
-
-        Each has `in_flight`, `up` (0 where health checks found it down), `connections`,
-        `connect_failures`, `bytes_to_server` and `bytes_to_client`, and of http `requests`,
-        `errors` and `reused`. Empty when the balancer isn't running.
-        """
-        runtime = self._balancer._runtime
-        if runtime is None:
-            return {}
-        return {
-            server.address: {
-                "in_flight": server.in_flight, "up": int(not server.down), **server.totals(),
-            }
-            for server in runtime.live.servers()
-            if server.pool == self.name
-        }
-
-
-class Listener:
-    """Addresses that are accepted on. Made by `Balancer.listen()`."""
-
-    def __init__(self, balancer: Balancer, name: str) -> None:
-        self._balancer = balancer
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Listener {self.name}>"
-
-    @property
-    def urls(self) -> list[str]:
-        """Every address that is listened on, with the real port where 0 was asked for.
-
-        Raises RuntimeError when the balancer isn't running.
-        """
-        runtime = self._balancer._running()
-        return [str(s.address) for s in runtime.listening if s.listener == self.name]
-
-    @property
-    def url(self) -> str:
-        """The first of `urls`, such as "tcp://127.0.0.1:43211"."""
-        return self.urls[0]
-
-    @property
-    def port(self) -> int:
-        """The port of the first address; 0 for a unix socket."""
-        runtime = self._balancer._running()
-        return next(s.address.port or 0 for s in runtime.listening if s.listener == self.name)
-
-    def stats(self) -> dict[str, int]:
-        """`in_flight`, `accepted`, `closed` and `refused` connections. Empty when not running."""
-        runtime = self._balancer._runtime
-        if runtime is None:
-            return {}
-        return {
-            name: n
-            for listener in runtime.live.listeners()
-            if listener.name == self.name
-            for name, n in {"in_flight": listener.in_flight, **listener.totals()}.items()
-        }
 
 
 class Stopping:
@@ -177,7 +90,7 @@ class Balancer:
             "balance": balance,
             **keys,
         }
-        self._check(name, self._pools, {"pools": {name: spec}})
+        self._check(name, self._pools, {"pools": {**self._pools, name: spec}})
         self._pools[name] = spec
         return Pool(self, name)
 
@@ -232,6 +145,11 @@ class Balancer:
         if self._config is not None:
             return self._config
         return Config.build({**self._keys, "listeners": self._listeners, "pools": self._pools})
+
+    def events(self) -> Subscription:
+        """Changes of servers and pools from now on: `async for event in lb.events()`, see `Event`.
+        It ends with the balancer. Raises RuntimeError when it isn't running."""
+        return self._running().events.subscribe()
 
     # --- running ---
 

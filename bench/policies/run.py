@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.policies import farm
+from bench.policies import farm, plots
 from fastlb.compile.pools import ring
 from tests.core.test_balance import picker
 
@@ -128,9 +128,64 @@ def slow() -> Iterator[str]:
                   f"{leaving:.2%}", published.get(balance, ""))
 
 
+def antagonists() -> Iterator[str]:
+    yield "\n## Machines that others slow down: prequal next to its rivals\n"
+    yield "50 machines of 4 cores, 80 ms of work for each request (exponential). A fifth of them"
+    yield "at a time runs at 40 % of its speed, for 10 s in the mean; the load is of what they"
+    yield "could do without that. Round robin has equal weights; in the paper (NSDI 2024) they"
+    yield "follow use."
+    yield ""
+    yield row("load", "policy", "p50", "p99", "p99.9")
+    yield row("--:", "--", "--:", "--:", "--:")
+    for load in (0.7, 0.9):
+        curves = {}
+        for balance in ("round_robin", "random", "least_connections", "least_request", "peak_ewma",
+                        "prequal"):
+            taken = farm.antagonised(balance, load, 200_000, 11)
+            curves[balance] = [1000 * one for one in taken]
+            yield row(f"{load:.0%}", balance, *(f"{_quantile(taken, q) * 1000:.0f} ms"
+                                                for q in (0.5, 0.99, 0.999)))
+        plots.tails(f"antagonists-{load * 100:.0f}", f"Load {load:.0%}", curves)
+    yield ""
+    yield "![70 % load](img/antagonists-70.svg) ![90 % load](img/antagonists-90.svg)"
+
+
+def _quantile(sorted_values: list[float], q: float) -> float:
+    return sorted_values[min(int(len(sorted_values) * q), len(sorted_values) - 1)]
+
+
+def hedging() -> Iterator[str]:
+    yield "\n## Second tries: a hundredth of the answers takes up to 2 s longer\n"
+    yield row("hedge", "p50", "p99", "p99.9", "requests to servers")
+    yield row("--", "--:", "--:", "--:", "--:")
+    curves = {}
+    for name, hedge in (
+        ("none", None),
+        ('{ delay = "20ms" }', {"delay": "20ms"}),
+        ('{ percentile = "95%" }', {"percentile": "95%"}),
+        ('{ percentile = "95%", budget = "1%" }', {"percentile": "95%", "budget": "1%"}),
+    ):
+        taken, load = farm.hedged(hedge, 400_000, 13)
+        curves[name] = taken
+        yield row(f"`{name}`", *(f"{_quantile(taken, q):.1f} ms" for q in (0.5, 0.99, 0.999)),
+                  f"{load:.3f}")
+    plots.tails("hedging", "Second tries", curves)
+    yield ""
+    yield "![hedging](img/hedging.svg)"
+
+
+def budgets() -> Iterator[str]:
+    yield "\n## Retries at a pool that is dead: tries for each request, of 3 at most\n"
+    yield row("budget", "tries", "as published")
+    yield row("--", "--:", "--:")
+    yield row("10%", f"{farm.dead_pool('10%', 60, 1000):.2f}", "1.1")
+    yield row("20%", f"{farm.dead_pool('20%', 60, 1000):.2f}", "")
+    yield row("none", f"{farm.dead_pool(None, 60, 1000):.2f}", "3")
+
+
 def main() -> None:
     lines = []
-    for part in (even, moved, bounded, two_choices, slow):
+    for part in (even, moved, bounded, two_choices, slow, antagonists, hedging, budgets):
         for line in part():
             print(line, flush=True)
             lines.append(line)

@@ -4,5 +4,3 @@ from fastlb._core.base.types cimport Core, Exchange
 cdef void advance(Core* core, Exchange* x) noexcept nogil
 cdef void run_queue(Core* core) noexcept nogil
 cdef void expire(Core* core) noexcept nogil
-cdef void end_all(Core* core) noexcept nogil
-cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil

@@ -10,7 +10,7 @@ from fastlb._core.base.enums cimport (
     REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT,
     RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD,
     STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
-    TIMER_UPSTREAM, TUNNEL,
+    TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
@@ -22,6 +22,8 @@ from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Slab, Timer, Upstream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
+from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.lifecycle cimport (
     drop_server, end_request, finish, hold_snapshot, leave_server, let_snapshot_go, may_answer,
@@ -45,6 +47,8 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
     is anyone else."""
     if x.reason == REASON_NO_DESCRIPTOR or x.reason == REASON_NO_MEMORY:
         return False
+    if unlikely(x.hedge != NULL):
+        return take_over(core, x)
     note_tried(x)
     if has_another(x) and not may_retry(core, x, RETRY_CONNECT, 0):
         return False
@@ -64,6 +68,8 @@ cdef bint _ask_another(Core* core, Exchange* x) noexcept nogil:
     if cause == 0:
         return False
     server_failed(core, x.pool, x.target)
+    if unlikely(x.hedge != NULL) and not x.http.flags & HTTP_HEAD_DONE:
+        return take_over(core, x)
     if x.http.flags & HTTP_HEAD_DONE or not may_retry(core, x, cause, 0):
         return False
     leave_server(core, x)
@@ -158,6 +164,9 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         if verdict == FAIL and _try_another(core, x):
             return True
     elif x.stage == STAGE_FORWARD:
+        if unlikely(x.flags & EXCHANGE_SHADOW) and x.hedge != NULL and x.http.flags & HTTP_SENT:
+            _hear_hedge(core, x)
+            return False
         verdict = forward_step(core, x)
         if likely(verdict == NEXT):
             return _complete(core, x)
@@ -165,7 +174,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             _retry(core, x)
             return True
         if verdict == ELSEWHERE:
-            leave_server(core, x)
+            if x.hedge == NULL or not take_over(core, x):
+                leave_server(core, x)
             return True
         if verdict == FAIL and _ask_another(core, x):
             return True
@@ -191,10 +201,18 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
     return False
 
 
+cdef void _hear_hedge(Core* core, Exchange* x) noexcept nogil:
+    cdef Exchange* other = hear_hedge(core, x)
+    if other != NULL:
+        advance(core, other)
+
+
 cdef void _begin_answer(Core* core, Exchange* x) noexcept nogil:
     """By ourselves: a body that is still owed would be in the way of the next request."""
     stop_waiting(x)
     if x.http != NULL:
+        if unlikely(x.hedge != NULL):
+            part_from_hedge(core, x)
         if not x.http.request.done:
             x.flags |= EXCHANGE_CLOSE
         drop_server(core, x)
@@ -277,6 +295,7 @@ cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.idle_timer = http.route.websocket_timer
     record_http(core, x)
     timer_cancel(&http.timer)
+    timer_cancel(&http.hedge_timer)
     give_held(core, http.head)
     give_held(core, http.partial)
     give_held(core, http.lines)
@@ -288,38 +307,6 @@ cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.stage = STAGE_RELAY
     timer_start(core, &x.timer, x.idle_timer)
     return True
-
-
-cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
-    """Those who wait to send their next request: of listeners that are no more, or all, and what
-    nobody waits for."""
-    cdef Slab* slab = core.slabs
-    cdef Exchange* x
-    cdef int i
-    while slab != NULL:
-        for i in range(SLAB_EXCHANGES):
-            x = &slab.exchanges[i]
-            if x.flags & EXCHANGE_SHADOW and not gone_only and x.stage != STAGE_FREE \
-                    and x.stage != STAGE_DEAD:
-                x.reason = REASON_STOPPED
-                finish(core, x)
-                continue
-            if x.stage != STAGE_REQUEST or x.input != NULL or x.client.ready & READABLE:
-                continue
-            if gone_only and _is_listened_to(core, x.bind_id):
-                continue
-            x.reason = REASON_DONE
-            finish(core, x)
-        slab = slab.next
-
-
-cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
-    cdef Acceptor* acceptor = core.acceptors
-    while acceptor != NULL:
-        if acceptor.id == bind_id:
-            return True
-        acceptor = acceptor.next
-    return False
 
 
 cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
@@ -391,6 +378,8 @@ cdef void expire(Core* core) noexcept nogil:
                 _expire_exchange(core, <Exchange*> timer.owner)
             elif timer.kind == TIMER_UPSTREAM:
                 drop_idle(core, <Upstream*> timer.owner)
+            elif timer.kind == TIMER_HEDGE:
+                begin_hedge(core, <Http*> timer.owner)
             else:
                 _expire_request(core, <Http*> timer.owner)
 
@@ -415,23 +404,3 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         return
     x.reason = REASON_IDLE
     finish(core, x)
-
-
-cdef void end_all(Core* core) noexcept nogil:
-    cdef Slab* slab = core.slabs
-    cdef Exchange* x
-    cdef int i
-    core.run_first = core.run_last = NULL
-    while slab != NULL:
-        for i in range(SLAB_EXCHANGES):
-            x = &slab.exchanges[i]
-            if x.stage == STAGE_DEAD and x.flags & EXCHANGE_QUEUED:
-                x.next_free = core.dead
-                core.dead = x
-            elif x.stage != STAGE_FREE and x.stage != STAGE_DEAD:
-                x.flags &= <uint8_t> ~EXCHANGE_QUEUED
-                x.reason = REASON_STOPPED
-                finish(core, x)
-        slab = slab.next
-
-

@@ -1,6 +1,6 @@
 # The loop that feeds the conveyor, and the one class that Python drives.
 from libc.errno cimport EMFILE
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.enums cimport (
@@ -22,8 +22,8 @@ from fastlb._core.base.sys cimport (
     yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
-from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
-from fastlb._core.conveyor cimport advance, close_idle_clients, end_all, expire, run_queue
+from fastlb._core.base.types cimport Acceptor, Core, Http, PoolEntry, Slab, Stream, Upstream
+from fastlb._core.conveyor cimport advance, expire, run_queue
 from fastlb._core.ext.atomic cimport (
     FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
     fl_store_pointer, likely, unlikely,
@@ -32,9 +32,11 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
 from fastlb._core.lifecycle cimport give_back
+from fastlb._core.policies.outliers cimport eject
 from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
-from fastlb._core.tables.live cimport Live, live_notify, live_wake_engines
+from fastlb._core.sweep cimport close_idle_clients, end_all
+from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
@@ -327,6 +329,9 @@ cdef class Engine:
             "accept_errors": fl_read(&core.counters.accept_errors),
             "connect_failures": fl_read(&core.counters.connect_failures),
             "requests": fl_read(&core.counters.requests),
+            "hedged": fl_read(&core.counters.hedged),
+            "hedges_won": fl_read(&core.counters.hedges_won),
+            "hedges_denied": fl_read(&core.counters.hedges_denied),
             "retries": fl_read(&core.counters.retries),
             "retries_denied": fl_read(&core.counters.retries_denied),
             "keys_missing": fl_read(&core.counters.keys_missing),
@@ -395,6 +400,20 @@ cdef void _abandon_stream(Core* core, Stream* s) noexcept nogil:
     if s.fd >= 0:
         net_close(s.fd)
         s.fd = -1
+
+
+def eject_server(Snapshot snapshot, str pool, str server, str why) -> bool:
+    """Leave a server out as `outliers` does, if somebody is left then; `why` is what the log says.
+    """
+    cdef PoolEntry* entry
+    cdef Server state = snapshot.live.server(pool, server)
+    cdef uint32_t i
+    for i in range(snapshot.table.n_pools):
+        entry = &snapshot.table.pools[i]
+        if snapshot.pools[i].name == pool:
+            state.complaint = why
+            return eject(&snapshot.live.table, clock_ms(), entry, &state.live)
+    return False
 
 
 def publish(Live live, Snapshot snapshot) -> None:

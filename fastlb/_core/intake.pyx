@@ -7,13 +7,14 @@ from fastlb._core.base.limits cimport ACCEPTS_MAX, EVENTS_MAX, RESUME_MS
 from fastlb._core.base.poller cimport poller_add, poller_add_level, poller_remove
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
-from fastlb._core.conveyor cimport advance, close_idle_clients
+from fastlb._core.conveyor cimport advance
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_load32, fl_load_pointer, fl_store_pointer, unlikely,
 )
 from fastlb._core.http.upstream cimport drop_all_idle
 from fastlb._core.lifecycle cimport finish
 from fastlb._core.stages.accept cimport accept_step
+from fastlb._core.sweep cimport close_idle_clients
 from fastlb._core.tables.live cimport live_notify
 
 

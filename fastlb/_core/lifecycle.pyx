@@ -3,11 +3,11 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
-    HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_UPLOAD_CUT,
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
-    REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER,
-    REASON_PENDING, REASON_QUEUE_FULL, REASON_SERVERS_FULL, REASON_SERVER_RESET, REASON_STOPPED,
-    REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
+    HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED, HTTP_SENT,
+    HTTP_UPLOAD_CUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_SERVERS_FULL, REASON_SERVER_RESET,
+    REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -17,7 +17,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
-from fastlb._core.http.mirror cimport part_from_mirror
+from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
@@ -67,7 +67,7 @@ cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil:
 cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
     """No answer: as slow as it was, and slower than most."""
     if unlikely(x.http.sent_ns != 0):
-        observe_latency(x.target, core.now_ms, NO_ANSWER_US + <double> (
+        observe_latency(x.pool, x.target, core.now_ms, NO_ANSWER_US + <double> (
             clock_ns() - x.http.sent_ns) / 1000)
         x.http.sent_ns = 0
 
@@ -77,6 +77,7 @@ cdef void leave_server(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     timer_cancel(&x.timer)
     if http != NULL:
+        timer_cancel(&http.hedge_timer)
         if x.stage == STAGE_FORWARD:
             fl_count(&x.counters.errors, 1)
         _note_silence(core, x)
@@ -100,6 +101,9 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         return
     if unlikely(x.mirror != NULL):
         part_from_mirror(core, x)
+    if unlikely(x.hedge != NULL):
+        part_from_hedge(core, x)
+    timer_cancel(&http.hedge_timer)
     _note_silence(core, x)
     timer_cancel(&http.timer)
     end_upstream(core, http, reset)
@@ -114,13 +118,14 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
 
 
 cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
-    """A mirror's copy counts for no listener, and has no client."""
+    """A copy counts for no listener, and has no client."""
+    cdef bint hedge = x.http.flags & HTTP_HEDGE
     end_request(core, x, x.reason != REASON_DONE)
     if x.input != NULL:
         give_input(core, x)
     let_server_go(core, x)
     let_snapshot_go(core, x)
-    fl_count(&core.counters.mirrors, <uint64_t> -1)
+    fl_count(&core.counters.hedges if hedge else &core.counters.mirrors, <uint64_t> -1)
     x.stage = STAGE_DEAD
     if not x.flags & EXCHANGE_QUEUED:
         x.next_free = core.dead
@@ -180,6 +185,7 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
     """What we answer by ourselves needs none."""
     timer_cancel(&x.http.timer)
+    timer_cancel(&x.http.hedge_timer)
     end_upstream(core, x.http, True)
     x.to_server = &x.server
 

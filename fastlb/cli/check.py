@@ -16,7 +16,7 @@ from fastlb.config.effective import (
 )
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
-from fastlb.config.failing import LIMITS, EffectiveLimits, EffectiveOutliers
+from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
@@ -69,6 +69,8 @@ def _top(values: Effective) -> Iterator[str]:
     timeout = show_ms(values.shutdown_timeout_ms)
     yield _line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
     yield _line("max_connections", limit, values.origins["max_connections"])
+    if values.zone:
+        yield _line("zone", values.zone, values.origins["zone"])
     yield _line("busy_poll", str(values.busy_poll).lower(), values.origins["busy_poll"])
 
 
@@ -165,8 +167,12 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"hash_on": pool.hash_on} if pool.hash_on else {}),
         **({"bounded_load": str(pool.bounded_load)} if pool.bounded_load else {}),
         **({"table_size": str(pool.table_size)} if pool.balance == "maglev" else {}),
+        **({"slow_start": show_ms(pool.slow_start_ms)} if pool.slow_start_ms else {}),
+        **({"sticky": f"cookie {pool.sticky.cookie}"} if pool.sticky else {}),
+        **({"subset": f"{pool.subset.size} for {pool.subset.instance}"} if pool.subset else {}),
         **({"health": _health(pool.health)} if pool.health else {}),
         "outliers": _outliers(pool.outliers),
+        **({"hedge": _hedge(pool.hedge)} if pool.hedge else {}),
         "retry": f"{pool.retry.attempts} tries, budget {pool.retry.budget / 10:g}%",
         "retry.on": pool.retry.on_text or "nothing",
         **({"limits": _limits(pool.limits)} if pool.limits != LIMITS else {}),
@@ -189,6 +195,11 @@ def _health(health: EffectiveHealth) -> str:
     return f"{what} each {health.interval_s:g}s, {health.fall} down, {health.rise} up"
 
 
+def _hedge(hedge: EffectiveHedge) -> str:
+    after = show_ms(hedge.delay_ms) if hedge.delay_ms else f"{hedge.percentile / 10:g}% of answers"
+    return f"after {after}, budget {hedge.budget / 10:g}%"
+
+
 def _limits(limits: EffectiveLimits) -> str:
     most = f"{limits.in_flight_max} requests" if limits.in_flight_max else "any number"
     if not limits.pending_max:
@@ -197,10 +208,14 @@ def _limits(limits: EffectiveLimits) -> str:
 
 
 def _outliers(outliers: EffectiveOutliers) -> str:
-    if not outliers.failures:
+    if not (outliers.failures or outliers.error_rate or outliers.latency):
         return "none"
+    rates = (
+        (f", {outliers.error_rate / 10:g}% errors" if outliers.error_rate else "")
+        + (f", {outliers.latency:g} times as slow" if outliers.latency else "")
+    )
     return (
-        f"{outliers.failures} failures: {show_ms(outliers.ejection_ms)} out,"
+        f"{outliers.failures} failures{rates}: {show_ms(outliers.ejection_ms)} out,"
         f" {outliers.share_max / 10:g}% at most"
     )
 
@@ -209,6 +224,12 @@ def _server(server: EffectiveServer, dns: EffectiveDns) -> str:
     extra = f" weight {server.weight}" if server.weight != 1 else ""
     if server.max_connections:
         extra += f" max_connections {server.max_connections}"
+    if server.priority:
+        extra += f" priority {server.priority}"
+    if server.zone:
+        extra += f" zone {server.zone}"
+    if server.state != "up":
+        extra += f" {server.state}"
     if server.refresh_ms != dns.refresh_ms:
         extra += f" refresh {_refresh(server.refresh_ms)}"
     return f"{server.address}{extra}"

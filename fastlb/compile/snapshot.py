@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
 from fastlb.compile.routes import HttpSpec, KeySpec, compile_http, hash_key
+from fastlb.compile.sticky import StickySpec, compile_sticky
+from fastlb.compile.subset import subset
 from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
-from fastlb.config.failing import EffectiveOutliers, EffectiveRetry
+from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRetry
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
 
@@ -26,12 +29,26 @@ class ServerSpec:
     address: SocketAddress
     weight: int
     max_connections: int
+    priority: int = 0           # 0 comes first
+    local: bool = True          # in our zone, or there are no zones
+    state: str = "up"           # draining, maintenance
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """Servers of a pool that are picked among: `count` of them, from `first` on."""
+
+    first: int
+    count: int
+    sequence: array[int] | None
+    ring: tuple[array[int], array[int]] | None
 
 
 @dataclass(frozen=True)
 class PoolSpec:
     name: str
     balance: str
+    slow_start_ms: int
     bounded_load: float         # 0: none
     table_size: int             # of maglev
     hash_key: KeySpec
@@ -43,8 +60,9 @@ class PoolSpec:
     keepalive: tuple[int, int, int] | None
     connect_timeout_ms: int
     servers: Sequence[ServerSpec]
-    sequence: array[int] | None
-    ring: tuple[array[int], array[int]] | None
+    groups: Sequence[GroupSpec]
+    sticky: StickySpec | None
+    hedge: EffectiveHedge | None
     retry: EffectiveRetry
     outliers: EffectiveOutliers
     fallback: int               # -1: none
@@ -80,15 +98,45 @@ class Opened:
     fds: Sequence[int]
 
 
+def rank(server: ServerSpec) -> tuple[int, bool]:
+    """Those that come first are smaller; those of equal rank make a group."""
+    return server.priority, not server.local
+
+
+def groups(balance: str, servers: Sequence[ServerSpec]) -> list[GroupSpec]:
+    """The groups of servers that are sorted by rank."""
+    found: list[GroupSpec] = []
+    for _, members in itertools.groupby(servers, key=rank):
+        part = list(members)
+        weights = [server.weight for server in part]
+        names = [server.name for server in part]
+        found.append(GroupSpec(
+            first=sum(group.count for group in found),
+            count=len(part),
+            sequence=None if balance in HASHES else sequence(weights),
+            ring=ring(names, weights) if balance == "ring_hash" else None,
+        ))
+    return found
+
+
+def chosen(pool: EffectivePool, servers: list[ServerSpec]) -> list[ServerSpec]:
+    """Those of a pool's servers that this process uses: of each rank so many as its subset has."""
+    if pool.subset is None:
+        return servers
+    names: set[str] = set()
+    for _, part in itertools.groupby(sorted(servers, key=rank), key=rank):
+        names |= subset([s.name for s in part], pool.subset.size, pool.subset.instance)
+    return [server for server in servers if server.name in names]
+
+
 def compile_pool(
     pool: EffectivePool, servers: Sequence[ServerSpec], index: dict[str, int]
 ) -> PoolSpec:
-    names = [server.name for server in servers]
-    weights = [server.weight for server in servers]
-    keyed = pool.balance in HASHES
+    servers = sorted(servers, key=rank)
     return PoolSpec(
         name=pool.name,
         balance=pool.balance,
+        slow_start_ms=pool.slow_start_ms,
         bounded_load=pool.bounded_load,
         table_size=pool.table_size,
         hash_key=hash_key(pool.hash_on or "client.ip"),
@@ -100,8 +148,10 @@ def compile_pool(
         keepalive=pool.keepalive,
         connect_timeout_ms=pool.connect_timeout_ms,
         servers=servers,
-        sequence=None if keyed else sequence(weights),
-        ring=ring(names, weights) if pool.balance == "ring_hash" else None,
+        groups=groups(pool.balance, servers),
+        sticky=compile_sticky(pool.sticky, pool.name, [server.name for server in servers])
+        if pool.sticky is not None else None,
+        hedge=pool.hedge,
         retry=pool.retry,
         outliers=pool.outliers,
         fallback=index[pool.fallback] if pool.fallback else -1,

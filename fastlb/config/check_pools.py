@@ -52,6 +52,10 @@ def check_pool(
                 f"{key} belongs to a hash policy, and balance is {balance!r};"
                 f" one of: {', '.join(HASHES)}"
             ), HASHES
+    if balance in HASHES and pool.get("slow_start") not in (None, "0s"):
+        yield (*path, "slow_start"), (
+            f"slow_start would send keys elsewhere and back, and balance is {balance!r}"
+        ), ()
     size = pool.get("table_size")
     if size is not None and isinstance(balance, str) and balance != "maglev":
         yield (*path, "table_size"), f"table_size belongs to maglev, and balance is {balance!r}", ()
@@ -60,6 +64,9 @@ def check_pool(
             f"{size} is not a prime number, and maglev's table needs one; the next is"
             f" {next(n for n in range(size, size * 2 + 3) if is_prime(n))}"
         ), ()
+    hedge = pool.get("hedge")
+    if isinstance(hedge, Mapping) and ("delay" in hedge) == ("percentile" in hedge):
+        yield (*path, "hedge"), "hedge has either a delay or a percentile", ("delay", "percentile")
     yield from _fallback(path, pool, pools)
     health = pool.get("health")
     if isinstance(health, Mapping):

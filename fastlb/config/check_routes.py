@@ -174,12 +174,22 @@ def _texts(path: Path, route: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
 def check_pool_key(
     path: Path, pool: Mapping[str, Any], listeners: Mapping[str, Mapping[str, Any]], name: str
 ) -> Iterator[Found]:
-    """A pool that hashes a part of a request is for requests."""
+    """A pool that hashes a part of a request, or has cookies, is for requests."""
     key = pool.get("hash_on")
-    if not isinstance(key, str) or key.startswith("client."):
-        return
+    hashes = isinstance(key, str) and not key.startswith("client.")
     for user, listener in listeners.items():
-        if listener.get("pool") == name and scheme_of(listener) == "tcp":
+        if listener.get("pool") != name or scheme_of(listener) != "tcp":
+            continue
+        if hashes:
             yield (*path, "hash_on"), (
                 f"{key} is of http, and listeners.{user} relays tcp to this pool"
             ), ("client.ip", "client.address")
+        if "hedge" in pool:
+            yield (*path, "hedge"), (
+                f"second tries are of http, and listeners.{user} relays tcp to this pool"
+            ), ()
+        if "sticky" in pool:
+            yield (*path, "sticky"), (
+                f"a cookie is of http, and listeners.{user} relays tcp to this pool;"
+                ' use balance = "maglev", which keeps an address on its server'
+            ), ()

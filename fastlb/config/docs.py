@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fastlb.config import limits
 from fastlb.config.base import Measure, Model
-from fastlb.config.failing import Limits, Outliers, Retry
+from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -35,7 +35,9 @@ from fastlb.config.model import (
     Listener,
     Pool,
     Server,
+    Subset,
 )
+from fastlb.config.sticky import Sticky
 from fastlb.config.units import show_ms
 
 SECTIONS: tuple[tuple[str, type[Model]], ...] = (
@@ -46,7 +48,10 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`health = { ... }`", Health),
     ("`outliers = { ... }`", Outliers),
     ("`retry = { ... }`", Retry),
+    ("`hedge = { ... }`", Hedge),
     ("`limits = { ... }`", Limits),
+    ("`sticky = { ... }`", Sticky),
+    ("`subset = { ... }`", Subset),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("A comparison in `match`", Compare),

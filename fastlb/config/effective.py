@@ -5,6 +5,7 @@ Precedence: the listener's or pool's own value, then `[defaults]`, then what is 
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,15 +20,18 @@ from fastlb.config.failing import (
     LIMITS,
     OUTLIERS,
     RETRY,
+    EffectiveHedge,
     EffectiveLimits,
     EffectiveOutliers,
     EffectiveRetry,
+    effective_hedge,
     effective_limits,
     effective_outliers,
     effective_retry,
 )
 from fastlb.config.health import EffectiveHealth, effective_health
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
+from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
+from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
 # key -> "listener", "pool", "given" (at the top), "defaults" or "built in"
@@ -40,6 +44,15 @@ class EffectiveServer:
     refresh_ms: int | None      # of a name; None: as its TTL says
     weight: int
     max_connections: int        # 0: no limit
+    priority: int = 0
+    zone: str = ""
+    state: str = "up"
+
+
+@dataclass(frozen=True)
+class EffectiveSubset:
+    size: int
+    instance: int | str
 
 
 @dataclass(frozen=True)
@@ -56,11 +69,15 @@ class EffectivePool:
     connection_age_ms: int = 0                                  # 0: no limit
     connection_requests_max: int = 0                            # 0: no limit
     bounded_load: float = 0.0                                   # 0: none
+    slow_start_ms: int = 0
+    sticky: EffectiveSticky | None = None
+    subset: EffectiveSubset | None = None
     table_size: int = limits.TABLE_SIZE.default
     health: EffectiveHealth | None = None
     outliers: EffectiveOutliers = OUTLIERS
     retry: EffectiveRetry = RETRY
     limits: EffectiveLimits = LIMITS
+    hedge: EffectiveHedge | None = None
     fallback: str = ""
     origins: Origins = field(default_factory=dict, compare=False)
 
@@ -98,6 +115,7 @@ class Effective:
     shutdown_timeout_ms: int
     max_connections: int        # 0: no limit
     busy_poll: bool
+    zone: str                   # "": none
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
@@ -130,10 +148,13 @@ def effective(config: Config) -> Effective:
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
         max_connections=config.max_connections or 0,
         busy_poll=config.busy_poll,
+        zone=config.zone or "",
         dns=dns,
         listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
-        origins=_given(config, "threads", "shutdown_timeout", "max_connections", "busy_poll"),
+        origins=_given(
+            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone"
+        ),
     )
 
 
@@ -182,8 +203,10 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     hashes = pool.balance in HASHES
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
     for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
-                "max_connection_requests", "bounded_load", "table_size", "health",
-                "outliers", "retry", "limits", "fallback"):
+                "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
+                "subset",
+                "health", "outliers", "retry", "limits", "hedge",
+                "fallback"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -203,10 +226,14 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         connection_requests_max=pool.max_connection_requests,
         bounded_load=pool.bounded_load or 0.0,
         table_size=pool.table_size,
+        slow_start_ms=duration_ms(pool.slow_start),
+        sticky=effective_sticky(pool.sticky) if pool.sticky is not None else None,
+        subset=_subset(pool.subset) if pool.subset is not None else None,
         health=effective_health(pool.health) if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),
         retry=effective_retry(pool.retry),
         limits=effective_limits(pool.limits),
+        hedge=effective_hedge(pool.hedge) if pool.hedge is not None else None,
         fallback=pool.fallback or "",
         origins=look.origins,
     )
@@ -223,7 +250,15 @@ def _server(server: Server, dns: EffectiveDns) -> EffectiveServer:
         refresh_ms=refresh_ms,
         weight=server.weight,
         max_connections=server.max_connections or 0,
+        priority=server.priority,
+        zone=server.zone or "",
+        state=server.state,
     )
+
+
+def _subset(subset: Subset) -> EffectiveSubset:
+    instance = subset.instance
+    return EffectiveSubset(subset.size, socket.gethostname() if instance is None else instance)
 
 
 def _refresh(text: str) -> int | None:

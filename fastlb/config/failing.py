@@ -54,6 +54,12 @@ class Retry(Model):
     """Retries as a share of the requests of the last 10 s; 100 of each thread are free."""
 
 
+def _check_rate(value: str) -> str:
+    if per_mille(value) == 0:
+        raise ValueError("nothing fails less often than never: leave error_rate out instead")
+    return value
+
+
 class Outliers(Model):
     """When a server is ejected: left out because of what its connections or answers are like."""
 
@@ -62,6 +68,27 @@ class Outliers(Model):
         limits.OUTLIER_FAILURES,
     ] = limits.OUTLIER_FAILURES.default
     """Failures in a row: no connection, no answer, a broken one, or one of `statuses`; 0: never."""
+    error_rate: Annotated[
+        str, AfterValidator(_check_rate), limits.OUTLIER_ERROR_RATE
+    ] | None = None
+    """The share of requests, or connections of tcp, that failed or were answered 5xx."""
+    latency: Annotated[
+        float,
+        Field(ge=limits.OUTLIER_LATENCY_LEAST, le=limits.OUTLIER_LATENCY_MOST),
+        limits.OUTLIER_LATENCY,
+    ] | None = None
+    """http: a mean latency, up to an answer's head, so many times the median of the servers; of
+    three at least."""
+    interval: Annotated[str, Duration(limits.OUTLIER_INTERVAL)] = show_ms(
+        limits.OUTLIER_INTERVAL.default
+    )
+    """How often `error_rate` and `latency` are looked at, each time of what happened since."""
+    min_requests: Annotated[
+        int,
+        Field(strict=True, ge=limits.OUTLIER_REQUESTS.low, le=limits.OUTLIER_REQUESTS.high),
+        limits.OUTLIER_REQUESTS,
+    ] = limits.OUTLIER_REQUESTS.default
+    """A server that got fewer in an interval isn't judged by these."""
     ejection_time: Annotated[str, Duration(limits.EJECTION_TIME)] = show_ms(
         limits.EJECTION_TIME.default
     )
@@ -79,6 +106,57 @@ class Outliers(Model):
         limits.OUTLIER_STATUSES,
     ] = Field(default_factory=lambda: list(limits.OUTLIER_STATUSES.default))
     """http: answers that are failures."""
+
+
+def _check_percentile(value: str) -> str:
+    n = per_mille(value)
+    if not 500 <= n <= 999:
+        raise ValueError(f"{show(value)} is not from 50% to 99.9%")
+    return value
+
+
+def _check_hedge_budget(value: str) -> str:
+    if per_mille(value) == 0:
+        raise ValueError("a budget of nothing: leave hedge out instead")
+    return value
+
+
+class Hedge(Model):
+    """http: when a request that waits for its answer is sent to a second server too; the first
+    answer counts. GET, HEAD, OPTIONS and TRACE only."""
+
+    delay: Annotated[str, Duration(limits.HEDGE_DELAY), limits.HEDGE_DELAY] | None = None
+    """After so long."""
+    percentile: Annotated[
+        str, AfterValidator(_check_percentile), limits.HEDGE_PERCENTILE
+    ] | None = None
+    """After what this share of the last answers took at most; from the 64th answer of a thread on,
+    rounded up to 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20 ms and so on."""
+    budget: Annotated[str, AfterValidator(_check_hedge_budget), limits.HEDGE_BUDGET] = "10%"
+    """Second tries as a share of the requests of the last 10 s."""
+
+
+# What a percentile is rounded up to, in ms: DELAYS of the core.
+HEDGE_DELAYS_MS = (
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400,
+    500, 640, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6400, 8000, 10_000,
+)
+
+
+@dataclass(frozen=True)
+class EffectiveHedge:
+    delay_ms: int               # 0: by percentile
+    percentile: int             # of 1000 answers; 0: a fixed delay
+    budget: int                 # of 1000 requests
+    delays_ms: tuple[int, ...] = HEDGE_DELAYS_MS
+
+
+def effective_hedge(hedge: Hedge) -> EffectiveHedge:
+    return EffectiveHedge(
+        delay_ms=duration_ms(hedge.delay) if hedge.delay else 0,
+        percentile=per_mille(hedge.percentile) if hedge.percentile else 0,
+        budget=per_mille(hedge.budget),
+    )
 
 
 class Limits(Model):
@@ -138,6 +216,10 @@ class EffectiveOutliers:
     ejection_ms: int
     ejection_max_ms: int
     share_max: int              # of 1000 servers
+    error_rate: int             # of 1000 requests; 0: not looked at
+    latency: float              # times the median; 0: not looked at
+    interval_s: float
+    requests_min: int
     statuses: tuple[tuple[int, int], ...]
 
 
@@ -162,6 +244,10 @@ def effective_outliers(outliers: Outliers) -> EffectiveOutliers:
         ejection_ms=ejection_ms,
         ejection_max_ms=max(ejection_ms, duration_ms(outliers.max_ejection_time)),
         share_max=per_mille(outliers.max_ejected),
+        error_rate=per_mille(outliers.error_rate) if outliers.error_rate else 0,
+        latency=outliers.latency or 0.0,
+        interval_s=duration_ms(outliers.interval) / 1000,
+        requests_min=outliers.min_requests,
         statuses=tuple(statuses(one) for one in outliers.statuses),
     )
 

@@ -51,6 +51,26 @@ BUSY_POLL = Choice(
     True, "to sleep and be woken takes longer than the answer: a third of the latency measured"
 )
 WEIGHT = Limit(1, 0, 256, "all alike; as in HAProxy, finer shares than 1/256 are noise")
+SERVER_PRIORITY = Limit(0, 0, 7, "all alike; 8 levels are as many as anybody has used")
+SERVER_ZONE = Choice(None, "it is near to everybody")
+SERVER_STATE = Choice("up", "a server that is written down is to be used")
+ZONE = Choice(None, "all servers are equally near")
+SLOW_START = Limit(0, 0, HOUR_MS, "most servers can do at once what they can do at all")
+SUBSET_SIZE = Limit(0, 1, 65_534, "20 to 100, as the SRE book has it")
+SUBSET_INSTANCE = Choice(None, "the host's name, which is another one on every host")
+HEDGE = Choice(None, "not every service can stand to be asked twice")
+HEDGE_DELAY = Limit(0, 1, 60_000, "either this or a percentile is given")
+HEDGE_PERCENTILE = Choice(None, "either this or a delay is given; 95%, as in The Tail at Scale")
+HEDGE_BUDGET = Choice("10%", "bounds the load that second tries make, whatever happens")
+STICKY = Choice(None, "most services keep what they know of a client elsewhere")
+STICKY_SECRET = Choice(None, "write it down once, and give it to all balancers of the service")
+STICKY_MAX_AGE = Limit(0, 0, 400 * DAY_MS, "until the browser is closed; browsers allow 400 days")
+STICKY_PATH = Choice("/", "all of the site")
+STICKY_DOMAIN = Choice(None, "the host that was asked, and no other")
+STICKY_SECURE = Choice(False, "plain http would never get it back")
+STICKY_SAME_SITE = Choice("lax", "as browsers do by themselves: sent with links from elsewhere")
+SECRET_CHARACTERS_MIN = 16  # as hexadecimal digits 64 bits, which nobody guesses online
+SUBSET = Choice(None, "every process sends to all servers")
 IDLE_TIMEOUT = Limit(
     300_000, 0, 30 * DAY_MS,
     "less than the 350 s for which NAT in clouds remembers a silent connection",
@@ -129,6 +149,11 @@ OUTLIERS = Choice(None, "as given for each of its keys")
 OUTLIER_FAILURES = Limit(5, 0, 1000, "one may be the request's fault, five are the server's")
 EJECTION_TIME = Limit(30_000, 10, DAY_MS, "as Envoy has it: longer than a restart takes")
 EJECTION_TIME_MOST = Limit(300_000, 10, DAY_MS, "as Envoy has it: then it is worth another look")
+OUTLIER_ERROR_RATE = Choice(None, "failures in a row find a dead server; 50% finds a half-dead one")
+OUTLIER_LATENCY = Choice(None, "servers may differ; 5 or so finds those that are ill")
+OUTLIER_LATENCY_LEAST, OUTLIER_LATENCY_MOST = 1.5, 1000.0
+OUTLIER_INTERVAL = Limit(10_000, 100, HOUR_MS, "long enough to see some requests of every server")
+OUTLIER_REQUESTS = Limit(20, 1, 1_000_000, "of fewer, a share is a matter of luck")
 MAX_EJECTED = Choice("50%", "the others have to carry the load")
 OUTLIER_STATUSES = Choice(("502-504",), "a 500 tells of the request as often as of the server")
 LIMITS = Choice(None, "as given for each of its keys")

@@ -23,9 +23,10 @@ from fastlb.config.address import (
     parse_server,
 )
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
-from fastlb.config.failing import Limits, Outliers, Retry
+from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName
+from fastlb.config.sticky import Sticky
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
@@ -151,6 +152,10 @@ Threads = Annotated[
         }
     ),
 ]
+Text = Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX)]
+ZoneName = Text
+
+
 class Keepalive(Model):
     """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
 
@@ -188,6 +193,36 @@ class Server(Model):
     """Its share of new connections, next to the other servers' weights; 0 gets none."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; no limit if not given."""
+    priority: Annotated[
+        int,
+        Field(strict=True, ge=bounds.SERVER_PRIORITY.low, le=bounds.SERVER_PRIORITY.high),
+        bounds.SERVER_PRIORITY,
+    ] = bounds.SERVER_PRIORITY.default
+    """Servers of priority 0 come first; those of the next get what the others are too few for."""
+    zone: Annotated[ZoneName, bounds.SERVER_ZONE] | None = None
+    """Where it is: those of our own `zone` come first among servers of the same priority."""
+    state: Annotated[
+        Literal["up", "draining", "maintenance"], bounds.SERVER_STATE
+    ] = "up"
+    """A draining server keeps its connections and the clients that are bound to it, and gets no
+    others; one in maintenance gets nobody, and isn't checked."""
+
+
+class Subset(Model):
+    """Only some of very many servers, others for every process."""
+
+    size: Annotated[
+        int,
+        Field(strict=True, ge=bounds.SUBSET_SIZE.low, le=bounds.SUBSET_SIZE.high),
+        bounds.SUBSET_SIZE,
+    ]
+    """How many servers this process uses."""
+    instance: Annotated[
+        int | Text, Field(union_mode="left_to_right"), bounds.SUBSET_INSTANCE
+    ] | None = None
+    """Which of the processes this is: a number from 0 on, with which the servers are shared out
+    evenly (deterministic subsetting, as in Site Reliability Engineering, chapter 20), or any name,
+    with which they are chosen by chance."""
 
 
 class Shared(Model):
@@ -251,7 +286,7 @@ class Pool(Shared):
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
     balance: Annotated[
         Literal[
-            "round_robin", "random", "least_connections", "least_request", "peak_ewma",
+            "round_robin", "random", "least_connections", "least_request", "peak_ewma", "prequal",
             "ring_hash", "maglev", "rendezvous",
         ],
         bounds.BALANCE,
@@ -274,12 +309,21 @@ class Pool(Shared):
         bounds.TABLE_SIZE,
     ] = bounds.TABLE_SIZE.default
     """Of `maglev`: places in its table, a prime number, some 100 times the servers."""
+    slow_start: Annotated[str, Duration(bounds.SLOW_START)] = show_ms(bounds.SLOW_START.default)
+    """For how long a server that came up, or is new, gets less: from 10 % of its share, evenly
+    more. Not of hash policies; 0s: at once."""
+    sticky: Annotated[Sticky, bounds.STICKY] | None = None
+    """http: clients come back to the server that they had."""
+    subset: Annotated[Subset, bounds.SUBSET] | None = None
+    """Of very many servers, those that this process uses."""
     health: Annotated[Health, bounds.HEALTH] | None = None
     """Checks that find out whether a server is up; none if not given."""
     outliers: Annotated[Outliers, bounds.OUTLIERS] = Field(default_factory=Outliers)
     """When a server is left out for what it does."""
     retry: Annotated[Retry, bounds.RETRY] = Field(default_factory=Retry)
     """When another server is tried."""
+    hedge: Annotated[Hedge, bounds.HEDGE] | None = None
+    """http: when a second server is asked too."""
     fallback: Annotated[PoolName, bounds.FALLBACK] | None = None
     """The pool that is used when no server of this one can be."""
     max_idle_connections: Annotated[
@@ -339,6 +383,8 @@ class Config(Model):
     busy_poll: Annotated[Switch, bounds.BUSY_POLL] = bounds.BUSY_POLL.default
     """Where one or two peers answer each other at once, wait for the next message awake, for up
     to 60 us; after a wait in vain not for a while."""
+    zone: Annotated[ZoneName, bounds.ZONE] | None = None
+    """Where this process is. Servers of the same zone come first, until too few of them are up."""
     dns: Dns = Field(default_factory=Dns)
     """How names of servers are resolved."""
     defaults: Defaults = Field(default_factory=Defaults)

@@ -24,11 +24,17 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
         yield from _unreachable(each)
         yield from _keyless(each, values)
     used = {name for listener in values.listeners for name in _pools(listener)}
+    for _ in values.pools:                  # a fallback may have one of its own
+        used |= {pool.fallback for pool in values.pools if pool.name in used}
     for name, pool in config.pools.items():
         if name not in used:
             yield f"pools.{name}: no listener uses this pool"
         if pool.servers and all(server.weight == 0 for server in pool.servers):
             yield f"pools.{name}: every server has weight 0, so none is ever picked"
+        if pool.servers and all(server.state != "up" for server in pool.servers):
+            yield f"pools.{name}: no server's state is up, so none is ever picked"
+        if config.zone is None and any(server.zone for server in pool.servers):
+            yield f"pools.{name}: servers have zones, and say nothing without a zone at the top"
 
 
 def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:

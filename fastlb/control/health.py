@@ -6,21 +6,24 @@ They run on the control loop, each server's in a task, spread over the interval.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import os
 import random
 import socket
 from collections.abc import Callable, Iterable
+from logging import ERROR, INFO, WARNING
 
 from fastlb._core.tables.live import Live, Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
 from fastlb.config.health import EffectiveHealth
+from fastlb.control.events import Events
 from fastlb.control.tasks import end, within
-
-log = logging.getLogger("fastlb.health")
 
 READ_BYTES_MAX = 65_536     # of an answer
 JITTER = 0.1                # of an interval, so that several balancers don't ask together
+# What a server may say of itself in an answer, for balance = "prequal".
+IN_FLIGHT, LATENCY_MS = b"x-in-flight", b"x-latency-ms"
+REPORTED_MAX = 1_000_000_000
 USER_AGENT = "fastlb-health"
 
 
@@ -31,8 +34,10 @@ class Unwell(Exception):
 class Health:
     """Checks the servers of pools, and tells the engines which are down."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, events: Events, changed: Callable[[], object]) -> None:
         self._live = live
+        self._events = events
+        self._changed = changed
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
 
@@ -51,9 +56,17 @@ class Health:
             server = self._live.server(pool, spec.name)
             delay_s = health.interval_s * i / len(new)
             self._tasks[pool, spec.name] = asyncio.ensure_future(
-                Patient(server, spec.address, health, self._look_at).follow(delay_s)
+                Patient(server, spec.address, health, self._turned).follow(delay_s)
             )
         self._look_at(pool)
+
+    def _turned(self, server: Server, why: str) -> None:
+        """A server has gone down, or come up ("")."""
+        if why:
+            self._events.tell(WARNING, server.pool, server.address, "down", f"is down: {why}")
+        else:
+            self._events.tell(INFO, server.pool, server.address, "up", "is up")
+        self._look_at(server.pool)
 
     def _look_at(self, pool: str) -> None:
         """Whether enough servers of a pool are up to go by that."""
@@ -61,11 +74,13 @@ class Health:
         up = sum(not server.down for server in servers)
         panic = up * 1000 < self._panics[pool] * len(servers)
         state = self._live.pool(pool)
+        counted = f"{up} of {len(servers)} servers are up"
         if panic and not state.panic:
-            log.error("pool %s: %d of %d servers are up: all are used", pool, up, len(servers))
+            self._events.tell(ERROR, pool, "", "panic", f"{counted}: all are used")
         elif state.panic and not panic:
-            log.info("pool %s: %d of %d servers are up: others get nothing", pool, up, len(servers))
+            self._events.tell(INFO, pool, "", "serving", f"{counted}: others get nothing")
         state.panic = panic
+        self._changed()
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, {}
@@ -77,7 +92,7 @@ class Patient:
 
     def __init__(
         self, server: Server, address: SocketAddress, health: EffectiveHealth,
-        on_change: Callable[[str], None] = lambda pool: None,
+        on_change: Callable[[Server, str], None] = lambda server, why: None,
     ) -> None:
         self.server = server
         self.on_change = on_change
@@ -93,8 +108,11 @@ class Patient:
         await asyncio.sleep(delay_s)
         while True:
             begin_s = loop.time()
-            why = await self._check()
-            self.note(why)
+            if self.server.maintenance:
+                self.known = False      # the first check after it decides at once
+                self.row = 0
+            else:
+                self.note(await self._check())
             wait_s = self.health.fast_interval_s if self.row else self.health.interval_s
             wait_s *= 1 + random.uniform(-JITTER, JITTER)
             await asyncio.sleep(max(0.0, begin_s + wait_s - loop.time()))
@@ -107,12 +125,7 @@ class Patient:
         if changes and (self.row >= needed or not self.known):
             self.row = 0
             self.server.down = bool(why)
-            name = f"pool {self.server.pool}: server {self.server.address}"
-            if why:
-                log.warning("%s is down: %s", name, why)
-            else:
-                log.info("%s is up", name)
-            self.on_change(self.server.pool)
+            self.on_change(self.server, why)
         self.known = True
 
     async def _check(self) -> str:
@@ -171,6 +184,8 @@ class Patient:
                 break
         if not answer.headed:
             raise Unwell("it closed without an answer")
+        if answer.in_flight is not None:
+            self.server.report(answer.in_flight, answer.latency_ms)
         if not any(first <= answer.status <= last for first, last in self.health.statuses):
             raise Unwell(f"it answered {answer.status}")
         if self.health.body not in answer.body:
@@ -195,6 +210,15 @@ class Answer:
         self.headed = False
         self.complete = False
         self.body = b""
+        self.in_flight: int | None = None
+        self.latency_ms = 0.0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        with contextlib.suppress(ValueError):       # what isn't a number says nothing
+            if name.lower() == IN_FLIGHT:
+                self.in_flight = min(max(int(value), 0), REPORTED_MAX)
+            elif name.lower() == LATENCY_MS:
+                self.latency_ms = min(max(0.0, float(value)), REPORTED_MAX)
 
     def on_headers_complete(self) -> None:
         self.headed = True

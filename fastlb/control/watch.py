@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from logging import ERROR, INFO, WARNING
 
-from fastlb._core.tables.live import Live
+from fastlb._core.tables.live import Live, Server
+from fastlb.control.events import Events
 
 log = logging.getLogger("fastlb.health")
 
@@ -12,12 +14,16 @@ log = logging.getLogger("fastlb.health")
 # when that hasn't happened for a while.
 QUIET_S = 5.0
 
+Servers = dict[tuple[str, str], Server]     # by pool and address
+
 
 class Watch:
     """Compares the states of servers and pools with what was last said about them."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, events: Events) -> None:
         self._live = live
+        self._tell = events.tell
+        self._chosen: dict[tuple[str, str], str] = {}
         self._failing: set[tuple[str, str]] = set()
         self._ejected: dict[tuple[str, str], tuple[float, int]] = {}
         self._down: set[str] = set()
@@ -27,35 +33,55 @@ class Watch:
     def look(self, now_s: float) -> float | None:
         """Log what has changed since the last look. Returns when to look again even if nothing
         changes, by the same clock."""
-        failing = {(s.pool, s.address) for s in self._live.servers() if s.failing}
-        errors = {(s.pool, s.address): s.error for s in self._live.servers()}
-        known = set(errors)
-        for pool, address in sorted(failing - self._failing):
-            why = errors[pool, address].lower()
-            log.warning("pool %s: server %s can't be connected to (%s)", pool, address, why)
-        ejected = {(s.pool, s.address) for s in self._live.servers() if s.ejection}
-        for pool, address in sorted((self._failing - failing) & known - ejected):
-            log.info("pool %s: server %s accepts connections again", pool, address)
-        self._failing = failing
+        known = {(s.pool, s.address): s for s in self._live.servers()}
+        self._look_at_chosen(known)
+        self._look_at_failing(known)
         self._look_at_ejected(known)
         down = {pool.name for pool in self._live.pools() if pool.down}
         for name in sorted(down - self._down):
-            log.error("pool %s: no server can be connected to; clients are closed at once", name)
+            self._tell(ERROR, name, "", "unserved",
+                       "no server can be connected to; clients are closed at once")
         for name in sorted(self._down - down):
-            log.info("pool %s: serving again", name)
+            self._tell(INFO, name, "", "serving", "serving again")
         self._down = down
         return self._look_at_descriptors(now_s)
 
-    def _look_at_ejected(self, known: set[tuple[str, str]]) -> None:
+    def _look_at_chosen(self, known: Servers) -> None:
+        """What somebody wants of a server, in the configuration or since."""
+        chosen = {
+            key: "maintenance" if server.maintenance else "draining"
+            for key, server in known.items() if server.maintenance or server.draining
+        }
+        for (pool, address), state in sorted(chosen.items()):
+            if self._chosen.get((pool, address)) != state:
+                text = "is in maintenance" if state == "maintenance" else "is draining"
+                self._tell(INFO, pool, address, state, text)
+        for pool, address in sorted((self._chosen.keys() - chosen.keys()) & known.keys()):
+            self._tell(INFO, pool, address, "up", "is to be used again")
+        self._chosen = chosen
+
+    def _look_at_failing(self, known: Servers) -> None:
+        failing = {key for key, server in known.items() if server.failing}
+        for pool, address in sorted(failing - self._failing):
+            why = known[pool, address].error.lower()
+            self._tell(WARNING, pool, address, "failing", f"can't be connected to ({why})")
+        ejected = {key for key, server in known.items() if server.ejection}
+        for pool, address in sorted((self._failing - failing) & known.keys() - ejected):
+            self._tell(INFO, pool, address, "up", "accepts connections again")
+        self._failing = failing
+
+    def _look_at_ejected(self, known: Servers) -> None:
         ejected = {
-            (s.pool, s.address): s.ejection for s in self._live.servers() if s.ejection
+            key: server.ejection for key, server in known.items() if server.ejection is not None
         }
         for (pool, address), ejection in sorted(ejected.items()):
             if self._ejected.get((pool, address)) != ejection:
-                log.warning("pool %s: server %s fails too often: left out for %g s",
-                            pool, address, ejection[0])
-        for pool, address in sorted((self._ejected.keys() - ejected.keys()) & known):
-            log.info("pool %s: server %s does well again", pool, address)
+                why = known[pool, address].complaint or "fails too often"
+                known[pool, address].complaint = None
+                self._tell(WARNING, pool, address, "ejected",
+                           f"{why}: left out for {ejection[0]:g} s")
+        for pool, address in sorted((self._ejected.keys() - ejected.keys()) & known.keys()):
+            self._tell(INFO, pool, address, "up", "does well again")
         self._ejected = ejected
 
     def _look_at_descriptors(self, now_s: float) -> float | None:

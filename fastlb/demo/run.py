@@ -7,10 +7,11 @@ import contextlib
 import signal
 import sys
 
-from fastlb.balancer import Balancer, Listener, Pool
+from fastlb.balancer import Balancer
 from fastlb.demo.origin import Client, Origin
 from fastlb.demo.table import live, plain, rows
 from fastlb.errors import BindError
+from fastlb.handles import Listener, Pool
 
 NAMES = ("amber", "blue", "coral")
 PORT = 8080

@@ -10,12 +10,15 @@ import os
 import socket
 from collections.abc import Callable
 
-from fastlb._core.engine import publish
+from fastlb._core.engine import eject_server, publish
 from fastlb._core.tables.snapshot import Snapshot
-from fastlb.compile.snapshot import Opened, ServerSpec, compile_snapshot
+from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
+from fastlb.control.events import Events
 from fastlb.control.health import Health
+from fastlb.control.outliers import Comparison
+from fastlb.control.spread import Spread
 from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
@@ -52,9 +55,12 @@ class Runtime:
         self._ids = itertools.count(1)
         self._retired: list[Snapshot] = []
         self._snapshot: Snapshot | None = None
-        self._watch = Watch(self.live)
+        self.events = Events()
+        self._watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
-        self._health = Health(self.live)
+        self._health = Health(self.live, self.events, self._look)
+        self._spread = Spread(self.live)
+        self._comparison = Comparison(self.live, self._eject)
         self._discovery = Discovery(effective.dns, self.update)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
@@ -132,19 +138,24 @@ class Runtime:
         if not self.stopping:
             for pool in self.effective.pools:
                 self._health.follow(pool.name, pool.health, servers[pool.name])
+                self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
+                self._spread.follow(pool.name, servers[pool.name])
+            self._spread.look()
 
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
         for server in pool.servers:
             for spec in self._addresses(server):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
-        return list(found.values())
+        return chosen(pool, list(found.values()))
 
     def _addresses(self, server: EffectiveServer) -> list[ServerSpec]:
         address = server.address
+        zone = self.effective.zone
+        what = (server.weight, server.max_connections, server.priority,
+                not zone or server.zone in ("", zone), server.state)
         if address.path is not None:
-            name = f"unix:{address.path}"
-            return [ServerSpec(name, address.path, server.weight, server.max_connections)]
+            return [ServerSpec(f"unix:{address.path}", address.path, *what)]
         assert address.host is not None and address.port is not None
         hosts = [address.host]
         if _is_name(server):
@@ -153,11 +164,14 @@ class Runtime:
             ServerSpec(
                 f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
                 (host, address.port),
-                server.weight,
-                server.max_connections,
+                *what,
             )
             for host in hosts
         ]
+
+    def _eject(self, pool: str, server: str, why: str) -> None:
+        if self._snapshot is not None:
+            eject_server(self._snapshot, pool, server, why)
 
     def _on_notify(self) -> None:
         self.live.changed()
@@ -169,6 +183,7 @@ class Runtime:
         if self._look_again is not None:
             self._look_again.cancel()
             self._look_again = None
+        self._spread.look()
         if self._loop is not None:
             at_s = self._watch.look(self._loop.time())
             if at_s is not None:
@@ -273,6 +288,8 @@ class Runtime:
         self.end()
         await self._discovery.stop()
         await self._health.stop()
+        await self._comparison.stop()
+        self.events.end()
 
     def end(self) -> None:
         """Reset what is left and give everything back. Safe to call twice, and without the loop."""

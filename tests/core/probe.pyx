@@ -13,15 +13,19 @@ from fastlb._core.base.timers cimport (
 )
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.routing cimport RETRY_CONNECT
+from fastlb._core.base.sys cimport clock_ms
+from fastlb._core.base.parts cimport Gate
 from fastlb._core.base.types cimport (
-    Address, Chunk, Core, Exchange, Gate, Http, Pipe, PoolEntry, ServerAddress, Timer,
+    Address, Chunk, Core, Exchange, Http, Pipe, PoolEntry, ServerAddress, Timer,
 )
+from fastlb._core.policies.hedge cimport afford_hedge, hedge_timer, observe_delay
 from fastlb._core.policies.load cimport latency_of, observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
+from fastlb._core.tables.live cimport live_warm
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
 
 
@@ -76,6 +80,10 @@ cdef class Picker:
     def client(self, where):
         self.x.peer = _address(where)
 
+    def clock(self):
+        """What the control plane calls now, as engines do."""
+        self.core.now_ms = clock_ms()
+
     def advance_ms(self, int ms):
         self.core.now_ms += ms
 
@@ -112,17 +120,42 @@ cdef class Picker:
 
     def observe(self, int server, double us):
         """One more measurement of a server's latency."""
-        observe_latency(self.x.bind.pool.servers[server].live, self.core.now_ms, us)
+        cdef PoolEntry* pool = self.x.bind.pool
+        observe_latency(pool, pool.servers[server].live, self.core.now_ms, us)
 
     def latency(self, int server):
         return latency_of(self.x.bind.pool.servers[server].live, self.core.now_ms)
+
+    def observe_delay(self, double us):
+        """An answer took so long, for a percentile of hedges."""
+        observe_delay(self.core, self.x.bind.pool, <unsigned long long> us)
+
+    def hedge_after_ms(self):
+        """How long a request waits before a second server is asked; 0: for ever."""
+        return self.core.live.timer_ms[hedge_timer(self.core, self.x.bind.pool)]
+
+    def hedge(self, int server):
+        """The second server of a request that waits for one; -1: none, or beyond the budget."""
+        self.x.pool = self.x.bind.pool
+        self.x.n_tried = 1
+        self.x.tried[0] = server
+        second = -1
+        if afford_hedge(self.core, self.x):
+            self.x.attempts = 1
+            if balance_step(self.core, self.x) == NEXT:
+                second = self.x.entry - self.x.pool.servers
+        self.x.n_tried = 0
+        return second
+
+    def report(self, int server, int in_flight, double latency_ms):
+        self.snapshot.servers[server].report(in_flight, latency_ms)
 
     def places(self):
         """How many places of its table each server has."""
         cdef PoolEntry* pool = self.x.bind.pool
         counts = [0] * pool.n_servers
-        for i in range(pool.n_table):
-            counts[pool.table[i]] += 1
+        for i in range(pool.groups[0].n_table):
+            counts[pool.groups[0].table[i]] += 1
         return counts
 
     def in_flight(self, int server):
@@ -153,7 +186,25 @@ cdef class Picker:
         return self.x.bind.pool.servers[server].live.state
 
     def down(self, int server, bint down):
-        self.x.bind.pool.servers[server].live.down = down
+        self.snapshot.servers[server].down = down
+
+    def enter(self, int server, str state):
+        """Draining, maintenance or up, as the configuration or somebody wants."""
+        self.snapshot.servers[server].choose(state)
+
+    def warm(self, int server):
+        """It has just come up."""
+        live_warm(self.x.bind.pool.servers[server].live, self.core.now_ms)
+
+    def states(self):
+        return [server.state for server in self.snapshot.servers]
+
+    def share(self, list shares):
+        self.snapshot.pools[0].share(shares)
+
+    def bind(self, int server):
+        """The client's cookie names a server; -1: none."""
+        self.x.bound_to = server + 1
 
     def panic(self, bint panic):
         self.x.bind.pool.live.panic = panic

@@ -17,12 +17,14 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
 from fastlb.compile.routes import hash_key
-from fastlb.config.check_routes import HASHES
+from fastlb.compile.snapshot import GroupSpec, ServerSpec, groups, rank
 from fastlb.config.failing import (
     OUTLIERS,
     RETRY,
+    Hedge,
     Outliers,
     Retry,
+    effective_hedge,
     effective_outliers,
     effective_retry,
 )
@@ -36,6 +38,12 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         f"10.0.{i // 256}.{i % 256}:80" for i in range(len(weights))
     ]
     limits = keys.pop("limits", [0] * len(weights))
+    ranks = keys.pop("ranks", [(0, True)] * len(weights))   # priority, and whether it is near
+    servers = [
+        ServerSpec(name, ("10.0.0.1", 80), w, limit, priority, local)
+        for name, w, limit, (priority, local) in zip(names, weights, limits, ranks, strict=True)
+    ]
+    assert servers == sorted(servers, key=rank)
     pool = SimpleNamespace(
         name="pool",
         balance=balance,
@@ -46,14 +54,11 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         tcp_nodelay=True,
         keepalive=None,
         connect_timeout_ms=500,
-        servers=[
-            SimpleNamespace(
-                name=name, address=("10.0.0.1", 80), weight=w, max_connections=limit
-            )
-            for name, w, limit in zip(names, weights, limits, strict=True)
-        ],
-        sequence=None if balance in HASHES else sequence(weights),
-        ring=ring(names, weights) if balance == "ring_hash" else None,
+        servers=servers,
+        groups=groups(balance, servers),
+        slow_start_ms=keys.pop("slow_start_ms", 0),
+        sticky=None,
+        hedge=effective_hedge(Hedge(**hedge)) if (hedge := keys.pop("hedge", None)) else None,
         retry=effective_retry(Retry(**keys.pop("retry", {}))),
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
         fallback=-1, in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
@@ -182,7 +187,8 @@ def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
         hash_key=hash_key("client.ip"), tcp_nodelay=True,
         keepalive=None,
         idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
-        connect_timeout_ms=1, servers=[], sequence=array("I", [0]), ring=None,
+        connect_timeout_ms=1, servers=[], slow_start_ms=0, sticky=None, hedge=None,
+        groups=[GroupSpec(0, 0, array("I", [0]), None)],
         retry=RETRY, outliers=OUTLIERS, fallback=-1,
         in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
     )

@@ -16,7 +16,7 @@ from tests.core.test_balance import picker
 
 BY_LOAD = ("least_connections", "least_request", "peak_ewma")
 BY_KEY = ("ring_hash", "maglev", "rendezvous")
-ALL = ("round_robin", "random", *BY_LOAD, *BY_KEY)
+ALL = ("round_robin", "random", "prequal", *BY_LOAD, *BY_KEY)
 KEYS = [b"key %d" % i for i in range(20_000)]
 
 

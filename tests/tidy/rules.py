@@ -36,7 +36,7 @@ PYTHON_RANKS = {
     "cli": 6,
     "__main__": 7,
 }
-FACES = {"balancer": "process", "policy": "process"}
+FACES = {"balancer": "process", "handles": "process", "policy": "process"}
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")

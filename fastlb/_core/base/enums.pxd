@@ -94,11 +94,27 @@ cdef enum Balance:
     BALANCE_PEAK_EWMA = 6
     BALANCE_MAGLEV = 7
     BALANCE_RENDEZVOUS = 8
+    BALANCE_PREQUAL = 9
+
+# A search for a server, from the strictest that the pool asks for.
+cdef enum Pass:
+    PASS_BOUNDED = 1            # leaves out servers with more than their share of the load, and
+    PASS_GENTLE = 2             # by chance those that have just come up, and
+    PASS_HEALTHY = 3            # those that failed a moment ago
+    PASS_ANY = 4                # nobody else is left: tries those too, rather than refuse
 
 cdef enum ServerState:
     SERVER_UP = 0
     SERVER_FAILING = 1          # its last connect failed; left out for FAILING_PAUSE_MS at a time
     SERVER_EJECTED = 2          # it failed too often; left out for as long as the pool says
+
+# What else speaks against sending anybody to a server: bits of ServerLive.conditions.
+cdef enum Condition:
+    CONDITION_DOWN = 1          # health checks say so
+    CONDITION_DRAINING = 2      # it keeps whom it has
+    CONDITION_MAINTENANCE = 4
+    CONDITION_OUT = 7           # any of these
+    CONDITION_WARMING = 8       # it has just come up, and gets less for a while
 
 cdef enum Stop:
     STOP_NO = 0
@@ -109,6 +125,7 @@ cdef enum TimerKind:
     TIMER_EXCHANGE = 0
     TIMER_REQUEST = 1           # of a whole http request
     TIMER_UPSTREAM = 2          # of an idle connection
+    TIMER_HEDGE = 3             # until a second server is asked
 
 cdef enum HttpFlag:
     HTTP_SENT = 1               # the request's head is written
@@ -126,4 +143,5 @@ cdef enum HttpFlag:
     HTTP_NO_BODY = 4096         # HEAD: the response has a length and no body
     HTTP_UPLOAD_CUT = 8192      # the server takes no more of the request
     HTTP_JSON = 16384           # the client prefers it
-    HTTP_OVERRUN = 32768        # of a mirror: it was too slow, or the request was given up
+    HTTP_OVERRUN = 32768        # of a copy: it was too slow, or isn't wanted any more
+    HTTP_HEDGE = 65536          # of a copy: it is a second try

@@ -1,5 +1,5 @@
 # An exact limit that all engines share: a place is taken before it is used, and given back.
-from fastlb._core.base.types cimport Gate
+from fastlb._core.base.parts cimport Gate
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32
 
 

@@ -2,7 +2,8 @@
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
-from fastlb._core.base.types cimport Address, Keepalive, ServerAddress, Stream
+from fastlb._core.base.parts cimport Keepalive
+from fastlb._core.base.types cimport Address, ServerAddress, Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
     IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
@@ -87,10 +88,15 @@ cdef inline void net_shut_both(int fd) noexcept nogil:
     shutdown(fd, SHUT_RDWR)
 
 
+cdef inline ssize_t net_peek(int fd, void* into, size_t size) noexcept nogil:
+    """What can be read, and stays to be read; -errno."""
+    return fl_syscall(SYS_recvfrom, fd, <long> into, size, MSG_PEEK | MSG_DONTWAIT, 0, 0)
+
+
 cdef inline bint net_is_quiet(int fd) noexcept nogil:
     """Whether a connection is open and has nothing to say."""
     cdef char byte
-    return fl_syscall(SYS_recvfrom, fd, <long> &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) == -EAGAIN
+    return net_peek(fd, &byte, 1) == -EAGAIN
 
 
 cdef inline int net_error(int fd) noexcept nogil:

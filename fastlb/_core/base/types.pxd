@@ -1,4 +1,4 @@
-# All structs and enums of the core, and no function.
+# The structs of the core that refer to each other, and no function.
 #
 # Who owns what: a Core owns its exchanges, chunks and acceptors; an exchange owns its two streams
 # and their pending chunks; a Snapshot (tables/snapshot) owns its binds, pools and servers and never
@@ -7,10 +7,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    BUDGET_SECONDS, CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, PRIORITIES,
-    TIMER_SLOTS_MAX, TRIES_MAX,
+    CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, PRIORITIES, TIMER_SLOTS_MAX,
+    TRIES_MAX,
 )
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Retry, Route, StatusSet
+from fastlb._core.base.parts cimport (
+    Budget, Delays, Gate, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
+    ServerCounters, Sticky,
+)
+from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Retry, Route
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef union Address:
@@ -59,20 +63,6 @@ cdef struct Stream:
 
 # --- shared by all engines, outliving snapshots (tables/live) ---
 
-cdef struct Gate:               # an exact limit across engines
-    int32_t count
-    int32_t waiting             # an engine stopped accepting for it and wants to be woken
-
-cdef struct ServerCounters:     # one a server and engine, a cache line each
-    uint64_t connections
-    uint64_t connect_failures
-    uint64_t bytes_to_server
-    uint64_t bytes_to_client
-    uint64_t requests           # http
-    uint64_t errors             # http: responses of 5xx, and those that never came whole
-    uint64_t reused             # http: requests on a connection that had served before
-    uint64_t padding[1]
-
 cdef struct IdleList:           # one a server and engine: connections that wait, latest first
     Upstream* first
     uint32_t count
@@ -82,24 +72,21 @@ cdef struct IdleList:           # one a server and engine: connections that wait
 cdef struct ServerLive:
     Gate connections
     int32_t state
-    int32_t down                # health checks say so: nobody is sent there
+    int32_t conditions          # bits of Condition; 0: none
     int32_t failures            # connects and answers that failed in a row
     int32_t error               # errno of the last connect that failed, or 0
     uint64_t retry_at_ms        # one that isn't up is tried again from then on
     uint64_t ejected_until_ms
     uint32_t ejected_ms         # how long the last ejection was
+    uint32_t slow_start_ms      # how long it gets less after it came up; 0: not
+    uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
     uint64_t latency            # see policies/load
+    uint64_t report             # of itself: requests in flight, and how many of those were ours
+    uint64_t report_us          # its latency, as it says
+    uint64_t report_at_ms       # 0: never
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
-
-cdef struct Budget:             # one a pool and engine: the last BUDGET_SECONDS of it
-    uint64_t second             # the latest
-    uint32_t[BUDGET_SECONDS] requests
-    uint32_t[BUDGET_SECONDS] retries
-    uint32_t n_requests         # in all of them
-    uint32_t n_retries
-    uint64_t padding[4]
 
 cdef struct PendingQueue:       # one a pool and engine: who waits for a place, by priority
     Exchange* first[PRIORITIES]
@@ -108,21 +95,17 @@ cdef struct PendingQueue:       # one a pool and engine: who waits for a place, 
     uint64_t padding[1]
 
 cdef struct PoolLive:
-    uint64_t turn               # round robin's place in the sequence
+    uint64_t turns[GROUPS_MAX]  # round robin's place in each group's sequence
     int32_t down                # no server answered the last client
     Gate in_flight              # of all servers together, where the pool is counted
     Gate pending                # who waits for a place
+    int32_t shares[GROUPS_MAX]  # of SHARE_ONE, what each group gets, with those before it
     PendingQueue* queues        # [engine]
     int32_t panic               # so few servers are left that all are used
-    Budget* budgets             # [engine]
-
-cdef struct ListenerCounters:   # one a listener and engine, a cache line each
-    uint64_t accepted
-    uint64_t closed
-    uint64_t refused            # closed without a server
-    uint64_t requests           # http
-    uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
-    uint64_t padding[6]
+    Budget* budgets             # [engine] of retries
+    Budget* hedge_budgets       # [engine]
+    Delays* delays              # [engine]
+    ProbePool* probes           # [engine], of prequal
 
 cdef struct ListenerLive:
     Gate connections
@@ -130,46 +113,38 @@ cdef struct ListenerLive:
 
 # --- one immutable, compiled configuration (tables/snapshot) ---
 
-cdef struct Keepalive:
-    int32_t idle_s              # 0: off
-    int32_t interval_s
-    int32_t count
-
 cdef struct ServerEntry:
     ServerAddress address
     uint32_t address_size
     int32_t max_connections     # 0: no limit
     uint32_t weight
     uint64_t hash               # of its name
+    Text set_cookie             # http: the field that binds a client to it
     ServerLive* live
 
-cdef struct Outliers:           # when a server is left out for what it does
-    uint32_t failures           # in a row; 0: never
-    uint32_t ejection_ms        # the first time
-    uint32_t ejection_max_ms
-    uint32_t share_max          # of 1000 servers, so many at a time
-    StatusSet statuses          # answers that are failures
-
-cdef struct RingPoint:
-    uint32_t hash
-    uint32_t server
+cdef struct Group:              # servers of a pool that are picked among, by its policy
+    ServerEntry* servers        # a part of the pool's
+    uint32_t* sequence          # the order in which they take turns
+    RingPoint* ring             # ring hash: sorted by hash
+    uint16_t* table             # maglev's places, or what is known of rendezvous'
+    uint32_t n_servers
+    uint32_t n_sequence
+    uint32_t n_ring
+    uint32_t n_table
+    double total_weight
+    uint8_t is_even             # all weights are equal
 
 cdef struct PoolEntry:
     uint8_t balance
     uint8_t nodelay
     uint16_t connect_timer      # slot
     uint32_t n_servers
-    uint32_t n_sequence
-    uint32_t n_ring
-    ServerEntry* servers
-    uint32_t* sequence          # round robin: the order in which servers take turns
-    RingPoint* ring             # ring hash: sorted by hash
-    uint16_t* table             # maglev's places, or what is known of rendezvous'
-    uint32_t n_table
+    ServerEntry* servers        # group by group
+    Group* groups               # who comes first, who next; most pools have one
+    uint32_t n_groups
     uint8_t is_keyed            # a key is hashed
-    uint8_t is_even             # all weights are equal
+    uint8_t first_pass          # see policies/take
     double bounded_load         # 0: none
-    double total_weight
     HashKey hash_key            # http: what is hashed
     Keepalive keepalive
     uint32_t idle_max           # http: connections kept of each server and engine
@@ -178,6 +153,9 @@ cdef struct PoolEntry:
     uint32_t requests_max       # on a connection; 0: any number
     Retry retry
     Outliers outliers
+    Hedge hedge
+    uint8_t is_measured         # how long answers take is wanted
+    Sticky* sticky              # http: NULL: clients are bound to no server
     uint8_t is_counted          # in_flight says how many there are
     int32_t in_flight_max       # 0: no limit
     int32_t pending_max         # 0: nobody waits
@@ -237,6 +215,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint8_t bulk_class
     uint8_t n_tried
     uint8_t attempts            # made to reach a server, the one under way included
+    uint16_t bound_to           # http: the server that its cookie names, counted from 1; 0: none
     uint16_t tried[TRIES_MAX]   # servers of the pool that failed to connect
     BindEntry* bind             # only while EXCHANGE_HOLDS_SNAPSHOT
     Snapshot* snapshot          # the same
@@ -257,6 +236,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Address peer                # the client's
     Http* http                  # the request under way
     Chunk* input                # http: read from the client, and not used up yet
+    Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of an answer of our own
     uint32_t bind_id            # http: where to find the bind in the next snapshot
@@ -289,6 +269,7 @@ cdef struct Http:               # a request and its response, while under way
     uint64_t begin_ms
     uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
     Timer timer                 # of the whole
+    Timer hedge_timer           # until a second server is asked too
     uint8_t[28] websocket_accept
     Http* next_free
 
@@ -358,6 +339,10 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end
     uint64_t bodies_unread      # that a route asked about, too long or broken
+    uint64_t hedges             # second tries alive now
+    uint64_t hedged             # requests that were sent to a second server too
+    uint64_t hedges_won         # of which that one answered first
+    uint64_t hedges_denied      # by the budget
     uint64_t retries            # on another server, or of a reused connection that had been closed
     uint64_t retries_denied     # by the budget
     uint64_t upstreams          # connections to http servers alive now

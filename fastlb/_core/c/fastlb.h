@@ -68,6 +68,12 @@ static inline void fl_store32(int32_t *p, int32_t v) { __atomic_store_n(p, v, __
 static inline int32_t fl_add32(int32_t *p, int32_t v) {
     return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
 }
+static inline int32_t fl_or32(int32_t *p, int32_t v) {
+    return __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL);
+}
+static inline int32_t fl_and32(int32_t *p, int32_t v) {
+    return __atomic_fetch_and(p, v, __ATOMIC_ACQ_REL);
+}
 static inline int32_t fl_exchange32(int32_t *p, int32_t v) {
     return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
 }

@@ -10,6 +10,8 @@ cdef extern from "fastlb.h" nogil:
     void fl_store32(int32_t*, int32_t)
     int32_t fl_add32(int32_t*, int32_t)
     int32_t fl_exchange32(int32_t*, int32_t)
+    int32_t fl_or32(int32_t*, int32_t)
+    int32_t fl_and32(int32_t*, int32_t)
     uint64_t fl_load64(const uint64_t*)
     void fl_store64(uint64_t*, uint64_t)
     uint64_t fl_add64(uint64_t*, uint64_t)

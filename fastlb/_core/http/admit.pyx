@@ -34,6 +34,7 @@ from fastlb._core.proto.http1 cimport field_value
 from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query
 from fastlb._core.proto.websocket cimport websocket_accept
 from fastlb._core.tables.hashring cimport crc32, crc32_nocase, hash_client
+from fastlb._core.tables.sticky cimport sticky_find
 
 
 cdef int refuse(Exchange* x, int status, int reason) noexcept nogil:
@@ -278,12 +279,17 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
 cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
+    cdef Text token
     cdef int status
     if x.pool.is_keyed:
         x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
     if route.request_timer:
         timer_start(core, &x.http.timer, route.request_timer)
     x.n_tried = x.attempts = 0
+    x.bound_to = 0
+    if unlikely(x.pool.sticky != NULL) and key_find(
+            &x.pool.sticky.cookie, &core.http.head, &core.http.match, &token):
+        x.bound_to = <uint16_t> sticky_find(x.pool.sticky, token)
     status = write_request(core, x, available)
     if unlikely(status != 0):
         return refuse(x, status, REASON_BAD_REQUEST if status == 400 else REASON_TOO_LARGE)

@@ -49,3 +49,14 @@ cdef void part_from_mirror(Core* core, Exchange* x) noexcept nogil:
         other.http.flags |= HTTP_OVERRUN
         fl_count(&core.counters.mirrors_dropped, 1)
     queue(core, other)
+
+
+cdef void part_from_hedge(Core* core, Exchange* x) noexcept nogil:
+    """The request is being answered, or given up; or its second try has ended."""
+    cdef Exchange* other = x.hedge
+    x.hedge = other.hedge = NULL
+    if x.flags & EXCHANGE_SHADOW:
+        return
+    other.http.sent_ns = 0
+    other.http.flags |= HTTP_OVERRUN
+    queue(core, other)

@@ -364,5 +364,8 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
         put_text(w, field_value(head, &head.fields[head.upgrade]))
         _put(w, b"\r\n", 2)
+    if unlikely(x.pool.sticky != NULL) and (head.status >= 200 or head.status == 101) \
+            and x.entry - x.pool.servers != <int> x.bound_to - 1:
+        put_text(w, x.entry.set_cookie)
     _put(w, b"\r\n", 2)
     return not w.full

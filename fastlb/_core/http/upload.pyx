@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, BALANCE_PEAK_EWMA, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL,
     HTTP_SENT, HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
     REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
@@ -51,7 +51,7 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
         return AGAIN
     count_write(x, to)
     http.flags |= HTTP_SENT
-    if unlikely(x.pool.balance == BALANCE_PEAK_EWMA):
+    if unlikely(x.pool.is_measured):
         http.sent_ns = clock_ns()
     timer_start(core, &x.timer, http.route.response_timer if http.request.done
                 else http.route.body_timer)

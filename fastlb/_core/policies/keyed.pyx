@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport BALANCE_MAGLEV
 from fastlb._core.base.limits cimport NO_SERVER
-from fastlb._core.base.types cimport Core, Exchange, PoolEntry
+from fastlb._core.base.types cimport Core, Exchange, Group
 from fastlb._core.policies.take cimport take
 from fastlb._core.tables.hashring cimport ring_find
 from fastlb._core.tables.maglev cimport mix64
@@ -13,40 +13,40 @@ cdef enum:
     REHASHES = 64               # places tried for a key before all servers in turn
 
 
-cdef bint take_from_ring(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint take_from_ring(Core* core, Exchange* x, const Group* group, int which,
+                         bint* full) noexcept nogil:
     """The owner of the first point at or after the key's hash, or of the next ones."""
-    cdef PoolEntry* pool = x.pool
-    cdef uint32_t i, point, last = pool.n_servers
-    if pool.n_ring == 0:
+    cdef uint32_t i, point, last = group.n_servers
+    if group.n_ring == 0:
         return False
-    point = ring_find(pool.ring, pool.n_ring, x.hash)
-    for i in range(pool.n_ring):
-        if pool.ring[point].server != last:
-            last = pool.ring[point].server
-            if take(core, x, last, which, full):
+    point = ring_find(group.ring, group.n_ring, x.hash)
+    for i in range(group.n_ring):
+        if group.ring[point].server != last:
+            last = group.ring[point].server
+            if take(core, x, group, last, which, full):
                 return True
-        point = point + 1 if point + 1 < pool.n_ring else 0
+        point = point + 1 if point + 1 < group.n_ring else 0
     return False
 
 
-cdef uint32_t _highest(const PoolEntry* pool, uint64_t hash) noexcept nogil:
+cdef uint32_t _highest(const Group* group, uint64_t hash) noexcept nogil:
     """Of all servers the one with the highest random weight for a hash (Thaler, Ravishankar: Using
     Name-Based Mappings to Increase Hit Rates, 1998); weighted as -w / ln(u) (Schindelhauer,
     Schomaker, 2005)."""
     cdef uint32_t i, best = NO_SERVER
     cdef uint64_t score, most = 0
     cdef double weighted, heaviest = -1
-    for i in range(pool.n_servers):
-        if pool.servers[i].weight == 0:
+    for i in range(group.n_servers):
+        if group.servers[i].weight == 0:
             continue
-        score = mix64(hash ^ pool.servers[i].hash)
-        if pool.is_even:
+        score = mix64(hash ^ group.servers[i].hash)
+        if group.is_even:
             if best == NO_SERVER or score > most:
                 most = score
                 best = i
             continue
         # (u lies in (0, 1): the upper 53 bits and a half)
-        weighted = -<double> pool.servers[i].weight / log(
+        weighted = -<double> group.servers[i].weight / log(
             (<double> (score >> 11) + 0.5) * (1.0 / 9007199254740992.0))
         if weighted > heaviest:
             heaviest = weighted
@@ -54,37 +54,37 @@ cdef uint32_t _highest(const PoolEntry* pool, uint64_t hash) noexcept nogil:
     return best
 
 
-cdef uint32_t _place(PoolEntry* pool, uint64_t hash) noexcept nogil:
+cdef uint32_t _place(int balance, const Group* group, uint64_t hash) noexcept nogil:
     """The server of a hash, by the pool's policy; NO_SERVER if none has a weight."""
     cdef uint16_t* slot
-    if pool.balance == BALANCE_MAGLEV:
-        return pool.table[hash % pool.n_table]
-    if pool.n_table == 0:
-        return _highest(pool, hash)
+    if balance == BALANCE_MAGLEV:
+        return group.table[hash % group.n_table]
+    if group.n_table == 0:
+        return _highest(group, hash)
     # Of many servers, keys share a place, and who has it is found out once. Engines may find it out
     # at the same time, and find the same.
-    slot = &pool.table[hash % pool.n_table]
+    slot = &group.table[hash % group.n_table]
     if slot[0] == NO_SERVER:
-        slot[0] = <uint16_t> _highest(pool, mix64(hash % pool.n_table))
+        slot[0] = <uint16_t> _highest(group, mix64(hash % group.n_table))
     return slot[0]
 
 
-cdef bint take_by_table(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint take_by_table(Core* core, Exchange* x, const Group* group, int which,
+                        bint* full) noexcept nogil:
     """The key's server, or where it can't be had that of another place that the key leads to, so
     that the keys of a server that fails go to all others."""
-    cdef PoolEntry* pool = x.pool
     cdef uint64_t hash = mix64(x.hash)
     cdef uint32_t i, server
     for i in range(<uint32_t> REHASHES):
-        server = _place(pool, hash)
+        server = _place(x.pool.balance, group, hash)
         if server == NO_SERVER:
             return False
-        if take(core, x, server, which, full):
+        if take(core, x, group, server, which, full):
             return True
         hash = mix64(hash + i)
-    server = <uint32_t> (hash % pool.n_servers)
-    for i in range(pool.n_servers):
-        if take(core, x, server, which, full):
+    server = <uint32_t> (hash % group.n_servers)
+    for i in range(group.n_servers):
+        if take(core, x, group, server, which, full):
             return True
-        server = server + 1 if server + 1 < pool.n_servers else 0
+        server = server + 1 if server + 1 < group.n_servers else 0
     return False

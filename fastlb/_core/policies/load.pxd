@@ -1,8 +1,11 @@
 from libc.stdint cimport uint64_t
 
-from fastlb._core.base.types cimport Core, Exchange, ServerLive
+from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerLive
 
-cdef bint take_least_connections(Core* core, Exchange* x, int which, bint* full) noexcept nogil
-cdef bint take_of_two(Core* core, Exchange* x, int which, bint* full) noexcept nogil
-cdef void observe_latency(ServerLive* live, uint64_t now_ms, double us) noexcept nogil
+cdef bint take_least_connections(Core* core, Exchange* x, const Group* group, int which,
+                                 bint* full) noexcept nogil
+cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
+                      bint* full) noexcept nogil
+cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
+                          double us) noexcept nogil
 cdef double latency_of(const ServerLive* live, uint64_t now_ms) noexcept nogil

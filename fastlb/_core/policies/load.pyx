@@ -6,13 +6,14 @@ from libc.string cimport memcpy
 from fastlb._core.base.enums cimport BALANCE_PEAK_EWMA
 from fastlb._core.base.limits cimport COMPARED_MAX, EWMA_MS
 from fastlb._core.base.random cimport random_below
-from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerEntry, ServerLive
+from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_cas64, fl_load32, fl_load64
 from fastlb._core.policies.take cimport (
-    CHANCE_NO, CHANCE_TRIAL, chance_of, take, take_in_turn,
+    CHANCE_NO, CHANCE_TRIAL, CHANCE_YES, chance_of, take_in_turn, take_place,
 )
 
 cdef enum:
+    MEASUREMENTS = 16           # of a server, that an average without peaks is mostly made of
     NEIGHBOURS = 8              # looked at for a second one that is another
 
 cdef double UNMEASURED_US = 1e9     # busy and never measured: after all others
@@ -41,15 +42,18 @@ cdef inline double _decay(uint64_t word, uint64_t now_ms) noexcept nogil:
     return exp(-<double> age_ms / EWMA_MS) if age_ms < <uint32_t> 1 << 31 else 1.0
 
 
-cdef void observe_latency(ServerLive* live, uint64_t now_ms, double us) noexcept nogil:
-    """One more measurement: a peak counts at once, what is better only in time (peak EWMA, as in
-    Finagle)."""
+cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
+                          double us) noexcept nogil:
+    """One more measurement. For peak_ewma, a peak counts at once, and what is better only in time
+    (as in Finagle); for others it is one of some."""
     cdef uint64_t old, word
     cdef double average, kept
     while True:
         old = fl_load64(&live.latency)
         average = _average(old)
-        if us < average:
+        if old != 0 and pool.balance != BALANCE_PEAK_EWMA:
+            average += (us - average) / MEASUREMENTS
+        elif us < average:
             kept = _decay(old, now_ms)
             average = average * kept + us * (1 - kept)
         else:
@@ -65,9 +69,8 @@ cdef double latency_of(const ServerLive* live, uint64_t now_ms) noexcept nogil:
     return _average(word) * _decay(word, now_ms) if word else 0
 
 
-cdef double _cost(Core* core, const PoolEntry* pool, uint32_t server) noexcept nogil:
+cdef double _cost(Core* core, const PoolEntry* pool, const ServerEntry* entry) noexcept nogil:
     """What one more would wait for, by the measure of the pool's policy."""
-    cdef const ServerEntry* entry = &pool.servers[server]
     cdef double load = <double> fl_load32(&entry.live.connections.count) / entry.weight
     cdef double latency
     if pool.balance != BALANCE_PEAK_EWMA:
@@ -76,15 +79,17 @@ cdef double _cost(Core* core, const PoolEntry* pool, uint32_t server) noexcept n
     return latency * (load + 1) if latency else UNMEASURED_US * load
 
 
-cdef bint take_least_connections(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint take_least_connections(Core* core, Exchange* x, const Group* group, int which,
+                                 bint* full) noexcept nogil:
     """The one with the fewest connections for its weight; of more than COMPARED_MAX servers, of so
     many by chance. Equal ones take turns, as the search begins anywhere."""
-    cdef PoolEntry* pool = x.pool
-    cdef uint32_t n = pool.n_servers, compared = n if n < COMPARED_MAX else COMPARED_MAX
-    cdef uint32_t i, server, best = n
+    cdef uint32_t n = group.n_servers, compared = n if n < COMPARED_MAX else COMPARED_MAX
+    cdef uint32_t i, server
+    cdef ServerEntry* entry
+    cdef ServerEntry* best = NULL
     cdef double cost, least = INFINITY
     cdef int chance
-    if pool.n_sequence == 0:
+    if group.n_sequence == 0:
         return False
     server = <uint32_t> random_below(core, n)
     for i in range(compared):
@@ -92,48 +97,51 @@ cdef bint take_least_connections(Core* core, Exchange* x, int which, bint* full)
             server = <uint32_t> random_below(core, n)
         else:
             server = server + 1 if server + 1 < n else 0
-        chance = chance_of(core, x, server)
+        entry = &group.servers[server]
+        chance = chance_of(core, x, entry, which)
         if chance == CHANCE_NO:
             continue
         if chance == CHANCE_TRIAL:
-            if take(core, x, server, which, full):
+            if take_place(core, x, group, entry, which, full):
                 return True
             continue
-        cost = <double> (fl_load32(&pool.servers[server].live.connections.count) + 1) \
-            / pool.servers[server].weight
+        cost = <double> (fl_load32(&entry.live.connections.count) + 1) / entry.weight
         if cost < least:
             least = cost
-            best = server
-    if best < n and take(core, x, best, which, full):
+            best = entry
+    if best != NULL and take_place(core, x, group, best, which, full):
         return True
-    return take_in_turn(core, x, which, random_below(core, pool.n_sequence), full)
+    return take_in_turn(core, x, group, which, random_below(core, group.n_sequence), full)
 
 
-cdef bint take_of_two(Core* core, Exchange* x, int which, bint* full) noexcept nogil:
+cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
+                      bint* full) noexcept nogil:
     """The better of two by chance (Mitzenmacher: The Power of Two Choices, 2001). The weights
     decide how often a server is among them, and what its load is divided by."""
-    cdef PoolEntry* pool = x.pool
     cdef uint32_t one, other, place, i
-    cdef int chance_one, chance_other
-    if pool.n_sequence == 0:
+    cdef ServerEntry* first
+    cdef ServerEntry* second
+    cdef int chance_first, chance_second
+    if group.n_sequence == 0:
         return False
-    one = pool.sequence[random_below(core, pool.n_sequence)]
-    place = <uint32_t> random_below(core, pool.n_sequence)
-    other = pool.sequence[place]
+    one = group.sequence[random_below(core, group.n_sequence)]
+    place = <uint32_t> random_below(core, group.n_sequence)
+    other = group.sequence[place]
     for i in range(<uint32_t> NEIGHBOURS):
         if other != one:
             break
-        place = place + 1 if place + 1 < pool.n_sequence else 0
-        other = pool.sequence[place]
-    chance_one = chance_of(core, x, one)
-    chance_other = chance_of(core, x, other)
-    if chance_one == CHANCE_TRIAL and take(core, x, one, which, full):
+        place = place + 1 if place + 1 < group.n_sequence else 0
+        other = group.sequence[place]
+    first, second = &group.servers[one], &group.servers[other]
+    chance_first = chance_of(core, x, first, which)
+    chance_second = chance_of(core, x, second, which)
+    if chance_second == CHANCE_TRIAL or chance_first == CHANCE_NO or (
+            chance_first == CHANCE_YES and chance_second == CHANCE_YES
+            and _cost(core, x.pool, second) < _cost(core, x.pool, first)):
+        first, second = second, first
+        chance_first, chance_second = chance_second, chance_first
+    if chance_first != CHANCE_NO and take_place(core, x, group, first, which, full):
         return True
-    if chance_other == CHANCE_TRIAL and take(core, x, other, which, full):
+    if chance_second != CHANCE_NO and take_place(core, x, group, second, which, full):
         return True
-    if chance_one == CHANCE_NO or (chance_other != CHANCE_NO
-                                   and _cost(core, pool, other) < _cost(core, pool, one)):
-        one, other = other, one
-    if take(core, x, one, which, full) or take(core, x, other, which, full):
-        return True
-    return take_in_turn(core, x, which, random_below(core, pool.n_sequence), full)
+    return take_in_turn(core, x, group, which, random_below(core, group.n_sequence), full)

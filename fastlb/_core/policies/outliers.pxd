@@ -1,6 +1,10 @@
-from fastlb._core.base.routing cimport StatusSet
-from fastlb._core.base.types cimport Core, PoolEntry, ServerLive
+from libc.stdint cimport uint64_t
 
+from fastlb._core.base.routing cimport StatusSet
+from fastlb._core.base.types cimport Core, LiveTable, PoolEntry, ServerLive
+
+cdef bint eject(LiveTable* table, uint64_t now_ms, const PoolEntry* pool,
+                ServerLive* live) noexcept nogil
 cdef void server_failed(Core* core, const PoolEntry* pool, ServerLive* live) noexcept nogil
 cdef void server_did_well(Core* core, ServerLive* live) noexcept nogil
 

@@ -3,10 +3,10 @@
 # the server is back.
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastlb._core.base.enums cimport SERVER_EJECTED, SERVER_UP
-from fastlb._core.base.types cimport Core, PoolEntry, ServerEntry, ServerLive
+from fastlb._core.base.enums cimport CONDITION_OUT, SERVER_EJECTED, SERVER_UP
+from fastlb._core.base.types cimport Core, LiveTable, PoolEntry, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_add32, fl_load32, fl_load64, fl_store32, fl_store64
-from fastlb._core.tables.live cimport live_notify
+from fastlb._core.tables.live cimport live_notify, live_warm
 
 
 cdef bint _may_be_without(const PoolEntry* pool) noexcept nogil:
@@ -20,7 +20,7 @@ cdef bint _may_be_without(const PoolEntry* pool) noexcept nogil:
         n += 1
         if fl_load32(&entry.live.state) == SERVER_EJECTED:
             ejected += 1
-        elif fl_load32(&entry.live.down) == 0:
+        elif fl_load32(&entry.live.conditions) & CONDITION_OUT == 0:
             usable += 1
     most = n * pool.outliers.share_max // 1000
     if most == 0 and pool.outliers.share_max:
@@ -28,7 +28,9 @@ cdef bint _may_be_without(const PoolEntry* pool) noexcept nogil:
     return usable > 0 and ejected <= most
 
 
-cdef void _eject(Core* core, const PoolEntry* pool, ServerLive* live) noexcept nogil:
+cdef bint eject(LiveTable* table, uint64_t now_ms, const PoolEntry* pool,
+                ServerLive* live) noexcept nogil:
+    """Leave it out from now on, if somebody is left then."""
     cdef uint64_t until_ms = fl_load64(&live.ejected_until_ms)
     cdef uint64_t length_ms = pool.outliers.ejection_ms
     cdef int before = fl_load32(&live.state)
@@ -36,16 +38,17 @@ cdef void _eject(Core* core, const PoolEntry* pool, ServerLive* live) noexcept n
     fl_store32(&live.state, SERVER_EJECTED)
     if before != SERVER_EJECTED and not _may_be_without(pool):
         fl_store32(&live.state, before)
-        return
-    if until_ms and core.now_ms < until_ms + live.ejected_ms:
+        return False
+    if until_ms and now_ms < until_ms + live.ejected_ms:
         length_ms += live.ejected_ms    # it was well for less long than it had been out
     if length_ms > pool.outliers.ejection_max_ms:
         length_ms = pool.outliers.ejection_max_ms
     live.ejected_ms = <uint32_t> length_ms
-    fl_store64(&live.ejected_until_ms, core.now_ms + length_ms)
-    fl_store64(&live.retry_at_ms, core.now_ms + length_ms)
+    fl_store64(&live.ejected_until_ms, now_ms + length_ms)
+    fl_store64(&live.retry_at_ms, now_ms + length_ms)
     fl_store32(&live.failures, 0)
-    live_notify(core.live)
+    live_notify(table)
+    return True
 
 
 cdef void server_failed(Core* core, const PoolEntry* pool, ServerLive* live) noexcept nogil:
@@ -56,9 +59,9 @@ cdef void server_failed(Core* core, const PoolEntry* pool, ServerLive* live) noe
     if fl_load32(&live.state) == SERVER_EJECTED:
         # (what was under way before says nothing new)
         if core.now_ms >= fl_load64(&live.ejected_until_ms):
-            _eject(core, pool, live)
+            eject(core.live, core.now_ms, pool, live)
     elif row >= <int> pool.outliers.failures:
-        _eject(core, pool, live)
+        eject(core.live, core.now_ms, pool, live)
 
 
 cdef void server_did_well(Core* core, ServerLive* live) noexcept nogil:
@@ -71,4 +74,5 @@ cdef void server_did_well(Core* core, ServerLive* live) noexcept nogil:
             and core.now_ms < fl_load64(&live.ejected_until_ms):
         return
     fl_store32(&live.state, SERVER_UP)
+    live_warm(live, core.now_ms)
     live_notify(core.live)

@@ -1,21 +1,22 @@
 # Whether a try that failed is made once more on another server, within a budget: retries are a
 # share of the requests of the last seconds, so that a pool in trouble isn't asked several times as
 # often.
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t
 
-from fastlb._core.base.enums cimport EXCHANGE_SHADOW
+from fastlb._core.base.enums cimport CONDITION_OUT, EXCHANGE_SHADOW
 from fastlb._core.base.head cimport (
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
 )
-from fastlb._core.base.limits cimport BUDGET_SECONDS, TRIES_MAX
+from fastlb._core.base.limits cimport TRIES_MAX
 from fastlb._core.base.routing cimport RETRY_CONNECT, Retry
-from fastlb._core.base.types cimport Budget, Core, Exchange, Http, PoolEntry, ServerEntry
-from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely
+from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, ServerEntry
+from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely, unlikely
+from fastlb._core.policies.budget cimport budget_count, budget_take
 from fastlb._core.policies.outliers cimport has_status
 from fastlb._core.policies.take cimport was_tried
 
 
-cdef bint _is_at_hand(const Http* http) noexcept nogil:
+cdef bint is_at_hand(const Http* http) noexcept nogil:
     """Whether all of the request is with its head, so that it can be sent again."""
     return http.request.total == http.taken and http.request.done
 
@@ -23,57 +24,26 @@ cdef bint _is_at_hand(const Http* http) noexcept nogil:
 cdef bint repeatable(const Http* http) noexcept nogil:
     """Whether doing it twice is as doing it once (RFC 9110, 9.2.2), and all of it is at hand."""
     cdef int method = http.method
-    if not _is_at_hand(http):
+    if not is_at_hand(http):
         return False
     return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
             or method == METHOD_TRACE or method == METHOD_PUT or method == METHOD_DELETE)
 
 
-cdef void _forget(Budget* budget, uint64_t second) noexcept nogil:
-    """Make room for a new second, and let go of those that are too long ago."""
-    cdef uint32_t place
-    cdef uint64_t first = budget.second + 1
-    if second >= budget.second + BUDGET_SECONDS:
-        first = second + 1 - BUDGET_SECONDS
-    while first <= second:
-        place = <uint32_t> (first % BUDGET_SECONDS)
-        budget.n_requests -= budget.requests[place]
-        budget.n_retries -= budget.retries[place]
-        budget.requests[place] = budget.retries[place] = 0
-        first += 1
-    budget.second = second
-
-
-cdef Budget* _budget(Core* core, const PoolEntry* pool) noexcept nogil:
-    cdef Budget* budget = &pool.live.budgets[core.id]
-    cdef uint64_t second = core.now_ms // 1000
-    if budget.second != second:
-        _forget(budget, second)
-    return budget
-
-
 cdef void count_request(Core* core, const PoolEntry* pool) noexcept nogil:
     """A request, or connection of tcp, is about to be sent to a pool for the first time."""
-    cdef Budget* budget
-    if not pool.retry.bounded:
-        return
-    budget = _budget(core, pool)
-    budget.requests[budget.second % BUDGET_SECONDS] += 1
-    budget.n_requests += 1
+    if pool.retry.bounded:
+        budget_count(&pool.live.budgets[core.id], core.now_ms)
+    if unlikely(pool.hedge.budget != 0):
+        budget_count(&pool.live.hedge_budgets[core.id], core.now_ms)
 
 
 cdef bint _afford(Core* core, const PoolEntry* pool) noexcept nogil:
-    cdef Budget* budget
-    if not pool.retry.bounded:
+    if not pool.retry.bounded or budget_take(
+            &pool.live.budgets[core.id], core.now_ms, pool.retry.budget, pool.retry.reserve):
         return True
-    budget = _budget(core, pool)
-    if budget.n_retries >= pool.retry.reserve + (
-            <uint64_t> budget.n_requests * pool.retry.budget // 1000):
-        fl_count(&core.counters.retries_denied, 1)
-        return False
-    budget.retries[budget.second % BUDGET_SECONDS] += 1
-    budget.n_retries += 1
-    return True
+    fl_count(&core.counters.retries_denied, 1)
+    return False
 
 
 cdef bint has_another(Exchange* x) noexcept nogil:
@@ -82,7 +52,8 @@ cdef bint has_another(Exchange* x) noexcept nogil:
     cdef uint32_t i
     for i in range(x.pool.n_servers):
         entry = &x.pool.servers[i]
-        if entry.weight and fl_load32(&entry.live.down) == 0 and not was_tried(x, i):
+        if entry.weight and fl_load32(&entry.live.conditions) & CONDITION_OUT == 0 \
+                and not was_tried(x, i):
             return x.n_tried < TRIES_MAX
     return False
 
@@ -103,7 +74,7 @@ cdef bint may_retry(Core* core, Exchange* x, int cause, int status) noexcept nog
         return False
     if cause != RETRY_CONNECT and (
             x.flags & EXCHANGE_SHADOW
-            or not (repeatable(x.http) or (retry.non_idempotent and _is_at_hand(x.http)))):
+            or not (repeatable(x.http) or (retry.non_idempotent and is_at_hand(x.http)))):
         return False
     if not has_another(x) or not _afford(core, x.pool):
         return False

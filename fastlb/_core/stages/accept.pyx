@@ -13,7 +13,8 @@ from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
 from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
-from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Gate, Snapshot
+from fastlb._core.base.parts cimport Gate
+from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
 

@@ -2,18 +2,18 @@
 # Reads the pool, the live state of its servers and what was tried; writes x.entry and x.target, and
 # x.pool where another one falls in.
 # Ends: NEXT (picked), AGAIN (it waits for a place), FAIL (x.reason).
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
-    BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, FAIL, HANGUP, NEXT, PEER_SHUT,
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_NO_SERVER, REASON_QUEUE_FULL,
-    REASON_SERVERS_FULL,
+    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, FAIL, HANGUP,
+    NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
+    REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
-from fastlb._core.base.limits cimport TRIES_MAX
+from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
-from fastlb._core.base.types cimport Core, Exchange, PoolEntry, PoolLive
+from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
 from fastlb._core.base.routing cimport HASH_CLIENT_IP
 from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
 from fastlb._core.policies.keyed cimport take_by_table, take_from_ring
@@ -21,47 +21,94 @@ from fastlb._core.policies.load cimport take_least_connections, take_of_two
 from fastlb._core.policies.pending cimport (
     is_next, may_wait, stop_waiting, wait_for_place, wake_pending,
 )
+from fastlb._core.policies.prequal cimport take_prequal
 from fastlb._core.policies.retry cimport count_request
-from fastlb._core.policies.take cimport (
-    PASS_ANY, PASS_BOUNDED, PASS_HEALTHY, take_in_turn,
-)
+from fastlb._core.policies.sticky cimport take_bound
+from fastlb._core.policies.take cimport take_in_turn
 from fastlb._core.tables.hashring cimport hash_client
+from fastlb._core.tables.maglev cimport mix64
 
 
-cdef bint _pick(Core* core, Exchange* x, int which, uint64_t turn, bint* full) noexcept nogil:
+cdef bint _pick(Core* core, Exchange* x, const Group* group, int which,
+                bint* full) noexcept nogil:
+    """Of a group, by the pool's policy."""
     cdef int balance = x.pool.balance
+    cdef uint64_t* turns = &x.pool.live.turns[group - x.pool.groups]
+    cdef uint64_t turn = 0
     if balance == BALANCE_RING_HASH:
-        return take_from_ring(core, x, which, full)
+        return take_from_ring(core, x, group, which, full)
     if balance == BALANCE_MAGLEV or balance == BALANCE_RENDEZVOUS:
-        return take_by_table(core, x, which, full)
+        return take_by_table(core, x, group, which, full)
     if balance == BALANCE_LEAST_REQUEST or balance == BALANCE_PEAK_EWMA:
-        return take_of_two(core, x, which, full)
+        return take_of_two(core, x, group, which, full)
+    if balance == BALANCE_PREQUAL:
+        return take_prequal(core, x, group, which, full)
     if balance == BALANCE_LEAST_CONNECTIONS:
-        return take_least_connections(core, x, which, full)
-    return take_in_turn(core, x, which, turn, full)
+        return take_least_connections(core, x, group, which, full)
+    if unlikely(group.n_sequence == 0):
+        return False
+    if balance == BALANCE_RANDOM:
+        turn = random_below(core, group.n_sequence)
+    elif likely(x.n_tried == 0 and which == x.pool.first_pass):
+        turn = fl_add64(turns, 1) % group.n_sequence
+    else:                               # another try takes no turn, or a bad server gets them all
+        turn = fl_load64(turns) % group.n_sequence
+    return take_in_turn(core, x, group, which, turn, full)
+
+
+cdef bint _pick_well(Core* core, Exchange* x, const Group* group, bint* full) noexcept nogil:
+    """One that isn't failing."""
+    cdef int which = x.pool.first_pass
+    return _pick(core, x, group, which, full) or (
+        which != PASS_HEALTHY and _pick(core, x, group, PASS_HEALTHY, full))
+
+
+cdef uint32_t _first_group(Core* core, Exchange* x) noexcept nogil:
+    """By the groups' shares; a key stays with one while they don't change."""
+    cdef const PoolEntry* pool = x.pool
+    cdef int32_t at = <int32_t> (mix64(x.hash) % SHARE_ONE if pool.is_keyed
+                                 else random_below(core, SHARE_ONE))
+    cdef uint32_t i
+    for i in range(pool.n_groups):
+        if at < fl_load32(&pool.live.shares[i]):
+            return i
+    return 0
+
+
+cdef bint _pick_among(Core* core, Exchange* x, bint* full) noexcept nogil:
+    """Of the group whose turn it is, and then of the others in their order."""
+    cdef const PoolEntry* pool = x.pool
+    cdef uint32_t i, first = _first_group(core, x)
+    if _pick_well(core, x, &pool.groups[first], full):
+        return True
+    for i in range(pool.n_groups):
+        if i != first and _pick_well(core, x, &pool.groups[i], full):
+            return True
+    return False
 
 
 cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.pool
-    cdef uint64_t turn = 0
-    cdef int which = PASS_BOUNDED if pool.bounded_load else PASS_HEALTHY
-    if pool.is_keyed:
-        if x.http == NULL:
-            x.hash = hash_client(&x.peer, pool.hash_key.on)
-    elif pool.n_sequence:
-        if pool.balance == BALANCE_RANDOM:
-            turn = random_below(core, pool.n_sequence)
-        elif likely(x.n_tried == 0):
-            turn = fl_add64(&pool.live.turn, 1) % pool.n_sequence
-        else:                           # another try takes no turn, or a bad server gets them all
-            turn = fl_load64(&pool.live.turn) % pool.n_sequence
-    if x.n_tried < TRIES_MAX and pool.n_servers:
-        while which <= PASS_ANY:
-            if _pick(core, x, which, turn, full):
-                return True
-            which += 1
-            if which == PASS_ANY and full[0]:
-                break                   # to wait for who is well is better
+    cdef uint32_t i
+    if pool.is_keyed and x.http == NULL:
+        x.hash = hash_client(&x.peer, pool.hash_key.on)
+    if x.n_tried >= TRIES_MAX or pool.n_groups == 0:
+        return False
+    if unlikely(x.bound_to != 0):
+        if take_bound(core, x, full):
+            return True
+        if full[0] and pool.pending_max:
+            return False                # its server is worth waiting for
+    if likely(pool.n_groups == 1):
+        if likely(_pick_well(core, x, &pool.groups[0], full)):
+            return True
+    elif _pick_among(core, x, full):
+        return True
+    if full[0]:
+        return False                    # to wait for who is well is better
+    for i in range(pool.n_groups):
+        if _pick(core, x, &pool.groups[i], PASS_ANY, full):
+            return True
     return False
 
 
@@ -88,6 +135,7 @@ cdef bint _take_anywhere(Core* core, Exchange* x, bint* full) noexcept nogil:
         if x.http != NULL and not x.pool.is_keyed:
             x.hash = hash_client(&x.peer, HASH_CLIENT_IP)
         x.pool = x.pool.fallback
+        x.bound_to = 0
         x.n_tried = 0
     return True
 

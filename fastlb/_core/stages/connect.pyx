@@ -4,7 +4,7 @@
 from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE
 
 from fastlb._core.base.enums cimport (
-    AGAIN, BALANCE_PEAK_EWMA, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
     REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_EJECTED,
     SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
 )
@@ -23,7 +23,7 @@ from fastlb._core.http.upstream cimport end_upstream, take_idle
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport repeatable
-from fastlb._core.tables.live cimport live_notify
+from fastlb._core.tables.live cimport live_notify, live_warm
 
 
 cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
@@ -44,6 +44,7 @@ cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
         server_did_well(core, x.target)
     elif unlikely(fl_load32(&x.target.state) == SERVER_FAILING):
         fl_store32(&x.target.state, SERVER_UP)      # (what it answers is told apart)
+        live_warm(x.target, core.now_ms)
         live_notify(core.live)
     if unlikely(fl_load32(&x.pool.live.down) != 0):
         fl_store32(&x.pool.live.down, 0)
@@ -110,7 +111,7 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
             x.reason = REASON_NO_MEMORY
             return FAIL
     server = x.to_server
-    x.begun_ns = clock_ns() if pool.balance == BALANCE_PEAK_EWMA and x.http == NULL else 0
+    x.begun_ns = clock_ns() if pool.is_measured and x.http == NULL else 0
     fd = _open(core, x)
     if unlikely(fd < 0):
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
@@ -155,5 +156,5 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
     fl_count(&x.counters.connections, 1)
     _succeeded(core, x)
     if unlikely(x.begun_ns != 0):       # of tcp no more is known than how long it took to connect
-        observe_latency(x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)
+        observe_latency(x.pool, x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)
     return NEXT

@@ -2,7 +2,7 @@
 # Reads x.http and both streams; writes what is left of both bodies, and how far the exchange is.
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from libc.errno cimport EAGAIN
-from libc.stdint cimport uint32_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memmove
 
 from fastlb._core.base.enums cimport (
@@ -27,13 +27,15 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_he
 from fastlb._core.base.net cimport stream_write
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport Writer, equal
-from fastlb._core.base.timers cimport timer_start, timer_touch
+from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
-from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
+from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.rewrite cimport write_response
 from fastlb._core.http.trailers cimport put_trailers
 from fastlb._core.http.upload cimport upload
+from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
 from fastlb._core.policies.retry cimport may_retry, repeatable
@@ -121,6 +123,16 @@ cdef int _to_client(Core* core, Exchange* x, Region* out) noexcept nogil:
     return flow_write(core, x, &x.client, &core.http.scratch, out.at, out.end)
 
 
+cdef void _measure(Core* core, Exchange* x) noexcept nogil:
+    """How long the answer took."""
+    cdef uint64_t us = (clock_ns() - x.http.sent_ns) // 1000
+    x.http.sent_ns = 0
+    observe_latency(x.pool, x.target, core.now_ms, <double> us)
+    fl_count(&x.counters.latency_us, us)
+    if x.pool.hedge.percentile:
+        observe_delay(core, x.pool, us)
+
+
 cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) noexcept nogil:
     """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL,
     ELSEWHERE or FAIL. Responses of 1xx are passed on by the way."""
@@ -163,13 +175,18 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         server_failed(core, x.pool, x.target)
     else:
         server_did_well(core, x.target)
+    if unlikely(x.hedge != NULL) and has_status(&x.pool.outliers.statuses, head.status):
+        return ELSEWHERE                # its second try may do better
     if unlikely(head.status >= 400) and may_retry(core, x, 0, head.status):
         return ELSEWHERE
     http.status = head.status
     http.response = head.body
     if unlikely(http.sent_ns != 0):
-        observe_latency(x.target, core.now_ms, <double> (clock_ns() - http.sent_ns) / 1000)
-        http.sent_ns = 0
+        _measure(core, x)
+    if unlikely(x.pool.hedge.budget != 0):
+        timer_cancel(&http.hedge_timer)
+        if x.hedge != NULL:
+            part_from_hedge(core, x)
     http.upstream.keep = not head.flags & HEAD_CLOSE
     if head.body.kind == BODY_CLOSE or not http.request.done or (
             head.body.kind == BODY_CHUNKED and http.flags & HTTP_OLD_CLIENT):
@@ -378,15 +395,20 @@ cdef int _look_at_client(Core* core, Exchange* x) noexcept nogil:
 cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     cdef int verdict
+    cdef bint was_sent
     if unlikely(x.client.ready & (ERROR | HANGUP | PEER_SHUT)):
         if _look_at_client(core, x) == FAIL:
             return FAIL
     if not http.flags & HTTP_UPLOAD_CUT and (
             not http.flags & HTTP_SENT or not http.request.done or x.to_server.pending != NULL
             or x.to_server.pipe != NULL):
+        was_sent = http.flags & HTTP_SENT
         verdict = upload(core, x)
         if verdict == FAIL:
             return FAIL
+        if unlikely(x.pool.hedge.budget != 0) and not was_sent and http.flags & HTTP_SENT \
+                and may_hedge(x):
+            timer_start(core, &http.hedge_timer, hedge_timer(core, x.pool))
         if verdict == ANSWER:
             return ANSWER if not http.flags & HTTP_HEAD_DONE else fail(x, REASON_TOO_LARGE)
     if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.types cimport Address, RingPoint
+from fastlb._core.base.parts cimport RingPoint
+from fastlb._core.base.types cimport Address
 
 
 cdef uint32_t crc32(const unsigned char* data, size_t size) noexcept nogil

@@ -1,3 +1,4 @@
+from fastlb._core.base.head cimport Text
 from fastlb._core.base.routing cimport HttpEntry, Retry, StatusSet
 from fastlb._core.tables.live cimport Live
 
@@ -9,6 +10,7 @@ cdef class Arena:
     cdef size_t _size
     cdef void* take(self, size_t n, size_t size) except NULL
     cdef const unsigned char* keep(self, bytes text) except NULL
+    cdef Text text(self, bytes text)
 
 
 cdef int fill_statuses(StatusSet* into, object statuses) except -1

@@ -50,18 +50,17 @@ cdef class Arena:
         self._texts.append(text)
         return <const unsigned char*> <const char*> text
 
-
-cdef Text _text(Arena arena, bytes text):
-    cdef Text made
-    made.at = arena.keep(text)
-    made.size = len(text)
-    return made
+    cdef Text text(self, bytes text):
+        cdef Text made
+        made.at = self.keep(text)
+        made.size = len(text)
+        return made
 
 
 cdef HashKey _key(Arena arena, object spec):
     cdef HashKey key
     key.on, key.segment = spec.on, spec.segment
-    key.name = _text(arena, spec.name)
+    key.name = arena.text(spec.name)
     return key
 
 
@@ -104,7 +103,7 @@ cdef Template _template(Arena arena, object parts):
         kind, segment, text = parts[i]
         template.parts[i].kind = kind
         template.parts[i].segment = segment
-        template.parts[i].text = _text(arena, text)
+        template.parts[i].text = arena.text(text)
     return template
 
 
@@ -114,7 +113,7 @@ cdef Edit* _edits(Arena arena, object specs) except NULL:
     for i in range(<uint32_t> len(specs)):
         op, name, parts = specs[i]
         edits[i].op = op
-        edits[i].name = _text(arena, name)
+        edits[i].name = arena.text(name)
         edits[i].value = _template(arena, parts)
     return edits
 
@@ -130,7 +129,7 @@ cdef int _fill_pattern(Arena arena, Pattern* pattern, object spec, Route* routes
     for i, segment in enumerate(spec.segments):
         if segment is not None:
             pattern.literals |= <uint32_t> 1 << i
-            pattern.segments[i] = _text(arena, segment)
+            pattern.segments[i] = arena.text(segment)
             pattern.hash = (pattern.hash ^ hash_bytes(
                 hash_seed(), pattern.segments[i].at, pattern.segments[i].size)
             ) * <uint64_t> 1099511628211u
@@ -173,7 +172,7 @@ cdef int _fill_shape(Arena arena, Shape* shape, object spec, Route* routes,
 cdef HostEntry* _host(Arena arena, object spec, Route* routes, uint32_t n_routes) except NULL:
     cdef HostEntry* host = <HostEntry*> arena.take(1, sizeof(HostEntry))
     cdef uint32_t i
-    host.host = _text(arena, spec.host)
+    host.host = arena.text(spec.host)
     host.n_shapes = len(spec.shapes)
     host.shapes = <Shape*> arena.take(host.n_shapes, sizeof(Shape))
     for i in range(host.n_shapes):
@@ -215,8 +214,8 @@ cdef int _fill_hosts(Arena arena, HttpEntry* entry, object specs) except -1:
 
 cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
     condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
-    condition.name = _text(arena, spec.name)
-    condition.value = _text(arena, spec.value)
+    condition.name = arena.text(spec.name)
+    condition.value = arena.text(spec.value)
     if spec.dfa is not None:
         condition.dfa = _dfa(arena, spec.dfa)
     if spec.pattern is not None:
@@ -235,7 +234,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
                      int n_pools) except -1:
     cdef uint32_t i
     cdef uint32_t upto = 0
-    route.name = _text(arena, spec.name)
+    route.name = arena.text(spec.name)
     route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
     route.pool = _pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
@@ -248,7 +247,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.n_names = len(spec.names)
     route.names = <Text*> arena.take(route.n_names, sizeof(Text))
     for i in range(route.n_names):
-        route.names[i] = _text(arena, spec.names[i])
+        route.names[i] = arena.text(spec.names[i])
     route.split_on = _key(arena, spec.split_on)
     route.hash_on = _key(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
@@ -256,9 +255,9 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     for i in range(route.n_conditions):
         _fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
     route.location = _template(arena, spec.location)
-    route.content_type = _text(arena, spec.content_type)
-    route.content = _text(arena, spec.content)
-    route.lines = _text(arena, spec.lines)
+    route.content_type = arena.text(spec.content_type)
+    route.content = arena.text(spec.content)
+    route.lines = arena.text(spec.lines)
     route.rewrite_path = _template(arena, spec.rewrite_path)
     route.rewrite_host = _template(arena, spec.rewrite_host)
     route.n_request_edits = len(spec.request_edits)
@@ -294,8 +293,8 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.traceparent = spec.traceparent
     entry.merge_slashes = spec.merge_slashes
     entry.match_body_max = spec.match_body_max
-    entry.via = _text(arena, spec.via)
-    entry.error_header = _text(arena, spec.error_header)
+    entry.via = arena.text(spec.via)
+    entry.error_header = arena.text(spec.error_header)
     entry.n_trusted = len(spec.trusted)
     entry.trusted = <Network*> arena.take(entry.n_trusted, sizeof(Network))
     for i in range(entry.n_trusted):

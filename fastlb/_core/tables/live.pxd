@@ -1,4 +1,6 @@
 # What changes while snapshots come and go: the state of servers and pools, and what engines share.
+from libc.stdint cimport uint64_t
+
 from fastlb._core.base.types cimport ListenerLive, LiveTable, PoolLive, ServerLive
 
 
@@ -6,7 +8,10 @@ cdef class Server:
     cdef ServerLive live
     cdef readonly str pool
     cdef readonly str address
+    cdef readonly str chosen        # what somebody wanted of it while it ran; None: nobody
+    cdef public str complaint       # why it was ejected last; None: failures in a row
     cdef int _engines
+    cdef void _mark(self, int condition, bint holds)
 
 
 cdef class Pool:
@@ -31,3 +36,4 @@ cdef class Live:
 
 cdef void live_wake_engines(LiveTable* table) noexcept nogil
 cdef void live_notify(LiveTable* table) noexcept nogil
+cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil

@@ -1,14 +1,18 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.enums cimport SERVER_EJECTED, SERVER_FAILING
-from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
-from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.base.types cimport (
-    Budget, IdleList, ListenerCounters, LiveTable, PendingQueue, ServerCounters,
+from fastlb._core.base.enums cimport (
+    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_OUT, CONDITION_WARMING,
+    SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
 )
-from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, fl_load64, fl_read, fl_store32
+from fastlb._core.base.limits cimport ENGINES_MAX, SHARE_ONE, TIMER_SLOTS_MAX
+from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
+from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
+from fastlb._core.base.types cimport IdleList, LiveTable, PendingQueue, ServerLive
+from fastlb._core.ext.atomic cimport (
+    fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
+)
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
 import os
@@ -26,6 +30,13 @@ cdef void live_notify(LiveTable* table) noexcept nogil:
     """Tell the control plane that a state in here changed; it looks for itself which."""
     if fl_exchange32(&table.changed, 1) == 0:
         event_set(table.notify_fd)
+
+
+cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil:
+    """It has come up: where its pool starts slowly, it gets less for a while."""
+    if live.slow_start_ms:
+        fl_store64(&live.warm_since_ms, now_ms)
+        fl_or32(&live.conditions, CONDITION_WARMING)
 
 
 cdef void* _counters(size_t n, size_t size) except NULL:
@@ -71,11 +82,82 @@ cdef class Server:
     @property
     def down(self) -> bool:
         """Whether health checks found it down; set by them."""
-        return fl_load32(&self.live.down) != 0
+        return fl_load32(&self.live.conditions) & CONDITION_DOWN != 0
 
     @down.setter
     def down(self, bint down):
-        fl_store32(&self.live.down, down)
+        self._mark(CONDITION_DOWN, down)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it keeps whom it has, and gets nobody else."""
+        return fl_load32(&self.live.conditions) & CONDITION_DRAINING != 0
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether nobody is sent there, nor looks whether it is well."""
+        return fl_load32(&self.live.conditions) & CONDITION_MAINTENANCE != 0
+
+    @property
+    def warming(self) -> bool:
+        """Whether it has just come up, and gets less for a while."""
+        return fl_load32(&self.live.conditions) & CONDITION_WARMING != 0
+
+    @property
+    def state(self) -> str:
+        """What matters most of it."""
+        if self.maintenance:
+            return "maintenance"
+        if self.draining:
+            return "draining"
+        if self.down:
+            return "down"
+        if self.ejection is not None:
+            return "ejected"
+        if self.failing:
+            return "failing"
+        return "warming" if self.warming else "up"
+
+    @property
+    def usable(self) -> bool:
+        """Whether clients are sent there as its weight says."""
+        return (fl_load32(&self.live.conditions) & CONDITION_OUT == 0
+                and fl_load32(&self.live.state) == SERVER_UP)
+
+    def configure(self, str state) -> None:
+        """What the configuration wants of it ("up", "draining", "maintenance"), unless somebody
+        has said otherwise since."""
+        if self.chosen is None:
+            self._enter(state)
+
+    def choose(self, str state) -> None:
+        """What somebody wants of it while it runs; that outlives a reload."""
+        self.chosen = state
+        self._enter(state)
+
+    def _enter(self, str state) -> None:
+        self._mark(CONDITION_DRAINING, state == "draining")
+        self._mark(CONDITION_MAINTENANCE, state == "maintenance")
+
+    cdef void _mark(self, int condition, bint holds):
+        cdef int before
+        if holds:
+            fl_or32(&self.live.conditions, condition)
+            return
+        before = fl_and32(&self.live.conditions, ~condition)
+        if before & condition and not before & CONDITION_OUT & ~condition:
+            live_warm(&self.live, clock_ms())
+
+    def warm(self) -> None:
+        """It is new in a pool that is served already."""
+        live_warm(&self.live, clock_ms())
+
+    def report(self, int in_flight, double latency_ms) -> None:
+        """What the server says of itself: all that it has in flight, and how long that takes."""
+        cdef uint32_t ours = <uint32_t> max(fl_load32(&self.live.connections.count), 0)
+        fl_store64(&self.live.report, <uint64_t> in_flight << 32 | ours)
+        fl_store64(&self.live.report_us, <uint64_t> (latency_ms * 1000))
+        fl_store64(&self.live.report_at_ms, clock_ms())
 
     @property
     def failing(self) -> bool:
@@ -96,7 +178,7 @@ cdef class Server:
 
     def totals(self) -> dict[str, int]:
         cdef uint64_t connections = 0, failures = 0, to_server = 0, to_client = 0
-        cdef uint64_t requests = 0, errors = 0, reused = 0
+        cdef uint64_t requests = 0, errors = 0, reused = 0, latency = 0
         cdef int i
         for i in range(self._engines):
             connections += fl_read(&self.live.counters[i].connections)
@@ -106,6 +188,7 @@ cdef class Server:
             requests += fl_read(&self.live.counters[i].requests)
             errors += fl_read(&self.live.counters[i].errors)
             reused += fl_read(&self.live.counters[i].reused)
+            latency += fl_read(&self.live.counters[i].latency_us)
         return {
             "connections": connections,
             "connect_failures": failures,
@@ -114,6 +197,7 @@ cdef class Server:
             "requests": requests,
             "errors": errors,
             "reused": reused,
+            "latency_us": latency,
         }
 
 
@@ -123,10 +207,16 @@ cdef class Pool:
     def __cinit__(self, str name, int engines):
         self.name = name
         self.live.budgets = <Budget*> _counters(engines, sizeof(Budget))
+        self.live.hedge_budgets = <Budget*> _counters(engines, sizeof(Budget))
+        self.live.delays = <Delays*> _counters(engines, sizeof(Delays))
+        self.live.probes = <ProbePool*> _counters(engines, sizeof(ProbePool))
         self.live.queues = <PendingQueue*> _counters(engines, sizeof(PendingQueue))
 
     def __dealloc__(self):
         free(self.live.budgets)
+        free(self.live.hedge_budgets)
+        free(self.live.delays)
+        free(self.live.probes)
         free(self.live.queues)
 
     @property
@@ -143,6 +233,14 @@ cdef class Pool:
     def pending(self) -> int:
         """Those that wait for a place."""
         return fl_load32(&self.live.pending.count)
+
+    def share(self, list shares) -> None:
+        """What each group gets, of 1 in all; see control/spread."""
+        cdef double sum = 0
+        cdef int i
+        for i in range(len(shares)):
+            sum += shares[i]
+            fl_store32(&self.live.shares[i], <int32_t> (sum * SHARE_ONE + 0.5))
 
     @property
     def panic(self) -> bool:
@@ -246,6 +344,13 @@ cdef class Live:
         if name not in self._listeners:
             self._listeners[name] = Listener(name, self.engines)
         return self._listeners[name]
+
+    def notify(self) -> None:
+        """Something was changed in here by somebody else than an engine."""
+        live_notify(&self.table)
+
+    def knows(self, str pool, str address) -> bool:
+        return (pool, address) in self._servers
 
     def servers(self) -> list[Server]:
         return list(self._servers.values())

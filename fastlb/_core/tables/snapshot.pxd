@@ -2,7 +2,8 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
-from fastlb._core.base.types cimport PoolEntry, ServerAddress, ServerEntry
+from fastlb._core.base.parts cimport Hedge
+from fastlb._core.base.types cimport Group, PoolEntry, ServerAddress, ServerEntry
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
 
@@ -16,9 +17,12 @@ cdef class Snapshot:
     cdef Arena _arena
     cdef dict _http                 # the tables of http listeners, by name
     cdef int _add_pool(self, int index, object spec) except -1
-    cdef int _weigh(self, PoolEntry* pool, object spec) except -1
-    cdef int _fill_maglev(self, PoolEntry* pool, uint32_t size) except -1
-    cdef int _add_server(self, str pool, ServerEntry* entry, object spec) except -1
+    cdef int _add_hedge(self, Hedge* hedge, object spec) except -1
+    cdef int _add_sticky(self, PoolEntry* pool, object spec) except -1
+    cdef int _add_group(self, PoolEntry* pool, Group* group, object spec, object part) except -1
+    cdef int _fill_maglev(self, Group* group, uint32_t size) except -1
+    cdef int _add_server(self, str pool, ServerEntry* entry, object spec,
+                         uint32_t slow_start_ms) except -1
     cdef int _add_bind(self, int index, object spec) except -1
 
 

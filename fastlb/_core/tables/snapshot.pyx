@@ -4,17 +4,17 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
     BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
-    BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, BALANCE_ROUND_ROBIN,
+    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, BALANCE_ROUND_ROBIN,
+    PASS_BOUNDED, PASS_GENTLE, PASS_HEALTHY,
 )
 from fastlb._core.base.limits cimport (
-    ENGINES_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
+    DELAYS, ENGINES_MAX, GROUPS_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
 )
 from fastlb._core.base.mem cimport chunk_class
-from fastlb._core.base.routing cimport HttpEntry
+from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry
 from fastlb._core.base.text cimport hash_bytes, hash_seed
-from fastlb._core.base.types cimport (
-    BindEntry, Keepalive, PoolEntry, RingPoint, ServerAddress, ServerEntry,
-)
+from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, Token
+from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerAddress, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
@@ -22,12 +22,13 @@ from fastlb._core.ext.linux cimport (
 from fastlb._core.tables.httptable cimport Arena, fill_retry, fill_statuses, http_table
 from fastlb._core.tables.maglev cimport maglev_fill, mix64
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
+from fastlb._core.tables.sticky cimport sticky_add
 
 _BALANCE = {
     "round_robin": BALANCE_ROUND_ROBIN, "random": BALANCE_RANDOM,
     "least_connections": BALANCE_LEAST_CONNECTIONS, "least_request": BALANCE_LEAST_REQUEST,
     "peak_ewma": BALANCE_PEAK_EWMA, "ring_hash": BALANCE_RING_HASH, "maglev": BALANCE_MAGLEV,
-    "rendezvous": BALANCE_RENDEZVOUS,
+    "rendezvous": BALANCE_RENDEZVOUS, "prequal": BALANCE_PREQUAL,
 }
 _KEYED = ("ring_hash", "maglev", "rendezvous")
 
@@ -91,13 +92,15 @@ cdef class Snapshot:
             self._add_bind(i, binds[i])
 
     def __dealloc__(self):
-        cdef uint32_t i
+        cdef uint32_t i, k
         if self.table.pools != NULL:
             for i in range(self.table.n_pools):
+                for k in range(self.table.pools[i].n_groups):
+                    free(self.table.pools[i].groups[k].sequence)
+                    free(self.table.pools[i].groups[k].ring)
+                    free(self.table.pools[i].groups[k].table)
+                free(self.table.pools[i].groups)
                 free(self.table.pools[i].servers)
-                free(self.table.pools[i].sequence)
-                free(self.table.pools[i].ring)
-                free(self.table.pools[i].table)
         free(self.table.pools)
         free(self.table.binds)
 
@@ -114,9 +117,6 @@ cdef class Snapshot:
         cdef PoolEntry* pool = &self.table.pools[index]
         cdef Pool state = self.live.pool(spec.name)
         cdef uint32_t i
-        cdef const uint32_t[::1] sequence
-        cdef const uint32_t[::1] hashes
-        cdef const uint32_t[::1] owners
         self.pools += (state,)
         pool.live = &state.live
         pool.balance = _BALANCE[spec.balance]
@@ -140,6 +140,10 @@ cdef class Snapshot:
         pool.outliers.ejection_max_ms = spec.outliers.ejection_max_ms
         pool.outliers.share_max = spec.outliers.share_max
         fill_statuses(&pool.outliers.statuses, spec.outliers.statuses)
+        if spec.hedge is not None:
+            self._add_hedge(&pool.hedge, spec.hedge)
+        pool.is_measured = (spec.balance in ("peak_ewma", "prequal") or pool.hedge.percentile > 0
+                            or spec.outliers.latency > 0)
         if spec.fallback >= 0:
             if spec.fallback >= <int> self.table.n_pools:
                 raise ValueError("a pool falls back to one that isn't there")
@@ -148,68 +152,118 @@ cdef class Snapshot:
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)
         for i in range(pool.n_servers):
-            self._add_server(spec.name, &pool.servers[i], spec.servers[i])
-        self._weigh(pool, spec)
-        if spec.sequence:
-            sequence = spec.sequence
-            pool.sequence = <uint32_t*> _table(sequence.shape[0], sizeof(uint32_t))
-            for i in range(<uint32_t> sequence.shape[0]):
-                if sequence[i] >= pool.n_servers:
-                    raise ValueError("a sequence names a server that isn't there")
-                pool.sequence[i] = sequence[i]
-            pool.n_sequence = sequence.shape[0]
-        if spec.ring:
-            hashes, owners = spec.ring
-            pool.ring = <RingPoint*> _table(hashes.shape[0], sizeof(RingPoint))
-            for i in range(<uint32_t> hashes.shape[0]):
-                if owners[i] >= pool.n_servers:
-                    raise ValueError("a ring names a server that isn't there")
-                pool.ring[i].hash = hashes[i]
-                pool.ring[i].server = owners[i]
-            pool.n_ring = hashes.shape[0]
-        return 0
-
-    cdef int _weigh(self, PoolEntry* pool, object spec) except -1:
-        """What depends on all servers together: shares, and the places of keys."""
-        cdef uint32_t i, first = 0
+            self._add_server(spec.name, &pool.servers[i], spec.servers[i], spec.slow_start_ms)
+        if spec.sticky is not None:
+            self._add_sticky(pool, spec.sticky)
         pool.is_keyed = spec.balance in _KEYED
-        pool.is_even = True
         pool.bounded_load = spec.bounded_load
-        for i in range(pool.n_servers):
-            pool.total_weight += pool.servers[i].weight
-            if pool.servers[i].weight and first and pool.servers[i].weight != first:
-                pool.is_even = False
-            first = first if first else pool.servers[i].weight
-        if pool.n_servers >= NO_SERVER:
-            raise ValueError(f"more than {NO_SERVER - 1} servers")
-        if spec.balance == "maglev":
-            self._fill_maglev(pool, spec.table_size)
-        elif spec.balance == "rendezvous" and pool.n_servers > RENDEZVOUS_DIRECT_MAX:
-            pool.n_table = RENDEZVOUS_PLACES
-            pool.table = <uint16_t*> _table(pool.n_table, sizeof(uint16_t))
-            memset(pool.table, 255, pool.n_table * sizeof(uint16_t))
+        pool.first_pass = PASS_BOUNDED if spec.bounded_load \
+            else PASS_GENTLE if spec.slow_start_ms else PASS_HEALTHY
+        if len(spec.groups) > GROUPS_MAX:
+            raise ValueError(f"more than {GROUPS_MAX} groups")
+        pool.groups = <Group*> _table(len(spec.groups), sizeof(Group))
+        pool.n_groups = len(spec.groups)
+        for i in range(pool.n_groups):
+            self._add_group(pool, &pool.groups[i], spec, spec.groups[i])
         return 0
 
-    cdef int _fill_maglev(self, PoolEntry* pool, uint32_t size) except -1:
-        cdef uint64_t* hashes = <uint64_t*> _table(pool.n_servers, sizeof(uint64_t))
-        cdef uint32_t* weights = <uint32_t*> _table(pool.n_servers, sizeof(uint32_t))
+    cdef int _add_hedge(self, Hedge* hedge, object spec) except -1:
+        cdef int i
+        hedge.timer = self.live.timer_slot(spec.delay_ms)
+        hedge.percentile, hedge.budget = spec.percentile, spec.budget
+        if spec.percentile:
+            if len(spec.delays_ms) != DELAYS:
+                raise ValueError(f"there are {DELAYS} delays")
+            for i in range(DELAYS):
+                hedge.timers[i] = self.live.timer_slot(spec.delays_ms[i])
+        return 0
+
+    cdef int _add_sticky(self, PoolEntry* pool, object spec) except -1:
+        cdef Sticky* sticky = <Sticky*> self._arena.take(1, sizeof(Sticky))
+        cdef uint32_t size = 2, i
+        while size < 2 * sum(map(len, spec.tokens)):
+            size *= 2
+        sticky.mask = size - 1
+        sticky.tokens = <Token*> self._arena.take(size, sizeof(Token))
+        sticky.cookie.on = HASH_COOKIE
+        sticky.cookie.name = self._arena.text(spec.cookie)
+        if not len(spec.tokens) == len(spec.fields) == pool.n_servers:
+            raise ValueError("every server has tokens")
+        for i in range(pool.n_servers):
+            pool.servers[i].set_cookie = self._arena.text(spec.fields[i])
+            for token in spec.tokens[i]:
+                sticky_add(sticky, self._arena.text(token), i + 1)
+        pool.sticky = sticky
+        return 0
+
+    cdef int _add_group(self, PoolEntry* pool, Group* group, object spec, object part) except -1:
+        """What depends on all servers of a group together: turns, shares, and places of keys."""
+        cdef uint32_t i, weight, first = 0
+        cdef const uint32_t[::1] sequence
+        cdef const uint32_t[::1] hashes
+        cdef const uint32_t[::1] owners
+        if part.first + part.count > pool.n_servers or part.count >= NO_SERVER:
+            raise ValueError("a group has servers that aren't there, or too many")
+        group.servers = &pool.servers[<uint32_t> part.first]
+        group.n_servers = part.count
+        group.is_even = True
+        for i in range(group.n_servers):
+            weight = group.servers[i].weight
+            group.total_weight += weight
+            if weight and first and weight != first:
+                group.is_even = False
+            first = first if first else weight
+        if part.sequence:
+            sequence = part.sequence
+            group.sequence = <uint32_t*> _table(sequence.shape[0], sizeof(uint32_t))
+            for i in range(<uint32_t> sequence.shape[0]):
+                if sequence[i] >= group.n_servers:
+                    raise ValueError("a sequence names a server that isn't there")
+                group.sequence[i] = sequence[i]
+            group.n_sequence = sequence.shape[0]
+        if part.ring:
+            hashes, owners = part.ring
+            group.ring = <RingPoint*> _table(hashes.shape[0], sizeof(RingPoint))
+            for i in range(<uint32_t> hashes.shape[0]):
+                if owners[i] >= group.n_servers:
+                    raise ValueError("a ring names a server that isn't there")
+                group.ring[i].hash = hashes[i]
+                group.ring[i].server = owners[i]
+            group.n_ring = hashes.shape[0]
+        if spec.balance == "maglev":
+            self._fill_maglev(group, spec.table_size)
+        elif spec.balance == "rendezvous" and group.n_servers > RENDEZVOUS_DIRECT_MAX:
+            group.n_table = RENDEZVOUS_PLACES
+            group.table = <uint16_t*> _table(group.n_table, sizeof(uint16_t))
+            memset(group.table, 255, group.n_table * sizeof(uint16_t))
+        return 0
+
+    cdef int _fill_maglev(self, Group* group, uint32_t size) except -1:
+        cdef uint64_t* hashes = <uint64_t*> _table(group.n_servers, sizeof(uint64_t))
+        cdef uint32_t* weights = <uint32_t*> _table(group.n_servers, sizeof(uint32_t))
         cdef uint32_t i
         cdef bint filled
-        for i in range(pool.n_servers):
-            hashes[i], weights[i] = pool.servers[i].hash, pool.servers[i].weight
-        pool.n_table = size
-        pool.table = <uint16_t*> _table(size, sizeof(uint16_t))
+        for i in range(group.n_servers):
+            hashes[i], weights[i] = group.servers[i].hash, group.servers[i].weight
+        group.n_table = size
+        group.table = <uint16_t*> _table(size, sizeof(uint16_t))
         with nogil:
-            filled = maglev_fill(pool.table, size, hashes, weights, pool.n_servers)
+            filled = maglev_fill(group.table, size, hashes, weights, group.n_servers)
         free(hashes)
         free(weights)
         if not filled:
             raise MemoryError
         return 0
 
-    cdef int _add_server(self, str pool, ServerEntry* entry, object spec) except -1:
+    cdef int _add_server(self, str pool, ServerEntry* entry, object spec,
+                         uint32_t slow_start_ms) except -1:
+        cdef bint is_new = not self.live.knows(pool, spec.name)
         cdef Server state = self.live.server(pool, spec.name)
         self.servers += (state,)
+        state.configure(spec.state)
+        state.live.slow_start_ms = slow_start_ms
+        if is_new and self.live.table.published != NULL:
+            state.warm()
         name = spec.name.encode()
         entry.hash = mix64(hash_bytes(hash_seed(), <const unsigned char*> <const char*> name,
                                       len(name)))

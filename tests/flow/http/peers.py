@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -207,6 +208,9 @@ class HttpOrigin:
                 pass
 
     def close(self) -> None:
+        # A socket that a thread still accepts on would take in one more connection.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.close_wires()
 

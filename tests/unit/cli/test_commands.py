@@ -184,8 +184,8 @@ def test_what_was_typed_wrong_is_told(
         (
             [*BIND, *SERVER, "--balance", "least-request"],
             "--balance: 'least-request' is not a policy; did you mean 'least_request'?"
-            " One of: round_robin, random, least_connections, least_request, peak_ewma, ring_hash,"
-            " maglev, rendezvous",
+            " One of: round_robin, random, least_connections, least_request, peak_ewma, prequal,"
+            " ring_hash, maglev, rendezvous",
         ),
         (
             [*BIND, *BIND, *SERVER],

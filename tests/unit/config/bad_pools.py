@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .forms import LISTENER, POOL, Bad, pool
+from .forms import LISTENER, POOL, Bad, http_pool, pool
 
 FORM = "a schema's pattern would say it at length"
 ACROSS = "one key says it of another"
@@ -47,8 +47,44 @@ POOLS = [
          "outliers.max_ejected: 'half' is not a share up to 100%; write it like \"10%\"", FORM),
     pool("outliers-unknown", "outliers = { consecutive = 3 }",
          "outliers.consecutive: 'consecutive' is not a key here; did you mean"
-         " 'consecutive_failures'? One of: consecutive_failures, ejection_time, max_ejection_time,"
-         " max_ejected, statuses"),
+         " 'consecutive_failures'? One of: consecutive_failures, error_rate, latency, interval,"
+         " min_requests, ejection_time, max_ejection_time, max_ejected, statuses"),
+    pool("outliers-rate-of-nothing", 'outliers = { error_rate = "0%" }',
+         "outliers.error_rate: nothing fails less often than never: leave error_rate out instead",
+         FORM),
+    pool("outliers-latency", "outliers = { latency = 1 }",
+         "outliers.latency: 1 is out of range: at least 1.5"),
+    http_pool("hedge-neither", 'hedge = { budget = "5%" }',
+         "hedge: hedge has either a delay or a percentile", ACROSS),
+    http_pool("hedge-both", 'hedge = { delay = "5ms", percentile = "95%" }',
+         "hedge: hedge has either a delay or a percentile", ACROSS),
+    http_pool("hedge-percentile", 'hedge = { percentile = "100%" }',
+         "hedge.percentile: '100%' is not from 50% to 99.9%", FORM),
+    http_pool("hedge-budget", 'hedge = { delay = "5ms", budget = "0%" }',
+         "hedge.budget: a budget of nothing: leave hedge out instead", FORM),
+    pool("hedge-of-tcp", 'hedge = { delay = "5ms" }',
+         "hedge: second tries are of http, and listeners.web relays tcp to this pool", ACROSS),
+    pool("sticky-of-tcp", 'sticky = { cookie = "a", secret = "0123456789abcdef" }',
+         'sticky: a cookie is of http, and listeners.web relays tcp to this pool; use'
+         ' balance = "maglev", which keeps an address on its server', ACROSS),
+    http_pool("sticky-secret", 'sticky = { cookie = "a", secret = "too short" }',
+         "sticky.secret: shorter than 16 characters; make one: openssl rand -hex 32"),
+    http_pool("sticky-secrets", "sticky = { cookie = \"a\", secret = 5 }",
+         "sticky.secret: not a text, or a list of them"),
+    http_pool("sticky-cookie", 'sticky = { cookie = "a b", secret = "0123456789abcdef" }',
+         "sticky.cookie: 'a b' is not the name of a cookie: letters, digits, '-' and '_'"),
+    http_pool("sticky-path", 'sticky = { cookie = "a", secret = "0123456789abcdef", path = "/;x" }',
+         "sticky.path: '/;x' has characters that a cookie's attribute can't have", FORM),
+    Bad("slow-start-of-a-hash",
+         f'{LISTENER}{POOL}balance = "maglev"\nslow_start = "5s"\n',
+         "f.toml:7: pools.api.slow_start: slow_start would send keys elsewhere and back, and"
+         " balance is 'maglev'", ACROSS),
+    pool("subset-of-nobody", "subset = { size = 0 }",
+         "subset.size: 0 is out of range: at least 1"),
+    Bad("server-state",
+         f'{LISTENER}[pools.api]\nservers = [{{ address = "a:1", state = "down" }}]\n',
+         "f.toml:5: pools.api.servers[0].state: 'down' is not a valid value. One of: up, draining,"
+         " maintenance"),
     pool("fallback-to-nobody", 'fallback = "apis"',
          "fallback: there is no pool 'apis'; did you mean 'api'? One of: api", ACROSS),
     pool("fallback-to-itself", 'fallback = "api"', "fallback: it leads back: api -> api", ACROSS),

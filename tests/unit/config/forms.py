@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LISTENER = '[listeners.web]\nbind = "tcp://127.0.0.1:8080"\npool = "api"\n'
 POLICIES = (
     "round_robin, random, least_connections, least_request, peak_ewma,"
-    " ring_hash, maglev, rendezvous"
+    " prequal, ring_hash, maglev, rendezvous"
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
-TOP_KEYS = "threads, shutdown_timeout, max_connections, busy_poll, dns, defaults, listeners, pools"
+TOP_KEYS = (
+    "threads, shutdown_timeout, max_connections, busy_poll, zone, dns, defaults, listeners,"
+    " pools"
+)
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
@@ -20,7 +23,7 @@ LISTENER_KEYS = (
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )
-SERVER_KEYS = "address, dns, refresh, weight, max_connections"
+SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
 BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
 ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
@@ -52,6 +55,12 @@ def listener(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
 
 def pool(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
     return Bad(id, f"{LISTENER}{POOL}{written}\n", f"f.toml:6: pools.api.{told}", beyond_schema)
+
+
+def http_pool(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
+    """The same, behind a listener of http."""
+    made = pool(id, written, told, beyond_schema)
+    return replace(made, text=made.text.replace("tcp://", "http://"))
 
 
 def top(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:

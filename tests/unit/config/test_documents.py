@@ -12,7 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.base import Model
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
-from fastlb.config.failing import Limits, Outliers, Retry
+from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
     Compare,
@@ -28,8 +28,19 @@ from fastlb.config.http import (
     Rewrite,
     Route,
 )
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Shared
+from fastlb.config.model import (
+    Config,
+    Defaults,
+    Dns,
+    Keepalive,
+    Listener,
+    Pool,
+    Server,
+    Shared,
+    Subset,
+)
 from fastlb.config.reader import load
+from fastlb.config.sticky import Sticky
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,7 +52,8 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
-    Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits},
+    Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
+           "hedge": Hedge, "sticky": Sticky, "subset": Subset},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror,

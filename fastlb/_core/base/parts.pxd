@@ -1,0 +1,93 @@
+# What snapshots and live states are made of: structs that refer to nobody else's.
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX
+from fastlb._core.base.routing cimport HashKey, StatusSet
+
+cdef struct Gate:               # an exact limit across engines
+    int32_t count
+    int32_t waiting             # an engine stopped accepting for it and wants to be woken
+
+cdef struct ServerCounters:     # one a server and engine, a cache line each
+    uint64_t connections
+    uint64_t connect_failures
+    uint64_t bytes_to_server
+    uint64_t bytes_to_client
+    uint64_t requests           # http
+    uint64_t errors             # http: responses of 5xx, and those that never came whole
+    uint64_t reused             # http: requests on a connection that had served before
+    uint64_t latency_us         # http: of all answers, where the pool measures it
+
+cdef struct Budget:             # one a pool and engine: the last BUDGET_SECONDS of it
+    uint64_t second             # the latest
+    uint32_t[BUDGET_SECONDS] requests
+    uint32_t[BUDGET_SECONDS] retries
+    uint32_t n_requests         # in all of them
+    uint32_t n_retries
+    uint64_t padding[4]
+
+cdef struct Probe:              # prequal's look at a server
+    uint32_t server             # of the pool
+    float load                  # requests in flight, for its weight
+    float latency_us
+    uint16_t uses
+    uint64_t at_ms
+
+cdef struct ProbePool:          # one a pool and engine
+    Probe[PROBES_MAX] probes
+    uint32_t[LOADS_MAX] loads   # how often each load was seen
+    uint32_t n_probes
+    uint32_t n_loads            # in all of them
+    uint32_t unseen             # since `hot` was found out
+    float hot                   # a load above this is
+    uint32_t turn               # whether the oldest makes room next, or the worst
+    uint64_t padding[3]
+
+cdef struct Delays:             # one a pool and engine: how long answers took
+    uint32_t[DELAYS] counts     # up to each of the snapshot's delays, and more than the one before
+    uint32_t n                  # in all of them
+    uint32_t unseen             # since the percentile was looked at
+    uint32_t place              # of the percentile
+    uint32_t known              # whether enough were seen to go by it
+    uint64_t padding[4]
+
+cdef struct ListenerCounters:   # one a listener and engine, a cache line each
+    uint64_t accepted
+    uint64_t closed
+    uint64_t refused            # closed without a server
+    uint64_t requests           # http
+    uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
+    uint64_t padding[6]
+
+cdef struct Keepalive:
+    int32_t idle_s              # 0: off
+    int32_t interval_s
+    int32_t count
+
+cdef struct Outliers:           # when a server is left out for what it does
+    uint32_t failures           # in a row; 0: never
+    uint32_t ejection_ms        # the first time
+    uint32_t ejection_max_ms
+    uint32_t share_max          # of 1000 servers, so many at a time
+    StatusSet statuses          # answers that are failures
+
+cdef struct Hedge:              # when a request that waits is sent to a second server too
+    uint16_t timer              # slot of a fixed delay; 0: none
+    uint16_t percentile         # of 1000 answers; 0: the delay is fixed, or there is none
+    uint32_t budget             # of 1000 requests
+    uint16_t[DELAYS] timers     # slots of the delays that a percentile may be
+
+cdef struct RingPoint:
+    uint32_t hash
+    uint32_t server
+
+cdef struct Token:              # a value of the cookie that binds clients to a server
+    uint64_t hash
+    Text text
+    uint32_t server             # of the pool; counted from 1, as 0 is an empty place
+
+cdef struct Sticky:
+    HashKey cookie
+    Token* tokens               # a hash table, at most half full
+    uint32_t mask               # its size, less 1

@@ -1,0 +1,4 @@
+from fastlb._core.base.types cimport Core
+
+cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil
+cdef void end_all(Core* core) noexcept nogil

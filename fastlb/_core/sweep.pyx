@@ -1,0 +1,60 @@
+# What ends many exchanges of an engine at once: a listener that is no more, or a stop.
+from libc.stdint cimport uint8_t
+
+from fastlb._core.base.enums cimport (
+    EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE, REASON_STOPPED, STAGE_DEAD, STAGE_FREE,
+    STAGE_REQUEST,
+)
+from fastlb._core.base.limits cimport SLAB_EXCHANGES
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab
+from fastlb._core.lifecycle cimport finish
+
+
+cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
+    """Those who wait to send their next request: of listeners that are no more, or all, and what
+    nobody waits for."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.flags & EXCHANGE_SHADOW and not gone_only and x.stage != STAGE_FREE \
+                    and x.stage != STAGE_DEAD:
+                x.reason = REASON_STOPPED
+                finish(core, x)
+                continue
+            if x.stage != STAGE_REQUEST or x.input != NULL or x.client.ready & READABLE:
+                continue
+            if gone_only and _is_listened_to(core, x.bind_id):
+                continue
+            x.reason = REASON_DONE
+            finish(core, x)
+        slab = slab.next
+
+
+cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
+    cdef Acceptor* acceptor = core.acceptors
+    while acceptor != NULL:
+        if acceptor.id == bind_id:
+            return True
+        acceptor = acceptor.next
+    return False
+
+
+cdef void end_all(Core* core) noexcept nogil:
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    core.run_first = core.run_last = NULL
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage == STAGE_DEAD and x.flags & EXCHANGE_QUEUED:
+                x.next_free = core.dead
+                core.dead = x
+            elif x.stage != STAGE_FREE and x.stage != STAGE_DEAD:
+                x.flags &= <uint8_t> ~EXCHANGE_QUEUED
+                x.reason = REASON_STOPPED
+                finish(core, x)
+        slab = slab.next

@@ -1,0 +1,158 @@
+"""What a Balancer hands out: its pools, their servers, its listeners."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastlb._core.tables.live import Server as LiveServer
+from fastlb.process.runtime import Runtime
+
+if TYPE_CHECKING:
+    from fastlb.balancer import Balancer
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a pool: an `address` ("HOST:PORT", "[v6]:PORT" or "unix:/PATH"), or a `dns`
+    name with a port, of which every address is a server."""
+
+    address: str | None = None
+    _: KW_ONLY
+    dns: str | None = None
+    refresh: str | None = None              # "ttl", or a duration; of a name
+    weight: int = 1
+    max_connections: int | None = None
+    priority: int = 0                       # 0 comes first
+    zone: str | None = None
+    state: str = "up"                       # draining, maintenance
+
+    def _keys(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class RunningServer:
+    """A server of a running balancer. Made by `Pool.servers`.
+
+    What is set here outlives reloads; it ends with the balancer, or when the server is removed.
+    """
+
+    def __init__(self, runtime: Runtime, server: LiveServer) -> None:
+        self._runtime = runtime
+        self._server = server
+
+    def __repr__(self) -> str:
+        return f"<RunningServer {self._server.pool}/{self.address} {self.state}>"
+
+    @property
+    def address(self) -> str:
+        return self._server.address
+
+    @property
+    def state(self) -> str:
+        """up, warming (slow start), failing (can't be connected to), ejected, down (by health
+        checks), draining or maintenance; the last of these that holds."""
+        return self._server.state
+
+    @property
+    def in_flight(self) -> int:
+        """Requests, or connections of tcp, under way."""
+        return self._server.in_flight
+
+    def drain(self) -> None:
+        """It keeps its connections and the clients that are bound to it, and gets no others."""
+        self._choose("draining")
+
+    def disable(self) -> None:
+        """Maintenance: it gets nobody new, and no checks. What is under way goes on."""
+        self._choose("maintenance")
+
+    def enable(self) -> None:
+        """It is to be used again."""
+        self._choose("up")
+
+    def _choose(self, state: str) -> None:
+        self._server.choose(state)
+        self._runtime.live.notify()
+
+
+class Pool:
+    """Servers that do the same job. Made by `Balancer.pool()`."""
+
+    def __init__(self, balancer: Balancer, name: str) -> None:
+        self._balancer = balancer
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}>"
+
+    @property
+    def servers(self) -> dict[str, RunningServer]:
+        """By address, those that the pool has now. Raises RuntimeError when not running."""
+        runtime = self._balancer._running()
+        return {
+            server.address: RunningServer(runtime, server)
+            for server in runtime.live.servers()
+            if server.pool == self.name
+        }
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """What each server has done since the start, by its address.
+
+        Each has `in_flight`, `up` (0 where health checks found it down), `connections`,
+        `connect_failures`, `bytes_to_server` and `bytes_to_client`, and of http `requests`,
+        `errors` and `reused`. Empty when the balancer isn't running.
+        """
+        runtime = self._balancer._runtime
+        if runtime is None:
+            return {}
+        return {
+            server.address: {
+                "in_flight": server.in_flight, "up": int(not server.down), **server.totals(),
+            }
+            for server in runtime.live.servers()
+            if server.pool == self.name
+        }
+
+
+class Listener:
+    """Addresses that are accepted on. Made by `Balancer.listen()`."""
+
+    def __init__(self, balancer: Balancer, name: str) -> None:
+        self._balancer = balancer
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.name}>"
+
+    @property
+    def urls(self) -> list[str]:
+        """Every address that is listened on, with the real port where 0 was asked for.
+
+        Raises RuntimeError when the balancer isn't running.
+        """
+        runtime = self._balancer._running()
+        return [str(s.address) for s in runtime.listening if s.listener == self.name]
+
+    @property
+    def url(self) -> str:
+        """The first of `urls`, such as "tcp://127.0.0.1:43211"."""
+        return self.urls[0]
+
+    @property
+    def port(self) -> int:
+        """The port of the first address; 0 for a unix socket."""
+        runtime = self._balancer._running()
+        return next(s.address.port or 0 for s in runtime.listening if s.listener == self.name)
+
+    def stats(self) -> dict[str, int]:
+        """`in_flight`, `accepted`, `closed` and `refused` connections. Empty when not running."""
+        runtime = self._balancer._runtime
+        if runtime is None:
+            return {}
+        return {
+            name: n
+            for listener in runtime.live.listeners()
+            if listener.name == self.name
+            for name, n in {"in_flight": listener.in_flight, **listener.totals()}.items()
+        }

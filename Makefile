@@ -43,6 +43,7 @@ bench: ## Every balancer on the same work: the table of docs/benchmarks.md
 
 policies: ## Policies in simulations, next to their papers: docs/policies.md
 	@tools/setup.sh test
+	@$(PYTHON_VENV) -m pip install --quiet "matplotlib>=3.9"
 	@$(PYTHON_VENV) -m bench.policies.run
 
 bench-quick: ## The same in short, as a first look after a change

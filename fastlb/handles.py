@@ -72,8 +72,7 @@ class RunningServer:
         self._choose("up")
 
     def _choose(self, state: str) -> None:
-        self._server.choose(state)
-        self._runtime.live.notify()
+        self._runtime.choose(self._server, state)
 
 
 class Pool:

@@ -125,7 +125,7 @@ class Machine:
 def antagonised(balance: str, load: float, requests: int, seed: int) -> list[float]:
     """Latencies, sorted, of requests of 80 ms of work (exponential) to 50 machines, of which a
     fifth at a time has 60 % of its speed taken by others, for 10 s at a time in the mean. `load` is
-    of what all machines could do without that."""
+    of what is left."""
     n = 50
     work_s, slow_share, slow_s, slow_speed = 0.08, 0.2, 10.0, 0.4
     chooser: Any = picker([1] * n, balance, seed=seed)
@@ -137,7 +137,8 @@ def antagonised(balance: str, load: float, requests: int, seed: int) -> list[flo
         machines[i].speed = slow_speed if slow else 1.0
         mean = slow_s if slow else slow_s * (1 - slow_share) / slow_share
         heapq.heappush(events, (choose.expovariate(1 / mean), 1, i, 0))
-    rate = load * n * Machine.CORES / work_s
+    left = 1 - slow_share * (1 - slow_speed)
+    rate = load * left * n * Machine.CORES / work_s
     latencies: list[float] = []
     now, clock_ms, started = 0.0, 0, 0
     arrival = choose.expovariate(rate)

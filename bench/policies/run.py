@@ -131,9 +131,8 @@ def slow() -> Iterator[str]:
 def antagonists() -> Iterator[str]:
     yield "\n## Machines that others slow down: prequal next to its rivals\n"
     yield "50 machines of 4 cores, 80 ms of work for each request (exponential). A fifth of them"
-    yield "at a time runs at 40 % of its speed, for 10 s in the mean; the load is of what they"
-    yield "could do without that. Round robin has equal weights; in the paper (NSDI 2024) they"
-    yield "follow use."
+    yield "at a time runs at 40 % of its speed, for 10 s in the mean; the load is of what is left."
+    yield "Round robin has equal weights; in the paper (NSDI 2024) they follow use."
     yield ""
     yield row("load", "policy", "p50", "p99", "p99.9")
     yield row("--:", "--", "--:", "--:", "--:")

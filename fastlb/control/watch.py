@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 from logging import ERROR, INFO, WARNING
 
@@ -14,6 +15,10 @@ log = logging.getLogger("fastlb.health")
 # when that hasn't happened for a while.
 QUIET_S = 5.0
 
+CHOSEN = {
+    "up": "is to be used again", "draining": "is draining", "maintenance": "is in maintenance",
+}
+
 Servers = dict[tuple[str, str], Server]     # by pool and address
 
 
@@ -24,11 +29,16 @@ class Watch:
         self._live = live
         self._tell = events.tell
         self._chosen: dict[tuple[str, str], str] = {}
+        self._choices: collections.deque[tuple[str, str, str]] = collections.deque()
         self._failing: set[tuple[str, str]] = set()
         self._ejected: dict[tuple[str, str], tuple[float, int]] = {}
         self._down: set[str] = set()
         self._descriptors_out = False
         self._free_since_s: float | None = None
+
+    def note(self, pool: str, address: str, state: str) -> None:
+        """Somebody chose a state, maybe not for the last time before we look. Of any thread."""
+        self._choices.append((pool, address, state))
 
     def look(self, now_s: float) -> float | None:
         """Log what has changed since the last look. Returns when to look again even if nothing
@@ -48,17 +58,21 @@ class Watch:
 
     def _look_at_chosen(self, known: Servers) -> None:
         """What somebody wants of a server, in the configuration or since."""
+        while self._choices:
+            pool, address, state = self._choices.popleft()
+            self._note_chosen((pool, address), state)
         chosen = {
             key: "maintenance" if server.maintenance else "draining"
             for key, server in known.items() if server.maintenance or server.draining
         }
-        for (pool, address), state in sorted(chosen.items()):
-            if self._chosen.get((pool, address)) != state:
-                text = "is in maintenance" if state == "maintenance" else "is draining"
-                self._tell(INFO, pool, address, state, text)
-        for pool, address in sorted((self._chosen.keys() - chosen.keys()) & known.keys()):
-            self._tell(INFO, pool, address, "up", "is to be used again")
+        for key in sorted(chosen.keys() | (self._chosen.keys() & known.keys())):
+            self._note_chosen(key, chosen.get(key, "up"))
         self._chosen = chosen
+
+    def _note_chosen(self, key: tuple[str, str], state: str) -> None:
+        if self._chosen.get(key, "up") != state:
+            self._chosen[key] = state
+            self._tell(INFO, *key, state, CHOSEN[state])
 
     def _look_at_failing(self, known: Servers) -> None:
         failing = {key for key, server in known.items() if server.failing}

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 
 from fastlb._core.engine import eject_server, publish
+from fastlb._core.tables.live import Server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
@@ -168,6 +169,12 @@ class Runtime:
             )
             for host in hosts
         ]
+
+    def choose(self, server: Server, state: str) -> None:
+        """Somebody wants a server up, draining or in maintenance. Of any thread."""
+        server.choose(state)
+        self._watch.note(server.pool, server.address, state)
+        self.live.notify()
 
     def _eject(self, pool: str, server: str, why: str) -> None:
         if self._snapshot is not None:

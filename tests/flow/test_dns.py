@@ -134,6 +134,14 @@ def who_serves(site: Site, origins: list[Origin], n: int = 6) -> set[str]:
     return seen
 
 
+def is_known(balancer: fastlb.Balancer) -> bool:
+    """Whether the engines have a snapshot with servers."""
+    runtime = balancer._runtime
+    assert runtime is not None and runtime._snapshot is not None
+    snapshot = runtime._snapshot
+    return bool(snapshot.servers) and all(one.uses(snapshot) for one in runtime.engines.all)
+
+
 def test_every_address_of_a_name_is_a_server(names: NameServer, origins: list[Origin]) -> None:
     names.records = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     balancer = make(names, origins)
@@ -191,6 +199,7 @@ def test_a_name_that_fails_at_start_is_a_warning_and_tried_again(
         assert site.connect().recv(1) == b""
         names.failure = None
         wait_until(lambda: "api.test resolves again: 127.0.0.1" in caplog.text)
+        wait_until(lambda: is_known(balancer))      # (it was logged first)
         assert who_serves(site, origins, 2) == {"127.0.0.1"}
         site.wait_idle()
 

@@ -29,12 +29,13 @@ cdef enum:
     WARM_SHARE_MIN = 10             # of 100: what a server gets right after it came up
     PROBES_MAX = 16                 # that prequal chooses among, and
     PROBES_EACH = 3                 # servers that it looks at for each pick: as in its paper
+    LOAD_STEPS = 8                  # loads that latencies are known for: 0, 1, 2-3, 4-7 and so on
     PROBE_USES_MAX = 2              # picks by one look at a server
     PROBE_AGE_MAX_MS = 1000         # of a look at a server: as in the paper
     LOADS_MAX = 64                  # requests in flight that are told apart
     LOADS_KNOWN = 1024              # looks: then what is known of them counts half
     LOADS_LOOK = 64                 # looks after which what is hot is found out anew
-    HOT_SHARE = 840                 # of 1000 looks, what isn't hot: 2^-0.25 in the paper
+    HOT_SHARE = 600                 # of 1000 looks, what isn't hot; the paper tries 600 to 900
     REPORT_AGE_MAX_MS = 5000        # of what a server says of itself
     COMPARED_MAX = 32               # servers that least_connections looks at: 32 cache lines
     EWMA_MS = 10000                 # what was measured so long ago counts for a third

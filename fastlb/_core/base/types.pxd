@@ -7,8 +7,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, PRIORITIES, TIMER_SLOTS_MAX,
-    TRIES_MAX,
+    CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
+    TIMER_SLOTS_MAX, TRIES_MAX,
 )
 from fastlb._core.base.parts cimport (
     Budget, Delays, Gate, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
@@ -82,6 +82,7 @@ cdef struct ServerLive:
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
     uint64_t latency            # see policies/load
+    uint64_t[LOAD_STEPS] latencies      # of prequal, by how much was in flight
     uint64_t report             # of itself: requests in flight, and how many of those were ours
     uint64_t report_us          # its latency, as it says
     uint64_t report_at_ms       # 0: never

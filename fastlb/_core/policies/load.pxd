@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerLive
 
@@ -8,4 +8,5 @@ cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
                       bint* full) noexcept nogil
 cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
                           double us) noexcept nogil
+cdef double latency_at(const ServerLive* live, int32_t in_flight) noexcept nogil
 cdef double latency_of(const ServerLive* live, uint64_t now_ms) noexcept nogil

@@ -1,10 +1,10 @@
 # Policies that look at what servers are doing: connections or requests in flight, and latency.
 from libc.math cimport INFINITY, exp
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastlb._core.base.enums cimport BALANCE_PEAK_EWMA
-from fastlb._core.base.limits cimport COMPARED_MAX, EWMA_MS
+from fastlb._core.base.enums cimport BALANCE_PEAK_EWMA, BALANCE_PREQUAL
+from fastlb._core.base.limits cimport COMPARED_MAX, EWMA_MS, LOAD_STEPS
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_cas64, fl_load32, fl_load64
@@ -42,16 +42,13 @@ cdef inline double _decay(uint64_t word, uint64_t now_ms) noexcept nogil:
     return exp(-<double> age_ms / EWMA_MS) if age_ms < <uint32_t> 1 << 31 else 1.0
 
 
-cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
-                          double us) noexcept nogil:
-    """One more measurement. For peak_ewma, a peak counts at once, and what is better only in time
-    (as in Finagle); for others it is one of some."""
+cdef void _observe(uint64_t* latency, uint64_t now_ms, double us, bint peaks) noexcept nogil:
     cdef uint64_t old, word
     cdef double average, kept
     while True:
-        old = fl_load64(&live.latency)
+        old = fl_load64(latency)
         average = _average(old)
-        if old != 0 and pool.balance != BALANCE_PEAK_EWMA:
+        if old != 0 and not peaks:
             average += (us - average) / MEASUREMENTS
         elif us < average:
             kept = _decay(old, now_ms)
@@ -59,8 +56,40 @@ cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_
         else:
             average = us
         word = _word(average, now_ms)
-        if fl_cas64(&live.latency, old, word):
+        if fl_cas64(latency, old, word):
             return
+
+
+cdef uint32_t _step(int32_t in_flight) noexcept nogil:
+    """0, 1, 2 to 3, 4 to 7 and so on."""
+    cdef uint32_t step = 0
+    while in_flight > 0 and step < LOAD_STEPS - 1:
+        in_flight >>= 1
+        step += 1
+    return step
+
+
+cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
+                          double us) noexcept nogil:
+    """One more measurement, while what was measured is still in flight. A peak counts at once, what
+    is better only in time (peak EWMA, as in Finagle); of prequal, it is one of some."""
+    if pool.balance == BALANCE_PREQUAL:
+        _observe(&live.latencies[_step(fl_load32(&live.connections.count) - 1)], now_ms, us, False)
+    _observe(&live.latency, now_ms, us, True)
+
+
+cdef double latency_at(const ServerLive* live, int32_t in_flight) noexcept nogil:
+    """Of prequal: what it was with so much in flight, in us, or with the nearest to that; 0: never
+    measured."""
+    cdef uint32_t step = _step(in_flight), away
+    cdef uint64_t word
+    for away in range(<uint32_t> LOAD_STEPS):
+        word = fl_load64(&live.latencies[step - away]) if away <= step else 0
+        if word == 0 and step + away < LOAD_STEPS:
+            word = fl_load64(&live.latencies[step + away])
+        if word:
+            return _average(word)
+    return 0
 
 
 cdef double latency_of(const ServerLive* live, uint64_t now_ms) noexcept nogil:

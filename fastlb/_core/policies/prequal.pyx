@@ -13,7 +13,7 @@ from fastlb._core.base.random cimport random_below
 from fastlb._core.base.parts cimport Probe, ProbePool
 from fastlb._core.base.types cimport Core, Exchange, Group, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_load32, fl_load64
-from fastlb._core.policies.load cimport latency_of
+from fastlb._core.policies.load cimport latency_at
 from fastlb._core.policies.take cimport (
     CHANCE_NO, CHANCE_TRIAL, chance_of, take_in_turn, take_place,
 )
@@ -31,7 +31,7 @@ cdef float _load(Core* core, const Group* group, const ServerEntry* entry,
         count += <int32_t> (report >> 32) - <int32_t> <uint32_t> report
         latency_us[0] = <float> fl_load64(&live.report_us)
     else:
-        latency_us[0] = <float> latency_of(live, core.now_ms)
+        latency_us[0] = <float> latency_at(live, count)
     if count < 0:
         count = 0
     return <float> (count * group.total_weight / (<double> entry.weight * group.n_servers))
@@ -66,7 +66,10 @@ cdef bint _is_better(const ProbePool* pool, const Probe* a, const Probe* b) noex
     cdef bint a_is_hot = a.load > pool.hot, b_is_hot = b.load > pool.hot
     if a_is_hot != b_is_hot:
         return b_is_hot
-    if a_is_hot or a.latency_us == b.latency_us:
+    # Averages of a few measurements differ by luck: of those within a factor of two, the one with
+    # less in flight, or all would run after the luckiest.
+    if a_is_hot or (a.latency_us < 2 * b.latency_us and b.latency_us < 2 * a.latency_us) \
+            or a.latency_us == b.latency_us:
         return a.load < b.load
     return a.latency_us < b.latency_us
 

@@ -67,6 +67,10 @@ def check_pool(
     hedge = pool.get("hedge")
     if isinstance(hedge, Mapping) and ("delay" in hedge) == ("percentile" in hedge):
         yield (*path, "hedge"), "hedge has either a delay or a percentile", ("delay", "percentile")
+    if "hedge" in pool and "sticky" in pool:
+        yield (*path, "hedge"), (
+            "second tries go to other servers, and sticky binds clients to one: it is either"
+        ), ("hedge", "sticky")
     yield from _fallback(path, pool, pools)
     health = pool.get("health")
     if isinstance(health, Mapping):

@@ -6,9 +6,9 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
-    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, FAIL, HANGUP,
-    NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
-    REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
+    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, EXCHANGE_SHADOW,
+    FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE,
+    REASON_CLIENT_RESET, REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
@@ -130,7 +130,8 @@ cdef bint _take_of(Core* core, Exchange* x, bint* full) noexcept nogil:
 cdef bint _take_anywhere(Core* core, Exchange* x, bint* full) noexcept nogil:
     """The same, or of the pools that fall in when nobody is there."""
     while not _take_of(core, x, full):
-        if full[0] or x.pool.fallback == NULL:
+        # (a second try stays in the pool, as its server becomes the first one's)
+        if full[0] or x.pool.fallback == NULL or (x.hedge != NULL and x.flags & EXCHANGE_SHADOW):
             return False
         if x.http != NULL and not x.pool.is_keyed:
             x.hash = hash_client(&x.peer, HASH_CLIENT_IP)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import wait_until
+import fastlb
+from tests.flow.conftest import Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -148,6 +149,27 @@ def test_the_second_server_is_gone(web: Web, origins: Origins) -> None:
     assert wire.response().body == b"slow"
     wire.close()
     site.wait_idle()
+
+
+def test_a_second_try_stays_in_its_pool(origins: Origins) -> None:
+    slow, other = Slow(origins), origins(name="other")
+    gone = origins(name="gone")
+    balancer = fastlb.Balancer(threads=1)
+    balancer.pool("spare", [other.address])
+    main = balancer.pool("main", [slow.origin.address, gone.address], fallback="spare",
+                         retry={"attempts": 3}, **ALL)
+    gone.close()
+    listener = balancer.listen("http://127.0.0.1:0", pool=main)
+    with balancer.background():
+        site = HttpSite(Site(balancer, listener))
+        wire = site.client()
+        wire.send(get("/"))
+        wait_until(lambda: site.totals()["hedged"] == 1)
+        time.sleep(0.05)
+        slow.go.set()
+        assert wire.response().body == b"slow" and not other.requests
+        wire.close()
+        site.wait_idle()
 
 
 def reset(wire: Wire, request: Message) -> bool:

@@ -62,6 +62,11 @@ POOLS = [
          "hedge.percentile: '100%' is not from 50% to 99.9%", FORM),
     http_pool("hedge-budget", 'hedge = { delay = "5ms", budget = "0%" }',
          "hedge.budget: a budget of nothing: leave hedge out instead", FORM),
+    http_pool("hedge-and-sticky",
+              'hedge = { delay = "5ms" }\n'
+              'sticky = { cookie = "a", secret = "0123456789abcdef" }',
+              "hedge: second tries go to other servers, and sticky binds clients to one: it is"
+              " either", ACROSS),
     pool("hedge-of-tcp", 'hedge = { delay = "5ms" }',
          "hedge: second tries are of http, and listeners.web relays tcp to this pool", ACROSS),
     pool("sticky-of-tcp", 'sticky = { cookie = "a", secret = "0123456789abcdef" }',

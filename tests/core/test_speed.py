@@ -15,8 +15,8 @@ ROUNDS = 10_000
 
 @pytest.mark.parametrize("servers", [10, 1000])
 @pytest.mark.parametrize("balance", [
-    "round_robin", "random", "least_connections", "least_request", "peak_ewma", "ring_hash",
-    "maglev", "rendezvous",
+    "round_robin", "random", "least_connections", "least_request", "peak_ewma", "prequal",
+    "ring_hash", "maglev", "rendezvous",
 ])
 def test_pick(benchmark: Any, balance: str, servers: int) -> None:
     """10,000 picks; the figure over 10,000 is one."""

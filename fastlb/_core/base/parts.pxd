@@ -42,7 +42,7 @@ cdef struct ProbePool:          # one a pool and engine
     uint32_t unseen             # since `hot` was found out
     float hot                   # a load above this is
     uint32_t turn               # whether the oldest makes room next, or the worst
-    uint64_t padding[3]
+    uint64_t padding[5]
 
 cdef struct Delays:             # one a pool and engine: how long answers took
     uint32_t[DELAYS] counts     # up to each of the snapshot's delays, and more than the one before
@@ -50,7 +50,7 @@ cdef struct Delays:             # one a pool and engine: how long answers took
     uint32_t unseen             # since the percentile was looked at
     uint32_t place              # of the percentile
     uint32_t known              # whether enough were seen to go by it
-    uint64_t padding[4]
+    uint64_t padding[3]
 
 cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t accepted

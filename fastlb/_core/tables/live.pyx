@@ -40,7 +40,11 @@ cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil:
 
 
 cdef void* _counters(size_t n, size_t size) except NULL:
-    cdef void* block = aligned_alloc(64, n * size)
+    """One for each engine, in cache lines of their own."""
+    cdef void* block
+    if size % 64:
+        raise ValueError(f"{size} bytes are no whole cache lines")
+    block = aligned_alloc(64, n * size)
     if block == NULL:
         raise MemoryError
     memset(block, 0, n * size)

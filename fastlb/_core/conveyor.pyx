@@ -31,7 +31,7 @@ from fastlb._core.lifecycle cimport (
 from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.policies.outliers cimport server_failed
 from fastlb._core.policies.pending cimport stop_waiting
-from fastlb._core.policies.retry cimport has_another, may_retry, note_tried
+from fastlb._core.policies.retry cimport end_retrying, has_another, may_retry, note_tried
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
@@ -108,6 +108,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             if verdict == NEXT:
                 x.stage = STAGE_RELAY
                 timer_start(core, &x.timer, x.idle_timer)
+                end_retrying(x)
                 let_snapshot_go(core, x)
                 continue
             if verdict == FAIL and _try_another(core, x):

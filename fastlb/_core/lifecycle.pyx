@@ -21,6 +21,7 @@ from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
+from fastlb._core.policies.retry cimport end_retrying
 from fastlb._core.stages.record cimport record_http, record_step
 from fastlb._core.tables.live cimport live_wake_engines
 
@@ -114,6 +115,7 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     http.head = http.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
+    end_retrying(x)
     let_server_go(core, x)
 
 
@@ -152,6 +154,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         give_input(core, x)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
+    end_retrying(x)
     let_server_go(core, x)
     let_snapshot_go(core, x)
     x.stage = STAGE_DEAD

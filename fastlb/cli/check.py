@@ -177,6 +177,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         "retry.on": pool.retry.on_text or "nothing",
         **({"limits": _limits(pool.limits)} if pool.limits != LIMITS else {}),
         **({"fallback": pool.fallback} if pool.fallback else {}),
+        **({"unavailable": f"respond {pool.unavailable.status}"} if pool.unavailable else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
         "idle_connection_timeout": _time(pool.idle_timeout_ms),
@@ -202,6 +203,8 @@ def _hedge(hedge: EffectiveHedge) -> str:
 
 def _limits(limits: EffectiveLimits) -> str:
     most = f"{limits.in_flight_max} requests" if limits.in_flight_max else "any number"
+    if limits.retries_max:
+        most += f", {limits.retries_max} retries"
     if not limits.pending_max:
         return most
     return f"{most}, {limits.pending_max} wait for {show_ms(limits.pending_timeout_ms)}"

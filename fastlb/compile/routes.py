@@ -17,6 +17,7 @@ from fastlb.config.effective_http import (
     EffectiveHttp,
     EffectiveRoute,
     HeaderOp,
+    Respond,
 )
 
 LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx takes 5 s, Apache 2 s
@@ -85,6 +86,14 @@ class ConditionSpec:
 
 
 @dataclass(frozen=True)
+class ReplySpec:
+    status: int
+    content_type: bytes
+    content: bytes
+    lines: bytes                        # header fields, each with its end
+
+
+@dataclass(frozen=True)
 class RouteSpec:
     name: bytes
     names: list[bytes]                  # of its path's segments, b"" for literal ones
@@ -97,9 +106,7 @@ class RouteSpec:
     hash_on: KeySpec
     conditions: list[ConditionSpec]
     location: Parts
-    content_type: bytes
-    content: bytes
-    lines: bytes
+    reply: ReplySpec | None
     rewrite_path: Parts
     rewrite_host: Parts
     request_edits: list[tuple[int, bytes, Parts]]
@@ -242,6 +249,11 @@ def _edits(
     ]
 
 
+def compile_reply(reply: Respond) -> ReplySpec:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+    return ReplySpec(reply.status, reply.content_type.encode(), reply.body, lines.encode())
+
+
 def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec:
     names = parse_pattern(route.path).names if route.path else ()
     constants = {"route": route.name}
@@ -251,15 +263,13 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         method = ConditionSpec(KINDS["method"], OPS["equals"], False, b"", methods, None, None)
         conditions.insert(0, method)
     conditions.sort(key=lambda c: c.kind >= KINDS["json"])      # bodies only where all else fits
-    action, status, location, lines, content_type, content = POOL, 0, "", b"", b"", b""
+    action, status, location = POOL, 0, ""
     if route.split:
         action = SPLIT
     elif route.redirect is not None:
         action, (status, location) = REDIRECT, route.redirect
     elif route.respond is not None:
-        action, status, content = RESPOND, route.respond.status, route.respond.body
-        content_type = route.respond.content_type.encode()
-        lines = "".join(f"{n}: {v}\r\n" for n, v in route.respond.headers).encode()
+        action = RESPOND
     return RouteSpec(
         name=route.name.encode(),
         names=[name.encode() for name in names],
@@ -272,9 +282,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         hash_on=hash_key(route.hash_on, names),
         conditions=conditions,
         location=template(location, names, constants),
-        content_type=content_type,
-        content=content,
-        lines=lines,
+        reply=compile_reply(route.respond) if route.respond is not None else None,
         rewrite_path=template(route.rewrite_path, names, constants),
         rewrite_host=template(route.rewrite_host, names, constants),
         request_edits=_edits(route.request_headers, names, constants),

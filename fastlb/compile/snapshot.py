@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
-from fastlb.compile.routes import HttpSpec, KeySpec, compile_http, hash_key
+from fastlb.compile.routes import (
+    HttpSpec,
+    KeySpec,
+    ReplySpec,
+    compile_http,
+    compile_reply,
+    hash_key,
+)
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
 from fastlb.config.check_routes import HASHES
@@ -66,8 +73,10 @@ class PoolSpec:
     retry: EffectiveRetry
     outliers: EffectiveOutliers
     fallback: int               # -1: none
+    unavailable: ReplySpec | None
     in_flight_max: int          # 0: no limit
     pending_max: int            # 0: nobody waits
+    retries_max: int            # 0: no limit
     pending_timeout_ms: int
     retry_after_s: int
 
@@ -155,6 +164,7 @@ def compile_pool(
         retry=pool.retry,
         outliers=pool.outliers,
         fallback=index[pool.fallback] if pool.fallback else -1,
+        unavailable=compile_reply(pool.unavailable) if pool.unavailable is not None else None,
         **vars(pool.limits),
     )
 

@@ -188,6 +188,10 @@ def check_pool_key(
             yield (*path, "hedge"), (
                 f"second tries are of http, and listeners.{user} relays tcp to this pool"
             ), ()
+        if "unavailable" in pool:
+            yield (*path, "unavailable"), (
+                f"an answer is of http, and listeners.{user} relays tcp to this pool"
+            ), ()
         if "sticky" in pool:
             yield (*path, "sticky"), (
                 f"a cookie is of http, and listeners.{user} relays tcp to this pool;"

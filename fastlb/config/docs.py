@@ -24,6 +24,7 @@ from fastlb.config.http import (
     Respond,
     Rewrite,
     Route,
+    Unavailable,
 )
 from fastlb.config.limits import Choice, Limit
 from fastlb.config.model import (
@@ -50,6 +51,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`retry = { ... }`", Retry),
     ("`hedge = { ... }`", Hedge),
     ("`limits = { ... }`", Limits),
+    ("`unavailable = { ... }`", Unavailable),
     ("`sticky = { ... }`", Sticky),
     ("`subset = { ... }`", Subset),
     ("`[[listeners.NAME.routes]]`", Route),

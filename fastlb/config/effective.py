@@ -14,8 +14,8 @@ from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_s
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
-from fastlb.config.effective_http import EffectiveHttp
-from fastlb.config.effective_routes import effective_http
+from fastlb.config.effective_http import EffectiveHttp, Respond
+from fastlb.config.effective_routes import effective_http, effective_respond
 from fastlb.config.failing import (
     LIMITS,
     OUTLIERS,
@@ -79,6 +79,7 @@ class EffectivePool:
     limits: EffectiveLimits = LIMITS
     hedge: EffectiveHedge | None = None
     fallback: str = ""
+    unavailable: Respond | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -206,7 +207,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
-                "fallback"):
+                "fallback", "unavailable"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -235,6 +236,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         limits=effective_limits(pool.limits),
         hedge=effective_hedge(pool.hedge) if pool.hedge is not None else None,
         fallback=pool.fallback or "",
+        unavailable=effective_respond(pool.unavailable) if pool.unavailable is not None else None,
         origins=look.origins,
     )
 

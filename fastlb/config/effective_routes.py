@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastlb.config import http as model
 from fastlb.config import limits
 from fastlb.config.effective_http import (
     Condition,
@@ -65,13 +66,17 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
     return EffectiveHttp(**{**vars(base), "routes": tuple(routes)})
 
 
+def effective_respond(given: model.Respond) -> Respond:
+    headers = tuple(given.headers.items())
+    return Respond(given.status, given.content_type, headers, given.body.encode())
+
+
 def _ms(look: Look, key: str, limit: Limit) -> int:
     return duration_ms(look(key, show_ms(limit.default)))
 
 
 def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
     match = route.match
-    respond = route.respond
     own: dict[str, Any] = {
         f"{key}_ms": duration_ms(value)
         for key in TIMEOUTS
@@ -94,10 +99,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         split=tuple((route.split or {}).items()),
         split_on=route.split_on or "",
         redirect=(route.redirect.status, route.redirect.to) if route.redirect else None,
-        respond=None if respond is None else Respond(
-            respond.status, respond.content_type, tuple(respond.headers.items()),
-            respond.body.encode(),
-        ),
+        respond=effective_respond(route.respond) if route.respond is not None else None,
         hash_on=route.hash_on or "",
         mirror_pool=route.mirror.pool if route.mirror else "",
         mirror_share=float(route.mirror.share.removesuffix("%")) / 100 if route.mirror else 1.0,

@@ -173,6 +173,12 @@ class Limits(Model):
         limits.MAX_PENDING,
     ] = limits.MAX_PENDING.default
     """Those that wait for a place, here or at a server with `max_connections`; 0: nobody waits."""
+    max_retries: Annotated[
+        int, Field(strict=True, ge=limits.MAX_RETRIES.low, le=limits.MAX_RETRIES.high),
+        limits.MAX_RETRIES,
+    ] | None = None
+    """Requests, or connections of tcp, that are being retried at a time; beyond that a failure is
+    the answer. No limit but the budget's if not given."""
     pending_timeout: Annotated[str, Duration(limits.PENDING_TIMEOUT)] = show_ms(
         limits.PENDING_TIMEOUT.default
     )
@@ -185,6 +191,7 @@ class Limits(Model):
 class EffectiveLimits:
     in_flight_max: int = 0      # 0: no limit
     pending_max: int = 0        # 0: nobody waits
+    retries_max: int = 0        # 0: no limit
     pending_timeout_ms: int = limits.PENDING_TIMEOUT.default
     retry_after_s: int = limits.RETRY_AFTER.default // 1000
 
@@ -193,6 +200,7 @@ def effective_limits(given: Limits) -> EffectiveLimits:
     return EffectiveLimits(
         in_flight_max=given.max_requests or 0,
         pending_max=given.max_pending,
+        retries_max=given.max_retries or 0,
         pending_timeout_ms=duration_ms(given.pending_timeout),
         retry_after_s=min(-(-duration_ms(given.retry_after) // 1000), 65_535),
     )

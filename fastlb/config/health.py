@@ -15,7 +15,7 @@ from fastlb.config.patterns import check_host
 from fastlb.config.positions import Path
 from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
 
-KINDS = ("tcp", "http", "expect")
+KINDS = ("tcp", "tls", "http", "expect")
 
 
 def _check_path(value: str) -> str:
@@ -35,10 +35,13 @@ def check_share(value: str) -> str:
 
 
 class Health(Model):
-    """Checks of a pool's servers: one of `tcp`, `http`, `expect` says what a good server does."""
+    """Checks of a pool's servers: one of `tcp`, `tls`, `http` and `expect` says what a good one
+    does."""
 
     tcp: Annotated[Switch, limits.HEALTH_KIND] | None = None
     """It accepts a connection."""
+    tls: Annotated[Switch, limits.HEALTH_KIND] | None = None
+    """It completes a TLS handshake; its certificate isn't looked at."""
     http: Annotated[str, AfterValidator(_check_path), limits.HEALTH_KIND] | None = None
     """It answers a request for this path."""
     expect: Annotated[str, Field(min_length=1), limits.HEALTH_KIND] | None = None
@@ -50,7 +53,8 @@ class Health(Model):
     ] = limits.HEALTH_METHOD.default
     """With `http`: the method."""
     host: Annotated[str, AfterValidator(check_host), limits.HEALTH_HOST] | None = None
-    """With `http`: the Host; the server's address if not given."""
+    """With `http`: the Host, and the server's address if not given; with `tls`: the name that is
+    asked for (SNI), and none if not given."""
     statuses: Annotated[
         list[Annotated[str, AfterValidator(check_statuses)]],
         BeforeValidator(as_list),
@@ -88,7 +92,7 @@ class Health(Model):
 
 @dataclass(frozen=True)
 class EffectiveHealth:
-    kind: str                   # tcp, http or expect
+    kind: str                   # tcp, tls, http or expect
     path: str
     method: str
     host: str                   # "": the server's address
@@ -112,7 +116,7 @@ def effective_health(health: Health) -> EffectiveHealth:
         interval_ms, limits.HEALTH_FAST_INTERVAL.default
     )
     return EffectiveHealth(
-        kind="http" if health.http else "expect" if health.expect else "tcp",
+        kind=next(kind for kind in KINDS if getattr(health, kind)),
         path=health.http or "",
         method=health.method,
         host=health.host or "",
@@ -139,8 +143,10 @@ def check_health(
         has = " and ".join(given) if given else "none"
         yield path, f"health has exactly one of {', '.join(KINDS)}; this one has {has}", KINDS
         return
-    belongs = {"method": "http", "host": "http", "statuses": "http", "body": "http",
-               "send": "expect"}
-    for key, kind in belongs.items():
-        if key in health and kind not in given:
-            yield (*path, key), f"{key} belongs to {kind}, and this check is of {given[0]}", ()
+    belongs = {"method": ("http",), "host": ("http", "tls"), "statuses": ("http",),
+               "body": ("http",), "send": ("expect",)}
+    for key, kinds in belongs.items():
+        if key in health and given[0] not in kinds:
+            yield (*path, key), (
+                f"{key} belongs to {' and '.join(kinds)}, and this check is of {given[0]}"
+            ), ()

@@ -211,6 +211,17 @@ class Respond(Model):
     """More header fields."""
 
 
+class Unavailable(Respond):
+    """What clients are told when no server of a pool can be had, instead of a bare 503."""
+
+    status: Annotated[
+        int,
+        Field(strict=True, ge=limits.RESPOND_STATUS.low, le=limits.RESPOND_STATUS.high),
+        limits.UNAVAILABLE_STATUS,
+    ] = limits.UNAVAILABLE_STATUS.default
+    """Its status; a 503 says when to come back, as `limits.retry_after` has it."""
+
+
 class Rewrite(Model):
     """What the server gets instead of what the client asked for."""
 

@@ -25,7 +25,7 @@ from fastlb.config.address import (
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
-from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName
+from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
 from fastlb.config.sticky import Sticky
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
@@ -326,6 +326,8 @@ class Pool(Shared):
     """http: when a second server is asked too."""
     fallback: Annotated[PoolName, bounds.FALLBACK] | None = None
     """The pool that is used when no server of this one can be."""
+    unavailable: Annotated[Unavailable, bounds.UNAVAILABLE] | None = None
+    """http: an answer of our own for when no server can be had; that of the last `fallback`."""
     max_idle_connections: Annotated[
         int,
         Field(

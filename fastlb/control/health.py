@@ -151,8 +151,33 @@ class Patient:
             await self._ask(sock)
         elif self.health.kind == "expect":
             await self._talk(sock)
-        else:                           # a port that is only looked at: leave no TIME_WAIT
+        else:
+            if self.health.kind == "tls":
+                await self._shake_hands(sock)
+            # A port that is only looked at: leave no TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    async def _shake_hands(self, sock: socket.socket) -> None:
+        import ssl  # not needed by who has no such checks
+
+        loop = asyncio.get_running_loop()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False          # whether it speaks TLS, and not who it is
+        context.verify_mode = ssl.CERT_NONE
+        said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = context.wrap_bio(heard, said, server_hostname=self.health.host or None)
+        while True:
+            try:
+                session.do_handshake()
+                return await loop.sock_sendall(sock, said.read())
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(sock, said.read())
+                piece = await loop.sock_recv(sock, 65536)
+                if not piece:
+                    raise Unwell("it closed in the TLS handshake") from None
+                heard.write(piece)
+            except ssl.SSLError as error:
+                raise Unwell(f"no TLS: {error.reason or error}") from None
 
     async def _talk(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

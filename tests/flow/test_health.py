@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +182,48 @@ def test_checks_of_tcp(site: Callable[..., Site], kind: str) -> None:
     origin.close()
 
 
+def test_checks_of_tls(site: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastlb.health")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("api.test").configure_cert(context)
+    names: list[str] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    ended: list[str] = []
+    plain = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            with peer:
+                if plain.is_set():
+                    peer.sendall(b"220 mail.test ESMTP\r\n")
+                    continue
+                try:
+                    with context.wrap_socket(peer, server_side=True) as wrapped:
+                        ended.append(wrapped.version() or "")
+                except OSError as error:
+                    ended.append(str(error))
+
+    origin = Origin()
+    origin.listener.settimeout(None)
+    threading.Thread(target=serve, args=(origin.listener,), daemon=True).start()
+    made = site([origin.address], pool={"health": {**QUICK, "tls": True, "host": "api.test"}})
+    server = made.balancer._runtime.live.server(  # type: ignore[union-attr]
+        "pool", origin.address)
+    wait_until(lambda: len(ended) >= 3)
+    assert set(ended) == {"TLSv1.3"} and set(names) == {"api.test"} and not server.down
+    plain.set()
+    wait_until(lambda: server.down)
+    assert "is down: no TLS: " in caplog.text
+    plain.clear()
+    wait_until(lambda: not server.down)
+    origin.listener.shutdown(socket.SHUT_RDWR)
+    origin.close()
+
+
 def test_a_server_that_does_not_answer_is_down(site: Callable[..., Site]) -> None:
     origin = Origin()                   # it accepts, by its queue, and says nothing
     made = site([origin.address], pool={"health": {**QUICK, "http": "/", "timeout": "50ms"}})
@@ -209,9 +253,10 @@ def test_transitions_are_those_of_the_model(rise: int, fall: int, checks: list[b
 
 
 @pytest.mark.parametrize(("health", "problem"), [
-    ({}, "exactly one of tcp, http, expect; this one has none"),
+    ({}, "exactly one of tcp, tls, http, expect; this one has none"),
     ({"tcp": True, "http": "/"}, "this one has tcp and http"),
     ({"tcp": True, "send": "x"}, "send belongs to expect, and this check is of tcp"),
+    ({"tcp": True, "host": "x"}, "host belongs to http and tls, and this check is of tcp"),
     ({"http": "healthz"}, "'healthz' is not a path"),
     ({"http": "/", "statuses": ["ok"]}, "'ok' is not a status"),
     ({"http": "/", "statuses": ["400-300"]}, "ends before it begins"),

@@ -119,6 +119,12 @@ cdef struct Share:
     uint32_t pool               # index in the snapshot
     uint32_t upto               # weights added up to and with this one
 
+cdef struct Reply:              # an answer of our own that somebody wrote down
+    uint16_t status
+    Text content_type
+    Text content
+    Text lines                  # more header fields
+
 cdef struct RouteLive:
     uint64_t requests
 
@@ -128,7 +134,7 @@ cdef struct Route:
     Text* names                 # of its path's segments; literal ones have none
     uint8_t action
     uint8_t cancel              # on_client_close
-    uint16_t status             # of a redirect or an answer
+    uint16_t status             # of a redirect
     uint32_t pool               # index in the snapshot
     uint32_t n_shares
     Share* shares
@@ -137,9 +143,7 @@ cdef struct Route:
     uint32_t n_conditions
     Condition* conditions
     Template location           # of a redirect
-    Text content_type
-    Text content
-    Text lines                  # header fields of an answer
+    Reply reply
     Template rewrite_path       # n_parts 0: none
     Template rewrite_host
     uint32_t n_request_edits

@@ -14,7 +14,7 @@ from fastlb._core.base.parts cimport (
     Budget, Delays, Gate, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
     ServerCounters, Sticky,
 )
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Retry, Route
+from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Reply, Retry, Route
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef union Address:
@@ -100,6 +100,7 @@ cdef struct PoolLive:
     int32_t down                # no server answered the last client
     Gate in_flight              # of all servers together, where the pool is counted
     Gate pending                # who waits for a place
+    Gate retries                # requests that are being retried
     int32_t shares[GROUPS_MAX]  # of SHARE_ONE, what each group gets, with those before it
     PendingQueue* queues        # [engine]
     int32_t panic               # so few servers are left that all are used
@@ -160,9 +161,11 @@ cdef struct PoolEntry:
     uint8_t is_counted          # in_flight says how many there are
     int32_t in_flight_max       # 0: no limit
     int32_t pending_max         # 0: nobody waits
+    int32_t retries_max         # at a time; 0: no limit
     uint16_t pending_timer      # slot
     uint16_t retry_after_s      # what those are told that find no place
     PoolEntry* fallback         # NULL: none
+    Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -224,6 +227,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     ListenerLive* listener
     ServerLive* target
     PoolLive* loaded            # where it counts in in_flight, while EXCHANGE_HOLDS_SERVER
+    PoolLive* retrying          # where it counts in retries, or NULL
     PendingQueue* pending       # where it waits, or NULL
     Exchange* pending_before
     Exchange* pending_after

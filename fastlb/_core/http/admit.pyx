@@ -20,7 +20,7 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_inp
 from fastlb._core.base.net cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
-    ACTION_POOL, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN, CONTENT_WANTED,
+    ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN, CONTENT_WANTED,
     HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport next_token, text_of
@@ -270,7 +270,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     elif route.action == ACTION_SPLIT:
         x.pool = _share(core, x, route)
     else:
-        x.status = route.status
+        x.status = route.status if route.action == ACTION_REDIRECT else route.reply.status
         x.reason = REASON_RESPONDED
         return ANSWER
     return NEXT

@@ -4,12 +4,13 @@
 from libc.stdint cimport uint16_t, uint32_t
 
 from fastlb._core.base.enums cimport CONDITION_OUT, EXCHANGE_SHADOW
+from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.head cimport (
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
 )
 from fastlb._core.base.limits cimport TRIES_MAX
 from fastlb._core.base.routing cimport RETRY_CONNECT, Retry
-from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, ServerEntry
+from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, PoolLive, ServerEntry
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely, unlikely
 from fastlb._core.policies.budget cimport budget_count, budget_take
 from fastlb._core.policies.outliers cimport has_status
@@ -38,9 +39,28 @@ cdef void count_request(Core* core, const PoolEntry* pool) noexcept nogil:
         budget_count(&pool.live.hedge_budgets[core.id], core.now_ms)
 
 
-cdef bint _afford(Core* core, const PoolEntry* pool) noexcept nogil:
-    if not pool.retry.bounded or budget_take(
-            &pool.live.budgets[core.id], core.now_ms, pool.retry.budget, pool.retry.reserve):
+cdef bint _take_place(Exchange* x) noexcept nogil:
+    """One of the pool's retries at a time; it is kept while the request lasts."""
+    cdef PoolLive* live = x.pool.live
+    if x.retrying == live or x.pool.retries_max == 0:
+        return True
+    end_retrying(x)
+    if not gate_take(&live.retries, x.pool.retries_max):
+        return False
+    x.retrying = live
+    return True
+
+
+cdef void end_retrying(Exchange* x) noexcept nogil:
+    if unlikely(x.retrying != NULL):
+        gate_give(&x.retrying.retries)
+        x.retrying = NULL
+
+
+cdef bint _afford(Core* core, Exchange* x) noexcept nogil:
+    cdef const PoolEntry* pool = x.pool
+    if _take_place(x) and (not pool.retry.bounded or budget_take(
+            &pool.live.budgets[core.id], core.now_ms, pool.retry.budget, pool.retry.reserve)):
         return True
     fl_count(&core.counters.retries_denied, 1)
     return False
@@ -76,7 +96,7 @@ cdef bint may_retry(Core* core, Exchange* x, int cause, int status) noexcept nog
             x.flags & EXCHANGE_SHADOW
             or not (repeatable(x.http) or (retry.non_idempotent and is_at_hand(x.http)))):
         return False
-    if not has_another(x) or not _afford(core, x.pool):
+    if not has_another(x) or not _afford(core, x):
         return False
     fl_count(&core.counters.retries, 1)
     return True

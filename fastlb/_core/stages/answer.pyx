@@ -13,9 +13,10 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
-from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Route
+from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Reply, Route
 from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
+from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.date cimport put_date
 from fastlb._core.http.templates cimport put_template
 
@@ -117,6 +118,14 @@ cdef const char* _reason(int reason) noexcept nogil:
     return b"error"
 
 
+cdef inline bint _has_nobody(const Exchange* x) noexcept nogil:
+    """Whether no server of the pool could be had."""
+    return (x.pool != NULL and x.pool.unavailable != NULL
+            and (x.reason == REASON_NO_SERVER or x.reason == REASON_SERVERS_FULL
+                 or x.reason == REASON_QUEUE_FULL or x.reason == REASON_PENDING
+                 or x.reason == REASON_CONNECT_REFUSED or x.reason == REASON_CONNECT_TIMEOUT))
+
+
 cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
     cdef uint8_t[20] digits
     cdef uint32_t n = put_number(digits, status)
@@ -133,6 +142,13 @@ cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
     _put(w, b"\n")
 
 
+cdef const Reply* _reply(const Exchange* x, bint own) noexcept nogil:
+    """What somebody wrote down for this; NULL if nobody did."""
+    if own:
+        return &x.http.route.reply if x.http.route.action == ACTION_RESPOND else NULL
+    return x.pool.unavailable if _has_nobody(x) else NULL
+
+
 cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef Http* http = x.http
     cdef Route* route = http.route if http != NULL else NULL
@@ -142,9 +158,10 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef uint8_t[64] generated
     cdef uint8_t[20] digits
     cdef Writer made
+    cdef const Reply* reply = _reply(x, own)
     cdef Text content
-    if own and route.action == ACTION_RESPOND:
-        content = route.content
+    if reply != NULL:
+        content = reply.content
     else:
         made.at = generated
         made.end = generated + sizeof(generated)
@@ -163,16 +180,16 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"\r\n")
     if x.status != 204:
         _put(w, b"Content-Type: ")
-        if own and route.action == ACTION_RESPOND:
-            put_text(w, route.content_type)
+        if reply != NULL:
+            put_text(w, reply.content_type)
         else:
             _put(w, b"application/json" if json else b"text/plain; charset=utf-8")
         _put(w, b"\r\nContent-Length: ")
         put(w, digits, put_number(digits, content.size))
         _put(w, b"\r\n")
-    if own:
-        put_text(w, route.lines)
-    else:
+    if reply != NULL:
+        put_text(w, reply.lines)
+    if not own:
         if x.status == 405:
             _put(w, b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
         if x.status == 503 and x.pool != NULL and x.pool.retry_after_s:
@@ -202,6 +219,8 @@ cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
     w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
     w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
     w.full = False
+    if unlikely(_has_nobody(x)):
+        x.status = x.pool.unavailable.status
     _write(core, x, &w)
     if x.http != NULL:
         x.http.status = x.status

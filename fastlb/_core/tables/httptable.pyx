@@ -7,8 +7,8 @@ from libc.string cimport memcpy
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Retry,
-    Route, Shape, Share, StatusSet, Template,
+    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Reply,
+    Retry, Route, Shape, Share, StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.live cimport Live
@@ -224,6 +224,14 @@ cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* 
     return 0
 
 
+cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1:
+    reply.status = spec.status
+    reply.content_type = arena.text(spec.content_type)
+    reply.content = arena.text(spec.content)
+    reply.lines = arena.text(spec.lines)
+    return 0
+
+
 cdef int _pool_index(object index, int n_pools) except -1:
     if not 0 <= index < n_pools:
         raise ValueError("a route names a pool that isn't there")
@@ -255,9 +263,8 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     for i in range(route.n_conditions):
         _fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
     route.location = _template(arena, spec.location)
-    route.content_type = arena.text(spec.content_type)
-    route.content = arena.text(spec.content)
-    route.lines = arena.text(spec.lines)
+    if spec.reply is not None:
+        fill_reply(arena, &route.reply, spec.reply)
     route.rewrite_path = _template(arena, spec.rewrite_path)
     route.rewrite_host = _template(arena, spec.rewrite_host)
     route.n_request_edits = len(spec.request_edits)

@@ -238,6 +238,11 @@ cdef class Pool:
         """Those that wait for a place."""
         return fl_load32(&self.live.pending.count)
 
+    @property
+    def retrying(self) -> int:
+        """Those that are being retried, where that is limited."""
+        return fl_load32(&self.live.retries.count)
+
     def share(self, list shares) -> None:
         """What each group gets, of 1 in all; see control/spread."""
         cdef double sum = 0

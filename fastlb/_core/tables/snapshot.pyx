@@ -11,7 +11,7 @@ from fastlb._core.base.limits cimport (
     DELAYS, ENGINES_MAX, GROUPS_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
 )
 from fastlb._core.base.mem cimport chunk_class
-from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry
+from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, Token
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerAddress, ServerEntry
@@ -19,7 +19,9 @@ from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
-from fastlb._core.tables.httptable cimport Arena, fill_retry, fill_statuses, http_table
+from fastlb._core.tables.httptable cimport (
+    Arena, fill_reply, fill_retry, fill_statuses, http_table,
+)
 from fastlb._core.tables.maglev cimport maglev_fill, mix64
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
@@ -132,6 +134,7 @@ cdef class Snapshot:
         pool.keepalive = _keepalive(spec.keepalive)
         fill_retry(&pool.retry, spec.retry)
         pool.in_flight_max, pool.pending_max = spec.in_flight_max, spec.pending_max
+        pool.retries_max = spec.retries_max
         pool.pending_timer = self.live.timer_slot(spec.pending_timeout_ms)
         pool.retry_after_s = spec.retry_after_s
         pool.is_counted = spec.in_flight_max > 0 or spec.pending_max > 0 or spec.bounded_load > 0
@@ -148,6 +151,9 @@ cdef class Snapshot:
             if spec.fallback >= <int> self.table.n_pools:
                 raise ValueError("a pool falls back to one that isn't there")
             pool.fallback = &self.table.pools[<int> spec.fallback]
+        if spec.unavailable is not None:
+            pool.unavailable = <Reply*> self._arena.take(1, sizeof(Reply))
+            fill_reply(self._arena, pool.unavailable, spec.unavailable)
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)

@@ -54,8 +54,8 @@ def gatekeeper() -> Iterator[Gatekeeper]:
     made.origin.close()
 
 
-def pending(site: HttpSite) -> int:
-    runtime = site.site.balancer._runtime
+def pending(site: HttpSite | Site) -> int:
+    runtime = (site if isinstance(site, Site) else site.site).balancer._runtime
     assert runtime is not None
     return sum(pool.pending for pool in runtime.live.pools())
 
@@ -204,6 +204,7 @@ def test_tcp_waits_too(site: Callable[..., Site], origin: Origin) -> None:
     first, upstream = made.pair(origin)
     second = made.connect()
     second.sendall(b"hello")
+    wait_until(lambda: pending(made) == 1)
     third = made.connect()
     assert third.recv(10) == b""            # two wait at most: one has a place, and one waits
     first.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -232,3 +233,65 @@ def test_a_fallback_falls_in(
     web = HttpSite(site([], config=config))
     assert {web.ask(get("/")).status for _ in range(4)} == {200}
     web.wait_idle()
+
+
+@pytest.mark.parametrize("reply", [
+    {"body": "back at noon"}, {"status": 200, "body": "[]", "content_type": "application/json",
+                               "headers": {"cache-control": "no-store"}},
+])
+def test_a_fixed_answer_when_nobody_is_there(
+    site: Callable[..., Site], reply: dict[str, Any]
+) -> None:
+    """The last pool's: the one that fell in and has nobody either."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = "{}:{}".format(*gone.getsockname())
+    config = fastlb.Config.model_validate({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "first", "routes": [
+            {"name": "empty", "match": {"path": "/empty"}, "pool": "empty"},
+            {"name": "bare", "match": {"path": "/bare"}, "pool": "bare"},
+        ]}},
+        "pools": {
+            "first": {"servers": [dead], "unavailable": reply},
+            "empty": {"servers": [], "fallback": "first", "unavailable": {"body": "not this"}},
+            "bare": {"servers": []},
+        },
+    })
+    web = HttpSite(site([], config=config))
+    for path in ("/", "/empty"):
+        got = web.ask(get(path))
+        assert (got.status, got.body) == (reply.get("status", 503), reply["body"].encode())
+        assert got["content-type"] == reply.get("content_type", "text/plain; charset=utf-8")
+        assert got["x-fastlb-error"] in ("connect_failure", "no_server")
+        assert got.all("retry-after") == (["1"] if got.status == 503 else [])
+        assert got.all("cache-control") == list(reply.get("headers", {}).values())
+    assert web.ask(get("/bare")).body == b"503 Service Unavailable\n"
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_so_many_are_retried_at_a_time(web: Web, origins: Origins, limited: bool) -> None:
+    opened = threading.Event()
+
+    def slow(wire: Wire, request: Message) -> None:
+        opened.wait(30)
+        wire.send(answer(b"slow"))
+
+    bad, good = origins(reset), origins(slow)
+    site = web(
+        [fastlb.Server(bad.address), fastlb.Server(good.address, priority=1)],
+        pool={"outliers": ONE_FAILURE, "limits": {"max_retries": 2} if limited else {}},
+    )
+    live = site.site.balancer._runtime.live          # type: ignore[union-attr]
+    wires = []
+    for n in range(1, 3):
+        wires.append(site.client())
+        wires[-1].send(get("/"))
+        wait_until(lambda n=n: len(good.requests) == n)          # type: ignore[misc]
+    if limited:
+        assert sum(pool.retrying for pool in live.pools()) == 2
+        got = site.ask(get("/"))
+        assert (got.status, got["x-fastlb-error"]) == (502, "server_reset")
+    opened.set()
+    assert [wire.response().status for wire in wires] == [200, 200]
+    wait_until(lambda: sum(pool.retrying for pool in live.pools()) == 0)
+    assert site.ask(get("/")).status == 200
+    wait_until(lambda: sum(pool.retrying for pool in live.pools()) == 0)

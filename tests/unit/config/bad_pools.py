@@ -6,7 +6,7 @@ from .forms import LISTENER, POOL, Bad, http_pool, pool
 
 FORM = "a schema's pattern would say it at length"
 ACROSS = "one key says it of another"
-KINDS = "health has exactly one of tcp, http, expect; this one has"
+KINDS = "health has exactly one of tcp, tls, http, expect; this one has"
 
 POOLS = [
     Bad("table-size-not-prime",
@@ -33,9 +33,9 @@ POOLS = [
     pool("health-panic", 'health = { tcp = true, panic = "101%" }',
          "health.panic: '101%' is not a share up to 100%; write it like \"10%\"", FORM),
     pool("health-unknown", "health = { tcp = true, rises = 3 }",
-         "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, http, expect,"
-         " send, method, host, statuses, body, port, interval, fast_interval, timeout, rise, fall,"
-         " panic"),
+         "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, tls, http,"
+         " expect, send, method, host, statuses, body, port, interval, fast_interval, timeout,"
+         " rise, fall, panic"),
     pool("retry-attempts", "retry = { attempts = 0 }",
          "retry.attempts: 0 is out of range: at least 1"),
     pool("retry-on", 'retry = { on = ["sometimes"] }',
@@ -69,6 +69,12 @@ POOLS = [
               " either", ACROSS),
     pool("hedge-of-tcp", 'hedge = { delay = "5ms" }',
          "hedge: second tries are of http, and listeners.web relays tcp to this pool", ACROSS),
+    pool("unavailable-of-tcp", 'unavailable = { body = "sorry" }',
+         "unavailable: an answer is of http, and listeners.web relays tcp to this pool", ACROSS),
+    http_pool("unavailable-status", "unavailable = { status = 99 }",
+              "unavailable.status: 99 is out of range: at least 200"),
+    pool("limits-retries", "limits = { max_retries = 0 }",
+         "limits.max_retries: 0 is out of range: at least 1"),
     pool("sticky-of-tcp", 'sticky = { cookie = "a", secret = "0123456789abcdef" }',
          'sticky: a cookie is of http, and listeners.web relays tcp to this pool; use'
          ' balance = "maglev", which keeps an address on its server', ACROSS),

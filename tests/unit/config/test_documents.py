@@ -27,6 +27,7 @@ from fastlb.config.http import (
     Respond,
     Rewrite,
     Route,
+    Unavailable,
 )
 from fastlb.config.model import (
     Config,
@@ -53,7 +54,7 @@ FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
-           "hedge": Hedge, "sticky": Sticky, "subset": Subset},
+           "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror,

@@ -48,7 +48,7 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     names = {
         "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive",
         "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite",
-        "Route", "Server", "Sticky", "Subset",
+        "Route", "Server", "Sticky", "Subset", "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}
 

@@ -23,6 +23,7 @@ WARM_SECONDS = 0.7
 SYSCALL_SECONDS = 1.5
 SHOWN_SYSCALLS = 6
 DIRECT = "direct"
+HTTP_MODES = ("http", "pools")
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ class Bench:
             )
             try:
                 process.wait_until_serving(started, port, log)
-                if scenario.mode == "http":
+                if scenario.mode in HTTP_MODES:
                     process.check_forwarded(port)
                 yield Running(started.pid, port)
             finally:

@@ -81,10 +81,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """At most `limit`: times the cheapest of `against` where there are any, else as it is."""
+    """At most `limit`: times the cheapest of `against` where there are any, else as it is. `of` is
+    who is judged: every build of fastlb if not given."""
 
     limit: float
     against: tuple[str, ...] = ()
+    of: str = ""
 
 
 Measure = Callable[["Bench", "Scenario", "Peer | None"], Reading]

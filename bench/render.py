@@ -150,7 +150,8 @@ def verdicts(tables: Sequence[Table], labels: Sequence[str]) -> list[Verdict]:
     """For each target and build of fastlb: its figure, what it is held against, the ratio."""
     return [
         _verdict(each, target, label)
-        for each in tables for target in each.scenario.targets for label in labels
+        for each in tables for target in each.scenario.targets
+        for label in ([target.of] if target.of else labels)
     ]
 
 
@@ -172,7 +173,7 @@ def ratio_table(tables: Sequence[Table], peers: Sequence[Peer]) -> str:
 
 
 def builds_of_fastlb(peers: Sequence[Peer]) -> list[str]:
-    return [p.label for p in peers if isinstance(p, Fastlb)]
+    return [p.label for p in peers if isinstance(p, Fastlb) and "http" in p.modes]
 
 
 def page(run: Run, tables: Sequence[Table]) -> str:

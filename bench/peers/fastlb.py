@@ -37,6 +37,18 @@ servers = [{servers}]
 DEFAULT = ROOT / ".venv" / "bin" / "fastlb"
 
 
+# What a careful operator has, all at once.
+SERVER = '{{ address = "127.0.0.1:{port}", max_connections = 5_000 }}'
+KEYS = """\
+balance = "least_request"
+health = { http = "/small", interval = "1s" }
+limits = { max_requests = 10_000, max_pending = 1_000 }
+outliers = { error_rate = "50%" }
+"""
+CHECK = 'health = { http = "/small", interval = "1s" }\n'
+CHECKED_POOLS = 1000            # of two servers each
+
+
 def http_config(work: Work) -> str:
     servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
     parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
@@ -45,12 +57,28 @@ def http_config(work: Work) -> str:
     return "".join(parts)
 
 
+def pools_config(work: Work) -> str:
+    servers = ", ".join(SERVER.format(port=port) for port in work.server_ports)
+    parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
+    parts += [ROUTE.format(name=name) for name in ROUTES]
+    parts += [POOL.format(name=name, servers=servers) + KEYS for name in (*ROUTES, "servers")]
+    return "".join(parts)
+
+
+def checks_config(work: Work) -> str:
+    servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
+    watched = [f"watched{i}" for i in range(CHECKED_POOLS)]
+    return http_config(work) + "".join(
+        POOL.format(name=name, servers=servers) + CHECK for name in watched
+    )
+
+
 class Fastlb(Peer):
     """The command is either a program that takes fastlb's arguments, or a whole command line with
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", "http"})
+    modes = frozenset({"tcp", "http", "pools"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -73,17 +101,20 @@ class Fastlb(Peer):
             return self._command
         return first_line(*shlex.split(self._command), "version").removeprefix("fastlb ")
 
+    def _config(self, work: Work) -> str:
+        return http_config(work)
+
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "fastlb.toml"
-        if work.mode == "http":
-            config.write_text(http_config(work))
+        if work.mode != "tcp":
+            config.write_text(self._config(work))
         if "{" in self._command:
             servers = {f"server{i}": port for i, port in enumerate(work.server_ports)}
             whole = self._command.format(
                 mode=work.mode, port=work.bind_port, config=config, **servers
             )
             return Command(tuple(shlex.split(whole)))
-        if work.mode == "http":
+        if work.mode != "tcp":
             return Command((*shlex.split(self._command), "serve", str(config)))
         servers_given = [a for p in work.server_ports for a in ("--server", f"127.0.0.1:{p}")]
         return Command((
@@ -91,3 +122,25 @@ class Fastlb(Peer):
             "--bind", f"{work.mode}://127.0.0.1:{work.bind_port}", *servers_given,
             "--threads", "1",
         ))
+
+
+class FastlbPools(Fastlb):
+    """With all that pools can be asked for, to see what that costs."""
+
+    name = "fastlb-pools"
+    modes = frozenset({"pools"})
+    notes = ()
+
+    def _config(self, work: Work) -> str:
+        return pools_config(work)
+
+
+class FastlbChecks(Fastlb):
+    """With 2,000 more servers that are checked each second."""
+
+    name = "fastlb-checks"
+    modes = frozenset({"pools"})
+    notes = ()
+
+    def _config(self, work: Work) -> str:
+        return checks_config(work)

@@ -6,6 +6,7 @@ import collections
 import math
 import random
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fastlb.compile.pools import ring
 from tests.core.test_balance import picker
 
 TARGET = Path(__file__).resolve().parents[2] / "docs" / "policies.md"
+PICKS = 20_000
 KEYS = [b"key %d" % i for i in range(200_000)]
 
 MARK = "<!-- results: `make policies` writes what follows -->\n"
@@ -182,9 +184,33 @@ def budgets() -> Iterator[str]:
     yield row("none", f"{farm.dead_pool(None, 60, 1000):.2f}", "3")
 
 
+def costs() -> Iterator[str]:
+    """In nanoseconds, with the place at the server taken and given back."""
+    yield "\n## What a pick costs\n"
+    yield "The best of 20 rounds of 20,000 picks; rendezvous once the keys' places are known. Also:"
+    yield "`pytest tests/core/test_speed.py -k pick --benchmark-enable`."
+    yield ""
+    yield row("policy", "10 servers", "1,000 servers")
+    yield row("--", "--:", "--:")
+    for balance in ("round_robin", "random", "least_connections", "least_request", "peak_ewma",
+                    "prequal", "ring_hash", "maglev", "rendezvous"):
+        yield row(balance, *(f"{_cost(balance, n):.0f} ns" for n in (10, 1000)))
+
+
+def _cost(balance: str, servers: int) -> float:
+    chooser: Any = picker([1] * servers, balance)
+    chooser.spin(1_000_000 if balance == "rendezvous" else PICKS)
+    best = math.inf
+    for _ in range(20):
+        begin = time.perf_counter_ns()
+        chooser.spin(PICKS)
+        best = min(best, time.perf_counter_ns() - begin)
+    return best / PICKS
+
+
 def main() -> None:
     lines = []
-    for part in (even, moved, bounded, two_choices, slow, antagonists, hedging, budgets):
+    for part in (costs, even, moved, bounded, two_choices, slow, antagonists, hedging, budgets):
         for line in part():
             print(line, flush=True)
             lines.append(line)

@@ -6,29 +6,18 @@ They run on the control loop, each server's in a task, spread over the interval.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import socket
 from collections.abc import Callable, Iterable
 from logging import ERROR, INFO, WARNING
 
 from fastlb._core.tables.live import Live, Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
 from fastlb.config.health import EffectiveHealth
+from fastlb.control.checks import Report, Visits
 from fastlb.control.events import Events
-from fastlb.control.tasks import end, within
+from fastlb.control.tasks import end
 
-READ_BYTES_MAX = 65_536     # of an answer
 JITTER = 0.1                # of an interval, so that several balancers don't ask together
-# What a server may say of itself in an answer, for balance = "prequal".
-IN_FLIGHT, LATENCY_MS = b"x-in-flight", b"x-latency-ms"
-REPORTED_MAX = 1_000_000_000
-USER_AGENT = "fastlb-health"
-
-
-class Unwell(Exception):
-    """What a server did wrong, in a few words."""
 
 
 class Health:
@@ -40,6 +29,7 @@ class Health:
         self._changed = changed
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
+        self._visits: Visits | None = None      # while anybody is checked
 
     def follow(
         self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec]
@@ -51,12 +41,14 @@ class Health:
             self._tasks.pop(key).cancel()
             self._live.server(*key).down = False
         new = [spec for name, spec in wanted.items() if (pool, name) not in self._tasks]
+        if new and self._visits is None:
+            self._visits = Visits()
         for i, spec in enumerate(new):
-            assert health is not None
+            assert health is not None and self._visits is not None
             server = self._live.server(pool, spec.name)
             delay_s = health.interval_s * i / len(new)
             self._tasks[pool, spec.name] = asyncio.ensure_future(
-                Patient(server, spec.address, health, self._turned).follow(delay_s)
+                Patient(server, spec.address, health, self._visits, self._turned).follow(delay_s)
             )
         self._look_at(pool)
 
@@ -85,16 +77,20 @@ class Health:
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, {}
         await end(tasks.values())
+        if self._visits is not None:
+            self._visits.close()
+            self._visits = None
 
 
 class Patient:
     """One server and its last checks."""
 
     def __init__(
-        self, server: Server, address: SocketAddress, health: EffectiveHealth,
+        self, server: Server, address: SocketAddress, health: EffectiveHealth, visits: Visits,
         on_change: Callable[[Server, str], None] = lambda server, why: None,
     ) -> None:
         self.server = server
+        self.visits = visits
         self.on_change = on_change
         self.health = health
         self.address = address
@@ -129,134 +125,9 @@ class Patient:
         self.known = True
 
     async def _check(self) -> str:
-        family = socket.AF_UNIX if isinstance(self.address, str) else (
-            socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
-        )
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as sock:
-                sock.setblocking(False)
-                await within(self.health.timeout_s, self._visit(sock))
-        except asyncio.TimeoutError:
-            return f"no answer within {self.health.timeout_s:g} s"
-        except Unwell as error:
-            return str(error)
-        except OSError as error:
-            return (os.strerror(error.errno) if error.errno else str(error)).lower()
-        return ""
-
-    async def _visit(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(sock, self.address)
-        if self.health.kind == "http":
-            await self._ask(sock)
-        elif self.health.kind == "expect":
-            await self._talk(sock)
-        else:
-            if self.health.kind == "tls":
-                await self._shake_hands(sock)
-            # A port that is only looked at: leave no TIME_WAIT.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-    async def _shake_hands(self, sock: socket.socket) -> None:
-        import ssl  # not needed by who has no such checks
-
-        loop = asyncio.get_running_loop()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False          # whether it speaks TLS, and not who it is
-        context.verify_mode = ssl.CERT_NONE
-        said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = context.wrap_bio(heard, said, server_hostname=self.health.host or None)
-        while True:
-            try:
-                session.do_handshake()
-                return await loop.sock_sendall(sock, said.read())
-            except ssl.SSLWantReadError:
-                await loop.sock_sendall(sock, said.read())
-                piece = await loop.sock_recv(sock, 65536)
-                if not piece:
-                    raise Unwell("it closed in the TLS handshake") from None
-                heard.write(piece)
-            except ssl.SSLError as error:
-                raise Unwell(f"no TLS: {error.reason or error}") from None
-
-    async def _talk(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(sock, self.health.send)
-        said = b""
-        while self.health.expect not in said:
-            piece = await loop.sock_recv(sock, 4096)
-            if not piece or len(said) > READ_BYTES_MAX:
-                raise Unwell(f"it said {_shown(said)}")
-            said += piece
-
-    async def _ask(self, sock: socket.socket) -> None:
-        import httptools  # not needed by who has no such checks
-
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(sock, self._request())
-        answer = Answer()
-        parser = httptools.HttpResponseParser(answer)
-        while not answer.complete:
-            piece = await loop.sock_recv(sock, 65536)
-            if not piece:
-                break
-            try:
-                parser.feed_data(piece)
-            except httptools.HttpParserError:
-                raise Unwell(f"its answer is no HTTP: {_shown(piece)}") from None
-            answer.status = parser.get_status_code()
-            if answer.headed and not self.health.body:
-                break
-        if not answer.headed:
-            raise Unwell("it closed without an answer")
-        if answer.in_flight is not None:
-            self.server.report(answer.in_flight, answer.latency_ms)
-        if not any(first <= answer.status <= last for first, last in self.health.statuses):
-            raise Unwell(f"it answered {answer.status}")
-        if self.health.body not in answer.body:
-            raise Unwell(f"its answer has no {_shown(self.health.body)}")
-
-    def _request(self) -> bytes:
-        host = self.health.host
-        if not host:
-            name = self.server.address
-            host = "localhost" if name.startswith("unix:") else name
-        return (
-            f"{self.health.method} {self.health.path} HTTP/1.1\r\nHost: {host}\r\n"
-            f"User-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-        ).encode()
-
-
-class Answer:
-    """What httptools tells of an answer."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headed = False
-        self.complete = False
-        self.body = b""
-        self.in_flight: int | None = None
-        self.latency_ms = 0.0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        with contextlib.suppress(ValueError):       # what isn't a number says nothing
-            if name.lower() == IN_FLIGHT:
-                self.in_flight = min(max(int(value), 0), REPORTED_MAX)
-            elif name.lower() == LATENCY_MS:
-                self.latency_ms = min(max(0.0, float(value)), REPORTED_MAX)
-
-    def on_headers_complete(self) -> None:
-        self.headed = True
-
-    def on_body(self, data: bytes) -> None:
-        self.body = (self.body + data)[:READ_BYTES_MAX]
-        if len(self.body) == READ_BYTES_MAX:
-            self.complete = True
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
-def _shown(data: bytes) -> str:
-    text = repr(data[:40])[1:]
-    return text + ("..." if len(data) > 40 else "")
+        report = Report()
+        name = self.server.address
+        why = await self.visits.make(self.address, self.health, name, report)
+        if report.in_flight is not None:
+            self.server.report(report.in_flight, report.latency_ms)
+        return why

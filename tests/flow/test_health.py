@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import fastlb
 from fastlb._core.tables.live import Live
 from fastlb.config.health import Health, effective_health
+from fastlb.control.checks import Visits
 from fastlb.control.health import Patient
 from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
@@ -238,8 +239,8 @@ def test_a_server_that_does_not_answer_is_down(site: Callable[..., Site]) -> Non
 def test_transitions_are_those_of_the_model(rise: int, fall: int, checks: list[bool]) -> None:
     """Down after `fall` bad checks in a row, up after `rise` good ones; the first decides alone."""
     server = Live(1).server("p", "127.0.0.1:1")
-    patient = Patient(server, ("127.0.0.1", 1), effective_health(Health(
-        tcp=True, rise=rise, fall=fall)))
+    health = effective_health(Health(tcp=True, rise=rise, fall=fall))
+    patient = Patient(server, ("127.0.0.1", 1), health, cast(Visits, None))     # (it makes none)
     up, row = True, 0
     for i, good in enumerate(checks):
         patient.note("" if good else "x")

@@ -28,7 +28,7 @@ cdef enum:
     SHARE_ONE = 65536               # what the shares of groups are parts of
     WARM_SHARE_MIN = 10             # of 100: what a server gets right after it came up
     PROBES_MAX = 16                 # that prequal chooses among, and
-    PROBES_EACH = 3                 # servers that it looks at for each pick: as in its paper
+    PROBES_EACH = 2                 # servers that it looks at for each pick
     LOAD_STEPS = 8                  # loads that latencies are known for: 0, 1, 2-3, 4-7 and so on
     PROBE_USES_MAX = 2              # picks by one look at a server
     PROBE_AGE_MAX_MS = 1000         # of a look at a server: as in the paper

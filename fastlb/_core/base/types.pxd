@@ -76,16 +76,16 @@ cdef struct ServerLive:
     int32_t failures            # connects and answers that failed in a row
     int32_t error               # errno of the last connect that failed, or 0
     uint64_t retry_at_ms        # one that isn't up is tried again from then on
+    uint64_t latency            # see policies/load
+    uint64_t report_at_ms       # when it last told of itself; 0: never
+    uint64_t[LOAD_STEPS] latencies      # of prequal, by how much was in flight
+    uint64_t report             # requests in flight as it says, and how many of those were ours
+    uint64_t report_us          # its latency, as it says
     uint64_t ejected_until_ms
     uint32_t ejected_ms         # how long the last ejection was
     uint32_t slow_start_ms      # how long it gets less after it came up; 0: not
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
-    uint64_t latency            # see policies/load
-    uint64_t[LOAD_STEPS] latencies      # of prequal, by how much was in flight
-    uint64_t report             # of itself: requests in flight, and how many of those were ours
-    uint64_t report_us          # its latency, as it says
-    uint64_t report_at_ms       # 0: never
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
 

@@ -12,6 +12,8 @@
 #define fl_likely(x) (__builtin_expect(!!(x), 1))
 #define fl_unlikely(x) (__builtin_expect(!!(x), 0))
 
+#define fl_prefetch(x) __builtin_prefetch(x)
+
 /* A broken promise of our own code: abort where someone looks (debug, asan and gcov builds). */
 #ifdef FASTLB_ASSERTIONS
 #define fl_assert(x) \

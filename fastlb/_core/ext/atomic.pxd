@@ -5,6 +5,7 @@ cdef extern from "fastlb.h" nogil:
     bint likely "fl_likely"(bint)
     bint unlikely "fl_unlikely"(bint)
     void fl_assert(bint)
+    void fl_prefetch(const void*)
     long fl_syscall(long, long, long, long, long, long, long)
     int32_t fl_load32(const int32_t*)
     void fl_store32(int32_t*, int32_t)

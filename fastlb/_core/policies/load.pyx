@@ -83,6 +83,8 @@ cdef double latency_at(const ServerLive* live, int32_t in_flight) noexcept nogil
     measured."""
     cdef uint32_t step = _step(in_flight), away
     cdef uint64_t word
+    if fl_load64(&live.latency) == 0:
+        return 0
     for away in range(<uint32_t> LOAD_STEPS):
         word = fl_load64(&live.latencies[step - away]) if away <= step else 0
         if word == 0 and step + away < LOAD_STEPS:

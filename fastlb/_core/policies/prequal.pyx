@@ -12,11 +12,16 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.parts cimport Probe, ProbePool
 from fastlb._core.base.types cimport Core, Exchange, Group, ServerEntry, ServerLive
-from fastlb._core.ext.atomic cimport fl_load32, fl_load64
+from fastlb._core.ext.atomic cimport fl_load32, fl_load64, fl_prefetch
 from fastlb._core.policies.load cimport latency_at
 from fastlb._core.policies.take cimport (
     CHANCE_NO, CHANCE_TRIAL, chance_of, take_in_turn, take_place,
 )
+
+
+cdef inline float _share(const Group* group, const ServerEntry* entry) noexcept nogil:
+    """What one request is for a server's weight."""
+    return <float> (group.total_weight / (<double> entry.weight * group.n_servers))
 
 
 cdef float _load(Core* core, const Group* group, const ServerEntry* entry,
@@ -34,7 +39,7 @@ cdef float _load(Core* core, const Group* group, const ServerEntry* entry,
         latency_us[0] = <float> latency_at(live, count)
     if count < 0:
         count = 0
-    return <float> (count * group.total_weight / (<double> entry.weight * group.n_servers))
+    return <float> count if group.is_even else <float> count * _share(group, entry)
 
 
 cdef void _see(ProbePool* pool, float load) noexcept nogil:
@@ -79,36 +84,39 @@ cdef void _drop(ProbePool* pool, uint32_t place) noexcept nogil:
     pool.probes[place] = pool.probes[pool.n_probes]
 
 
-cdef void _make_room(ProbePool* pool) noexcept nogil:
-    """The oldest goes, and the next time the worst, so that bad news doesn't pile up."""
+cdef uint32_t _place_for(ProbePool* pool, uint32_t server) noexcept nogil:
+    """Where a look at a server is kept: instead of the last one, or where there is room. If there
+    is none, the oldest goes, and the next time the worst, so that bad news doesn't pile up."""
     cdef uint32_t i, place = 0
-    pool.turn ^= 1
-    for i in range(1, pool.n_probes):
-        if pool.turn:
+    if pool.n_probes < PROBES_MAX:
+        for i in range(pool.n_probes):
+            if pool.probes[i].server == server:
+                return i
+        pool.n_probes += 1
+        return pool.n_probes - 1
+    if pool.turn:
+        for i in range(<uint32_t> PROBES_MAX):
+            if pool.probes[i].server == server:
+                return i
             if pool.probes[i].at_ms < pool.probes[place].at_ms:
                 place = i
-        elif _is_better(pool, &pool.probes[place], &pool.probes[i]):
-            place = i
-    _drop(pool, place)
+    else:
+        for i in range(<uint32_t> PROBES_MAX):
+            if pool.probes[i].server == server:
+                return i
+            if _is_better(pool, &pool.probes[place], &pool.probes[i]):
+                place = i
+    pool.turn ^= 1
+    return place
 
 
 cdef void _note(Core* core, Exchange* x, const Group* group, ProbePool* pool,
                 ServerEntry* entry) noexcept nogil:
     cdef uint32_t server = <uint32_t> (entry - x.pool.servers)
-    cdef Probe* probe = NULL
     cdef float latency_us
     cdef float load = _load(core, group, entry, &latency_us)
-    cdef uint32_t i
+    cdef Probe* probe = &pool.probes[_place_for(pool, server)]
     _see(pool, load)
-    for i in range(pool.n_probes):
-        if pool.probes[i].server == server:
-            probe = &pool.probes[i]
-            break
-    if probe == NULL:
-        if pool.n_probes == PROBES_MAX:
-            _make_room(pool)
-        probe = &pool.probes[pool.n_probes]
-        pool.n_probes += 1
     probe.server = server
     probe.load = load
     probe.latency_us = latency_us
@@ -138,7 +146,7 @@ cdef ServerEntry* _best(Core* core, Exchange* x, const Group* group,
     probe = &pool.probes[best]
     entry = &x.pool.servers[probe.server]
     probe.uses += 1
-    probe.load += <float> (group.total_weight / (<double> entry.weight * group.n_servers))
+    probe.load += 1 if group.is_even else _share(group, entry)
     return entry
 
 
@@ -146,11 +154,18 @@ cdef bint take_prequal(Core* core, Exchange* x, const Group* group, int which,
                        bint* full) noexcept nogil:
     cdef ProbePool* pool = &x.pool.live.probes[core.id]
     cdef ServerEntry* entry
+    cdef ServerEntry* looked_at[PROBES_EACH]
     cdef int i, chance
     if group.n_sequence == 0:
         return False
+    # Of many servers none is in the cache: they are fetched side by side, and not one by one.
     for i in range(PROBES_EACH):
-        entry = &group.servers[group.sequence[random_below(core, group.n_sequence)]]
+        looked_at[i] = &group.servers[group.sequence[random_below(core, group.n_sequence)]]
+        fl_prefetch(&looked_at[i].live)
+    for i in range(PROBES_EACH):
+        fl_prefetch(looked_at[i].live)
+    for i in range(PROBES_EACH):
+        entry = looked_at[i]
         chance = chance_of(core, x, entry, which)
         if chance == CHANCE_TRIAL:
             if take_place(core, x, group, entry, which, full):

@@ -1,0 +1,250 @@
+"""How a server is asked whether it is well: one connection, and what is said on it.
+
+Thousands of servers may be asked each second, beside the traffic. So a conversation is a generator
+that is woken when its socket is ready, and not a task with its futures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+import socket
+from collections.abc import Generator
+from typing import Any
+
+from fastlb.compile.snapshot import SocketAddress
+from fastlb.config.health import EffectiveHealth
+
+READ_BYTES_MAX = 65_536     # of an answer
+PIECE_BYTES = 65_536
+# What a server may say of itself in an answer, for balance = "prequal".
+IN_FLIGHT, LATENCY_MS = b"x-in-flight", b"x-latency-ms"
+REPORTED_MAX = 1_000_000_000
+USER_AGENT = "fastlb-health"
+EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+NO_LINGER = b"\1\0\0\0\0\0\0\0"     # struct linger: on, 0 s
+
+Conversation = Generator[None, None, None]      # yields when it has to wait for its socket
+
+
+class Unwell(Exception):
+    """What a server did wrong, in a few words."""
+
+
+class Report:
+    """What a server said of itself."""
+
+    in_flight: int | None = None
+    latency_ms = 0.0
+
+
+class Visits:
+    """Conversations under way. They have an epoll of their own, which the loop sees as one
+    descriptor: a socket costs one system call there, and no object of the loop's."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._under_way: dict[int, _Visit] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._epoll.fileno(), self._turn)
+
+    async def make(
+        self, address: SocketAddress, health: EffectiveHealth, name: str, report: Report
+    ) -> str:
+        """Check one server: "" if all is well, else what is wrong. `name` is its Host."""
+        family = socket.AF_UNIX if isinstance(address, str) else (
+            socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        )
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            return os.strerror(error.errno or 0).lower()
+        visit = _Visit(_converse(sock, address, health, name, report), self._loop.create_future())
+        timeout = self._loop.call_later(
+            health.timeout_s, visit.end, f"no answer within {health.timeout_s:g} s"
+        )
+        try:
+            if visit.go_on():
+                self._under_way[sock.fileno()] = visit
+                self._epoll.register(sock, EVENTS)
+            return await visit.result
+        finally:
+            timeout.cancel()
+            self._under_way.pop(sock.fileno(), None)
+            visit.conversation.close()
+            sock.close()
+
+    def _turn(self) -> None:
+        for fd, _ in self._epoll.poll(0):
+            visit = self._under_way.get(fd)
+            if visit is not None:
+                visit.go_on()
+
+    def close(self) -> None:
+        """When no check is under way."""
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+
+class _Visit:
+    """One conversation. `result` becomes "" if all was well, or what was wrong."""
+
+    def __init__(self, conversation: Conversation, result: asyncio.Future[str]) -> None:
+        self.conversation = conversation
+        self.result = result
+
+    def go_on(self) -> bool:
+        """Whether it waits."""
+        try:
+            next(self.conversation)
+            return True
+        except StopIteration:
+            self.end("")
+        except Unwell as error:
+            self.end(str(error))
+        except OSError as error:
+            self.end((os.strerror(error.errno) if error.errno else str(error)).lower())
+        return False
+
+    def end(self, why: str) -> None:
+        if not self.result.done():
+            self.result.set_result(why)
+
+
+def _converse(
+    sock: socket.socket, address: SocketAddress, health: EffectiveHealth, name: str, report: Report
+) -> Conversation:
+    while error := sock.connect_ex(address):        # asked again, it says how it went
+        if error not in (errno.EINPROGRESS, errno.EALREADY):
+            raise OSError(error, os.strerror(error))
+        yield
+    if health.kind == "http":
+        yield from _ask(sock, health, name, report)
+    elif health.kind == "expect":
+        yield from _talk(sock, health)
+    else:
+        if health.kind == "tls":
+            yield from _shake_hands(sock, health)
+        # A port that is only looked at: leave no TIME_WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+
+
+def _send(sock: socket.socket, data: bytes) -> Conversation:
+    while data:
+        try:
+            data = data[sock.send(data):]
+        except BlockingIOError:
+            yield
+
+
+def _receive(sock: socket.socket) -> Generator[None, None, bytes]:
+    """The next piece; b"" at the end."""
+    while True:
+        try:
+            return sock.recv(PIECE_BYTES)
+        except BlockingIOError:
+            yield
+
+
+def _talk(sock: socket.socket, health: EffectiveHealth) -> Conversation:
+    yield from _send(sock, health.send)
+    said = b""
+    while health.expect not in said:
+        piece = yield from _receive(sock)
+        if not piece or len(said) > READ_BYTES_MAX:
+            raise Unwell(f"it said {_shown(said)}")
+        said += piece
+
+
+def _shake_hands(sock: socket.socket, health: EffectiveHealth) -> Conversation:
+    import ssl  # not needed by who has no such checks
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False          # whether it speaks TLS, and not who it is
+    context.verify_mode = ssl.CERT_NONE
+    said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(heard, said, server_hostname=health.host or None)
+    while True:
+        try:
+            session.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            yield from _send(sock, said.read())
+            piece = yield from _receive(sock)
+            if not piece:
+                raise Unwell("it closed in the TLS handshake") from None
+            heard.write(piece)
+        except ssl.SSLError as error:
+            raise Unwell(f"no TLS: {error.reason or error}") from None
+    yield from _send(sock, said.read())
+
+
+def _ask(
+    sock: socket.socket, health: EffectiveHealth, name: str, report: Report
+) -> Conversation:
+    import httptools  # not needed by who has no such checks
+
+    yield from _send(sock, _request(health, name))
+    answer = Answer(report)
+    parser = httptools.HttpResponseParser(answer)
+    while not answer.complete:
+        piece = yield from _receive(sock)
+        if not piece:
+            break
+        try:
+            parser.feed_data(piece)
+        except httptools.HttpParserError:
+            raise Unwell(f"its answer is no HTTP: {_shown(piece)}") from None
+        if answer.headed and not health.body:
+            break
+    if not answer.headed:
+        raise Unwell("it closed without an answer")
+    status = parser.get_status_code()
+    if not any(first <= status <= last for first, last in health.statuses):
+        raise Unwell(f"it answered {status}")
+    if health.body not in answer.body:
+        raise Unwell(f"its answer has no {_shown(health.body)}")
+
+
+def _request(health: EffectiveHealth, name: str) -> bytes:
+    host = health.host or ("localhost" if name.startswith("unix:") else name)
+    return (
+        f"{health.method} {health.path} HTTP/1.1\r\nHost: {host}\r\n"
+        f"User-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    ).encode()
+
+
+class Answer:
+    """What httptools tells of an answer."""
+
+    def __init__(self, report: Report) -> None:
+        self.headed = False
+        self.complete = False
+        self.body = b""
+        self._report: Any = report
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        with contextlib.suppress(ValueError):       # what isn't a number says nothing
+            if name.lower() == IN_FLIGHT:
+                self._report.in_flight = min(max(int(value), 0), REPORTED_MAX)
+            elif name.lower() == LATENCY_MS:
+                self._report.latency_ms = min(max(0.0, float(value)), REPORTED_MAX)
+
+    def on_headers_complete(self) -> None:
+        self.headed = True
+
+    def on_body(self, data: bytes) -> None:
+        self.body = (self.body + data)[:READ_BYTES_MAX]
+        if len(self.body) == READ_BYTES_MAX:
+            self.complete = True
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _shown(data: bytes) -> str:
+    text = repr(data[:40])[1:]
+    return text + ("..." if len(data) > 40 else "")

@@ -114,6 +114,15 @@ class Balancer:
         self._listeners[name] = spec
         return Listener(self, name)
 
+    def _add_route(self, listener: str, route: dict[str, Any]) -> None:
+        self._must_be_idle()
+        if self._config is not None:
+            raise RuntimeError("this balancer was made from a whole config: change that instead")
+        spec = self._listeners[listener]
+        spec = {**spec, "routes": [*spec.get("routes", ()), route]}
+        Config.build({"listeners": {listener: spec}, "pools": self._pools})
+        self._listeners[listener] = spec
+
     def _check(self, name: str, existing: dict[str, Any], part: dict[str, Any]) -> None:
         if self._config is not None:
             raise RuntimeError("this balancer was made from a whole config: change that instead")

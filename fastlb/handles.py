@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.live import Server as LiveServer
+from fastlb.config.policy import Policy
+from fastlb.policy import Fields, Hashed
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class Server:
 
     def _keys(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def _pool_name(pool: Pool | str) -> str:
+    return pool if isinstance(pool, str) else pool.name
 
 
 class RunningServer:
@@ -71,6 +80,9 @@ class RunningServer:
         """It is to be used again."""
         self._choose("up")
 
+    def _decision(self) -> Fields:
+        return self._server.pool, self._server.address, None, None, (), ()
+
     def _choose(self, state: str) -> None:
         self._runtime.choose(self._server, state)
 
@@ -94,6 +106,14 @@ class Pool:
             for server in runtime.live.servers()
             if server.pool == self.name
         }
+
+    def hash(self, key: str) -> Hashed:
+        """What a policy returns to send a request to a key's server in this pool, whose `balance`
+        is one that hashes."""
+        return Hashed(self.name, key)
+
+    def _decision(self) -> Fields:
+        return self.name, None, None, None, (), ()
 
     def stats(self) -> dict[str, dict[str, int]]:
         """What each server has done since the start, by its address.
@@ -123,6 +143,40 @@ class Listener:
 
     def __repr__(self) -> str:
         return f"<Listener {self.name}>"
+
+    def route(
+        self, path: str | None = None, *, name: str | None = None, methods: list[str] | None = None,
+        host: str | None = None, match: Mapping[str, Any] | None = None,
+        pool: Pool | str | None = None, on_error: Pool | str | None = None, **keys: Any,
+    ) -> Callable[[Function], Function]:
+        """Let a function decide about requests: `@web.route("/docs/{doc_id}/*")`.
+
+        `match` has further conditions; other keywords are keys of `policy` (`deadline`,
+        `cache_on`, `cache_ttl`, `blocking`, `max_pending`, `body`) or of a route. Returns the
+        function itself. Mistakes raise ConfigError.
+        """
+        conditions = {
+            **({"path": path} if path is not None else {}),
+            **({"method": methods} if methods is not None else {}),
+            **({"host": host} if host is not None else {}),
+            **(match or {}),
+        }
+        policy = {key: keys.pop(key) for key in Policy.model_fields if key in keys}
+        if on_error is not None:
+            policy["on_error"] = _pool_name(on_error)
+
+        def add(function: Function) -> Function:
+            called = name or getattr(function, "__name__", "policy")
+            self._balancer._add_route(self.name, {
+                "name": called,
+                **({"match": conditions} if conditions else {}),
+                **({"pool": _pool_name(pool)} if pool is not None else {}),
+                "policy": {"call": function, **policy},
+                **keys,
+            })
+            return function
+
+        return add
 
     @property
     def urls(self) -> list[str]:

@@ -61,8 +61,8 @@ def pools_config(work: Work) -> str:
     servers = ", ".join(SERVER.format(port=port) for port in work.server_ports)
     parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
     parts += [ROUTE.format(name=name) for name in ROUTES]
-    parts += [POOL.format(name=name, servers=servers) + KEYS for name in (*ROUTES, "servers")]
-    return "".join(parts)
+    parts += [POOL.format(name=name, servers=servers) for name in (*ROUTES, "servers")]
+    return "".join(parts) + KEYS            # (of the last one, which is the one in use)
 
 
 def checks_config(work: Work) -> str:

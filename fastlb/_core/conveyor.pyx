@@ -1,16 +1,17 @@
 # Which stage follows which, and what is done about a verdict. Stages decide; this acts.
 from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint16_t, uint8_t
+from libc.stdlib cimport free
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
-    EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT,
-    NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT,
-    RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD,
-    STAGE_FREE, STAGE_LINGER, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE,
-    TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
+    AGAIN, ANSWER, ASK, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
+    EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HANGUP, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED,
+    HTTP_SENT, NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
+    REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_STOPPED,
+    REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
+    STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
+    TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
@@ -20,7 +21,8 @@ from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Slab, Timer, Upstream
+from fastlb._core.ask cimport ask, give_up_asking
+from fastlb._core.base.types cimport Acceptor, Answered, Core, Exchange, Http, Slab, Timer, Upstream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
 from fastlb._core.http.mirror cimport part_from_hedge
@@ -32,6 +34,7 @@ from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.policies.outliers cimport server_failed
 from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport end_retrying, has_another, may_retry, note_tried
+from fastlb._core.questions cimport take_answer, take_answers
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
@@ -142,6 +145,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             if unlikely(x.http.route.mirror >= 0):
                 begin_mirror(core, x)
             return True
+        if unlikely(verdict == ASK):
+            return ask(core, x)
         if verdict == AGAIN and x.input == NULL and x.requests:
             let_snapshot_go(core, x)       # idle: a reload needs not wait for it
     elif x.stage == STAGE_BALANCE:
@@ -182,6 +187,12 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             return True
         if verdict == TUNNEL:
             return _open_tunnel(core, x)
+    elif x.stage == STAGE_POLICY:
+        if x.client.ready & (ERROR | HANGUP) or (
+                x.client.ready & PEER_SHUT and x.policy.cancel):
+            x.reason = REASON_CLIENT_RESET if x.client.ready & ERROR else REASON_CLIENT_GONE
+            finish(core, x)
+        return False
     elif x.stage == STAGE_ANSWER:
         verdict = answer_step(core, x)
         if verdict == NEXT:
@@ -385,7 +396,24 @@ cdef void expire(Core* core) noexcept nogil:
                 _expire_request(core, <Http*> timer.owner)
 
 
+cdef void hear_answers(Core* core) noexcept nogil:
+    """What policies on the control plane have decided."""
+    cdef Answered* answered = take_answers(core)
+    cdef Answered* following
+    while answered != NULL:
+        following = answered.next
+        if take_answer(answered.exchange, answered):
+            answered.exchange.stage = STAGE_REQUEST
+            advance(core, answered.exchange)
+        free(answered)
+        answered = following
+
+
 cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
+    if unlikely(x.stage == STAGE_POLICY):
+        give_up_asking(core, x)
+        advance(core, x)
+        return
     if x.stage == STAGE_CONNECT:
         connect_failed(core, x, ETIMEDOUT)
         x.reason = REASON_CONNECT_TIMEOUT

@@ -22,20 +22,29 @@ from fastlb._core.base.sys cimport (
     yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
-from fastlb._core.base.types cimport Acceptor, Core, Http, PoolEntry, Slab, Stream, Upstream
-from fastlb._core.conveyor cimport advance, expire, run_queue
+from fastlb._core.base.routing cimport Decision
+from fastlb._core.base.turn cimport enter_turn, leave_turn
+from fastlb._core.base.types cimport (
+    Acceptor, Core, Exchange, Http, PoolEntry, Question, Slab, Stream, Upstream,
+)
+from fastlb._core.ask cimport decision_of
+from fastlb._core.conveyor cimport advance, expire, hear_answers, run_queue
 from fastlb._core.ext.atomic cimport (
-    FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load_pointer, fl_read, fl_store32,
-    fl_store_pointer, likely, unlikely,
+    FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
+    fl_store32, fl_store_pointer, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport close
+from fastlb._core.facts cimport make_request
+from fastlb._core.http.decided cimport drop_cached, failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
 from fastlb._core.lifecycle cimport give_back
 from fastlb._core.policies.outliers cimport eject
 from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
+from fastlb._core.questions cimport free_answers, put_answer, question_bytes, take_questions
 from fastlb._core.sweep cimport close_idle_clients, end_all
+from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
 
@@ -58,18 +67,6 @@ cdef int _timeout_ms(Core* core) noexcept nogil:
     if due <= core.now_ms:
         return 0
     return <int> (due - core.now_ms if due - core.now_ms < 3600000 else 3600000)
-
-
-cdef void _enter(Core* core) noexcept nogil:
-    """A fork in another thread waits until no engine is inside a turn, and keeps them out."""
-    while True:
-        fl_store32(&core.busy, 1)
-        fl_fence()
-        if likely(fl_load32(&core.pause) == 0):
-            return
-        fl_store32(&core.busy, 0)
-        while fl_load32(&core.pause):
-            yield_cpu()
 
 
 cdef int _wait(Core* core, int timeout_ms) noexcept nogil:
@@ -101,7 +98,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     cdef int i
     cdef uint8_t ready = 0
     cdef Stream* s
-    _enter(core)
+    enter_turn(core)
     core.now_ms = clock_ms()
     fl_count(&core.counters.turns, 1)
     if core.counters.idle:
@@ -125,6 +122,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             event_clear(s.fd)
             resume_acceptors(core)
             wake_own_pending(core)
+            if unlikely(fl_load64(&core.answers) != 0):
+                hear_answers(core)
         else:
             event_clear(s.fd)
             core.armed_ms = 0
@@ -143,7 +142,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         if core.stop == STOP_NOW:
             end_all(core)
     give_back(core)
-    fl_store32(&core.busy, 0)
+    leave_turn(core)
     return core.stop == STOP_NO or (core.stop == STOP_DRAIN and core.counters.exchanges > 0)
 
 
@@ -238,6 +237,8 @@ cdef class Engine:
             core.acceptors = acceptor.next
             free(acceptor)
         drop_all_idle(core, False)
+        drop_cached(core)
+        free_answers(core)
         free_all(core)
         free_http(core)
         free_pipes(core)
@@ -277,6 +278,23 @@ cdef class Engine:
         else:
             live_notify(core.live)
         return go_on
+
+    def decide(self, unsigned long long ticket, size_t exchange, Caller caller, object result,
+               bint failure=False) -> bool:
+        """What a policy on the control plane returned, or that it failed. False where nobody can
+        be told any more. Raises what `decision_of` does."""
+        cdef Decision* decision = failed() if failure else decision_of(caller, result)
+        if self.core == NULL:
+            give_decision(decision)
+            return False
+        return put_answer(self.core, ticket, <Exchange*> exchange, decision)
+
+    @property
+    def asked(self) -> tuple[int, int] | None:
+        """The id of the policy that runs on this engine's thread, and since when (ns of the
+        monotonic clock); None if none does."""
+        cdef uint64_t since_ns = fl_load64(&self._alive().asked_ns)
+        return (self.core.asked_policy, since_ns) if since_ns else None
 
     def fileno(self) -> int:
         """Readable when turn() has something to do."""
@@ -422,6 +440,29 @@ def publish(Live live, Snapshot snapshot) -> None:
         raise ValueError("the snapshot was compiled for another balancer")
     fl_store_pointer(&live.table.published, &snapshot.table)
     live_wake_engines(&live.table)
+
+
+def questions(Live live, dict callers) -> list[tuple]:
+    """What engines want to know of policies on the control plane, the earliest first: (engine,
+    ticket, exchange, caller, request), where the request is None if the question is withdrawn.
+    `callers` are known by their ids."""
+    cdef Question* question = take_questions(&live.table)
+    cdef Question* following
+    cdef Caller caller
+    found = []
+    while question != NULL:
+        following = question.next
+        caller = callers.get(question.policy)
+        if caller is not None:
+            found.append((
+                question.engine, question.ticket, <size_t> question.exchange, caller,
+                None if question.is_withdrawn else make_request(
+                    caller, question_bytes(question), question.head_size, question.size,
+                    question.client_ip, question.client_ip_size, question.client_port),
+            ))
+        free(question)
+        question = following
+    return found
 
 
 def bind_parser(str library) -> str:

@@ -17,11 +17,13 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
 from fastlb._core.policies.retry cimport end_retrying
+from fastlb._core.questions cimport stop_asking
 from fastlb._core.stages.record cimport record_http, record_step
 from fastlb._core.tables.live cimport live_wake_engines
 
@@ -115,6 +117,7 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     http.head = http.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
+    drop_decision(x)
     end_retrying(x)
     let_server_go(core, x)
 
@@ -140,6 +143,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_NO_MEMORY)
     stop_waiting(x)
+    stop_asking(core, x)
     timer_cancel(&x.timer)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)
@@ -154,6 +158,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         give_input(core, x)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
+    drop_decision(x)
     end_retrying(x)
     let_server_go(core, x)
     let_snapshot_go(core, x)

@@ -6,12 +6,14 @@ one host and of one form of path share a hash table, in which none of a later fo
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fastlb._core.tables.caller import Caller
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -39,7 +41,7 @@ PARTS = {
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
 EDITS = {"set": 1, "add": 2, "remove": 3}
-POOL, SPLIT, REDIRECT, RESPOND = 1, 2, 3, 4
+POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
@@ -94,6 +96,18 @@ class ReplySpec:
 
 
 @dataclass(frozen=True)
+class PolicySpec:
+    caller: Caller
+    is_sync: bool
+    deadline_ms: int
+    on_error: int                       # -1: 503
+    pending_max: int
+    body_max: int
+    cache_on: KeySpec
+    cache_ms: int
+
+
+@dataclass(frozen=True)
 class RouteSpec:
     name: bytes
     names: list[bytes]                  # of its path's segments, b"" for literal ones
@@ -120,6 +134,7 @@ class RouteSpec:
     body_bytes_max: int
     retry: EffectiveRetry | None
     priority: int
+    policy: PolicySpec | None
 
 
 @dataclass(frozen=True)
@@ -254,8 +269,34 @@ def compile_reply(reply: Respond) -> ReplySpec:
     return ReplySpec(reply.status, reply.content_type.encode(), reply.body, lines.encode())
 
 
-def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec:
-    names = parse_pattern(route.path).names if route.path else ()
+def names_of(route: EffectiveRoute) -> tuple[str, ...]:
+    """Of its path's segments; "" for literal ones."""
+    return tuple(parse_pattern(route.path).names) if route.path else ()
+
+
+def _policy(
+    route: EffectiveRoute, names: tuple[str, ...], pool_index: Callable[[str], int],
+    callers: Mapping[str, Caller],
+) -> PolicySpec:
+    policy = route.policy
+    assert policy is not None
+    caller = callers[route.name]
+    return PolicySpec(
+        caller=caller,
+        is_sync=not policy.blocking and not inspect.iscoroutinefunction(caller.function),
+        deadline_ms=policy.deadline_ms,
+        on_error=pool_index(policy.on_error) if policy.on_error else -1,
+        pending_max=policy.pending_max,
+        body_max=policy.body_bytes,
+        cache_on=hash_key(policy.cache_on, names) if policy.cache_on else KeySpec(HASH_NOTHING),
+        cache_ms=policy.cache_ms,
+    )
+
+
+def _route(
+    route: EffectiveRoute, pool_index: Callable[[str], int], callers: Mapping[str, Caller]
+) -> RouteSpec:
+    names = names_of(route)
     constants = {"route": route.name}
     conditions = [_condition(c) for c in route.conditions]
     if route.methods:
@@ -263,7 +304,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         method = ConditionSpec(KINDS["method"], OPS["equals"], False, b"", methods, None, None)
         conditions.insert(0, method)
     conditions.sort(key=lambda c: c.kind >= KINDS["json"])      # bodies only where all else fits
-    action, status, location = POOL, 0, ""
+    action, status, location = POOL if route.pool else NONE, 0, ""
     if route.split:
         action = SPLIT
     elif route.redirect is not None:
@@ -296,6 +337,7 @@ def _route(route: EffectiveRoute, pool_index: Callable[[str], int]) -> RouteSpec
         body_bytes_max=route.max_body_bytes,
         retry=route.retry,
         priority=PRIORITIES.index(route.priority),
+        policy=_policy(route, names, pool_index, callers) if route.policy is not None else None,
     )
 
 
@@ -335,9 +377,13 @@ def _network(
 
 
 def compile_http(
-    http: EffectiveHttp, fallback: EffectiveRoute | None, pool_index: Callable[[str], int]
+    http: EffectiveHttp,
+    fallback: EffectiveRoute | None,
+    pool_index: Callable[[str], int],
+    callers: Mapping[str, Caller],
 ) -> HttpSpec:
-    """The tables of a listener. `fallback` is what is done where no route fits."""
+    """The tables of a listener. `fallback` is what is done where no route fits; `callers` are the
+    policies, by their routes' names."""
     routes = [*http.routes, *([fallback] if fallback is not None else [])]
     return HttpSpec(
         header_bytes_max=http.header_bytes_max,
@@ -355,6 +401,6 @@ def compile_http(
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[_network(network) for network in http.trusted],
-        routes=[_route(route, pool_index) for route in routes],
+        routes=[_route(route, pool_index, callers) for route in routes],
         hosts=_hosts(routes),
     )

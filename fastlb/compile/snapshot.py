@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
@@ -169,7 +170,10 @@ def compile_pool(
     )
 
 
-def _http(listener: EffectiveListener, http: EffectiveHttp, index: dict[str, int]) -> HttpSpec:
+def _http(
+    listener: EffectiveListener, http: EffectiveHttp, index: dict[str, int],
+    callers: Mapping[str, Caller],
+) -> HttpSpec:
     """The listener's own pool is where no route fits; without one, that is a 404."""
     fallback = None
     if listener.pool:
@@ -183,7 +187,12 @@ def _http(listener: EffectiveListener, http: EffectiveHttp, index: dict[str, int
             max_body_bytes=http.body_bytes_max,
             cancel_on_close=http.cancel_on_close,
         )
-    return compile_http(http, fallback, index.__getitem__)
+    routes = tuple(
+        replace(route, pool=listener.pool)
+        if route.policy is not None and not (route.pool or route.split) else route
+        for route in http.routes
+    )
+    return compile_http(replace(http, routes=routes), fallback, index.__getitem__, callers)
 
 
 def compile_snapshot(
@@ -193,12 +202,14 @@ def compile_snapshot(
     servers: dict[str, list[ServerSpec]],
     opened: Sequence[Opened],
     max_connections: int,
+    callers: Mapping[str, Mapping[str, Caller]],
 ) -> Snapshot:
-    """A snapshot of `pools` with these servers, and of the listeners whose sockets are opened."""
+    """A snapshot of `pools` with these servers, and of the listeners whose sockets are opened.
+    `callers` are the policies, by listener and route."""
     index = {pool.name: i for i, pool in enumerate(pools)}
     by_name = {listener.name: listener for listener in listeners}
     https = {
-        listener.name: _http(listener, listener.http, index)
+        listener.name: _http(listener, listener.http, index, callers.get(listener.name, {}))
         for listener in listeners
         if listener.http is not None
     }

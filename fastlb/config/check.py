@@ -18,6 +18,7 @@ from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
+from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
@@ -227,6 +228,7 @@ def _http_model_at(keys: Path) -> type[Model]:
     tables: dict[str, type[Model]] = {
         "forwarded": http.Forwarded, "routes": http.Route, "match": http.Match,
         "not": http.Conditions, "redirect": http.Redirect, "respond": http.Respond,
+        "policy": Policy,
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": http.Compare,
         "query": http.Compare, "cookies": http.Compare,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastlb.config.hints import no_pool
 from fastlb.config.http import Compare, HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
 from fastlb.config.positions import Path
@@ -66,7 +67,14 @@ def _route(
             yield (*path, "name"), f"{show(name)} is taken by an earlier route", ()
         seen.add(name)
     given = [action for action in ACTIONS if action in route]
-    if len(given) != 1:
+    if "policy" in route:
+        yield from _policy((*path, "policy"), route, pools)
+        for action in given:
+            if action not in ("pool", "split"):
+                yield (*path, action), (
+                    f"a policy decides, or leaves it to pool or split: {action} can't be beside it"
+                ), ()
+    if len(given) > 1 or (not given and "policy" not in route):
         has = " and ".join(given) if given else "none"
         yield path, f"a route has exactly one of {', '.join(ACTIONS)}; this one has {has}", ACTIONS
     yield from _targets(path, route, pools)
@@ -82,6 +90,19 @@ def _route(
             valid = tuple(f"path.{name}" for name in sorted(names))
             has = f"it has {', '.join(valid)}" if valid else "its path has none"
             yield where, f"path.{missing} is not a segment of this route: {has}", valid
+
+
+def _policy(
+    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    policy = route["policy"]
+    if not isinstance(policy, Mapping):
+        return
+    pool = policy.get("on_error")
+    if isinstance(pool, str) and pool not in pools:
+        yield no_pool((*path, "on_error"), pool, tuple(pools))
+    if "cache_ttl" in policy and "cache_on" not in policy:
+        yield (*path, "cache_ttl"), "cache_ttl belongs to cache_on, and there is none", ()
 
 
 def _targets(
@@ -153,6 +174,9 @@ def _texts(path: Path, route: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key in ("split_on", "hash_on"):
         if isinstance(route.get(key), str):
             yield (*path, key), route[key]
+    policy = route.get("policy")
+    if isinstance(policy, Mapping) and isinstance(policy.get("cache_on"), str):
+        yield (*path, "policy", "cache_on"), policy["cache_on"]
     redirect = route.get("redirect")
     if isinstance(redirect, str):
         yield (*path, "redirect"), redirect

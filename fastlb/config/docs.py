@@ -38,6 +38,7 @@ from fastlb.config.model import (
     Server,
     Subset,
 )
+from fastlb.config.policy import Policy
 from fastlb.config.sticky import Sticky
 from fastlb.config.units import show_ms
 
@@ -59,6 +60,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("A comparison in `match`", Compare),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
+    ("`policy = { ... }`", Policy),
     ("`rewrite`", Rewrite),
     ("`request_headers` and `response_headers`", HeaderEdits),
     ("`mirror`", Mirror),

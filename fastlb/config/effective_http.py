@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from fastlb.config.failing import EffectiveRetry
+from fastlb.config.policy import EffectivePolicy
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -66,6 +67,7 @@ class EffectiveRoute:
     cancel_on_close: bool = True
     retry: EffectiveRetry | None = None
     priority: str = "normal"
+    policy: EffectivePolicy | None = None
 
 
 @dataclass(frozen=True)

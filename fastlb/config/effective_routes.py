@@ -19,6 +19,7 @@ from fastlb.config.failing import effective_retry
 from fastlb.config.http import Compare, Conditions, HeaderEdits, Route
 from fastlb.config.limits import Limit
 from fastlb.config.model import Listener
+from fastlb.config.policy import effective_policy
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
 Look = Callable[[str, Any], Any]        # a key of the listener or the defaults, or what is built in
@@ -110,6 +111,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
         priority=route.priority,
+        policy=effective_policy(route.policy) if route.policy is not None else None,
         retry=effective_retry(route.retry) if route.retry is not None else None,
         cancel_on_close=http.cancel_on_close if close is None else close == "cancel",
         **{**timeouts, **own},

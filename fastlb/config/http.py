@@ -19,6 +19,7 @@ from fastlb.config.patterns import (
     check_path,
     check_template,
 )
+from fastlb.config.policy import AnyPolicy
 from fastlb.config.units import show
 
 _TEXT = {"type": "string"}
@@ -271,7 +272,8 @@ class Forwarded(Model):
 
 
 class Route(Model):
-    """A match on a request, and what to do with it: one of pool, split, redirect and respond."""
+    """A match on a request, and what to do with it: one of pool, split, redirect and respond, or a
+    policy that says it."""
 
     name: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
     """Seen in logs and metrics; unique in its listener."""
@@ -295,6 +297,9 @@ class Route(Model):
     """Where the client is sent to, or a table."""
     respond: Annotated[Respond, limits.ACTION] | None = None
     """An answer of our own."""
+    policy: Annotated[AnyPolicy, limits.POLICY] | None = None
+    """A Python function that decides, or a table with more about it; beside it, `pool` or `split`
+    is what is done when it returns None, and the listener's pool where neither is given."""
     split_on: Annotated[HashKey, limits.SPLIT_ON] | None = None
     """What a split is decided by, so that a client stays."""
     hash_on: Annotated[HashKey, limits.ROUTE_HASH_ON] | None = None

@@ -189,6 +189,16 @@ MAX_REQUESTS = Limit(0, 0, 1_000_000_000, "a connection costs the same however o
 CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
 CONNECTION_REQUESTS = Limit(0, 0, 1_000_000_000, "servers that count say so by closing")
 RESPOND_STATUS = Limit(200, 200, 599, "an answer is what it is for")
+POLICY = Choice(None, "routes and pools need none")
+POLICY_DEADLINE = Limit(
+    1000, 1, HOUR_MS, "a client waits a second for its page; a function that takes longer is stuck",
+)
+POLICY_ON_ERROR = Choice(None, "where nobody may go is not for us to guess")
+POLICY_CACHE_ON = Choice(None, "a function may look at anything")
+POLICY_CACHE_TTL = Limit(5000, 1, DAY_MS, "who was locked out is out within seconds")
+POLICY_BLOCKING = Choice(False, "a thread costs more than most functions")
+POLICY_PENDING = Limit(1000, 1, 1_000_000, "each holds a request's head; a database has fewer")
+POLICY_BODY = Limit(0, 0, 64 << 10, "most look at the head, and needn't wait for more")
 UNAVAILABLE_STATUS = Limit(503, 200, 599, "the one that says: not now (RFC 9110, 15.6.4)")
 RESPOND_BODY = Choice("", "an answer needs none")
 RESPOND_TYPE = Choice("text/plain; charset=utf-8", "what can't be taken for a page")

@@ -11,6 +11,7 @@ TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"            # RFC 9110, 5.6.2
 SEGMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
 PATH = r"^/\S*$"
+REQUEST_KEY = r"^(path|query|header|cookie)\.[A-Za-z0-9_-]+$"
 KEY = r"^(client\.(ip|address)|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 PLAIN_VARIABLES = (

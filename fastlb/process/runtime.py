@@ -24,6 +24,7 @@ from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.machine import PIP_LINE, bind_llhttp
+from fastlb.process.policies import Policies
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
 
@@ -62,6 +63,7 @@ class Runtime:
         self._health = Health(self.live, self.events, self._look)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
+        self.policies = Policies(self.live)
         self._discovery = Discovery(effective.dns, self.update)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
@@ -83,6 +85,7 @@ class Runtime:
             loop.add_reader(self.live.notify_fd, self._on_notify)
             self.update()
             self.engines.start()
+            self.policies.watch(self.engines.all, self.engines.thread_of)
         except BaseException:
             await self._close()
             raise
@@ -123,6 +126,7 @@ class Runtime:
     def update(self) -> None:
         """Compile what is known now, and let the engines take it up."""
         servers = {pool.name: self._servers(pool) for pool in self.effective.pools}
+        callers = self.policies.of(self.effective.listeners)
         opened = [Opened(s.id, s.listener, s.shared, s.fds) for s in self.listening if s.fds]
         snapshot = compile_snapshot(
             self.live,
@@ -131,6 +135,7 @@ class Runtime:
             servers,
             opened,
             self.effective.max_connections,
+            callers,
         )
         if self._snapshot is not None:
             self._retired.append(self._snapshot)
@@ -181,10 +186,13 @@ class Runtime:
             eject_server(self._snapshot, pool, server, why)
 
     def _on_notify(self) -> None:
-        self.live.changed()
-        self._look()
-        self._retire()
-        self._moved.set()
+        changed, asked = self.live.changed()
+        if asked:
+            self.policies.answer(self.engines.all)
+        if changed:
+            self._look()
+            self._retire()
+            self._moved.set()
 
     def _look(self) -> None:
         if self._look_again is not None:
@@ -296,6 +304,7 @@ class Runtime:
         await self._discovery.stop()
         await self._health.stop()
         await self._comparison.stop()
+        await self.policies.stop()
         self.events.end()
 
     def end(self) -> None:
@@ -310,6 +319,7 @@ class Runtime:
             if not self._loop.is_closed():
                 self._loop.remove_reader(self.live.notify_fd)
             self._loop = None
+        self.policies.end()
         self.engines.end()
 
     def _abandon(self) -> None:

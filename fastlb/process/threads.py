@@ -26,6 +26,7 @@ class Engines:
         self.all = [
             Engine(self.live, i, poller, self.inline, busy_poll) for i in range(max(threads, 1))
         ]
+        self._inside: int | None = None         # the loop's thread, with an engine inside it
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.forked = False
@@ -34,6 +35,7 @@ class Engines:
 
     def start(self) -> None:
         if self.inline:
+            self._inside = threading.get_ident()
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self.all[0].fileno(), self._turn)
             return
@@ -55,6 +57,12 @@ class Engines:
         if self.inline:
             return self._loop is not None
         return any(engine.running for engine in self.all)
+
+    def thread_of(self, engine: int) -> int | None:
+        """The identifier of the thread that an engine runs on."""
+        if self.inline:
+            return self._inside
+        return self._threads[engine].ident if engine < len(self._threads) else None
 
     def stop(self, now: bool = False) -> None:
         for engine in self.all:

@@ -2,7 +2,7 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
+from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, free_all, give_chunk, give_exchange, take_chunk,
     take_exchange,
@@ -14,7 +14,6 @@ from fastlb._core.base.timers cimport (
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.routing cimport RETRY_CONNECT
 from fastlb._core.base.sys cimport clock_ms
-from fastlb._core.base.parts cimport Gate
 from fastlb._core.base.types cimport (
     Address, Chunk, Core, Exchange, Http, Pipe, PoolEntry, ServerAddress, Timer,
 )

@@ -27,7 +27,7 @@ def router(n: int, target: str, *fields: str) -> Any:
     }))
     http = values.listeners[0].http
     assert http is not None
-    spec = compile_http(http, EffectiveRoute(name="fallback", pool="p"), {"p": 0}.__getitem__)
+    spec = compile_http(http, EffectiveRoute(name="fallback", pool="p"), {"p": 0}.__getitem__, {})
     bind = BindSpec(id=1, listener="l", pool=0, http=spec, shared=False, max_connections=0,
                     idle_timeout_ms=0, buffer_size=16384, bulk_buffer_size=16384, fds=[])
     snapshot = Snapshot(Live(1), [compile_pool(values.pools[0], [], {})], [bind])

@@ -10,6 +10,7 @@ cdef enum Verdict:
     ANSWER = 6          # http: answer by ourselves, as Exchange.status says
     TUNNEL = 7          # http: the server has switched protocols
     ELSEWHERE = 8       # http: another server may do better than this answer
+    ASK = 9             # http: a policy has to decide
 
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list
@@ -21,6 +22,7 @@ cdef enum Stage:
     STAGE_FORWARD = 6   # http: request and response on their way
     STAGE_ANSWER = 7    # http: writing an answer of our own, or the end of the server's
     STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
+    STAGE_POLICY = 9    # http: a policy decides
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -44,7 +46,8 @@ cdef enum Reason:
     REASON_RESPONDED = 19       # http: a route answered by itself
     REASON_QUEUE_FULL = 20      # no place, and too many wait for one already
     REASON_PENDING = 21         # waited too long for a place
-    REASON_COUNT = 22
+    REASON_POLICY = 22          # its policy failed, and nothing is to be done then
+    REASON_COUNT = 23
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:

@@ -1,6 +1,11 @@
 # An exact limit that all engines share: a place is taken before it is used, and given back.
-from fastlb._core.base.parts cimport Gate
+from libc.stdint cimport int32_t
+
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32
+
+cdef struct Gate:
+    int32_t count
+    int32_t waiting             # an engine stopped accepting for it and wants to be woken
 
 
 cdef inline bint gate_take(Gate* gate, int limit) noexcept nogil:

@@ -37,6 +37,9 @@ cdef enum:
     LOADS_LOOK = 64                 # looks after which what is hot is found out anew
     HOT_SHARE = 600                 # of 1000 looks, what isn't hot; the paper tries 600 to 900
     REPORT_AGE_MAX_MS = 5000        # of what a server says of itself
+    CACHED_MAX = 1024               # decisions of policies that an engine keeps, of which
+    CACHED_WAYS = 4                 # those of one hash have so many places
+    CACHED_KEY_MAX = 4096           # bytes; what has a longer key isn't kept
     COMPARED_MAX = 32               # servers that least_connections looks at: 32 cache lines
     EWMA_MS = 10000                 # what was measured so long ago counts for a third
     NO_SERVER = 65535               # in a table of 16-bit places: limits.py allows one server less

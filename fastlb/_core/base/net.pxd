@@ -1,15 +1,16 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
+from libc.stdint cimport uint16_t
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
 from fastlb._core.base.parts cimport Keepalive
 from fastlb._core.base.types cimport Address, ServerAddress, Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
+    AF_INET, AF_INET6, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
     SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE,
     TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, SYS_accept4, SYS_close, SYS_connect,
-    SYS_recvfrom, SYS_sendto, getsockopt, linger, setsockopt, shutdown, socket, socklen_t,
+    SYS_recvfrom, SYS_sendto, getsockopt, linger, ntohs, setsockopt, shutdown, socket, socklen_t,
 )
 
 
@@ -97,6 +98,15 @@ cdef inline bint net_is_quiet(int fd) noexcept nogil:
     """Whether a connection is open and has nothing to say."""
     cdef char byte
     return net_peek(fd, &byte, 1) == -EAGAIN
+
+
+cdef inline uint16_t address_port(const Address* address) noexcept nogil:
+    """0 of a unix socket."""
+    if address.family == AF_INET:
+        return ntohs(address.v4.sin_port)
+    if address.family == AF_INET6:
+        return ntohs(address.v6.sin6_port)
+    return 0
 
 
 cdef inline int net_error(int fd) noexcept nogil:

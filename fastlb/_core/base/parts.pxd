@@ -5,10 +5,6 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX
 from fastlb._core.base.routing cimport HashKey, StatusSet
 
-cdef struct Gate:               # an exact limit across engines
-    int32_t count
-    int32_t waiting             # an engine stopped accepting for it and wants to be woken
-
 cdef struct ServerCounters:     # one a server and engine, a cache line each
     uint64_t connections
     uint64_t connect_failures

@@ -2,6 +2,7 @@
 # them; nothing in them changes.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 
@@ -114,6 +115,7 @@ cdef enum Action:
     ACTION_SPLIT = 2
     ACTION_REDIRECT = 3
     ACTION_RESPOND = 4
+    ACTION_NONE = 5             # of a policy that has to say it
 
 cdef struct Share:
     uint32_t pool               # index in the snapshot
@@ -124,6 +126,51 @@ cdef struct Reply:              # an answer of our own that somebody wrote down
     Text content_type
     Text content
     Text lines                  # more header fields
+
+cdef enum DecisionKind:
+    DECISION_ROUTE = 1          # as the route says
+    DECISION_POOL = 2
+    DECISION_REPLY = 3
+    DECISION_FAILED = 4
+
+cdef struct Decision:           # what a policy said, in one block of memory
+    int32_t users               # of one engine
+    uint8_t kind
+    uint8_t is_hashed
+    uint32_t hash
+    const void* pool            # PoolLive, and
+    const void* server          # ServerLive or NULL: they are compared, and never followed
+    Reply reply
+    uint32_t n_request_edits
+    uint32_t n_response_edits
+    Edit* request_edits
+    Edit* response_edits
+
+cdef struct PolicyCounters:     # one a policy and engine, a cache line each
+    uint64_t calls
+    uint64_t failures           # it raised, or decided what can't be
+    uint64_t late
+    uint64_t refused            # too many were waiting
+    uint64_t cached             # answered by what it said before
+    uint64_t padding[3]
+
+cdef struct PolicyLive:
+    Gate pending                # who waits for it
+    PolicyCounters* counters    # [engine]
+
+cdef struct Policy:             # a function of somebody's that decides
+    void* caller                # Caller: a Python object that the snapshot keeps
+    uint32_t id
+    uint8_t is_sync             # it runs on the engine's thread
+    uint8_t cancel              # on_client_close, of its route
+    uint16_t timer              # slot of its deadline
+    uint32_t deadline_ms
+    int32_t on_error            # index of a pool, or -1
+    int32_t pending_max
+    uint32_t body_max           # bytes of the body that it sees
+    HashKey cache_on            # on 0: nothing is kept
+    uint32_t cache_ms
+    PolicyLive* live
 
 cdef struct RouteLive:
     uint64_t requests
@@ -158,6 +205,7 @@ cdef struct Route:
     uint16_t websocket_timer
     uint64_t body_bytes_max     # 0: no limit
     Retry* retry                # NULL: the pool's
+    Policy* policy              # NULL: none
     uint8_t priority            # where it waits for a place: 0 is first
 
 cdef struct Pattern:

@@ -5,16 +5,19 @@
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
     TIMER_SLOTS_MAX, TRIES_MAX,
 )
 from fastlb._core.base.parts cimport (
-    Budget, Delays, Gate, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
+    Budget, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
     ServerCounters, Sticky,
 )
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Reply, Retry, Route
+from fastlb._core.base.routing cimport (
+    Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
+)
 from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef union Address:
@@ -192,6 +195,7 @@ cdef struct LiveTable:
     void* published             # Snapshot*
     Gate connections
     int notify_fd               # wakes the control plane: something in here changed
+    uint64_t questions          # Question*: to policies that run there, the latest first
     int32_t changed
     int32_t descriptors_out     # an engine ran out of them
     int wake_fds[ENGINES_MAX]   # -1: no such engine
@@ -240,6 +244,9 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Exchange* next_free         # free list, and the dead of this turn
     Address peer                # the client's
     Http* http                  # the request under way
+    Policy* policy              # http: that decides about it, while the snapshot is held
+    Decision* decision          # http: what it said
+    uint64_t ticket             # http: of the question that is open; 0: none
     Chunk* input                # http: read from the client, and not used up yet
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
@@ -308,6 +315,33 @@ cdef struct HttpState:
     uint8_t[29] date
     uint32_t epoch              # counts snapshots
 
+cdef struct Question:           # to a policy on the control plane; the request's bytes follow
+    Question* next
+    uint64_t ticket
+    Exchange* exchange
+    int engine
+    uint32_t policy             # id
+    uint8_t is_withdrawn        # nobody waits for the answer any more
+    uint8_t client_ip_size
+    uint16_t client_port
+    char client_ip[46]
+    uint32_t head_size
+    uint32_t size
+
+cdef struct Answered:           # what a policy on the control plane said
+    Answered* next
+    uint64_t ticket
+    Exchange* exchange
+    Decision* decision
+
+cdef struct Cached:             # a decision that holds for a while
+    Decision* decision          # NULL: none
+    uint32_t policy             # id
+    uint64_t hash
+    uint64_t expires_ms
+    uint8_t* key
+    uint32_t key_size
+
 cdef struct TimerList:
     Link head
     uint32_t length_ms
@@ -337,7 +371,7 @@ cdef struct Poller:
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[22]          # by Reason
+    uint64_t ended[23]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now
@@ -391,6 +425,11 @@ cdef struct Core:               # all that one engine owns
     Acceptor* acceptors
     Slab* slabs
     HttpState http              # of all http exchanges of this engine
+    uint64_t tickets            # given out so far
+    uint64_t answers            # Answered*: from the control plane, the latest first
+    uint64_t asked_ns           # when the policy was called that runs now; 0: none does
+    uint32_t asked_policy       # its id
+    Cached* cached              # [CACHED_MAX] decisions; NULL: none yet
     Exchange* free
     Exchange* dead
     Exchange* run_first

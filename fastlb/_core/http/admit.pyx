@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
+    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
     HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
     REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
@@ -20,14 +20,16 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_inp
 from fastlb._core.base.net cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
-    ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN, CONTENT_WANTED,
-    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match, Route,
+    ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
+    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match,
+    Route,
 )
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, memmem
+from fastlb._core.http.decided cimport bind_as_decided, consult
 from fastlb._core.http.rewrite cimport write_request
 from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
 from fastlb._core.proto.http1 cimport field_value
@@ -141,6 +143,8 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     verdict = _route(core, x)
     if unlikely(verdict == AGAIN):
         return _wait_for_body(core, x, data, used, size)
+    if unlikely(verdict == ASK):
+        return _ask(core, x, data, size)
     x.wanted = 0
     timer_cancel(&x.timer)
     fl_count(&core.counters.requests, 1)
@@ -176,6 +180,18 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     return AGAIN
 
 
+cdef int _ask(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept nogil:
+    """Keep all that there is: with the decision it begins anew."""
+    give_http(core, x.http)
+    x.http = NULL
+    x.wanted = 0
+    timer_cancel(&x.timer)
+    if x.input == NULL and not take_input(core, x, data, size):
+        return refuse(x, 503, REASON_NO_MEMORY)
+    x.input.scanned = 0
+    return ASK
+
+
 cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                      uint32_t size) noexcept nogil:
     """What came after the head stays in x.input, but for what went into x.http.head already."""
@@ -189,16 +205,15 @@ cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     return used == size or take_input(core, x, data + used, size - used)
 
 
-cdef bint _normalise(Core* core, HttpEntry* entry) noexcept nogil:
-    cdef Head* head = &core.http.head
-    cdef uint8_t* into = chunk_bytes(core.http.output)
+cdef bint normalise(Head* head, bint merge_slashes, uint8_t* into) noexcept nogil:
+    """Path and query as they are matched and passed on; False if they can't be."""
     cdef int n
     if head.path.size == 0:             # of an absolute form without a path
         into[0] = 47
         head.path = text_of(into, 1)
         into += 1
     elif head.path.at[0] == 47 and not uri_is_plain(head.path):
-        n = uri_normalise(head.path, entry.merge_slashes, into)
+        n = uri_normalise(head.path, merge_slashes, into)
         if n < 0:
             return False
         head.path = text_of(into, <uint32_t> n)
@@ -245,7 +260,8 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     cdef HttpEntry* entry = http.entry
     cdef Match* match = &core.http.match
     cdef Route* route
-    if not _normalise(core, entry):
+    cdef int verdict
+    if not normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output)):
         return refuse(x, 400, REASON_BAD_REQUEST)
     route = route_find(entry, &core.http.head, match)
     match.request_id.size = 0
@@ -265,10 +281,18 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     if unlikely(route.body_bytes_max != 0) and http.request.kind == BODY_LENGTH \
             and http.request.left > route.body_bytes_max:
         return refuse(x, 413, REASON_TOO_LARGE)
+    if unlikely(route.policy != NULL):
+        verdict = consult(core, x, route)
+        if verdict != NEXT or x.pool != NULL:
+            return verdict
     if route.action == ACTION_POOL:
         x.pool = &x.snapshot.pools[route.pool]
     elif route.action == ACTION_SPLIT:
         x.pool = _share(core, x, route)
+    elif unlikely(route.action == ACTION_NONE):
+        x.status = 404
+        x.reason = REASON_NO_ROUTE
+        return ANSWER
     else:
         x.status = route.status if route.action == ACTION_REDIRECT else route.reply.status
         x.reason = REASON_RESPONDED
@@ -290,6 +314,8 @@ cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     if unlikely(x.pool.sticky != NULL) and key_find(
             &x.pool.sticky.cookie, &core.http.head, &core.http.match, &token):
         x.bound_to = <uint16_t> sticky_find(x.pool.sticky, token)
+    if unlikely(x.decision != NULL):
+        bind_as_decided(x)
     status = write_request(core, x, available)
     if unlikely(status != 0):
         return refuse(x, status, REASON_BAD_REQUEST if status == 400 else REASON_TOO_LARGE)

@@ -2,14 +2,14 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Text
+from fastlb._core.base.net cimport address_port
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_HEADER, PART_HOST,
     PART_METHOD, PART_PATH, PART_QUERY, PART_REQUEST_ID, PART_REST, PART_SEGMENT, PART_TEXT,
     HashKey, Match, Part, Template,
 )
 from fastlb._core.base.text cimport Writer, put, put_number, put_text
-from fastlb._core.base.types cimport Address, Core, Exchange
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, ntohs
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.http.routes cimport key_find
 from fastlb._core.proto.uri cimport put_escaped
 
@@ -48,7 +48,7 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
     elif part.kind == PART_CLIENT_IP:
         put(w, x.client_ip, x.client_ip_size)
     elif part.kind == PART_CLIENT_PORT:
-        put(w, digits, put_number(digits, _port(&x.peer)))
+        put(w, digits, put_number(digits, address_port(&x.peer)))
     elif part.kind == PART_REQUEST_ID:
         _put_foreign(w, part, match.request_id, in_path)
     elif part.kind == PART_HOST:
@@ -68,11 +68,3 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
         key.name = part.text
         if key_find(&key, head, match, &value):
             _put_foreign(w, part, value, in_path)
-
-
-cdef unsigned int _port(const Address* peer) noexcept nogil:
-    if peer.family == AF_INET:
-        return ntohs(peer.v4.sin_port)
-    if peer.family == AF_INET6:
-        return ntohs(peer.v6.sin6_port)
-    return 0

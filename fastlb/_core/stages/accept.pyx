@@ -7,13 +7,12 @@ from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
     STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
-from fastlb._core.base.gate cimport gate_give, gate_take, gate_wait
+from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
 from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
 from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
-from fastlb._core.base.parts cimport Gate
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6

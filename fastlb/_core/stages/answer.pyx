@@ -6,14 +6,16 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_RESPONDED,
-    REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT,
-    REASON_TOO_LARGE,
+    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY, REASON_QUEUE_FULL,
+    REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
+    REASON_TIMEOUT, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
-from fastlb._core.base.routing cimport ACTION_REDIRECT, ACTION_RESPOND, HttpEntry, Reply, Route
+from fastlb._core.base.routing cimport (
+    ACTION_REDIRECT, ACTION_RESPOND, DECISION_REPLY, HttpEntry, Reply, Route,
+)
 from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport unlikely
@@ -105,6 +107,8 @@ cdef const char* _reason(int reason) noexcept nogil:
         return b"queue_full"
     if reason == REASON_PENDING:
         return b"pending_timeout"
+    if reason == REASON_POLICY:
+        return b"policy_failed"
     if reason == REASON_SERVER_CLOSED:
         return b"server_closed"
     if reason == REASON_SERVER_RESET:
@@ -144,6 +148,8 @@ cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
 
 cdef const Reply* _reply(const Exchange* x, bint own) noexcept nogil:
     """What somebody wrote down for this; NULL if nobody did."""
+    if own and x.decision != NULL and x.decision.kind == DECISION_REPLY:
+        return &x.decision.reply
     if own:
         return &x.http.route.reply if x.http.route.action == ACTION_RESPOND else NULL
     return x.pool.unavailable if _has_nobody(x) else NULL
@@ -174,7 +180,7 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     _put(w, _phrase(x.status))
     _put(w, b"\r\n")
     put_date(core, w)
-    if own and route.action == ACTION_REDIRECT:
+    if own and reply == NULL and route.action == ACTION_REDIRECT:
         _put(w, b"Location: ")
         put_template(core, x, &route.location, w)
         _put(w, b"\r\n")

@@ -7,10 +7,11 @@ from libc.string cimport memcpy
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, RegexRoute, Reply,
-    Retry, Route, Shape, Share, StatusSet, Template,
+    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, Policy, RegexRoute,
+    Reply, Retry, Route, Shape, Share, StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.live cimport Live
 
 _EMPTY = b""
@@ -20,7 +21,7 @@ cdef class Arena:
     """Memory of one snapshot, given back with it."""
 
     def __cinit__(self):
-        self._texts = []
+        self._things = []
 
     def __dealloc__(self):
         cdef size_t i
@@ -45,9 +46,13 @@ cdef class Arena:
         self._n_blocks += 1
         return block
 
+    cdef void hold(self, object thing):
+        """Let it live as long as the arena."""
+        self._things.append(thing)
+
     cdef const unsigned char* keep(self, bytes text) except NULL:
         """The bytes of a text, which lives as long as the arena."""
-        self._texts.append(text)
+        self._things.append(text)
         return <const unsigned char*> <const char*> text
 
     cdef Text text(self, bytes text):
@@ -238,6 +243,25 @@ cdef int _pool_index(object index, int n_pools) except -1:
     return index
 
 
+cdef int _fill_policy(Live live, Arena arena, Policy* policy, object spec, bint cancel,
+                      int n_pools) except -1:
+    cdef Caller caller = spec.caller
+    arena.hold(caller)
+    policy.caller = <void*> caller
+    policy.live = &caller.live
+    policy.id = caller.id
+    policy.is_sync = spec.is_sync
+    policy.cancel = cancel
+    policy.timer = live.timer_slot(spec.deadline_ms)
+    policy.deadline_ms = spec.deadline_ms
+    policy.on_error = _pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
+    policy.pending_max = spec.pending_max
+    policy.body_max = spec.body_max
+    policy.cache_on = _key(arena, spec.cache_on)
+    policy.cache_ms = spec.cache_ms
+    return 0
+
+
 cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* routes,
                      int n_pools) except -1:
     cdef uint32_t i
@@ -278,6 +302,9 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.body_timer = live.timer_slot(spec.body_timeout_ms)
     route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
+    if spec.policy is not None:
+        route.policy = <Policy*> arena.take(1, sizeof(Policy))
+        _fill_policy(live, arena, route.policy, spec.policy, spec.cancel, n_pools)
     route.priority = spec.priority
     if spec.retry is not None:
         route.retry = <Retry*> arena.take(1, sizeof(Retry))

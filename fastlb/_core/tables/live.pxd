@@ -34,6 +34,8 @@ cdef class Live:
     cdef int timer_slot(self, unsigned int length_ms) except -1
 
 
+cdef void* per_engine(size_t n, size_t size) except NULL
 cdef void live_wake_engines(LiveTable* table) noexcept nogil
 cdef void live_notify(LiveTable* table) noexcept nogil
+cdef void live_ask(LiveTable* table) noexcept nogil
 cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil

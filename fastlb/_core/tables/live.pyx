@@ -18,6 +18,11 @@ from fastlb._core.ext.linux cimport aligned_alloc, close
 import os
 
 
+cdef enum:                      # bits of LiveTable.changed
+    CHANGED = 1
+    ASKED = 2
+
+
 cdef void live_wake_engines(LiveTable* table) noexcept nogil:
     """Make every engine take a turn: a snapshot was published, or a gate has room again."""
     cdef int i
@@ -28,7 +33,16 @@ cdef void live_wake_engines(LiveTable* table) noexcept nogil:
 
 cdef void live_notify(LiveTable* table) noexcept nogil:
     """Tell the control plane that a state in here changed; it looks for itself which."""
-    if fl_exchange32(&table.changed, 1) == 0:
+    _notify(table, CHANGED)
+
+
+cdef void live_ask(LiveTable* table) noexcept nogil:
+    """Tell the control plane that there are questions."""
+    _notify(table, ASKED)
+
+
+cdef void _notify(LiveTable* table, int what) noexcept nogil:
+    if fl_or32(&table.changed, what) == 0:
         event_set(table.notify_fd)
 
 
@@ -39,7 +53,7 @@ cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil:
         fl_or32(&live.conditions, CONDITION_WARMING)
 
 
-cdef void* _counters(size_t n, size_t size) except NULL:
+cdef void* per_engine(size_t n, size_t size) except NULL:
     """One for each engine, in cache lines of their own."""
     cdef void* block
     if size % 64:
@@ -57,8 +71,8 @@ cdef class Server:
     def __cinit__(self, str pool, str address, int engines):
         self.pool = pool
         self.address = address
-        self.live.counters = <ServerCounters*> _counters(engines, sizeof(ServerCounters))
-        self.live.idle_lists = <IdleList*> _counters(engines, sizeof(IdleList))
+        self.live.counters = <ServerCounters*> per_engine(engines, sizeof(ServerCounters))
+        self.live.idle_lists = <IdleList*> per_engine(engines, sizeof(IdleList))
         self._engines = engines
 
     def __dealloc__(self):
@@ -210,11 +224,11 @@ cdef class Pool:
 
     def __cinit__(self, str name, int engines):
         self.name = name
-        self.live.budgets = <Budget*> _counters(engines, sizeof(Budget))
-        self.live.hedge_budgets = <Budget*> _counters(engines, sizeof(Budget))
-        self.live.delays = <Delays*> _counters(engines, sizeof(Delays))
-        self.live.probes = <ProbePool*> _counters(engines, sizeof(ProbePool))
-        self.live.queues = <PendingQueue*> _counters(engines, sizeof(PendingQueue))
+        self.live.budgets = <Budget*> per_engine(engines, sizeof(Budget))
+        self.live.hedge_budgets = <Budget*> per_engine(engines, sizeof(Budget))
+        self.live.delays = <Delays*> per_engine(engines, sizeof(Delays))
+        self.live.probes = <ProbePool*> per_engine(engines, sizeof(ProbePool))
+        self.live.queues = <PendingQueue*> per_engine(engines, sizeof(PendingQueue))
 
     def __dealloc__(self):
         free(self.live.budgets)
@@ -266,7 +280,7 @@ cdef class Listener:
 
     def __cinit__(self, str name, int engines):
         self.name = name
-        self.live.counters = <ListenerCounters*> _counters(engines, sizeof(ListenerCounters))
+        self.live.counters = <ListenerCounters*> per_engine(engines, sizeof(ListenerCounters))
         self._engines = engines
 
     def __dealloc__(self):
@@ -324,10 +338,13 @@ cdef class Live:
         """Becomes readable when a server's or pool's state changed: see `changed`."""
         return self.table.notify_fd
 
-    def changed(self) -> bool:
-        """Whether something changed since the last call. Makes `notify_fd` unreadable again."""
+    def changed(self) -> tuple[bool, bool]:
+        """Whether a state changed since the last call, and whether there are questions to policies.
+        Makes `notify_fd` unreadable again."""
+        cdef int what
         event_clear(self.table.notify_fd)
-        return fl_exchange32(&self.table.changed, 0) != 0
+        what = fl_exchange32(&self.table.changed, 0)
+        return what & CHANGED != 0, what & ASKED != 0
 
     @property
     def descriptors_out(self) -> bool:
@@ -358,6 +375,9 @@ cdef class Live:
         """Something was changed in here by somebody else than an engine."""
         live_notify(&self.table)
 
+    def has_pool(self, str name) -> bool:
+        return name in self._pools
+
     def knows(self, str pool, str address) -> bool:
         return (pool, address) in self._servers
 
@@ -374,7 +394,8 @@ cdef class Live:
         """Forget whatever no snapshot names (these do) and no connection uses."""
         self._servers = {k: s for k, s in self._servers.items()
                          if s in servers or s.in_flight or s.idle}
-        self._pools = {k: p for k, p in self._pools.items() if p in pools or p.in_flight}
+        self._pools = {k: p for k, p in self._pools.items()
+                       if p in pools or p.in_flight or p.retrying}
         self._listeners = {k: n for k, n in self._listeners.items()
                            if n in listeners or n.in_flight}
 

@@ -1,0 +1,11 @@
+from fastlb._core.base.routing cimport Decision, Route
+from fastlb._core.base.types cimport Core, Exchange
+
+
+cdef Decision* as_the_route_says() noexcept nogil
+cdef Decision* failed() noexcept nogil
+cdef void give_decision(Decision* decision) noexcept nogil
+cdef void drop_decision(Exchange* x) noexcept nogil
+cdef void drop_cached(Core* core) noexcept nogil
+cdef int consult(Core* core, Exchange* x, Route* route) noexcept nogil
+cdef void bind_as_decided(Exchange* x) noexcept nogil

@@ -64,7 +64,8 @@ application_may_go_on = asyncio.Event()
 @pytest.fixture(scope="module")
 def uvicorn_address() -> Iterator[str]:
     config = uvicorn.Config(application, port=0, log_level="error", forwarded_allow_ips="*",
-                            lifespan="off", ws="none")
+                            lifespan="off", ws="none",
+                            timeout_keep_alive=60)      # not to close under a slow machine's POST
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -29,10 +29,12 @@ HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header":
 HASH_NOTHING = 7
 SEGMENT_BY_NAME = 255
 KINDS = {
-    "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6, "json": 7, "form": 8,
+    "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
+    "client": 7, "json": 8, "form": 9,
 }
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
+    "network": 8,
 }
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
@@ -85,6 +87,7 @@ class ConditionSpec:
     value: bytes
     dfa: Dfa | None
     pattern: PatternSpec | None
+    networks: Sequence[tuple[int, int, bytes]] = ()     # family, bits, address
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,7 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
 def _condition(condition: Condition) -> ConditionSpec:
     value = condition.value
     dfa = pattern = None
+    networks: Sequence[tuple[int, int, bytes]] = ()
     op = OPS[condition.op]
     if condition.op == "regex":
         # Of a path the whole has to fit, of anything else a part that is anchored as it says.
@@ -247,11 +251,15 @@ def _condition(condition: Condition) -> ConditionSpec:
     elif condition.kind == "host":
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
+    elif condition.kind == "client":
+        networks = [_network(ipaddress.ip_network(one)) for one in value.split()]
+        value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
-        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern
+        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern,
+        networks,
     )
 
 

@@ -132,6 +132,8 @@ def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
         ("header", match.headers), ("query", match.query), ("cookie", match.cookies),
         ("json", match.json_), ("form", match.form),
     )
+    if match.client_ip:
+        yield Condition("client", "", "network", " ".join(match.client_ip), negate)
     for kind, table in tables:
         for name, value in table.items():
             yield _condition(kind, name, value, negate)

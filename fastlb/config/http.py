@@ -32,7 +32,7 @@ def _compare(value: Any) -> Any:
     return {"equals": value} if isinstance(value, str) else value
 
 
-def _methods(value: Any) -> Any:
+def _one_or_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else as_list(value)
 
 
@@ -153,7 +153,7 @@ class Conditions(Model):
     method: (
         Annotated[
             list[Annotated[str, AfterValidator(_check_method)]],
-            BeforeValidator(_methods),
+            BeforeValidator(_one_or_list),
             Field(min_length=1),
             _loose({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
             limits.CONDITION,
@@ -161,6 +161,17 @@ class Conditions(Model):
         | None
     ) = None
     """A method, or a list of them."""
+    client_ip: (
+        Annotated[
+            list[Annotated[str, AfterValidator(_check_network)]],
+            BeforeValidator(_one_or_list),
+            Field(min_length=1),
+            _loose({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+            limits.CONDITION,
+        ]
+        | None
+    ) = None
+    """Networks that the client is in, as proxies that are trusted saw it: `10.0.0.0/8`, or a list."""
     headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
     """By name: a text to be equal to, true (present), false (absent), or a comparison."""
     query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)

@@ -48,8 +48,9 @@ cdef enum ConditionKind:
     MATCH_HEADER = 4
     MATCH_QUERY = 5
     MATCH_COOKIE = 6
-    MATCH_JSON = 7
-    MATCH_FORM = 8
+    MATCH_CLIENT = 7
+    MATCH_JSON = 8              # from here on: of the body
+    MATCH_FORM = 9
 
 cdef enum ConditionOp:
     OP_PRESENT = 1
@@ -59,6 +60,7 @@ cdef enum ConditionOp:
     OP_CONTAINS = 5
     OP_REGEX = 6
     OP_PATTERN = 7              # of a negated host or path
+    OP_NETWORK = 8
 
 cdef struct Dfa:                # a regular expression, as compile/regex made it
     const uint8_t* classes      # [256]
@@ -68,6 +70,11 @@ cdef struct Dfa:                # a regular expression, as compile/regex made it
 
 cdef struct Pattern             # a path with literal and named segments
 
+cdef struct Network:
+    uint8_t family              # 4 or 6
+    uint8_t bits
+    uint8_t[16] address
+
 cdef struct Condition:
     uint8_t kind
     uint8_t op
@@ -76,6 +83,8 @@ cdef struct Condition:
     Text value
     Dfa dfa
     Pattern* pattern
+    uint32_t n_networks         # one of these
+    Network* networks
 
 cdef enum PartKind:
     PART_TEXT = 1
@@ -255,17 +264,13 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     const Text* names           # of the route's segments
     uint32_t n_names
     Text request_id
+    Text client_ip              # as text
     uint8_t content             # ContentState
     uint32_t wanted             # CONTENT_WANTED: so many bytes after the head
     uint32_t content_max
     Text after                  # what came after the head
     uint8_t* room               # to decode in
     Members* members
-
-cdef struct Network:            # of trusted proxies
-    uint8_t family              # 4 or 6
-    uint8_t bits
-    uint8_t[16] address
 
 cdef enum ForwardedHeader:
     FORWARD_FOR = 1

@@ -263,6 +263,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     cdef int verdict
     if not normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output)):
         return refuse(x, 400, REASON_BAD_REQUEST)
+    match.client_ip = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
     route = route_find(entry, &core.http.head, match)
     match.request_id.size = 0
     if unlikely(match.content >= CONTENT_WANTED):

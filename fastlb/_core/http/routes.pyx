@@ -8,7 +8,7 @@ from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Memb
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY,
-    MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
+    MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
     MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
     SEGMENT_BY_NAME,
     Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
@@ -175,6 +175,8 @@ cdef bint _fits_condition(const Condition* c, Head* head, Match* match) noexcept
         if c.op == OP_REGEX:
             return dfa_matches(&c.dfa, head.path)
         return _fits(c.pattern, match)
+    if c.kind == MATCH_CLIENT:
+        return _text_is_in(c.networks, c.n_networks, match.client_ip)
     return _member_fits(c, match)
 
 
@@ -313,12 +315,17 @@ cdef bint _in_network(const Network* network, const uint8_t* address) noexcept n
     return rest == 0 or (network.address[whole] ^ address[whole]) >> (8 - rest) == 0
 
 
-cdef bint _is_trusted(HttpEntry* entry, uint8_t family, const uint8_t* address) noexcept nogil:
+cdef bint _is_in(const Network* networks, uint32_t n, uint8_t family,
+                 const uint8_t* address) noexcept nogil:
     cdef uint32_t i
-    for i in range(entry.n_trusted):
-        if entry.trusted[i].family == family and _in_network(&entry.trusted[i], address):
+    for i in range(n):
+        if networks[i].family == family and _in_network(&networks[i], address):
             return True
     return False
+
+
+cdef bint _is_trusted(HttpEntry* entry, uint8_t family, const uint8_t* address) noexcept nogil:
+    return _is_in(entry.trusted, entry.n_trusted, family, address)
 
 
 cdef bint _is_mapped(const uint8_t* address) noexcept nogil:
@@ -347,6 +354,10 @@ cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
 
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:
     """The same of an address in a forwarded header; whatever is none is not trusted."""
+    return _text_is_in(entry.trusted, entry.n_trusted, text)
+
+
+cdef bint _text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil:
     cdef char[64] address
     cdef uint8_t[16] packed
     if text.size == 0 or text.size >= sizeof(address):
@@ -354,7 +365,7 @@ cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:
     memcpy(address, text.at, text.size)
     address[text.size] = 0
     if inet_pton(AF_INET, address, packed) == 1:
-        return _is_trusted(entry, 4, packed)
+        return _is_in(networks, n, 4, packed)
     if inet_pton(AF_INET6, address, packed) == 1:
-        return _is_trusted(entry, 6, packed)
+        return _is_in(networks, n, 6, packed)
     return False

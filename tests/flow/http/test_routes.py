@@ -45,6 +45,22 @@ def route(name: str, **match: Any) -> dict[str, Any]:
     return {"name": name, "match": match, "pool": name}
 
 
+def test_a_route_for_networks_of_clients(routed: Callable[..., HttpSite]) -> None:
+    site = routed(
+        route("inside", path="/admin/*", client_ip=["10.0.0.0/8", "2001:db8::/32"]),
+        route("loopback", path="/admin/*", client_ip="127.0.0.0/8",
+              **{"not": {"client_ip": ["10.1.0.0/16", "127.0.0.9/32"]}}),
+        forwarded={"trusted": ["127.0.0.1/32"]}, pool="any",
+    )
+    assert who(site, "/admin/x") == "loopback"
+    assert who(site, "/admin/x", "X-Forwarded-For: 10.1.2.3") == "inside"
+    assert who(site, "/admin/x", "X-Forwarded-For: 2001:db8:0::7") == "inside"
+    assert who(site, "/admin/x", "X-Forwarded-For: 2001:db9::7") == "any"
+    assert who(site, "/admin/x", "X-Forwarded-For: 11.0.0.1") == "any"
+    assert who(site, "/admin/x", "X-Forwarded-For: 127.0.0.9") == "any"
+    assert who(site, "/admin/x", "X-Forwarded-For: 127.0.0.8") == "loopback"
+
+
 def test_the_most_specific_is_taken_whatever_the_order_of_writing(
     routed: Callable[..., HttpSite],
 ) -> None:

@@ -9,16 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import select
 import socket
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastlb.compile.snapshot import SocketAddress
 from fastlb.config.health import EffectiveHealth
 
-READ_BYTES_MAX = 65_536     # of an answer
+if TYPE_CHECKING:
+    import ssl
+
+READ_BYTES_MAX = 65_536     # of a body, or of what is said to `expect`
+# Of an answer with its head and its chunks' lines, so that a server that never ends its head
+# doesn't keep us.
+ANSWER_BYTES_MAX = 524_288
 PIECE_BYTES = 65_536
 # What a server may say of itself in an answer, for balance = "prequal".
 IN_FLIGHT, LATENCY_MS = b"x-in-flight", b"x-latency-ms"
@@ -26,6 +33,8 @@ REPORTED_MAX = 1_000_000_000
 USER_AGENT = "fastlb-health"
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 NO_LINGER = b"\1\0\0\0\0\0\0\0"     # struct linger: on, 0 s
+# What we have run out of ourselves, which says nothing of a server.
+OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 Conversation = Generator[None, None, None]      # yields when it has to wait for its socket
 
@@ -53,15 +62,16 @@ class Visits:
 
     async def make(
         self, address: SocketAddress, health: EffectiveHealth, name: str, report: Report
-    ) -> str:
-        """Check one server: "" if all is well, else what is wrong. `name` is its Host."""
+    ) -> str | None:
+        """Check one server: "" if all is well, else what is wrong; None if it could not be checked
+        for want of something of ours. `name` is its Host."""
         family = socket.AF_UNIX if isinstance(address, str) else (
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         )
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            return os.strerror(error.errno or 0).lower()
+            return _what(error)
         visit = _Visit(_converse(sock, address, health, name, report), self._loop.create_future())
         timeout = self._loop.call_later(
             health.timeout_s, visit.end, f"no answer within {health.timeout_s:g} s"
@@ -90,9 +100,9 @@ class Visits:
 
 
 class _Visit:
-    """One conversation. `result` becomes "" if all was well, or what was wrong."""
+    """One conversation. `result` becomes what Visits.make() returns."""
 
-    def __init__(self, conversation: Conversation, result: asyncio.Future[str]) -> None:
+    def __init__(self, conversation: Conversation, result: asyncio.Future[str | None]) -> None:
         self.conversation = conversation
         self.result = result
 
@@ -106,12 +116,20 @@ class _Visit:
         except Unwell as error:
             self.end(str(error))
         except OSError as error:
-            self.end((os.strerror(error.errno) if error.errno else str(error)).lower())
+            self.end(_what(error))
+        except Exception as error:      # of a library; the other conversations go on
+            self.end(f"it can't be asked: {error!r}")
         return False
 
-    def end(self, why: str) -> None:
+    def end(self, why: str | None) -> None:
         if not self.result.done():
             self.result.set_result(why)
+
+
+def _what(error: OSError) -> str | None:
+    if error.errno in OURS:
+        return None
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 def _converse(
@@ -125,9 +143,9 @@ def _converse(
         yield from _ask(sock, health, name, report)
     elif health.kind == "expect":
         yield from _talk(sock, health)
+    elif health.kind == "tls":
+        yield from _shake_hands(sock, health)
     else:
-        if health.kind == "tls":
-            yield from _shake_hands(sock, health)
         # A port that is only looked at: leave no TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
 
@@ -159,12 +177,21 @@ def _talk(sock: socket.socket, health: EffectiveHealth) -> Conversation:
         said += piece
 
 
-def _shake_hands(sock: socket.socket, health: EffectiveHealth) -> Conversation:
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all, as making it takes longer than the check."""
     import ssl  # not needed by who has no such checks
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False          # whether it speaks TLS, and not who it is
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _shake_hands(sock: socket.socket, health: EffectiveHealth) -> Conversation:
+    import ssl
+
+    context = _tls_context()
     said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(heard, said, server_hostname=health.host or None)
     while True:
@@ -179,6 +206,10 @@ def _shake_hands(sock: socket.socket, health: EffectiveHealth) -> Conversation:
             heard.write(piece)
         except ssl.SSLError as error:
             raise Unwell(f"no TLS: {error.reason or error}") from None
+    # A close_notify, and no reset: the server might not have seen the end of the handshake yet, and
+    # would call it a failed one.
+    with contextlib.suppress(ssl.SSLError):
+        session.unwrap()
     yield from _send(sock, said.read())
 
 
@@ -189,20 +220,26 @@ def _ask(
 
     yield from _send(sock, _request(health, name))
     answer = Answer(report)
-    parser = httptools.HttpResponseParser(answer)
+    parser = answer.parser = httptools.HttpResponseParser(answer)
+    n = 0
     while not answer.complete:
         piece = yield from _receive(sock)
+        n += len(piece)
         if not piece:
             break
         try:
             parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            break
         except httptools.HttpParserError:
             raise Unwell(f"its answer is no HTTP: {_shown(piece)}") from None
-        if answer.headed and not health.body:
+        if answer.status and not health.body:
             break
-    if not answer.headed:
+        if n > ANSWER_BYTES_MAX:
+            raise Unwell("its answer has no end")
+    status = answer.status
+    if not status:
         raise Unwell("it closed without an answer")
-    status = parser.get_status_code()
     if not any(first <= status <= last for first, last in health.statuses):
         raise Unwell(f"it answered {status}")
     if health.body not in answer.body:
@@ -221,7 +258,8 @@ class Answer:
     """What httptools tells of an answer."""
 
     def __init__(self, report: Report) -> None:
-        self.headed = False
+        self.parser: Any = None
+        self.status = 0             # once its head is here
         self.complete = False
         self.body = b""
         self._report: Any = report
@@ -234,7 +272,9 @@ class Answer:
                 self._report.latency_ms = min(max(0.0, float(value)), REPORTED_MAX)
 
     def on_headers_complete(self) -> None:
-        self.headed = True
+        status = self.parser.get_status_code()
+        if status >= 200 or status == 101:      # others say that the answer is still to come
+            self.status = status
 
     def on_body(self, data: bytes) -> None:
         self.body = (self.body + data)[:READ_BYTES_MAX]
@@ -242,7 +282,7 @@ class Answer:
             self.complete = True
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete = self.status != 0
 
 
 def _shown(data: bytes) -> str:

@@ -29,6 +29,7 @@ class Health:
         self._changed = changed
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
+        self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
         self._visits: Visits | None = None      # while anybody is checked
 
     def follow(
@@ -50,10 +51,14 @@ class Health:
             self._tasks[pool, spec.name] = asyncio.ensure_future(
                 Patient(server, spec.address, health, self._visits, self._turned).follow(delay_s)
             )
+        servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
+        self._counts[pool] = sum(not server.down for server in servers), len(servers)
         self._look_at(pool)
 
     def _turned(self, server: Server, why: str) -> None:
-        """A server has gone down, or come up ("")."""
+        """A server has gone down, or come up (""). Thousands may, at once."""
+        up, n = self._counts[server.pool]
+        self._counts[server.pool] = up + (-1 if why else 1), n
         if why:
             self._events.tell(WARNING, server.pool, server.address, "down", f"is down: {why}")
         else:
@@ -62,11 +67,10 @@ class Health:
 
     def _look_at(self, pool: str) -> None:
         """Whether enough servers of a pool are up to go by that."""
-        servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
-        up = sum(not server.down for server in servers)
-        panic = up * 1000 < self._panics[pool] * len(servers)
+        up, n = self._counts[pool]
+        panic = up * 1000 < self._panics[pool] * n
         state = self._live.pool(pool)
-        counted = f"{up} of {len(servers)} servers are up"
+        counted = f"{up} of {n} servers are up"
         if panic and not state.panic:
             self._events.tell(ERROR, pool, "", "panic", f"{counted}: all are used")
         elif state.panic and not panic:
@@ -108,7 +112,9 @@ class Patient:
                 self.known = False      # the first check after it decides at once
                 self.row = 0
             else:
-                self.note(await self._check())
+                why = await self._check()
+                if why is not None:
+                    self.note(why)
             wait_s = self.health.fast_interval_s if self.row else self.health.interval_s
             wait_s *= 1 + random.uniform(-JITTER, JITTER)
             await asyncio.sleep(max(0.0, begin_s + wait_s - loop.time()))
@@ -124,7 +130,7 @@ class Patient:
             self.on_change(self.server, why)
         self.known = True
 
-    async def _check(self) -> str:
+    async def _check(self) -> str | None:
         report = Report()
         name = self.server.address
         why = await self.visits.make(self.address, self.health, name, report)

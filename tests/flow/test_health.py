@@ -218,7 +218,7 @@ def test_checks_of_tls(site: Callable[..., Site], caplog: pytest.LogCaptureFixtu
     assert set(ended) == {"TLSv1.3"} and set(names) == {"api.test"} and not server.down
     plain.set()
     wait_until(lambda: server.down)
-    assert "is down: no TLS: " in caplog.text
+    wait_until(lambda: "is down: no TLS: " in caplog.text)
     plain.clear()
     wait_until(lambda: not server.down)
     origin.listener.shutdown(socket.SHUT_RDWR)

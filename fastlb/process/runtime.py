@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from fastlb._core.engine import eject_server, publish
@@ -31,6 +32,7 @@ from fastlb.process.threads import Engines
 log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
+LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
 ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
 
 
@@ -60,7 +62,8 @@ class Runtime:
         self.events = Events()
         self._watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
-        self._health = Health(self.live, self.events, self._look)
+        self._rest_until_s = 0.0
+        self._health = Health(self.live, self.events, self._look_soon)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
         self.policies = Policies(self.live)
@@ -190,19 +193,39 @@ class Runtime:
         if asked:
             self.policies.answer(self.engines.all)
         if changed:
-            self._look()
+            self._look_soon()
             self._retire()
             self._moved.set()
+
+    def _look_soon(self) -> None:
+        """At once, but for when it was done just now: a look is at all servers there are."""
+        if self._loop is not None and self._loop.time() < self._rest_until_s:
+            self._look_at(self._rest_until_s)
+        else:
+            self._look()
 
     def _look(self) -> None:
         if self._look_again is not None:
             self._look_again.cancel()
             self._look_again = None
+        if self._loop is None:
+            self._spread.look()
+            return
+        begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
-        if self._loop is not None:
-            at_s = self._watch.look(self._loop.time())
-            if at_s is not None:
-                self._look_again = self._loop.call_at(at_s, self._look)
+        at_s = self._watch.look(self._loop.time())
+        if at_s is not None:
+            self._look_at(at_s)
+        took_s = time.monotonic() - begin_s
+        self._rest_until_s = self._loop.time() + took_s / LOOK_SHARE
+
+    def _look_at(self, at_s: float) -> None:
+        if self._look_again is not None:
+            if self._look_again.when() <= at_s:
+                return
+            self._look_again.cancel()
+        assert self._loop is not None
+        self._look_again = self._loop.call_at(at_s, self._look)
 
     def _retire(self) -> None:
         """Give back snapshots that no engine reads from any more, and what only they named."""

@@ -58,6 +58,8 @@ def _check_regex(value: str) -> str:
 
 
 def _check_key(value: str) -> str:
+    if value == "tls.sni":
+        raise ValueError("'tls.sni' needs listeners of tls, which there are none of yet")
     if not re.match(KEY, value):
         raise ValueError(
             f"{show(value)} is not a key to hash. One of: client.ip, client.address, path.NAME,"

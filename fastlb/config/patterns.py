@@ -57,7 +57,9 @@ def check_path(path: str) -> list[str]:
 
 def check_host(host: str) -> str:
     """In lower case. ValueError says what is wrong with it."""
-    if not re.match(HOST, host) or ".." in host:
+    # (labels and names as RFC 1035, 2.3.4, has them)
+    if not re.match(HOST, host) or ".." in host or len(host) > 253 or any(
+            len(label) > 63 for label in host.split(".")):
         raise ValueError(f'{show(host)} is not a host; write it like "example.com" or'
                          ' "*.example.com", without a port')
     return host.lower()

@@ -27,6 +27,12 @@ def _check_attribute(value: str) -> str:
     return value
 
 
+def _check_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{show(value)} is not a path: it begins with /")
+    return _check_attribute(value)
+
+
 def _secrets(value: Any) -> list[str]:
     """Nothing here says what was given."""
     found = [value] if isinstance(value, str) else value
@@ -63,7 +69,7 @@ class Sticky(Model):
     )
     """How long the browser keeps it, in whole seconds; 0s: until it is closed."""
     path: Annotated[
-        str, Field(min_length=1), AfterValidator(_check_attribute), limits.STICKY_PATH
+        str, Field(min_length=1), AfterValidator(_check_path), limits.STICKY_PATH
     ] = "/"
     """The paths that it is sent for."""
     domain: Annotated[

@@ -54,6 +54,13 @@ POOLS = [
          FORM),
     pool("outliers-latency", "outliers = { latency = 1 }",
          "outliers.latency: 1 is out of range: at least 1.5"),
+    pool("health-host-label", 'health = { tls = true, host = "%s.test" }' % ("a" * 64),
+         "health.host: '%s.test' is not a host; write it like \"example.com\" or"
+         " \"*.example.com\", without a port" % ("a" * 64), FORM),
+    pool("hash-on-sni", 'balance = "maglev"\nhash_on = "tls.sni"',
+         "hash_on: 'tls.sni' needs listeners of tls, which there are none of yet"),
+    http_pool("sticky-path", f'sticky = {{ cookie = "c", secret = "{"x" * 16}", path = "api" }}',
+         "sticky.path: 'api' is not a path: it begins with /", FORM),
     http_pool("hedge-neither", 'hedge = { budget = "5%" }',
          "hedge: hedge has either a delay or a percentile", ACROSS),
     http_pool("hedge-both", 'hedge = { delay = "5ms", percentile = "95%" }',

@@ -211,6 +211,7 @@ class Runtime:
         if self._loop is None:
             self._spread.look()
             return
+        self.live.wake_pending()
         begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
         at_s = self._watch.look(self._loop.time())

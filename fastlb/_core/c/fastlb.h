@@ -79,6 +79,9 @@ static inline int32_t fl_and32(int32_t *p, int32_t v) {
 static inline int32_t fl_exchange32(int32_t *p, int32_t v) {
     return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
 }
+static inline int fl_cas32(int32_t *p, int32_t old, int32_t v) {
+    return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 static inline uint64_t fl_load64(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void fl_store64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 static inline uint64_t fl_add64(uint64_t *p, uint64_t v) {

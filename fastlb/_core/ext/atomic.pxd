@@ -13,6 +13,7 @@ cdef extern from "fastlb.h" nogil:
     int32_t fl_exchange32(int32_t*, int32_t)
     int32_t fl_or32(int32_t*, int32_t)
     int32_t fl_and32(int32_t*, int32_t)
+    bint fl_cas32(int32_t*, int32_t, int32_t)
     uint64_t fl_load64(const uint64_t*)
     void fl_store64(uint64_t*, uint64_t)
     uint64_t fl_add64(uint64_t*, uint64_t)

@@ -16,6 +16,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
+from fastlb._core.tables.live cimport live_wake_engines
 
 
 cdef bint _take_gate(Gate* gate, int limit) noexcept nogil:
@@ -57,7 +58,8 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     if not _take_gate(&core.live.connections, snapshot.max_connections):
         return END
     if not _take_gate(&bind.listener.connections, bind.max_connections):
-        gate_give(&core.live.connections)
+        if gate_give(&core.live.connections):
+            live_wake_engines(core.live)
         return END
     x = take_exchange(core)
     if unlikely(x == NULL):
@@ -65,8 +67,8 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     else:
         fd = net_accept(acceptor.stream.fd, &x.peer)
     if fd < 0:
-        gate_give(&core.live.connections)
-        gate_give(&bind.listener.connections)
+        if gate_give(&core.live.connections) | gate_give(&bind.listener.connections):
+            live_wake_engines(core.live)
         if x != NULL:
             x.stage = STAGE_DEAD
             give_exchange(core, x)

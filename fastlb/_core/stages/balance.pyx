@@ -10,7 +10,7 @@ from fastlb._core.base.enums cimport (
     FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
-from fastlb._core.base.gate cimport gate_give, gate_take
+from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
@@ -117,13 +117,18 @@ cdef bint _take_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.pool
     if likely(not pool.is_counted):
         return _pick_of(core, x, full)
-    if not gate_take(&pool.live.in_flight, pool.in_flight_max):
+    cdef Gate* gate = &pool.live.in_flight
+    # (who waits says so: a place may be held by somebody who is about to find all servers full)
+    if not gate_take(gate, pool.in_flight_max) and (
+            x.pending == NULL or gate_wait(gate, pool.in_flight_max)
+            or not gate_take(gate, pool.in_flight_max)):
         full[0] = True
         return False
     if _pick_of(core, x, full):
         x.loaded = pool.live
         return True
-    gate_give(&pool.live.in_flight)
+    if gate_give(gate):
+        wake_pending(core, pool.live)
     return False
 
 

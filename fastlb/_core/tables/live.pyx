@@ -375,6 +375,11 @@ cdef class Live:
         """Something was changed in here by somebody else than an engine."""
         live_notify(&self.table)
 
+    def wake_pending(self) -> None:
+        """Servers have changed: let those who wait for a place look again."""
+        if any(pool.pending for pool in self._pools.values()):
+            live_wake_engines(&self.table)
+
     def has_pool(self, str name) -> bool:
         return name in self._pools
 

@@ -129,6 +129,38 @@ def test_nobody_waits_for_ever(web: Web, gatekeeper: Gatekeeper) -> None:
     assert first.response().status == 200
 
 
+def test_who_waits_goes_to_a_server_that_comes_up(
+    web: Web, gatekeeper: Gatekeeper, origins: Callable[..., HttpOrigin]
+) -> None:
+    """At once: nobody gives a place back meanwhile."""
+    other = origins(name="other")
+    site = web([fastlb.Server(gatekeeper.origin.address, max_connections=1),
+                fastlb.Server(other.address, state="maintenance")],
+               pool={"limits": {"max_pending": 5, "pending_timeout": "60s"}})
+    first = send(site, "/0")
+    gatekeeper.wait_for(1)
+    waiting = send(site, "/1")
+    wait_until(lambda: pending(site) == 1)
+    fastlb.Pool(site.site.balancer, "pool").servers[other.address].enable()
+    assert waiting.response().body.startswith(b"other")
+    gatekeeper.let(1)
+    assert first.response().status == 200
+
+
+def test_who_waits_is_told_when_nobody_is_left(web: Web, gatekeeper: Gatekeeper) -> None:
+    site = web([fastlb.Server(gatekeeper.origin.address, max_connections=1)],
+               pool={"limits": {"max_pending": 5, "pending_timeout": "60s"}})
+    first = send(site, "/0")
+    gatekeeper.wait_for(1)
+    waiting = send(site, "/1")
+    wait_until(lambda: pending(site) == 1)
+    fastlb.Pool(site.site.balancer, "pool").servers[gatekeeper.origin.address].disable()
+    told = waiting.response()
+    assert (told.status, told["x-fastlb-error"]) == (503, "no_server")
+    gatekeeper.let(1)
+    assert first.response().status == 200
+
+
 def test_a_client_that_leaves_gives_up_its_turn(web: Web, gatekeeper: Gatekeeper) -> None:
     site = web([gatekeeper.origin.address], pool={
         "limits": {"max_requests": 1, "max_pending": 5, "pending_timeout": "10s"}})

@@ -200,7 +200,7 @@ def check_pool_key(
 ) -> Iterator[Found]:
     """A pool that hashes a part of a request, or has cookies, is for requests."""
     key = pool.get("hash_on")
-    hashes = isinstance(key, str) and not key.startswith("client.")
+    hashes = isinstance(key, str) and not key.startswith(("client.", "tls."))
     for user, listener in listeners.items():
         if listener.get("pool") != name or scheme_of(listener) != "tcp":
             continue

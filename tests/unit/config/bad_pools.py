@@ -57,7 +57,7 @@ POOLS = [
     pool("health-host-label", 'health = { tls = true, host = "%s.test" }' % ("a" * 64),
          "health.host: '%s.test' is not a host; write it like \"example.com\" or"
          " \"*.example.com\", without a port" % ("a" * 64), FORM),
-    pool("hash-on-sni", 'balance = "maglev"\nhash_on = "tls.sni"',
+    pool("hash-on-sni", 'hash_on = "tls.sni"\nbalance = "maglev"',
          "hash_on: 'tls.sni' needs listeners of tls, which there are none of yet"),
     http_pool("sticky-path", f'sticky = {{ cookie = "c", secret = "{"x" * 16}", path = "api" }}',
          "sticky.path: 'api' is not a path: it begins with /", FORM),

@@ -23,16 +23,34 @@ if TYPE_CHECKING:
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
     from fastlb.handles import Listener, Pool, RunningServer, Server
+    from fastlb.policy import (
+        Close,
+        Connection,
+        Decision,
+        Forward,
+        More,
+        Redirect,
+        Request,
+        Response,
+    )
 
 __all__ = [
     "Balancer",
     "BindError",
+    "Close",
     "Config",
     "ConfigError",
+    "Connection",
+    "Decision",
     "Event",
+    "Forward",
     "Listener",
+    "More",
     "Pool",
     "Problem",
+    "Redirect",
+    "Request",
+    "Response",
     "RunningServer",
     "Server",
     "__version__",
@@ -48,6 +66,10 @@ _HOMES = {
     "RunningServer": "fastlb.handles",
     "Event": "fastlb.control.events",
     "BindError": "fastlb.errors",
+    **dict.fromkeys(
+        ("Close", "Connection", "Decision", "Forward", "More", "Redirect", "Request", "Response"),
+        "fastlb.policy",
+    ),
     "ConfigError": "fastlb.errors",
     "Problem": "fastlb.errors",
 }

@@ -114,12 +114,26 @@ class Balancer:
         self._listeners[name] = spec
         return Listener(self, name)
 
+    def _is_tcp(self, listener: str) -> bool:
+        binds = self._listeners.get(listener, {}).get("bind", "")
+        return str(binds if isinstance(binds, str) else binds[0]).startswith("tcp://")
+
+    def _route_name(self, listener: str, function: Any) -> str:
+        """The function's own, or with a number where it is taken."""
+        own = getattr(function, "__name__", "policy").strip("<>")
+        taken = {route.get("name") for route in self._listeners[listener].get("routes", ())}
+        return next(n for n in (own, *map(f"{own}-{{}}".format, range(2, len(taken) + 3)))
+                    if n not in taken)
+
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
+        routes = self._listeners.get(listener, {}).get("routes", ())
+        self._change_listener(listener, {"routes": [*routes, route]})
+
+    def _change_listener(self, listener: str, keys: dict[str, Any]) -> None:
         self._must_be_idle()
         if self._config is not None:
             raise RuntimeError("this balancer was made from a whole config: change that instead")
-        spec = self._listeners[listener]
-        spec = {**spec, "routes": [*spec.get("routes", ()), route]}
+        spec = {**self._listeners[listener], **keys}
         Config.build({"listeners": {listener: spec}, "pools": self._pools})
         self._listeners[listener] = spec
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.live import Server as LiveServer
 from fastlb.config.policy import Policy
+from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Fields, Hashed
 from fastlb.process.runtime import Runtime
 
@@ -49,6 +50,7 @@ class RunningServer:
     def __init__(self, runtime: Runtime, server: LiveServer) -> None:
         self._runtime = runtime
         self._server = server
+        self._decided: Fields = (server.pool, server.address, None, None, (), ())
 
     def __repr__(self) -> str:
         return f"<RunningServer {self._server.pool}/{self.address} {self.state}>"
@@ -80,9 +82,6 @@ class RunningServer:
         """It is to be used again."""
         self._choose("up")
 
-    def _decision(self) -> Fields:
-        return self._server.pool, self._server.address, None, None, (), ()
-
     def _choose(self, state: str) -> None:
         self._runtime.choose(self._server, state)
 
@@ -93,6 +92,7 @@ class Pool:
     def __init__(self, balancer: Balancer, name: str) -> None:
         self._balancer = balancer
         self.name = name
+        self._decided: Fields = (name, None, None, None, (), ())
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}>"
@@ -111,9 +111,6 @@ class Pool:
         """What a policy returns to send a request to a key's server in this pool, whose `balance`
         is one that hashes."""
         return Hashed(self.name, key)
-
-    def _decision(self) -> Fields:
-        return self.name, None, None, None, (), ()
 
     def stats(self) -> dict[str, dict[str, int]]:
         """What each server has done since the start, by its address.
@@ -152,7 +149,8 @@ class Listener:
         """Let a function decide about requests: `@web.route("/docs/{doc_id}/*")`.
 
         `match` has further conditions; other keywords are keys of `policy` (`deadline`,
-        `cache_on`, `cache_ttl`, `blocking`, `max_pending`, `body`) or of a route. Returns the
+        `cache_on`, `cache_ttl`, `blocking`, `max_pending`, `body`) or of a route. On a tcp
+        listener, `@tcp.route(first_bytes="1KiB")` lets it decide about connections. Returns the
         function itself. Mistakes raise ConfigError.
         """
         conditions = {
@@ -161,12 +159,23 @@ class Listener:
             **({"host": host} if host is not None else {}),
             **(match or {}),
         }
-        policy = {key: keys.pop(key) for key in Policy.model_fields if key in keys}
+        names = set(Policy.model_fields) - {"call"}
+        policy = {key: keys.pop(key) for key in names if key in keys}
         if on_error is not None:
             policy["on_error"] = _pool_name(on_error)
 
         def add(function: Function) -> Function:
-            called = name or getattr(function, "__name__", "policy")
+            called = name or self._balancer._route_name(self.name, function)
+            if self._balancer._is_tcp(self.name):
+                given = {**conditions, **keys, **({"pool": pool} if pool is not None else {})}
+                if given:
+                    raise ConfigError([Problem(
+                        f"{', '.join(given)}: a tcp listener has no requests to tell apart",
+                        f"listeners.{self.name}.policy",
+                    )])
+                self._balancer._change_listener(
+                    self.name, {"policy": {"call": function, **policy}})
+                return function
             self._balancer._add_route(self.name, {
                 "name": called,
                 **({"match": conditions} if conditions else {}),

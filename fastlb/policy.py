@@ -1,4 +1,4 @@
-"""What a policy sees and says: a Request, and a pool, a Response, a redirect or changed headers."""
+"""What a policy sees and says: a Request or a Connection, and a pool, a server, an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from fastlb._core.facts import Connection as _Connection
 from fastlb._core.facts import Request as _Request
+from fastlb._core.facts import RequestHeaders as RequestHeaders
+from fastlb.config.limits import POLICY_ANSWER_MAX
 from fastlb.config.patterns import check_edited_name
 
 if TYPE_CHECKING:
@@ -24,68 +27,29 @@ Fields = tuple[
 Headers = Mapping[str, str]
 
 
-class Client(NamedTuple):
-    """Who asks: its address, as trusted proxies saw it, and the port of its connection."""
+class Address(NamedTuple):
+    """An IP address ("unix:" of a unix socket), and a port."""
 
     host: str
     port: int
-
-
-class RequestHeaders(Mapping[str, str]):
-    """Header fields by name, in any case. Of several of a name, the first, as routes see it; all
-    are in `getlist(name)`."""
-
-    def __init__(self, request: _Request) -> None:
-        self._request = request
-        self._fields: dict[str, list[str]] | None = None
-
-    def _all(self) -> dict[str, list[str]]:
-        if self._fields is None:
-            self._fields = {}
-            for name, value in self._request.fields():
-                self._fields.setdefault(name, []).append(value)
-        return self._fields
-
-    def __getitem__(self, name: str) -> str:
-        value = self._request.header(name.lower().encode("latin-1", "replace"))
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def getlist(self, name: str) -> list[str]:
-        return list(self._all().get(name.lower(), ()))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __repr__(self) -> str:
-        return f"RequestHeaders({dict(self)!r})"
 
 
 class Request(_Request):
     """A request that a route asks a policy about. Names follow Starlette's.
 
     `method`, `path` (normalised, as routes match it), `query`, `host`, `authority` (with the port),
-    `scheme`, `http_version`, `listener` and `route` are texts; `body` is as much of the body as
-    the route's policy asks for (`body = "4KiB"`).
+    `scheme`, `http_version`, `listener` and `route` are texts. `headers["x-tier"]` finds a field in
+    any case; of several, the first, and `headers.getlist(name)` has all. `body` is as much of the
+    body as the route's policy asks for (`body = "4KiB"`).
     """
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
 
     @property
-    def headers(self) -> RequestHeaders:
-        headers = self.known.get("headers")
-        if headers is None:
-            headers = self.known["headers"] = RequestHeaders(self)
-        return headers
-
-    @property
-    def client(self) -> Client:
-        return Client(self.client_host, self.client_port)
+    def client(self) -> Address:
+        """Who asks: its address, as trusted proxies saw it, and the port of its connection."""
+        return Address(self.client_host, self.client_port)
 
     @property
     def url(self) -> str:
@@ -137,6 +101,27 @@ class Request(_Request):
         return _json.loads(self.body)
 
 
+class Connection(_Connection):
+    """A connection that a tcp listener asks a policy about.
+
+    `data` are the first bytes that the client has sent, as far as the policy wants to see them
+    (`first_bytes = "1KiB"`) and they came in time.
+    """
+
+    def __repr__(self) -> str:
+        return f"<Connection of {self.client.host} to {self.listener}, {len(self.data)} bytes>"
+
+    @property
+    def client(self) -> Address:
+        """Who has connected."""
+        return Address(self.client_host, self.client_port)
+
+    @property
+    def local(self) -> Address:
+        """What it has connected to."""
+        return Address(self.local_host, self.local_port)
+
+
 def _first(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
@@ -156,8 +141,21 @@ def _name(text: str) -> bytes:
     return check_edited_name(text).encode("ascii")
 
 
+_OCTETS = "application/octet-stream"
+
+
+class _Decided:
+    """What can be returned: `_decided` says what the engine is to do, and is made only once."""
+
+    _decided: Fields
+
+
+def _decide(what: _Decided, fields: Fields) -> None:
+    object.__setattr__(what, "_decided", fields)        # (they are frozen)
+
+
 @dataclass(frozen=True)
-class Response:
+class Response(_Decided):
     """An answer of our own: `Response(401, json={"error": "who are you?"})`.
 
     `body` is text or bytes, or `json` anything that json.dumps() takes. Raises ValueError for what
@@ -174,25 +172,27 @@ class Response:
     def __post_init__(self) -> None:
         if not 200 <= self.status <= 599:
             raise ValueError(f"{self.status} is not a status from 200 to 599")
-        self._decision()
-
-    def _decision(self) -> Fields:
         content = self.body.encode() if isinstance(self.body, str) else self.body
-        content_type = self.content_type or (
-            "text/plain; charset=utf-8" if isinstance(self.body, str) else
-            "application/octet-stream"
-        )
+        kind = "text/plain; charset=utf-8" if isinstance(self.body, str) else _OCTETS
         if self.json is not None:
             content = _json.dumps(self.json).encode()
-            content_type = self.content_type or "application/json"
-        lines = b"".join(
-            b"%b: %b\r\n" % (_name(name), _value(value)) for name, value in self.headers.items()
-        )
-        return None, None, None, (self.status, _value(content_type), content, lines), (), ()
+            kind = "application/json"
+        if content and self.status in (204, 304):
+            raise ValueError(f"an answer with {self.status} has no body")
+        lines = b""
+        for name, value in self.headers.items():
+            if _name(name) == b"content-type":
+                kind = value
+            else:
+                lines += b"%b: %b\r\n" % (_name(name), _value(value))
+        if len(content) + len(lines) > POLICY_ANSWER_MAX:
+            raise ValueError(f"an answer of more than {POLICY_ANSWER_MAX} bytes is for a server")
+        kind = self.content_type or kind
+        _decide(self, (None, None, None, (self.status, _value(kind), content, lines), (), ()))
 
 
 @dataclass(frozen=True)
-class Redirect:
+class Redirect(_Decided):
     """Send the client elsewhere: `Redirect("https://example.com/")`."""
 
     to: str
@@ -201,26 +201,24 @@ class Redirect:
     def __post_init__(self) -> None:
         if self.status not in (301, 302, 303, 307, 308):
             raise ValueError(f"{self.status} is no redirect: 301, 302, 303, 307 or 308")
-        self._decision()
-
-    def _decision(self) -> Fields:
         line = b"location: %b\r\n" % _value(self.to)
-        return None, None, None, (self.status, b"text/plain; charset=utf-8", b"", line), (), ()
+        answer = (self.status, b"text/plain; charset=utf-8", b"", line)
+        _decide(self, (None, None, None, answer, (), ()))
 
 
 @dataclass(frozen=True)
-class Hashed:
+class Hashed(_Decided):
     """The server of a hash pool that a key has. Made by `Pool.hash()`."""
 
     pool: str
     key: str
 
-    def _decision(self) -> Fields:
-        return self.pool, None, self.key.encode(), None, (), ()
+    def __post_init__(self) -> None:
+        _decide(self, (self.pool, None, self.key.encode(), None, (), ()))
 
 
 @dataclass(frozen=True)
-class Forward:
+class Forward(_Decided):
     """A pool, server or key (None: as the route says), with other header fields.
 
     `headers` replace those of the request, None removes one; `response_headers` likewise.
@@ -231,14 +229,27 @@ class Forward:
     headers: Mapping[str, str | None] = field(default_factory=dict)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
 
-    def _decision(self) -> Fields:
+    def __post_init__(self) -> None:
         pool, server, key = None, None, None
         if isinstance(self.to, str):
             pool = self.to
         elif self.to is not None:
-            pool, server, key = self.to._decision()[:3]
-        return (pool, server, key, None, tuple(_edits(self.headers)),
-                tuple(_edits(self.response_headers)))
+            pool, server, key = self.to._decided[:3]
+        _decide(self, (pool, server, key, None, tuple(_edits(self.headers)),
+                       tuple(_edits(self.response_headers))))
+
+
+class Close:
+    """What the policy of a tcp listener returns to close the connection."""
+
+    _decided = "close"
+
+
+class More:
+    """What the policy of a tcp listener returns to be asked again with more of the first bytes; if
+    there are no more, or not in time, it has failed."""
+
+    _decided = "more"
 
 
 def _edits(headers: Mapping[str, str | None]) -> Iterator[Edit]:
@@ -250,6 +261,8 @@ def _edits(headers: Mapping[str, str | None]) -> Iterator[Edit]:
 
 
 if TYPE_CHECKING:
-    Decision = Pool | RunningServer | Hashed | Response | Redirect | Forward | str | None
+    Decision = (
+        Pool | RunningServer | Hashed | Response | Redirect | Forward | Close | More | str | None
+    )
 else:
     Decision = object

@@ -1,28 +1,37 @@
 # A policy is asked: here, on the engine's thread, or on the control plane. What it returns becomes
 # a Decision.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastlb._core.base.enums cimport STAGE_POLICY, STAGE_REQUEST
+from fastlb._core.base.asking cimport Question
+from fastlb._core.base.enums cimport (
+    ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, STAGE_FIRST,
+    STAGE_POLICY, STAGE_REQUEST,
+)
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.mem cimport chunk_bytes
-from fastlb._core.base.net cimport address_port
+from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.routing cimport (
     DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
     PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ms, clock_ns
 from fastlb._core.base.turn cimport enter_turn, leave_turn
-from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
-from fastlb._core.facts cimport make_request
-from fastlb._core.http.decided cimport as_the_route_says, failed, give_decision
-from fastlb._core.questions cimport ask_control, stop_asking
+from fastlb._core.base.types cimport Address, Core, Exchange
+from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
+from fastlb._core.ext.linux cimport _exit
+from fastlb._core.facts cimport make_connection, make_request
+from fastlb._core.http.decided cimport (
+    as_the_route_says, close_it, failed, give_decision, shown_bytes, wants_more,
+)
+from fastlb._core.questions cimport ask_control, make_question, stop_asking, take_questions
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.hashring cimport crc32
 from fastlb._core.tables.live cimport Live, Pool, Server
 
+
+# --- what it returned ---
 
 cdef class _Block:
     """Room for a decision and all that it refers to, handed out from front to back."""
@@ -46,32 +55,73 @@ _OPS = {"set": EDIT_SET, "add": EDIT_ADD, "remove": EDIT_REMOVE}
 
 
 cdef Decision* decision_of(Caller caller, object result) except NULL:
-    """What a policy returned: None, the name of a pool, or what has a `_decision()`. Raises
-    ValueError or TypeError where it makes no sense."""
+    """What a policy returned: None, the name of a pool, or what has a `_decided`. Raises ValueError
+    or TypeError where it makes no sense."""
+    cdef tuple fields
+    if result is None:
+        return as_the_route_says()
+    if type(result) is str:
+        return _to_pool(caller, result, None, None, NULL)
+    decided = getattr(result, "_decided", None)
+    if type(decided) is str:
+        if not caller.of_connections:
+            raise TypeError(f"only the policy of a tcp listener can return {result!r}")
+        return wants_more() if decided == "more" else close_it()
+    if type(decided) is not tuple:
+        hint = ""
+        if hasattr(result, "__await__"):
+            hint = ": it runs an async function and is none itself; write it with async def"
+            getattr(result, "close", bool)()
+        raise TypeError(f"a policy can't return {result!r}{hint}")
+    fields = decided
+    name, address, key, reply, request_edits, response_edits = fields
+    if reply is None and not request_edits and not response_edits:
+        return as_the_route_says() if name is None else _to_pool(caller, name, address, key, NULL)
+    if caller.of_connections:
+        raise TypeError(f"the policy of a tcp listener can't return {result!r}")
+    return _with_texts(caller, fields)
+
+
+cdef Decision* _to_pool(Caller caller, str name, str address, bytes key,
+                        Decision* decision) except NULL:
+    """Of a decision that is there already, or a new one."""
+    cdef Live live = caller.servers
+    cdef Pool pool
+    cdef Server server = None
+    if not live.has_pool(name):
+        raise ValueError(f"there is no pool {name!r}")
+    if address is not None:
+        if not live.knows(name, address):
+            raise ValueError(f"pool {name!r} has no server {address!r}")
+        server = live.server(name, address)
+    pool = live.pool(name)
+    if decision == NULL:
+        decision = <Decision*> calloc(1, sizeof(Decision))
+        if decision == NULL:
+            raise MemoryError
+        decision.users = 1
+    decision.kind = DECISION_POOL
+    decision.pool = &pool.live
+    if server is not None:
+        decision.server = &server.live
+    if key is not None:
+        decision.is_hashed = True
+        decision.hash = crc32(<const uint8_t*> <const char*> key, len(key))
+    return decision
+
+
+cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
+    """An answer, or other header fields: texts, which follow the decision in its memory."""
     cdef Decision* decision
     cdef Edit* edits
     cdef Part* parts
     cdef _Block block
-    cdef Live live = caller.servers
-    cdef Pool pool
-    cdef Server server
-    cdef size_t size, n_edits
-    if result is None:
-        return as_the_route_says()
-    if type(result) is str:
-        fields = (result, None, None, None, (), ())
-    else:
-        say = getattr(result, "_decision", None)
-        if say is None:
-            raise TypeError(f"a policy can't return {result!r}")
-        fields = say()
+    cdef size_t size, n_edits, i = 0
     name, address, key, reply, request_edits, response_edits = fields
     n_edits = len(request_edits) + len(response_edits)
     size = sum([len(text) for text in reply[1:]]) if reply is not None else 0
     for op, field, value in (*request_edits, *response_edits):
         size += len(field) + len(value)
-    if name is not None and not live.has_pool(name):
-        raise ValueError(f"there is no pool {name!r}")
     decision = <Decision*> calloc(
         1, sizeof(Decision) + n_edits * (sizeof(Edit) + sizeof(Part)) + size)
     if decision == NULL:
@@ -83,50 +133,60 @@ cdef Decision* decision_of(Caller caller, object result) except NULL:
     block = _Block()
     block.at = <uint8_t*> (parts + n_edits)
     block.end = block.at + size
-    if reply is not None:
-        decision.kind = DECISION_REPLY
-        decision.reply.status = reply[0]
-        decision.reply.content_type = block.text(reply[1])
-        decision.reply.content = block.text(reply[2])
-        decision.reply.lines = block.text(reply[3])
-    elif name is not None:
-        decision.kind = DECISION_POOL
-        pool = live.pool(name)
-        decision.pool = &pool.live
-        if address is not None:
-            if not live.knows(name, address):
-                raise ValueError(f"pool {name!r} has no server {address!r}")
-            server = live.server(name, address)
-            decision.server = &server.live
-        if key is not None:
-            decision.is_hashed = True
-            decision.hash = crc32(<const uint8_t*> <const char*> key, len(key))
     decision.request_edits = edits
     decision.n_request_edits = <uint32_t> len(request_edits)
     decision.response_edits = edits + decision.n_request_edits
     decision.n_response_edits = <uint32_t> len(response_edits)
-    for i, (op, field, value) in enumerate((*request_edits, *response_edits)):
-        edits[<size_t> i].op = _OPS[op]
-        edits[<size_t> i].name = block.text(field)
-        edits[<size_t> i].value.n_parts = 1
-        edits[<size_t> i].value.parts = &parts[<size_t> i]
-        parts[<size_t> i].kind = PART_TEXT
-        parts[<size_t> i].text = block.text(value)
+    try:
+        if reply is not None:
+            decision.kind = DECISION_REPLY
+            decision.reply.status = reply[0]
+            decision.reply.content_type = block.text(reply[1])
+            decision.reply.content = block.text(reply[2])
+            decision.reply.lines = block.text(reply[3])
+        elif name is not None:
+            _to_pool(caller, name, address, key, decision)
+        for op, field, value in (*request_edits, *response_edits):
+            edits[i].op = _OPS[op]
+            edits[i].name = block.text(field)
+            edits[i].value.n_parts = 1
+            edits[i].value.parts = &parts[i]
+            parts[i].kind = PART_TEXT
+            parts[i].text = block.text(value)
+            i += 1
+    except BaseException:
+        free(decision)
+        raise
     return decision
+
+
+# --- on the engine's thread ---
+
+cdef object _about(Core* core, Exchange* x, Caller caller):
+    """The Request or Connection that it is asked about."""
+    cdef Address local
+    cdef char local_ip[46]
+    cdef const uint8_t* data = NULL
+    cdef uint32_t size = 0
+    if x.input != NULL:
+        data = chunk_bytes(x.input) + x.input.start
+        size = x.input.end - x.input.start
+    if x.flags & EXCHANGE_HTTP:
+        return make_request(
+            caller, data, core.http.head.size, shown_bytes(x.policy, &core.http.head, size),
+            x.client_ip, x.client_ip_size, address_port(&x.peer))
+    net_local(x.client.fd, &local)
+    return make_connection(
+        caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
+        address_text(&local, local_ip), address_port(&local))
 
 
 cdef Decision* _call(Core* core, Exchange* x) noexcept with gil:
     """NULL: it failed, and that is told."""
     cdef Caller caller = <Caller> x.policy.caller
-    cdef uint32_t head = core.http.head.size
-    cdef uint32_t size = x.input.end - x.input.start
-    if size > head + x.policy.body_max:
-        size = head + x.policy.body_max
     try:
-        return decision_of(caller, caller.function(make_request(
-            caller, chunk_bytes(x.input) + x.input.start, head, size, x.client_ip,
-            x.client_ip_size, address_port(&x.peer))))
-    except Exception as error:
+        return decision_of(caller, caller.function(_about(core, x, caller)))
+    except BaseException as error:
         try:
             caller.failed(error)
         except Exception:
@@ -137,37 +197,73 @@ cdef Decision* _call(Core* core, Exchange* x) noexcept with gil:
 cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
     cdef Policy* policy = x.policy
     cdef uint64_t begin_ns = clock_ns()
+    cdef uint64_t end_ns
     cdef Decision* decision
     core.asked_policy = policy.id
     fl_store64(&core.asked_ns, begin_ns)
     leave_turn(core)                    # what it does may fork, or wait for a fork of others
     decision = _call(core, x)
+    if unlikely(core.abandoned):        # it has forked, and this is the child: there is no engine
+        _exit(0)                        # to go back to, and its thread is the only one
     enter_turn(core)
     fl_store64(&core.asked_ns, 0)
-    if clock_ns() - begin_ns > <uint64_t> policy.deadline_ms * 1000000:
+    end_ns = clock_ns()
+    core.now_ms = end_ns // 1000000
+    if unlikely(end_ns - begin_ns > <uint64_t> policy.deadline_ms * 1000000):
         fl_count(&policy.live.counters[core.id].late, 1)
         if decision != NULL:
             give_decision(decision)
         decision = failed()
-    elif decision == NULL:
+    elif unlikely(decision == NULL):
         fl_count(&policy.live.counters[core.id].failures, 1)
         decision = failed()
     x.decision = decision
-    core.now_ms = clock_ms()
+
+
+# --- on the control plane ---
+
+cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
+    cdef Address local
+    cdef Question* question
+    cdef uint32_t size = x.input.end - x.input.start if x.input != NULL else 0
+    if x.flags & EXCHANGE_HTTP:
+        size = shown_bytes(x.policy, &core.http.head, size)
+    question = make_question(core, x, size)
+    if question == NULL:
+        return NULL
+    question.client_ip_size = x.client_ip_size
+    question.client_port = address_port(&x.peer)
+    memcpy(question.client_ip, x.client_ip, x.client_ip_size)
+    question.size = size
+    if size:
+        memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
+    if x.flags & EXCHANGE_HTTP:
+        question.head_size = core.http.head.size
+    else:
+        net_local(x.client.fd, &local)
+        question.local_ip_size = address_text(&local, question.local_ip)
+        question.local_port = address_port(&local)
+    return question
 
 
 cdef bint ask(Core* core, Exchange* x) noexcept nogil:
-    """Whether the answer is there, and the request goes on."""
+    """Ask x.policy about the request or the bytes in x.input: whether the answer is there already.
+    """
     cdef Policy* policy = x.policy
+    cdef Question* question
     fl_count(&policy.live.counters[core.id].calls, 1)
     if policy.is_sync:
         _ask_here(core, x)
         return True
-    if unlikely(not ask_control(core, x)):
+    question = _question(core, x)
+    if unlikely(question == NULL or not ask_control(core, x, question)):
+        free(question)
         fl_count(&policy.live.counters[core.id].refused, 1)
         x.decision = failed()
         return True
     x.stage = STAGE_POLICY
+    if x.flags & EXCHANGE_HTTP:         # who had no more to say when it asked isn't gone
+        x.status = x.client.ready & PEER_SHUT
     return False
 
 
@@ -176,4 +272,50 @@ cdef void give_up_asking(Core* core, Exchange* x) noexcept nogil:
     fl_count(&x.policy.live.counters[core.id].late, 1)
     stop_asking(core, x)
     x.decision = failed()
-    x.stage = STAGE_REQUEST
+    x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
+
+
+cdef bint has_left(Exchange* x) noexcept nogil:
+    """Whether the client is gone while a policy decides about it: x.reason."""
+    if x.client.ready & ERROR:
+        x.reason = REASON_CLIENT_RESET
+        return True
+    if x.client.ready & HANGUP or (
+            x.client.ready & PEER_SHUT and x.policy.cancel and not x.status):
+        x.reason = REASON_CLIENT_GONE
+        return True
+    return False
+
+
+cdef object _asked_about(Caller caller, Question* question):
+    cdef const uint8_t* data = <const uint8_t*> (question + 1)
+    if caller.of_connections:
+        return make_connection(
+            caller, data, question.size, question.client_ip, question.client_ip_size,
+            question.client_port, question.local_ip, question.local_ip_size, question.local_port)
+    return make_request(
+        caller, data, question.head_size, question.size, question.client_ip,
+        question.client_ip_size, question.client_port)
+
+
+def questions(Live live, callers) -> list[tuple]:
+    """What engines want to know of policies on the control plane, the earliest first: (engine,
+    ticket, exchange, caller, what it is about), where the last is None if the question is
+    withdrawn. `callers` has them by their ids; what is asked of others is dropped."""
+    cdef Question* question = take_questions(&live.table)
+    cdef Question* following
+    found = []
+    while question != NULL:
+        following = question.next
+        try:
+            caller = callers.get(question.policy)
+            if caller is not None or question.is_withdrawn:
+                found.append((
+                    question.engine, question.ticket, <size_t> question.exchange, caller,
+                    None if question.is_withdrawn else _asked_about(caller, question),
+                ))
+        except MemoryError:
+            pass                        # its deadline ends it
+        free(question)
+        question = following
+    return found

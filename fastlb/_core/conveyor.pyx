@@ -1,29 +1,29 @@
 # Which stage follows which, and what is done about a verdict. Stages decide; this acts.
 from libc.errno cimport ETIMEDOUT
-from libc.stdint cimport uint16_t, uint8_t
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
+from fastlb._core.ask cimport ask, give_up_asking, has_left
+from fastlb._core.base.asking cimport Answered
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
-    EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HANGUP, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED,
-    HTTP_SENT, NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_STOPPED,
-    REASON_TIMEOUT, RETRY, ROLE_SERVER, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD,
-    STAGE_FORWARD, STAGE_FREE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
-    TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
+    AGAIN, ANSWER, ASK, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
+    EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT,
+    NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER,
+    STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST, STAGE_FORWARD, STAGE_LINGER,
+    STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE, TIMER_HEDGE,
+    TIMER_UPSTREAM, TUNNEL,
 )
-from fastlb._core.base.httpmem cimport give_http, give_upstream
-from fastlb._core.base.limits cimport SLAB_EXCHANGES, STEPS_MAX
-from fastlb._core.base.mem cimport chunk_size, give_held, give_input
+from fastlb._core.base.limits cimport STEPS_MAX
+from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.net cimport stream_shut
-from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
-from fastlb._core.ask cimport ask, give_up_asking
-from fastlb._core.base.types cimport Acceptor, Answered, Core, Exchange, Http, Slab, Timer, Upstream
+from fastlb._core.base.types cimport Core, Exchange, Http, Timer, Upstream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.first cimport first_step, pass_on_first
 from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
@@ -43,6 +43,7 @@ from fastlb._core.stages.linger cimport linger_step
 from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
+from fastlb._core.tunnel cimport open_tunnel
 
 
 cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
@@ -103,6 +104,14 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             if verdict == NEXT:
                 x.stage = STAGE_CONNECT
                 continue
+        elif unlikely(x.stage != STAGE_CONNECT):
+            verdict = first_step(core, x)
+            if verdict == NEXT:
+                x.stage = STAGE_BALANCE
+                continue
+            if verdict == AGAIN:
+                _again(core, x)
+                return
         else:
             if x.client.ready & ERROR:
                 x.reason = REASON_CLIENT_RESET
@@ -111,6 +120,8 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             if verdict == NEXT:
                 x.stage = STAGE_RELAY
                 timer_start(core, &x.timer, x.idle_timer)
+                if unlikely(x.input != NULL):
+                    pass_on_first(core, x)
                 end_retrying(x)
                 let_snapshot_go(core, x)
                 continue
@@ -135,20 +146,9 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         finish(core, x)
         return False
     if x.stage == STAGE_REQUEST:
-        if not hold_snapshot(core, x):
-            x.reason = REASON_DONE
-            finish(core, x)
-            return False
-        verdict = request_step(core, x)
+        verdict = _begin_request(core, x)
         if likely(verdict == NEXT):
-            x.stage = STAGE_BALANCE
-            if unlikely(x.http.route.mirror >= 0):
-                begin_mirror(core, x)
             return True
-        if unlikely(verdict == ASK):
-            return ask(core, x)
-        if verdict == AGAIN and x.input == NULL and x.requests:
-            let_snapshot_go(core, x)       # idle: a reload needs not wait for it
     elif x.stage == STAGE_BALANCE:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):
@@ -186,11 +186,9 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         if verdict == FAIL and _ask_another(core, x):
             return True
         if verdict == TUNNEL:
-            return _open_tunnel(core, x)
+            return open_tunnel(core, x)
     elif x.stage == STAGE_POLICY:
-        if x.client.ready & (ERROR | HANGUP) or (
-                x.client.ready & PEER_SHUT and x.policy.cancel):
-            x.reason = REASON_CLIENT_RESET if x.client.ready & ERROR else REASON_CLIENT_GONE
+        if has_left(x):
             finish(core, x)
         return False
     elif x.stage == STAGE_ANSWER:
@@ -211,6 +209,24 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         return True
     finish(core, x)
     return False
+
+
+cdef int _begin_request(Core* core, Exchange* x) noexcept nogil:
+    """NEXT also where its policy has answered at once, so that it begins anew."""
+    cdef int verdict
+    if not hold_snapshot(core, x):
+        x.reason = REASON_DONE
+        return END
+    verdict = request_step(core, x)
+    if likely(verdict == NEXT):
+        x.stage = STAGE_BALANCE
+        if unlikely(x.http.route.mirror >= 0):
+            begin_mirror(core, x)
+    elif unlikely(verdict == ASK):
+        return NEXT if ask(core, x) else AGAIN
+    elif verdict == AGAIN and x.input == NULL and x.requests:
+        let_snapshot_go(core, x)            # idle: a reload needs not wait for it
+    return verdict
 
 
 cdef void _hear_hedge(Core* core, Exchange* x) noexcept nogil:
@@ -274,51 +290,6 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
         _again(core, x)                 # pipelined: others first
         return False
     return x.client.ready & READABLE or x.client.flags & STREAM_EOF
-
-
-cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
-    """From here on it is a relay: the server's socket becomes the exchange's own."""
-    cdef Upstream* upstream = x.http.upstream
-    cdef Http* http = x.http
-    cdef uint16_t generation = x.server.generation
-    if not http.flags & HTTP_SENT:
-        x.reason = REASON_BAD_RESPONSE
-        finish(core, x)
-        return False
-    x.server = upstream.stream
-    x.server.exchange = x
-    x.server.role = ROLE_SERVER
-    x.server.generation = generation
-    if poller_move(&core.poller, &upstream.stream, &x.server) < 0:
-        x.reason = REASON_NO_DESCRIPTOR
-        finish(core, x)
-        return False
-    upstream.stream.fd = -1
-    upstream.stream.generation += 1
-    upstream.stream.pending = NULL
-    upstream.stream.pipe = NULL
-    http.upstream = NULL
-    give_upstream(core, upstream)
-    x.to_server = &x.server
-    if x.input != NULL:
-        x.server.pending = x.input
-        fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
-        x.input = NULL
-    x.idle_timer = http.route.websocket_timer
-    record_http(core, x)
-    timer_cancel(&http.timer)
-    timer_cancel(&http.hedge_timer)
-    give_held(core, http.head)
-    give_held(core, http.partial)
-    give_held(core, http.lines)
-    http.head = http.partial = http.lines = NULL
-    give_http(core, http)
-    x.http = NULL
-    let_snapshot_go(core, x)
-    x.flags &= <uint8_t> ~EXCHANGE_CLOSE
-    x.stage = STAGE_RELAY
-    timer_start(core, &x.timer, x.idle_timer)
-    return True
 
 
 cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
@@ -400,11 +371,13 @@ cdef void hear_answers(Core* core) noexcept nogil:
     """What policies on the control plane have decided."""
     cdef Answered* answered = take_answers(core)
     cdef Answered* following
+    cdef Exchange* x
     while answered != NULL:
         following = answered.next
-        if take_answer(answered.exchange, answered):
-            answered.exchange.stage = STAGE_REQUEST
-            advance(core, answered.exchange)
+        x = <Exchange*> answered.exchange
+        if take_answer(core, x, answered):
+            x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
+            advance(core, x)
         free(answered)
         answered = following
 
@@ -412,6 +385,10 @@ cdef void hear_answers(Core* core) noexcept nogil:
 cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
     if unlikely(x.stage == STAGE_POLICY):
         give_up_asking(core, x)
+        advance(core, x)
+        return
+    if unlikely(x.stage == STAGE_FIRST):
+        x.status = 1                        # its policy has to do with what there is
         advance(core, x)
         return
     if x.stage == STAGE_CONNECT:

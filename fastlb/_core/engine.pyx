@@ -5,15 +5,15 @@ from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
-    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STAGE_FREE, STOP_DRAIN, STOP_NO, STOP_NOW,
+    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW,
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport (
-    SLAB_EXCHANGES, SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
+    SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
 )
-from fastlb._core.base.mem cimport free_all, give_pending
+from fastlb._core.base.mem cimport free_all
 from fastlb._core.base.net cimport net_close
-from fastlb._core.base.pipe cimport free_pipes, give_pipe
+from fastlb._core.base.pipe cimport free_pipes
 from fastlb._core.base.poller cimport (
     poller_add_level, poller_close, poller_event, poller_open, poller_wait,
 )
@@ -24,9 +24,7 @@ from fastlb._core.base.sys cimport (
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.routing cimport Decision
 from fastlb._core.base.turn cimport enter_turn, leave_turn
-from fastlb._core.base.types cimport (
-    Acceptor, Core, Exchange, Http, PoolEntry, Question, Slab, Stream, Upstream,
-)
+from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
 from fastlb._core.conveyor cimport advance, expire, hear_answers, run_queue
 from fastlb._core.ext.atomic cimport (
@@ -34,7 +32,7 @@ from fastlb._core.ext.atomic cimport (
     fl_store32, fl_store_pointer, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport close
-from fastlb._core.facts cimport make_request
+from fastlb._core.forked cimport abandon_streams
 from fastlb._core.http.decided cimport drop_cached, failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
@@ -42,7 +40,7 @@ from fastlb._core.lifecycle cimport give_back
 from fastlb._core.policies.outliers cimport eject
 from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
-from fastlb._core.questions cimport free_answers, put_answer, question_bytes, take_questions
+from fastlb._core.questions cimport free_answers, put_answer
 from fastlb._core.sweep cimport close_idle_clients, end_all
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
@@ -287,7 +285,7 @@ cdef class Engine:
         if self.core == NULL:
             give_decision(decision)
             return False
-        return put_answer(self.core, ticket, <Exchange*> exchange, decision)
+        return put_answer(self.core, ticket, <void*> exchange, decision)
 
     @property
     def asked(self) -> tuple[int, int] | None:
@@ -384,40 +382,15 @@ cdef class Engine:
     def abandon(self) -> None:
         """After a fork, in the child: close our descriptors, touch nothing they stand for."""
         cdef Core* core = self.core
-        cdef Slab* slab
-        cdef Http* http
-        cdef Upstream* idle
-        cdef int i
         if core == NULL:
             return
-        slab = core.slabs
-        while slab != NULL:
-            for i in range(SLAB_EXCHANGES):
-                if slab.exchanges[i].stage != STAGE_FREE:
-                    _abandon_stream(core, &slab.exchanges[i].client)
-                    _abandon_stream(core, &slab.exchanges[i].server)
-                    http = slab.exchanges[i].http
-                    if http != NULL and http.upstream != NULL:
-                        _abandon_stream(core, &http.upstream.stream)
-            slab = slab.next
-        idle = core.http.idle
-        while idle != NULL:
-            _abandon_stream(core, &idle.stream)
-            idle = idle.older
-        core.http.idle = NULL
+        abandon_streams(core)
         self._running = False
+        if core.asked_ns:               # a policy of its own may have forked, and come back to it
+            core.abandoned = True
+            self.core = NULL
+            return
         self._free()
-
-
-cdef void _abandon_stream(Core* core, Stream* s) noexcept nogil:
-    if s.pending != NULL:
-        give_pending(core, s)
-    if s.pipe != NULL:
-        give_pipe(core, s.pipe)
-        s.pipe = NULL
-    if s.fd >= 0:
-        net_close(s.fd)
-        s.fd = -1
 
 
 def eject_server(Snapshot snapshot, str pool, str server, str why) -> bool:
@@ -440,29 +413,6 @@ def publish(Live live, Snapshot snapshot) -> None:
         raise ValueError("the snapshot was compiled for another balancer")
     fl_store_pointer(&live.table.published, &snapshot.table)
     live_wake_engines(&live.table)
-
-
-def questions(Live live, dict callers) -> list[tuple]:
-    """What engines want to know of policies on the control plane, the earliest first: (engine,
-    ticket, exchange, caller, request), where the request is None if the question is withdrawn.
-    `callers` are known by their ids."""
-    cdef Question* question = take_questions(&live.table)
-    cdef Question* following
-    cdef Caller caller
-    found = []
-    while question != NULL:
-        following = question.next
-        caller = callers.get(question.policy)
-        if caller is not None:
-            found.append((
-                question.engine, question.ticket, <size_t> question.exchange, caller,
-                None if question.is_withdrawn else make_request(
-                    caller, question_bytes(question), question.head_size, question.size,
-                    question.client_ip, question.client_ip_size, question.client_port),
-            ))
-        free(question)
-        question = following
-    return found
 
 
 def bind_parser(str library) -> str:

@@ -1,5 +1,5 @@
-# What a policy sees of a request. The bytes are copied, and cut up when somebody asks: most look at
-# a header or the path.
+# What a policy sees of a request or a connection. The bytes are copied, and cut up when somebody
+# asks: most look at a header or the path.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -30,12 +30,15 @@ cdef class Request:
         if parse_request(head, data, self._head_size, FIELDS_MAX, <uint32_t> self._head_size) <= 0:
             free(head)
             raise ValueError("not a request's head")
-        self._made = <uint8_t*> malloc(2 * (head.path.size + head.query.size) + 16)
+        # (Each of their bytes may become three, and a path that isn't there one.)
+        self._made = <uint8_t*> malloc(3 * (head.path.size + head.query.size) + 1)
         if self._made == NULL:
             free(head)
             raise MemoryError
         if not normalise(head, self._caller.merge_slashes, self._made):
             free(head)
+            free(self._made)
+            self._made = NULL
             raise ValueError("not a request's path")
         self._head = head
         return head
@@ -66,8 +69,8 @@ cdef class Request:
 
     @property
     def host(self) -> str:
-        """The same without the port."""
-        return self._text(self._parsed().host)
+        """The same in lower case, without the port."""
+        return self._text(self._parsed().host).lower()
 
     @property
     def http_version(self) -> str:
@@ -98,17 +101,28 @@ cdef class Request:
         beforehand nothing."""
         return self._raw[self._head_size:]
 
-    def header(self, bytes name) -> str | None:
-        """The first field of a name in lower case, or None."""
+    cdef str _find(self, str name):
+        """The value of the first field of a name, or None."""
         cdef Head* head = self._parsed()
-        cdef const uint8_t* at = <const uint8_t*> <const char*> name
+        cdef const uint8_t* at
+        cdef bytes small
         cdef uint32_t i
+        if not name.isascii():
+            return None
+        small = name.lower().encode("ascii")
+        at = <const uint8_t*> <const char*> small
         for i in range(head.n_fields):
             if equal_nocase(head.bytes + head.fields[i].name_at, head.fields[i].name_size, at,
-                            <uint32_t> len(name)):
+                            <uint32_t> len(small)):
                 return (<const char*> head.bytes + head.fields[i].value_at)[
                     :head.fields[i].value_size].decode("latin-1")
         return None
+
+    @property
+    def headers(self) -> RequestHeaders:
+        cdef RequestHeaders headers = RequestHeaders.__new__(RequestHeaders)
+        headers._request = self
+        return headers
 
     def fields(self) -> list[tuple[str, str]]:
         """All header fields as they came, names in lower case."""
@@ -146,6 +160,59 @@ cdef class Request:
         return self._known
 
 
+cdef class RequestHeaders:
+    """Header fields by name, in any case. Of several of a name, the first, as routes see it; all
+    are in `getlist(name)`. Made by `Request.headers`."""
+
+    def __getitem__(self, str name) -> str:
+        value = self._request._find(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, str name, default=None):
+        value = self._request._find(name)
+        return default if value is None else value
+
+    def __contains__(self, name) -> bool:
+        return isinstance(name, str) and self._request._find(name) is not None
+
+    def getlist(self, str name) -> list[str]:
+        small = name.lower()
+        return [value for key, value in self._request.fields() if key == small]
+
+    def keys(self) -> list[str]:
+        return list(dict(self._request.fields()))
+
+    def values(self) -> list[str]:
+        return [value for _, value in self.items()]
+
+    def items(self) -> list[tuple[str, str]]:
+        found = {}
+        for key, value in self._request.fields():
+            found.setdefault(key, value)
+        return list(found.items())
+
+    def __iter__(self):
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def __repr__(self) -> str:
+        return f"RequestHeaders({dict(self.items())!r})"
+
+
+cdef class Connection:
+    """A connection as a tcp listener's policy sees it: who has connected, to what, and `data`, the
+    first bytes that the client has sent (b"" if it waits for the server to begin)."""
+
+    @property
+    def listener(self) -> str:
+        """The name of the listener that it came to."""
+        return self._caller.listener
+
+
 cdef Request make_request(Caller caller, const uint8_t* data, size_t head_size, size_t size,
                           const char* client_ip, size_t client_ip_size, int client_port):
     cdef object kind = caller.request_class
@@ -153,17 +220,43 @@ cdef Request make_request(Caller caller, const uint8_t* data, size_t head_size, 
     request._caller = caller
     request._raw = (<const char*> data)[:size]
     request._head_size = head_size
-    request.client_host = client_ip[:client_ip_size].decode("ascii")
+    request.client_host = client_ip[:client_ip_size].decode("latin-1")
     request.client_port = client_port
     return request
+
+
+cdef Connection make_connection(
+        Caller caller, const uint8_t* data, size_t size, const char* client_ip,
+        size_t client_ip_size, int client_port, const char* local_ip, size_t local_ip_size,
+        int local_port):
+    cdef object kind = caller.request_class
+    cdef Connection connection = kind.__new__(kind)
+    connection._caller = caller
+    connection.data = (<const char*> data)[:size]
+    connection.client_host = client_ip[:client_ip_size].decode("latin-1")
+    connection.client_port = client_port
+    connection.local_host = local_ip[:local_ip_size].decode("latin-1")
+    connection.local_port = local_port
+    return connection
 
 
 def request_of(Caller caller, bytes head, bytes body, str client_host, int client_port) -> Request:
     """A request of these bytes, as for a test. Raises ValueError where they are none."""
     cdef bytes raw = head + body
-    cdef bytes ip = client_host.encode("ascii")
+    cdef bytes ip = client_host.encode("latin-1")
     cdef Request request = make_request(
         caller, <const uint8_t*> <const char*> raw, len(head), len(raw), <const char*> ip,
         len(ip), client_port)
     request._parsed()
     return request
+
+
+def connection_of(
+    Caller caller, bytes data, str client_host, int client_port, str local_host, int local_port
+) -> Connection:
+    """A connection whose client has sent these bytes, as for a test."""
+    cdef bytes ip = client_host.encode("latin-1")
+    cdef bytes local = local_host.encode("latin-1")
+    return make_connection(
+        caller, <const uint8_t*> <const char*> data, len(data), <const char*> ip, len(ip),
+        client_port, <const char*> local, len(local), local_port)

@@ -1,14 +1,15 @@
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint64_t
 
+from fastlb._core.base.asking cimport Answered, Question
 from fastlb._core.base.routing cimport Decision
-from fastlb._core.base.types cimport Answered, Core, Exchange, LiveTable, Question
+from fastlb._core.base.types cimport Core, Exchange, LiveTable
 
 
-cdef bint ask_control(Core* core, Exchange* x) noexcept nogil
+cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogil
+cdef Question* make_question(Core* core, Exchange* x, size_t size) noexcept nogil
 cdef void stop_asking(Core* core, Exchange* x) noexcept nogil
-cdef bint take_answer(Exchange* x, Answered* answered) noexcept nogil
+cdef bint take_answer(Core* core, Exchange* x, Answered* answered) noexcept nogil
 cdef Question* take_questions(LiveTable* table) noexcept nogil
 cdef Answered* take_answers(Core* core) noexcept nogil
-cdef bint put_answer(Core* core, uint64_t ticket, Exchange* x, Decision* decision) noexcept nogil
+cdef bint put_answer(Core* core, uint64_t ticket, void* x, Decision* decision) noexcept nogil
 cdef void free_answers(Core* core) noexcept nogil
-cdef uint8_t* question_bytes(Question* question) noexcept nogil

@@ -1,18 +1,16 @@
 # Questions to policies that run on the control plane, and their answers: two stacks that are pushed
 # to and taken whole, without a lock. A question has a ticket; an answer with a ticket that nobody
 # holds any more is thrown away.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free, malloc
 
+from fastlb._core.base.asking cimport Answered, Question
 from fastlb._core.base.gate cimport gate_give, gate_take
-from fastlb._core.base.mem cimport chunk_bytes
-from fastlb._core.base.net cimport address_port
-from fastlb._core.base.routing cimport Decision, Policy
+from fastlb._core.base.routing cimport DECISION_FAILED, Decision
 from fastlb._core.base.sys cimport event_set
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Answered, Core, Exchange, LiveTable, Question
-from fastlb._core.ext.atomic cimport fl_cas64, fl_load64, likely
+from fastlb._core.base.types cimport Core, Exchange, LiveTable
+from fastlb._core.ext.atomic cimport fl_cas64, fl_count, fl_load64, likely
 from fastlb._core.http.decided cimport give_decision
 from fastlb._core.tables.live cimport live_ask
 
@@ -51,48 +49,26 @@ cdef void* _take_all(uint64_t* stack) noexcept nogil:
     return earliest
 
 
-cdef uint8_t* question_bytes(Question* question) noexcept nogil:
-    return <uint8_t*> (question + 1)
-
-
-cdef Question* _question(Core* core, Exchange* x, uint32_t size) noexcept nogil:
-    cdef Question* question = <Question*> malloc(sizeof(Question) + size)
+cdef Question* make_question(Core* core, Exchange* x, size_t size) noexcept nogil:
+    """With room for `size` bytes behind it; NULL when memory is gone."""
+    cdef Question* question = <Question*> calloc(1, sizeof(Question) + size)
     if question == NULL:
         return NULL
-    question.ticket = x.ticket
     question.exchange = x
     question.engine = core.id
     question.policy = x.policy.id
-    question.is_withdrawn = False
-    question.size = size
     return question
 
 
-cdef bint ask_control(Core* core, Exchange* x) noexcept nogil:
-    """Ask x.policy about the request in x.input; False if it can't be asked now."""
-    cdef const Policy* policy = x.policy
-    cdef uint32_t head = core.http.head.size
-    cdef uint32_t size = x.input.end - x.input.start
-    cdef Question* question
-    if size > head + policy.body_max:
-        size = head + policy.body_max
-    if not gate_take(&policy.live.pending, policy.pending_max):
+cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogil:
+    """Ask x.policy; False, and the question is the caller's, if too many wait for it already."""
+    if not gate_take(&x.policy.live.pending, x.policy.pending_max):
         return False
     core.tickets += 1
-    x.ticket = core.tickets
-    question = _question(core, x, size)
-    if question == NULL:
-        gate_give(&policy.live.pending)
-        x.ticket = 0
-        return False
-    question.head_size = head
-    question.client_ip_size = x.client_ip_size
-    question.client_port = address_port(&x.peer)
-    memcpy(question.client_ip, x.client_ip, x.client_ip_size)
-    memcpy(question_bytes(question), chunk_bytes(x.input) + x.input.start, size)
+    question.ticket = x.ticket = core.tickets
     _push(&core.live.questions, question)
     live_ask(core.live)
-    timer_start(core, &x.timer, policy.timer)
+    timer_start(core, &x.timer, x.policy.timer)
     return True
 
 
@@ -101,8 +77,9 @@ cdef void stop_asking(Core* core, Exchange* x) noexcept nogil:
     cdef Question* question
     if likely(x.ticket == 0):
         return
-    question = _question(core, x, 0)
+    question = make_question(core, x, 0)
     if question != NULL:                # (or the policy runs on for nobody)
+        question.ticket = x.ticket
         question.is_withdrawn = True
         _push(&core.live.questions, question)
         live_ask(core.live)
@@ -111,11 +88,13 @@ cdef void stop_asking(Core* core, Exchange* x) noexcept nogil:
     timer_cancel(&x.timer)
 
 
-cdef bint take_answer(Exchange* x, Answered* answered) noexcept nogil:
+cdef bint take_answer(Core* core, Exchange* x, Answered* answered) noexcept nogil:
     """Whether x has waited for this."""
     if x.ticket != answered.ticket:
         give_decision(answered.decision)
         return False
+    if answered.decision.kind == DECISION_FAILED:
+        fl_count(&x.policy.live.counters[core.id].failures, 1)
     gate_give(&x.policy.live.pending)
     x.ticket = 0
     x.decision = answered.decision
@@ -123,10 +102,11 @@ cdef bint take_answer(Exchange* x, Answered* answered) noexcept nogil:
     return True
 
 
-cdef bint put_answer(Core* core, uint64_t ticket, Exchange* x, Decision* decision) noexcept nogil:
+cdef bint put_answer(Core* core, uint64_t ticket, void* x, Decision* decision) noexcept nogil:
     """Of the control plane's thread; the decision is the engine's from here on."""
     cdef Answered* answered = <Answered*> malloc(sizeof(Answered))
     if answered == NULL:
+        give_decision(decision)
         return False                    # its deadline ends it
     answered.ticket = ticket
     answered.exchange = x

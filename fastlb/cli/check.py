@@ -18,6 +18,7 @@ from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
+from fastlb.config.policy import EffectivePolicy
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
 from fastlb.config.warn import warnings
@@ -32,6 +33,11 @@ def command(config: str) -> int:
     """
     model = load(config)
     values = effective(model)
+    if any(listener.policy or listener.http for listener in values.listeners):
+        from fastlb.process.functions import find_all, look_beside
+
+        look_beside(config)
+        find_all(values.listeners)
     for line in describe(values):
         click.echo(line)
     for warning in warnings(model, values):
@@ -109,6 +115,23 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
             del shown[key]
     for key, value in shown.items():
         yield _line(key, value, listener.origins[key])
+    if listener.policy is not None:
+        policy = listener.policy
+        first = (f"; {show_bytes(policy.first_bytes)} first, for {show_ms(policy.first_ms)}"
+                 if policy.first_bytes else "")
+        yield _line("policy", _policy(policy) + first, "listener")
+
+
+def _policy(policy: EffectivePolicy) -> str:
+    name = policy.call if isinstance(policy.call, str) else getattr(
+        policy.call, "__qualname__", repr(policy.call))
+    keeps = f", kept for {show_ms(policy.cache_ms)} by {policy.cache_on}" if policy.cache_on else ""
+    body = f", {show_bytes(policy.body_bytes)} of the body" if policy.body_bytes else ""
+    return (
+        f"{name}{' (blocking)' if policy.blocking else ''}{body}{keeps};"
+        f" {policy.pending_max} wait {show_ms(policy.deadline_ms)} at most,"
+        f" then {policy.on_error or 'an error'}"
+    )
 
 
 def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
@@ -153,10 +176,18 @@ def _match(route: EffectiveRoute) -> str:
 
 
 def _action(route: EffectiveRoute) -> str:
+    if route.policy is not None:
+        return f"policy {_policy(route.policy)}; None: {_where(route)}"
+    return _where(route)
+
+
+def _where(route: EffectiveRoute) -> str:
     if route.redirect:
         return f"redirect {route.redirect[0]} {route.redirect[1]}"
     if route.respond:
         return f"respond {route.respond.status}"
+    if route.policy is not None and not route.pool and not route.split:
+        return "the listener's pool"
     to = route.pool or ", ".join(f"{name} {weight}" for name, weight in route.split)
     return f"pool {to}" if route.pool else f"split {to}"
 

@@ -30,6 +30,7 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 @click.option("--bind", multiple=True, metavar="tcp://HOST:PORT", help="Listen here; repeatable.")
 @click.option("--server", multiple=True, metavar="HOST:PORT", help="A server; repeatable.")
 @click.option("--balance", metavar="POLICY", help="How a server is picked.")
+@click.option("--policy", metavar="MODULE:FUNCTION", help="A Python function that decides.")
 @click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
@@ -44,6 +45,7 @@ def command(
     bind: tuple[str, ...],
     server: tuple[str, ...],
     balance: str | None,
+    policy: str | None,
     threads: int | str | None,
     log_level: str,
     log_format: str,
@@ -53,16 +55,18 @@ def command(
     Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
     """
     from fastlb.config.reader import load
+    from fastlb.process.functions import look_beside
     from fastlb.process.serve import serve
 
-    if config is not None and (bind or server or balance):
+    if config is not None and (bind or server or balance or policy):
         raise click.UsageError("give a file, or --bind and --server, not both")
     if config is not None:
         made = load(config)
+        look_beside(config)
         if threads is not None:
             made = made.model_copy(update={"threads": threads})
     else:
-        made = _built(_from_options(bind, server, balance, threads))
+        made = _built(_from_options(bind, server, balance, policy, threads))
     return serve(made, log_level=log_level, log_format=log_format)
 
 
@@ -78,6 +82,8 @@ def _built(raw: dict[str, Any]) -> Config:
 
 def _option(path: str) -> str:
     key = path.split("[")[0]
+    if ".policy" in path or key.endswith(".routes"):
+        return "--policy"
     return {
         f"listeners.{NAME}.bind": "--bind",
         f"pools.{NAME}.servers": "--server",
@@ -86,7 +92,8 @@ def _option(path: str) -> str:
 
 
 def _from_options(
-    bind: tuple[str, ...], server: tuple[str, ...], balance: str | None, threads: int | str | None
+    bind: tuple[str, ...], server: tuple[str, ...], balance: str | None, policy: str | None,
+    threads: int | str | None,
 ) -> dict[str, Any]:
     if not bind or not server:
         missing = [name for name, given in (("--bind", bind), ("--server", server)) if not given]
@@ -97,10 +104,12 @@ def _from_options(
     pool: dict[str, Any] = {"servers": list(server)}
     if balance is not None:
         pool["balance"] = balance
-    raw: dict[str, Any] = {
-        "listeners": {NAME: {"bind": list(bind), "pool": NAME}},
-        "pools": {NAME: pool},
-    }
+    listener: dict[str, Any] = {"bind": list(bind), "pool": NAME}
+    if policy is not None and bind[0].startswith("http://"):
+        listener["routes"] = [{"name": "policy", "policy": policy}]
+    elif policy is not None:
+        listener["policy"] = policy
+    raw: dict[str, Any] = {"listeners": {NAME: listener}, "pools": {NAME: pool}}
     if threads is not None:
         raw["threads"] = threads
     return raw

@@ -49,6 +49,7 @@ FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4
 
 if TYPE_CHECKING:
     from fastlb.config.failing import EffectiveRetry
+    from fastlb.config.policy import EffectivePolicy
     from fastlb.config.regex import Dfa
 
 Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
@@ -105,9 +106,10 @@ class PolicySpec:
     deadline_ms: int
     on_error: int                       # -1: 503
     pending_max: int
-    body_max: int
+    body_max: int                       # of tcp: of the first bytes
     cache_on: KeySpec
     cache_ms: int
+    first_ms: int                       # how long a client's first bytes are waited for; 0: not
 
 
 @dataclass(frozen=True)
@@ -282,22 +284,27 @@ def names_of(route: EffectiveRoute) -> tuple[str, ...]:
     return tuple(parse_pattern(route.path).names) if route.path else ()
 
 
-def _policy(
-    route: EffectiveRoute, names: tuple[str, ...], pool_index: Callable[[str], int],
-    callers: Mapping[str, Caller],
+def is_async(function: Callable[..., object]) -> bool:
+    """`async def`, or an object whose `__call__` is."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)
+    )
+
+
+def compile_policy(
+    policy: EffectivePolicy, names: tuple[str, ...], pool_index: Callable[[str], int],
+    caller: Caller,
 ) -> PolicySpec:
-    policy = route.policy
-    assert policy is not None
-    caller = callers[route.name]
     return PolicySpec(
         caller=caller,
-        is_sync=not policy.blocking and not inspect.iscoroutinefunction(caller.function),
+        is_sync=not policy.blocking and not is_async(caller.function),
         deadline_ms=policy.deadline_ms,
         on_error=pool_index(policy.on_error) if policy.on_error else -1,
         pending_max=policy.pending_max,
-        body_max=policy.body_bytes,
+        body_max=policy.body_bytes or policy.first_bytes,
         cache_on=hash_key(policy.cache_on, names) if policy.cache_on else KeySpec(HASH_NOTHING),
         cache_ms=policy.cache_ms,
+        first_ms=policy.first_ms if policy.first_bytes else 0,
     )
 
 
@@ -345,7 +352,8 @@ def _route(
         body_bytes_max=route.max_body_bytes,
         retry=route.retry,
         priority=PRIORITIES.index(route.priority),
-        policy=_policy(route, names, pool_index, callers) if route.policy is not None else None,
+        policy=compile_policy(route.policy, names, pool_index, callers[route.name])
+        if route.policy is not None else None,
     )
 
 

@@ -14,8 +14,10 @@ from fastlb.compile.pools import ring, sequence
 from fastlb.compile.routes import (
     HttpSpec,
     KeySpec,
+    PolicySpec,
     ReplySpec,
     compile_http,
+    compile_policy,
     compile_reply,
     hash_key,
 )
@@ -96,6 +98,7 @@ class BindSpec:
     buffer_size: int
     bulk_buffer_size: int
     fds: Sequence[int]
+    policy: PolicySpec | None = None    # of tcp
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,9 @@ def compile_snapshot(
                 buffer_size=listener.buffer_size,
                 bulk_buffer_size=listener.bulk_buffer_size,
                 fds=sockets.fds,
+                policy=compile_policy(
+                    listener.policy, (), index.__getitem__, callers[listener.name][""])
+                if listener.policy is not None else None,
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index) for pool in pools]

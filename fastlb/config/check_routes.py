@@ -15,6 +15,9 @@ from fastlb.config.units import show
 Found = tuple[Path, str, tuple[str, ...]]
 ACTIONS = ("pool", "split", "redirect", "respond")
 HASHES = ("ring_hash", "maglev", "rendezvous")
+# Keys that one of them hasn't.
+TCP_POLICY = ("an http route", ("cache_on", "cache_ttl", "body"))
+HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NAME = "^[A-Za-z0-9_.-]+$"
 
 
@@ -42,6 +45,12 @@ def check_listener(
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
             if key in listener:
                 yield (*path, key), f"{key} belongs to an http listener, and bind is tcp://", ()
+        yield from _policy((*path, "policy"), listener, pools, TCP_POLICY)
+    elif scheme == "http" and "policy" in listener:
+        yield (*path, "policy"), (
+            "the policy of an http listener belongs to a route: routes ="
+            ' [{ name = "all", policy = ... }]'
+        ), ()
     if "pool" not in listener and not listener.get("routes"):
         if scheme == "http":
             yield path, "an http listener needs a pool or routes", ("pool", "routes")
@@ -68,7 +77,7 @@ def _route(
         seen.add(name)
     given = [action for action in ACTIONS if action in route]
     if "policy" in route:
-        yield from _policy((*path, "policy"), route, pools)
+        yield from _policy((*path, "policy"), route, pools, HTTP_POLICY)
         for action in given:
             if action not in ("pool", "split"):
                 yield (*path, action), (
@@ -93,11 +102,16 @@ def _route(
 
 
 def _policy(
-    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+    path: Path, part: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]],
+    foreign: tuple[str, tuple[str, ...]],
 ) -> Iterator[Found]:
-    policy = route["policy"]
+    policy = part.get("policy")
     if not isinstance(policy, Mapping):
         return
+    whose, keys = foreign
+    for key in keys:
+        if key in policy:
+            yield (*path, key), f"{key} belongs to the policy of {whose}", ()
     pool = policy.get("on_error")
     if isinstance(pool, str) and pool not in pools:
         yield no_pool((*path, "on_error"), pool, tuple(pools))

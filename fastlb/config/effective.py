@@ -31,6 +31,7 @@ from fastlb.config.failing import (
 )
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
+from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
@@ -99,6 +100,7 @@ class EffectiveListener:
     mode: int | None            # of a unix socket
     scheme: str = "tcp"
     http: EffectiveHttp | None = None
+    policy: EffectivePolicy | None = None       # of tcp
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -195,6 +197,7 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         mode=int(listener.mode, 8) if listener.mode is not None else None,
         scheme=scheme,
         http=effective_http(listener, look) if scheme == "http" else None,
+        policy=effective_policy(listener.policy) if listener.policy is not None else None,
         origins=look.origins,
     )
 

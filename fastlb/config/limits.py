@@ -29,6 +29,7 @@ DAY_MS = 24 * HOUR_MS
 
 SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
 RESPOND_BYTES_MAX = 65_536  # of an answer of our own
+POLICY_ANSWER_MAX = 262_144 # of one that a policy makes: half of the room that heads are written in
 SERVERS_MAX = 65_535        # of a pool; the core counts them in 16 bits
 NAME_MAX = 100              # of a listener or a pool: it has to fit in a log line
 TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
@@ -198,6 +199,10 @@ POLICY_CACHE_ON = Choice(None, "a function may look at anything")
 POLICY_CACHE_TTL = Limit(5000, 1, DAY_MS, "who was locked out is out within seconds")
 POLICY_BLOCKING = Choice(False, "a thread costs more than most functions")
 POLICY_PENDING = Limit(1000, 1, 1_000_000, "each holds a request's head; a database has fewer")
+POLICY_FIRST = Limit(0, 0, 64 << 10, "an address is known at once, and some servers speak first")
+POLICY_FIRST_TIMEOUT = Limit(
+    200, 1, HOUR_MS, "a client that speaks first does so within a round trip",
+)
 POLICY_BODY = Limit(0, 0, 64 << 10, "most look at the head, and needn't wait for more")
 UNAVAILABLE_STATUS = Limit(503, 200, 599, "the one that says: not now (RFC 9110, 15.6.4)")
 RESPOND_BODY = Choice("", "an answer needs none")

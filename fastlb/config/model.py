@@ -26,6 +26,7 @@ from fastlb.config.base import Duration, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
+from fastlb.config.policy import AnyPolicy
 from fastlb.config.sticky import Sticky
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
@@ -254,6 +255,9 @@ class Listener(HttpListener, HttpKeys, Shared):
     """`tcp://HOST:PORT` or `http://...`, `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
     """The pool that connections go to, or requests that no route fits."""
+    policy: Annotated[AnyPolicy, bounds.POLICY] | None = None
+    """Of tcp: a Python function that decides where a connection goes, or a table with more about
+    it; `pool` is where it goes when that returns None. Of http, routes have policies."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None

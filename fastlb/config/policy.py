@@ -1,4 +1,5 @@
-"""The part of the model that is about policies: functions that decide where a request goes."""
+"""The part of the model that is about policies: functions that decide where requests and
+connections go."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def _policy(value: Any) -> Any:
 
 
 class Policy(Model):
-    """A Python function that decides about requests, or its name."""
+    """A Python function that decides about requests or connections, or its name."""
 
     call: Annotated[
         Any, AfterValidator(_check_call),
@@ -74,7 +75,14 @@ class Policy(Model):
     ] = limits.POLICY_PENDING.default
     """Requests that wait for it; for more, it has failed."""
     body: Annotated[str, Size(limits.POLICY_BODY)] = show_bytes(limits.POLICY_BODY.default)
-    """How much of a request's body it sees; the request waits for that."""
+    """Of a route: how much of a request's body it sees; the request waits for that."""
+    first_bytes: Annotated[str, Size(limits.POLICY_FIRST)] = show_bytes(limits.POLICY_FIRST.default)
+    """Of a tcp listener: how much it sees of what the client sends first. It is asked as soon as
+    some of that is here, and can ask for more."""
+    first_bytes_timeout: Annotated[str, Duration(limits.POLICY_FIRST_TIMEOUT)] = show_ms(
+        limits.POLICY_FIRST_TIMEOUT.default
+    )
+    """How long they are waited for; then it is asked with what there is."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class EffectivePolicy:
     blocking: bool
     pending_max: int
     body_bytes: int
+    first_bytes: int
+    first_ms: int
 
 
 def effective_policy(policy: Policy) -> EffectivePolicy:
@@ -99,6 +109,8 @@ def effective_policy(policy: Policy) -> EffectivePolicy:
         blocking=policy.blocking,
         pending_max=policy.max_pending,
         body_bytes=size_bytes(policy.body),
+        first_bytes=size_bytes(policy.first_bytes),
+        first_ms=duration_ms(policy.first_bytes_timeout),
     )
 
 

@@ -4,132 +4,113 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import importlib
-import inspect
 import logging
-import os
 import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastlb._core.engine import Engine, questions
+from fastlb._core.ask import questions
+from fastlb._core.engine import Engine
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
-from fastlb.compile.routes import names_of
+from fastlb.compile.routes import is_async, names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
-from fastlb.control.tasks import end
-from fastlb.errors import ConfigError, Problem
-from fastlb.policy import Request
+from fastlb.config.policy import EffectivePolicy
+from fastlb.policy import Connection, Request
+from fastlb.process.functions import find
 
 log = logging.getLogger("fastlb.policy")
 
 THREADS_MAX = 32            # for functions that block
 LOOK_S = 0.05               # how often the watchdog looks at functions on engines' threads
+END_S = 1.0                 # for a task that is cancelled to end; who takes longer is left behind
 
-Key = tuple[str, str]       # listener and route
+Key = tuple[str, str]       # listener and route; no route: of the listener's connections
+Callers = Mapping[str, Mapping[str, Caller]]
 
 
 class Policy(Caller):
-    """One route's function. `deadline_s` and `blocking` are as configured."""
+    """One route's or listener's function. `deadline_s` and `blocking` are as configured."""
 
-    deadline_s = 0.0
-    blocking = False
-    seen: set[tuple[str, int]]
+    deadline_s: float
+    blocking: bool
+    seen: set[tuple[str, str, int]]
 
     @property
     def name(self) -> str:
-        return f"{self.listener}/{self.route}"
+        return f"{self.listener}/{self.route}" if self.route else self.listener
 
     @property
     def is_sync(self) -> bool:
-        return not self.blocking and not inspect.iscoroutinefunction(self.function)
+        return not self.blocking and not is_async(self.function)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Say it once, with where it happened; it is counted each time."""
         frames = traceback.extract_tb(error.__traceback__)
-        where = (type(error).__name__, frames[-1].lineno or 0 if frames else 0)
+        last = frames[-1] if frames else None
+        where = (type(error).__name__, last.filename if last else "", (last and last.lineno) or 0)
         if where not in self.seen:
             self.seen.add(where)
             log.error("policy of %s failed; this is said once", self.name, exc_info=error)
 
 
-def find(call: str | Callable[..., Any], where: str) -> Callable[..., Any]:
-    """The function "module:name", looked for in the working directory too. Raises ConfigError."""
-    if not isinstance(call, str):
-        return call
-    module_name, _, name = call.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except ModuleNotFoundError as error:
-        raise ConfigError([Problem(f"{call}: there is no module {error.name!r}", where)]) from None
-    except AttributeError:
-        raise ConfigError(
-            [Problem(f"{call}: {module_name} has no {name!r}", where)]
-        ) from None
-    except Exception as error:
-        raise ConfigError(
-            [Problem(f"{call}: {module_name} can't be imported: {error!r}", where)]
-        ) from error
-    if not callable(found):
-        raise ConfigError([Problem(f"{call}: it is no function", where)])
-    function: Callable[..., Any] = found
-    return function
-
-
 class Policies:
-    """Keeps a Policy for each route that has one, over configurations that don't change it."""
+    """Keeps a Policy for each route or listener that has one, over configurations that don't
+    change it."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._known: dict[Key, tuple[EffectiveRoute, Policy]] = {}
-        self._callers: dict[int, Policy] = {}
-        self._tasks: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
+        self._known: dict[Key, tuple[object, Policy]] = {}
+        # Snapshots keep their policies alive, and questions name them by number.
+        self._callers: weakref.WeakValueDictionary[int, Policy] = weakref.WeakValueDictionary()
+        self._asked: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._blocked: set[concurrent.futures.Future[Any]] = set()
         self._watchdog: Watchdog | None = None
 
-    def of(self, listeners: list[EffectiveListener]) -> dict[str, dict[str, Policy]]:
+    def of(self, listeners: list[EffectiveListener]) -> Callers:
         """Those of a configuration, by listener and route. Raises ConfigError where a function
         can't be found."""
         found: dict[str, dict[str, Policy]] = {}
-        known: dict[Key, tuple[EffectiveRoute, Policy]] = {}
+        known: dict[Key, tuple[object, Policy]] = {}
         for listener in listeners:
             for route in listener.http.routes if listener.http is not None else ():
-                if route.policy is None:
-                    continue
-                key = (listener.name, route.name)
-                before = self._known.get(key)
-                if before is not None and before[0] == route:
-                    policy = before[1]
-                else:
-                    policy = self._made(listener, route)
-                known[key] = (route, policy)
-                found.setdefault(listener.name, {})[route.name] = policy
+                if route.policy is not None:
+                    self._add(listener, route, route.policy, known, found)
+            if listener.policy is not None:
+                self._add(listener, None, listener.policy, known, found)
         self._known = known
-        self._callers = {**self._callers, **{p.id: p for _, p in known.values()}}
         return found
 
-    def _made(self, listener: EffectiveListener, route: EffectiveRoute) -> Policy:
-        assert route.policy is not None and listener.http is not None
-        where = f"listeners.{listener.name}.routes.{route.name}.policy"
-        function = find(route.policy.call, where)
-        policy = Policy(
-            function, Request, self._live, listener.name, route.name, "http", names_of(route),
-            listener.http.merge_slashes,
-        )
-        policy.deadline_s = route.policy.deadline_ms / 1000
-        policy.blocking = route.policy.blocking
-        policy.seen = set()
-        if policy.blocking and inspect.iscoroutinefunction(function):
-            raise ConfigError([Problem("an async function doesn't block: leave it out", where)])
-        return policy
+    def _add(
+        self, listener: EffectiveListener, route: EffectiveRoute | None, values: EffectivePolicy,
+        known: dict[Key, tuple[object, Policy]], found: dict[str, dict[str, Policy]],
+    ) -> None:
+        name = route.name if route is not None else ""
+        http = listener.http
+        made_of = (values, route and route.path, http and http.merge_slashes)
+        before = self._known.get((listener.name, name))
+        if before is not None and before[0] == made_of:
+            policy = before[1]
+        else:
+            where = f"listeners.{listener.name}" + (f".routes.{name}" if name else "") + ".policy"
+            policy = Policy(
+                find(values.call, where, values.blocking),
+                Request if route is not None else Connection, self._live, listener.name, name,
+                listener.scheme, names_of(route) if route is not None else (),
+                http.merge_slashes if http is not None else False,
+            )
+            policy.deadline_s = values.deadline_ms / 1000
+            policy.blocking = values.blocking
+            policy.seen = set()
+            self._callers[policy.id] = policy
+        known[(listener.name, name)] = (made_of, policy)
+        found.setdefault(listener.name, {})[name] = policy
 
     def watch(self, engines: list[Engine], thread_of: Callable[[int], int | None]) -> None:
         """Look after functions that run on engines' threads, if there are any."""
@@ -137,65 +118,86 @@ class Policies:
             self._watchdog = Watchdog(engines, thread_of, self._callers)
 
     def totals(self) -> Mapping[str, dict[str, int]]:
-        """Of each policy, by listener and route."""
-        return {policy.name: policy.totals() for _, policy in self._known.values()}
+        """Of each policy, by "LISTENER/ROUTE" or "LISTENER"; see `Caller.totals`, and `pending`."""
+        return {
+            policy.name: {**policy.totals(), "pending": policy.pending}
+            for _, policy in self._known.values()
+        }
 
     # --- what engines ask ---
 
     def answer(self, engines: list[Engine]) -> None:
         """Begin to answer what engines have asked since the last time."""
-        loop = asyncio.get_running_loop()
-        for engine, ticket, exchange, policy, request in questions(self._live, self._callers):
+        for engine, ticket, exchange, caller, about in questions(self._live, self._callers):
             key = (engine, ticket)
-            if request is None:
-                task = self._tasks.pop(key, None)
-                if task is not None:
-                    task.cancel()
+            if about is None:
+                asked = self._asked.pop(key, None)
+                if asked is not None:
+                    asked.cancel()
                 continue
-            asked: asyncio.Future[Any]
-            if policy.blocking:
-                asked = loop.run_in_executor(self._pool(), policy.function, request)
-            else:
-                asked = loop.create_task(policy.function(request))
-            self._tasks[key] = asked
+            assert isinstance(caller, Policy)
+            try:
+                asked = self._begin(caller, about)
+            except Exception as error:
+                self._tell(engines[engine], key, exchange, caller, error)
+                continue
+            self._asked[key] = asked
             asked.add_done_callback(
-                lambda done, key=key, exchange=exchange, policy=policy: self._done(
+                lambda done, key=key, exchange=exchange, policy=caller: self._done(
                     engines[key[0]], key, exchange, policy, done)
             )
+
+    def _begin(self, policy: Policy, about: object) -> asyncio.Future[Any]:
+        if not policy.blocking:
+            return asyncio.get_running_loop().create_task(policy.function(about))
+        if self._threads is None:
+            self._threads = concurrent.futures.ThreadPoolExecutor(
+                THREADS_MAX, thread_name_prefix="fastlb-policy"
+            )
+        future = self._threads.submit(policy.function, about)
+        self._blocked.add(future)
+        future.add_done_callback(self._blocked.discard)
+        return asyncio.wrap_future(future)
 
     def _done(
         self, engine: Engine, key: tuple[int, int], exchange: int, policy: Policy,
         done: asyncio.Future[Any],
     ) -> None:
-        if done.cancelled():
+        withdrawn = self._asked.pop(key, None) is None
+        error: BaseException | None = asyncio.CancelledError("it was cancelled from within")
+        if not done.cancelled():
+            error = done.exception()
+        if withdrawn:
             return
-        self._tasks.pop(key, None)
-        error = done.exception()
+        if error is not None:
+            self._tell(engine, key, exchange, policy, error)
+            return
         try:
-            if error is not None:
-                raise error
             engine.decide(key[1], exchange, policy, done.result())
-        except Exception as failure:
-            policy.failed(failure)
-            engine.decide(key[1], exchange, policy, None, True)
+        except Exception as nonsense:
+            self._tell(engine, key, exchange, policy, nonsense)
 
-    def _pool(self) -> concurrent.futures.ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = concurrent.futures.ThreadPoolExecutor(
-                THREADS_MAX, thread_name_prefix="fastlb-policy"
-            )
-        return self._threads
+    def _tell(
+        self, engine: Engine, key: tuple[int, int], exchange: int, policy: Policy,
+        error: BaseException,
+    ) -> None:
+        policy.failed(error)
+        engine.decide(key[1], exchange, policy, None, True)
 
     async def stop(self) -> None:
-        tasks, self._tasks = self._tasks, {}
-        await end([task for task in tasks.values() if isinstance(task, asyncio.Task)])
+        asked, self._asked = set(self._asked.values()), {}
+        for one in asked:
+            one.cancel()
+        if asked:
+            await asyncio.wait(asked, timeout=END_S)
         self.end()
 
     def end(self) -> None:
         """Without the loop. A function that blocks goes on until it is through."""
         questions(self._live, {})
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            # Those that wait for work go at once.
+            self._threads.shutdown(wait=not self._blocked, cancel_futures=True)
             self._threads = None
         if self._watchdog is not None:
             self._watchdog.end()
@@ -207,7 +209,7 @@ class Watchdog:
 
     def __init__(
         self, engines: list[Engine], thread_of: Callable[[int], int | None],
-        callers: Mapping[int, Policy],
+        callers: weakref.WeakValueDictionary[int, Policy],
     ) -> None:
         self._engines = engines
         self._thread_of = thread_of

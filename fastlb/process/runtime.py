@@ -88,7 +88,6 @@ class Runtime:
             loop.add_reader(self.live.notify_fd, self._on_notify)
             self.update()
             self.engines.start()
-            self.policies.watch(self.engines.all, self.engines.thread_of)
         except BaseException:
             await self._close()
             raise
@@ -145,6 +144,7 @@ class Runtime:
         self._snapshot = snapshot
         publish(self.live, snapshot)
         if not self.stopping:
+            self.policies.watch(self.engines.all, self.engines.thread_of)
             for pool in self.effective.pools:
                 self._health.follow(pool.name, pool.health, servers[pool.name])
                 self._comparison.follow(pool.name, pool.outliers, servers[pool.name])

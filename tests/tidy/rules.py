@@ -138,7 +138,8 @@ def _python_layer(module: str) -> str:
 
 
 def python_layers(files: Tree) -> Iterator[str]:
-    """errors < config < compile, observe < control < process < cli; engine and tables for all."""
+    """errors < config < compile, observe < control < process < cli; for all of them the engine, the
+    tables, and what policies see and say (ask, facts)."""
     for path, text in files.items():
         if not path.startswith("fastlb/") or not path.endswith(".py") or path.startswith(CORE):
             continue
@@ -149,7 +150,7 @@ def python_layers(files: Tree) -> Iterator[str]:
             if name.startswith("."):
                 yield f"{path}:{line}: a relative import"
             elif name.startswith("fastlb._core"):
-                if not re.match(r"fastlb\._core\.(?:engine$|tables\.\w+$)", name):
+                if not re.match(r"fastlb\._core\.(?:(?:engine|ask|facts)$|tables\.\w+$)", name):
                     yield f"{path}:{line}: {name} is not for Python; engine and tables are"
             elif name.startswith("fastlb."):
                 theirs = _python_layer(name)

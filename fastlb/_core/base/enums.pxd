@@ -22,7 +22,8 @@ cdef enum Stage:
     STAGE_FORWARD = 6   # http: request and response on their way
     STAGE_ANSWER = 7    # http: writing an answer of our own, or the end of the server's
     STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
-    STAGE_POLICY = 9    # http: a policy decides
+    STAGE_POLICY = 9    # a policy decides
+    STAGE_FIRST = 10    # tcp: its policy wants to see the client's first bytes
 
 cdef enum Reason:
     REASON_DONE = 1

@@ -1,16 +1,18 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint8_t
+from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
 from fastlb._core.base.parts cimport Keepalive
 from fastlb._core.base.types cimport Address, ServerAddress, Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    AF_INET, AF_INET6, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE,
-    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, SYS_accept4, SYS_close, SYS_connect,
-    SYS_recvfrom, SYS_sendto, getsockopt, linger, ntohs, setsockopt, shutdown, socket, socklen_t,
+    AF_INET, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,
+    MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR,
+    SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
+    SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, getsockname, getsockopt,
+    inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
 
 
@@ -107,6 +109,27 @@ cdef inline uint16_t address_port(const Address* address) noexcept nogil:
     if address.family == AF_INET6:
         return ntohs(address.v6.sin6_port)
     return 0
+
+
+cdef inline uint8_t address_text(const Address* address, char* into) noexcept nogil:
+    """Write an address without its port, in INET6_ADDRSTRLEN bytes at most: how long it is."""
+    cdef uint8_t size = 0
+    if address.family == AF_INET:
+        inet_ntop(AF_INET, &address.v4.sin_addr, into, INET6_ADDRSTRLEN)
+    elif address.family == AF_INET6:
+        inet_ntop(AF_INET6, &address.v6.sin6_addr, into, INET6_ADDRSTRLEN)
+    else:
+        memcpy(into, <const char*> b"unix:", 6)
+    while into[size]:
+        size += 1
+    return size
+
+
+cdef inline void net_local(int fd, Address* address) noexcept nogil:
+    """The address that a socket has on this side."""
+    cdef socklen_t size = sizeof(Address)
+    address.family = 0
+    getsockname(fd, <sockaddr*> address, &size)
 
 
 cdef inline int net_error(int fd) noexcept nogil:

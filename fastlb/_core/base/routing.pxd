@@ -141,6 +141,8 @@ cdef enum DecisionKind:
     DECISION_POOL = 2
     DECISION_REPLY = 3
     DECISION_FAILED = 4
+    DECISION_CLOSE = 5          # tcp
+    DECISION_MORE = 6           # tcp: to be asked again with more of the first bytes
 
 cdef struct Decision:           # what a policy said, in one block of memory
     int32_t users               # of one engine
@@ -176,7 +178,8 @@ cdef struct Policy:             # a function of somebody's that decides
     uint32_t deadline_ms
     int32_t on_error            # index of a pool, or -1
     int32_t pending_max
-    uint32_t body_max           # bytes of the body that it sees
+    uint32_t body_max           # bytes of the body, or of tcp the first bytes, that it sees
+    uint16_t first_timer        # tcp: slot of how long they are waited for
     HashKey cache_on            # on 0: nothing is kept
     uint32_t cache_ms
     PolicyLive* live

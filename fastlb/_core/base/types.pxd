@@ -5,6 +5,7 @@
 # changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
@@ -180,6 +181,7 @@ cdef struct BindEntry:          # one address of one listener
     uint8_t bulk_class          # the same for flows that fill it
     uint8_t shared              # one socket for all engines (unix): wake one of them
     HttpEntry* http             # NULL: tcp
+    Policy* policy              # tcp: NULL: none
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -244,22 +246,22 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Exchange* next_free         # free list, and the dead of this turn
     Address peer                # the client's
     Http* http                  # the request under way
-    Policy* policy              # http: that decides about it, while the snapshot is held
-    Decision* decision          # http: what it said
-    uint64_t ticket             # http: of the question that is open; 0: none
-    Chunk* input                # http: read from the client, and not used up yet
+    Policy* policy              # that decides about it, while the snapshot is held
+    Decision* decision          # what it said
+    uint64_t ticket             # of the question that is open; 0: none
+    Chunk* input                # read from the client, and not used up yet
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
-    uint16_t status             # http: of an answer of our own
+    uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
     uint32_t bind_id            # http: where to find the bind in the next snapshot
     uint32_t hash               # of what the pool or route hashes
     uint32_t requests           # http: on this connection
     uint32_t lingered           # http: bytes thrown away after the answer
     uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
-    uint32_t wanted             # http: bytes in x.input that a route waits for; 0: a head's end
+    uint32_t wanted             # bytes in x.input that a route or policy waits for; 0: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
-    char client_ip[46]          # http: as text, and as trusted proxies in front of us saw it
+    char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
 
 cdef struct Http:               # a request and its response, while under way
@@ -314,33 +316,6 @@ cdef struct HttpState:
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date
     uint32_t epoch              # counts snapshots
-
-cdef struct Question:           # to a policy on the control plane; the request's bytes follow
-    Question* next
-    uint64_t ticket
-    Exchange* exchange
-    int engine
-    uint32_t policy             # id
-    uint8_t is_withdrawn        # nobody waits for the answer any more
-    uint8_t client_ip_size
-    uint16_t client_port
-    char client_ip[46]
-    uint32_t head_size
-    uint32_t size
-
-cdef struct Answered:           # what a policy on the control plane said
-    Answered* next
-    uint64_t ticket
-    Exchange* exchange
-    Decision* decision
-
-cdef struct Cached:             # a decision that holds for a while
-    Decision* decision          # NULL: none
-    uint32_t policy             # id
-    uint64_t hash
-    uint64_t expires_ms
-    uint8_t* key
-    uint32_t key_size
 
 cdef struct TimerList:
     Link head
@@ -408,6 +383,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t busy_poll
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
+    uint8_t abandoned           # this is a forked child, and nothing in here is its own
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn

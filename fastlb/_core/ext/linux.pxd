@@ -63,6 +63,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int, int, int, const void*, socklen_t)
     int getsockopt(int, int, int, void*, socklen_t*)
     int shutdown(int, int)
+    int getsockname(int, sockaddr*, socklen_t*)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -83,6 +84,7 @@ cdef extern from "<netinet/in.h>" nogil:
     uint16_t ntohs(uint16_t)
     enum:
         IPPROTO_TCP
+        INET6_ADDRSTRLEN
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
@@ -173,6 +175,7 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)
+    void _exit(int)
     int pipe2(int*, int)
     ssize_t read(int, void*, size_t)
     ssize_t write(int, const void*, size_t)

@@ -6,9 +6,10 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
-    REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
+    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED,
+    HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED,
+    REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
@@ -17,7 +18,7 @@ from fastlb._core.base.head cimport (
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
-from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.net cimport address_text, stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
@@ -28,7 +29,7 @@ from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, memmem
+from fastlb._core.ext.linux cimport memmem
 from fastlb._core.http.decided cimport bind_as_decided, consult
 from fastlb._core.http.rewrite cimport write_request
 from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
@@ -49,14 +50,7 @@ cdef int refuse(Exchange* x, int status, int reason) noexcept nogil:
 
 cdef void _name_client(Exchange* x) noexcept nogil:
     """The client's address as text, once for a connection."""
-    if x.peer.family == AF_INET:
-        inet_ntop(AF_INET, &x.peer.v4.sin_addr, x.peer_ip, sizeof(x.peer_ip))
-    elif x.peer.family == AF_INET6:
-        inet_ntop(AF_INET6, &x.peer.v6.sin6_addr, x.peer_ip, sizeof(x.peer_ip))
-    else:
-        memcpy(x.peer_ip, <const char*> b"unix:", 6)
-    while x.peer_ip[x.peer_ip_size]:
-        x.peer_ip_size += 1
+    x.peer_ip_size = address_text(&x.peer, x.peer_ip)
     memcpy(x.client_ip, x.peer_ip, x.peer_ip_size)
     x.client_ip_size = x.peer_ip_size
 
@@ -177,6 +171,8 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
         return refuse(x, 503, REASON_NO_MEMORY)
     if x.timer.slot != x.bind.http.header_timer or x.timer.link.next == NULL:
         timer_start(core, &x.timer, x.bind.http.header_timer)
+    if x.client.ready & READABLE:       # a read filled its chunk: there is no event for the rest
+        x.flags |= EXCHANGE_HAS_MORE
     return AGAIN
 
 

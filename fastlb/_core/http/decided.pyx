@@ -3,27 +3,41 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.enums cimport AGAIN, ANSWER, ASK, NEXT, REASON_POLICY, REASON_RESPONDED
 from fastlb._core.base.head cimport BODY_LENGTH, Head, Text
 from fastlb._core.base.limits cimport CACHED_KEY_MAX, CACHED_MAX, CACHED_WAYS
 from fastlb._core.base.routing cimport (
-    DECISION_FAILED, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, Decision, Match, Policy, Route,
+    DECISION_CLOSE, DECISION_FAILED, DECISION_MORE, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE,
+    Decision, Match, Policy, Route,
 )
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed
-from fastlb._core.base.types cimport Cached, Core, Exchange, Snapshot
+from fastlb._core.base.types cimport Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.http.routes cimport key_find
 from fastlb._core.tables.maglev cimport mix64
 
-# The two that say nothing more. They have no users: nobody gives them back.
+# Those that say nothing more. They have no users: nobody gives them back.
 cdef Decision _ROUTE
 cdef Decision _FAILED
+cdef Decision _CLOSE
+cdef Decision _MORE
 _ROUTE.kind = DECISION_ROUTE
 _FAILED.kind = DECISION_FAILED
+_CLOSE.kind = DECISION_CLOSE
+_MORE.kind = DECISION_MORE
 
 
 cdef Decision* as_the_route_says() noexcept nogil:
     return &_ROUTE
+
+
+cdef Decision* close_it() noexcept nogil:
+    return &_CLOSE
+
+
+cdef Decision* wants_more() noexcept nogil:
+    return &_MORE
 
 
 cdef Decision* failed() noexcept nogil:
@@ -140,7 +154,17 @@ cdef bint _body_is_here(const Policy* policy, const Head* head, Match* match) no
     return False
 
 
-cdef int _apply(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
+cdef uint32_t shown_bytes(const Policy* policy, const Head* head, uint32_t size) noexcept nogil:
+    """Of the `size` bytes that are here, the head and what the policy sees of the body: none of
+    the next request's, and nothing of a body in chunks."""
+    cdef uint64_t body = 0
+    if head.body.kind == BODY_LENGTH:
+        body = head.body.left if head.body.left < policy.body_max else policy.body_max
+    return <uint32_t> (head.size + body) if size > head.size + body else size
+
+
+cdef int go_by_decision(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
+    """NEXT (to x.pool, if one was named), or ANSWER: as x.status and x.reason say."""
     cdef Decision* decision = x.decision
     cdef Snapshot* snapshot = x.snapshot
     cdef uint32_t i
@@ -178,11 +202,11 @@ cdef int consult(Core* core, Exchange* x, Route* route) noexcept nogil:
     if x.decision != NULL:
         if keeps and x.decision.kind != DECISION_FAILED:
             _keep(core, policy, key, x.decision)
-        return _apply(core, x, policy)
+        return go_by_decision(core, x, policy)
     if keeps:
         x.decision = _find(core, policy, key)
         if x.decision != NULL:
-            return _apply(core, x, policy)
+            return go_by_decision(core, x, policy)
     if not _body_is_here(policy, &core.http.head, match):
         return AGAIN
     x.policy = policy

@@ -27,6 +27,12 @@ cdef enum:
     HEAD_BYTES_MAX = 524288     # of a request with them
     PATH_BYTES_MAX = 65535      # of one that a route makes
 
+cdef struct Edits:              # of a head
+    const Edit* route
+    const Edit* policy
+    uint32_t n_route
+    uint32_t n_policy
+
 
 cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
     put(w, text, size)
@@ -45,25 +51,58 @@ cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
         put(w, digits, 16)
 
 
-cdef bint _is_edited(const Edit* edits, uint32_t n, Head* head, Field* field) noexcept nogil:
-    """Whether a field is replaced or removed by the route."""
+cdef bint _replaces(const Edit* edits, uint32_t n, Text name) noexcept nogil:
+    """Whether a field of this name is replaced or removed."""
     cdef uint32_t i
     for i in range(n):
         if edits[i].op != EDIT_ADD and equal_nocase(
-                head.bytes + field.name_at, field.name_size, edits[i].name.at, edits[i].name.size):
+                name.at, name.size, edits[i].name.at, edits[i].name.size):
             return True
     return False
 
 
-cdef void _put_edits(Core* core, Exchange* x, const Edit* edits, uint32_t n,
-                     Writer* w) noexcept nogil:
+cdef bint _is_edited(const Edits* edits, Head* head, Field* field) noexcept nogil:
+    """By the route, or by its policy."""
+    cdef Text name = text_of(head.bytes + field.name_at, field.name_size)
+    return (_replaces(edits.route, edits.n_route, name)
+            or _replaces(edits.policy, edits.n_policy, name))
+
+
+cdef void _put_edits(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
+    """Where both write a field, the policy has the last word."""
     cdef uint32_t i
-    for i in range(n):
-        if edits[i].op != EDIT_REMOVE:
-            put_text(w, edits[i].name)
-            _put(w, b": ", 2)
-            put_template(core, x, &edits[i].value, w)
-            _put(w, b"\r\n", 2)
+    for i in range(edits.n_route):
+        if likely(edits.n_policy == 0) or not _replaces(
+                edits.policy, edits.n_policy, edits.route[i].name):
+            _put_edit(core, x, &edits.route[i], w)
+    for i in range(edits.n_policy):
+        _put_edit(core, x, &edits.policy[i], w)
+
+
+cdef void _put_edit(Core* core, Exchange* x, const Edit* edit, Writer* w) noexcept nogil:
+    if edit.op != EDIT_REMOVE:
+        put_text(w, edit.name)
+        _put(w, b": ", 2)
+        put_template(core, x, &edit.value, w)
+        _put(w, b"\r\n", 2)
+
+
+cdef inline Edits _request_edits(const Exchange* x) noexcept nogil:
+    cdef Edits edits
+    edits.route = x.http.route.request_edits
+    edits.n_route = x.http.route.n_request_edits
+    edits.policy = x.decision.request_edits if x.decision != NULL else NULL
+    edits.n_policy = x.decision.n_request_edits if x.decision != NULL else 0
+    return edits
+
+
+cdef inline Edits _response_edits(const Exchange* x) noexcept nogil:
+    cdef Edits edits
+    edits.route = x.http.route.response_edits
+    edits.n_route = x.http.route.n_response_edits
+    edits.policy = x.decision.response_edits if x.decision != NULL else NULL
+    edits.n_policy = x.decision.n_response_edits if x.decision != NULL else 0
+    return edits
 
 
 cdef uint32_t _line_end(Head* head, uint32_t i) noexcept nogil:
@@ -85,10 +124,10 @@ cdef void _put_fields(Head* head, Writer* w) noexcept nogil:
         put(w, head.bytes + start, _line_end(head, i - 1) - start)
 
 
-cdef void _drop_request_fields(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
+cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
     """What the client may not say about itself, and what the route replaces."""
     cdef Head* head = &core.http.head
-    cdef Route* route = x.http.route
+    cdef bint edited = edits.n_route or edits.n_policy
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
     cdef uint32_t i
     cdef Field* field
@@ -97,19 +136,17 @@ cdef void _drop_request_fields(Core* core, Exchange* x, HttpEntry* entry) noexce
         field = &head.fields[i]
         kind = field.kind
         if kind == FIELD_OTHER:
-            if route.n_request_edits and _is_edited(
-                    route.request_edits, route.n_request_edits, head, field):
+            if edited and _is_edited(edits, head, field):
                 field.drop = True
         elif kind == FIELD_HOST:
-            if route.rewrite_host.n_parts:
+            if x.http.route.rewrite_host.n_parts:
                 field.drop = True
         elif kind == FIELD_X_FORWARDED_FOR or kind == FIELD_FORWARDED:
             field.drop = True               # written again, with what was there if it is trusted
         elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
             if not trusted:
                 field.drop = True
-        elif route.n_request_edits and _is_edited(
-                route.request_edits, route.n_request_edits, head, field):
+        elif edited and _is_edited(edits, head, field):
             field.drop = True
             if kind == FIELD_X_REQUEST_ID:
                 head.request_id = -1
@@ -213,6 +250,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef HttpEntry* entry = http.entry
     cdef Route* route = http.route
     cdef uint8_t[32] id
+    cdef Edits edits = _request_edits(x)
     cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
     if named:
         _name_request(core, x, entry, id)
@@ -236,7 +274,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"Host: ", 6)
         put_text(w, head.authority)
         _put(w, b"\r\n", 2)
-    _drop_request_fields(core, x, entry)
+    _drop_request_fields(core, x, &edits)
     _put_fields(head, w)
     if http.request.kind == BODY_CHUNKED:
         _put(w, b"Transfer-Encoding: chunked\r\n", 28)
@@ -256,14 +294,15 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put_random(core, w, 1)
         _put(w, b"-01\r\n", 5)
     put_text(w, entry.via)
-    _put_edits(core, x, route.request_edits, route.n_request_edits, w)
+    _put_edits(core, x, &edits, w)
     _put(w, b"\r\n", 2)
-    if w.full or (unlikely(route.n_response_edits) and not _write_lines(core, x, route)):
+    edits = _response_edits(x)
+    if w.full or (unlikely(edits.n_route or edits.n_policy) and not _write_lines(core, x, &edits)):
         return 431
     return 0
 
 
-cdef bint _write_lines(Core* core, Exchange* x, Route* route) noexcept nogil:
+cdef bint _write_lines(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
     """The fields that the response gets, made while the request is at hand."""
     cdef Writer w
     cdef int klass = 0
@@ -275,7 +314,7 @@ cdef bint _write_lines(Core* core, Exchange* x, Route* route) noexcept nogil:
         w.at = chunk_bytes(chunk)
         w.end = w.at + chunk_size(klass)
         w.full = False
-        _put_edits(core, x, route.response_edits, route.n_response_edits, &w)
+        _put_edits(core, x, edits, &w)
         if not w.full:
             chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
             x.http.lines = chunk
@@ -331,7 +370,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     """The head of a response as the client gets it; False if its status line can't be passed on."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
-    cdef Route* route = http.route
+    cdef Edits edits = _response_edits(x)
     cdef uint32_t line = head.fields[0].name_at if head.n_fields else head.size - 2
     cdef uint32_t i
     cdef Field* field
@@ -346,8 +385,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
         field = &head.fields[i]
         if field.kind == FIELD_CONTENT_LENGTH and (head.status < 200 or head.status == 204):
             field.drop = True           # RFC 9110, 8.6
-        elif unlikely(route.n_response_edits) and _is_edited(
-                route.response_edits, route.n_response_edits, head, field):
+        elif unlikely(edits.n_route or edits.n_policy) and _is_edited(&edits, head, field):
             field.drop = True
     _put_fields(head, w)
     if head.status >= 200:

@@ -5,7 +5,7 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
@@ -103,5 +103,11 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         x.flags |= EXCHANGE_HTTP
         x.bind_id = bind.id
         timer_start(core, &x.timer, bind.http.header_timer)
+    elif unlikely(bind.policy != NULL):
+        x.stage = STAGE_FIRST
+        if bind.policy.body_max == 0:
+            x.status = 1                    # (it has seen all that it will)
+        else:
+            timer_start(core, &x.timer, bind.policy.first_timer)
     accepted[0] = x
     return NEXT

@@ -12,4 +12,5 @@ cdef class Caller:
     cdef readonly str scheme
     cdef readonly tuple names
     cdef readonly bint merge_slashes
+    cdef readonly bint of_connections
     cdef int _engines

@@ -12,7 +12,8 @@ _ids = itertools.count(1)
 cdef class Caller:
     """A policy: the function, where it is used, and what became of its calls.
 
-    `names` are those of the segments of its route's path, "" for literal ones.
+    `names` are those of the segments of its route's path, "" for literal ones. One of a listener of
+    connections has no route, and its `scheme` is "tcp".
     """
 
     def __init__(self, object function, object request_class, Live live, str listener, str route,
@@ -24,13 +25,14 @@ cdef class Caller:
         self.listener, self.route, self.scheme = listener, route, scheme
         self.names = names
         self.merge_slashes = merge_slashes
+        self.of_connections = scheme == "tcp"
         self._engines = live.engines
         self.live.counters = <PolicyCounters*> per_engine(live.engines, sizeof(PolicyCounters))
 
     def __dealloc__(self):
         free(self.live.counters)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """It raised, or decided what can't be: for people to be told."""
 
     @property

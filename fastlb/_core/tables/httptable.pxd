@@ -1,5 +1,5 @@
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.routing cimport HttpEntry, Reply, Retry, StatusSet
+from fastlb._core.base.routing cimport HttpEntry, Policy, Reply, Retry, StatusSet
 from fastlb._core.tables.live cimport Live
 
 
@@ -18,3 +18,4 @@ cdef int fill_statuses(StatusSet* into, object statuses) except -1
 cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1
 cdef int fill_retry(Retry* into, object spec) except -1
 cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL
+cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel, int n_pools) except NULL

@@ -254,8 +254,9 @@ cdef int _pool_index(object index, int n_pools) except -1:
     return index
 
 
-cdef int _fill_policy(Live live, Arena arena, Policy* policy, object spec, bint cancel,
-                      int n_pools) except -1:
+cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel,
+                          int n_pools) except NULL:
+    cdef Policy* policy = <Policy*> arena.take(1, sizeof(Policy))
     cdef Caller caller = spec.caller
     arena.hold(caller)
     policy.caller = <void*> caller
@@ -270,7 +271,8 @@ cdef int _fill_policy(Live live, Arena arena, Policy* policy, object spec, bint 
     policy.body_max = spec.body_max
     policy.cache_on = _key(arena, spec.cache_on)
     policy.cache_ms = spec.cache_ms
-    return 0
+    policy.first_timer = live.timer_slot(spec.first_ms)
+    return policy
 
 
 cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* routes,
@@ -314,8 +316,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
     if spec.policy is not None:
-        route.policy = <Policy*> arena.take(1, sizeof(Policy))
-        _fill_policy(live, arena, route.policy, spec.policy, spec.cancel, n_pools)
+        route.policy = policy_table(live, arena, spec.policy, spec.cancel, n_pools)
     route.priority = spec.priority
     if spec.retry is not None:
         route.retry = <Retry*> arena.take(1, sizeof(Retry))

@@ -2,6 +2,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.asking cimport Question
 from fastlb._core.base.enums cimport (
     CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_OUT, CONDITION_WARMING,
     SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
@@ -325,7 +326,13 @@ cdef class Live:
             raise OSError(-self.table.notify_fd, os.strerror(-self.table.notify_fd))
 
     def __dealloc__(self):
+        cdef Question* question = <Question*> <size_t> self.table.questions
+        cdef Question* following
         self.close()
+        while question != NULL:         # of engines that have ended
+            following = question.next
+            free(question)
+            question = following
 
     def close(self) -> None:
         """Close the notification; engines must be closed before."""

@@ -20,7 +20,7 @@ from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
 from fastlb._core.tables.httptable cimport (
-    Arena, fill_reply, fill_retry, fill_statuses, http_table,
+    Arena, fill_reply, fill_retry, fill_statuses, http_table, policy_table,
 )
 from fastlb._core.tables.maglev cimport maglev_fill, mix64
 from fastlb._core.tables.live cimport Listener, Live, Pool, Server
@@ -294,6 +294,9 @@ cdef class Snapshot:
                 self._http[spec.listener] = <size_t> http_table(
                     self.live, self._arena, spec.http, self.table.n_pools)
             bind.http = <HttpEntry*> <size_t> self._http[spec.listener]
+        if spec.policy is not None:
+            bind.policy = policy_table(
+                self.live, self._arena, spec.policy, False, self.table.n_pools)
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

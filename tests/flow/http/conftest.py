@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.flow.conftest import Site, wait_until
 from tests.flow.http.peers import HttpOrigin, Serve, Wire
+
+if TYPE_CHECKING:
+    from tests.flow.http.policies import Decided
 
 
 class HttpSite:
@@ -64,3 +69,26 @@ def origins() -> Iterator[Callable[..., HttpOrigin]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture(params=[1, 2, 0], ids=["thread", "threads", "inline"])
+def decided(
+    request: pytest.FixtureRequest, origins: Callable[..., HttpOrigin]
+) -> Iterator[Decided]:
+    from tests.flow.http.policies import Decided
+
+    with ExitStack() as stack:
+        made = Decided(request.param, origins, stack)
+        yield made
+        assert made.site is not None
+        for client in made.site.clients:
+            client.close()
+        made.site.wait_idle()
+        wait_until(lambda: all(t["pending"] == 0 for t in
+                               made.lb._running().policies.totals().values()), "still pending")
+
+
+@pytest.fixture(params=["sync", "async", "blocking"])
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name

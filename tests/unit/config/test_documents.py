@@ -40,6 +40,7 @@ from fastlb.config.model import (
     Shared,
     Subset,
 )
+from fastlb.config.policy import Policy
 from fastlb.config.reader import load
 from fastlb.config.sticky import Sticky
 
@@ -52,12 +53,12 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
-    Listener: {"forwarded": Forwarded},
+    Listener: {"forwarded": Forwarded, "policy": Policy},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
            "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
-        "mirror": Mirror,
+        "mirror": Mirror, "policy": Policy,
         "request_headers": HeaderEdits, "response_headers": HeaderEdits, "retry": Retry,
     },
 }

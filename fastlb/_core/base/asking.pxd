@@ -1,0 +1,34 @@
+# What engines and the control plane hand each other about policies.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastlb._core.base.routing cimport Decision
+
+cdef struct Question:           # to a policy on the control plane; what it is about follows
+    Question* next
+    uint64_t ticket
+    void* exchange              # Exchange: handed back with the answer, and never followed
+    int engine
+    uint32_t policy             # id
+    uint8_t is_withdrawn        # nobody waits for the answer any more
+    uint8_t client_ip_size
+    uint8_t local_ip_size       # tcp: of the address that the client connected to
+    uint16_t client_port
+    uint16_t local_port
+    char client_ip[46]
+    char local_ip[46]
+    uint32_t head_size          # http
+    uint32_t size
+
+cdef struct Answered:           # what a policy on the control plane said
+    Answered* next
+    uint64_t ticket
+    void* exchange              # Exchange
+    Decision* decision
+
+cdef struct Cached:             # a decision that holds for a while
+    Decision* decision          # NULL: none
+    uint32_t policy             # id
+    uint64_t hash
+    uint64_t expires_ms
+    uint8_t* key
+    uint32_t key_size

@@ -1,0 +1,61 @@
+# An http exchange whose server has switched protocols.
+from libc.stdint cimport uint16_t, uint8_t
+
+from fastlb._core.base.enums cimport (
+    EXCHANGE_CLOSE, HTTP_SENT, REASON_BAD_RESPONSE, REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY,
+)
+from fastlb._core.base.httpmem cimport give_http, give_upstream
+from fastlb._core.base.mem cimport chunk_size, give_held
+from fastlb._core.base.poller cimport poller_move
+from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
+from fastlb._core.ext.atomic cimport fl_count
+from fastlb._core.http.decided cimport drop_decision
+from fastlb._core.lifecycle cimport finish, let_snapshot_go
+from fastlb._core.stages.record cimport record_http
+
+
+cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
+    """From here on it is a relay: the server's socket becomes the exchange's own."""
+    cdef Upstream* upstream = x.http.upstream
+    cdef Http* http = x.http
+    cdef uint16_t generation = x.server.generation
+    if not http.flags & HTTP_SENT:
+        x.reason = REASON_BAD_RESPONSE
+        finish(core, x)
+        return False
+    x.server = upstream.stream
+    x.server.exchange = x
+    x.server.role = ROLE_SERVER
+    x.server.generation = generation
+    if poller_move(&core.poller, &upstream.stream, &x.server) < 0:
+        x.reason = REASON_NO_DESCRIPTOR
+        finish(core, x)
+        return False
+    upstream.stream.fd = -1
+    upstream.stream.generation += 1
+    upstream.stream.pending = NULL
+    upstream.stream.pipe = NULL
+    http.upstream = NULL
+    give_upstream(core, upstream)
+    x.to_server = &x.server
+    if x.input != NULL:
+        x.server.pending = x.input
+        fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
+        x.input = NULL
+    x.idle_timer = http.route.websocket_timer
+    record_http(core, x)
+    timer_cancel(&http.timer)
+    timer_cancel(&http.hedge_timer)
+    give_held(core, http.head)
+    give_held(core, http.partial)
+    give_held(core, http.lines)
+    http.head = http.partial = http.lines = NULL
+    give_http(core, http)
+    x.http = NULL
+    drop_decision(x)
+    let_snapshot_go(core, x)
+    x.flags &= <uint8_t> ~EXCHANGE_CLOSE
+    x.stage = STAGE_RELAY
+    timer_start(core, &x.timer, x.idle_timer)
+    return True

@@ -1,0 +1,87 @@
+"""Functions that a configuration names: "module:function"."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastlb.compile.routes import is_async
+from fastlb.config.effective import EffectiveListener
+from fastlb.config.policy import EffectivePolicy
+from fastlb.errors import ConfigError, Problem
+
+
+def find(call: str | Callable[..., Any], where: str, blocking: bool = False) -> Callable[..., Any]:
+    """The function that is meant, which may lie in the working directory. Raises ConfigError where
+    there is none, or none that can be called with one argument; `where` is the key's path."""
+    function = call if not isinstance(call, str) else _imported(call, where)
+    name = call if isinstance(call, str) else getattr(call, "__qualname__", repr(call))
+    if not callable(function):
+        raise _error(f"{name} is no function", where)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise _error(
+            f"{name} can't be called with one argument, the request or connection", where
+        ) from None
+    except ValueError:
+        pass                            # (of a builtin, which doesn't tell)
+    if blocking and is_async(function):
+        raise _error(f"{name} is an async function, which doesn't block: leave it out",
+                     f"{where}.blocking")
+    return function
+
+
+def look_beside(config: str) -> None:
+    """Let functions lie in the directory of a configuration file, too."""
+    directory = os.path.dirname(os.path.abspath(config))
+    if directory not in sys.path:
+        sys.path.append(directory)
+
+
+def find_all(listeners: list[EffectiveListener]) -> None:
+    """Raises ConfigError with all that can't be found."""
+    problems: list[Problem] = []
+    for listener in listeners:
+        for where, policy in _policies(listener):
+            try:
+                find(policy.call, where, policy.blocking)
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def _policies(listener: EffectiveListener) -> Iterator[tuple[str, EffectivePolicy]]:
+    where = f"listeners.{listener.name}"
+    if listener.policy is not None:
+        yield f"{where}.policy", listener.policy
+    for route in listener.http.routes if listener.http is not None else ():
+        if route.policy is not None:
+            yield f"{where}.routes.{route.name}.policy", route.policy
+
+
+def _imported(call: str, where: str) -> Any:
+    module_name, _, name = call.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise _error(f"{call}: there is no module {error.name!r}", where) from None
+    except Exception as error:
+        raise _error(f"{call}: {module_name} can't be imported: {error!r}", where) from error
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise _error(f"{call}: {module_name} has no {name!r}", where) from None
+    return found
+
+
+def _error(message: str, where: str) -> ConfigError:
+    return ConfigError([Problem(message, where)])

@@ -287,7 +287,7 @@ def names_of(route: EffectiveRoute) -> tuple[str, ...]:
 def is_async(function: Callable[..., object]) -> bool:
     """`async def`, or an object whose `__call__` is."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)
+        type(function).__call__
     )
 
 

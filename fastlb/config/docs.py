@@ -158,6 +158,8 @@ def _type(hint: Any, said: list[Any]) -> str:
         return f'`"auto"`, or a number, 1 to {limits.THREADS_MAX}'
     if limits.MODE in said:
         return 'text, such as `"0660"`'
+    if limits.POLICY in said:
+        return "text or table"
     if limits.KEEPALIVE in said:
         return "table, or `false`"
     return _plain_type(bare)
@@ -172,6 +174,8 @@ def _plain_type(bare: Any) -> str:
         return "list of texts"
     if get_origin(bare) is dict or (isinstance(bare, type) and issubclass(bare, Model)):
         return "table"
+    if bare is Any:
+        return "text, or in Python a function"
     return {bool: "`true` or `false`", str: "text", int: "number", float: "number"}[bare]
 
 

@@ -37,7 +37,7 @@ def _check_key(value: str) -> str:
 
 def _policy(value: Any) -> Any:
     """The short form."""
-    if isinstance(value, Mapping) or isinstance(value, Policy):
+    if isinstance(value, (Mapping, Policy)):
         return value
     return {"call": value}
 

@@ -11,6 +11,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastlb._core.ask import questions
@@ -142,10 +143,7 @@ class Policies:
                 self._tell(engines[engine], key, exchange, caller, error)
                 continue
             self._asked[key] = asked
-            asked.add_done_callback(
-                lambda done, key=key, exchange=exchange, policy=caller: self._done(
-                    engines[key[0]], key, exchange, policy, done)
-            )
+            asked.add_done_callback(partial(self._done, engines[engine], key, exchange, caller))
 
     def _begin(self, policy: Policy, about: object) -> asyncio.Future[Any]:
         if not policy.blocking:

@@ -11,6 +11,7 @@ import fastlb
 from fastlb.policy import Forward, Redirect, Request, Response
 from tests.flow.conftest import Site, wait_until
 from tests.flow.http.conftest import HttpSite
+from tests.flow.http.peers import answer
 from tests.flow.http.policies import Decided, add, get, of_kind
 
 # --- what it can say ---
@@ -68,8 +69,8 @@ def test_a_key_stays_with_its_server(origins: Any, kind: str) -> None:
 
 
 def test_it_answers_with_json(decided: Decided, kind: str) -> None:
-    answer = Response(401, json={"error": "who are you?"}, headers={"WWW-Authenticate": "Bearer"})
-    add(decided, kind, lambda r: answer)
+    unknown = Response(401, json={"error": "who are you?"}, headers={"WWW-Authenticate": "Bearer"})
+    add(decided, kind, lambda r: unknown)
     got = decided.start().ask(get())
     assert (got.line, got.body) == ("HTTP/1.1 401 Unauthorized", b'{"error": "who are you?"}')
     assert got["content-type"] == "application/json"
@@ -77,7 +78,7 @@ def test_it_answers_with_json(decided: Decided, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "content_type", "body"),
+    ("made", "status", "content_type", "body"),
     [
         (Response(200, "grün"), 200, "text/plain; charset=utf-8", "grün".encode()),
         (Response(418, b"\0\1"), 418, "application/octet-stream", b"\0\1"),
@@ -89,9 +90,9 @@ def test_it_answers_with_json(decided: Decided, kind: str) -> None:
     ids=["text", "bytes", "type", "header", "largest", "empty"],
 )
 def test_it_answers(
-    decided: Decided, answer: Response, status: int, content_type: str, body: bytes
+    decided: Decided, made: Response, status: int, content_type: str, body: bytes
 ) -> None:
-    add(decided, "sync", lambda r: answer)
+    add(decided, "sync", lambda r: made)
     got = decided.start().ask(get())
     assert (got.status, got["content-type"], got.body) == (status, content_type, body)
 
@@ -127,7 +128,7 @@ def test_it_changes_header_fields(decided: Decided, kind: str) -> None:
     ))
     web = decided.start()
     decided.b.serve = lambda wire, request: wire.send(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Decided: no\r\nContent-Length: 0\r\n\r\n")
+        answer(b"", "200 OK", "Content-Type: text/plain", "X-Decided: no"))
     got = web.ask(get(b"/x", b"x-user: bob", b"X-User: eve", b"Cookie: a=b", b"X-Many: 1"))
     (request,) = decided.b.requests
     assert request.all("x-user") == ["ann"]
@@ -248,7 +249,8 @@ def test_a_websocket_is_routed_by_a_policy(decided: Decided, kind: str) -> None:
 
     def upgrade(wire: Any, request: Any) -> bool:
         assert request["x-user"] == "ann"
-        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\n"
+                  b"Connection: Upgrade\r\nUpgrade: echo\r\n\r\n")
         wire.send(wire.exactly(4))
         return False
 
@@ -297,7 +299,8 @@ def test_many_requests_at_a_time(decided: Decided, kind: str) -> None:
 
 
 def test_a_reload_while_it_is_asked_changes_nothing_for_the_request(decided: Decided) -> None:
-    begun, go = asyncio.Event(), []
+    begun = asyncio.Event()
+    go: list[bool] = []
 
     @decided.listener.route("/*", name="r")
     async def slow(request: Request) -> Any:

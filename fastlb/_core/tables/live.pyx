@@ -18,6 +18,8 @@ from fastlb._core.ext.linux cimport aligned_alloc, close
 
 import os
 
+cimport cython
+
 
 cdef enum:                      # bits of LiveTable.changed
     CHANGED = 1
@@ -308,7 +310,10 @@ cdef class Listener:
 
 
 cdef class Live:
-    """The table that all engines of one balancer share. Outlives snapshots and engines."""
+    """The table that all engines of one balancer share. Outlives snapshots and engines.
+
+    Policies ask it by names from engines' threads: without a GIL, one at a time.
+    """
 
     def __cinit__(self, int engines):
         cdef int i
@@ -362,17 +367,20 @@ cdef class Live:
     def in_flight(self) -> int:
         return fl_load32(&self.table.connections.count)
 
+    @cython.critical_section
     def server(self, str pool, str address) -> Server:
         key = (pool, address)
         if key not in self._servers:
             self._servers[key] = Server(pool, address, self.engines)
         return self._servers[key]
 
+    @cython.critical_section
     def pool(self, str name) -> Pool:
         if name not in self._pools:
             self._pools[name] = Pool(name, self.engines)
         return self._pools[name]
 
+    @cython.critical_section
     def listener(self, str name) -> Listener:
         if name not in self._listeners:
             self._listeners[name] = Listener(name, self.engines)
@@ -387,29 +395,37 @@ cdef class Live:
         if any(pool.pending for pool in self._pools.values()):
             live_wake_engines(&self.table)
 
+    @cython.critical_section
     def has_pool(self, str name) -> bool:
         return name in self._pools
 
+    @cython.critical_section
     def knows(self, str pool, str address) -> bool:
         return (pool, address) in self._servers
 
+    @cython.critical_section
     def servers(self) -> list[Server]:
         return list(self._servers.values())
 
+    @cython.critical_section
     def pools(self) -> list[Pool]:
         return list(self._pools.values())
 
+    @cython.critical_section
     def listeners(self) -> list[Listener]:
         return list(self._listeners.values())
 
     def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
         """Forget whatever no snapshot names (these do) and no connection uses."""
-        self._servers = {k: s for k, s in self._servers.items()
-                         if s in servers or s.in_flight or s.idle}
-        self._pools = {k: p for k, p in self._pools.items()
-                       if p in pools or p.in_flight or p.retrying}
-        self._listeners = {k: n for k, n in self._listeners.items()
-                           if n in listeners or n.in_flight}
+        self._replace(
+            {(s.pool, s.address): s for s in self.servers()
+             if s in servers or s.in_flight or s.idle},
+            {p.name: p for p in self.pools() if p in pools or p.in_flight or p.retrying},
+            {n.name: n for n in self.listeners() if n in listeners or n.in_flight})
+
+    @cython.critical_section
+    def _replace(self, dict servers, dict pools, dict listeners) -> None:
+        self._servers, self._pools, self._listeners = servers, pools, listeners
 
     cdef int timer_slot(self, unsigned int length_ms) except -1:
         """The slot of the timer list for this length; 0 is the slot of timeouts that are off."""

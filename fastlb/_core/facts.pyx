@@ -1,13 +1,14 @@
 # What a policy sees of a request or a connection. The bytes are copied, and cut up when somebody
 # asks: most look at a header or the path.
 from libc.stdint cimport uint32_t, uint8_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 
 from fastlb._core.base.head cimport FIELD_COOKIE, Head, Text
 from fastlb._core.base.limits cimport FIELDS_MAX
 from fastlb._core.base.text cimport equal_nocase
 from fastlb._core.http.admit cimport normalise
 from fastlb._core.proto.http1 cimport parse_request
+from fastlb._core.proto.llhttp cimport llhttp_known
 from fastlb._core.tables.caller cimport Caller
 
 
@@ -23,7 +24,9 @@ cdef class Request:
         cdef Head* head
         if self._head != NULL:
             return self._head
-        head = <Head*> calloc(1, sizeof(Head))
+        if not llhttp_known():
+            raise RuntimeError("there is no parser yet: a balancer that starts binds it")
+        head = <Head*> malloc(sizeof(Head))     # (parsing leaves nothing of it as it was)
         if head == NULL:
             raise MemoryError
         # (As the engine did, so that it can't go otherwise.)

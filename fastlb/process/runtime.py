@@ -71,6 +71,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
+        self.started_s = time.monotonic()
         self.stopping = False
         self._hurried = False
 
@@ -241,6 +242,11 @@ class Runtime:
             {pool for snapshot in kept for pool in snapshot.pools},
             {listener for snapshot in kept for listener in snapshot.listeners},
         )
+
+    @property
+    def current_servers(self) -> frozenset[Server]:
+        """Those that new clients may be sent to; others of `live` only keep what they have."""
+        return frozenset(self._snapshot.servers if self._snapshot is not None else ())
 
     def summary(self) -> str:
         """What is served, in one line."""

@@ -55,7 +55,7 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
     note_tried(x)
     if has_another(x) and not may_retry(core, x, RETRY_CONNECT, 0):
         return False
-    leave_server(core, x)
+    leave_server(core, x, x.reason)
     return True
 
 
@@ -75,7 +75,7 @@ cdef bint _ask_another(Core* core, Exchange* x) noexcept nogil:
         return take_over(core, x)
     if x.http.flags & HTTP_HEAD_DONE or not may_retry(core, x, cause, 0):
         return False
-    leave_server(core, x)
+    leave_server(core, x, x.reason)
     return True
 
 
@@ -102,6 +102,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             verdict = balance_step(core, x)
             if verdict == NEXT:
                 x.stage = STAGE_CONNECT
+                x.picked_ns = core.now_ns
                 continue
         else:
             if x.client.ready & ERROR:
@@ -112,6 +113,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 x.stage = STAGE_RELAY
                 timer_start(core, &x.timer, x.idle_timer)
                 end_retrying(x)
+                x.pool_name = x.pool.live.name
                 let_snapshot_go(core, x)
                 continue
             if verdict == FAIL and _try_another(core, x):
@@ -153,6 +155,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):
             x.stage = STAGE_CONNECT
+            x.picked_ns = core.now_ns
             return True
         if verdict == FAIL:
             note_down(core, x)
@@ -181,7 +184,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             return True
         if verdict == ELSEWHERE:
             if x.hedge == NULL or not take_over(core, x):
-                leave_server(core, x)
+                leave_server(core, x, core.http.head.status)
             return True
         if verdict == FAIL and _ask_another(core, x):
             return True
@@ -252,7 +255,7 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
         x.reason = REASON_DONE
         finish(core, x)
         return False
-    record_http(core, x)
+    record_http(core, x, x.reason if x.stage == STAGE_ANSWER else REASON_DONE)
     end_request(core, x, False)
     let_snapshot_go(core, x)
     if x.flags & EXCHANGE_CLOSE or owed or core.closing:
@@ -305,7 +308,7 @@ cdef bint _open_tunnel(Core* core, Exchange* x) noexcept nogil:
         fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
         x.input = NULL
     x.idle_timer = http.route.websocket_timer
-    record_http(core, x)
+    record_http(core, x, REASON_DONE)
     timer_cancel(&http.timer)
     timer_cancel(&http.hedge_timer)
     give_held(core, http.head)

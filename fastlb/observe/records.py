@@ -37,7 +37,7 @@ class Record:
     body_bytes: int             # of the answer's body
     duration: float             # seconds
     connect: float | None       # seconds; None: a connection was used again, or none was made
-    first_byte: float | None    # seconds from the request's last byte of its head to the answer's head
+    first_byte: float | None    # seconds from sending the head to having the answer's
     attempts: int               # servers that were tried
     tries: tuple[Try, ...]      # the same one by one: of many, the first ones and the last
     reason: str                 # how it ended: "done", "client_gone", "timeout" ...

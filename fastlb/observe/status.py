@@ -6,16 +6,20 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from fastlb._core.tables.counts import series_of
+from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
+from fastlb.observe.metrics import REASON
 
 if TYPE_CHECKING:
+    from fastlb._core.tables.histogram import Times
     from fastlb._core.tables.live import Server
     from fastlb.process.runtime import Runtime
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 # Seconds, or None where nothing was measured.
-Latency = dict[str, float | None]
+Latency = dict[str, Any]
 
 
 def status(runtime: Runtime) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
     routes[{listener, route, pool, requests, codes{}, latency{}}],
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
-    policies{}}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
+    records{}, policies{}}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live = runtime.live
     return {
@@ -45,8 +49,9 @@ def status(runtime: Runtime) -> dict[str, Any]:
             for engine in runtime.engines.all
         ],
         "listeners": _listeners(runtime),
-        "routes": [],
+        "routes": _routes(runtime),
         "pools": _pools(runtime),
+        "records": runtime.recording.totals(),
         "policies": dict(runtime.policies.totals()),
     }
 
@@ -57,6 +62,33 @@ def _totals(runtime: Runtime) -> dict[str, int]:
         for name, n in engine.totals().items():
             totals[name] = totals.get(name, 0) + n
     return totals
+
+
+def latency(times: Times | None) -> Latency:
+    if times is None or not times.count:
+        return {"count": 0, "mean": None, **dict.fromkeys(QUANTILES)}
+    found = times.quantiles(*QUANTILES.values())
+    mean = times.sum / times.count
+    return {"count": times.count, "mean": mean, **dict(zip(QUANTILES, found, strict=True))}
+
+
+def _routes(runtime: Runtime) -> list[dict[str, Any]]:
+    """Each listener, route and pool that something ended at: http by status, tcp by reason."""
+    counts, durations, _ = series_of(runtime.live)
+    return [
+        {
+            "listener": listener,
+            "route": route,
+            "pool": pool,
+            "requests": sum(codes.values()),
+            "codes": {
+                BY_NUMBER.get(code - REASON, "") if code >= REASON else str(code): n
+                for code, n in sorted(codes.items())
+            },
+            "latency": latency(durations.get((listener, route, pool))),
+        }
+        for (listener, route, pool), codes in sorted(counts.items())
+    ]
 
 
 def _listeners(runtime: Runtime) -> list[dict[str, Any]]:
@@ -107,6 +139,6 @@ def _server(server: Server, is_current: bool) -> dict[str, Any]:
         "in_flight": server.in_flight,
         "idle": server.idle,
         "error": server.error,
-        "latency": dict.fromkeys(("count", "mean", *QUANTILES)),
+        "latency": latency(server.first_bytes()),
         **server.totals(),
     }

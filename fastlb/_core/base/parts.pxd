@@ -54,7 +54,9 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t refused            # closed without a server
     uint64_t requests           # http
     uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
-    uint64_t padding[6]
+    uint64_t bytes_in           # of exchanges that have ended
+    uint64_t bytes_out
+    uint64_t padding[4]
 
 cdef struct Keepalive:
     int32_t idle_s              # 0: off

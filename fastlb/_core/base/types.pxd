@@ -9,8 +9,9 @@ from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
-    TIMER_SLOTS_MAX, TRIES_MAX,
+    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
+from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
     Budget, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
     ServerCounters, Sticky,
@@ -91,6 +92,8 @@ cdef struct ServerLive:
     int32_t idle                # connections of all engines that wait for a request
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
+    Histogram* first_bytes      # [engine]: http: until its answers' heads were here
+    uint32_t name
 
 cdef struct PendingQueue:       # one a pool and engine: who waits for a place, by priority
     Exchange* first[PRIORITIES]
@@ -111,10 +114,12 @@ cdef struct PoolLive:
     Budget* hedge_budgets       # [engine]
     Delays* delays              # [engine]
     ProbePool* probes           # [engine], of prequal
+    uint32_t name
 
 cdef struct ListenerLive:
     Gate connections
     ListenerCounters* counters  # [engine]
+    uint32_t name
 
 # --- one immutable, compiled configuration (tables/snapshot) ---
 
@@ -201,6 +206,13 @@ cdef struct LiveTable:
     int wake_fds[ENGINES_MAX]   # -1: no such engine
     uint32_t timer_ms[TIMER_SLOTS_MAX]
     int32_t n_timers
+    Series* series              # [engine]
+    Ring* rings                 # [engine]; NULL: nobody has asked for records yet
+    int32_t recording           # somebody wants them
+    int32_t traced              # requests get spans of ours
+    uint64_t traced_share       # of 2^32, of those that nobody has decided about
+    int32_t reader              # ReaderState
+    int reader_fd               # wakes it
 
 # --- one engine ---
 
@@ -256,6 +268,18 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t requests           # http: on this connection
     uint32_t lingered           # http: bytes thrown away after the answer
     uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
+    uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
+    uint64_t picked_ns          # the server was
+    uint64_t connect_ns         # how long that took; 0: not known
+    uint64_t sent_ns            # http: the head was written to the server
+    uint64_t answered_ns        # http: the response's head was here; 0: it isn't
+    uint64_t bytes_in           # from the client, as they were passed on
+    uint64_t bytes_out          # to it
+    Chunk* note                 # http: what a record has of the request; NULL: nobody asked
+    uint32_t pool_name          # tcp: while the snapshot isn't held
+    uint16_t answered           # http: the status of our own answer
+    uint8_t n_left
+    Tried[TRIES_LOGGED] left    # the servers before this one
     uint32_t wanted             # http: bytes in x.input that a route waits for; 0: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
@@ -313,6 +337,8 @@ cdef struct HttpState:
     Chunk* output               # heads are written here
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date
+    uint8_t[32] id              # of the request at hand, if we named it
+    uint8_t[55] trace           # its traceparent, if we made it
     uint32_t epoch              # counts snapshots
 
 cdef struct Question:           # to a policy on the control plane; the request's bytes follow
@@ -411,9 +437,11 @@ cdef struct Core:               # all that one engine owns
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
+    uint8_t recorded            # in this turn
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t random             # never 0
     uint64_t now_ms
+    uint64_t now_ns             # the same clock, whenever it was last looked at
     uint64_t armed_ms           # when timer_fd fires; 0: not armed
     uint64_t resume_ms          # when to try accepting again; 0: not waiting
     Poller poller

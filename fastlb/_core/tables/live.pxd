@@ -2,6 +2,7 @@
 from libc.stdint cimport uint64_t
 
 from fastlb._core.base.types cimport ListenerLive, LiveTable, PoolLive, ServerLive
+from fastlb._core.tables.names cimport Names
 
 
 cdef class Server:
@@ -29,6 +30,7 @@ cdef class Listener:
 cdef class Live:
     cdef LiveTable table
     cdef readonly int engines
+    cdef readonly Names names
     cdef dict _servers
     cdef dict _pools
     cdef dict _listeners

@@ -25,6 +25,7 @@ cdef struct Series:             # one an engine: how often each kind of end was 
     uint64_t padding[5]
 
 cdef enum:
+    SERIES_UNANSWERED = 1       # a request's code where no answer went out, or not all of it
     SERIES_REASON = 1000
 
 cdef enum RecordKind:

@@ -13,7 +13,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
-    Budget, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
+    Budget, Counters, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
     ServerCounters, Sticky,
 )
 from fastlb._core.base.routing cimport (
@@ -277,7 +277,8 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint64_t bytes_out          # to it
     Chunk* note                 # http: what a record has of the request; NULL: nobody asked
     uint32_t pool_name          # tcp: while the snapshot isn't held
-    uint16_t answered           # http: the status of our own answer
+    uint16_t answered           # http: the status of our own answer, and
+    uint32_t answered_bytes     # the size of its body
     uint8_t n_left
     Tried[TRIES_LOGGED] left    # the servers before this one
     uint32_t wanted             # http: bytes in x.input that a route waits for; 0: a head's end
@@ -393,33 +394,6 @@ cdef struct Poller:
     uint16_t* ready_generations
     int n_polled
     int polled_size
-
-cdef struct Counters:           # of one engine; written by it alone
-    uint64_t turns
-    uint64_t accepted
-    uint64_t ended[23]          # by Reason
-    uint64_t requests
-    uint64_t keys_missing       # requests without what their pool hashes
-    uint64_t mirrors            # alive now
-    uint64_t mirrored           # requests copied
-    uint64_t mirrors_dropped    # not copied, or not to the end
-    uint64_t bodies_unread      # that a route asked about, too long or broken
-    uint64_t hedges             # second tries alive now
-    uint64_t hedged             # requests that were sent to a second server too
-    uint64_t hedges_won         # of which that one answered first
-    uint64_t hedges_denied      # by the budget
-    uint64_t retries            # on another server, or of a reused connection that had been closed
-    uint64_t retries_denied     # by the budget
-    uint64_t upstreams          # connections to http servers alive now
-    uint64_t https              # requests under way now
-    uint64_t idle               # connections that wait for a request now
-    uint64_t connect_failures
-    uint64_t accept_errors
-    uint64_t exchanges          # alive now
-    uint64_t chunks             # held by streams now
-    uint64_t chunk_bytes        # the same in bytes
-    uint64_t pipes              # held by streams now
-    uint64_t descriptors        # sockets of exchanges open now
 
 cdef struct Slab:
     Slab* next

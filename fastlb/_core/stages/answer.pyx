@@ -214,6 +214,7 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     _put(w, b"\r\n")
     if x.status != 204 and (http == NULL or http.method != METHOD_HEAD):
         put_text(w, content)
+        x.answered_bytes = content.size
         if http != NULL:
             http.response.total = content.size
 

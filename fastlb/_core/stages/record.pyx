@@ -11,8 +11,8 @@ from fastlb._core.base.limits cimport TRIES_LOGGED
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_TCP, RECORD_TUNNEL, RECORD_HTTP, SERIES_REASON, Record, Ring,
-    SeriesSlot,
+    RECORD_ANSWERED, RECORD_TCP, RECORD_TUNNEL, RECORD_HTTP, SERIES_REASON, SERIES_UNANSWERED,
+    Record, Ring, SeriesSlot,
 )
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
@@ -82,7 +82,7 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
         pool = x.pool.live.name if x.pool != NULL else 0
     if likely(x.begin_ns != 0):
         duration_ns = now_ns - x.begin_ns
-    _count_end(core, x, route, pool, status, duration_ns)
+    _count_end(core, x, route, pool, status if status else SERIES_UNANSWERED, duration_ns)
     _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_request(core, x, reason, status, route, pool, now_ns)
@@ -105,17 +105,19 @@ cdef void _fill(Core* core, Exchange* x, Record* record, int reason, uint64_t no
     record.connect_ns = x.connect_ns
     record.listener = x.listener.name
     record.engine = <uint8_t> core.id
-    record.attempts = x.attempts if x.attempts > x.n_left else x.n_left
     record.n_tried = x.n_left if x.n_left < TRIES_LOGGED else TRIES_LOGGED
     memcpy(record.tried, x.left, sizeof(x.left))
     record.server = 0
+    record.attempts = x.n_left
     if x.flags & EXCHANGE_HOLDS_SERVER:
         record.server = x.target.name
-        record.try_ns = now_ns - x.picked_ns
-        if record.attempts == 0 or x.n_left == record.attempts:
-            record.attempts += 1
-    elif x.n_left:
-        record.server = x.left[record.n_tried - 1].server
+        record.try_ns = now_ns - x.picked_ns + 1        # (0 is none)
+        record.attempts = x.attempts if x.attempts > x.n_left else x.n_left + 1
+    else:
+        if x.attempts > x.n_left + 1:
+            record.attempts = x.attempts - 1            # (the last one found nobody)
+        if x.n_left:
+            record.server = x.left[record.n_tried - 1].server
 
 
 cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
@@ -160,6 +162,8 @@ cdef void _record_request(Core* core, Exchange* x, int reason, int status, uint3
     if x.http != NULL:
         record.bytes_in = x.http.request.total
         record.body_bytes = x.http.response.total
+    else:
+        record.body_bytes = x.answered_bytes
     if x.answered_ns:
         record.flags |= RECORD_ANSWERED
         record.first_byte_ns = x.answered_ns - x.sent_ns
@@ -178,7 +182,6 @@ cdef void _record_tunnel(Core* core, Exchange* x) noexcept nogil:
     record.duration_ns = clock_ns() - record.begin_ns
     record.bytes_in += x.bytes_in
     record.bytes_out = x.bytes_out
-    record.try_ns = 0
     _count_bytes(core, x, x.bytes_in)
     _put(core, record)
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.limits cimport SERIES_SLOTS
-from fastlb._core.base.observed cimport Histogram, Series, SeriesSlot
+from fastlb._core.base.observed cimport Histogram, SERIES_UNANSWERED, Series, SeriesSlot
 from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
 from fastlb._core.tables.histogram cimport Times
 from fastlb._core.tables.live cimport Live
@@ -10,7 +10,8 @@ from fastlb._core.tables.live cimport Live
 
 def series_of(Live live) -> tuple:
     """({(listener, route, pool): {code: n}}, {(listener, route, pool): Times}, n): ends by their
-    codes, which are statuses, or 1000 and a reason for sessions of tcp; how long all of them took;
+    codes, which are statuses (0: no
+    answer), or 1000 and a reason for sessions of tcp; how long all of them took;
     and how many were of kinds that there was no room for."""
     cdef SeriesSlot* slots
     cdef SeriesSlot* slot
@@ -32,7 +33,8 @@ def series_of(Live live) -> tuple:
                    live.names.all[slot.pool][0])
             if slot.code:
                 codes = counts.setdefault(key, {})
-                codes[slot.code] = codes.get(slot.code, 0) + fl_read(&slot.count)
+                code = 0 if slot.code == SERIES_UNANSWERED else slot.code
+                codes[code] = codes.get(code, 0) + fl_read(&slot.count)
                 continue
             times = durations_of.get(key)
             if times is None:

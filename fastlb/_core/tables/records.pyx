@@ -110,7 +110,7 @@ cdef class Recorder:
     def drain(self, int fd, bint whole, int patience_ms, bint keep) -> tuple:
         """Write what there is to a descriptor (-1: none) as lines, `whole` where that never waits
         for long, else in pieces that a pipe takes at once, with `patience_ms` for each. Returns
-        how many records there were, errno of what failed or 0, and with `keep` the records."""
+        of how many engines there were any, errno of what failed or 0, and with `keep` the records."""
         cdef Ring* ring
         cdef uint64_t end, at
         cdef const Record* record
@@ -250,7 +250,7 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
          _outcome(record.tried[i].outcome), record.tried[i].us / 1e6)
         for i in range(record.n_tried)
     ]
-    if record.attempts > record.n_tried and record.server:
+    if record.try_ns:
         tries.append((_name(live, record.server),
                       "response" if record.flags & RECORD_ANSWERED else reason,
                       record.try_ns / 1e9))

@@ -12,7 +12,7 @@ from fastlb._core.base.routing cimport (
     DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
     PART_TEXT, Part, Policy,
 )
-from fastlb._core.base.sys cimport clock_ms, clock_ns
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
@@ -153,7 +153,8 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
         fl_count(&policy.live.counters[core.id].failures, 1)
         decision = failed()
     x.decision = decision
-    core.now_ms = clock_ms()
+    core.now_ns = clock_ns()
+    core.now_ms = core.now_ns // 1000000
 
 
 cdef bint ask(Core* core, Exchange* x) noexcept nogil:

@@ -5,6 +5,16 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX
 from fastlb._core.base.routing cimport HashKey, StatusSet
 
+cdef struct Link:
+    Link* prev
+    Link* next
+
+cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
+    int read_fd
+    int write_fd
+    uint32_t held               # bytes in it
+    Pipe* next
+
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted

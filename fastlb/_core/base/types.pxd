@@ -13,8 +13,8 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
-    Budget, Counters, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
-    ServerCounters, Sticky,
+    Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe, ProbePool,
+    RingPoint, ServerCounters, Sticky,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
@@ -32,22 +32,12 @@ cdef union ServerAddress:
     sockaddr_in6 v6
     sockaddr_un local
 
-cdef struct Link:
-    Link* prev
-    Link* next
-
 cdef struct Chunk:              # the header of a buffer; its bytes follow
     Chunk* next
     uint32_t klass
     uint32_t start
     uint32_t end
     uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
-
-cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
-    int read_fd
-    int write_fd
-    uint32_t held               # bytes in it
-    Pipe* next
 
 cdef struct Exchange
 cdef struct Upstream

@@ -98,7 +98,11 @@ cdef class Times:
         if self.count == 0:
             return found
         for share in shares:
-            wanted = min(max(<uint64_t> (share * self.count + 0.999999), 1), self.count)
+            wanted = <uint64_t> (<double> share * self.count + 0.999999)
+            if wanted == 0:
+                wanted = 1
+            elif wanted > self.count:
+                wanted = self.count
             while seen < wanted:
                 seen += self._counts[place]
                 place += 1

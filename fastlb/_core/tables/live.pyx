@@ -337,13 +337,12 @@ cdef class Live:
     def __dealloc__(self):
         cdef int i
         self.close()
-        if self.table.series != NULL:
-            for i in range(self.engines):
+        for i in range(self.engines):
+            if self.table.series != NULL:
                 series_free(&self.table.series[i])
-        free(self.table.series)
-        if self.table.rings != NULL:
-            for i in range(self.engines):
+            if self.table.rings != NULL:
                 free(self.table.rings[i].bytes)
+        free(self.table.series)
         free(self.table.rings)
 
     def close(self) -> None:

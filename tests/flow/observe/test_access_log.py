@@ -216,7 +216,7 @@ def test_a_file_that_was_moved_away_is_made_anew(
         site.ask(get("/before"))
         runtime.recording.sync()
         log.rename(old)
-        runtime.recording.reopen()
+        site.site.balancer.reopen_log()
         wait_until(log.exists, "there is no new file")
         site.ask(get("/after"))
     assert [line["path"] for line in lines_of(old)] == ["/before"]

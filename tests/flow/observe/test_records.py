@@ -21,7 +21,7 @@ def test_what_a_client_has_been_answered_is_recorded(
 ) -> None:
     origin = origins()
     site = web([origin.address])
-    with recording(site).subscribe() as records:
+    with site.site.balancer.records() as records:
         wire = site.client()
         for i in range(100):
             wire.send(get(f"/{i}"))
@@ -44,7 +44,7 @@ def test_each_try_is_told(
     bad, worse, good = origins(slam), origins(busy), origins()
     site = web([bad.address, worse.address, good.address],
                pool={"retry": {"attempts": 3, "on": ["reset", "503"], "budget": "100%"}})
-    with recording(site).subscribe() as records:
+    with site.site.balancer.records() as records:
         assert site.ask(get()).status == 200
         (record,) = records.take()
     assert record.server == good.address and record.reason == "done"
@@ -59,7 +59,7 @@ def test_subscribers_have_the_same_and_those_who_left_have_no_more(
     web: Callable[..., HttpSite], origins: Callable[..., HttpOrigin]
 ) -> None:
     site = web([origins().address])
-    first, second = recording(site).subscribe(), recording(site).subscribe()
+    first, second = site.site.balancer.records(), site.site.balancer.records()
     site.ask(get("/1"))
     assert first.take() == second.take() != []
     second.close()
@@ -73,7 +73,7 @@ def test_iterating_waits_and_ends_with_the_balancer(
     web: Callable[..., HttpSite], origins: Callable[..., HttpOrigin]
 ) -> None:
     site = web([origins().address])
-    records = recording(site).subscribe()
+    records = site.site.balancer.records()
     found: list[Record] = []
     reading = threading.Thread(target=lambda: found.extend(records))
     reading.start()

@@ -148,9 +148,24 @@ cdef void _put_odd(Writer* w, uint8_t c, bint json) noexcept nogil:
     put(w, escaped, n)
 
 
+cdef inline bint _are_plain(const uint8_t* at) noexcept nogil:
+    """Whether the next eight bytes can stand in a text as they are: the marks of bytes below 32,
+    of 34 and 92 (none of both left over by xor), and of 127 and above."""
+    cdef uint64_t word, ones = <uint64_t> 0x0101010101010101u
+    cdef uint64_t quotes, strokes, odd
+    memcpy(&word, at, 8)
+    quotes = word ^ ones * 34
+    strokes = word ^ ones * 92
+    odd = (word - ones * 32) | (quotes - ones) | (strokes - ones) | (word + ones)
+    return (odd | word) & ones * 128 == 0
+
+
 cdef void _put_escaped(Writer* w, const uint8_t* at, uint32_t size, bint json) noexcept nogil:
     cdef uint32_t start = 0, i = 0, n
     while i < size:
+        if i + 8 <= size and _are_plain(at + i):
+            i += 8
+            continue
         if likely(_unlike[at[i]] == 0):
             i += 1
             continue
@@ -312,37 +327,38 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
     if field == FIELD_PROTOCOL:
         return text_of(<const uint8_t*> (b"http" if record.kind == RECORD_HTTP else b"tcp"),
                        4 if record.kind == RECORD_HTTP else 3)
-    if field == FIELD_LISTENER:
+    elif field == FIELD_LISTENER:
         return names.text(record.listener)
-    if field == FIELD_ROUTE:
+    elif field == FIELD_ROUTE:
         return names.text(record.route)
-    if field == FIELD_POOL:
+    elif field == FIELD_POOL:
         return names.text(record.pool)
-    if field == FIELD_SERVER:
+    elif field == FIELD_SERVER:
         return names.text(record.server)
-    if field == FIELD_CLIENT_IP:
+    elif field == FIELD_CLIENT_IP:
         return text_of(<const uint8_t*> record.client_ip, record.client_ip_size)
-    if field == FIELD_METHOD:
+    elif field == FIELD_METHOD:
         return _told(record, TOLD_METHOD)
-    if field == FIELD_HOST:
+    elif field == FIELD_HOST:
         return _told(record, TOLD_HOST)
-    if field == FIELD_PATH:
+    elif field == FIELD_PATH:
         return _told(record, TOLD_PATH)
-    if field == FIELD_QUERY:
+    elif field == FIELD_QUERY:
         return _told(record, TOLD_QUERY)
-    if field == FIELD_USER_AGENT:
+    elif field == FIELD_USER_AGENT:
         return _told(record, TOLD_USER_AGENT)
-    if field == FIELD_REFERER:
+    elif field == FIELD_REFERER:
         return _told(record, TOLD_REFERER)
-    if field == FIELD_REQUEST_ID:
+    elif field == FIELD_REQUEST_ID:
         return _told(record, TOLD_REQUEST_ID)
-    if field == FIELD_TRACE_ID or field == FIELD_SPAN_ID:
+    elif field == FIELD_TRACE_ID or field == FIELD_SPAN_ID:
         return _of_trace(record, field)
-    if field == FIELD_PARENT_ID:
+    elif field == FIELD_PARENT_ID:
         return _told(record, TOLD_PARENT)
-    if field == FIELD_VERSION and record.kind == RECORD_HTTP:
-        return text_of(<const uint8_t*> (b"1.0" if record.flags & RECORD_OLD else b"1.1"), 3)
-    if field == FIELD_REASON:
+    elif field == FIELD_VERSION:
+        return text_of(<const uint8_t*> (b"1.0" if record.flags & RECORD_OLD else b"1.1"),
+                       3 if record.kind == RECORD_HTTP else 0)
+    elif field == FIELD_REASON:
         return reason_text(record.reason)
     return text_of(NULL, 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastlb.config.observing import EffectiveTracing
@@ -151,9 +152,9 @@ def _exporter() -> Any:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        module = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     except ImportError:
         raise ConfigError(
             [Problem(f"there is no exporter for spans; run: {PIP_LINE}", "tracing")]
         ) from None
-    return BatchSpanProcessor(OTLPSpanExporter())
+    return BatchSpanProcessor(module.OTLPSpanExporter())

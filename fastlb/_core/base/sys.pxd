@@ -3,10 +3,9 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
 from fastlb._core.ext.linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
-    TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, poll,
-    pollfd, read, sched_yield,
-    time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC,
+    TFD_NONBLOCK, TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, poll,
+    pollfd, read, sched_yield, time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
 )
 
 

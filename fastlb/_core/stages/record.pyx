@@ -96,7 +96,8 @@ cdef void _put(Core* core, const Record* record) noexcept nogil:
         core.recorded = True
 
 
-cdef void _fill(Core* core, Exchange* x, Record* record, int reason, uint64_t now_ns) noexcept nogil:
+cdef void _fill(Core* core, Exchange* x, Record* record, int reason,
+                uint64_t now_ns) noexcept nogil:
     """What sessions and requests have in common."""
     record.reason = <uint8_t> reason
     record.begin_ns = x.begin_ns if x.begin_ns else now_ns

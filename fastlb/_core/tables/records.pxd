@@ -18,4 +18,5 @@ cdef class Recorder:
     cdef int _error
     cdef bint _is_empty(self) noexcept nogil
     cdef bint _flush(self, int fd, bint whole, int patience_ms) noexcept nogil
-    cdef void _log(self, int engine, uint64_t end, int fd, bint whole, int patience_ms) noexcept nogil
+    cdef void _log(self, int engine, uint64_t end, int fd, bint whole,
+                   int patience_ms) noexcept nogil

@@ -109,8 +109,8 @@ cdef class Recorder:
 
     def drain(self, int fd, bint whole, int patience_ms, bint keep) -> tuple:
         """Write what there is to a descriptor (-1: none) as lines, `whole` where that never waits
-        for long, else in pieces that a pipe takes at once, with `patience_ms` for each. Returns
-        of how many engines there were any, errno of what failed or 0, and with `keep` the records."""
+        for long, else in pieces that a pipe takes at once, with `patience_ms` for each. Returns of
+        how many engines there were any, errno of what failed or 0, and with `keep` the records."""
         cdef Ring* ring
         cdef uint64_t end, at
         cdef const Record* record

@@ -29,6 +29,7 @@ class Tracing:
     def __init__(
         self, recording: Recording, config: EffectiveTracing, provider: Any = None
     ) -> None:
+        self.config = config
         self._spans = _Spans(config, provider)
         self._recording = recording
         self._records = recording.subscribe()

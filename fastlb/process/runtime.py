@@ -138,7 +138,7 @@ class Runtime:
                     )
 
     def _observe(self) -> None:
-        """Write the access log that is configured, and trace."""
+        """Write the access log that is configured, and trace; also when that has changed."""
         log = self.effective.access_log
         try:
             self.recording.log_to(
@@ -149,10 +149,15 @@ class Runtime:
             raise ConfigError(
                 [Problem(f"it can't be opened: {error.strerror}", "access_log.path")]
             ) from None
-        if self.effective.tracing is not None:
+        tracing = self.effective.tracing
+        if self._tracing is not None and self._tracing.config != tracing:
+            self._tracing.end()
+            self._tracing = None
+            self.recording.trace(None)
+        if tracing is not None and self._tracing is None:
             from fastlb.observe.tracing import Tracing  # few need it
 
-            self._tracing = Tracing(self.recording, self.effective.tracing)
+            self._tracing = Tracing(self.recording, tracing)
 
     # --- while running ---
 

@@ -31,6 +31,8 @@ cdef void record_step(Core* core, Exchange* x) noexcept nogil:
     fl_count(&core.counters.ended[x.reason], 1)
     fl_count(&x.listener.counters[core.id].closed, 1)
     if x.flags & EXCHANGE_HTTP:
+        if unlikely(x.http == NULL and x.bytes_in + x.bytes_out != 0):
+            _count_bytes(core, x, x.bytes_in)
         if unlikely(x.http == NULL and x.note != NULL):
             _record_tunnel(core, x)
         return
@@ -86,6 +88,7 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
     _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_request(core, x, reason, status, route, pool, now_ns)
+    x.bytes_in = x.bytes_out = 0        # (what a tunnel moves from here on counts at its end)
 
 
 # --- records ---
@@ -170,7 +173,6 @@ cdef void _record_request(Core* core, Exchange* x, int reason, int status, uint3
         record.first_byte_ns = x.answered_ns - x.sent_ns
     if unlikely(status == 101 and x.note != NULL):
         record.flags |= RECORD_TUNNEL
-        x.bytes_in = 0
         return
     _put(core, record)
 
@@ -182,8 +184,7 @@ cdef void _record_tunnel(Core* core, Exchange* x) noexcept nogil:
     record.reason = x.reason
     record.duration_ns = clock_ns() - record.begin_ns
     record.bytes_in += x.bytes_in
-    record.bytes_out = x.bytes_out
-    _count_bytes(core, x, x.bytes_in)
+    record.bytes_out += x.bytes_out
     _put(core, record)
 
 

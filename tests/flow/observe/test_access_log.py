@@ -162,9 +162,12 @@ def test_a_tunnel_is_told_when_it_ends(
         wire.send(b"abcd")
         assert wire.to_end() == b"abcd"
         wire.close()
+        site.wait_idle()
+        counted = site.site.listener.stats()
     (line,) = lines_of(tmp_path / "access")
     assert (line["path"], line["status"], line["reason"]) == ("/t", 101, "done")
-    assert line["bytes_in"] == 4 and line["bytes_out"] > 4
+    assert line["bytes_in"] == counted["bytes_in"] == 4
+    assert line["bytes_out"] == counted["bytes_out"] > 4
 
 
 TEXTS = st.binary(min_size=0, max_size=40).map(

@@ -16,6 +16,7 @@ from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
+from fastlb.observe.recording import Subscription as Records
 from fastlb.process.runtime import Runtime, default_poller
 
 
@@ -173,6 +174,15 @@ class Balancer:
         """Changes of servers and pools from now on: `async for event in lb.events()`, see `Event`.
         It ends with the balancer. Raises RuntimeError when it isn't running."""
         return self._running().events.subscribe()
+
+    def records(self) -> Records:
+        """What becomes of each request and session from now on, see `Record`: `take()` them, or
+        iterate. Of any thread; `close()` it. Raises RuntimeError when it isn't running."""
+        return self._running().recording.subscribe()
+
+    def reopen_log(self) -> None:
+        """Open the access log's file anew, where it was moved away (which is noticed anyway)."""
+        self._running().recording.reopen()
 
     # --- running ---
 

@@ -78,7 +78,7 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", "http", "pools"})
+    modes = frozenset({"tcp", "http", "pools", "observed"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -133,6 +133,21 @@ class FastlbPools(Fastlb):
 
     def _config(self, work: Work) -> str:
         return pools_config(work)
+
+
+class FastlbObserved(Fastlb):
+    """With an access log of all requests."""
+
+    name = "fastlb-observed"
+    modes = frozenset({"observed"})
+    notes = ()
+
+    def command(self, work: Work, folder: Path) -> Command:
+        self._log = folder / "access.json"
+        return super().command(work, folder)
+
+    def _config(self, work: Work) -> str:
+        return f'access_log = {{ path = "{self._log}" }}\n{http_config(work)}'
 
 
 class FastlbChecks(Fastlb):

@@ -16,7 +16,7 @@ from fastlb._core.base.routing cimport (
     DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
     PART_TEXT, Part, Policy,
 )
-from fastlb._core.base.sys cimport clock_ms, clock_ns
+from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Address, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
@@ -208,6 +208,7 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
     enter_turn(core)
     fl_store64(&core.asked_ns, 0)
     end_ns = clock_ns()
+    core.now_ns = end_ns
     core.now_ms = end_ns // 1000000
     if unlikely(end_ns - begin_ns > <uint64_t> policy.deadline_ms * 1000000):
         fl_count(&policy.live.counters[core.id].late, 1)

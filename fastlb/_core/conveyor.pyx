@@ -56,7 +56,7 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
     note_tried(x)
     if has_another(x) and not may_retry(core, x, RETRY_CONNECT, 0):
         return False
-    leave_server(core, x)
+    leave_server(core, x, x.reason)
     return True
 
 
@@ -76,7 +76,7 @@ cdef bint _ask_another(Core* core, Exchange* x) noexcept nogil:
         return take_over(core, x)
     if x.http.flags & HTTP_HEAD_DONE or not may_retry(core, x, cause, 0):
         return False
-    leave_server(core, x)
+    leave_server(core, x, x.reason)
     return True
 
 
@@ -103,6 +103,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             verdict = balance_step(core, x)
             if verdict == NEXT:
                 x.stage = STAGE_CONNECT
+                x.picked_ns = core.now_ns
                 continue
         elif unlikely(x.stage != STAGE_CONNECT):
             verdict = first_step(core, x)
@@ -123,6 +124,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 if unlikely(x.input != NULL):
                     pass_on_first(core, x)
                 end_retrying(x)
+                x.pool_name = x.pool.live.name
                 let_snapshot_go(core, x)
                 continue
             if verdict == FAIL and _try_another(core, x):
@@ -153,6 +155,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):
             x.stage = STAGE_CONNECT
+            x.picked_ns = core.now_ns
             return True
         if verdict == FAIL:
             note_down(core, x)
@@ -181,7 +184,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             return True
         if verdict == ELSEWHERE:
             if x.hedge == NULL or not take_over(core, x):
-                leave_server(core, x)
+                leave_server(core, x, core.http.head.status)
             return True
         if verdict == FAIL and _ask_another(core, x):
             return True
@@ -268,7 +271,7 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
         x.reason = REASON_DONE
         finish(core, x)
         return False
-    record_http(core, x)
+    record_http(core, x, x.reason if x.stage == STAGE_ANSWER else REASON_DONE)
     end_request(core, x, False)
     let_snapshot_go(core, x)
     if x.flags & EXCHANGE_CLOSE or owed or core.closing:

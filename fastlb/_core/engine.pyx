@@ -41,6 +41,7 @@ from fastlb._core.policies.outliers cimport eject
 from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.questions cimport free_answers, put_answer
+from fastlb._core.stages.record cimport wake_reader
 from fastlb._core.sweep cimport close_idle_clients, end_all
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
@@ -48,7 +49,7 @@ from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
 
-from fastlb._core.stages.record import REASONS as _REASONS
+from fastlb._core.tables.reasons import REASONS as _REASONS
 
 cdef extern from *:
     unsigned int CYTHON_HEX_VERSION
@@ -97,7 +98,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     cdef uint8_t ready = 0
     cdef Stream* s
     enter_turn(core)
-    core.now_ms = clock_ms()
+    core.now_ns = clock_ns()
+    core.now_ms = core.now_ns // 1000000
     fl_count(&core.counters.turns, 1)
     if core.counters.idle:
         # What a server says unasked is heard before its connection is taken for a request.
@@ -139,6 +141,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             drop_all_idle(core, False)
         if core.stop == STOP_NOW:
             end_all(core)
+    if core.recorded:
+        wake_reader(core)
     give_back(core)
     leave_turn(core)
     return core.stop == STOP_NO or (core.stop == STOP_DRAIN and core.counters.exchanges > 0)
@@ -335,6 +339,11 @@ cdef class Engine:
     def idle(self) -> int:
         """Connections to http servers that wait for the next request."""
         return fl_read(&self._alive().counters.idle)
+
+    @property
+    def turns(self) -> int:
+        """That it has begun."""
+        return fl_read(&self._alive().counters.turns)
 
     def totals(self) -> dict[str, int]:
         """What has happened since the start."""

@@ -13,6 +13,7 @@ from fastlb._core.base.net cimport net_peek
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.tries cimport note_left
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_count
 from fastlb._core.lifecycle cimport finish
@@ -66,6 +67,9 @@ cdef void _swap(Exchange* x, Exchange* other) noexcept nogil:
     a.head, b.head = b.head, a.head
     a.partial, b.partial = b.partial, a.partial
     a.sent_ns, b.sent_ns = b.sent_ns, a.sent_ns
+    x.sent_ns, other.sent_ns = other.sent_ns, x.sent_ns
+    x.picked_ns, other.picked_ns = other.picked_ns, x.picked_ns
+    x.connect_ns, other.connect_ns = other.connect_ns, x.connect_ns
     x.entry, other.entry = other.entry, x.entry
     x.target, other.target = other.target, x.target
     x.counters, other.counters = other.counters, x.counters
@@ -127,6 +131,7 @@ cdef Exchange* hear_hedge(Core* core, Exchange* hedge) noexcept nogil:
         hedge.reason = REASON_SERVER_CLOSED if status < 0 else REASON_BAD_RESPONSE
         finish(core, hedge)             # the first one may do better
         return NULL
+    note_left(x, x.target, REASON_DONE, core.now_ns)
     _swap(x, hedge)
     _measure(core, hedge)
     fl_count(&core.counters.hedges_won, 1)
@@ -142,6 +147,7 @@ cdef bint take_over(Core* core, Exchange* x) noexcept nogil:
     cdef Exchange* hedge = x.hedge
     if hedge == NULL or x.flags & EXCHANGE_SHADOW:
         return False
+    note_left(x, x.target, x.reason, core.now_ns)
     _swap(x, hedge)
     hedge.http.sent_ns = 0
     x.hedge = hedge.hedge = NULL

@@ -8,4 +8,4 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil
 cdef void give_back(Core* core) noexcept nogil
-cdef void leave_server(Core* core, Exchange* x) noexcept nogil
+cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil

@@ -15,10 +15,12 @@ from fastlb._core.base.mem cimport give_exchange, give_held, give_input
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
+from fastlb._core.base.tries cimport forget_times, note_left
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
+from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
@@ -75,9 +77,11 @@ cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
         x.http.sent_ns = 0
 
 
-cdef void leave_server(Core* core, Exchange* x) noexcept nogil:
-    """Nothing came of this try: back to where a server is picked, with the request as it was."""
+cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
+    """Nothing came of this try, and why is a reason or a status: back to where a server is picked,
+    with the request as it was."""
     cdef Http* http = x.http
+    note_left(x, x.target, outcome, core.now_ns)
     timer_cancel(&x.timer)
     if http != NULL:
         timer_cancel(&http.hedge_timer)
@@ -117,6 +121,8 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     http.head = http.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
+    drop_note(core, x)
+    forget_times(x)
     drop_decision(x)
     end_retrying(x)
     let_server_go(core, x)
@@ -152,10 +158,11 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0
-        record_http(core, x)
+        record_http(core, x, x.reason)
         end_request(core, x, True)
     if x.input != NULL:
         give_input(core, x)
+    drop_note(core, x)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
     drop_decision(x)

@@ -2,7 +2,8 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, REASON_BAD_RESPONSE, REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY,
+    EXCHANGE_CLOSE, HTTP_SENT, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, ROLE_SERVER,
+    STAGE_RELAY,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_size, give_held
@@ -44,7 +45,7 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
         fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
         x.input = NULL
     x.idle_timer = http.route.websocket_timer
-    record_http(core, x)
+    record_http(core, x, REASON_DONE)
     timer_cancel(&http.timer)
     timer_cancel(&http.hedge_timer)
     give_held(core, http.head)

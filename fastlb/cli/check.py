@@ -18,6 +18,7 @@ from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
+from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
@@ -49,6 +50,14 @@ def describe(values: Effective) -> Iterator[str]:
     """Aligned lines: key, value, origin."""
     yield "process"
     yield from _top(values)
+    if values.access_log is not None:
+        yield ""
+        yield "access_log"
+        yield from _access_log(values.access_log)
+    if values.tracing is not None:
+        yield ""
+        yield "tracing"
+        yield from _tracing(values.tracing)
     yield ""
     yield "dns"
     yield from _dns(values.dns)
@@ -78,6 +87,19 @@ def _top(values: Effective) -> Iterator[str]:
     if values.zone:
         yield _line("zone", values.zone, values.origins["zone"])
     yield _line("busy_poll", str(values.busy_poll).lower(), values.origins["busy_poll"])
+
+
+def _access_log(log: EffectiveAccessLog) -> Iterator[str]:
+    yield _line("path", "standard output" if log.path == "-" else log.path, log.origins["path"])
+    yield _line("format", log.format, log.origins["format"])
+    if log.format == "json":
+        yield _line("fields", ", ".join(log.fields), log.origins["fields"])
+    yield _line("buffer", show_bytes(log.ring_bytes), log.origins["buffer"])
+
+
+def _tracing(tracing: EffectiveTracing) -> Iterator[str]:
+    yield _line("sample", f"{tracing.sample * 100:.10g}%", tracing.origins["sample"])
+    yield _line("service", tracing.service, tracing.origins["service"])
 
 
 def _dns(dns: EffectiveDns) -> Iterator[str]:

@@ -38,6 +38,7 @@ from fastlb.config.model import (
     Server,
     Subset,
 )
+from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.sticky import Sticky
 from fastlb.config.units import show_ms
@@ -68,6 +69,8 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),
     ("`[dns]`", Dns),
+    ("`access_log = { ... }`", AccessLog),
+    ("`tracing = { ... }`", Tracing),
 )
 
 # In Python they can be filled while running.

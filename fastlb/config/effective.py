@@ -31,6 +31,12 @@ from fastlb.config.failing import (
 )
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
+from fastlb.config.observing import (
+    EffectiveAccessLog,
+    EffectiveTracing,
+    effective_access_log,
+    effective_tracing,
+)
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
@@ -122,6 +128,8 @@ class Effective:
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
+    access_log: EffectiveAccessLog | None = None
+    tracing: EffectiveTracing | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -155,6 +163,8 @@ def effective(config: Config) -> Effective:
         dns=dns,
         listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
+        access_log=None if config.access_log is None else effective_access_log(config.access_log),
+        tracing=None if config.tracing is None else effective_tracing(config.tracing),
         origins=_given(
             config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone"
         ),

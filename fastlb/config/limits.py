@@ -169,6 +169,16 @@ UNAVAILABLE = Choice(None, "a 503 with a line of text, or of JSON where that is 
 NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 
+ACCESS_LOG = Choice(None, "nobody reads it unless it is asked for")
+LOG_FORMAT = Choice("json", "every program can read it, and it has everything")
+LOG_FIELDS = Choice(None, "all but what others are made of")
+LOG_BUFFER = Limit(
+    1 << 20, 64 << 10, 1 << 30, "some 2,000 records: what a thread makes while the disk is busy"
+)
+TRACING = Choice(None, "who traces says so, and installs opentelemetry-sdk")
+TRACING_SAMPLE = Choice("1%", "enough to see what is usual, and too little to cost anything")
+TRACING_SERVICE = Choice("fastlb", "what traces are found by")
+
 # --- http ---
 
 REQUEST_HEADER_TIMEOUT = Limit(

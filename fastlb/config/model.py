@@ -26,6 +26,7 @@ from fastlb.config.base import Duration, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
+from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.sticky import Sticky
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
@@ -391,6 +392,10 @@ class Config(Model):
     to 60 us; after a wait in vain not for a while."""
     zone: Annotated[ZoneName, bounds.ZONE] | None = None
     """Where this process is. Servers of the same zone come first, until too few of them are up."""
+    access_log: Annotated[AccessLog, bounds.ACCESS_LOG] | None = None
+    """A line for each request, and each session of tcp."""
+    tracing: Annotated[Tracing, bounds.TRACING] | None = None
+    """Spans for OpenTelemetry."""
     dns: Dns = Field(default_factory=Dns)
     """How names of servers are resolved."""
     defaults: Defaults = Field(default_factory=Defaults)

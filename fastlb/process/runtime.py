@@ -8,14 +8,17 @@ import itertools
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fastlb._core.engine import eject_server, publish
 from fastlb._core.tables.live import Server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.config.limits import LOG_BUFFER
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
 from fastlb.control.health import Health
@@ -24,15 +27,21 @@ from fastlb.control.spread import Spread
 from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
+from fastlb.observe.recording import LogTo, Recording
 from fastlb.process.machine import PIP_LINE, bind_llhttp
 from fastlb.process.policies import Policies
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
 
+if TYPE_CHECKING:
+    from fastlb.observe.tracing import Tracing
+
 log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
 LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
+LOG_RING_BYTES = LOG_BUFFER.default
+SETTLE_S = 1.0      # an engine that is stuck in a policy isn't waited for
 ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
 
 
@@ -67,10 +76,13 @@ class Runtime:
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
         self.policies = Policies(self.live)
+        self.recording = Recording(self.live, self.settle)
+        self._tracing: Tracing | None = None
         self._discovery = Discovery(effective.dns, self.update)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
+        self.started_s = time.monotonic()
         self.stopping = False
         self._hurried = False
 
@@ -86,6 +98,7 @@ class Runtime:
             await self._discovery.start()
             self._loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
+            self._observe()
             self.update()
             self.engines.start()
         except BaseException:
@@ -122,6 +135,28 @@ class Runtime:
                     self._discovery.add(
                         server.address.host, None if refresh_ms is None else refresh_ms / 1000
                     )
+
+    def _observe(self) -> None:
+        """Write the access log that is configured, and trace; also when that has changed."""
+        log = self.effective.access_log
+        try:
+            self.recording.log_to(
+                None if log is None else LogTo(log.path, log.format, log.fields),
+                LOG_RING_BYTES if log is None else log.ring_bytes,
+            )
+        except OSError as error:
+            raise ConfigError(
+                [Problem(f"it can't be opened: {error.strerror}", "access_log.path")]
+            ) from None
+        tracing = self.effective.tracing
+        if self._tracing is not None and self._tracing.config != tracing:
+            self._tracing.end()
+            self._tracing = None
+            self.recording.trace(None)
+        if tracing is not None and self._tracing is None:
+            from fastlb.observe.tracing import Tracing  # few need it
+
+            self._tracing = Tracing(self.recording, tracing)
 
     # --- while running ---
 
@@ -242,6 +277,27 @@ class Runtime:
             {listener for snapshot in kept for listener in snapshot.listeners},
         )
 
+    @property
+    def current_servers(self) -> frozenset[Server]:
+        """Those that new clients may be sent to; others of `live` only keep what they have."""
+        return frozenset(self._snapshot.servers if self._snapshot is not None else ())
+
+    def settle(self) -> None:
+        """Wait until the engines are through with the turns that they are in: what clients have
+        been answered by now is counted and recorded then."""
+        if self.engines.inline and threading.get_ident() == self.engines.thread_of(0):
+            return
+        deadline_s = time.monotonic() + SETTLE_S
+        try:
+            before = [engine.turns for engine in self.engines.all]
+            for engine in self.engines.all:
+                engine.wake()
+            for engine, turns in zip(self.engines.all, before, strict=True):
+                while engine.turns == turns and time.monotonic() < deadline_s:
+                    time.sleep(0.0001)
+        except RuntimeError:                # they have been closed
+            return
+
     def summary(self) -> str:
         """What is served, in one line."""
         engines = "inside this loop"
@@ -345,9 +401,15 @@ class Runtime:
             self._loop = None
         self.policies.end()
         self.engines.end()
+        self.recording.end()
+        if self._tracing is not None:
+            self._tracing.end()
+            self._tracing = None
 
     def _abandon(self) -> None:
         """In a forked child: let go of the listening sockets, but not of a unix socket's file."""
+        self.recording.abandon()
+        self._tracing = None
         for listening in self.listening:
             listening.unlink = None
             listening.close()

@@ -147,6 +147,7 @@ async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGUSR1, runtime.recording.reopen)
     log.info("ready: %s", runtime.summary())
     notify_systemd("READY=1")
     if started is not None:

@@ -85,6 +85,11 @@ cdef enum ExchangeFlag:
     EXCHANGE_HTTP = 64
     EXCHANGE_SHADOW = 128       # http: a copy for a mirror, without a client
 
+cdef enum ReaderState:          # of whoever reads records
+    READER_AWAKE = 0            # it looks for itself
+    READER_NAPS = 1             # to be woken when a ring fills up
+    READER_SLEEPS = 2           # to be woken by anything
+
 cdef enum PollerKind:
     POLLER_EPOLL = 1
     POLLER_POLL = 2

@@ -68,8 +68,10 @@ cdef inline int nothing_read(Exchange* x, Stream* source, ssize_t n) noexcept no
 cdef inline void count_bytes(Exchange* x, Stream* to, ssize_t n) noexcept nogil:
     if to.role == ROLE_CLIENT:
         fl_count(&x.counters.bytes_to_client, n)
+        x.bytes_out += n
     else:
         fl_count(&x.counters.bytes_to_server, n)
+        x.bytes_in += n
 
 
 cdef int flow_flush(Core* core, Exchange* x, Stream* to) noexcept nogil

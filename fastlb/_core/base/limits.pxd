@@ -66,4 +66,12 @@ cdef enum:
     MIRRORS_MAX = 64                # of an engine at a time: a mirror that hangs holds no more
     MIRROR_CLASS = 4                # 64 KiB: what a mirror may be behind
     INTERIM_MAX = 16                # responses of 1xx before the one that counts
+    HISTOGRAM_OCTAVES = 32          # powers of two from 64 ns on: up to 73 minutes
+    HISTOGRAM_STEPS = 32            # of a power of two: 1.6 % at most from any time to its middle
+    SERIES_SLOTS = 4096             # 160 KiB an engine
+    SERIES_MAX = 3072               # kinds of ends told apart by an engine; more are one
+    TRIES_LOGGED = 4                # servers that failed a request, in its record
+    TOLD_BYTES_MAX = 8192           # of any text of a record: what a path may have by default
+    NAME_BLOCK = 1024               # names of which memory is taken for at once
+    NAME_BLOCKS = 1024              # a million names: then new ones go without
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54

@@ -5,6 +5,43 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX
 from fastlb._core.base.routing cimport HashKey, StatusSet
 
+cdef struct Link:
+    Link* prev
+    Link* next
+
+cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
+    int read_fd
+    int write_fd
+    uint32_t held               # bytes in it
+    Pipe* next
+
+cdef struct Counters:           # of one engine; written by it alone
+    uint64_t turns
+    uint64_t accepted
+    uint64_t ended[23]          # by Reason
+    uint64_t requests
+    uint64_t keys_missing       # requests without what their pool hashes
+    uint64_t mirrors            # alive now
+    uint64_t mirrored           # requests copied
+    uint64_t mirrors_dropped    # not copied, or not to the end
+    uint64_t bodies_unread      # that a route asked about, too long or broken
+    uint64_t hedges             # second tries alive now
+    uint64_t hedged             # requests that were sent to a second server too
+    uint64_t hedges_won         # of which that one answered first
+    uint64_t hedges_denied      # by the budget
+    uint64_t retries            # on another server, or of a reused connection that had been closed
+    uint64_t retries_denied     # by the budget
+    uint64_t upstreams          # connections to http servers alive now
+    uint64_t https              # requests under way now
+    uint64_t idle               # connections that wait for a request now
+    uint64_t connect_failures
+    uint64_t accept_errors
+    uint64_t exchanges          # alive now
+    uint64_t chunks             # held by streams now
+    uint64_t chunk_bytes        # the same in bytes
+    uint64_t pipes              # held by streams now
+    uint64_t descriptors        # sockets of exchanges open now
+
 cdef struct ServerCounters:     # one a server and engine, a cache line each
     uint64_t connections
     uint64_t connect_failures
@@ -54,7 +91,9 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t refused            # closed without a server
     uint64_t requests           # http
     uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
-    uint64_t padding[6]
+    uint64_t bytes_in           # of exchanges that have ended
+    uint64_t bytes_out
+    uint64_t padding[4]
 
 cdef struct Keepalive:
     int32_t idle_s              # 0: off

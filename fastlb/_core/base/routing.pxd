@@ -189,6 +189,7 @@ cdef struct RouteLive:
 
 cdef struct Route:
     Text name
+    uint32_t id                 # its name's, see tables/names
     uint32_t n_names
     Text* names                 # of its path's segments; literal ones have none
     uint8_t action
@@ -268,6 +269,8 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint32_t n_names
     Text request_id
     Text client_ip              # as text
+    Text trace                  # a traceparent: the server's, or the one that came
+    Text parent                 # the client's span, where ours takes its place
     uint8_t content             # ContentState
     uint32_t wanted             # CONTENT_WANTED: so many bytes after the head
     uint32_t content_max

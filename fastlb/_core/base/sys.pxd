@@ -1,11 +1,11 @@
 # The clock, wake-ups and timers of the system, under names that don't depend on it.
 from libc.errno cimport errno
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastlb._core.ext.linux cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC, TFD_NONBLOCK,
-    TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, read, sched_yield,
-    time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC,
+    TFD_NONBLOCK, TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, poll,
+    pollfd, read, sched_yield, time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
 )
 
 
@@ -24,6 +24,28 @@ cdef inline uint64_t clock_ns() noexcept nogil:
 cdef inline void clock_utc(tm* now) noexcept nogil:
     cdef time_t seconds = time(NULL)
     gmtime_r(&seconds, now)
+
+
+cdef inline void clock_date(long seconds, tm* date) noexcept nogil:
+    """The date and time of day, UTC, of a time since 1970."""
+    cdef time_t when = seconds
+    gmtime_r(&when, date)
+
+
+cdef inline int64_t clock_offset_ns() noexcept nogil:
+    """What is to be added to clock_ns() for a time since 1970."""
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec - <int64_t> clock_ns()
+
+
+cdef inline bint wait_for(int fd, short events, int timeout_ms) noexcept nogil:
+    """Until a descriptor is ready (POLLIN, POLLOUT, or an error); False if it isn't in time."""
+    cdef pollfd one
+    one.fd = fd
+    one.events = events
+    one.revents = 0
+    return poll(&one, 1, timeout_ms) > 0
 
 
 cdef inline int event_open() noexcept nogil:

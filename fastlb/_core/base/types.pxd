@@ -10,11 +10,12 @@ from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
-    TIMER_SLOTS_MAX, TRIES_MAX,
+    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
+from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
-    Budget, Delays, Hedge, Keepalive, ListenerCounters, Outliers, ProbePool, RingPoint,
-    ServerCounters, Sticky,
+    Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe, ProbePool,
+    RingPoint, ServerCounters, Sticky,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
@@ -32,22 +33,12 @@ cdef union ServerAddress:
     sockaddr_in6 v6
     sockaddr_un local
 
-cdef struct Link:
-    Link* prev
-    Link* next
-
 cdef struct Chunk:              # the header of a buffer; its bytes follow
     Chunk* next
     uint32_t klass
     uint32_t start
     uint32_t end
     uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
-
-cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
-    int read_fd
-    int write_fd
-    uint32_t held               # bytes in it
-    Pipe* next
 
 cdef struct Exchange
 cdef struct Upstream
@@ -92,6 +83,8 @@ cdef struct ServerLive:
     int32_t idle                # connections of all engines that wait for a request
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
+    Histogram* first_bytes      # [engine]: http: until its answers' heads were here
+    uint32_t name
 
 cdef struct PendingQueue:       # one a pool and engine: who waits for a place, by priority
     Exchange* first[PRIORITIES]
@@ -112,10 +105,12 @@ cdef struct PoolLive:
     Budget* hedge_budgets       # [engine]
     Delays* delays              # [engine]
     ProbePool* probes           # [engine], of prequal
+    uint32_t name
 
 cdef struct ListenerLive:
     Gate connections
     ListenerCounters* counters  # [engine]
+    uint32_t name
 
 # --- one immutable, compiled configuration (tables/snapshot) ---
 
@@ -203,6 +198,13 @@ cdef struct LiveTable:
     int wake_fds[ENGINES_MAX]   # -1: no such engine
     uint32_t timer_ms[TIMER_SLOTS_MAX]
     int32_t n_timers
+    Series* series              # [engine]
+    Ring* rings                 # [engine]; NULL: nobody has asked for records yet
+    int32_t recording           # somebody wants them
+    int32_t traced              # requests get spans of ours
+    uint64_t traced_share       # of 2^32, of those that nobody has decided about
+    int32_t reader              # ReaderState
+    int reader_fd               # wakes it
 
 # --- one engine ---
 
@@ -258,6 +260,19 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t requests           # http: on this connection
     uint32_t lingered           # http: bytes thrown away after the answer
     uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
+    uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
+    uint64_t picked_ns          # the server was
+    uint64_t connect_ns         # how long that took; 0: not known
+    uint64_t sent_ns            # http: the head was written to the server
+    uint64_t answered_ns        # http: the response's head was here; 0: it isn't
+    uint64_t bytes_in           # from the client, as they were passed on
+    uint64_t bytes_out          # to it
+    Chunk* note                 # http: what a record has of the request; NULL: nobody asked
+    uint32_t pool_name          # tcp: while the snapshot isn't held
+    uint16_t answered           # http: the status of our own answer, and
+    uint32_t answered_bytes     # the size of its body
+    uint8_t n_left
+    Tried[TRIES_LOGGED] left    # the servers before this one
     uint32_t wanted             # bytes in x.input that a route or policy waits for; 0: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
@@ -315,6 +330,8 @@ cdef struct HttpState:
     Chunk* output               # heads are written here
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date
+    uint8_t[32] id              # of the request at hand, if we named it
+    uint8_t[55] trace           # its traceparent, if we made it
     uint32_t epoch              # counts snapshots
 
 cdef struct TimerList:
@@ -343,33 +360,6 @@ cdef struct Poller:
     int n_polled
     int polled_size
 
-cdef struct Counters:           # of one engine; written by it alone
-    uint64_t turns
-    uint64_t accepted
-    uint64_t ended[23]          # by Reason
-    uint64_t requests
-    uint64_t keys_missing       # requests without what their pool hashes
-    uint64_t mirrors            # alive now
-    uint64_t mirrored           # requests copied
-    uint64_t mirrors_dropped    # not copied, or not to the end
-    uint64_t bodies_unread      # that a route asked about, too long or broken
-    uint64_t hedges             # second tries alive now
-    uint64_t hedged             # requests that were sent to a second server too
-    uint64_t hedges_won         # of which that one answered first
-    uint64_t hedges_denied      # by the budget
-    uint64_t retries            # on another server, or of a reused connection that had been closed
-    uint64_t retries_denied     # by the budget
-    uint64_t upstreams          # connections to http servers alive now
-    uint64_t https              # requests under way now
-    uint64_t idle               # connections that wait for a request now
-    uint64_t connect_failures
-    uint64_t accept_errors
-    uint64_t exchanges          # alive now
-    uint64_t chunks             # held by streams now
-    uint64_t chunk_bytes        # the same in bytes
-    uint64_t pipes              # held by streams now
-    uint64_t descriptors        # sockets of exchanges open now
-
 cdef struct Slab:
     Slab* next
     Exchange* exchanges         # SLAB_EXCHANGES of them
@@ -387,9 +377,11 @@ cdef struct Core:               # all that one engine owns
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
+    uint8_t recorded            # in this turn
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t random             # never 0
     uint64_t now_ms
+    uint64_t now_ns             # the same clock, whenever it was last looked at
     uint64_t armed_ms           # when timer_fd fires; 0: not armed
     uint64_t resume_ms          # when to try accepting again; 0: not waiting
     Poller poller

@@ -21,6 +21,7 @@ cdef extern from "<time.h>" nogil:
         timespec it_value
     enum:
         CLOCK_MONOTONIC
+        CLOCK_REALTIME
     struct tm:
         int tm_sec
         int tm_min

@@ -28,10 +28,11 @@ from fastlb._core.base.routing cimport (
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
-from fastlb._core.ext.atomic cimport fl_count, unlikely
+from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.ext.linux cimport memmem
 from fastlb._core.http.decided cimport bind_as_decided, consult
-from fastlb._core.http.rewrite cimport write_request
+from fastlb._core.http.note cimport make_note
+from fastlb._core.http.rewrite cimport trace_request, write_request
 from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
 from fastlb._core.proto.http1 cimport field_value
 from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query
@@ -129,6 +130,8 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     if unlikely(x.http == NULL):
         return refuse(x, 503, REASON_NO_MEMORY)
     _note(core, x, entry)
+    if x.begin_ns == 0:
+        x.begin_ns = core.now_ns
     match.content = CONTENT_UNSEEN
     match.content_max = entry.match_body_max
     match.after = text_of(data + used, size - used)
@@ -147,8 +150,12 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     if head.flags & HEAD_CLOSE or (entry.requests_max and x.requests >= entry.requests_max) \
             or core.closing:
         x.flags |= EXCHANGE_CLOSE
+    if unlikely(fl_load32(&core.live.traced) != 0):
+        trace_request(core)
     if verdict == NEXT:
         verdict = _prepare(core, x, size - used)
+    if unlikely(fl_load32(&core.live.recording) != 0):
+        make_note(core, x)
     if not _keep_rest(core, x, data, used, size):
         return refuse(x, 503, REASON_NO_MEMORY)
     return verdict
@@ -257,11 +264,12 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     cdef Match* match = &core.http.match
     cdef Route* route
     cdef int verdict
+    x.pool = NULL                   # (of the request before, or the listener's)
+    match.request_id.size = match.trace.size = match.parent.size = 0
     if not normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output)):
         return refuse(x, 400, REASON_BAD_REQUEST)
     match.client_ip = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
     route = route_find(entry, &core.http.head, match)
-    match.request_id.size = 0
     if unlikely(match.content >= CONTENT_WANTED):
         if match.content == CONTENT_WANTED:
             return AGAIN

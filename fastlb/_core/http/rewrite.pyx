@@ -206,18 +206,74 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
         _put(w, b";proto=http\r\n", 13)
 
 
-cdef void _name_request(Core* core, Exchange* x, HttpEntry* entry, uint8_t* digits) noexcept nogil:
+cdef void _name_request(Core* core) noexcept nogil:
     """The id that it came with, or 32 digits of ours."""
     cdef Head* head = &core.http.head
     cdef Writer w
     if head.request_id >= 0 and 0 < head.fields[head.request_id].value_size <= 128:
         core.http.match.request_id = field_value(head, &head.fields[head.request_id])
         return
-    w.at = digits
-    w.end = digits + 32
+    w.at = core.http.id
+    w.end = w.at + 32
     w.full = False
     _put_random(core, &w, 2)
-    core.http.match.request_id = text_of(digits, 32)
+    core.http.match.request_id = text_of(core.http.id, 32)
+
+
+cdef void _make_trace(Core* core, Text came, bint sampled) noexcept nogil:
+    """A traceparent with a new span: of the trace that came with the request, or of a new one."""
+    cdef Writer w
+    w.at = core.http.trace
+    w.end = w.at + sizeof(core.http.trace)
+    w.full = False
+    if came.size:
+        put(&w, came.at, 36)
+    else:
+        _put(&w, b"00-", 3)
+        _put_random(core, &w, 2)
+        _put(&w, b"-", 1)
+    _put_random(core, &w, 1)
+    if came.size:
+        put(&w, came.at + 52, 3)
+    else:
+        _put(&w, b"-01" if sampled else b"-00", 3)
+    core.http.match.trace = text_of(core.http.trace, sizeof(core.http.trace))
+
+
+cdef bint _is_traceparent(Text text) noexcept nogil:
+    """Version 00 (W3C Trace Context, 3.2.2): hexadecimal in lower case, and no id all zeros."""
+    cdef uint32_t i
+    cdef bint trace = False, span = False
+    cdef uint8_t c
+    if text.size != 55 or text.at[0] != 48 or text.at[1] != 48:
+        return False
+    for i in range(55):
+        c = text.at[i]
+        if i == 2 or i == 35 or i == 52:
+            if c != 45:
+                return False
+        elif not (48 <= c <= 57 or 97 <= c <= 102):
+            return False
+        elif 2 < i < 35:
+            trace |= c != 48
+        elif 35 < i < 52:
+            span |= c != 48
+    return trace and span
+
+
+cdef void trace_request(Core* core) noexcept nogil:
+    """Give the request at hand a span of ours, which is what its server sees."""
+    cdef Head* head = &core.http.head
+    cdef Text came = text_of(NULL, 0)
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind == FIELD_TRACEPARENT:
+            head.fields[i].drop = True
+            if came.size == 0 and _is_traceparent(field_value(head, &head.fields[i])):
+                came = field_value(head, &head.fields[i])
+    _make_trace(core, came, random64(core) >> 32 < core.live.traced_share)
+    if came.size:
+        core.http.match.parent = text_of(came.at + 36, 16)
 
 
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
@@ -249,11 +305,10 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef Head* head = &core.http.head
     cdef HttpEntry* entry = http.entry
     cdef Route* route = http.route
-    cdef uint8_t[32] id
     cdef Edits edits = _request_edits(x)
     cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
     if named:
-        _name_request(core, x, entry, id)
+        _name_request(core)
     put(w, head.bytes + head.method_at, head.method_size)
     _put(w, b" ", 1)
     if unlikely(route.rewrite_path.n_parts):
@@ -287,12 +342,12 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"X-Request-Id: ", 14)
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
-    if entry.traceparent and not _has(head, FIELD_TRACEPARENT):
-        _put(w, b"traceparent: 00-", 16)
-        _put_random(core, w, 2)
-        _put(w, b"-", 1)
-        _put_random(core, w, 1)
-        _put(w, b"-01\r\n", 5)
+    if entry.traceparent and core.http.match.trace.size == 0 and not _has(head, FIELD_TRACEPARENT):
+        _make_trace(core, text_of(NULL, 0), True)
+    if core.http.match.trace.size:
+        _put(w, b"traceparent: ", 13)
+        put_text(w, core.http.match.trace)
+        _put(w, b"\r\n", 2)
     put_text(w, entry.via)
     _put_edits(core, x, &edits, w)
     _put(w, b"\r\n", 2)

@@ -52,7 +52,8 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
     count_write(x, to)
     http.flags |= HTTP_SENT
     if unlikely(x.pool.is_measured):
-        http.sent_ns = clock_ns()
+        http.sent_ns = core.now_ns = clock_ns()
+    x.sent_ns = core.now_ns
     timer_start(core, &x.timer, http.route.response_timer if http.request.done
                 else http.route.body_timer)
     return NEXT

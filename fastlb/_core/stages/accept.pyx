@@ -81,6 +81,7 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     fl_count(&core.counters.descriptors, 1)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
     x.stage = STAGE_BALANCE
+    x.begin_ns = core.now_ns if bind.http == NULL else 0
     x.pool = bind.pool
     x.listener = bind.listener
     x.bind = bind

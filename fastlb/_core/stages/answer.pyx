@@ -214,6 +214,9 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     _put(w, b"\r\n")
     if x.status != 204 and (http == NULL or http.method != METHOD_HEAD):
         put_text(w, content)
+        x.answered_bytes = content.size
+        if http != NULL:
+            http.response.total = content.size
 
 
 cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
@@ -230,7 +233,9 @@ cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
     _write(core, x, &w)
     if x.http != NULL:
         x.http.status = x.status
+    x.answered = x.status
     x.status = 0
+    x.bytes_out += w.at - chunk_bytes(core.http.output) - chunk_size(core.http.output.klass) // 2
     return flow_write(core, x, &x.client, &core.http.output,
                       chunk_size(core.http.output.klass) // 2, w.at - chunk_bytes(
                           core.http.output))

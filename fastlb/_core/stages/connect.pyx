@@ -154,6 +154,7 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
     if not server.ready & WRITABLE:
         return AGAIN
     fl_count(&x.counters.connections, 1)
+    x.connect_ns = core.now_ns - x.picked_ns + 1    # (0 is none)
     _succeeded(core, x)
     if unlikely(x.begun_ns != 0):       # of tcp no more is known than how long it took to connect
         observe_latency(x.pool, x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)

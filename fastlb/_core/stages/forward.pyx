@@ -29,7 +29,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
-from fastlb._core.ext.atomic cimport fl_count, unlikely
+from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.rewrite cimport write_response
@@ -41,6 +41,7 @@ from fastlb._core.policies.outliers cimport has_status, server_did_well, server_
 from fastlb._core.policies.retry cimport may_retry, repeatable
 from fastlb._core.proto.http1 cimport field_value, parse_response
 from fastlb._core.tables.hashring cimport crc32_nocase
+from fastlb._core.tables.histogram cimport histogram_add
 
 
 cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
@@ -125,7 +126,7 @@ cdef int _to_client(Core* core, Exchange* x, Region* out) noexcept nogil:
 
 cdef void _measure(Core* core, Exchange* x) noexcept nogil:
     """How long the answer took."""
-    cdef uint64_t us = (clock_ns() - x.http.sent_ns) // 1000
+    cdef uint64_t us = (core.now_ns - x.http.sent_ns) // 1000
     x.http.sent_ns = 0
     observe_latency(x.pool, x.target, core.now_ms, <double> us)
     fl_count(&x.counters.latency_us, us)
@@ -154,6 +155,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
             if not _switches(core, x) or not _put_head(core, x, head_size):
                 return fail(x, REASON_BAD_RESPONSE)
             http.status = 101
+            x.answered_ns = core.now_ns = clock_ns()
             return TUNNEL
         if head.status >= 200:
             break
@@ -179,6 +181,11 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         return ELSEWHERE                # its second try may do better
     if unlikely(head.status >= 400) and may_retry(core, x, 0, head.status):
         return ELSEWHERE
+    x.answered_ns = core.now_ns = clock_ns()
+    if likely(x.sent_ns != 0):      # (an answer may come before all of a head has gone)
+        histogram_add(&x.target.first_bytes[core.id], x.answered_ns - x.sent_ns)
+    else:
+        x.sent_ns = x.answered_ns
     http.status = head.status
     http.response = head.body
     if unlikely(http.sent_ns != 0):

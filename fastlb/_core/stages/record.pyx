@@ -1,53 +1,50 @@
-# Count how an exchange ended. Reads it; writes counters, and the pool's state when nobody answered.
+# Count how an exchange ended, and tell whoever wants to know. Reads it; writes counters, series,
+# the engine's ring of records, and the pool's state when nobody answered.
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy, memset
+
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, REASON_BAD_REQUEST,
-    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY, REASON_QUEUE_FULL,
-    REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_STOPPED, REASON_TIMEOUT, REASON_TOO_LARGE,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, READER_AWAKE, READER_NAPS,
+    REASON_NO_SERVER,
 )
+from fastlb._core.base.limits cimport TRIES_LOGGED
+from fastlb._core.base.mem cimport chunk_bytes
+from fastlb._core.base.net cimport address_port
+from fastlb._core.base.observed cimport (
+    RECORD_ANSWERED, RECORD_TCP, RECORD_TUNNEL, RECORD_HTTP, SERIES_REASON, SERIES_UNANSWERED,
+    Record, Ring, SeriesSlot,
+)
+from fastlb._core.base.ring cimport ring_put
+from fastlb._core.base.sys cimport clock_ns, event_set
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.ext.atomic cimport fl_count, fl_exchange32, unlikely
+from fastlb._core.ext.atomic cimport (
+    fl_count, fl_exchange32, fl_fence, fl_load32, fl_load64, likely, unlikely,
+)
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop
+from fastlb._core.tables.histogram cimport histogram_add
 from fastlb._core.tables.live cimport live_notify
-
-
-# What totals call them.
-REASONS = {
-    "done": REASON_DONE,
-    "client_reset": REASON_CLIENT_RESET,
-    "server_reset": REASON_SERVER_RESET,
-    "connect_refused": REASON_CONNECT_REFUSED,
-    "connect_timeout": REASON_CONNECT_TIMEOUT,
-    "no_server": REASON_NO_SERVER,
-    "servers_full": REASON_SERVERS_FULL,
-    "queue_full": REASON_QUEUE_FULL,
-    "pending_timeout": REASON_PENDING,
-    "idle": REASON_IDLE,
-    "no_memory": REASON_NO_MEMORY,
-    "no_descriptor": REASON_NO_DESCRIPTOR,
-    "stopped": REASON_STOPPED,
-    "client_gone": REASON_CLIENT_GONE,
-    "bad_request": REASON_BAD_REQUEST,
-    "bad_response": REASON_BAD_RESPONSE,
-    "server_closed": REASON_SERVER_CLOSED,
-    "timeout": REASON_TIMEOUT,
-    "no_route": REASON_NO_ROUTE,
-    "too_large": REASON_TOO_LARGE,
-    "policy_failed": REASON_POLICY,
-    "responded": REASON_RESPONDED,
-}
+from fastlb._core.tables.series cimport series_find
 
 
 cdef void record_step(Core* core, Exchange* x) noexcept nogil:
+    """The end of a connection."""
     fl_count(&core.counters.ended[x.reason], 1)
     fl_count(&x.listener.counters[core.id].closed, 1)
     if x.flags & EXCHANGE_HTTP:
+        if unlikely(x.http == NULL and x.bytes_in + x.bytes_out != 0):
+            _count_bytes(core, x, x.bytes_in)
+        if unlikely(x.http == NULL and x.note != NULL):
+            _record_tunnel(core, x)
         return
     if unlikely(x.flags & EXCHANGE_HOLDS_SNAPSHOT):
         # It never got as far as the relay.
         fl_count(&x.listener.counters[core.id].refused, 1)
         note_down(core, x)
+        x.pool_name = x.pool.live.name if x.pool != NULL else 0
+    _count_end(core, x, 0, x.pool_name, SERIES_REASON + x.reason, clock_ns() - x.begin_ns)
+    _count_bytes(core, x, x.bytes_in)
+    if unlikely(fl_load32(&core.live.recording) != 0):
+        _record_session(core, x)
 
 
 cdef void note_down(Core* core, Exchange* x) noexcept nogil:
@@ -56,9 +53,150 @@ cdef void note_down(Core* core, Exchange* x) noexcept nogil:
         live_notify(core.live)
 
 
-cdef void record_http(Core* core, Exchange* x) noexcept nogil:
-    """Count one request's answer, or that it got none."""
-    cdef int status = x.http.status if x.http != NULL else 400
+cdef void _count_end(Core* core, Exchange* x, uint32_t route, uint32_t pool, uint32_t code,
+                     uint64_t duration_ns) noexcept nogil:
+    cdef SeriesSlot* slot = series_find(
+        &core.live.series[core.id], x.listener.name, route, pool, code)
+    if likely(slot != NULL):
+        fl_count(&slot.count, 1)
+        histogram_add(slot.durations, duration_ns)
+
+
+cdef void _count_bytes(Core* core, Exchange* x, uint64_t bytes_in) noexcept nogil:
+    fl_count(&x.listener.counters[core.id].bytes_in, bytes_in)
+    fl_count(&x.listener.counters[core.id].bytes_out, x.bytes_out)
+
+
+cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
+    """Count one request's answer, or that it got none, and let the record go out. A tunnel counts
+    when it is opened; its record waits for its end."""
+    cdef int status = x.http.status if x.http != NULL else x.answered
+    cdef uint32_t route = 0, pool = 0
+    cdef uint64_t now_ns = core.now_ns
+    cdef uint64_t duration_ns = 0
     fl_count(&x.listener.counters[core.id].statuses[status // 100 if status < 600 else 0], 1)
     if x.flags & EXCHANGE_HOLDS_SERVER and (status >= 500 or status == 0):
         fl_count(&x.counters.errors, 1)
+    if x.answered_ns == 0 or x.answered_ns != now_ns:
+        now_ns = core.now_ns = clock_ns()   # (else the answer has come and gone just now)
+    if likely(x.http != NULL):
+        route = x.http.route.id if x.http.route != NULL else 0
+        pool = x.pool.live.name if x.pool != NULL else 0
+    if likely(x.begin_ns != 0):
+        duration_ns = now_ns - x.begin_ns
+    _count_end(core, x, route, pool, status if status else SERIES_UNANSWERED, duration_ns)
+    _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)
+    if unlikely(fl_load32(&core.live.recording) != 0):
+        _record_request(core, x, reason, status, route, pool, now_ns)
+    x.bytes_in = x.bytes_out = 0        # (what a tunnel moves from here on counts at its end)
+
+
+# --- records ---
+
+cdef void _put(Core* core, const Record* record) noexcept nogil:
+    cdef Ring* ring = &core.live.rings[core.id]
+    if ring_put(ring, record):
+        core.recorded = True
+
+
+cdef void _fill(Core* core, Exchange* x, Record* record, int reason,
+                uint64_t now_ns) noexcept nogil:
+    """What sessions and requests have in common."""
+    record.reason = <uint8_t> reason
+    record.begin_ns = x.begin_ns if x.begin_ns else now_ns
+    record.duration_ns = now_ns - record.begin_ns
+    record.bytes_out = x.bytes_out
+    record.connect_ns = x.connect_ns
+    record.listener = x.listener.name
+    record.engine = <uint8_t> core.id
+    record.n_tried = x.n_left if x.n_left < TRIES_LOGGED else TRIES_LOGGED
+    memcpy(record.tried, x.left, sizeof(x.left))
+    record.server = 0
+    record.attempts = x.n_left
+    if x.flags & EXCHANGE_HOLDS_SERVER:
+        record.server = x.target.name
+        record.try_ns = now_ns - x.picked_ns + 1        # (0 is none)
+        record.attempts = x.attempts if x.attempts > x.n_left else x.n_left + 1
+    else:
+        if x.attempts > x.n_left + 1:
+            record.attempts = x.attempts - 1            # (the last one found nobody)
+        if x.n_left:
+            record.server = x.left[record.n_tried - 1].server
+
+
+cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
+    cdef Record record
+    memset(&record, 0, sizeof(Record))
+    record.size = (sizeof(Record) + 7) & ~7
+    record.kind = RECORD_TCP
+    _fill(core, x, &record, x.reason, clock_ns())
+    record.pool = x.pool_name
+    record.bytes_in = x.bytes_in
+    _name_client(x, &record)
+    _put(core, &record)
+
+
+cdef void _name_client(const Exchange* x, Record* record) noexcept nogil:
+    record.client_port = address_port(&x.peer)
+    if x.peer.family == AF_INET:
+        inet_ntop(AF_INET, &x.peer.v4.sin_addr, record.client_ip, sizeof(record.client_ip))
+    elif x.peer.family == AF_INET6:
+        inet_ntop(AF_INET6, &x.peer.v6.sin6_addr, record.client_ip, sizeof(record.client_ip))
+    else:
+        memcpy(record.client_ip, <const char*> b"unix:", 6)
+    while record.client_ip[record.client_ip_size]:
+        record.client_ip_size += 1
+
+
+cdef void _record_request(Core* core, Exchange* x, int reason, int status, uint32_t route,
+                          uint32_t pool, uint64_t now_ns) noexcept nogil:
+    cdef Record short                   # of what was no request, or came before anybody asked
+    cdef Record* record = &short
+    if likely(x.note != NULL):
+        record = <Record*> chunk_bytes(x.note)
+    else:
+        memset(record, 0, sizeof(Record))
+        record.size = (sizeof(Record) + 7) & ~7
+        record.kind = RECORD_HTTP
+        _name_client(x, record)
+    _fill(core, x, record, reason, now_ns)
+    record.status = <uint16_t> status
+    record.route = route
+    record.pool = pool
+    if x.http != NULL:
+        record.bytes_in = x.http.request.total
+        record.body_bytes = x.http.response.total
+    else:
+        record.body_bytes = x.answered_bytes
+    if x.answered_ns:
+        record.flags |= RECORD_ANSWERED
+        record.first_byte_ns = x.answered_ns - x.sent_ns
+    if unlikely(status == 101 and x.note != NULL):
+        record.flags |= RECORD_TUNNEL
+        return
+    _put(core, record)
+
+
+cdef void _record_tunnel(Core* core, Exchange* x) noexcept nogil:
+    cdef Record* record = <Record*> chunk_bytes(x.note)
+    if not record.flags & RECORD_TUNNEL or not fl_load32(&core.live.recording):
+        return
+    record.reason = x.reason
+    record.duration_ns = clock_ns() - record.begin_ns
+    record.bytes_in += x.bytes_in
+    record.bytes_out += x.bytes_out
+    _put(core, record)
+
+
+cdef void wake_reader(Core* core) noexcept nogil:
+    """Records were put in this turn: wake whoever reads them, if it waits for that."""
+    cdef Ring* ring = &core.live.rings[core.id]
+    cdef int state
+    core.recorded = False
+    fl_fence()                          # it looks at the ring once more before it sleeps
+    state = fl_load32(&core.live.reader)
+    if state == READER_AWAKE or (
+            state == READER_NAPS and ring.head - fl_load64(&ring.tail) < ring.size // 2):
+        return
+    if fl_exchange32(&core.live.reader, READER_AWAKE) != READER_AWAKE:
+        event_set(core.live.reader_fd)

@@ -280,6 +280,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     cdef uint32_t i
     cdef uint32_t upto = 0
     route.name = arena.text(spec.name)
+    route.id = live.names.id(spec.name.decode())
     route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
     route.pool = _pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint64_t
 
 from fastlb._core.base.types cimport ListenerLive, LiveTable, PoolLive, ServerLive
+from fastlb._core.tables.names cimport Names
 
 
 cdef class Server:
@@ -9,6 +10,7 @@ cdef class Server:
     cdef readonly str pool
     cdef readonly str address
     cdef readonly str chosen        # what somebody wanted of it while it ran; None: nobody
+    cdef readonly int weight        # in the latest snapshot that named it
     cdef public str complaint       # why it was ejected last; None: failures in a row
     cdef int _engines
     cdef void _mark(self, int condition, bint holds)
@@ -28,6 +30,7 @@ cdef class Listener:
 cdef class Live:
     cdef LiveTable table
     cdef readonly int engines
+    cdef readonly Names names
     cdef dict _servers
     cdef dict _pools
     cdef dict _listeners

@@ -9,12 +9,16 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport ENGINES_MAX, SHARE_ONE, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
+from fastlb._core.base.observed cimport Histogram, Series
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.types cimport IdleList, LiveTable, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
     fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
 )
 from fastlb._core.ext.linux cimport aligned_alloc, close
+from fastlb._core.tables.histogram cimport Times, histogram_free
+from fastlb._core.tables.names cimport Names
+from fastlb._core.tables.series cimport series_free
 
 import os
 
@@ -68,6 +72,28 @@ cdef void* per_engine(size_t n, size_t size) except NULL:
     return block
 
 
+# The counters of a server and of a listener, in the order of their structs (base/parts).
+_OF_SERVERS = ("connections", "connect_failures", "bytes_to_server", "bytes_to_client", "requests",
+               "errors", "reused", "latency_us")
+_OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
+                 *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out")
+
+
+cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
+    """Of the counters of all engines, which have one block of that size each."""
+    cdef const char* block = <const char*> counters
+    cdef size_t k
+    cdef int i
+    cdef uint64_t sum
+    totals = {}
+    for k in range(<size_t> len(names)):
+        sum = 0
+        for i in range(engines):
+            sum += fl_read(<const uint64_t*> (block + i * size) + k)
+        totals[names[k]] = sum
+    return totals
+
+
 cdef class Server:
     """What is known of one address of a pool, by all engines together."""
 
@@ -76,11 +102,17 @@ cdef class Server:
         self.address = address
         self.live.counters = <ServerCounters*> per_engine(engines, sizeof(ServerCounters))
         self.live.idle_lists = <IdleList*> per_engine(engines, sizeof(IdleList))
+        self.live.first_bytes = <Histogram*> per_engine(engines, sizeof(Histogram))
         self._engines = engines
 
     def __dealloc__(self):
+        cdef int i
         free(self.live.counters)
         free(self.live.idle_lists)
+        if self.live.first_bytes != NULL:
+            for i in range(self._engines):
+                histogram_free(&self.live.first_bytes[i])
+        free(self.live.first_bytes)
 
     @property
     def in_flight(self) -> int:
@@ -99,6 +131,14 @@ cdef class Server:
         cdef float average
         memcpy(&average, &bits, 4)
         return average
+
+    def first_bytes(self) -> Times:
+        """Of http: how long it was from a request's head to the answer's."""
+        times = Times()
+        cdef int i
+        for i in range(self._engines):
+            times.add(&self.live.first_bytes[i])
+        return times
 
     @property
     def down(self) -> bool:
@@ -198,28 +238,7 @@ cdef class Server:
         return os.strerror(number) if number else ""
 
     def totals(self) -> dict[str, int]:
-        cdef uint64_t connections = 0, failures = 0, to_server = 0, to_client = 0
-        cdef uint64_t requests = 0, errors = 0, reused = 0, latency = 0
-        cdef int i
-        for i in range(self._engines):
-            connections += fl_read(&self.live.counters[i].connections)
-            failures += fl_read(&self.live.counters[i].connect_failures)
-            to_server += fl_read(&self.live.counters[i].bytes_to_server)
-            to_client += fl_read(&self.live.counters[i].bytes_to_client)
-            requests += fl_read(&self.live.counters[i].requests)
-            errors += fl_read(&self.live.counters[i].errors)
-            reused += fl_read(&self.live.counters[i].reused)
-            latency += fl_read(&self.live.counters[i].latency_us)
-        return {
-            "connections": connections,
-            "connect_failures": failures,
-            "bytes_to_server": to_server,
-            "bytes_to_client": to_client,
-            "requests": requests,
-            "errors": errors,
-            "reused": reused,
-            "latency_us": latency,
-        }
+        return _sums(self.live.counters, sizeof(ServerCounters), self._engines, _OF_SERVERS)
 
 
 cdef class Pool:
@@ -294,19 +313,7 @@ cdef class Listener:
         return fl_load32(&self.live.connections.count)
 
     def totals(self) -> dict[str, int]:
-        cdef uint64_t accepted = 0, closed = 0, refused = 0, requests = 0
-        cdef int k
-        cdef int i
-        for i in range(self._engines):
-            accepted += fl_read(&self.live.counters[i].accepted)
-            closed += fl_read(&self.live.counters[i].closed)
-            refused += fl_read(&self.live.counters[i].refused)
-            requests += fl_read(&self.live.counters[i].requests)
-        totals = {"accepted": accepted, "closed": closed, "refused": refused, "requests": requests}
-        for k in range(6):
-            totals[f"answers_{k}xx" if k else "unanswered"] = sum(
-                [fl_read(&self.live.counters[i].statuses[k]) for i in range(self._engines)])
-        return totals
+        return _sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)
 
 
 cdef class Live:
@@ -320,17 +327,21 @@ cdef class Live:
         if not 1 <= engines <= ENGINES_MAX:
             raise ValueError(f"1 to {ENGINES_MAX} engines, not {engines}")
         self.engines = engines
+        self.names = Names()
         self._servers = {}
         self._pools = {}
         self._listeners = {}
         for i in range(ENGINES_MAX):
             self.table.wake_fds[i] = -1
         self.table.n_timers = 1         # slot 0 is off
+        self.table.series = <Series*> per_engine(engines, sizeof(Series))
+        self.table.reader_fd = -1
         self.table.notify_fd = event_open()
         if self.table.notify_fd < 0:
             raise OSError(-self.table.notify_fd, os.strerror(-self.table.notify_fd))
 
     def __dealloc__(self):
+        cdef int i
         cdef Question* question = <Question*> <size_t> self.table.questions
         cdef Question* following
         self.close()
@@ -338,6 +349,13 @@ cdef class Live:
             following = question.next
             free(question)
             question = following
+        for i in range(self.engines):
+            if self.table.series != NULL:
+                series_free(&self.table.series[i])
+            if self.table.rings != NULL:
+                free(self.table.rings[i].bytes)
+        free(self.table.series)
+        free(self.table.rings)
 
     def close(self) -> None:
         """Close the notification; engines must be closed before."""
@@ -369,21 +387,27 @@ cdef class Live:
 
     @cython.critical_section
     def server(self, str pool, str address) -> Server:
+        cdef Server made
         key = (pool, address)
         if key not in self._servers:
-            self._servers[key] = Server(pool, address, self.engines)
+            self._servers[key] = made = Server(pool, address, self.engines)
+            made.live.name = self.names.id(address)
         return self._servers[key]
 
     @cython.critical_section
     def pool(self, str name) -> Pool:
+        cdef Pool made
         if name not in self._pools:
-            self._pools[name] = Pool(name, self.engines)
+            self._pools[name] = made = Pool(name, self.engines)
+            made.live.name = self.names.id(name)
         return self._pools[name]
 
     @cython.critical_section
     def listener(self, str name) -> Listener:
+        cdef Listener made
         if name not in self._listeners:
-            self._listeners[name] = Listener(name, self.engines)
+            self._listeners[name] = made = Listener(name, self.engines)
+            made.live.name = self.names.id(name)
         return self._listeners[name]
 
     def notify(self) -> None:

@@ -11,8 +11,8 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = (
-    "threads, shutdown_timeout, max_connections, busy_poll, zone, dns, defaults, listeners,"
-    " pools"
+    "threads, shutdown_timeout, max_connections, busy_poll, zone, access_log, tracing, dns,"
+    " defaults, listeners, pools"
 )
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"

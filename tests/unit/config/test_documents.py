@@ -40,6 +40,7 @@ from fastlb.config.model import (
     Shared,
     Subset,
 )
+from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.reader import load
 from fastlb.config.sticky import Sticky
@@ -122,7 +123,8 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
     found[model] |= set(table)
     if isinstance(table.get("keepalive"), dict):
         _gather(table["keepalive"], Keepalive, found)
-    for name, inner in (("dns", Dns), ("defaults", Defaults)):
+    for name, inner in (("dns", Dns), ("defaults", Defaults), ("access_log", AccessLog),
+                        ("tracing", Tracing)):
         if model is Config and name in table:
             _gather(table[name], inner, found)
     for name, inner in TABLES_OF.get(model, {}).items():

@@ -1,0 +1,108 @@
+# What the record of a request will have of its head, which is gone by the time that it ends.
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memchr, memcpy, memset
+
+from fastlb._core.base.enums cimport HTTP_OLD_CLIENT
+from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPARENT, Head, Text
+from fastlb._core.base.limits cimport TOLD_BYTES_MAX
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
+from fastlb._core.base.net cimport address_port
+from fastlb._core.base.observed cimport (
+    RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_COUNT, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
+    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
+)
+from fastlb._core.base.text cimport equal_nocase, text_of
+from fastlb._core.base.types cimport Core, Exchange
+from fastlb._core.ext.atomic cimport fl_load32, unlikely
+from fastlb._core.proto.http1 cimport field_value
+
+
+cdef void _split_target(const Head* head, Text* path, Text* query) noexcept nogil:
+    """As it was sent, without a scheme and a host."""
+    cdef const uint8_t* at = head.bytes + head.target_at
+    cdef uint32_t size = head.target_size
+    cdef uint32_t skipped
+    cdef const uint8_t* found
+    if unlikely(head.flags & HEAD_ABSOLUTE):
+        found = <const uint8_t*> memchr(at, 58, size)
+        skipped = <uint32_t> (found - at) + 3 if found != NULL else size
+        while skipped < size and at[skipped] != 47 and at[skipped] != 63:
+            skipped += 1
+        skipped = skipped if skipped < size else size
+        at += skipped
+        size -= skipped
+    found = <const uint8_t*> memchr(at, 63, size)
+    if found == NULL:
+        path[0] = text_of(at, size)
+        query[0] = text_of(NULL, 0)
+        return
+    path[0] = text_of(at, <uint32_t> (found - at))
+    query[0] = text_of(found + 1, size - path.size - 1)
+
+
+cdef void _find_fields(Core* core, Text* texts) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef uint32_t i, size
+    cdef const uint8_t* name
+    for i in range(head.n_fields):
+        size = head.fields[i].name_size
+        if head.fields[i].kind == FIELD_OTHER:
+            name = head.bytes + head.fields[i].name_at
+            if size == 10 and equal_nocase(name, size, <const uint8_t*> b"user-agent", 10):
+                texts[TOLD_USER_AGENT] = field_value(head, &head.fields[i])
+            elif size == 7 and equal_nocase(name, size, <const uint8_t*> b"referer", 7):
+                texts[TOLD_REFERER] = field_value(head, &head.fields[i])
+        elif head.fields[i].kind == FIELD_TRACEPARENT and texts[TOLD_TRACE].size == 0:
+            texts[TOLD_TRACE] = field_value(head, &head.fields[i])
+
+
+cdef void make_note(Core* core, Exchange* x) noexcept nogil:
+    """Of core.http.head and match. Nothing is noted when memory is gone."""
+    cdef Head* head = &core.http.head
+    cdef Text[TOLD_COUNT] texts
+    cdef Record* record
+    cdef uint8_t* at
+    cdef uint32_t size = sizeof(Record)
+    cdef int i
+    drop_note(core, x)
+    memset(texts, 0, sizeof(texts))
+    texts[TOLD_METHOD] = text_of(head.bytes + head.method_at, head.method_size)
+    texts[TOLD_HOST] = head.authority
+    _split_target(head, &texts[TOLD_PATH], &texts[TOLD_QUERY])
+    texts[TOLD_TRACE] = core.http.match.trace
+    texts[TOLD_PARENT] = core.http.match.parent
+    texts[TOLD_REQUEST_ID] = core.http.match.request_id
+    if texts[TOLD_REQUEST_ID].size == 0 and head.request_id >= 0:
+        texts[TOLD_REQUEST_ID] = field_value(head, &head.fields[head.request_id])
+    _find_fields(core, texts)
+    for i in range(TOLD_COUNT):
+        if unlikely(texts[i].size > TOLD_BYTES_MAX):
+            texts[i].size = TOLD_BYTES_MAX
+        size += texts[i].size
+    x.note = take_held(core, chunk_class(size + 8))
+    if unlikely(x.note == NULL):
+        return
+    record = <Record*> chunk_bytes(x.note)
+    memset(record, 0, sizeof(Record))
+    at = <uint8_t*> record + sizeof(Record)
+    for i in range(TOLD_COUNT):
+        record.sizes[i] = <uint16_t> texts[i].size
+        if texts[i].size:
+            memcpy(at, texts[i].at, texts[i].size)
+            at += texts[i].size
+    record.size = (size + 7) & ~<uint32_t> 7
+    record.kind = RECORD_HTTP
+    record.client_port = address_port(&x.peer)
+    record.client_ip_size = x.client_ip_size
+    memcpy(record.client_ip, x.client_ip, x.client_ip_size)
+    if x.http.flags & HTTP_OLD_CLIENT:
+        record.flags = RECORD_OLD
+    if unlikely(fl_load32(&core.live.traced) != 0) and core.http.match.trace.size:
+        record.flags |= RECORD_TRACED
+    x.note.end = record.size
+
+
+cdef void drop_note(Core* core, Exchange* x) noexcept nogil:
+    if unlikely(x.note != NULL):
+        give_held(core, x.note)
+        x.note = NULL

@@ -1,0 +1,43 @@
+# What engines have counted, read by anybody: of all engines together, as it is now.
+from libc.stdint cimport uint32_t
+
+from fastlb._core.base.limits cimport SERIES_SLOTS
+from fastlb._core.base.observed cimport Histogram, SERIES_UNANSWERED, Series, SeriesSlot
+from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
+from fastlb._core.tables.histogram cimport Times
+from fastlb._core.tables.live cimport Live
+
+
+def series_of(Live live) -> tuple:
+    """({(listener, route, pool): {code: n}}, {(listener, route, pool): Times}, n): ends by their
+    codes, which are statuses (0: no
+    answer), or 1000 and a reason for sessions of tcp; how long all of them took;
+    and how many were of kinds that there was no room for."""
+    cdef SeriesSlot* slots
+    cdef SeriesSlot* slot
+    cdef Histogram* durations
+    cdef Times times
+    cdef int i, k
+    counts, durations_of, others = {}, {}, 0
+    for i in range(live.engines):
+        others += fl_read(&live.table.series[i].others)
+        slots = <SeriesSlot*> fl_load_pointer(<void**> &live.table.series[i].slots)
+        if slots == NULL:
+            continue
+        for k in range(SERIES_SLOTS):
+            slot = &slots[k]
+            durations = <Histogram*> fl_load_pointer(<void**> &slot.durations)
+            if durations == NULL:
+                continue
+            key = (live.names.all[slot.listener][0], live.names.all[slot.route][0],
+                   live.names.all[slot.pool][0])
+            if slot.code:
+                codes = counts.setdefault(key, {})
+                code = 0 if slot.code == SERIES_UNANSWERED else slot.code
+                codes[code] = codes.get(code, 0) + fl_read(&slot.count)
+                continue
+            times = durations_of.get(key)
+            if times is None:
+                times = durations_of[key] = Times()
+            times.add(durations)
+    return counts, durations_of, others

@@ -1,0 +1,2 @@
+REASONS: dict[str, int]
+BY_NUMBER: dict[int, str]

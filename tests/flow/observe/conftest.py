@@ -1,0 +1,1 @@
+from tests.flow.http.conftest import origins, web  # noqa: F401

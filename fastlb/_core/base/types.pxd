@@ -89,6 +89,7 @@ cdef struct ServerLive:
     uint32_t slow_start_ms      # how long it gets less after it came up; 0: not
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
+    int32_t cut                 # what is under way is to be reset
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
 
@@ -201,6 +202,7 @@ cdef struct LiveTable:
     int wake_fds[ENGINES_MAX]   # -1: no such engine
     uint32_t timer_ms[TIMER_SLOTS_MAX]
     int32_t n_timers
+    int32_t cuts                # how often servers were cut
 
 # --- one engine ---
 
@@ -371,7 +373,7 @@ cdef struct Poller:
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[23]          # by Reason
+    uint64_t ended[24]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now
@@ -411,6 +413,7 @@ cdef struct Core:               # all that one engine owns
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
+    int32_t cuts                # of the table, that were seen to
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t random             # never 0
     uint64_t now_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import os
 import socket
 import threading
@@ -12,12 +13,17 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any
 
+from fastlb.config.diff import diff
 from fastlb.config.effective import Effective, effective, effective_server
 from fastlb.config.model import Config
+from fastlb.config.reader import load, loads
 from fastlb.control.changes import Change
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
+from fastlb.process.reload import Reloaded, reload
 from fastlb.process.runtime import Runtime, default_poller
+
+log = logging.getLogger("fastlb")
 
 
 class Stopping:
@@ -78,6 +84,8 @@ class Balancer:
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
         self._edit_lock = threading.Lock()
+        self.source: str | None = None          # the file that a reload reads again
+        self._fit: Callable[[Config], Config] = lambda config: config
 
     # --- building ---
 
@@ -219,6 +227,50 @@ class Balancer:
         """Changes of servers and pools from now on: `async for event in lb.events()`, see `Event`.
         It ends with the balancer. Raises RuntimeError when it isn't running."""
         return self._running().events.subscribe()
+
+    async def reload(self, config: Config | str | os.PathLike[str] | None = None) -> Reloaded:
+        """Serve another configuration from now on, in one step: a `Config`, the path of a file, or
+        TOML text (with a line break in it); without one, the file that it was started with is
+        read again. Of any loop.
+
+        Nothing that is under way ends, addresses that stay are never bound again, and what was set
+        while running holds over it. ConfigError and BindError say all that is wrong, and change
+        nothing.
+        """
+        self._must_be_ours()
+        with self._stop_lock:
+            runtime, loop = self._runtime, self._loop
+        if runtime is None or loop is None:
+            raise RuntimeError("the balancer isn't running")
+        new, values = await asyncio.to_thread(self._read, config)
+        if loop is asyncio.get_running_loop():
+            return await self._reload(runtime, new, values)
+        future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
+        return await asyncio.wrap_future(future)
+
+    def _read(
+        self, config: Config | str | os.PathLike[str] | None
+    ) -> tuple[Config, Effective]:
+        if config is None and self.source is None:
+            raise ValueError("there is no file to read again: give a configuration")
+        if isinstance(config, str) and "\n" in config:
+            made = loads(config)
+        elif isinstance(config, Config):
+            made = config
+        else:
+            made = load(config if config is not None else self.source or "")
+        made = self._fit(made)
+        return made, effective(made)
+
+    async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
+        warnings = await reload(runtime, values)
+        before, self._config = self.config, new
+        self._effective = values
+        differences = diff(before, new)
+        for warning in warnings:
+            log.warning("reload: %s", warning)
+        log.info("reloaded; differences: %d", len(differences))
+        return Reloaded(tuple(differences), tuple(warnings))
 
     # --- running ---
 

@@ -59,11 +59,11 @@ def command(
         raise click.UsageError("give a file, or --bind and --server, not both")
     if config is not None:
         made = load(config)
-        if threads is not None:
-            made = made.model_copy(update={"threads": threads})
     else:
         made = _built(_from_options(bind, server, balance, threads))
-    return serve(made, log_level=log_level, log_format=log_format)
+    return serve(
+        made, log_level=log_level, log_format=log_format, source=config, threads=threads,
+    )
 
 
 def _built(raw: dict[str, Any]) -> Config:

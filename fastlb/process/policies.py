@@ -24,6 +24,7 @@ from fastlb.config.effective_http import EffectiveRoute
 from fastlb.control.tasks import end
 from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Request
+from fastlb.process.modules import Modules
 
 log = logging.getLogger("fastlb.policy")
 
@@ -90,6 +91,8 @@ class Policies:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._known: dict[Key, tuple[EffectiveRoute, Policy]] = {}
+        self._before: dict[Key, tuple[EffectiveRoute, Policy]] | None = None
+        self._modules = Modules()
         self._callers: dict[int, Policy] = {}
         self._tasks: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
@@ -116,10 +119,34 @@ class Policies:
         self._callers = {**self._callers, **{p.id: p for _, p in known.values()}}
         return found
 
+    def refresh(self, listeners: list[EffectiveListener]) -> None:
+        """Before a reload: import modules again whose files changed. ConfigError if one can't be.
+        """
+        self._before = self._known
+        calls = [
+            (route.policy.call, f"listeners.{listener.name}.routes.{route.name}.policy")
+            for listener in listeners
+            for route in (listener.http.routes if listener.http is not None else ())
+            if route.policy is not None and isinstance(route.policy.call, str)
+        ]
+        changed = self._modules.refresh(calls)
+        self._known = {
+            key: (route, policy) for key, (route, policy) in self._known.items()
+            if getattr(policy.function, "__module__", "") not in changed
+        }
+
+    def restore(self) -> None:
+        """The reload failed: all is as before `refresh`."""
+        self._modules.restore()
+        if self._before is not None:
+            self._known = self._before
+
     def _made(self, listener: EffectiveListener, route: EffectiveRoute) -> Policy:
         assert route.policy is not None and listener.http is not None
         where = f"listeners.{listener.name}.routes.{route.name}.policy"
         function = find(route.policy.call, where)
+        if isinstance(route.policy.call, str):
+            self._modules.note([route.policy.call.partition(":")[0]])
         policy = Policy(
             function, Request, self._live, listener.name, route.name, "http", names_of(route),
             listener.http.merge_slashes,

@@ -85,7 +85,7 @@ class Runtime:
         """Open every socket, resolve every name, and serve. Undone altogether if anything fails."""
         loop = asyncio.get_running_loop()
         try:
-            self.check_parser()
+            self.check_parser(self.effective)
             self._open_sockets()
             await self.discovery.learn(self.names(self.effective.pools))
             self.loop = loop
@@ -99,8 +99,9 @@ class Runtime:
         for listening in self.listening:
             log.info("listener %s: %s", listening.listener, listening.address)
 
-    def check_parser(self) -> None:
-        http = next((one for one in self.effective.listeners if one.http is not None), None)
+    def check_parser(self, values: Effective) -> None:
+        """ConfigError if there is http to be served and no parser for it."""
+        http = next((one for one in values.listeners if one.http is not None), None)
         failure = bind_llhttp() if http is not None else ""
         if http is not None and failure:
             where = f"listeners.{http.name}.bind"

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fastlb.errors import ConfigError
 from fastlb.process.sockets import inherited
 
 if TYPE_CHECKING:
@@ -86,8 +87,12 @@ def notify_systemd(state: str) -> None:
         log.warning("systemd can't be notified: %s", error)
 
 
-def serve(config: Config, *, log_level: str = "info", log_format: str = "text") -> int:
-    """Serve a configuration until SIGTERM or SIGINT; returns the exit status.
+def serve(
+    config: Config, *, log_level: str = "info", log_format: str = "text",
+    source: str | None = None, threads: int | str | None = None,
+) -> int:
+    """Serve a configuration until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the
+    file `source` again. `threads` stands before what configurations say.
 
     ConfigError and BindError are the caller's to show.
     """
@@ -95,6 +100,20 @@ def serve(config: Config, *, log_level: str = "info", log_format: str = "text") 
 
     configure_logging(log_level, log_format)
     descriptors = raise_descriptor_limit()
+
+    def fit(config: Config) -> Config:
+        if threads is not None:
+            config = config.model_copy(update={"threads": threads})
+        return fitted(config, descriptors)
+
+    balancer = Balancer(fit(config))
+    balancer.source, balancer._fit = source, fit
+    own_process(balancer)
+    return 0
+
+
+def fitted(config: Config, descriptors: int) -> Config:
+    """A configuration with no more connections than the descriptor limit allows."""
     possible = connections_possible(descriptors)
     if config.max_connections is None:
         config = config.model_copy(update={"max_connections": possible})
@@ -104,8 +123,7 @@ def serve(config: Config, *, log_level: str = "info", log_format: str = "text") 
             "max_connections is %d, but the descriptor limit only allows %d; raise it (ulimit -n)",
             config.max_connections, possible,
         )
-    own_process(Balancer(config))
-    return 0
+    return config
 
 
 def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -> None:
@@ -147,9 +165,45 @@ async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    reloads = Reloads(balancer)
+    loop.add_signal_handler(signal.SIGHUP, reloads.ask)
     log.info("ready: %s", runtime.summary())
     notify_systemd("READY=1")
     if started is not None:
         started()
     await runtime.ended.wait()
+    loop.remove_signal_handler(signal.SIGHUP)
     log.info("stopped")
+
+
+class Reloads:
+    """Reads the file again for each SIGHUP; those that come meanwhile are one."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        if self._balancer.source is None:
+            log.warning("SIGHUP: there is no file to read again")
+            return
+        self._asked = True
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        while self._asked:
+            self._asked = False
+            # (systemd wants to know when it was, by CLOCK_MONOTONIC: sd_notify(3).)
+            notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await self._balancer.reload()
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("reload: %s", problem)
+                log.error("reload: nothing was changed")
+            except Exception as error:
+                log.error("reload: %s; nothing was changed", error)
+            notify_systemd("READY=1")
+        self._task = None

@@ -28,6 +28,13 @@ class Listening:
     shared: bool = False            # one socket for all engines
     unlink: str | None = None       # a unix socket's file, ours to remove
     fds: list[int] = field(default_factory=list)
+    wanted: Address | None = None   # as configured: port 0 stands for any
+
+    @property
+    def shares_port(self) -> bool:
+        """Whether other processes may have the same address."""
+        return self.address.path is None and bool(
+            self.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -81,7 +88,7 @@ def open_all(
     opened: list[Listening] = []
     try:
         for address in listener.binds:
-            opened.append(_open(listener, address, next(ids), engines, handed))
+            opened.append(open_one(listener, address, next(ids), engines, handed))
     except BaseException:
         for listening in opened:
             listening.close()
@@ -89,19 +96,24 @@ def open_all(
     return opened
 
 
-def _open(
+def open_one(
     listener: EffectiveListener,
     address: Address,
     id: int,
     engines: int,
     handed: dict[tuple[str, int] | str, socket.socket],
+    beside: bool = False,
 ) -> Listening:
+    """Open one address. `beside`: a socket of ours that goes has its port too."""
     try:
         if address.path is not None:
-            return _open_unix(listener, address, id, engines, handed)
-        return _open_tcp(listener, address, id, engines, handed)
+            opened = _open_unix(listener, address, id, engines, handed)
+        else:
+            opened = _open_tcp(listener, address, id, engines, handed, beside)
     except OSError as error:
         raise _explained(listener, address, error) from None
+    opened.wanted = address
+    return opened
 
 
 def _open_tcp(
@@ -110,6 +122,7 @@ def _open_tcp(
     id: int,
     engines: int,
     handed: dict[tuple[str, int] | str, socket.socket],
+    beside: bool,
 ) -> Listening:
     family, where = _resolve(address)
     sock = handed.pop(where, None)
@@ -117,7 +130,8 @@ def _open_tcp(
         _options(sock, listener)
         return _shared(listener, address, id, engines, sock)
     port = where[1]
-    if port and not listener.reuse_port:
+    shares = engines > 1 or listener.reuse_port or beside
+    if port and not listener.reuse_port and not beside:
         # SO_REUSEPORT would let us in beside a stranger of the same user, and split its traffic:
         # so ask once without it.
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -127,7 +141,7 @@ def _open_tcp(
         for _ in range(engines):
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
-            _bind(sock, family, (where[0], port), share=engines > 1 or listener.reuse_port)
+            _bind(sock, family, (where[0], port), share=shares)
             port = sock.getsockname()[1]
             _options(sock, listener)
         for sock in sockets:
@@ -175,6 +189,16 @@ def _options(sock: socket.socket, listener: EffectiveListener) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+
+
+def tune(sock: socket.socket, listener: EffectiveListener) -> None:
+    """Give a socket that listens already the options of a new configuration."""
+    _options(sock, listener)
+    sock.listen(listener.backlog)
+    if sock.family == socket.AF_UNIX and listener.mode is not None:
+        os.chmod(sock.getsockname(), listener.mode)
+    if sock.family != socket.AF_UNIX and listener.keepalive is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
 
 def _shared(

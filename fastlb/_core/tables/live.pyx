@@ -464,6 +464,12 @@ cdef class Live:
         return TIMER_SLOTS_MAX - 1 - sum(
             [self.table.timer_ms[i] != 0 for i in range(1, self.table.n_timers)])
 
+    def timeouts_ms(self) -> list[int]:
+        """The lengths of timeouts that are known now."""
+        cdef int i
+        return [self.table.timer_ms[i] for i in range(1, self.table.n_timers)
+                if self.table.timer_ms[i]]
+
     def free_slots(self, set used) -> None:
         """Lengths of timeouts that no snapshot names and no engine uses (these are) may go."""
         cdef int i

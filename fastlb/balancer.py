@@ -7,7 +7,6 @@ import atexit
 import concurrent.futures
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
@@ -20,8 +19,10 @@ from fastlb.config.reader import load, loads
 from fastlb.control.changes import Change
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
+from fastlb.process.handed import Handed
 from fastlb.process.reload import Reloaded, reload
 from fastlb.process.runtime import Runtime, default_poller
+from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
 
@@ -80,7 +81,8 @@ class Balancer:
         self._effective: Effective | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
-        self._handed: dict[tuple[str, int] | str, socket.socket] = {}   # opened by systemd for us
+        self._handed: Handed | None = None      # sockets that were opened for us
+        self._parent: Parent | None = None      # that supervises this process
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
         self._edit_lock = threading.Lock()
@@ -272,6 +274,24 @@ class Balancer:
         log.info("reloaded; differences: %d", len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
 
+    async def upgrade(self) -> None:
+        """Have `fastlb serve --supervise` start a new process in this one's place, which is then
+        told to stop. RuntimeError says why it can't be; then this one goes on."""
+        if self._parent is None:
+            raise RuntimeError("nobody supervises this process: start it with --supervise")
+        await self._parent.upgrade()
+
+    def overlay(self) -> dict[str, dict[str, Any]]:
+        """What was set while running and holds over the configuration, by pool: `servers`,
+        `weights` and `states`, where they were set."""
+        runtime = self._running()
+        found = runtime.overlay.as_json()
+        for server in runtime.live.servers():
+            if server.chosen is not None and not server.removed:
+                states = found.setdefault(server.pool, {}).setdefault("states", {})
+                states[server.address] = server.chosen
+        return found
+
     # --- running ---
 
     async def start(self) -> None:
@@ -280,7 +300,7 @@ class Balancer:
         self._must_be_idle()
         values = effective(self.config)
         threads = self._threads if self._threads is not None else values.threads
-        runtime = Runtime(values, threads, default_poller(), self._handed)
+        runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
         self._runtime = runtime
         try:
             await runtime.start()

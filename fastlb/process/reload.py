@@ -56,7 +56,10 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
         reopened = await _publish(runtime, new)
         for name in runtime.overlay.keep(pool.name for pool in new.pools):
             warnings.append(f"what was set for pool {name} went with it")
+        runtime.tell_parent(reopened.renamed(), [])
         await _close(runtime, reopened.gone, before)
+        names = {one.label for one in runtime.listening}
+        runtime.tell_parent([], [one for one in reopened.before if one.label not in names])
     return warnings + reopened.warnings
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fastlb.config.address import Address
 from fastlb.config.effective import EffectiveListener
+from fastlb.process.handed import Handed
 from fastlb.process.sockets import Listening, open_one, tune
 
 
@@ -20,7 +21,13 @@ class Reopened:
     new: list[Listening] = field(default_factory=list)
     gone: list[Listening] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    before: list[Listening] = field(default_factory=list)
     _kept: list[tuple[Listening, EffectiveListener]] = field(default_factory=list)
+
+    def renamed(self) -> list[Listening]:
+        """Those that the configuration before didn't have under their labels."""
+        known = {one.label for one in self.before}
+        return [one for one in self.all if one.label not in known]
 
     def tune(self) -> None:
         """Set the options of those that are kept, for connections to come."""
@@ -33,7 +40,7 @@ def reopen(
     listeners: list[EffectiveListener], before: list[Listening], ids: Iterator[int], engines: int
 ) -> Reopened:
     """Open what isn't open yet, and keep what is. BindError: nothing was changed."""
-    made = Reopened()
+    made = Reopened(before=before)
     left = list(before)
     missing: list[tuple[int, EffectiveListener, Address]] = []
     for listener in listeners:
@@ -56,7 +63,7 @@ def reopen(
         # From the end, so that places stay what they are.
         for place, listener, address in reversed(missing):
             beside = _let_in(left, address)
-            made.new.append(open_one(listener, address, next(ids), engines, {}, beside))
+            made.new.append(open_one(listener, address, ids, engines, Handed(), beside))
             made.all.insert(place, made.new[-1])
     except BaseException:
         for one in made.new:
@@ -83,9 +90,11 @@ def _kept(
 ) -> Listening:
     assert found.wanted is not None
     # Another protocol is another acceptor, on the same socket.
-    id = found.id if found.wanted.scheme == address.scheme else next(ids)
+    id, more = found.id, found.more
+    if found.wanted.scheme != address.scheme:
+        id, more = next(ids), [(next(ids), row) for _, row in found.more]
     actual = replace(found.address, scheme=address.scheme)
-    return replace(found, id=id, listener=listener.name, address=actual, wanted=address)
+    return replace(found, id=id, more=more, listener=listener.name, address=actual, wanted=address)
 
 
 def _let_in(gone: list[Listening], address: Address) -> bool:

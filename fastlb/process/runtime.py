@@ -7,7 +7,6 @@ import ipaddress
 import itertools
 import logging
 import os
-import socket
 from collections.abc import Callable
 
 from fastlb._core.engine import eject_server, publish
@@ -26,10 +25,12 @@ from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.changing import Changing
+from fastlb.process.handed import Handed
 from fastlb.process.machine import PIP_LINE, bind_llhttp
 from fastlb.process.policies import Policies
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
+from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
@@ -50,10 +51,12 @@ class Runtime:
         effective: Effective,
         threads: int,
         poller: str = "epoll",
-        handed: dict[tuple[str, int] | str, socket.socket] | None = None,
+        handed: Handed | None = None,
+        parent: Parent | None = None,
     ) -> None:
         self.effective = effective
-        self._handed = handed or {}
+        self._handed = handed or Handed()
+        self.parent = parent                # that holds our listening sockets too
         self.engines = Engines(threads, poller, effective.busy_poll)
         self.live = self.engines.live
         self.engines.on_fork = self._abandon
@@ -87,6 +90,7 @@ class Runtime:
         try:
             self.check_parser(self.effective)
             self._open_sockets()
+            self.drop_rest()
             await self.discovery.learn(self.names(self.effective.pools))
             self.loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
@@ -114,10 +118,20 @@ class Runtime:
         engines = len(self.engines.all)
         for listener in self.effective.listeners:
             self.listening += open_all(listener, self.ids, engines, handed)
-        for where, sock in handed.items():
+
+    def tell_parent(self, new: list[Listening], gone: list[Listening]) -> None:
+        """What it is to hold, and what no more."""
+        if self.parent is not None:
+            for one in new:
+                self.parent.hold(one)
+            for one in gone:
+                self.parent.drop(one.label)
+
+    def drop_rest(self) -> None:
+        """Sockets that were opened for us and that we have no use for."""
+        for where, sock in self._handed.rest():
             log.warning("an inherited socket, %s, belongs to no listener: closed", where)
             sock.close()
-        handed.clear()
 
     def names(self, pools: list[EffectivePool]) -> dict[str, float | None]:
         """Of all servers, and how often each is to be asked for (s)."""
@@ -142,7 +156,10 @@ class Runtime:
         servers = {pool.name: self._servers(pool) for pool in pools}
         self._spare_slots()
         callers = self.policies.of(self.effective.listeners)
-        opened = [Opened(s.id, s.listener, s.shared, s.fds) for s in self.listening if s.fds]
+        opened = [
+            Opened(id, s.listener, s.shared, fds)
+            for s in self.listening for id, fds in s.rows
+        ]
         snapshot = compile_snapshot(
             self.live,
             self.effective.listeners,
@@ -321,6 +338,7 @@ class Runtime:
                 # which the program may have for another socket by then.
                 await self.wait(lambda: not self.any_uses(old), max(timeout_s, ADOPT_S))
         finally:
+            self.tell_parent([], listening)
             for sockets in listening:
                 sockets.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlb.errors import ConfigError
-from fastlb.process.sockets import inherited
+from fastlb.process.handed import Handed, inherited
+from fastlb.process.worker import Parent
 
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
@@ -90,6 +92,7 @@ def notify_systemd(state: str) -> None:
 def serve(
     config: Config, *, log_level: str = "info", log_format: str = "text",
     source: str | None = None, threads: int | str | None = None,
+    supervised: tuple[Parent, Handed] | None = None,
 ) -> int:
     """Serve a configuration until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the
     file `source` again. `threads` stands before what configurations say.
@@ -108,7 +111,7 @@ def serve(
 
     balancer = Balancer(fit(config))
     balancer.source, balancer._fit = source, fit
-    own_process(balancer)
+    own_process(balancer, supervised=supervised)
     return 0
 
 
@@ -126,7 +129,10 @@ def fitted(config: Config, descriptors: int) -> Config:
     return config
 
 
-def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -> None:
+def own_process(
+    balancer: Balancer, started: Callable[[], None] | None = None,
+    supervised: tuple[Parent, Handed] | None = None,
+) -> None:
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
     import uvloop
 
@@ -135,7 +141,7 @@ def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_main(balancer, started))
+        loop.run_until_complete(_main(balancer, started, supervised))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -147,12 +153,22 @@ def _someone_listens() -> bool:
     return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
-async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
+async def _main(
+    balancer: Balancer, started: Callable[[], None] | None,
+    supervised: tuple[Parent, Handed] | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    balancer._handed = inherited()
+    parent, handed = supervised or (None, Handed())
+    for sock in inherited():
+        handed.add(sock)
+    balancer._handed, balancer._parent = handed, parent
     await balancer.start()
     runtime = balancer._runtime
     assert runtime is not None
+    notify = notify_systemd
+    if parent is not None:
+        parent.follow(loop)
+        notify = functools.partial(_tell_parent, parent)
 
     def on_signal(number: signal.Signals) -> None:
         if balancer._stopping is not None:
@@ -160,27 +176,40 @@ async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
         else:
             left = runtime.counts()["exchanges"]
             log.info("%s: accepting no more; open connections: %d", number.name, left)
-            notify_systemd("STOPPING=1")
+            if parent is None:          # (ours goes on, and says so itself when it stops)
+                notify("STOPPING=1")
         balancer.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    reloads = Reloads(balancer)
+    reloads = Reloads(balancer, notify)
     loop.add_signal_handler(signal.SIGHUP, reloads.ask)
     log.info("ready: %s", runtime.summary())
-    notify_systemd("READY=1")
+    if parent is not None:
+        runtime.tell_parent(runtime.listening, [])
+        parent.say("ready")
+    else:
+        notify("READY=1")
     if started is not None:
         started()
     await runtime.ended.wait()
     loop.remove_signal_handler(signal.SIGHUP)
+    if parent is not None:
+        parent.close()
     log.info("stopped")
+
+
+def _tell_parent(parent: Parent, state: str) -> None:
+    """It is the one that systemd listens to."""
+    parent.say("notify", state=state)
 
 
 class Reloads:
     """Reads the file again for each SIGHUP; those that come meanwhile are one."""
 
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, balancer: Balancer, notify: Callable[[str], None]) -> None:
         self._balancer = balancer
+        self._notify = notify
         self._asked = False
         self._task: asyncio.Task[None] | None = None
 
@@ -196,7 +225,7 @@ class Reloads:
         while self._asked:
             self._asked = False
             # (systemd wants to know when it was, by CLOCK_MONOTONIC: sd_notify(3).)
-            notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 await self._balancer.reload()
             except ConfigError as error:
@@ -205,5 +234,5 @@ class Reloads:
                 log.error("reload: nothing was changed")
             except Exception as error:
                 log.error("reload: %s; nothing was changed", error)
-            notify_systemd("READY=1")
+            self._notify("READY=1")
         self._task = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any
 
-from fastlb.config.diff import diff
+from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective, effective_server
 from fastlb.config.model import Config
 from fastlb.config.reader import load, loads
@@ -230,14 +230,16 @@ class Balancer:
         It ends with the balancer. Raises RuntimeError when it isn't running."""
         return self._running().events.subscribe()
 
-    async def reload(self, config: Config | str | os.PathLike[str] | None = None) -> Reloaded:
+    async def reload(
+        self, config: Config | str | os.PathLike[str] | None = None, *, dry_run: bool = False
+    ) -> Reloaded:
         """Serve another configuration from now on, in one step: a `Config`, the path of a file, or
         TOML text (with a line break in it); without one, the file that it was started with is
         read again. Of any loop.
 
         Nothing that is under way ends, addresses that stay are never bound again, and what was set
         while running holds over it. ConfigError and BindError say all that is wrong, and change
-        nothing.
+        nothing. `dry_run` only says what would be different, and what was set while running.
         """
         self._must_be_ours()
         with self._stop_lock:
@@ -245,6 +247,8 @@ class Balancer:
         if runtime is None or loop is None:
             raise RuntimeError("the balancer isn't running")
         new, values = await asyncio.to_thread(self._read, config)
+        if dry_run:
+            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
         if loop is asyncio.get_running_loop():
             return await self._reload(runtime, new, values)
         future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)

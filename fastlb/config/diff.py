@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ SECRETS = ("secret", "secrets", "token")    # keys whose values are nobody's bus
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that was `added`, `removed` or `changed`. `path` is the key with dots, where
-    routes stand by their names and servers by their addresses; `before` and `after` are as they
-    would be written, and None where there was or is nothing."""
+    """One thing that was `added`, `removed` or `changed`, or `set` while running, whatever a
+    configuration says. `path` is the key with dots, where routes stand by their names and servers
+    by their addresses; `before` and `after` are as they would be written, and None where there was
+    or is nothing."""
 
     kind: str
     path: str
@@ -30,6 +31,8 @@ class Difference:
     def __str__(self) -> str:
         if self.kind == "changed":
             return f"~ {self.path}: {_shown(self.before)} -> {_shown(self.after)}"
+        if self.kind == "set":
+            return f"* {self.path}: {_shown(self.after)} (set while running)"
         sign, value = ("+", self.after) if self.kind == "added" else ("-", self.before)
         return f"{sign} {self.path}" + ("" if value is None else f": {_shown(value)}")
 
@@ -174,23 +177,15 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def text(differences: Iterable[Difference]) -> str:
-    """A line each."""
-    return "".join(f"{one}\n" for one in differences)
-
-
-def overlaid(config: Config, servers: Mapping[str, Sequence[Any]],
-             weights: Mapping[str, Mapping[str, int]]) -> Config:
-    """A configuration with what was set while it ran: servers by pool, and weights by pool and
-    address."""
-    pools = {}
-    for name, pool in config.pools.items():
-        own = [Server.model_validate(one) for one in servers[name]] if name in servers \
-            else pool.servers
-        own = [
-            one.model_copy(update={"weight": weights[name][one.address or one.dns or ""]})
-            if (one.address or one.dns) in weights.get(name, {}) else one
-            for one in own
-        ]
-        pools[name] = pool.model_copy(update={"servers": own})
-    return config.model_copy(update={"pools": pools})
+def overlaid(overlay: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
+    """What was set while running and holds over any configuration, as `Balancer.overlay` has it."""
+    found = []
+    for pool, own in sorted(overlay.items()):
+        if "servers" in own:
+            names = [one["address"] for one in own["servers"]]
+            found.append(Difference("set", f"pools.{pool}.servers", after=names))
+        for key, word in (("weights", "weight"), ("states", "state")):
+            for address, value in sorted(own.get(key, {}).items()):
+                found.append(Difference("set", f"pools.{pool}.servers.{address}.{word}",
+                                        after=value))
+    return found

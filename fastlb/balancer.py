@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any
 
 from fastlb.config.diff import diff, overlaid
-from fastlb.config.effective import Effective, effective, effective_server
+from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import load, loads
-from fastlb.control.changes import Change
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
+from fastlb.process.filling import Filling
 from fastlb.process.handed import Handed
 from fastlb.process.reload import Reloaded, reload
 from fastlb.process.runtime import Runtime, default_poller
@@ -85,7 +85,7 @@ class Balancer:
         self._parent: Parent | None = None      # that supervises this process
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
-        self._edit_lock = threading.Lock()
+        self._filling = Filling(self)
         self.source: str | None = None          # the file that a reload reads again
         self._fit: Callable[[Config], Config] = lambda config: config
 
@@ -135,54 +135,6 @@ class Balancer:
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
         return {name: Listener(self, name) for name in self.config.listeners}
-
-    def _set_servers(
-        self, pool: str, servers: Iterable[str | Server], drain_timeout_s: float | None = None
-    ) -> Change:
-        self._must_be_ours()
-        keys = [s._keys() if isinstance(s, Server) else s for s in servers]
-        made = Config.build({"pools": {pool: {"servers": keys}}}).pools[pool].servers
-        with self._stop_lock:
-            runtime = self._runtime
-        if runtime is None:
-            return self._fill(pool, keys)
-        own = [effective_server(server, runtime.effective.dns) for server in made]
-        return runtime.changing.set_servers(pool, own, drain_timeout_s)
-
-    def _fill(self, pool: str, keys: list[Any]) -> Change:
-        """Before the start, a pool's servers are part of the configuration."""
-        if self._config is not None:
-            raise RuntimeError("this balancer was made from a whole config: change that instead")
-        spec = {**self._pools[pool], "servers": keys}
-        before = {one.address or one.dns for one in self.config.pools[pool].servers}
-        now = Config.build({"pools": {**self._pools, pool: spec}}).pools[pool].servers
-        names = [one.address or one.dns or "" for one in now]
-        self._pools[pool] = spec
-        change = Change(
-            pool, [name for name in names if name not in before],
-            [name for name in names if name in before],
-            sorted(name for name in before if name and name not in names),
-        )
-        change.end()
-        return change
-
-    def _edit_servers(
-        self, pool: str, add: Iterable[str | Server], remove: Iterable[str],
-        drain_timeout_s: float | None = None,
-    ) -> Change:
-        with self._edit_lock:
-            runtime = self._runtime
-            if runtime is None:
-                known = [
-                    Server(**one.model_dump()) for one in self.config.pools[pool].servers
-                ]
-                now = {one.address or one.dns or "": one for one in known}
-            else:
-                own = runtime.overlay.weighed(pool, runtime.changing.applied(pool).servers)
-                now = {one.name: Server(**one.as_json()) for one in own}
-            for address in remove:
-                del now[address]
-            return self._set_servers(pool, [*now.values(), *add], drain_timeout_s)
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         self._must_be_idle()

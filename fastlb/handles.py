@@ -165,17 +165,17 @@ class Pool:
         kept keep the state that was set of them. Holds over reloads, until `reset()`. Mistakes
         raise ConfigError, and change nothing. Before the start, it fills the pool.
         """
-        return self._balancer._set_servers(
+        return self._balancer._filling.set_servers(
             self.name, servers, seconds(drain_timeout, "drain_timeout")
         )
 
     def add(self, *servers: str | Server) -> Change:
         """`set_servers` with these besides."""
-        return self._balancer._edit_servers(self.name, servers, ())
+        return self._balancer._filling.edit_servers(self.name, servers, ())
 
     def remove(self, *addresses: str, drain_timeout: str | float | None = None) -> Change:
         """`set_servers` without these. KeyError if one isn't there."""
-        return self._balancer._edit_servers(
+        return self._balancer._filling.edit_servers(
             self.name, (), addresses, seconds(drain_timeout, "drain_timeout")
         )
 

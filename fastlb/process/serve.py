@@ -28,6 +28,7 @@ log = logging.getLogger("fastlb")
 # Besides two a connection: listening sockets, engines, pipes, names, logs, and room to look inside;
 # of a low limit not more than a quarter.
 DESCRIPTORS_RESERVED = 200
+STOP_US = 5_000_000     # that a stop takes beyond shutdown_timeout, on the slowest machine
 
 
 class JsonFormatter(logging.Formatter):
@@ -176,8 +177,10 @@ async def _main(
         else:
             left = runtime.counts()["exchanges"]
             log.info("%s: accepting no more; open connections: %d", number.name, left)
-            if parent is None:          # (ours goes on, and says so itself when it stops)
-                notify("STOPPING=1")
+            wait_us = runtime.effective.shutdown_timeout_ms * 1000 + STOP_US
+            # (a parent goes on, and says by itself when it stops)
+            stopping = "STOPPING=1\n" if parent is None else ""
+            notify(f"{stopping}EXTEND_TIMEOUT_USEC={wait_us}")
         balancer.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -36,6 +36,7 @@ log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
 SLOTS_SPARE = 64    # of 255: a snapshot may take so many anew without anybody looking
+RETIRE_S = 0.5      # how often it is looked whether an old snapshot is in use still
 ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
 
 
@@ -70,6 +71,7 @@ class Runtime:
         self.events = Events()
         self.watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
+        self._retire_again: asyncio.TimerHandle | None = None
         self._health = Health(self.live, self.events, self._look)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
@@ -270,6 +272,11 @@ class Runtime:
             for snapshot in self.retired
             if snapshot.in_use or any(engine.uses(snapshot) for engine in self.engines.all)
         ]
+        if self._retire_again is not None:
+            self._retire_again.cancel()
+            self._retire_again = None
+        if self.retired and self.loop is not None:      # (the last to let go tells nobody)
+            self._retire_again = self.loop.call_later(RETIRE_S, self._retire)
         kept = [*self.retired, *([self.snapshot] if self.snapshot else [])]
         self.live.keep(
             {server for snapshot in kept for server in snapshot.servers},
@@ -373,9 +380,10 @@ class Runtime:
         for listening in self.listening:
             listening.close()
         self.listening = []
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
+        for handle in (self._look_again, self._retire_again):
+            if handle is not None:
+                handle.cancel()
+        self._look_again = self._retire_again = None
         if self.loop is not None:
             if not self.loop.is_closed():
                 self.loop.remove_reader(self.live.notify_fd)

@@ -77,7 +77,8 @@ class Clients:
 
     async def _worker(self, kind: str, per_s: float) -> None:
         begun = time.monotonic()
-        reader = writer = None
+        reader: Any = None
+        writer: Any = None
         n = 0
         while not self.ended.is_set():
             try:
@@ -117,7 +118,7 @@ class Clients:
 async def soak(reloads: int, share: float, long: int) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Origin, "127.0.0.1", 0, backlog=4096)
-    origin = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    origin = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     ports = {"web": 0, "relay": 0}
     balancer = fastlb.Balancer(fastlb.config.reader.loads(toml(ports, origin, 0)), threads=1)
     background = await asyncio.to_thread(balancer.background)

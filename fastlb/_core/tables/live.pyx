@@ -12,7 +12,8 @@ from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.types cimport IdleList, LiveTable, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
-    fl_add32, fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
+    fl_add32, fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32,
+    fl_store64,
 )
 from fastlb._core.ext.linux cimport aligned_alloc, close
 
@@ -160,10 +161,6 @@ cdef class Server:
         fl_store32(&self.live.cut, 1)
         fl_add32(&live.table.cuts, 1)
         live_wake_engines(&live.table)
-
-    def spare(self) -> None:
-        """Don't."""
-        fl_store32(&self.live.cut, 0)
 
     def configure(self, str state) -> None:
         """A pool has it. What the configuration wants of it ("up", "draining", "maintenance"),

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any
 
+from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
+from fastlb.config.reader import load, loads
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
 from fastlb.observe.recording import Subscription as Records
+from fastlb.process.filling import Filling
+from fastlb.process.handed import Handed
+from fastlb.process.reload import Reloaded, reload
 from fastlb.process.runtime import Runtime, default_poller
+from fastlb.process.worker import Parent
+
+log = logging.getLogger("fastlb")
 
 
 class Stopping:
@@ -74,9 +82,13 @@ class Balancer:
         self._effective: Effective | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
-        self._handed: dict[tuple[str, int] | str, socket.socket] = {}   # opened by systemd for us
+        self._handed: Handed | None = None      # sockets that were opened for us
+        self._parent: Parent | None = None      # that supervises this process
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
+        self._filling = Filling(self)
+        self.source: str | None = None          # the file that a reload reads again
+        self._fit: Callable[[Config], Config] = lambda config: config
 
     # --- building ---
 
@@ -125,6 +137,16 @@ class Balancer:
         taken = {route.get("name") for route in self._listeners[listener].get("routes", ())}
         return next(n for n in (own, *map(f"{own}-{{}}".format, range(2, len(taken) + 3)))
                     if n not in taken)
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """All of them, by name: of the running configuration, or as it would be started."""
+        return {name: Pool(self, name) for name in self.config.pools}
+
+    @property
+    def listeners(self) -> dict[str, Listener]:
+        """All of them, by name."""
+        return {name: Listener(self, name) for name in self.config.listeners}
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -184,6 +206,72 @@ class Balancer:
         """Open the access log's file anew, where it was moved away (which is noticed anyway)."""
         self._running().recording.reopen()
 
+    async def reload(
+        self, config: Config | str | os.PathLike[str] | None = None, *, dry_run: bool = False
+    ) -> Reloaded:
+        """Serve another configuration from now on, in one step: a `Config`, the path of a file, or
+        TOML text (with a line break in it); without one, the file that it was started with is
+        read again. Of any loop.
+
+        Nothing that is under way ends, addresses that stay are never bound again, and what was set
+        while running holds over it. ConfigError and BindError say all that is wrong, and change
+        nothing. `dry_run` only says what would be different, and what was set while running.
+        """
+        self._must_be_ours()
+        with self._stop_lock:
+            runtime, loop = self._runtime, self._loop
+        if runtime is None or loop is None:
+            raise RuntimeError("the balancer isn't running")
+        new, values = await asyncio.to_thread(self._read, config)
+        if dry_run:
+            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
+        if loop is asyncio.get_running_loop():
+            return await self._reload(runtime, new, values)
+        future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
+        return await asyncio.wrap_future(future)
+
+    def _read(
+        self, config: Config | str | os.PathLike[str] | None
+    ) -> tuple[Config, Effective]:
+        if config is None and self.source is None:
+            raise ValueError("there is no file to read again: give a configuration")
+        if isinstance(config, str) and "\n" in config:
+            made = loads(config)
+        elif isinstance(config, Config):
+            made = config
+        else:
+            made = load(config if config is not None else self.source or "")
+        made = self._fit(made)
+        return made, effective(made)
+
+    async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
+        warnings = await reload(runtime, values)
+        before, self._config = self.config, new
+        self._effective = values
+        differences = diff(before, new)
+        for warning in warnings:
+            log.warning("reload: %s", warning)
+        log.info("reloaded; differences: %d", len(differences))
+        return Reloaded(tuple(differences), tuple(warnings))
+
+    async def upgrade(self) -> None:
+        """Have `fastlb serve --supervise` start a new process in this one's place, which is then
+        told to stop. RuntimeError says why it can't be; then this one goes on."""
+        if self._parent is None:
+            raise RuntimeError("nobody supervises this process: start it with --supervise")
+        await self._parent.upgrade()
+
+    def overlay(self) -> dict[str, dict[str, Any]]:
+        """What was set while running and holds over the configuration, by pool: `servers`,
+        `weights` and `states`, where they were set."""
+        runtime = self._running()
+        found = runtime.overlay.as_json()
+        for server in runtime.live.servers():
+            if server.chosen is not None and not server.removed:
+                states = found.setdefault(server.pool, {}).setdefault("states", {})
+                states[server.address] = server.chosen
+        return found
+
     # --- running ---
 
     async def start(self) -> None:
@@ -192,7 +280,7 @@ class Balancer:
         self._must_be_idle()
         values = effective(self.config)
         threads = self._threads if self._threads is not None else values.threads
-        runtime = Runtime(values, threads, default_poller(), self._handed)
+        runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
         self._runtime = runtime
         try:
             await runtime.start()

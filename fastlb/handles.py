@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.live import Server as LiveServer
+from fastlb.config import limits
 from fastlb.config.policy import Policy
+from fastlb.config.units import duration_ms
+from fastlb.control.changes import Change
 from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Fields, Hashed
 from fastlb.process.runtime import Runtime
@@ -35,6 +38,20 @@ class Server:
 
     def _keys(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def seconds(value: str | float | None, name: str) -> float | None:
+    """Of "60s", or of seconds. ValueError names the argument."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            return duration_ms(value) / 1000
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise ValueError(f'{name}: {value!r} is not a duration; write it like "60s"')
+    return float(value)
 
 
 def _pool_name(pool: Pool | str) -> str:
@@ -70,20 +87,51 @@ class RunningServer:
         """Requests, or connections of tcp, under way."""
         return self._server.in_flight
 
-    def drain(self) -> None:
-        """It keeps its connections and the clients that are bound to it, and gets no others."""
-        self._choose("draining")
+    @property
+    def latency(self) -> float:
+        """Seconds that answers took of late, on average; 0.0 where the pool doesn't measure it
+        (balance = "peak_ewma" does)."""
+        return self._server.latency_us / 1e6
 
-    def disable(self) -> None:
-        """Maintenance: it gets nobody new, and no checks. What is under way goes on."""
-        self._choose("maintenance")
+    @property
+    def weight(self) -> int:
+        """Its share of new clients, next to the other servers' weights. Setting it outlives
+        reloads; see `set_weight`."""
+        spec = self._runtime.changing.spec(self._server.pool, self.address)
+        return spec.weight if spec is not None else 0
 
-    def enable(self) -> None:
+    @weight.setter
+    def weight(self, weight: int) -> None:
+        self.set_weight(weight)
+
+    def set_weight(self, weight: int) -> Change:
+        """0 to 256. `await` what it returns to know that it holds."""
+        bounds = limits.WEIGHT
+        if type(weight) is not int or not bounds.low <= weight <= bounds.high:
+            raise ValueError(
+                f"weight: {weight!r} is not a number from {bounds.low} to {bounds.high}"
+            )
+        return self._runtime.changing.set_weight(self._server, weight)
+
+    def drain(self, timeout: str | float | None = None) -> Change:
+        """It keeps its connections and the clients that are bound to it, and gets no others.
+
+        `await change.drained()`, or `change.wait()` in a thread, waits until it has none. What is
+        left after `timeout` ("60s", or seconds) is reset; without one, nothing is.
+        """
+        return self._choose("draining", timeout)
+
+    def disable(self, timeout: str | float | None = None) -> Change:
+        """Maintenance: it gets nobody new, and no checks. What is under way goes on, as of
+        `drain()`."""
+        return self._choose("maintenance", timeout)
+
+    def enable(self) -> Change:
         """It is to be used again."""
-        self._choose("up")
+        return self._choose("up", None)
 
-    def _choose(self, state: str) -> None:
-        self._runtime.choose(self._server, state)
+    def _choose(self, state: str, timeout: str | float | None) -> Change:
+        return self._runtime.changing.choose(self._server, state, seconds(timeout, "timeout"))
 
 
 class Pool:
@@ -104,8 +152,37 @@ class Pool:
         return {
             server.address: RunningServer(runtime, server)
             for server in runtime.live.servers()
-            if server.pool == self.name
+            if server.pool == self.name and not server.removed
         }
+
+    def set_servers(
+        self, servers: Iterable[str | Server], *, drain_timeout: str | float | None = None
+    ) -> Change:
+        """These are its servers from now on: adds, keeps and removes in one step. Of any thread.
+
+        Those that are removed get nobody new and keep what they have; what is left after
+        `drain_timeout` ("60s", or seconds) is reset, and without one nothing is. Servers that are
+        kept keep the state that was set of them. Holds over reloads, until `reset()`. Mistakes
+        raise ConfigError, and change nothing. Before the start, it fills the pool.
+        """
+        return self._balancer._filling.set_servers(
+            self.name, servers, seconds(drain_timeout, "drain_timeout")
+        )
+
+    def add(self, *servers: str | Server) -> Change:
+        """`set_servers` with these besides."""
+        return self._balancer._filling.edit_servers(self.name, servers, ())
+
+    def remove(self, *addresses: str, drain_timeout: str | float | None = None) -> Change:
+        """`set_servers` without these. KeyError if one isn't there."""
+        return self._balancer._filling.edit_servers(
+            self.name, (), addresses, seconds(drain_timeout, "drain_timeout")
+        )
+
+    def reset(self) -> Change:
+        """Drop what was set while running: servers, weights and states are again as the
+        configuration says."""
+        return self._balancer._running().changing.reset(self.name)
 
     def hash(self, key: str) -> Hashed:
         """What a policy returns to send a request to a key's server in this pool, whose `balance`

@@ -2,6 +2,7 @@
 from libc.errno cimport EMFILE
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
@@ -42,7 +43,7 @@ from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.questions cimport free_answers, put_answer
 from fastlb._core.stages.record cimport wake_reader
-from fastlb._core.sweep cimport close_idle_clients, end_all
+from fastlb._core.sweep cimport close_idle_clients, end_all, end_cut, mark_slots
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
 from fastlb._core.tables.snapshot cimport Snapshot
@@ -122,6 +123,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             event_clear(s.fd)
             resume_acceptors(core)
             wake_own_pending(core)
+            if unlikely(fl_load32(&core.live.cuts) != core.cuts):
+                end_cut(core)
             if unlikely(fl_load64(&core.answers) != 0):
                 hear_answers(core)
         else:
@@ -381,6 +384,20 @@ cdef class Engine:
         with nogil:
             while fl_load32(&core.busy):
                 yield_cpu()
+
+    def timer_slots(self) -> set[int]:
+        """Those whose lengths of timeouts connections wait for, or may."""
+        cdef Core* core = self._alive()
+        cdef uint8_t[TIMER_SLOTS_MAX] used
+        cdef int i
+        memset(used, 0, sizeof(used))
+        while True:
+            self.pause()
+            if core.inline_mode or (fl_load32(&core.pause) and not fl_load32(&core.busy)):
+                break                   # (no fork came between: from here on the GIL is held)
+        mark_slots(core, used)
+        fl_store32(&core.pause, 0)
+        return {i for i in range(TIMER_SLOTS_MAX) if used[i]}
 
     def resume(self) -> None:
         """After a fork, in the parent: go on, knowing that a child may hold our sockets."""

@@ -147,14 +147,15 @@ cdef void adopt(Core* core) noexcept nogil:
     cdef Acceptor* following
     cdef BindEntry* bind
     cdef uint32_t i
+    cdef int slot
     while True:                     # a hazard pointer: announced first, then looked at again
         snapshot = <Snapshot*> fl_load_pointer(&core.live.published)
         fl_store_pointer(&core.next_snapshot, snapshot)
         if fl_load_pointer(&core.live.published) == snapshot:
             break
-    while core.n_timers < fl_load32(&core.live.n_timers):
-        core.timers[core.n_timers].length_ms = core.live.timer_ms[core.n_timers]
-        core.n_timers += 1
+    core.n_timers = fl_load32(&core.live.n_timers)
+    for slot in range(1, core.n_timers):        # (what is in use has the length that it had)
+        core.timers[slot].length_ms = core.live.timer_ms[slot]
     acceptor = core.acceptors
     while acceptor != NULL:
         following = acceptor.next

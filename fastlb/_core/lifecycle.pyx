@@ -2,12 +2,12 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
-    HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED, HTTP_SENT,
-    HTTP_UPLOAD_CUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
+    CONDITION_LEAVING, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
+    EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
+    HTTP_SENT, HTTP_UPLOAD_CUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
     REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_SERVERS_FULL, REASON_SERVER_RESET,
-    REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
+    REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_REMOVED, REASON_SERVERS_FULL,
+    REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -17,7 +17,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tries cimport forget_times, note_left
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
@@ -27,16 +27,20 @@ from fastlb._core.policies.pending cimport stop_waiting, wake_pending
 from fastlb._core.policies.retry cimport end_retrying
 from fastlb._core.questions cimport stop_asking
 from fastlb._core.stages.record cimport record_http, record_step
-from fastlb._core.tables.live cimport live_wake_engines
+from fastlb._core.tables.live cimport live_notify, live_wake_engines
 
 
 cdef double NO_ANSWER_US = 1e6      # what a request without an answer counts for, at least
 
 
 cdef void let_server_go(Core* core, Exchange* x) noexcept nogil:
+    cdef int leaving
     if x.flags & EXCHANGE_HOLDS_SERVER:
         x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
+        leaving = fl_load32(&x.target.conditions) & CONDITION_LEAVING
         gate_give(&x.target.connections)
+        if unlikely(leaving):
+            live_notify(core.live)          # somebody may wait for the last one
         if unlikely(x.loaded != NULL):
             gate_give(&x.loaded.in_flight)
             wake_pending(core, x.loaded)
@@ -147,7 +151,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
-                        or x.reason == REASON_NO_MEMORY)
+                        or x.reason == REASON_REMOVED or x.reason == REASON_NO_MEMORY)
     stop_waiting(x)
     stop_asking(core, x)
     timer_cancel(&x.timer)

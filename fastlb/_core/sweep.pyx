@@ -2,11 +2,12 @@
 from libc.stdint cimport uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE, REASON_STOPPED, STAGE_DEAD, STAGE_FREE,
-    STAGE_REQUEST,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE, REASON_REMOVED,
+    REASON_STOPPED, STAGE_DEAD, STAGE_FREE, STAGE_REQUEST,
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab, Upstream
+from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.lifecycle cimport finish
 
 
@@ -40,6 +41,45 @@ cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
             return True
         acceptor = acceptor.next
     return False
+
+
+cdef void end_cut(Core* core) noexcept nogil:
+    """Those whose server has left its pool, and that were given time enough."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    core.cuts = fl_load32(&core.live.cuts)
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage != STAGE_FREE and x.stage != STAGE_DEAD \
+                    and x.flags & EXCHANGE_HOLDS_SERVER and fl_load32(&x.target.cut):
+                x.reason = REASON_REMOVED
+                finish(core, x)
+        slab = slab.next
+
+
+cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil:
+    """Which lengths of timeouts something of this engine waits for, or may."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef Upstream* idle = core.http.idle
+    cdef int i
+    for i in range(core.n_timers):
+        if core.timers[i].head.next != &core.timers[i].head:
+            used[i] = True
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage == STAGE_FREE:
+                continue
+            used[x.idle_timer] = True
+            if x.http != NULL and x.http.upstream != NULL:
+                used[x.http.upstream.idle_timer] = True
+        slab = slab.next
+    while idle != NULL:
+        used[idle.idle_timer] = True
+        idle = idle.older
 
 
 cdef void end_all(Core* core) noexcept nogil:

@@ -19,6 +19,8 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "serve": "Serve a configuration, or what the options say.",
     "check": "Check a configuration and print what holds in the end.",
+    "diff": "What is different between two configurations.",
+    "upgrade": "Replace the process of `serve --supervise` by a new one.",
     "demo": "Balance three small origins inside this process.",
     "schema": "Print the JSON schema of the configuration.",
     "version": "Print the version.",

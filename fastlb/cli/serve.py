@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastlb.config.limits import THREADS_MAX
-from fastlb.errors import ConfigError
+from fastlb.errors import BindError, ConfigError
 
 if TYPE_CHECKING:
     from fastlb.config.model import Config
 
+WHY_MAX = 4000          # of why a supervised process can't serve
 NAME = "main"           # of the listener and the pool that options make
 
 
@@ -33,6 +35,10 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 @click.option("--policy", metavar="MODULE:FUNCTION", help="A Python function that decides.")
 @click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(
+    "--supervise", is_flag=True,
+    help="In a process of its own that is started again when it dies; see fastlb upgrade.",
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
     show_default=True, help="The least that is logged, to stderr.",
 )
@@ -47,6 +53,7 @@ def command(
     balance: str | None,
     policy: str | None,
     threads: int | str | None,
+    supervise: bool,
     log_level: str,
     log_format: str,
 ) -> int:
@@ -54,20 +61,60 @@ def command(
 
     Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
     """
+    from fastlb.process.serve import serve
+    from fastlb.process.worker import stand_by
+
+    if supervise:
+        return _supervise(click.get_current_context(), log_level, log_format)
+    supervised = stand_by()
+    try:
+        made = _config(config, bind, server, balance, policy, threads)
+        return serve(
+            made, log_level=log_level, log_format=log_format, source=config, threads=threads,
+            supervised=supervised,
+        )
+    except (ConfigError, BindError) as error:
+        if supervised is not None:
+            supervised[0].say("failed", why=str(error)[:WHY_MAX])
+        raise
+
+
+def _config(
+    config: str | None, bind: tuple[str, ...], server: tuple[str, ...], balance: str | None,
+    policy: str | None, threads: int | str | None,
+) -> Config:
     from fastlb.config.reader import load
     from fastlb.process.functions import look_beside
-    from fastlb.process.serve import serve
 
     if config is not None and (bind or server or balance or policy):
         raise click.UsageError("give a file, or --bind and --server, not both")
     if config is not None:
-        made = load(config)
         look_beside(config)
-        if threads is not None:
-            made = made.model_copy(update={"threads": threads})
-    else:
-        made = _built(_from_options(bind, server, balance, policy, threads))
-    return serve(made, log_level=log_level, log_format=log_format)
+        return load(config)
+    return _built(_from_options(bind, server, balance, policy, threads))
+
+
+def _supervise(context: click.Context, log_level: str, log_format: str) -> int:
+    from fastlb.process.serve import configure_logging
+    from fastlb.process.supervisor import Supervisor
+
+    configure_logging(log_level, log_format)
+    return Supervisor([sys.executable, "-m", "fastlb", "serve", *_arguments(context)]).run()
+
+
+def _arguments(context: click.Context) -> list[str]:
+    """The command line again, as it was understood, without --supervise."""
+    made: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value is None or parameter.name == "supervise":
+            continue
+        if isinstance(parameter, click.Argument):
+            made.append(str(value))
+        else:
+            for item in value if isinstance(value, tuple) else (value,):
+                made.append(f"{parameter.opts[0]}={item}")
+    return made
 
 
 def _built(raw: dict[str, Any]) -> Config:

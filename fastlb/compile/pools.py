@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
-import zlib
 from array import array
 from collections.abc import Sequence
 from functools import reduce
 from math import gcd
 
+from fastlb._core.tables.hashring import ring_of
+
 # A sequence longer than this is rounded: 65,536 places keep a weight's share within 0.002 %.
 SEQUENCE_MAX = 65_536
+SEQUENCES_KEPT = 32     # of 256 KiB at most: those of a large configuration
 # As nginx and the ketama paper: the spread over 100 servers then has a deviation of about 8 %.
 POINTS_PER_WEIGHT = 160
 
 
 def sequence(weights: Sequence[int]) -> array[int]:
+    """As `_sequence`. Weights seldom change when something else does."""
+    return _sequence(tuple(weights))
+
+
+@functools.lru_cache(maxsize=SEQUENCES_KEPT)
+def _sequence(weights: tuple[int, ...]) -> array[int]:
     """The order in which servers take turns, as smooth as their weights allow.
 
     Each server of weight `w` of a total `t` comes up `w` times in `t` turns, evenly spaced: its
@@ -52,21 +61,10 @@ def ring(names: Sequence[str], weights: Sequence[int]) -> tuple[array[int], arra
     endian. A unix socket has its path for HOST and no PORT. Where two points collide, the one that
     sorted first stays, as in nginx.
     """
-    points: list[tuple[int, int]] = []
-    for index, (name, weight) in enumerate(zip(names, weights, strict=True)):
-        base = zlib.crc32(_ring_name(name))
-        previous = b"\0\0\0\0"
-        for _ in range(POINTS_PER_WEIGHT * weight):
-            value = zlib.crc32(previous, base)
-            points.append((value, index))
-            previous = value.to_bytes(4, "little")
-    points.sort(key=lambda point: point[0])
-    hashes, owners = array("I"), array("I")
-    for value, index in points:
-        if not hashes or hashes[-1] != value:
-            hashes.append(value)
-            owners.append(index)
-    return hashes, owners
+    hashes, owners = ring_of(
+        [_ring_name(name) for name in names], [POINTS_PER_WEIGHT * weight for weight in weights]
+    )
+    return array("I", hashes), array("I", owners)
 
 
 def _ring_name(name: str) -> bytes:

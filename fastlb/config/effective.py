@@ -55,6 +55,20 @@ class EffectiveServer:
     zone: str = ""
     state: str = "up"
 
+    @property
+    def name(self) -> str:
+        """The address as in a configuration."""
+        return str(self.address)
+
+    def as_json(self) -> dict[str, Any]:
+        """As a table of a configuration, without what is built in."""
+        usual = EffectiveServer(self.address, None, 1, 0)
+        return {"address": self.name, **{
+            key: getattr(self, key)
+            for key in ("weight", "max_connections", "priority", "zone", "state")
+            if getattr(self, key) != getattr(usual, key)
+        }}
+
 
 @dataclass(frozen=True)
 class EffectiveSubset:
@@ -233,7 +247,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         ),
         tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
         keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
-        servers=[_server(server, dns) for server in pool.servers],
+        servers=[effective_server(server, dns) for server in pool.servers],
         idle_max=pool.max_idle_connections,
         idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
         connection_age_ms=duration_ms(pool.max_connection_age),
@@ -254,7 +268,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     )
 
 
-def _server(server: Server, dns: EffectiveDns) -> EffectiveServer:
+def effective_server(server: Server, dns: EffectiveDns) -> EffectiveServer:
     where = server.address if server.address is not None else server.dns
     assert where is not None            # check.py has seen to it
     refresh_ms = dns.refresh_ms

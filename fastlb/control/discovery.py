@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastlb.config.effective import EffectiveDns
@@ -42,26 +42,46 @@ class Discovery:
         self._dns = dns
         self._changed = changed
         self._names: dict[str, Name] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def add(self, host: str, refresh_s: float | None) -> None:
-        name = self._names.setdefault(host, Name(host, refresh_s))
-        if refresh_s is not None:
-            name.refresh_s = min(refresh_s, name.refresh_s or refresh_s)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """The last good answer, sorted; empty if there never was one."""
-        return self._names[host].addresses
+        name = self._names.get(host)
+        return name.addresses if name is not None else ()
 
-    async def start(self) -> None:
-        """Ask for every name once, and go on asking in the background."""
-        waits = await asyncio.gather(*(self._ask(name) for name in self._names.values()))
-        for name, wait_s in zip(self._names.values(), waits, strict=True):
-            self._tasks.append(asyncio.create_task(self._follow(name, wait_s)))
+    async def learn(self, wanted: Mapping[str, float | None]) -> None:
+        """Ask for every name that isn't known yet, and go on asking in the background. The values
+        are how often (s), or None: as the TTL says."""
+        new = [Name(host, refresh_s) for host, refresh_s in wanted.items()
+               if host not in self._names]
+        for host, refresh_s in wanted.items():
+            if host in self._names:
+                self._names[host].refresh_s = refresh_s
+        self._names.update({name.host: name for name in new})
+        try:
+            waits = await asyncio.gather(*(self._ask(name) for name in new))
+        except BaseException:
+            for name in new:
+                del self._names[name.host]
+            raise
+        for name, wait_s in zip(new, waits, strict=True):
+            self._tasks[name.host] = asyncio.create_task(self._follow(name, wait_s))
+
+    def keep(self, wanted: Container[str]) -> None:
+        """Ask for no others any more."""
+        for host in [host for host in self._names if host not in wanted]:
+            del self._names[host]
+            task = self._tasks.pop(host, None)
+            if task is not None:
+                task.cancel()
+
+    def configure(self, dns: EffectiveDns) -> None:
+        """Ask so from the next time on."""
+        self._dns = dns
 
     async def stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        await end(tasks)
+        tasks, self._tasks = self._tasks, {}
+        await end(tasks.values())
 
     async def _follow(self, name: Name, wait_s: float) -> None:
         while True:

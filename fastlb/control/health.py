@@ -30,6 +30,7 @@ class Health:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
         self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
+        self._how: dict[str, EffectiveHealth | None] = {}       # by pool
         self._visits: Visits | None = None      # while anybody is checked
 
     def follow(
@@ -38,9 +39,13 @@ class Health:
         """Check these servers of a pool from now on, and no others."""
         wanted = {spec.name: spec for spec in specs} if health is not None else {}
         self._panics[pool] = health.panic if health is not None else 0
-        for key in [key for key in self._tasks if key[0] == pool and key[1] not in wanted]:
-            self._tasks.pop(key).cancel()
-            self._live.server(*key).down = False
+        other = self._how.get(pool, health) != health
+        self._how[pool] = health
+        for key in [key for key in self._tasks if key[0] == pool]:
+            if other or key[1] not in wanted:
+                self._tasks.pop(key).cancel()
+            if key[1] not in wanted and self._live.knows(*key):
+                self._live.server(*key).down = False
         new = [spec for name, spec in wanted.items() if (pool, name) not in self._tasks]
         if new and self._visits is None:
             self._visits = Visits()
@@ -54,6 +59,12 @@ class Health:
         servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
         self._counts[pool] = sum(not server.down for server in servers), len(servers)
         self._look_at(pool)
+
+    def forget(self, pool: str) -> None:
+        """It is no more."""
+        if pool in self._how:
+            self.follow(pool, None, ())
+            del self._how[pool], self._panics[pool], self._counts[pool]
 
     def _turned(self, server: Server, why: str) -> None:
         """A server has gone down, or come up (""). Thousands may, at once."""

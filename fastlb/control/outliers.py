@@ -49,6 +49,7 @@ class Comparison:
         self._live = live
         self._eject = eject
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._how: dict[str, EffectiveOutliers] = {}
         self._servers: dict[str, list[str]] = {}
 
     def follow(
@@ -56,8 +57,18 @@ class Comparison:
     ) -> None:
         """These are a pool's servers from now on."""
         self._servers[pool] = [spec.name for spec in specs]
+        if self._how.get(pool) != outliers:
+            self._how[pool] = outliers
+            if pool in self._tasks:
+                self._tasks.pop(pool).cancel()
         if pool not in self._tasks and (outliers.error_rate or outliers.latency):
             self._tasks[pool] = asyncio.ensure_future(self._look(pool, outliers))
+
+    def forget(self, pool: str) -> None:
+        """It is no more."""
+        self._how.pop(pool, None)
+        if pool in self._tasks:
+            self._tasks.pop(pool).cancel()
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, {}

@@ -45,6 +45,10 @@ class Spread:
         if len(groups) > 1:
             self._groups[pool] = groups
 
+    def forget(self, pool: str) -> None:
+        """It is no more."""
+        self._groups.pop(pool, None)
+
     def look(self) -> None:
         """Share out by who is up now."""
         for name, groups in self._groups.items():

@@ -46,23 +46,26 @@ def look_beside(config: str) -> None:
 def find_all(listeners: list[EffectiveListener]) -> None:
     """Raises ConfigError with all that can't be found."""
     problems: list[Problem] = []
-    for listener in listeners:
-        for where, policy in _policies(listener):
-            try:
-                find(policy.call, where, policy.blocking)
-            except ConfigError as error:
-                problems += error.problems
+    for where, policy in policies_of(listeners):
+        try:
+            find(policy.call, where, policy.blocking)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems)
 
 
-def _policies(listener: EffectiveListener) -> Iterator[tuple[str, EffectivePolicy]]:
-    where = f"listeners.{listener.name}"
-    if listener.policy is not None:
-        yield f"{where}.policy", listener.policy
-    for route in listener.http.routes if listener.http is not None else ():
-        if route.policy is not None:
-            yield f"{where}.routes.{route.name}.policy", route.policy
+def policies_of(
+    listeners: list[EffectiveListener],
+) -> Iterator[tuple[str, EffectivePolicy]]:
+    """All that a configuration names, with their keys' paths."""
+    for listener in listeners:
+        where = f"listeners.{listener.name}"
+        if listener.policy is not None:
+            yield f"{where}.policy", listener.policy
+        for route in listener.http.routes if listener.http is not None else ():
+            if route.policy is not None:
+                yield f"{where}.routes.{route.name}.policy", route.policy
 
 
 def _imported(call: str, where: str) -> Any:

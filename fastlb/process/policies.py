@@ -23,7 +23,8 @@ from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
 from fastlb.policy import Connection, Request
-from fastlb.process.functions import find
+from fastlb.process.functions import find, policies_of
+from fastlb.process.modules import Modules
 
 log = logging.getLogger("fastlb.policy")
 
@@ -67,6 +68,8 @@ class Policies:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._known: dict[Key, tuple[object, Policy]] = {}
+        self._before: dict[Key, tuple[object, Policy]] | None = None
+        self._modules = Modules()
         # Snapshots keep their policies alive, and questions name them by number.
         self._callers: weakref.WeakValueDictionary[int, Policy] = weakref.WeakValueDictionary()
         self._asked: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
@@ -110,8 +113,29 @@ class Policies:
             policy.blocking = values.blocking
             policy.seen = set()
             self._callers[policy.id] = policy
+            if isinstance(values.call, str):
+                self._modules.note([values.call.partition(":")[0]])
         known[(listener.name, name)] = (made_of, policy)
         found.setdefault(listener.name, {})[name] = policy
+
+    def refresh(self, listeners: list[EffectiveListener]) -> None:
+        """Before a reload: import modules again whose files changed. ConfigError if one can't be.
+        """
+        self._before = self._known
+        changed = self._modules.refresh(
+            (policy.call, where) for where, policy in policies_of(listeners)
+            if isinstance(policy.call, str)
+        )
+        self._known = {
+            key: (made_of, policy) for key, (made_of, policy) in self._known.items()
+            if getattr(policy.function, "__module__", "") not in changed
+        }
+
+    def restore(self) -> None:
+        """The reload failed: all is as before `refresh`."""
+        self._modules.restore()
+        if self._before is not None:
+            self._known = self._before
 
     def watch(self, engines: list[Engine], thread_of: Callable[[int], int | None]) -> None:
         """Look after functions that run on engines' threads, if there are any."""

@@ -7,41 +7,39 @@ import ipaddress
 import itertools
 import logging
 import os
-import socket
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fastlb._core.engine import eject_server, publish
 from fastlb._core.tables.live import Server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
-from fastlb.config.limits import LOG_BUFFER
+from fastlb.control.changes import Changes
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
 from fastlb.control.health import Health
 from fastlb.control.outliers import Comparison
+from fastlb.control.overlay import Overlay
 from fastlb.control.spread import Spread
 from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
-from fastlb.observe.recording import LogTo, Recording
+from fastlb.process.changing import Changing
+from fastlb.process.handed import Handed
 from fastlb.process.machine import PIP_LINE, bind_llhttp
+from fastlb.process.observing import Observing
 from fastlb.process.policies import Policies
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
-
-if TYPE_CHECKING:
-    from fastlb.observe.tracing import Tracing
+from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
 LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
-LOG_RING_BYTES = LOG_BUFFER.default
-SETTLE_S = 1.0      # an engine that is stuck in a policy isn't waited for
+SLOTS_SPARE = 64    # of 255: a snapshot may take so many anew without anybody looking
+RETIRE_S = 0.5      # how often it is looked whether an old snapshot is in use still
 ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
 
 
@@ -57,29 +55,36 @@ class Runtime:
         effective: Effective,
         threads: int,
         poller: str = "epoll",
-        handed: dict[tuple[str, int] | str, socket.socket] | None = None,
+        handed: Handed | None = None,
+        parent: Parent | None = None,
     ) -> None:
         self.effective = effective
-        self._handed = handed or {}
+        self._handed = handed or Handed()
+        self.parent = parent                # that holds our listening sockets too
         self.engines = Engines(threads, poller, effective.busy_poll)
         self.live = self.engines.live
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []
-        self._ids = itertools.count(1)
-        self._retired: list[Snapshot] = []
-        self._snapshot: Snapshot | None = None
+        self.ids = itertools.count(1)
+        self.retired: list[Snapshot] = []
+        self.snapshot: Snapshot | None = None
+        self.overlay = Overlay()
+        self.changes = Changes(self.live, self.any_uses)
+        self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self.events = Events()
-        self._watch = Watch(self.live, self.events)
+        self.watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
+        self._retire_again: asyncio.TimerHandle | None = None
         self._rest_until_s = 0.0
         self._health = Health(self.live, self.events, self._look_soon)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
         self.policies = Policies(self.live)
-        self.recording = Recording(self.live, self.settle)
-        self._tracing: Tracing | None = None
-        self._discovery = Discovery(effective.dns, self.update)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.observing = Observing(self.live, self.engines.settle)
+        self.recording = self.observing.recording
+        self.discovery = Discovery(effective.dns, self._on_names)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.changing = Changing(self)
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
         self.started_s = time.monotonic()
@@ -92,13 +97,13 @@ class Runtime:
         """Open every socket, resolve every name, and serve. Undone altogether if anything fails."""
         loop = asyncio.get_running_loop()
         try:
-            self._check_parser()
+            self.check_parser(self.effective)
             self._open_sockets()
-            self._name_servers()
-            await self._discovery.start()
-            self._loop = loop
+            self.drop_rest()
+            await self.discovery.learn(self.names(self.effective.pools))
+            self.loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
-            self._observe()
+            self.observing.configure(self.effective)
             self.update()
             self.engines.start()
         except BaseException:
@@ -107,8 +112,9 @@ class Runtime:
         for listening in self.listening:
             log.info("listener %s: %s", listening.listener, listening.address)
 
-    def _check_parser(self) -> None:
-        http = next((one for one in self.effective.listeners if one.http is not None), None)
+    def check_parser(self, values: Effective) -> None:
+        """ConfigError if there is http to be served and no parser for it."""
+        http = next((one for one in values.listeners if one.http is not None), None)
         failure = bind_llhttp() if http is not None else ""
         if http is not None and failure:
             where = f"listeners.{http.name}.bind"
@@ -120,78 +126,108 @@ class Runtime:
         handed = self._handed
         engines = len(self.engines.all)
         for listener in self.effective.listeners:
-            self.listening += open_all(listener, self._ids, engines, handed)
-        for where, sock in handed.items():
+            self.listening += open_all(listener, self.ids, engines, handed)
+
+    def tell_parent(self, new: list[Listening], gone: list[Listening]) -> None:
+        """What it is to hold, and what no more."""
+        if self.parent is not None:
+            for one in new:
+                self.parent.hold(one)
+            for one in gone:
+                self.parent.drop(one.label)
+
+    def drop_rest(self) -> None:
+        """Sockets that were opened for us and that we have no use for."""
+        for where, sock in self._handed.rest():
             log.warning("an inherited socket, %s, belongs to no listener: closed", where)
             sock.close()
-        handed.clear()
 
-    def _name_servers(self) -> None:
-        for pool in self.effective.pools:
+    def names(self, pools: list[EffectivePool]) -> dict[str, float | None]:
+        """Of all servers, and how often each is to be asked for (s)."""
+        found: dict[str, float | None] = {}
+        for pool in self.overlay.applied(pools):
             for server in pool.servers:
                 if _is_name(server):
                     assert server.address.host is not None
-                    refresh_ms = server.refresh_ms
-                    self._discovery.add(
-                        server.address.host, None if refresh_ms is None else refresh_ms / 1000
-                    )
-
-    def _observe(self) -> None:
-        """Write the access log that is configured, and trace; also when that has changed."""
-        log = self.effective.access_log
-        try:
-            self.recording.log_to(
-                None if log is None else LogTo(log.path, log.format, log.fields),
-                LOG_RING_BYTES if log is None else log.ring_bytes,
-            )
-        except OSError as error:
-            raise ConfigError(
-                [Problem(f"it can't be opened: {error.strerror}", "access_log.path")]
-            ) from None
-        tracing = self.effective.tracing
-        if self._tracing is not None and self._tracing.config != tracing:
-            self._tracing.end()
-            self._tracing = None
-            self.recording.trace(None)
-        if tracing is not None and self._tracing is None:
-            from fastlb.observe.tracing import Tracing  # few need it
-
-            self._tracing = Tracing(self.recording, tracing)
+                    refresh_s = None if server.refresh_ms is None else server.refresh_ms / 1000
+                    known_s = found.get(server.address.host)
+                    if refresh_s is not None and known_s is not None:
+                        refresh_s = min(refresh_s, known_s)
+                    found[server.address.host] = known_s if refresh_s is None else refresh_s
+        return found
 
     # --- while running ---
 
-    def update(self) -> None:
-        """Compile what is known now, and let the engines take it up."""
-        servers = {pool.name: self._servers(pool) for pool in self.effective.pools}
+    def update(self) -> list[Server]:
+        """Compile what is known now, and let the engines take it up. Returns the servers that no
+        pool has any more."""
+        pools = self.overlay.applied(self.effective.pools)
+        servers = {pool.name: self._servers(pool) for pool in pools}
+        self._spare_slots()
         callers = self.policies.of(self.effective.listeners)
-        opened = [Opened(s.id, s.listener, s.shared, s.fds) for s in self.listening if s.fds]
+        opened = [
+            Opened(id, s.listener, s.shared, fds)
+            for s in self.listening for id, fds in s.rows
+        ]
         snapshot = compile_snapshot(
             self.live,
             self.effective.listeners,
-            self.effective.pools,
+            pools,
             servers,
             opened,
             self.effective.max_connections,
             callers,
         )
-        if self._snapshot is not None:
-            self._retired.append(self._snapshot)
-        self._snapshot = snapshot
+        if self.snapshot is not None:
+            self.retired.append(self.snapshot)
+        self.snapshot = snapshot
         publish(self.live, snapshot)
+        before, self.specs = self.specs, {
+            name: {spec.name: spec for spec in specs} for name, specs in servers.items()
+        }
         if not self.stopping:
             self.policies.watch(self.engines.all, self.engines.thread_of)
-            for pool in self.effective.pools:
-                self._health.follow(pool.name, pool.health, servers[pool.name])
-                self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
-                self._spread.follow(pool.name, servers[pool.name])
-            self._spread.look()
+            self._follow(pools, servers, before.keys() - self.specs.keys())
+        named = set(snapshot.servers)
+        gone = [one for one in self.live.servers() if one not in named and not one.removed]
+        for server in gone:
+            server.remove()
+        return gone
+
+    def _follow(
+        self, pools: list[EffectivePool], servers: dict[str, list[ServerSpec]], gone: set[str]
+    ) -> None:
+        """Look after these servers from now on."""
+        for pool in pools:
+            self._health.follow(pool.name, pool.health, servers[pool.name])
+            self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
+            self._spread.follow(pool.name, servers[pool.name])
+        for name in gone:
+            self._health.forget(name)
+            self._comparison.forget(name)
+            self._spread.forget(name)
+        self._spread.look()
+
+    def _on_names(self) -> None:
+        """The addresses of a name have changed."""
+        self.update()
+
+    def _spare_slots(self) -> None:
+        """Engines know so many lengths of timeouts: those that nothing uses any more may go."""
+        if self.live.slots_left >= SLOTS_SPARE:
+            return
+        alive = [*self.retired, *([self.snapshot] if self.snapshot else [])]
+        used = {slot for snapshot in alive for slot in snapshot.slots}
+        for engine in self.engines.all:
+            used |= engine.timer_slots()
+        self.live.free_slots(used)
 
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
         for server in pool.servers:
             for spec in self._addresses(server):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
-        return chosen(pool, list(found.values()))
+        return self.overlay.weighed(pool.name, chosen(pool, list(found.values())))
 
     def _addresses(self, server: EffectiveServer) -> list[ServerSpec]:
         address = server.address
@@ -203,7 +239,7 @@ class Runtime:
         assert address.host is not None and address.port is not None
         hosts = [address.host]
         if _is_name(server):
-            hosts = list(self._discovery.addresses(address.host))
+            hosts = list(self.discovery.addresses(address.host))
         return [
             ServerSpec(
                 f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
@@ -213,15 +249,9 @@ class Runtime:
             for host in hosts
         ]
 
-    def choose(self, server: Server, state: str) -> None:
-        """Somebody wants a server up, draining or in maintenance. Of any thread."""
-        server.choose(state)
-        self._watch.note(server.pool, server.address, state)
-        self.live.notify()
-
     def _eject(self, pool: str, server: str, why: str) -> None:
-        if self._snapshot is not None:
-            eject_server(self._snapshot, pool, server, why)
+        if self.snapshot is not None:
+            eject_server(self.snapshot, pool, server, why)
 
     def _on_notify(self) -> None:
         changed, asked = self.live.changed()
@@ -230,11 +260,12 @@ class Runtime:
         if changed:
             self._look_soon()
             self._retire()
+            self.changes.look()
             self._moved.set()
 
     def _look_soon(self) -> None:
         """At once, but for when it was done just now: a look is at all servers there are."""
-        if self._loop is not None and self._loop.time() < self._rest_until_s:
+        if self.loop is not None and self.loop.time() < self._rest_until_s:
             self._look_at(self._rest_until_s)
         else:
             self._look()
@@ -243,34 +274,39 @@ class Runtime:
         if self._look_again is not None:
             self._look_again.cancel()
             self._look_again = None
-        if self._loop is None:
+        if self.loop is None:
             self._spread.look()
             return
         self.live.wake_pending()
         begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
-        at_s = self._watch.look(self._loop.time())
+        at_s = self.watch.look(self.loop.time())
         if at_s is not None:
             self._look_at(at_s)
         took_s = time.monotonic() - begin_s
-        self._rest_until_s = self._loop.time() + took_s / LOOK_SHARE
+        self._rest_until_s = self.loop.time() + took_s / LOOK_SHARE
 
     def _look_at(self, at_s: float) -> None:
         if self._look_again is not None:
             if self._look_again.when() <= at_s:
                 return
             self._look_again.cancel()
-        assert self._loop is not None
-        self._look_again = self._loop.call_at(at_s, self._look)
+        assert self.loop is not None
+        self._look_again = self.loop.call_at(at_s, self._look)
 
     def _retire(self) -> None:
         """Give back snapshots that no engine reads from any more, and what only they named."""
-        self._retired = [
+        self.retired = [
             snapshot
-            for snapshot in self._retired
+            for snapshot in self.retired
             if snapshot.in_use or any(engine.uses(snapshot) for engine in self.engines.all)
         ]
-        kept = [*self._retired, *([self._snapshot] if self._snapshot else [])]
+        if self._retire_again is not None:
+            self._retire_again.cancel()
+            self._retire_again = None
+        if self.retired and self.loop is not None:      # (the last to let go tells nobody)
+            self._retire_again = self.loop.call_later(RETIRE_S, self._retire)
+        kept = [*self.retired, *([self.snapshot] if self.snapshot else [])]
         self.live.keep(
             {server for snapshot in kept for server in snapshot.servers},
             {pool for snapshot in kept for pool in snapshot.pools},
@@ -280,23 +316,7 @@ class Runtime:
     @property
     def current_servers(self) -> frozenset[Server]:
         """Those that new clients may be sent to; others of `live` only keep what they have."""
-        return frozenset(self._snapshot.servers if self._snapshot is not None else ())
-
-    def settle(self) -> None:
-        """Wait until the engines are through with the turns that they are in: what clients have
-        been answered by now is counted and recorded then."""
-        if self.engines.inline and threading.get_ident() == self.engines.thread_of(0):
-            return
-        deadline_s = time.monotonic() + SETTLE_S
-        try:
-            before = [engine.turns for engine in self.engines.all]
-            for engine in self.engines.all:
-                engine.wake()
-            for engine, turns in zip(self.engines.all, before, strict=True):
-                while engine.turns == turns and time.monotonic() < deadline_s:
-                    time.sleep(0.0001)
-        except RuntimeError:                # they have been closed
-            return
+        return frozenset(self.snapshot.servers if self.snapshot is not None else ())
 
     def summary(self) -> str:
         """What is served, in one line."""
@@ -329,10 +349,11 @@ class Runtime:
         """
         finished = False
         self.stopping = True
+        self.changing.cancel()
         try:
             await self._stop_accepting(timeout_s)
             self.engines.stop()
-            await self._wait(lambda: not self.engines.running or self._hurried, timeout_s)
+            await self.wait(lambda: not self.engines.running or self._hurried, timeout_s)
             finished = not self.engines.running
             left = self.counts()["exchanges"]
             if left:
@@ -350,21 +371,22 @@ class Runtime:
     async def _stop_accepting(self, timeout_s: float) -> None:
         """Take in who waits in the queues, then close them: closing first would reset those."""
         listening, self.listening = self.listening, []
-        old = self._snapshot
+        old = self.snapshot
         self.update()
         try:
             if old is not None:
                 # However short the timeout: an engine must not accept on a number that was closed,
                 # which the program may have for another socket by then.
-                await self._wait(lambda: not self._any_uses(old), max(timeout_s, ADOPT_S))
+                await self.wait(lambda: not self.any_uses(old), max(timeout_s, ADOPT_S))
         finally:
+            self.tell_parent([], listening)
             for sockets in listening:
                 sockets.close()
 
-    def _any_uses(self, snapshot: Snapshot) -> bool:
+    def any_uses(self, snapshot: Snapshot) -> bool:
         return any(engine.uses(snapshot) for engine in self.engines.all)
 
-    async def _wait(self, done: Callable[[], bool], timeout_s: float) -> bool:
+    async def wait(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `done()`, looking again at every notification of an engine."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
@@ -381,7 +403,7 @@ class Runtime:
 
     async def _close(self) -> None:
         self.end()
-        await self._discovery.stop()
+        await self.discovery.stop()
         await self._health.stop()
         await self._comparison.stop()
         await self.policies.stop()
@@ -392,24 +414,23 @@ class Runtime:
         for listening in self.listening:
             listening.close()
         self.listening = []
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-        if self._loop is not None:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self.live.notify_fd)
-            self._loop = None
+        for handle in (self._look_again, self._retire_again):
+            if handle is not None:
+                handle.cancel()
+        self._look_again = self._retire_again = None
+        if self.loop is not None:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self.live.notify_fd)
+            self.loop = None
+        self.changing.end()
+        self.changes.end()
         self.policies.end()
         self.engines.end()
-        self.recording.end()
-        if self._tracing is not None:
-            self._tracing.end()
-            self._tracing = None
+        self.observing.end()
 
     def _abandon(self) -> None:
         """In a forked child: let go of the listening sockets, but not of a unix socket's file."""
-        self.recording.abandon()
-        self._tracing = None
+        self.observing.abandon()
         for listening in self.listening:
             listening.unlink = None
             listening.close()

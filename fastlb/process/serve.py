@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -14,7 +15,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastlb.process.sockets import inherited
+from fastlb.errors import ConfigError
+from fastlb.process.handed import Handed, inherited
+from fastlb.process.worker import Parent
 
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
@@ -25,6 +28,7 @@ log = logging.getLogger("fastlb")
 # Besides two a connection: listening sockets, engines, pipes, names, logs, and room to look inside;
 # of a low limit not more than a quarter.
 DESCRIPTORS_RESERVED = 200
+STOP_US = 5_000_000     # that a stop takes beyond shutdown_timeout, on the slowest machine
 
 
 class JsonFormatter(logging.Formatter):
@@ -86,8 +90,13 @@ def notify_systemd(state: str) -> None:
         log.warning("systemd can't be notified: %s", error)
 
 
-def serve(config: Config, *, log_level: str = "info", log_format: str = "text") -> int:
-    """Serve a configuration until SIGTERM or SIGINT; returns the exit status.
+def serve(
+    config: Config, *, log_level: str = "info", log_format: str = "text",
+    source: str | None = None, threads: int | str | None = None,
+    supervised: tuple[Parent, Handed] | None = None,
+) -> int:
+    """Serve a configuration until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the
+    file `source` again. `threads` stands before what configurations say.
 
     ConfigError and BindError are the caller's to show.
     """
@@ -95,6 +104,20 @@ def serve(config: Config, *, log_level: str = "info", log_format: str = "text") 
 
     configure_logging(log_level, log_format)
     descriptors = raise_descriptor_limit()
+
+    def fit(config: Config) -> Config:
+        if threads is not None:
+            config = config.model_copy(update={"threads": threads})
+        return fitted(config, descriptors)
+
+    balancer = Balancer(fit(config))
+    balancer.source, balancer._fit = source, fit
+    own_process(balancer, supervised=supervised)
+    return 0
+
+
+def fitted(config: Config, descriptors: int) -> Config:
+    """A configuration with no more connections than the descriptor limit allows."""
     possible = connections_possible(descriptors)
     if config.max_connections is None:
         config = config.model_copy(update={"max_connections": possible})
@@ -104,11 +127,13 @@ def serve(config: Config, *, log_level: str = "info", log_format: str = "text") 
             "max_connections is %d, but the descriptor limit only allows %d; raise it (ulimit -n)",
             config.max_connections, possible,
         )
-    own_process(Balancer(config))
-    return 0
+    return config
 
 
-def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -> None:
+def own_process(
+    balancer: Balancer, started: Callable[[], None] | None = None,
+    supervised: tuple[Parent, Handed] | None = None,
+) -> None:
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
     import uvloop
 
@@ -117,7 +142,7 @@ def own_process(balancer: Balancer, started: Callable[[], None] | None = None) -
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_main(balancer, started))
+        loop.run_until_complete(_main(balancer, started, supervised))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -129,12 +154,22 @@ def _someone_listens() -> bool:
     return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
-async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
+async def _main(
+    balancer: Balancer, started: Callable[[], None] | None,
+    supervised: tuple[Parent, Handed] | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    balancer._handed = inherited()
+    parent, handed = supervised or (None, Handed())
+    for sock in inherited():
+        handed.add(sock)
+    balancer._handed, balancer._parent = handed, parent
     await balancer.start()
     runtime = balancer._runtime
     assert runtime is not None
+    notify = notify_systemd
+    if parent is not None:
+        parent.follow(loop)
+        notify = functools.partial(_tell_parent, parent)
 
     def on_signal(number: signal.Signals) -> None:
         if balancer._stopping is not None:
@@ -142,15 +177,66 @@ async def _main(balancer: Balancer, started: Callable[[], None] | None) -> None:
         else:
             left = runtime.counts()["exchanges"]
             log.info("%s: accepting no more; open connections: %d", number.name, left)
-            notify_systemd("STOPPING=1")
+            wait_us = runtime.effective.shutdown_timeout_ms * 1000 + STOP_US
+            # (a parent goes on, and says by itself when it stops)
+            stopping = "STOPPING=1\n" if parent is None else ""
+            notify(f"{stopping}EXTEND_TIMEOUT_USEC={wait_us}")
         balancer.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     loop.add_signal_handler(signal.SIGUSR1, runtime.recording.reopen)
+    reloads = Reloads(balancer, notify)
+    loop.add_signal_handler(signal.SIGHUP, reloads.ask)
     log.info("ready: %s", runtime.summary())
-    notify_systemd("READY=1")
+    if parent is not None:
+        runtime.tell_parent(runtime.listening, [])
+        parent.say("ready")
+    else:
+        notify("READY=1")
     if started is not None:
         started()
     await runtime.ended.wait()
+    loop.remove_signal_handler(signal.SIGHUP)
+    if parent is not None:
+        parent.close()
     log.info("stopped")
+
+
+def _tell_parent(parent: Parent, state: str) -> None:
+    """It is the one that systemd listens to."""
+    parent.say("notify", state=state)
+
+
+class Reloads:
+    """Reads the file again for each SIGHUP; those that come meanwhile are one."""
+
+    def __init__(self, balancer: Balancer, notify: Callable[[str], None]) -> None:
+        self._balancer = balancer
+        self._notify = notify
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        if self._balancer.source is None:
+            log.warning("SIGHUP: there is no file to read again")
+            return
+        self._asked = True
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        while self._asked:
+            self._asked = False
+            # (systemd wants to know when it was, by CLOCK_MONOTONIC: sd_notify(3).)
+            self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await self._balancer.reload()
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("reload: %s", problem)
+                log.error("reload: nothing was changed")
+            except Exception as error:
+                log.error("reload: %s; nothing was changed", error)
+            self._notify("READY=1")
+        self._task = None

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from fastlb.config.address import Address
 from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
+from fastlb.process.handed import Handed
 
-FIRST_INHERITED_FD = 3      # sd_listen_fds(3): SD_LISTEN_FDS_START
 SO_ACCEPTCON = 1 << 16      # in the flags of /proc/net/unix: it listens
 
 
@@ -28,6 +28,24 @@ class Listening:
     shared: bool = False            # one socket for all engines
     unlink: str | None = None       # a unix socket's file, ours to remove
     fds: list[int] = field(default_factory=list)
+    wanted: Address | None = None   # as configured: port 0 stands for any
+    more: list[tuple[int, list[int]]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[tuple[int, list[int]]]:
+        """(id, a socket for each engine): several where there are more sockets than engines."""
+        return [(self.id, self.fds), *self.more] if self.fds else []
+
+    @property
+    def label(self) -> str:
+        """What it was opened for."""
+        return label(self.listener, self.wanted or self.address)
+
+    @property
+    def shares_port(self) -> bool:
+        """Whether other processes may have the same address."""
+        return self.address.path is None and bool(
+            self.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -41,47 +59,17 @@ class Listening:
             self.unlink = None
 
 
-def inherited() -> dict[tuple[str, int] | str, socket.socket]:
-    """The listening sockets that systemd handed over (LISTEN_FDS, sd_listen_fds(3)), by address.
-
-    They are the process's: only one that is a load balancer and nothing else may take them.
-    """
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return {}
-    text = os.environ.get("LISTEN_FDS", "0")
-    if not (text.isascii() and text.isdigit()):
-        raise BindError(errno.EINVAL, f"LISTEN_FDS: {text!r} is not a number")
-    count = int(text)
-    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-        os.environ.pop(name, None)
-    found: dict[tuple[str, int] | str, socket.socket] = {}
-    for fd in range(FIRST_INHERITED_FD, FIRST_INHERITED_FD + count):
-        try:
-            sock = socket.socket(fileno=fd)
-            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise BindError(error.errno or 0, f"LISTEN_FDS: descriptor {fd}: {why}") from None
-        if not listens:
-            why = "it doesn't listen"
-            raise BindError(errno.EINVAL, f"LISTEN_FDS: descriptor {fd}: {why}")
-        os.set_inheritable(fd, False)
-        name = sock.getsockname()
-        found[name if isinstance(name, str) else (name[0], name[1])] = sock
-    return found
-
-
 def open_all(
     listener: EffectiveListener,
     ids: Iterator[int],
     engines: int,
-    handed: dict[tuple[str, int] | str, socket.socket],
+    handed: Handed,
 ) -> list[Listening]:
     """Open every address of a listener, or none: BindError says which one could not be."""
     opened: list[Listening] = []
     try:
         for address in listener.binds:
-            opened.append(_open(listener, address, next(ids), engines, handed))
+            opened.append(open_one(listener, address, ids, engines, handed))
     except BaseException:
         for listening in opened:
             listening.close()
@@ -89,35 +77,41 @@ def open_all(
     return opened
 
 
-def _open(
+def open_one(
     listener: EffectiveListener,
     address: Address,
-    id: int,
+    ids: Iterator[int],
     engines: int,
-    handed: dict[tuple[str, int] | str, socket.socket],
+    handed: Handed,
+    beside: bool = False,
 ) -> Listening:
+    """Open one address. `beside`: a socket of ours that goes has its port too."""
     try:
         if address.path is not None:
-            return _open_unix(listener, address, id, engines, handed)
-        return _open_tcp(listener, address, id, engines, handed)
+            opened = _open_unix(listener, address, ids, engines, handed)
+        else:
+            opened = _open_tcp(listener, address, ids, engines, handed, beside)
     except OSError as error:
         raise _explained(listener, address, error) from None
+    opened.wanted = address
+    return opened
 
 
 def _open_tcp(
     listener: EffectiveListener,
     address: Address,
-    id: int,
+    ids: Iterator[int],
     engines: int,
-    handed: dict[tuple[str, int] | str, socket.socket],
+    handed: Handed,
+    beside: bool,
 ) -> Listening:
     family, where = _resolve(address)
-    sock = handed.pop(where, None)
-    if sock is not None:
-        _options(sock, listener)
-        return _shared(listener, address, id, engines, sock)
+    found = handed.take(where, label(listener.name, address))
+    if found:
+        return _taken(listener, address, ids, engines, found)
     port = where[1]
-    if port and not listener.reuse_port:
+    shares = engines > 1 or listener.reuse_port or beside
+    if port and not listener.reuse_port and not beside:
         # SO_REUSEPORT would let us in beside a stranger of the same user, and split its traffic:
         # so ask once without it.
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -127,7 +121,7 @@ def _open_tcp(
         for _ in range(engines):
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
-            _bind(sock, family, (where[0], port), share=engines > 1 or listener.reuse_port)
+            _bind(sock, family, (where[0], port), share=shares)
             port = sock.getsockname()[1]
             _options(sock, listener)
         for sock in sockets:
@@ -138,7 +132,7 @@ def _open_tcp(
         raise
     actual = Address(scheme=address.scheme, host=where[0], port=port, path=None)
     fds = [sock.fileno() for sock in sockets]
-    return Listening(id, listener.name, actual, sockets, fds=fds)
+    return Listening(next(ids), listener.name, actual, sockets, fds=fds)
 
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
@@ -177,6 +171,16 @@ def _options(sock: socket.socket, listener: EffectiveListener) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
 
 
+def tune(sock: socket.socket, listener: EffectiveListener) -> None:
+    """Give a socket that listens already the options of a new configuration."""
+    _options(sock, listener)
+    sock.listen(listener.backlog)
+    if sock.family == socket.AF_UNIX and listener.mode is not None:
+        os.chmod(sock.getsockname(), listener.mode)
+    if sock.family != socket.AF_UNIX and listener.keepalive is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+
+
 def _shared(
     listener: EffectiveListener, address: Address, id: int, engines: int, sock: socket.socket
 ) -> Listening:
@@ -184,19 +188,53 @@ def _shared(
     return Listening(id, listener.name, address, [sock], shared=engines > 1, fds=fds)
 
 
+def _taken(
+    listener: EffectiveListener, address: Address, ids: Iterator[int], engines: int,
+    found: list[socket.socket],
+) -> Listening:
+    """Sockets that were opened before, by however many engines: each is accepted on by one of
+    ours at least, or who waits there would wait in vain."""
+    for sock in found:
+        _options(sock, listener)
+    actual = address
+    if address.path is None:
+        host, port = found[0].getsockname()[:2]
+        actual = Address(scheme=address.scheme, host=str(host), port=int(port), path=None)
+    if len(found) == 1:
+        return _shared(listener, actual, next(ids), engines, found[0])
+    fds = [sock.fileno() for sock in found]
+    while len(fds) < engines:           # more engines than before
+        more = socket.socket(found[0].family, socket.SOCK_STREAM)
+        found.append(more)
+        assert actual.host is not None and actual.port is not None
+        _bind(more, found[0].family, (actual.host, actual.port), share=True)
+        _options(more, listener)
+        more.listen(listener.backlog)
+        fds.append(more.fileno())
+    rows = [fds[i : i + engines] for i in range(0, len(fds), engines)]
+    return Listening(
+        next(ids), listener.name, actual, found, fds=rows[0],
+        more=[(next(ids), row) for row in rows[1:]],
+    )
+
+
+def label(listener: str, wanted: Address) -> str:
+    """What an address was opened for, as the parent of a supervised process knows it."""
+    return f"{listener} {wanted.host} {wanted.port} {wanted.path}"
+
+
 def _open_unix(
     listener: EffectiveListener,
     address: Address,
-    id: int,
+    ids: Iterator[int],
     engines: int,
-    handed: dict[tuple[str, int] | str, socket.socket],
+    handed: Handed,
 ) -> Listening:
     path = address.path
     assert path is not None
-    sock = handed.pop(path, None)
-    if sock is not None:
-        _options(sock, listener)
-        return _shared(listener, address, id, engines, sock)
+    found = handed.take(path, "")
+    if found:
+        return _taken(listener, address, ids, engines, found)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -208,7 +246,7 @@ def _open_unix(
     except BaseException:
         sock.close()
         raise
-    listening = _shared(listener, address, id, engines, sock)
+    listening = _shared(listener, address, next(ids), engines, sock)
     listening.unlink = path
     return listening
 

@@ -6,11 +6,14 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
 from fastlb._core.engine import Engine
 from fastlb._core.tables.live import Live
+
+SETTLE_S = 1.0      # an engine that is stuck in a policy isn't waited for
 
 
 class Engines:
@@ -63,6 +66,22 @@ class Engines:
         if self.inline:
             return self._inside
         return self._threads[engine].ident if engine < len(self._threads) else None
+
+    def settle(self) -> None:
+        """Wait until the engines are through with the turns that they are in: what clients have
+        been answered by now is counted and recorded then."""
+        if self.inline and threading.get_ident() == self.thread_of(0):
+            return
+        deadline_s = time.monotonic() + SETTLE_S
+        try:
+            before = [engine.turns for engine in self.all]
+            for engine in self.all:
+                engine.wake()
+            for engine, turns in zip(self.all, before, strict=True):
+                while engine.turns == turns and time.monotonic() < deadline_s:
+                    time.sleep(0.0001)
+        except RuntimeError:                # they have been closed
+            return
 
     def stop(self, now: bool = False) -> None:
         for engine in self.all:

@@ -137,8 +137,8 @@ def who_serves(site: Site, origins: list[Origin], n: int = 6) -> set[str]:
 def is_known(balancer: fastlb.Balancer) -> bool:
     """Whether the engines have a snapshot with servers."""
     runtime = balancer._runtime
-    assert runtime is not None and runtime._snapshot is not None
-    snapshot = runtime._snapshot
+    assert runtime is not None and runtime.snapshot is not None
+    snapshot = runtime.snapshot
     return bool(snapshot.servers) and all(one.uses(snapshot) for one in runtime.engines.all)
 
 

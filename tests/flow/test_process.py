@@ -274,7 +274,7 @@ def test_systemd_is_told_and_its_sockets_are_used(origin: Origin, tmp_path: Path
         client.close()
         server.close()
         process.terminate()
-        assert notify.recv(100) == b"STOPPING=1"
+        assert notify.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=35000000"
         assert process.wait(DEADLINE_S) == 0
     finally:
         process.kill()

@@ -48,7 +48,8 @@ cdef enum Reason:
     REASON_QUEUE_FULL = 20      # no place, and too many wait for one already
     REASON_PENDING = 21         # waited too long for a place
     REASON_POLICY = 22          # its policy failed, and nothing is to be done then
-    REASON_COUNT = 23
+    REASON_REMOVED = 23         # its server was, and what it had did not end in time
+    REASON_COUNT = 24
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:
@@ -122,7 +123,9 @@ cdef enum Condition:
     CONDITION_DOWN = 1          # health checks say so
     CONDITION_DRAINING = 2      # it keeps whom it has
     CONDITION_MAINTENANCE = 4
-    CONDITION_OUT = 7           # any of these
+    CONDITION_REMOVED = 16      # its pool has it no more; what is under way may end
+    CONDITION_OUT = 23          # any of these
+    CONDITION_LEAVING = 22      # somebody may wait for the end of what it has
     CONDITION_WARMING = 8       # it has just come up, and gets less for a while
 
 cdef enum Stop:

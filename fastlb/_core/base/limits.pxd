@@ -23,6 +23,7 @@ cdef enum:
     FAILING_PAUSE_MS = 1000         # a server that refused a connection is left out that long
     BUDGET_SECONDS = 10             # that a budget of retries looks back on, as Finagle's
     PRIORITIES = 3                  # of those who wait for a place: high, normal, low
+    FORGET_MS = 5000                # before what engines have left is given back: far beyond a turn
     RESUME_MS = 100                 # how often accepting is tried again when descriptors ran out
     GROUPS_MAX = 16                 # of a pool: 8 priorities, each with a local and a far part
     SHARE_ONE = 65536               # what the shares of groups are parts of

@@ -81,6 +81,7 @@ cdef struct ServerLive:
     uint32_t slow_start_ms      # how long it gets less after it came up; 0: not
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
+    int32_t cut                 # what is under way is to be reset
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
     Histogram* first_bytes      # [engine]: http: until its answers' heads were here
@@ -205,6 +206,7 @@ cdef struct LiveTable:
     uint64_t traced_share       # of 2^32, of those that nobody has decided about
     int32_t reader              # ReaderState
     int reader_fd               # wakes it
+    int32_t cuts                # how often servers were cut
 
 # --- one engine ---
 
@@ -378,6 +380,7 @@ cdef struct Core:               # all that one engine owns
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn
     uint8_t recorded            # in this turn
+    int32_t cuts                # of the table, that were seen to
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t random             # never 0
     uint64_t now_ms

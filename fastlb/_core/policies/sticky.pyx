@@ -1,7 +1,9 @@
 # Clients that are bound to a server by a cookie: http/admit has read it.
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.enums cimport CONDITION_DOWN, CONDITION_MAINTENANCE, PASS_HEALTHY
+from fastlb._core.base.enums cimport (
+    CONDITION_DOWN, CONDITION_MAINTENANCE, CONDITION_REMOVED, PASS_HEALTHY,
+)
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.policies.take cimport take_place, was_tried
@@ -14,7 +16,7 @@ cdef bint take_bound(Core* core, Exchange* x, bint* full) noexcept nogil:
     cdef uint32_t server = x.bound_to - 1
     cdef ServerEntry* entry = &pool.servers[server]
     cdef int bits = fl_load32(&entry.live.conditions)
-    if bits & CONDITION_MAINTENANCE or (
+    if bits & (CONDITION_MAINTENANCE | CONDITION_REMOVED) or (
             bits & CONDITION_DOWN and fl_load32(&pool.live.panic) == 0) or was_tried(x, server):
         return False
     return take_place(core, x, &pool.groups[0], entry, PASS_HEALTHY, full)

@@ -3,8 +3,8 @@ from libc.math cimport ceil
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
-    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_WARMING,
-    EXCHANGE_HOLDS_SERVER, PASS_ANY, PASS_BOUNDED, PASS_GENTLE, SERVER_UP,
+    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_REMOVED,
+    CONDITION_WARMING, EXCHANGE_HOLDS_SERVER, PASS_ANY, PASS_BOUNDED, PASS_GENTLE, SERVER_UP,
 )
 from fastlb._core.base.gate cimport gate_take
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS, WARM_SHARE_MIN
@@ -27,6 +27,8 @@ cdef bint _is_barred(Core* core, const PoolEntry* pool, ServerLive* live, int bi
     cdef uint64_t since_ms, begun_ms
     if bits & (CONDITION_DRAINING | CONDITION_MAINTENANCE):
         return True
+    if bits & CONDITION_REMOVED and which != PASS_ANY:
+        return True                     # (who still goes by an old snapshot may know no other)
     if bits & CONDITION_DOWN:           # believed while enough others are left
         return fl_load32(&pool.live.panic) == 0
     begun_ms = fl_load64(&live.warm_since_ms)

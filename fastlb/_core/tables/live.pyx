@@ -4,16 +4,18 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.asking cimport Question
 from fastlb._core.base.enums cimport (
-    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_OUT, CONDITION_WARMING,
+    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_OUT, CONDITION_REMOVED,
+    CONDITION_WARMING,
     SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
 )
-from fastlb._core.base.limits cimport ENGINES_MAX, SHARE_ONE, TIMER_SLOTS_MAX
+from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, SHARE_ONE, TIMER_SLOTS_MAX
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
 from fastlb._core.base.observed cimport Histogram, Series
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.types cimport IdleList, LiveTable, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
-    fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
+    fl_add32, fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32,
+    fl_store64,
 )
 from fastlb._core.ext.linux cimport aligned_alloc, close
 from fastlb._core.tables.histogram cimport Times, histogram_free
@@ -167,6 +169,8 @@ cdef class Server:
     @property
     def state(self) -> str:
         """What matters most of it."""
+        if self.removed:
+            return "removed"
         if self.maintenance:
             return "maintenance"
         if self.draining:
@@ -185,11 +189,34 @@ cdef class Server:
         return (fl_load32(&self.live.conditions) & CONDITION_OUT == 0
                 and fl_load32(&self.live.state) == SERVER_UP)
 
+    @property
+    def removed(self) -> bool:
+        """Whether its pool has it no more: what is under way may end, and nobody else comes."""
+        return fl_load32(&self.live.conditions) & CONDITION_REMOVED != 0
+
+    def remove(self) -> None:
+        """Its pool has it no more."""
+        self.chosen = None
+        self._mark(CONDITION_REMOVED, True)
+
+    def cut(self, Live live) -> None:
+        """Reset what is still under way."""
+        fl_store32(&self.live.cut, 1)
+        fl_add32(&live.table.cuts, 1)
+        live_wake_engines(&live.table)
+
     def configure(self, str state) -> None:
-        """What the configuration wants of it ("up", "draining", "maintenance"), unless somebody
-        has said otherwise since."""
+        """A pool has it. What the configuration wants of it ("up", "draining", "maintenance"),
+        unless somebody has said otherwise since."""
+        fl_store32(&self.live.cut, 0)
+        self._mark(CONDITION_REMOVED, False)
         if self.chosen is None:
             self._enter(state)
+
+    def reset(self, str state) -> None:
+        """What somebody wanted of it counts no more; the configuration does."""
+        self.chosen = None
+        self._enter(state)
 
     def choose(self, str state) -> None:
         """What somebody wants of it while it runs; that outlives a reload."""
@@ -331,6 +358,8 @@ cdef class Live:
         self._servers = {}
         self._pools = {}
         self._listeners = {}
+        self._forgotten = []
+        self._slots = set()
         for i in range(ENGINES_MAX):
             self.table.wake_fds[i] = -1
         self.table.n_timers = 1         # slot 0 is off
@@ -441,11 +470,17 @@ cdef class Live:
 
     def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
         """Forget whatever no snapshot names (these do) and no connection uses."""
+        now_ms = clock_ms()
+        known = [*self.servers(), *self.pools(), *self.listeners()]
         self._replace(
             {(s.pool, s.address): s for s in self.servers()
              if s in servers or s.in_flight or s.idle},
             {p.name: p for p in self.pools() if p in pools or p.in_flight or p.retrying},
             {n.name: n for n in self.listeners() if n in listeners or n.in_flight})
+        kept = {*self.servers(), *self.pools(), *self.listeners()}
+        # An engine that gave the last place back may still be looking whether anybody waits.
+        self._forgotten = [one for one in self._forgotten if now_ms - one[0] < FORGET_MS]
+        self._forgotten += [(now_ms, one) for one in known if one not in kept]
 
     @cython.critical_section
     def _replace(self, dict servers, dict pools, dict listeners) -> None:
@@ -453,16 +488,40 @@ cdef class Live:
 
     cdef int timer_slot(self, unsigned int length_ms) except -1:
         """The slot of the timer list for this length; 0 is the slot of timeouts that are off."""
-        cdef int i
+        cdef int i = 0
         if length_ms == 0:
             return 0
         for i in range(1, self.table.n_timers):
             if self.table.timer_ms[i] == length_ms:
+                self._slots.add(i)
                 return i
-        if self.table.n_timers == TIMER_SLOTS_MAX:
-            raise ValueError(
-                f"more than {TIMER_SLOTS_MAX - 1} different timeouts in one process' lifetime"
-            )
-        self.table.timer_ms[self.table.n_timers] = length_ms
-        self.table.n_timers += 1        # engines read it after the snapshot that names the slot
-        return self.table.n_timers - 1
+        for i in range(1, self.table.n_timers + 1):
+            if i == TIMER_SLOTS_MAX:
+                raise ValueError(f"more than {TIMER_SLOTS_MAX - 1} different timeouts")
+            if i == self.table.n_timers or self.table.timer_ms[i] == 0:
+                break
+        self.table.timer_ms[i] = length_ms
+        if i == self.table.n_timers:
+            self.table.n_timers += 1    # engines read it after the snapshot that names the slot
+        self._slots.add(i)
+        return i
+
+    @property
+    def slots_left(self) -> int:
+        """How many more lengths of timeouts there can be."""
+        cdef int i
+        return TIMER_SLOTS_MAX - 1 - sum(
+            [self.table.timer_ms[i] != 0 for i in range(1, self.table.n_timers)])
+
+    def timeouts_ms(self) -> list[int]:
+        """The lengths of timeouts that are known now."""
+        cdef int i
+        return [self.table.timer_ms[i] for i in range(1, self.table.n_timers)
+                if self.table.timer_ms[i]]
+
+    def free_slots(self, set used) -> None:
+        """Lengths of timeouts that no snapshot names and no engine uses (these are) may go."""
+        cdef int i
+        for i in range(1, self.table.n_timers):
+            if i not in used:
+                self.table.timer_ms[i] = 0

@@ -14,6 +14,7 @@ cdef class Snapshot:
     cdef readonly tuple servers
     cdef readonly tuple pools
     cdef readonly tuple listeners
+    cdef readonly frozenset slots   # of timeouts
     cdef Arena _arena
     cdef dict _http                 # the tables of http listeners, by name
     cdef int _add_pool(self, int index, object spec) except -1

@@ -80,6 +80,8 @@ cdef class Snapshot:
     def __cinit__(self, Live live, list pools, list binds, int max_connections=0):
         cdef int i
         self.live = live
+        live._slots = set()
+        self.slots = frozenset()
         self._arena = Arena()
         self._http = {}
         self.servers = self.pools = self.listeners = ()
@@ -92,6 +94,7 @@ cdef class Snapshot:
             self._add_pool(i, pools[i])
         for i in range(len(binds)):
             self._add_bind(i, binds[i])
+        self.slots = frozenset(live._slots)
 
     def __dealloc__(self):
         cdef uint32_t i, k

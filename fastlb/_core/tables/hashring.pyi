@@ -1,0 +1,3 @@
+def ring_of(
+    names: list[bytes], counts: list[int]
+) -> tuple[memoryview[int], memoryview[int]]: ...

@@ -1,0 +1,49 @@
+"""`fastlb diff`."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+@click.command("diff")
+@click.argument("configs", nargs=-1, metavar="[OLD] NEW")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--admin", metavar="ADDRESS", help="Where the running process's admin API is.")
+def command(configs: tuple[str, ...], as_json: bool, admin: str | None) -> int:
+    """What is different between the file OLD, or the running process, and the file NEW: what holds
+    in the end, key by key.
+
+    "+" is new, "-" is gone, "~" is changed, "*" was set while running and holds on. Exit 0 if
+    nothing is different, 1 if something is, 2 if a file can't be used, 3 if no process is running.
+    """
+    from fastlb.config.diff import diff
+    from fastlb.config.reader import load
+
+    if len(configs) not in (1, 2):
+        raise click.UsageError("give one file, for what a reload would change, or two")
+    found = (
+        [{**one.as_json(), "text": str(one)} for one in diff(*map(load, configs))]
+        if len(configs) == 2 else _from_running(admin, configs[0])
+    )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for one in found:
+            click.echo(one["text"])
+    return 1 if any(one["kind"] != "set" for one in found) else 0
+
+
+def _from_running(admin: str | None, path: str) -> list[dict[str, Any]]:
+    """What a reload of the file would change; the process itself compares."""
+    from fastlb.config.reader import load
+
+    load(path)                  # its problems are told with its own name and lines
+    with open(path, encoding="utf-8-sig") as file:
+        text = file.read()
+    client = import_module("fastlb.cli.remote").client(admin)
+    differences: list[dict[str, Any]] = client.reload(text, dry_run=True)["differences"]
+    return differences

@@ -1,0 +1,236 @@
+"""`fastlb serve --supervise`: workers come and go, and nobody is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.http.conftest import origins  # noqa: F401
+from tests.flow.http.peers import HttpOrigin, Wire, get
+from tests.flow.test_process import Process
+
+Origins = Callable[..., HttpOrigin]
+
+
+class Supervised(Process):
+    def __init__(self, config: Path, *args: str, **keys: Any) -> None:
+        self.config = config
+        super().__init__(str(config), "--supervise", *args, **keys)
+
+    def readied(self, n: int = 1) -> None:
+        """Wait until so many workers have been ready."""
+        wait_until(lambda: self.log().count("ready: ") >= n or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log()
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"ready: http://[^ ]*:(\d+) ->", self.log())
+        assert found, self.log()
+        return int(found[1])
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def worker(self) -> int:
+        """The process that accepts connections."""
+        for pid in self.children():
+            if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1:
+                return pid
+        raise AssertionError("nobody serves")
+
+    def wait_for_spare(self) -> None:
+        wait_until(lambda: len(self.children()) == 2)
+
+    def upgrade(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fastlb", "upgrade", "--pid", str(self.process.pid)],
+            capture_output=True, text=True, timeout=60,
+        )
+
+    def ask(self) -> int:
+        wire = Wire(socket.create_connection(("127.0.0.1", self.port), DEADLINE_S))
+        wire.send(get("/"))
+        status = wire.response("GET").status
+        wire.close()
+        return status
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def start(text: str, *args: str, **keys: Any) -> Supervised:
+        config = tmp_path / f"{len(started)}.toml"
+        config.write_text(text)
+        started.append(Supervised(config, *args, **keys))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.process.terminate()
+        assert one.ended() == 0, one.log()
+
+
+def toml(server: str, threads: int = 2, more: str = "") -> str:
+    return (f'threads = {threads}\nshutdown_timeout = "2s"\n[listeners.web]\n'
+            f'bind = "http://127.0.0.1:0"\npool = "p"\n[pools.p]\nservers = ["{server}"]\n{more}')
+
+
+class Load:
+    """Clients that make a connection for each request, and note what isn't a 200."""
+
+    def __init__(self, ask: Callable[[], int], may_break: bool = False) -> None:
+        self._ask = ask
+        self._may_break = may_break
+        self._stopped = threading.Event()
+        self.bad: list[str] = []
+        self.good = 0
+        self._threads = [threading.Thread(target=self._run) for _ in range(3)]
+        for one in self._threads:
+            one.start()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                status = self._ask()
+                if status == 200:
+                    self.good += 1
+                else:
+                    self.bad.append(str(status))
+            except (ConnectionResetError, EOFError, BrokenPipeError) as error:
+                if not self._may_break:             # what a killed process had accepted is lost
+                    self.bad.append(repr(error))
+            except OSError as error:
+                self.bad.append(repr(error))
+
+    def more(self, n: int = 20) -> None:
+        """Wait for so many more answers."""
+        before = self.good
+        wait_until(lambda: self.good >= before + n or bool(self.bad))
+
+    def end(self) -> list[str]:
+        self._stopped.set()
+        for one in self._threads:
+            one.join()
+        return self.bad
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    process = supervise(toml(origins().address))
+    process.readied()
+    load = Load(process.ask, may_break=True)
+    for i in range(3):
+        load.more()
+        process.wait_for_spare()
+        os.kill(process.worker(), signal.SIGKILL)
+        process.readied(2 + i)
+        load.more()
+    assert load.end() == []
+    assert process.log().count("was ended by SIGKILL") == 3
+
+
+def test_an_upgrade_fails_no_request(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    origin = origins()
+    process = supervise(toml(origin.address, threads=3))
+    process.readied()
+    load = Load(process.ask)
+    for i, threads in enumerate((1, 4, 2)):         # fewer sockets than engines, and more
+        load.more()
+        process.config.write_text(toml(origin.address, threads))
+        before = process.worker()
+        done = process.upgrade()
+        assert (done.returncode, done.stderr) == (0, "")
+        wait_until(lambda pid=before: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
+        assert f"upgraded: process {process.worker()} serves" in done.stdout
+        assert f"({threads} thread" in process.log().split("ready: ")[2 + i]
+        load.more()
+    assert load.end() == []
+
+
+def test_a_new_process_that_can_not_start_changes_nothing(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    process = supervise(toml(origins().address))
+    process.readied()
+    before = process.worker()
+    process.config.write_text("[listeners.bad\n")
+    done = process.upgrade()
+    assert done.returncode == 1 and "not TOML" in done.stderr
+    assert process.worker() == before and process.ask() == 200
+    process.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload: nothing was changed" in process.log())
+    assert process.ask() == 200
+
+
+def test_what_a_reload_opened_is_held_too(
+    supervise: Callable[..., Supervised], origins: Origins, tmp_path: Path  # noqa: F811
+) -> None:
+    origin, path = origins(), tmp_path / "more.sock"
+    process = supervise(toml(origin.address))
+    process.readied()
+    more = f'[listeners.more]\nbind = "http://unix:{path}"\npool = "p"\n'
+    process.config.write_text(toml(origin.address, more=more))
+    process.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded; differences: 1" in process.log())
+    process.wait_for_spare()
+    os.kill(process.worker(), signal.SIGKILL)
+    process.readied(2)
+
+    def ask() -> int:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(str(path))
+        wire = Wire(sock)
+        wire.send(get("/"))
+        status = wire.response("GET").status
+        wire.close()
+        return status
+
+    assert ask() == 200
+    process.config.write_text(toml(origin.address))
+    process.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: process.log().count("reloaded; differences: 1") == 2)
+    wait_until(lambda: not path.exists())
+
+
+def test_who_never_served_ends_with_what_the_worker_said(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("[listeners.x]\n")
+    process = Supervised(config)
+    assert process.ended() == 2 and "listeners.x" in process.log()
+
+
+def test_a_crash_loop_slows_down(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    process = supervise(toml(origins().address))
+    process.readied()
+    for i in range(4):
+        process.wait_for_spare()
+        os.kill(process.worker(), signal.SIGKILL)
+        process.readied(2 + i)
+    assert "starting another in 0.5 s (crash 4 in a row)" in process.log()
+
+
+def test_none_to_be_upgraded() -> None:
+    done = subprocess.run([sys.executable, "-m", "fastlb", "upgrade", "--pid", "1"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "process 1 is no fastlb serve --supervise" in done.stderr

@@ -19,6 +19,8 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "serve": "Serve a configuration, or what the options say.",
     "check": "Check a configuration and print what holds in the end.",
+    "explain": "Say where a request would go, and why.",
+    "replay": "Say where the requests of a log would go.",
     "demo": "Balance three small origins inside this process.",
     "schema": "Print the JSON schema of the configuration.",
     "version": "Print the version.",

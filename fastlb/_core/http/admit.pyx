@@ -154,7 +154,7 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
             or core.closing:
         x.flags |= EXCHANGE_CLOSE
     if verdict == NEXT:
-        verdict = _prepare(core, x, size - used)
+        verdict = prepare(core, x, size - used)
     if not _keep_rest(core, x, data, used, size):
         return refuse(x, 503, REASON_NO_MEMORY)
     return verdict
@@ -301,7 +301,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     return NEXT
 
 
-cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
+cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
     cdef Text token

@@ -60,7 +60,7 @@ class Explainer:
             raise ConfigError([Problem(f"http needs llhttp, and {failure}", "")])
         self.values = values
         self.reasons = Reasons(snapshot)
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._binds = binds
         self._places = places           # of a bind of each listener in the snapshot
         self._live = live
@@ -138,7 +138,7 @@ class Explainer:
 
     def _rounds(self, pool: EffectivePool) -> int:
         """For turns whole rounds of them, so that shares are exact."""
-        most = max(ROUNDS_WORK // max(len(self._snapshot.servers), 1), 50)
+        most = max(ROUNDS_WORK // max(len(self.snapshot.servers), 1), 50)
         if pool.balance in KEYED:
             return min(most, 64)
         turns = sum(server.weight for server in pool.servers)
@@ -148,10 +148,10 @@ class Explainer:
         return rounds
 
     def _name(self, at: int) -> str:
-        return self._snapshot.servers[at].address
+        return self.snapshot.servers[at].address
 
     def _candidate(self, at: int, seen: tuple[int, int, int, int], share: float) -> Candidate:
-        server = self._snapshot.servers[at]
+        server = self.snapshot.servers[at]
         pool, _, weight, in_flight = seen
         known = next(
             (s for s in self._pools[pool].servers if str(s.address) == server.address), None

@@ -210,11 +210,13 @@ cdef class Reasons(Rehearsal):
             "host": _bytes(head.host), "path": _bytes(head.path), "query": _bytes(head.query),
             "route": route - x.bind.http.routes if route != NULL else -1,
             "pool": x.pool - self.table.pools if self._verdict == NEXT else -1,
-            "segments": [
-                _bytes(match.segments[i]) for i in range(<uint32_t> SEGMENTS_MAX) if i < match.n_segments
-            ] if route != NULL else [],
+            "segments": [],
             "rest": _bytes(match.rest) if route != NULL else b"",
         }
+        if route != NULL:
+            for i in range(<uint32_t> SEGMENTS_MAX):
+                if i < match.n_segments:
+                    facts["segments"].append(_bytes(match.segments[i]))
         if self._verdict == ASK:
             facts["route"] = self._asking_route()
         if x.http != NULL and x.http.head != NULL:

@@ -42,7 +42,7 @@ class PoolPick:
     sticky: str                     # what the pool's cookie does; "" where it has none
     candidates: tuple[Candidate, ...]
     pick: str | None                # the server; None: none can be had
-    certain: bool                   # it is this one; else it is the next one, if nobody comes before
+    certain: bool                   # it is this one; else it is the next, if nobody comes before
     why_none: str                   # no_server, servers_full, queue_full; "waits" for a place
     fallbacks: tuple[str, ...]      # the pools that fall in when nobody is there
     picked_in: str                  # the pool that the server is of: this one, or a fallback

@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from fastlb._core.replay import Replay, Side
 from fastlb.config.effective import Effective
@@ -69,7 +69,7 @@ class Replayed:
     policies: int               # requests that a policy would decide on: None was assumed
     spread: Spread
     against: Spread | None
-    changed: int                # requests that go to another pool, or of whose key to another server
+    changed: int                # requests that go to another pool, or to their key's other server
     clients_moved: int
     keys_moved: int
     changes: tuple[Change, ...]
@@ -97,11 +97,10 @@ def replay(
 
 def open_log(path: str) -> IO[bytes]:
     """A file, gzipped or not; "-" is stdin. Raises OSError."""
-    raw: IO[bytes] = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
-    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]
-    return buffered
+    raw = io.BufferedReader(io.FileIO(sys.stdin.fileno() if path == "-" else path))
+    if raw.peek(2)[:2] == b"\x1f\x8b":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+    return raw
 
 
 def _blocks(log: IO[bytes], progress: Progress | None) -> Iterator[bytes]:
@@ -155,7 +154,7 @@ class _Side:
         )
 
     def route(self, where: tuple[int, ...]) -> str:
-        bind, status, route, pool, _ = where
+        bind, status, route = where[:3]
         listener = self.values.listeners[bind]
         if listener.http is None:
             return listener.name

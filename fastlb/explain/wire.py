@@ -23,8 +23,7 @@ class Url:
 
     @property
     def host(self) -> str:
-        host, port = self._split()
-        return host
+        return self._split()[0]
 
     @property
     def port(self) -> int | None:
@@ -58,6 +57,9 @@ def request_bytes(
 ) -> bytes:
     """Head and body. Raises ValueError for what can't be written in a head."""
     fields = list(headers.items() if isinstance(headers, Mapping) else headers)
+    for field in fields:
+        if not (len(field) == 2 and all(isinstance(text, str) for text in field)):
+            raise ValueError(f"{field!r} is not a header field's name and value")
     names = {name.lower() for name, _ in fields}
     if "host" not in names:
         fields.insert(0, ("Host", url.authority or default_host))

@@ -201,7 +201,7 @@ def file_lengths(files: Tree) -> Iterator[str]:
             yield f"{path}: {lines} lines"
 
 
-_CYTHON_FUNCTION = re.compile(r"^(\s*)(?:def|cdef|cpdef)\s[^=#]*?(\w+)\(")
+_CYTHON_FUNCTION = re.compile(r"^(\s*)(?:def|cdef|cpdef)\s(?!class\b)[^=#]*?(\w+)\(")
 
 
 def _cython_functions(text: str) -> Iterator[tuple[str, int, int]]:

@@ -7,7 +7,7 @@ cdef enum LineKind:
     LINE_REQUEST = 2
     LINE_CONNECTION = 3         # of tcp
 
-cdef struct LogLine:            # what a line of an access log says of a request; a text may be empty
+cdef struct LogLine:            # what a line of an access log says; a text may be empty
     Text listener
     Text client_ip
     Text method

@@ -68,7 +68,7 @@ cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) n
 
 
 cdef bint _quoted(Text* rest, Text* value, uint8_t** room) noexcept nogil:
-    """The next text in quotes, with what is escaped in it, as Apache and nginx do: \\" and \\x22."""
+    """The next text in quotes; Apache and nginx escape some bytes in it: \\" and \\x22."""
     cdef uint32_t i = 0, n = 0
     cdef uint8_t* into = room[0]
     cdef uint8_t c

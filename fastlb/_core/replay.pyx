@@ -197,6 +197,7 @@ cdef class Replay:
     cdef Seen _clients
     cdef Seen _keys
     cdef Place* _places
+    cdef uint32_t* _used            # which places, in the order in which they were taken
     cdef uint32_t _n_places
     cdef Members* _members
     cdef uint8_t* _room             # for a line's texts, and then for the request
@@ -210,6 +211,7 @@ cdef class Replay:
     def __cinit__(self, Side one, Side other=None):
         self._one, self._other = one, other
         self._places = <Place*> room(2 * PLACES, sizeof(Place))
+        self._used = <uint32_t*> room(PLACES, sizeof(uint32_t))
         self._clients.places = <uint64_t*> room(2 * SEEN_MAX, sizeof(uint64_t))
         self._keys.places = <uint64_t*> room(2 * SEEN_MAX, sizeof(uint64_t))
         self._members = <Members*> room(1, sizeof(Members))
@@ -218,6 +220,7 @@ cdef class Replay:
 
     def __dealloc__(self):
         free(self._places)
+        free(self._used)
         free(self._clients.places)
         free(self._keys.places)
         free(self._members)
@@ -375,6 +378,7 @@ cdef class Replay:
                 if self._n_places == PLACES:
                     self._totals.uncounted += 1
                     return
+                self._used[self._n_places] = at
                 self._n_places += 1
                 place.one, place.other = one[0], other[0]
                 break
@@ -397,9 +401,11 @@ cdef class Replay:
     def counted(self) -> list[tuple]:
         """(where they went by the one, by the other, requests, bytes): each where is (bind, status
         or 0, route, pool, server), -1 for none."""
+        cdef Place* place
         cdef uint32_t i
-        return [
-            (_outcome(&self._places[i].one), _outcome(&self._places[i].other),
-             self._places[i].requests, self._places[i].bytes)
-            for i in range(<uint32_t> 2 * PLACES) if self._places[i].requests
-        ]
+        found = []
+        for i in range(self._n_places):
+            place = &self._places[self._used[i]]
+            found.append((_outcome(&place.one), _outcome(&place.other), place.requests,
+                          place.bytes))
+        return found

@@ -54,6 +54,8 @@ def _against(condition: Condition, value: bytes | None) -> str:
         return f"{subject} is absent"
     if condition.kind == "method":
         return f"method is {value.decode('latin-1')}, not {' or '.join(condition.value.split())}"
+    if condition.kind == "client":
+        return f"client is {value.decode('latin-1')}, of none of {condition.value}"
     if condition.op == "present":       # a member that is an object or a list
         return f"{subject} can't be compared"
     return f"{subject} " + _FAILS[condition.op].format(

@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Member, Text
 from fastlb._core.base.routing cimport (
-    CONTENT_FORM, CONTENT_JSON, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD,
-    MATCH_PATH, MATCH_QUERY, Condition, HostEntry, HttpEntry, Match, Pattern, Route, Shape,
+    CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST,
+    MATCH_JSON, MATCH_METHOD, MATCH_PATH, MATCH_QUERY, Condition, HostEntry, HttpEntry, Match, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.http.content cimport content_state
@@ -92,6 +92,8 @@ cdef bint observed(const Condition* c, Head* head, Match* match, Text* value) no
         value[0] = head.host
     elif c.kind == MATCH_PATH:
         value[0] = head.path
+    elif c.kind == MATCH_CLIENT:
+        value[0] = match.client_ip
     else:
         return _member(c, head, match, value)
     return True

@@ -52,6 +52,7 @@ def _conditions(negated: bool) -> st.SearchStrategy[dict[str, Any]]:
         "method": st.lists(st.sampled_from(METHODS), min_size=1, max_size=2, unique=True),
         "json": table(("model",)), "form": table(("user",)),
         "host": st.sampled_from(ROUTE_HOSTS), "path": _paths(),
+        "client_ip": st.sampled_from((["127.0.0.0/8"], ["10.0.0.0/29"])),
         "path_regex": st.sampled_from(("/[ab].*", "/a/[0-9]+", "/.*c")),
     }
 

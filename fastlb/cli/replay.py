@@ -41,7 +41,7 @@ def command(
     except OSError as error:
         raise click.UsageError(f"{log}: {error.strerror}") from None
     try:
-        with _bar(log) as progress:
+        with _Bar(log) as progress:
             replayed = replay(values, file, other, host, listener, progress)
     except (ValueError, EOFError) as error:
         raise click.UsageError(str(error)) from None
@@ -52,7 +52,7 @@ def command(
     return 0
 
 
-class _bar:  # noqa: N801
+class _Bar:
     """A progress bar on a terminal, on stderr, so that the result can be piped."""
 
     def __init__(self, log: str) -> None:

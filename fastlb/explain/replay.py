@@ -97,7 +97,9 @@ def replay(
 
 def open_log(path: str) -> IO[bytes]:
     """A file, gzipped or not; "-" is stdin. Raises OSError."""
-    raw = io.BufferedReader(io.FileIO(sys.stdin.fileno() if path == "-" else path))
+    raw = io.BufferedReader(
+        io.FileIO(sys.stdin.fileno(), closefd=False) if path == "-" else io.FileIO(path)
+    )
     if raw.peek(2)[:2] == b"\x1f\x8b":
         return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
     return raw

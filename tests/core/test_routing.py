@@ -56,7 +56,8 @@ def test_named_segments_come_before_a_longer_prefix() -> None:
 def test_routes_of_two_forms_alternate() -> None:
     """With a method comes before without, whichever form their paths have."""
     matches = [
-        {"path": "/a/{x}", "method": "GET"}, {"path": "/{y}/b", "method": "POST"}, {"path": "/a/{x}"},
+        {"path": "/a/{x}", "method": "GET"}, {"path": "/{y}/b", "method": "POST"},
+        {"path": "/a/{x}"},
     ]
     assert routed(matches, "GET /a/b").find() == "r0"
     assert routed(matches, "POST /a/b").find() == "r1"

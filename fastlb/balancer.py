@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
@@ -26,6 +26,10 @@ from fastlb.process.runtime import Runtime, default_poller
 from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
+
+if TYPE_CHECKING:
+    from fastlb.explain.model import Explanation
+    from fastlb.explain.wire import Headers
 
 
 class Stopping:
@@ -271,6 +275,25 @@ class Balancer:
                 states = found.setdefault(server.pool, {}).setdefault("states", {})
                 states[server.address] = server.chosen
         return found
+
+    def explain(
+        self, method: str, url: str, *, headers: Headers = (), body: str | bytes = b"",
+        client: str = "127.0.0.1", listener: str | None = None, call_policy: bool = False,
+    ) -> Explanation:
+        """Why a request would go where it goes: nothing is sent or changed.
+
+        `url` is a whole one, or a path for the first http listener; `client` is "IP", "IP:PORT" or
+        "unix:". While running, servers are in the states they have now. Policies are asked with
+        `call_policy`. Raises ValueError for what is no request.
+        """
+        from fastlb.explain.explainer import Explainer
+        from fastlb.explain.running import explainer_of
+
+        runtime = self._runtime
+        explainer = explainer_of(runtime) if runtime is not None and runtime.snapshot is not None \
+            else Explainer.offline(effective(self.config), functions=call_policy)
+        content = body.encode() if isinstance(body, str) else body
+        return explainer.explain(method, url, headers, content, client, listener, call_policy)
 
     # --- running ---
 

@@ -21,6 +21,8 @@ COMMANDS = {
     "check": "Check a configuration and print what holds in the end.",
     "diff": "What is different between two configurations.",
     "upgrade": "Replace the process of `serve --supervise` by a new one.",
+    "explain": "Say where a request would go, and why.",
+    "replay": "Say where the requests of a log would go.",
     "demo": "Balance three small origins inside this process.",
     "schema": "Print the JSON schema of the configuration.",
     "version": "Print the version.",

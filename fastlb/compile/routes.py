@@ -1,7 +1,8 @@
 """Routes of an http listener made into tables: pure functions of what `effective` says.
 
 The order in which routes are tried is that of `effective`: the most specific first. Here, those of
-one host and of one form of path share a hash table, in which none of a later form may come before.
+one host and of one form of path share a hash table; the tables lie in the order of their first
+routes, as a route of one may come between two of another.
 """
 
 from __future__ import annotations
@@ -73,10 +74,9 @@ class PatternSpec:
     routes: list[int] = field(default_factory=list)
 
     @property
-    def form(self) -> tuple[bool, bool, int, tuple[bool, ...]]:
-        """What patterns of one table have in common, the most specific first."""
-        literals = tuple(segment is None for segment in self.segments)
-        return (any(literals) or self.open, self.open, -len(self.segments), literals)
+    def form(self) -> tuple[bool, tuple[bool, ...]]:
+        """What patterns of one table have in common."""
+        return self.open, tuple(segment is None for segment in self.segments)
 
 
 @dataclass(frozen=True)
@@ -308,17 +308,21 @@ def compile_policy(
     )
 
 
+def conditions_of(route: EffectiveRoute) -> list[Condition]:
+    """In the order in which they are looked at: the methods first, and bodies only where all else
+    fits. Host and path are none of them, but for those that must not fit."""
+    conditions = list(route.conditions)
+    if route.methods:
+        conditions.insert(0, Condition("method", "", "equals", " ".join(route.methods), False))
+    return sorted(conditions, key=lambda c: KINDS[c.kind] >= KINDS["json"])
+
+
 def _route(
     route: EffectiveRoute, pool_index: Callable[[str], int], callers: Mapping[str, Caller]
 ) -> RouteSpec:
     names = names_of(route)
     constants = {"route": route.name}
-    conditions = [_condition(c) for c in route.conditions]
-    if route.methods:
-        methods = f" {' '.join(route.methods)} ".encode()
-        method = ConditionSpec(KINDS["method"], OPS["equals"], False, b"", methods, None, None)
-        conditions.insert(0, method)
-    conditions.sort(key=lambda c: c.kind >= KINDS["json"])      # bodies only where all else fits
+    conditions = [_condition(c) for c in conditions_of(route)]
     action, status, location = POOL if route.pool else NONE, 0, ""
     if route.split:
         action = SPLIT
@@ -370,7 +374,7 @@ def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
         else:
             _add_pattern(host, parse_pattern(route.path), index)
     for host in hosts.values():
-        host.shapes.sort(key=lambda patterns: patterns[0].form)
+        host.shapes.sort(key=lambda patterns: min(p.routes[0] for p in patterns))
     return list(hosts.values())
 
 

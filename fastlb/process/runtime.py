@@ -75,6 +75,7 @@ class Runtime:
         self.watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
         self._retire_again: asyncio.TimerHandle | None = None
+        self._look_at_s = 0.0
         self._rest_until_s = 0.0
         self._health = Health(self.live, self.events, self._look_soon)
         self._spread = Spread(self.live)
@@ -288,11 +289,12 @@ class Runtime:
 
     def _look_at(self, at_s: float) -> None:
         if self._look_again is not None:
-            if self._look_again.when() <= at_s:
+            if self._look_at_s <= at_s:     # (uvloop's handle of a time that is over has no when)
                 return
             self._look_again.cancel()
         assert self.loop is not None
         self._look_again = self.loop.call_at(at_s, self._look)
+        self._look_at_s = at_s
 
     def _retire(self) -> None:
         """Give back snapshots that no engine reads from any more, and what only they named."""

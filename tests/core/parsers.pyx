@@ -13,6 +13,7 @@ from fastlb._core.proto.chunked cimport Piece, chunked_next
 from fastlb._core.proto.form cimport form_members
 from fastlb._core.proto.http1 cimport parse_request, parse_response
 from fastlb._core.proto.json cimport json_members
+from fastlb._core.proto.logline cimport LogLine, parse_line
 from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query, uri_rewritten
 from fastlb._core.tables.snapshot cimport Snapshot
 
@@ -162,6 +163,27 @@ def members(bytes text, bint form=False):
             (_bytes(made.all[i].name), _bytes(made.all[i].value) if made.all[i].is_plain else None)
             for i in range(made.n)
         ]
+    finally:
+        free(room)
+        free(made)
+
+
+def log_line(bytes text):
+    """(kind, texts by name, port, bytes) of an access log's line; kinds are 1 unknown, 2 request,
+    3 connection."""
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* room = <uint8_t*> malloc(data.size if data.size else 1)
+    cdef Members* made = <Members*> calloc(1, sizeof(Members))
+    cdef LogLine line
+    try:
+        kind = parse_line(text_of(data.at, data.size), &line, made, room)
+        texts = {
+            "listener": _bytes(line.listener), "client_ip": _bytes(line.client_ip),
+            "method": _bytes(line.method), "target": _bytes(line.target),
+            "query": _bytes(line.query), "host": _bytes(line.host),
+            "referer": _bytes(line.referer), "user_agent": _bytes(line.user_agent),
+        }
+        return kind, texts, line.client_port, line.bytes
     finally:
         free(room)
         free(made)

@@ -81,6 +81,24 @@ def test_depth_and_number_of_members_are_bounded() -> None:
     assert parsers.members(b"{" + b",".join(many) + b"}") == 0
 
 
+def test_lines_of_access_logs() -> None:
+    head = b'10.0.0.1 - ann [25/Nov/2026:18:00:00 +0000] '
+    kind, texts, _, size = parsers.log_line(
+        head + rb'"GET /a?b HTTP/1.1" 200 12 "http://x/" "a \x22b\" \\c"')
+    assert (kind, size) == (2, 12)
+    assert (texts["client_ip"], texts["method"], texts["target"]) == (b"10.0.0.1", b"GET", b"/a?b")
+    assert (texts["referer"], texts["user_agent"]) == (b"http://x/", b'a "b" \\c')
+    kind, texts, _, size = parsers.log_line(head + b'"GET / HTTP/1.1" 304 - "-" "-"')
+    assert (kind, size, texts["referer"], texts["user_agent"]) == (2, 0, b"", b"")
+    kind, texts, port, size = parsers.log_line(
+        b'{"method":"GET","path":"/\\u0061","query":"c","host":"h","client_port":80,"bytes_out":9}')
+    assert (kind, texts["target"], texts["query"], texts["host"], port, size) == (
+        2, b"/a", b"c", b"h", 80, 9)
+    for text in (b"", b"10.0.0.1", head, head + b'"GET"', head + b'"GET / HTTP/1.1" - 1',
+                 b'{"a":1}', b'{"method":"GET","path":"/"'):
+        assert parsers.log_line(text)[0] == 1
+
+
 def test_members_of_forms() -> None:
     assert parsers.members(b"a=1&b=%26+c&d&=e", True) == [
         (b"a", b"1"), (b"b", b"& c"), (b"d", b""), (b"", b"e")]

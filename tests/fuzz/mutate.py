@@ -37,6 +37,11 @@ PATHS = (b"/", b"/a/b", b"/a/../b/./c//d", b"/%41%2e%2e%2F%5c%00%zz", b"/a;b=c/%
 JSONS = (b'{"a": 1, "b": [true, {"c": null}], "d": "\\u00e9\\ud83d\\ude00\\n"}', b"{}", b"[1, 2]",
          b'{"a": -1.5e+3, "": "", "x": {}}', b'"x"', b"{\"a\":{\"a\":[[[]]]}}", b"true")
 FORMS = (b"a=b&c=d", b"a=%41+b&&c", b"=x&y=", b"a=b&a=c")
+LINES = (
+    b'10.0.0.1 - ann [25/Nov/2026:18:00:00 +0000] "GET /a?b HTTP/1.1" 200 12 "-" "a \\x22b\\" c"',
+    b'::1 - - [x] "POST / HTTP/1.1" 404 -', b'{"method": "GET", "path": "/a", "client_port": 7}',
+    b'{"protocol": "tcp", "listener": "edge", "bytes_out": 70, "client_ip": "10.0.0.1"}',
+)
 CHUNKED = (b"5\r\nhello\r\n0\r\n\r\n",
            b"1;x=y\r\na\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: a\r\n\r\n")
 TOKENS = (

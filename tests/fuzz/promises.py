@@ -154,6 +154,17 @@ def form_members(data: bytes, choose: random.Random) -> None:
     assert [pair for pair in mine if pair != ("", "")] == [p for p in theirs if p != ("", "")]
 
 
+def log_line(data: bytes, choose: random.Random) -> None:
+    kind, texts, port, size = got = parsers.log_line(data)
+    assert kind in (1, 2, 3)
+    assert 0 <= port <= 65535 and 0 <= size < 10**18
+    assert sum(map(len, texts.values())) <= len(data)
+    if kind == 2:
+        assert texts["method"] and texts["target"]
+    if kind != 1 and not data.endswith((b"\r", b" ", b"\t")):
+        assert parsers.log_line(data + b"\r") == got
+
+
 PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], None]]] = {
     "request": (mutate.requests(), request),
     "response": (mutate.ANSWERS, response),
@@ -161,4 +172,5 @@ PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], No
     "path": (mutate.PATHS, path),
     "json": (mutate.JSONS, json_members),
     "form": (mutate.FORMS, form_members),
+    "log line": (mutate.LINES, log_line),
 }

@@ -236,6 +236,7 @@ cdef struct Shape:              # patterns of one form, found by one look into a
     uint32_t literals
     uint32_t mask               # slots - 1
     Pattern** slots
+    Route* first                # of the routes of its patterns
 
 cdef struct RegexRoute:
     Dfa dfa

@@ -153,7 +153,7 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     if unlikely(fl_load32(&core.live.traced) != 0):
         trace_request(core)
     if verdict == NEXT:
-        verdict = _prepare(core, x, size - used)
+        verdict = prepare(core, x, size - used)
     if unlikely(fl_load32(&core.live.recording) != 0):
         make_note(core, x)
     if not _keep_rest(core, x, data, used, size):
@@ -305,7 +305,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     return NEXT
 
 
-cdef int _prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
+cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
     cdef Text token

@@ -1,9 +1,16 @@
 from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.routing cimport HashKey, HttpEntry, Match, Route
+from fastlb._core.base.routing cimport (
+    Condition, Dfa, HashKey, HttpEntry, Match, Pattern, Route,
+)
 from fastlb._core.base.types cimport Address
 
 
 cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil
+cdef bint pattern_fits(const Pattern* pattern, Match* match) noexcept nogil
+cdef bint dfa_matches(const Dfa* dfa, Text text) noexcept nogil
+cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept nogil
+cdef bint find_header(Head* head, Text name, Text* value) noexcept nogil
+cdef bint find_cookie(Head* head, Text name, Text* value) noexcept nogil
 cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil
 cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil

@@ -52,8 +52,8 @@ cdef inline uint64_t _segment_hash(Match* match, uint32_t i) noexcept nogil:
     return match.hashes[i]
 
 
-cdef bint _fits(const Pattern* pattern, Match* match) noexcept nogil:
-    """Whether the path is one of the pattern's; they have the same literal hash, or none."""
+cdef bint pattern_fits(const Pattern* pattern, Match* match) noexcept nogil:
+    """Whether the path is one of the pattern's."""
     cdef uint32_t i
     if match.n_segments < pattern.n_segments or (
             not pattern.open and match.n_segments != pattern.n_segments):
@@ -83,7 +83,7 @@ cdef Pattern* _find_pattern(const Shape* shape, Match* match) noexcept nogil:
         pattern = shape.slots[slot]
         if pattern == NULL:
             return NULL
-        if pattern.hash == hash and _fits(pattern, match):
+        if pattern.hash == hash and pattern_fits(pattern, match):
             return pattern
         slot = (slot + 1) & shape.mask
 
@@ -127,7 +127,7 @@ cdef bint _header_fits(const Condition* c, Head* head) noexcept nogil:
     return False
 
 
-cdef bint _find_cookie(Head* head, Text name, Text* value) noexcept nogil:
+cdef bint find_cookie(Head* head, Text name, Text* value) noexcept nogil:
     cdef uint32_t i
     cdef Field* field
     if likely(head.cookie < 0):
@@ -140,7 +140,7 @@ cdef bint _find_cookie(Head* head, Text name, Text* value) noexcept nogil:
     return False
 
 
-cdef bint _find_header(Head* head, Text name, Text* value) noexcept nogil:
+cdef bint find_header(Head* head, Text name, Text* value) noexcept nogil:
     cdef uint32_t i
     cdef Field* field
     for i in range(head.n_fields):
@@ -159,7 +159,7 @@ cdef bint _host_fits(const Condition* c, Text host) noexcept nogil:
         host.at + host.size - c.value.size, c.value.size, c.value.at, c.value.size)
 
 
-cdef bint _fits_condition(const Condition* c, Head* head, Match* match) noexcept nogil:
+cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept nogil:
     cdef Text value
     if c.kind == MATCH_HEADER:
         return _header_fits(c, head)
@@ -168,13 +168,13 @@ cdef bint _fits_condition(const Condition* c, Head* head, Match* match) noexcept
     if c.kind == MATCH_QUERY:
         return query_find(head.query, c.name, &value) and _value_fits(c, value)
     if c.kind == MATCH_COOKIE:
-        return _find_cookie(head, c.name, &value) and _value_fits(c, value)
+        return find_cookie(head, c.name, &value) and _value_fits(c, value)
     if c.kind == MATCH_HOST:
         return _host_fits(c, head.host)
     if c.kind == MATCH_PATH:
         if c.op == OP_REGEX:
             return dfa_matches(&c.dfa, head.path)
-        return _fits(c.pattern, match)
+        return pattern_fits(c.pattern, match)
     if c.kind == MATCH_CLIENT:
         return _text_is_in(c.networks, c.n_networks, match.client_ip)
     return _member_fits(c, match)
@@ -211,7 +211,7 @@ cdef bint _route_fits(const Route* route, Head* head, Match* match) noexcept nog
         if unlikely(route.conditions[i].kind >= MATCH_JSON) \
                 and content_state(head, match) > CONTENT_FORM:
             return False                # nothing can be said of it
-        if _fits_condition(&route.conditions[i], head, match) == route.conditions[i].negate:
+        if condition_fits(&route.conditions[i], head, match) == route.conditions[i].negate:
             return False
     return True
 
@@ -219,16 +219,27 @@ cdef bint _route_fits(const Route* route, Head* head, Match* match) noexcept nog
 cdef Route* _in_host(const HostEntry* host, Head* head, Match* match) noexcept nogil:
     cdef uint32_t i, k
     cdef Pattern* pattern
+    cdef Pattern* found = NULL
+    cdef Route* best = NULL
+    # (routes lie in the order in which they are tried, and shapes in that of their first routes)
     for i in range(host.n_shapes):
+        if best != NULL and host.shapes[i].first > best:
+            break
         pattern = _find_pattern(&host.shapes[i], match)
         if pattern == NULL:
             continue
         for k in range(pattern.n_routes):
+            if best != NULL and pattern.routes[k] > best:
+                break
             if _route_fits(pattern.routes[k], head, match):
-                if pattern.open and match.n_segments > pattern.n_segments:
-                    match.rest.at = match.segments[pattern.n_segments].at
-                    match.rest.size = <uint32_t> (head.path.at + head.path.size - match.rest.at)
-                return pattern.routes[k]
+                best = pattern.routes[k]
+                found = pattern
+                break
+    if best != NULL:
+        if found.open and match.n_segments > found.n_segments:
+            match.rest.at = match.segments[found.n_segments].at
+            match.rest.size = <uint32_t> (head.path.at + head.path.size - match.rest.at)
+        return best
     for i in range(host.n_regexes):
         if dfa_matches(&host.regexes[i].dfa, head.path) and _route_fits(
                 host.regexes[i].route, head, match):
@@ -302,9 +313,9 @@ cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) no
     if key.on == HASH_QUERY:
         return query_find(head.query, key.name, value) and value.size > 0
     if key.on == HASH_HEADER:
-        return _find_header(head, key.name, value) and value.size > 0
+        return find_header(head, key.name, value) and value.size > 0
     if key.on == HASH_COOKIE:
-        return _find_cookie(head, key.name, value) and value.size > 0
+        return find_cookie(head, key.name, value) and value.size > 0
     return False
 
 

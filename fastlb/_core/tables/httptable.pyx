@@ -171,6 +171,8 @@ cdef int _fill_shape(Arena arena, Shape* shape, object spec, Route* routes,
         while shape.slots[slot] != NULL:
             slot = (slot + 1) & shape.mask
         shape.slots[slot] = pattern
+        if shape.first == NULL or pattern.routes[0] < shape.first:
+            shape.first = pattern.routes[0]
     return 0
 
 

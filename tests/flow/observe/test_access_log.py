@@ -271,7 +271,7 @@ def test_what_comes_too_fast_is_dropped_and_counted(
                 assert wire.response().status == 200
             asked += 20
             assert asked < 5000
-        runtime.settle()
+        runtime.engines.settle()
         totals = runtime.recording.totals()
         assert totals["records"] + totals["dropped"] == asked
         drained = threading.Thread(target=_read_all, args=(reader,))

@@ -22,7 +22,7 @@ class Scraped:
     def __init__(self, balancer: fastlb.Balancer) -> None:
         runtime = balancer._runtime
         assert runtime is not None
-        runtime.settle()
+        runtime.engines.settle()
         self.samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self.types: dict[str, str] = {}
         for family in text_string_to_metric_families(Metrics(runtime).render().decode()):
@@ -164,7 +164,7 @@ def test_status_says_what_the_metrics_say(
         site.ask(get("/docs/1"))
     runtime = site.site.balancer._runtime
     assert runtime is not None
-    runtime.settle()
+    runtime.engines.settle()
     said = status(runtime)
     (route,) = said["routes"]
     assert (route["route"], route["pool"], route["codes"]) == ("docs", "pool", {"200": 5})

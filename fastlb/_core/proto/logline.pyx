@@ -1,0 +1,155 @@
+# Lines of access logs: objects of JSON as we write them, and the common and combined formats that
+# web servers have had since NCSA's httpd.
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.string cimport memchr, memset
+
+from fastlb._core.base.head cimport Member, Members, Text
+from fastlb._core.base.text cimport equal, hex_value, is_digit, text_of, trimmed
+from fastlb._core.proto.json cimport json_members
+
+
+cdef inline bint _is(Text text, const char* name, uint32_t size) noexcept nogil:
+    return equal(text.at, text.size, <const uint8_t*> name, size)
+
+
+cdef uint64_t _number(Text text) noexcept nogil:
+    """Of its first digits; what is none is 0."""
+    cdef uint64_t number = 0
+    cdef uint32_t i
+    for i in range(text.size):
+        if i == 18 or not is_digit(text.at[i]):
+            break
+        number = number * 10 + (text.at[i] - 48)
+    return number
+
+
+cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) noexcept nogil:
+    cdef Member* member
+    cdef Text value
+    cdef uint32_t i
+    cdef uint64_t bytes_out = 0
+    cdef bint is_tcp = False
+    if json_members(text, members, room) != 1:
+        return LINE_UNKNOWN
+    for i in range(members.n):
+        member = &members.all[i]
+        if not member.is_plain:
+            continue
+        value = member.value
+        if _is(member.name, b"method", 6):
+            line.method = value
+        elif _is(member.name, b"path", 4):
+            line.target = value
+        elif _is(member.name, b"query", 5):
+            line.query = value
+        elif _is(member.name, b"host", 4):
+            line.host = value
+        elif _is(member.name, b"client_ip", 9):
+            line.client_ip = value
+        elif _is(member.name, b"client_port", 11):
+            line.client_port = <uint32_t> _number(value) & 65535
+        elif _is(member.name, b"listener", 8):
+            line.listener = value
+        elif _is(member.name, b"user_agent", 10):
+            line.user_agent = value
+        elif _is(member.name, b"referer", 7):
+            line.referer = value
+        elif _is(member.name, b"body_bytes", 10):
+            line.bytes = _number(value)
+        elif _is(member.name, b"bytes_out", 9):
+            bytes_out = _number(value)
+        elif _is(member.name, b"protocol", 8):
+            is_tcp = _is(value, b"tcp", 3)
+    if line.bytes == 0:
+        line.bytes = bytes_out
+    if is_tcp:
+        return LINE_CONNECTION
+    return LINE_REQUEST if line.method.size and line.target.size else LINE_UNKNOWN
+
+
+cdef bint _quoted(Text* rest, Text* value, uint8_t** room) noexcept nogil:
+    """The next text in quotes; Apache and nginx escape some bytes in it: \\" and \\x22."""
+    cdef uint32_t i = 0, n = 0
+    cdef uint8_t* into = room[0]
+    cdef uint8_t c
+    while i < rest.size and rest.at[i] == 32:
+        i += 1
+    if i == rest.size or rest.at[i] != 34:
+        return False
+    i += 1
+    while i < rest.size and rest.at[i] != 34:
+        c = rest.at[i]
+        i += 1
+        if c == 92 and i < rest.size:
+            c = rest.at[i]
+            i += 1
+            if c == 120 and i + 1 < rest.size and hex_value(rest.at[i]) >= 0 \
+                    and hex_value(rest.at[i + 1]) >= 0:
+                c = <uint8_t> (hex_value(rest.at[i]) << 4 | hex_value(rest.at[i + 1]))
+                i += 2
+        into[n] = c
+        n += 1
+    if i == rest.size:
+        return False
+    value[0] = text_of(into, n)
+    room[0] = into + n
+    rest.at += i + 1
+    rest.size -= i + 1
+    if n == 1 and into[0] == 45:        # "-": there was none
+        value.size = 0
+    return True
+
+
+cdef bint _word(Text* rest, Text* word) noexcept nogil:
+    cdef uint32_t i = 0
+    while rest.size and rest.at[0] == 32:
+        rest.at += 1
+        rest.size -= 1
+    while i < rest.size and rest.at[i] != 32:
+        i += 1
+    word[0] = text_of(rest.at, i)
+    rest.at += i
+    rest.size -= i
+    return i > 0
+
+
+cdef int _from_common(Text text, LogLine* line, uint8_t* room) noexcept nogil:
+    cdef Text rest = text
+    cdef Text request
+    cdef Text word
+    cdef const uint8_t* found
+    if not _word(&rest, &line.client_ip):
+        return LINE_UNKNOWN
+    found = <const uint8_t*> memchr(rest.at, 91, rest.size)         # [time]
+    if found == NULL:
+        return LINE_UNKNOWN
+    rest.size -= <uint32_t> (found - rest.at)
+    rest.at = found
+    found = <const uint8_t*> memchr(rest.at, 93, rest.size)
+    if found == NULL:
+        return LINE_UNKNOWN
+    rest.size -= <uint32_t> (found + 1 - rest.at)
+    rest.at = found + 1
+    if not _quoted(&rest, &request, &room):
+        return LINE_UNKNOWN
+    if not _word(&request, &line.method) or not _word(&request, &line.target):
+        return LINE_UNKNOWN
+    if not _word(&rest, &word) or not is_digit(word.at[0]) or not _word(&rest, &word):
+        return LINE_UNKNOWN
+    line.bytes = _number(word)
+    if _quoted(&rest, &line.referer, &room):
+        _quoted(&rest, &line.user_agent, &room)
+    return LINE_REQUEST
+
+
+cdef int parse_line(Text text, LogLine* line, Members* members, uint8_t* room) noexcept nogil:
+    """A LineKind. `room` is for as many bytes as the text has."""
+    memset(line, 0, sizeof(LogLine))
+    text = trimmed(text.at, text.size)
+    if text.size and text.at[text.size - 1] == 13:
+        text.size -= 1
+    if text.size == 0:
+        return LINE_UNKNOWN
+    if text.at[0] == 123:
+        return _from_json(text, line, members, room)
+    return _from_common(text, line, room)

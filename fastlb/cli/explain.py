@@ -1,0 +1,91 @@
+"""`fastlb explain`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fastlb.explain.model import Explanation
+
+
+def _pair(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs = []
+    for value in values:
+        name, colon, rest = value.partition(":")
+        if not colon or not name:
+            raise click.BadParameter(f'{value!r} is not like "X-User-Tier: premium"')
+        pairs.append((name, rest.strip()))
+    return pairs
+
+
+def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
+    if value is None:
+        return b""
+    if not value.startswith("@"):
+        return value.encode("utf-8", "surrogateescape")
+    if value == "@-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(value[1:], "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise click.BadParameter(f"{value[1:]}: {error.strerror}") from None
+
+
+@click.command("explain")
+@click.argument("config")
+@click.argument("url")
+@click.option("-X", "--method", metavar="METHOD", help="GET, or POST where there is a body.")
+@click.option(
+    "-H", "--header", "headers", multiple=True, callback=_pair, metavar="'NAME: VALUE'",
+    help="A header field; repeatable.",
+)
+@click.option(
+    "-d", "--data", "body", callback=_body, metavar="TEXT|@FILE", help="The body; @- is stdin.",
+)
+@click.option(
+    "--from", "client", default="127.0.0.1", show_default=True, metavar="IP[:PORT]",
+    help='The client\'s address; "unix:" for one of a unix socket.',
+)
+@click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
+@click.option("--call-policy", is_flag=True, help="Call the policy that decides, if there is one.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a tree.")
+def command(
+    config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
+    client: str, listener: str | None, call_policy: bool, as_json: bool,
+) -> int:
+    """Say where a request for URL would go by the file CONFIG, and why. Nothing is sent.
+
+    URL is a whole one, a path for the first http listener, or tcp://HOST:PORT.
+    """
+    from fastlb.config.effective import effective
+    from fastlb.config.reader import load
+    from fastlb.explain.explainer import Explainer
+
+    method = method or ("POST" if body else "GET")
+    values = effective(load(config))
+    explainer = Explainer.offline(values, functions=call_policy)
+    try:
+        explanation = explainer.explain(method, url, headers, body, client, listener, call_policy)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    show(explanation, as_json)
+    return 0
+
+
+def show(explanation: Explanation, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(explanation.as_json(), indent=2))
+        return
+    from rich.console import Console
+
+    from fastlb.explain.shown import as_text, as_tree
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(as_tree(explanation))
+    else:
+        click.echo(as_text(explanation))

@@ -1,0 +1,1 @@
+"""Why a request goes where it goes, and where those of a log would go."""

@@ -1,0 +1,85 @@
+"""A configuration compiled as a running balancer would, without sockets, names and functions."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from fastlb._core.tables.caller import Caller
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.snapshot import Snapshot
+from fastlb.compile.routes import names_of
+from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
+from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.control.spread import Spread
+from fastlb.policy import Request
+from fastlb.process.policies import find
+
+
+def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[str]]:
+    """The snapshot, with a bind for each listener in their order, and the names that a running
+    process would have resolved. `functions`: look for those of policies. Raises ConfigError."""
+    live = Live(1)
+    unresolved: list[str] = []
+    servers = {pool.name: _servers(values, pool, unresolved) for pool in values.pools}
+    opened = [
+        Opened(i + 1, listener.name, False, []) for i, listener in enumerate(values.listeners)
+    ]
+    snapshot = compile_snapshot(
+        live, values.listeners, values.pools, servers, opened, values.max_connections,
+        _callers(live, values, functions),
+    )
+    spread = Spread(live)
+    for name, specs in servers.items():
+        spread.follow(name, specs)
+    spread.look()
+    return snapshot, unresolved
+
+
+def _servers(
+    values: Effective, pool: EffectivePool, unresolved: list[str]
+) -> list[ServerSpec]:
+    found: dict[str, ServerSpec] = {}
+    for server in pool.servers:
+        spec = _spec(values, server)
+        if spec.address == NOWHERE and server.address.path is None:
+            unresolved.append(str(server.address))
+        found.setdefault(spec.name, spec)
+    return chosen(pool, list(found.values()))
+
+
+NOWHERE = ("0.0.0.0", 0)        # where a name leads that nobody has resolved
+
+
+def _spec(values: Effective, server: EffectiveServer) -> ServerSpec:
+    address = server.address
+    what = (server.weight, server.max_connections, server.priority,
+            not values.zone or server.zone in ("", values.zone), server.state)
+    if address.path is not None:
+        return ServerSpec(f"unix:{address.path}", address.path, *what)
+    assert address.host is not None and address.port is not None
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        return ServerSpec(str(address), NOWHERE, *what)
+    host, port = address.host, address.port
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ServerSpec(name, (host, port), *what)
+
+
+def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[str, Caller]]:
+    found: dict[str, dict[str, Caller]] = {}
+    for listener in values.listeners:
+        for route in listener.http.routes if listener.http is not None else ():
+            if route.policy is None:
+                continue
+            where = f"listeners.{listener.name}.routes.{route.name}.policy"
+            assert listener.http is not None
+            found.setdefault(listener.name, {})[route.name] = Caller(
+                find(route.policy.call, where) if functions else _nobody, Request, live,
+                listener.name, route.name, "http", names_of(route), listener.http.merge_slashes,
+            )
+    return found
+
+
+def _nobody(request: object) -> None:
+    """Stands for a function that isn't called."""

@@ -1,0 +1,90 @@
+"""Routes in words: what each asks for, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fastlb.compile.routes import conditions_of
+from fastlb.config.effective_http import Condition, EffectiveRoute
+from fastlb.explain.model import RouteTried
+
+# As fastlb._core.reasons has it: host and path fit, and of each condition whether it is met, and
+# what the request has there.
+Seen = tuple[bool, bool, list[tuple[bool, "bytes | None"]]]
+
+_FAILS = {
+    "equals": "is {value}, not {wanted}",
+    "prefix": "is {value}, which doesn't begin with {wanted}",
+    "suffix": "is {value}, which doesn't end in {wanted}",
+    "contains": "is {value}, without {wanted}",
+    "regex": "is {value}, which doesn't match {wanted}",
+    "pattern": "is {value}, not {wanted}",
+}
+
+
+def asks_for(route: EffectiveRoute) -> str:
+    """What a request must have, in one line."""
+    parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
+    parts += [
+        f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
+        + ("" if c.op == "present" else f" {c.op} {quoted(c.value)}")
+        for c in route.conditions
+    ]
+    return ", ".join(part for part in parts if part) or "everything"
+
+
+def quoted(value: str | bytes) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode()
+                         for c in text) + '"'
+
+
+def _subject(condition: Condition) -> str:
+    return f"{condition.kind} {condition.name}".strip()
+
+
+def _against(condition: Condition, value: bytes | None) -> str:
+    subject = _subject(condition)
+    if condition.negate:
+        if condition.op == "present":
+            return f"{subject} is there"
+        how = {"equals": "", "pattern": ""}.get(condition.op, f"{condition.op} ")
+        return f"{subject} is {quoted(value or b'')}: it must not be {how}{quoted(condition.value)}"
+    if value is None:
+        return f"{subject} is absent"
+    if condition.kind == "method":
+        return f"method is {value.decode('latin-1')}, not {' or '.join(condition.value.split())}"
+    if condition.kind == "client":
+        return f"client is {value.decode('latin-1')}, of none of {condition.value}"
+    if condition.op == "present":       # a member that is an object or a list
+        return f"{subject} can't be compared"
+    return f"{subject} " + _FAILS[condition.op].format(
+        value=quoted(value), wanted=quoted(condition.value))
+
+
+def _reasons(route: EffectiveRoute, seen: Seen, host: bytes, path: bytes) -> Iterator[str]:
+    has_host, has_path, conditions = seen
+    if not has_host:
+        yield f"host is {quoted(host)}, not {quoted(route.host)}"
+    if not has_path:
+        wanted = route.path or f"one that matches {route.path_regex}"
+        yield f"path is {quoted(path)}, not {quoted(wanted)}"
+    for condition, (met, value) in zip(conditions_of(route), conditions, strict=True):
+        if not met:
+            yield _against(condition, value)
+
+
+def tried(
+    routes: Sequence[EffectiveRoute], seen: Sequence[Seen], taken: int, host: bytes, path: bytes
+) -> tuple[RouteTried, ...]:
+    """All routes of a listener; `taken` is the one that was, or -1."""
+    found = []
+    for i, route in enumerate(routes):
+        reasons = tuple(_reasons(route, seen[i], host, path))
+        outcome = "taken" if i == taken else "no"
+        if i != taken and not reasons:
+            outcome = "later"
+            first = routes[taken].name if 0 <= taken < len(routes) else "another"
+            reasons = (f"it fits, but {first} comes before",)
+        found.append(RouteTried(route.name, asks_for(route), outcome, reasons))
+    return tuple(found)

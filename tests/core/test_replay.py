@@ -1,0 +1,191 @@
+"""Logs, replayed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastlb
+from fastlb.config.effective import Effective, effective
+from fastlb.explain.explainer import Explainer
+from fastlb.explain.replay import Change, Load, Replayed, open_log, replay
+
+COMMON = '10.0.0.1 - - [25/Nov/2026:18:00:00 +0000] "{request}" 200 {size}'
+
+
+def values(docs: int = 3, **keys: Any) -> Effective:
+    return effective(fastlb.Config.build({
+        "listeners": {
+            "web": {"bind": "http://127.0.0.1:0", "routes": [
+                {"name": "docs", "match": {"path": "/docs/{doc}"}, "pool": "docs"},
+                {"name": "bots", "match": {"headers": {"user-agent": {"contains": "bot"}}},
+                 "respond": {"status": 403}},
+                {"name": "api", "match": {"path": "/api/*", "method": "GET"}, "pool": "api"},
+                {"name": "host", "match": {"host": "a.example"}, "pool": "api"},
+            ], **keys},
+            "edge": {"bind": "tcp://127.0.0.1:0", "pool": "api"},
+        },
+        "pools": {
+            "docs": {"balance": "ring_hash", "hash_on": "path.doc",
+                     "servers": [f"10.0.0.{i + 1}:1" for i in range(docs)]},
+            "api": {"servers": ["10.0.1.1:1", "10.0.1.2:1"]},
+        },
+    }))
+
+
+def run(*lines: str | dict[str, Any], against: Effective | None = None, **keys: Any) -> Replayed:
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    return replay(values(), io.BytesIO("\n".join(texts).encode()), against, **keys)
+
+
+def common(request: str, size: int = 100) -> str:
+    return COMMON.format(request=request, size=size)
+
+
+def test_where_requests_and_bytes_go() -> None:
+    found = run(
+        common("GET /api/a HTTP/1.1", 100), common("GET /api/b HTTP/1.1", 50),
+        common("GET /api/c?d HTTP/2.0", 25), common("POST /api/a HTTP/1.1"),
+        common("GET /none HTTP/1.1", 7))
+    assert (found.lines, found.requests, found.unknown, found.no_route) == (5, 5, 0, 2)
+    assert found.spread.routes == {
+        "web/(no route)": Load(2, 107), "web/api": Load(3, 175)}
+    assert found.spread.pools == {"api": Load(3, 175)}
+    assert found.spread.servers["api/10.0.1.1:1"] == Load(2, 125)
+    assert found.spread.servers["api/10.0.1.2:1"] == Load(1, 50)
+    assert found.spread.servers["docs/10.0.0.1:1"] == Load(0, 0)
+    assert found.spread.answers == {"404": Load(2, 107)}
+    assert found.no_route_first == (common("POST /api/a HTTP/1.1"), common("GET /none HTTP/1.1", 7))
+
+
+def test_lines_that_say_nothing_are_counted_and_shown() -> None:
+    found = run("", "what?", common("-"), '{"method": "GET"', "{}", common("GET /api/a HTTP/1.1"),
+                '10.0.0.1 - - [25/Nov/2026] "GET /api/a HTTP/1.1', "x" * 70_000)
+    assert (found.lines, found.requests, found.unknown) == (7, 1, 6)
+    assert found.unknown_first[:2] == ("what?", common("-"))
+
+
+def test_our_own_lines() -> None:
+    line = {"listener": "web", "client_ip": "2001:db8::1", "client_port": 7, "method": "GET",
+            "host": "a.example", "path": "/else", "query": "", "body_bytes": 3, "bytes_out": 90,
+            "protocol": "http", "tries": [1, {"a": "b"}]}
+    found = run(line, {**line, "path": "/api/x", "host": "b"}, {**line, "host": "b"},
+                {**line, "host": "b", "user_agent": 'a "bot"'})
+    assert found.unknown == 0
+    assert {name: load.requests for name, load in found.spread.routes.items()} == {
+        "web/host": 1, "web/api": 1, "web/(no route)": 1, "web/bots": 1}
+    assert found.bytes == 12
+    assert found.clients == 1
+
+
+def test_combined_lines_have_an_agent_that_may_be_escaped() -> None:
+    agent = r'"-" "my \x22bot\" \\ "'
+    found = run(common("GET /x HTTP/1.1") + " " + agent)
+    assert found.spread.routes == {"web/bots": Load(1, 100)}
+
+
+def test_an_agent_can_add_no_header_field() -> None:
+    quiet = run({"method": "GET", "path": "/x", "user_agent": "a\r\nUser-Agent: bot"[:3]})
+    assert quiet.no_route == 1
+    found = run({"method": "GET", "path": "/x", "referer": "a\r\nUser-Agent: bot"})
+    assert (found.no_route, found.unknown) == (1, 0)
+
+
+def test_connections_of_tcp() -> None:
+    found = run({"listener": "edge", "protocol": "tcp", "client_ip": "10.0.0.1", "bytes_out": 5})
+    assert (found.connections, found.spread.routes) == (1, {"edge": Load(1, 5)})
+    assert run({"listener": "web", "protocol": "tcp"}).unknown == 1
+
+
+def test_clients_without_an_address_and_keys_that_are_missing() -> None:
+    found = run(common("GET /api/a HTTP/1.1").replace("10.0.0.1", "a.example"))
+    assert found.clients_unknown == 1
+    lost = effective(fastlb.Config.build({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "p"}},
+        "pools": {"p": {"balance": "maglev", "hash_on": "cookie.c", "servers": ["10.0.0.1:1"]}},
+    }))
+    found = replay(lost, io.BytesIO(common("GET / HTTP/1.1").encode()))
+    assert found.keys_missing == 1
+
+
+def test_the_server_is_the_one_that_explain_names() -> None:
+    explainer = Explainer.offline(values())
+    for doc in range(50):
+        found = run(common(f"GET /docs/{doc} HTTP/1.1"))
+        (server,) = (name for name, load in found.spread.servers.items() if load.requests)
+        assert server == f"docs/{explainer.explain('GET', f'/docs/{doc}').server}"
+
+
+def test_what_would_change() -> None:
+    lines = [common(f"GET /docs/{doc % 100} HTTP/1.1") for doc in range(300)]
+    found = run(*lines, common("GET /api/a HTTP/1.1"), against=values(4))
+    assert found.against is not None
+    moved = found.against.servers["docs/10.0.0.4:1"].requests
+    assert 0 < moved < 150
+    assert found.changed == moved                   # nobody goes from an old one to an old one
+    assert {change.after for change in found.changes} == {"docs/10.0.0.4:1"}
+    assert sum(change.requests for change in found.changes) == moved
+    assert found.keys == 100 and found.keys_moved == moved // 3
+    assert (found.clients, found.clients_moved) == (1, 1)
+    same = run(*lines, against=values(3))
+    assert (same.changed, same.changes, same.keys_moved) == (0, (), 0)
+
+
+def test_routes_and_pools_that_change() -> None:
+    other = values()
+    listener = other.listeners[0]
+    assert listener.http is not None
+    fewer = effective(fastlb.Config.build({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "docs"}},
+        "pools": {"docs": {"servers": ["10.0.0.1:1"]}},
+    }))
+    found = run(common("GET /api/a HTTP/1.1"), common("GET /none HTTP/1.1"), against=fewer)
+    assert found.changes == (
+        Change("pool", "(answered with 404)", "docs", 1), Change("pool", "api", "docs", 1),
+        Change("route", "web/(no route)", "web/(the listener's pool)", 1),
+        Change("route", "web/api", "web/(the listener's pool)", 1),
+        Change("server", "(answered with 404)", "docs/10.0.0.1:1", 1),
+        Change("server", "api/10.0.1.1:1", "docs/10.0.0.1:1", 1),
+    )
+    assert found.changed == 2
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_log_may_end_anyhow(end: str) -> None:
+    text = (common("GET /api/a HTTP/1.1") + end).encode()
+    assert replay(values(), io.BytesIO(text)).requests == 1
+
+
+def test_a_log_may_be_gzipped(tmp_path: Path) -> None:
+    path = tmp_path / "access.log.gz"
+    path.write_bytes(gzip.compress((common("GET /api/a HTTP/1.1") + "\n").encode() * 1000))
+    with open_log(str(path)) as log:
+        assert replay(values(), log).requests == 1000
+
+
+def test_lines_are_whole_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastlb.explain.replay.BLOCK_BYTES", 7)
+    assert run(*[common("GET /api/a HTTP/1.1")] * 20).spread.routes == {"web/api": Load(20, 2000)}
+
+
+@given(st.lists(st.one_of(
+    st.binary(max_size=80),
+    st.dictionaries(st.sampled_from(["method", "path", "query", "host", "client_ip", "user_agent"]),
+                    st.text(max_size=10)).map(lambda d: json.dumps(d).encode()),
+    st.tuples(st.binary(max_size=20), st.binary(max_size=20)).map(
+        lambda t: b'1.1.1.1 - %b [x] "GET /%b HTTP/1.1" 200 1 "-" "%b"' % (t[0], t[1], t[0])),
+), max_size=10))
+def test_whatever_a_log_has_is_counted_once(lines: list[bytes]) -> None:
+    found = replay(VALUES, io.BytesIO(b"\n".join(lines)))
+    assert found.lines == found.unknown + found.requests
+    assert sum(load.requests for load in found.spread.routes.values()) == found.requests
+
+
+VALUES = values()

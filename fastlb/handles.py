@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.live import Server as LiveServer
 from fastlb.config.policy import Policy
-from fastlb.policy import Fields, Hashed
+from fastlb.policy import Fields, Hashed, remember_path
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ class Listener:
                 "policy": {"call": function, **policy},
                 **keys,
             })
+            if path is not None:
+                remember_path(function, path)
             return function
 
         return add

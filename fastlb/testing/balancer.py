@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from fastlb.balancer import Background, Balancer
+from fastlb.config.model import Config
 from fastlb.handles import Listener, Pool, Server
 from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
 from fastlb.testing.reactor import Reactor
@@ -61,6 +62,7 @@ class TestBalancer:
     def __init__(self, *, threads: int = 1, seed: int = 0, **keys: Any) -> None:
         self.seed = seed
         self.balancer: Balancer = Lazy(threads=threads, **keys)
+        Config.build(keys)      # mistakes are told here, and not when it starts
         self._reactor = Reactor()
         self._origins: list[Origin | TcpOrigin] = []
 

@@ -54,7 +54,8 @@ class Balancer:
     or let it own the process with `run()`.
 
     `async with`, `start()` and `background()` install no signal handler, configure no logging,
-    never fork and leave limits alone. In a forked child the object raises RuntimeError.
+    never fork and leave limits alone. In a child that was forked while it ran, the object raises
+    RuntimeError.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Balancer:
         self._runtime: Runtime | None = None
         self._effective: Effective | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
+        self._pid = os.getpid()         # where it was started last
         self._handed: dict[tuple[str, int] | str, socket.socket] = {}   # opened by systemd for us
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
@@ -136,7 +137,8 @@ class Balancer:
             raise RuntimeError("the balancer is running: add pools and listeners before it starts")
 
     def _must_be_ours(self) -> None:
-        if os.getpid() != self._pid:
+        # (One that wasn't running when the process forked is as good there as here.)
+        if self._runtime is not None and os.getpid() != self._pid:
             raise RuntimeError(
                 f"this Balancer belongs to process {self._pid}, which forked this one:"
                 " make a new one here"
@@ -169,7 +171,7 @@ class Balancer:
         values = effective(self.config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed)
-        self._runtime = runtime
+        self._runtime, self._pid = runtime, os.getpid()
         try:
             await runtime.start()
         except BaseException:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +19,7 @@ STOP_S = 0.0        # a test is over: what is still under way is of no use to an
 class Lazy(Balancer):
     """Starts when somebody asks for what only a running one knows, such as a listener's url.
 
-    What is added to a running one makes it start again, on the same ports, when it is asked next.
+    What is added to a running one makes it start again, on the same ports.
     """
 
     def __init__(self, **keys: Any) -> None:
@@ -29,10 +30,29 @@ class Lazy(Balancer):
         self.begin()
         return super()._running()
 
-    def _must_be_idle(self) -> None:
-        if self._background is not None and self._runtime is not None:
+    def pool(self, name: str, *args: Any, **keys: Any) -> Pool:
+        with self._interrupted():
+            return super().pool(name, *args, **keys)
+
+    def listen(self, bind: str | list[str], **keys: Any) -> Listener:
+        with self._interrupted():
+            return super().listen(bind, **keys)
+
+    def _add_route(self, listener: str, route: dict[str, Any]) -> None:
+        with self._interrupted():
+            super()._add_route(listener, route)
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        running = self._runtime is not None
+        if running:
+            self._must_be_ours()
             self.end()
-        super()._must_be_idle()
+        try:
+            yield
+        finally:
+            if running:
+                self.begin()
 
     def begin(self) -> None:
         self._must_be_ours()

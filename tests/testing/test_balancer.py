@@ -55,10 +55,13 @@ def test_what_is_added_while_it_runs_keeps_the_ports(made: TestBalancer) -> None
     def answer(request: fastlb.Request) -> fastlb.Decision:
         return fastlb.Response(203, "mine")
 
+    assert get(f"{url}/answer").status_code == 203
     assert get(second.url).text == "two"
     assert first.url == url and second.url != url
     assert get(url).text == "one"
-    assert get(f"{url}/answer").status_code == 203
+    with pytest.raises(fastlb.ConfigError):
+        made.pool("bad", balance="fastest")
+    assert get(first.url).text == "one"
 
 
 def test_mistakes_are_told_where_they_are_made(made: TestBalancer) -> None:

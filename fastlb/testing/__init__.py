@@ -6,7 +6,7 @@
         a.fault(refuse=True)
         assert httpx.get(site.url).status_code == 200
 
-`TestBalancer` works without pytest too, in a `with`; `request()` makes a request for a policy alone.
+`TestBalancer` works without pytest too, in a `with`; `request()` makes one for a policy alone.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""One thread that serves all origins of a test, without a loop of asyncio's: it starts in no time."""
+"""One thread that serves all origins of a test, without a loop of asyncio's: it starts at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sleep:
     seconds: float              # inf: until the peer goes
 
 
-class Reset(Exception):  # noqa: N818 - what a script does, and no error
+class Reset(Exception):
     """Raised by a script: end the connection with an RST."""
 
 
@@ -328,7 +328,7 @@ class Reactor:
             if self._timers:
                 wait_s = max(0.0, self._timers[0][0] - time.monotonic())
             for key, events in self._selector.select(wait_s):
-                if key.fileobj in self._selector.get_map():     # (an earlier one may have closed it)
+                if key.fileobj in self._selector.get_map():     # (an earlier event may end it)
                     key.data(events)
             while self._calls:
                 self._calls.popleft()()

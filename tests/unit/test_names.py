@@ -34,7 +34,8 @@ def test_importing_it_is_cheap() -> None:
     program = (
         "import sys; before = set(sys.modules); import fastlb;"
         " new = {name.partition('.')[0] for name in set(sys.modules) - before};"
-        f" print(sorted(name for name in sys.modules if name.startswith('fastlb')), new & {{*{heavy}}})"
+        " print(sorted(name for name in sys.modules if name.startswith('fastlb')),"
+        f" new & {{*{heavy}}})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "['fastlb', 'fastlb._version'] set()", done.stderr

@@ -165,7 +165,7 @@ def _first(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _value(text: str) -> bytes:
     """Of a header field (RFC 9110, 5.5)."""
     data = text.encode("latin-1")
-    if any((byte < 32 and byte != 9) or byte == 127 for byte in data):
+    if any(byte < 32 and byte != 9 or byte == 127 for byte in data):
         raise ValueError(f"{text!r} has characters that a header field can't have")
     return data
 

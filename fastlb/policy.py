@@ -7,7 +7,7 @@ import json as _json
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from fastlb._core.facts import Request as _Request
@@ -268,6 +268,6 @@ def _edits(headers: Mapping[str, str | None]) -> Iterator[Edit]:
 
 
 if TYPE_CHECKING:
-    Decision = Pool | RunningServer | Hashed | Response | Redirect | Forward | str | None
+    Decision: TypeAlias = Pool | RunningServer | Hashed | Response | Redirect | Forward | str | None
 else:
     Decision = object

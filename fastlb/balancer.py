@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any
 
+from fastlb.config.base import Model
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.control.events import Subscription
@@ -89,7 +90,7 @@ class Balancer:
         spec = {
             "servers": [s._keys() if isinstance(s, Server) else s for s in servers],
             "balance": balance,
-            **keys,
+            **_given(keys),
         }
         self._check(name, self._pools, {"pools": {**self._pools, name: spec}})
         self._pools[name] = spec
@@ -110,7 +111,7 @@ class Balancer:
         self._must_be_idle()
         name = name if name is not None else f"listener{len(self._listeners) + 1}"
         target = pool.name if isinstance(pool, Pool) else pool
-        spec = {"bind": bind, **({} if target is None else {"pool": target}), **keys}
+        spec = {"bind": bind, **({} if target is None else {"pool": target}), **_given(keys)}
         self._check(name, self._listeners, {"listeners": {name: spec}, "pools": self._pools})
         self._listeners[name] = spec
         return Listener(self, name)
@@ -268,6 +269,14 @@ class Balancer:
         from fastlb.process.serve import own_process
 
         own_process(self)
+
+
+def _given(keys: dict[str, Any]) -> dict[str, Any]:
+    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
+    return {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
+        for key, value in keys.items()
+    }
 
 
 class Background:

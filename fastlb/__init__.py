@@ -1,16 +1,21 @@
 """A load balancer for real-time systems: an engine without the GIL, programmed in plain Python.
 
-    import asyncio, fastlb
+    >>> import urllib.request, fastlb
+    >>> lb = fastlb.Balancer(threads=1)
+    >>> api = lb.pool("api", ["127.0.0.1:9001", "127.0.0.1:9002"], balance="least_request")
+    >>> docs = lb.pool("docs", ["127.0.0.1:9003"], retry=fastlb.Retry(attempts=2))
+    >>> web = lb.listen("http://127.0.0.1:0", pool=api)
+    >>> @web.route("/hello/{name}")
+    ... def hello(request: fastlb.Request) -> fastlb.Decision:
+    ...     if request.headers.get("x-user-tier") == "premium":
+    ...         return docs
+    ...     return fastlb.Response(200, f"hello, {request.path_params['name']}")
+    >>> with lb.background():
+    ...     urllib.request.urlopen(f"{web.url}/hello/world").read()
+    b'hello, world'
 
-    lb = fastlb.Balancer()
-    api = lb.pool("api", ["127.0.0.1:9001", "127.0.0.1:9002"])
-    web = lb.listen("tcp://127.0.0.1:0", pool=api)
-
-    async def main():
-        async with lb:
-            print(web.url)
-
-    asyncio.run(main())
+In an async program, `async with lb:`; as a program of its own, `lb.run()`. docs/python.md has more
+on policies, docs/testing.md on tests, and `fastlb --help` on the command line.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +23,10 @@ from typing import TYPE_CHECKING, Any
 from fastlb._version import __version__
 
 if TYPE_CHECKING:
+    from fastlb import testing as testing
     from fastlb.balancer import Balancer
+    from fastlb.config.failing import Retry
+    from fastlb.config.health import Health
     from fastlb.config.model import Config
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
@@ -44,6 +52,7 @@ __all__ = [
     "Decision",
     "Event",
     "Forward",
+    "Health",
     "Listener",
     "More",
     "Pool",
@@ -51,6 +60,7 @@ __all__ = [
     "Redirect",
     "Request",
     "Response",
+    "Retry",
     "RunningServer",
     "Server",
     "__version__",
@@ -64,6 +74,8 @@ _HOMES = {
     "Config": "fastlb.config.model",
     "Server": "fastlb.handles",
     "RunningServer": "fastlb.handles",
+    "Health": "fastlb.config.health",
+    "Retry": "fastlb.config.failing",
     "Event": "fastlb.control.events",
     "BindError": "fastlb.errors",
     **dict.fromkeys(
@@ -76,11 +88,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "testing":               # (which fixtures are annotated with)
+        return import_module("fastlb.testing")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fastlb.config.base import Model
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
@@ -67,7 +68,8 @@ class Balancer:
     or let it own the process with `run()`.
 
     `async with`, `start()` and `background()` install no signal handler, configure no logging,
-    never fork and leave limits alone. In a forked child the object raises RuntimeError.
+    never fork and leave limits alone. In a child that was forked while it ran, the object raises
+    RuntimeError.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Balancer:
         self._runtime: Runtime | None = None
         self._effective: Effective | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
+        self._pid = os.getpid()         # where it was started last
         self._handed: Handed | None = None      # sockets that were opened for us
         self._parent: Parent | None = None      # that supervises this process
         self._stopping: concurrent.futures.Future[None] | None = None
@@ -105,7 +107,7 @@ class Balancer:
         spec = {
             "servers": [s._keys() if isinstance(s, Server) else s for s in servers],
             "balance": balance,
-            **keys,
+            **_given(keys),
         }
         self._check(name, self._pools, {"pools": {**self._pools, name: spec}})
         self._pools[name] = spec
@@ -126,7 +128,7 @@ class Balancer:
         self._must_be_idle()
         name = name if name is not None else f"listener{len(self._listeners) + 1}"
         target = pool.name if isinstance(pool, Pool) else pool
-        spec = {"bind": bind, **({} if target is None else {"pool": target}), **keys}
+        spec = {"bind": bind, **({} if target is None else {"pool": target}), **_given(keys)}
         self._check(name, self._listeners, {"listeners": {name: spec}, "pools": self._pools})
         self._listeners[name] = spec
         return Listener(self, name)
@@ -177,7 +179,8 @@ class Balancer:
             raise RuntimeError("the balancer is running: add pools and listeners before it starts")
 
     def _must_be_ours(self) -> None:
-        if os.getpid() != self._pid:
+        # (One that wasn't running when the process forked is as good there as here.)
+        if self._runtime is not None and os.getpid() != self._pid:
             raise RuntimeError(
                 f"this Balancer belongs to process {self._pid}, which forked this one:"
                 " make a new one here"
@@ -304,7 +307,7 @@ class Balancer:
         values = effective(self.config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
-        self._runtime = runtime
+        self._runtime, self._pid = runtime, os.getpid()
         try:
             await runtime.start()
         except BaseException:
@@ -401,6 +404,14 @@ class Balancer:
         from fastlb.process.serve import own_process
 
         own_process(self)
+
+
+def _given(keys: dict[str, Any]) -> dict[str, Any]:
+    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
+    return {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
+        for key, value in keys.items()
+    }
 
 
 class Background:

@@ -12,7 +12,7 @@ from fastlb.config.policy import Policy
 from fastlb.config.units import duration_ms
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError, Problem
-from fastlb.policy import Fields, Hashed
+from fastlb.policy import Fields, Hashed, remember_path
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ class Listener:
                 "policy": {"call": function, **policy},
                 **keys,
             })
+            if path is not None:
+                remember_path(function, path)
             return function
 
         return add

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as _json
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from fastlb._core.facts import Connection as _Connection
@@ -25,6 +27,22 @@ Fields = tuple[
 ]
 
 Headers = Mapping[str, str]
+
+# The paths of functions that have been given a route, for tests that call them alone.
+_paths: weakref.WeakKeyDictionary[Callable[..., Any], str] = weakref.WeakKeyDictionary()
+
+
+def remember_path(function: Callable[..., Any], path: str) -> None:
+    with contextlib.suppress(TypeError):        # what can't be remembered has no name either
+        _paths[function] = path
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """The pattern of the route that a function was given. ValueError if it has none."""
+    path = _paths.get(function)
+    if path is None:
+        raise ValueError(f"{function!r} has no route with a path")
+    return path
 
 
 class Address(NamedTuple):
@@ -261,7 +279,7 @@ def _edits(headers: Mapping[str, str | None]) -> Iterator[Edit]:
 
 
 if TYPE_CHECKING:
-    Decision = (
+    Decision: TypeAlias = (
         Pool | RunningServer | Hashed | Response | Redirect | Forward | Close | More | str | None
     )
 else:

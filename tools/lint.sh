@@ -31,7 +31,15 @@ build_silently() {
     )
 }
 
+# Of pyright, what goes wrong; that a newer one exists is no matter of ours.
+pyright() {
+    PYRIGHT_PYTHON_IGNORE_WARNINGS=1 "$python" -m pyright --warnings \
+        --pythonpath "$python" examples >build/pyright || { cat build/pyright; return 1; }
+}
+
 check "mypy" "$python" -m mypy
+check "mypy, examples" "$python" -m mypy examples
+check "pyright, examples" pyright
 FASTLB_PROBES=1 "$python" setup.py -q build_ext --inplace || status=1
 check "stubtest" "$python" -m mypy.stubtest --concise --ignore-disjoint-bases \
     --allowlist tools/stubtest.txt --ignore-unused-allowlist $(compiled)

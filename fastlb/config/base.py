@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fastlb.config import limits
@@ -66,7 +73,24 @@ class Size(Measure):
         super().__init__(size_bytes, show_bytes, SIZE, limit)
 
 
-class Model(BaseModel):
+if TYPE_CHECKING:
+    _Given = BaseModel          # as checkers know it: with keywords for fields
+else:
+
+    class _Told(type(BaseModel)):
+        def __call__(cls, *args: Any, **keys: Any) -> Any:
+            try:
+                return super().__call__(*args, **keys)
+            except ValidationError as error:
+                from fastlb.config.check import told
+
+                raise told(cls, keys, error) from None
+
+    class _Given(BaseModel, metaclass=_Told):
+        """What is wrong with `Retry(attemps=2)` is told as of a whole file, by a ConfigError."""
+
+
+class Model(_Given):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
     )

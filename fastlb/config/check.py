@@ -64,6 +64,18 @@ def checked(
     return config
 
 
+def told(model: type[Model], keys: Mapping[str, Any], error: ValidationError) -> ConfigError:
+    """What is wrong with a part that was made alone, such as a Retry."""
+    found: list[Found] = []
+    for detail in error.errors():
+        if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
+            path, what, valid = _unknown(detail["loc"], model)
+        else:
+            path, what, valid = _told(keys, dict(detail))
+        found.append(((model.__name__.lower(), *path), what, valid))
+    return ConfigError(_problems(found, (), "", {}))
+
+
 def _problems(
     found: Iterable[Found], unread: Iterable[Path], file: str, lines: dict[Path, int]
 ) -> list[Problem]:
@@ -198,9 +210,9 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
     return tuple(path)
 
 
-def _unknown(path: Path) -> Found:
+def _unknown(path: Path, model: type[Model] | None = None) -> Found:
     key = str(path[-1])
-    valid = tuple(_model_at(path).model_fields)
+    valid = tuple((model or _model_at(path)).model_fields)
     valid = tuple("not" if name == "not_" else name for name in valid)
     return path, f"{show(key)} is not a key here{hint(key, valid)}", valid
 

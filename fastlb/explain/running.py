@@ -8,7 +8,7 @@ from fastlb.process.runtime import Runtime
 
 def explainer_of(runtime: Runtime) -> Explainer:
     """On the snapshot that is published now. Raises RuntimeError when there is none."""
-    snapshot = runtime._snapshot
+    snapshot = runtime.snapshot
     if snapshot is None:
         raise RuntimeError("the balancer isn't running")
     served = [s for s in runtime.listening if s.fds]

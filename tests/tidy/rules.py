@@ -39,7 +39,7 @@ PYTHON_RANKS = {
 FACES = {
     "balancer": "process", "handles": "process", "policy": "process", "explain": "process",
 }
-DOORS = "engine|facts|reasons|replay"    # modules of the core that Python may import, beside tables
+DOORS = "engine|ask|facts|reasons|replay"    # modules of the core that Python may import, beside tables
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")

@@ -244,6 +244,31 @@ def test_forks_under_traffic(threads: int) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_one_made_before_a_fork_starts_after_it(threads: int) -> None:
+    """As in servers that import the application first, and fork their workers then."""
+    done = run_program(
+        """
+        lb, listener = make(THREADS)
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                with lb.background():
+                    with socket.create_connection(("127.0.0.1", listener.port)) as sock:
+                        sock.sendall(b"in the child")
+                        assert sock.recv(100) == b"in the child"
+                    lb.stop(timeout=0).wait()
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with lb.background():
+            traffic(listener.port)
+            lb.stop(timeout=0).wait()
+        """,
+        threads,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_forked_child_holds_none_of_our_sockets(origin: Origin) -> None:
     balancer = fastlb.Balancer(threads=1)
     listener = balancer.listen("tcp://127.0.0.1:0", pool=balancer.pool("p", [origin.address]))

@@ -1,0 +1,173 @@
+"""A balancer for tests: it starts when it is needed, and has origins that do as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from fastlb.balancer import Background, Balancer
+from fastlb.config.model import Config
+from fastlb.handles import Listener, Pool, Server
+from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
+from fastlb.testing.reactor import Reactor
+
+STOP_S = 0.0        # a test is over: what is still under way is of no use to anybody
+
+
+class Lazy(Balancer):
+    """Starts when somebody asks for what only a running one knows, such as a listener's url.
+
+    What is added to a running one makes it start again, on the same ports.
+    """
+
+    def __init__(self, **keys: Any) -> None:
+        super().__init__(**keys)
+        self._background: Background | None = None
+
+    def _running(self) -> Any:
+        self.begin()
+        return super()._running()
+
+    def pool(self, name: str, *args: Any, **keys: Any) -> Pool:
+        with self._interrupted():
+            return super().pool(name, *args, **keys)
+
+    def listen(self, bind: str | list[str], **keys: Any) -> Listener:
+        with self._interrupted():
+            return super().listen(bind, **keys)
+
+    def _add_route(self, listener: str, route: dict[str, Any]) -> None:
+        with self._interrupted():
+            super()._add_route(listener, route)
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        running = self._runtime is not None
+        if running:
+            self._must_be_ours()
+            self.end()
+        try:
+            yield
+        finally:
+            if running:
+                self.begin()
+
+    def begin(self) -> None:
+        self._must_be_ours()
+        if self._runtime is not None:
+            return
+        self.end()
+        background = self.background()
+        self._background = background
+        for name, spec in self._listeners.items():      # port 0 is what it has become
+            spec["bind"] = Listener(self, name).urls
+
+    def end(self) -> None:
+        background, self._background = self._background, None
+        if background is not None:
+            background.stop(STOP_S)
+
+
+class TestBalancer:
+    """A balancer of one test, with its origins. The fixture `balancer` is one.
+
+    It starts by itself when a listener's `url` is asked for. `threads` and further keys are those
+    of fastlb.Balancer; `seed` is what faults that have a probability are drawn with.
+    """
+
+    __test__ = False        # for pytest: this is not a class of tests
+
+    def __init__(self, *, threads: int = 1, seed: int = 0, **keys: Any) -> None:
+        self.seed = seed
+        self.balancer: Balancer = Lazy(threads=threads, **keys)
+        Config.build(keys)      # mistakes are told here, and not when it starts
+        self._reactor = Reactor()
+        self._origins: list[Origin | TcpOrigin] = []
+
+    # --- building ---
+
+    def origin(self, answer: Said | Handler | None = None, *, name: str | None = None) -> Origin:
+        """An http origin. It answers its name, or `answer`: a fastlb.testing.Answer, a status, text
+        or bytes, or a function of what was received that returns one of these."""
+        name = name or f"origin{len(self._origins) + 1}"
+        made = Origin(self._reactor, name, f"{self.seed} {name}", answer)
+        self._origins.append(made)
+        return made
+
+    def tcp_origin(self, *, greeting: bytes = b"", name: str | None = None) -> TcpOrigin:
+        """A tcp origin: it says `greeting`, then echoes."""
+        name = name or f"origin{len(self._origins) + 1}"
+        made = TcpOrigin(self._reactor, name, f"{self.seed} {name}", greeting)
+        self._origins.append(made)
+        return made
+
+    def pool(
+        self, name: str | None = None,
+        servers: Iterable[Origin | TcpOrigin | Server | str] = (), **keys: Any,
+    ) -> Pool:
+        """A pool, as of Balancer.pool(); origins are servers."""
+        name = name or f"pool{len(self.balancer._pools) + 1}"
+        addresses = [
+            one.address if isinstance(one, (Origin, TcpOrigin)) else one for one in servers
+        ]
+        return self.balancer.pool(name, addresses, **keys)
+
+    def listen(
+        self, bind: str | list[str] = "http://127.0.0.1:0", *,
+        pool: Pool | str | None = None, name: str | None = None, **keys: Any,
+    ) -> Listener:
+        """A listener, as of Balancer.listen()."""
+        return self.balancer.listen(bind, pool=pool, name=name, **keys)
+
+    # --- running ---
+
+    def start(self) -> None:
+        """Start now, and not when it is needed. Raises ConfigError or BindError."""
+        lazy = self.balancer
+        assert isinstance(lazy, Lazy)
+        lazy.begin()
+
+    def stop(self) -> None:
+        """Stop it and its origins. Raises what a function that was given to an origin raised."""
+        lazy = self.balancer
+        assert isinstance(lazy, Lazy)
+        try:
+            lazy.end()
+        finally:
+            for origin in self._origins:
+                origin._close()
+            self._origins.clear()
+            self._reactor.close()
+        failures, self._reactor.failures = self._reactor.failures, []
+        if failures:
+            raise failures[0]
+
+    def __enter__(self) -> TestBalancer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def describe(self) -> str:
+        """What its origins got, for people."""
+        lines = [f"seed {self.seed}"]
+        for origin in self._origins:
+            if isinstance(origin, Origin):
+                lines.append(f"{origin.name} {origin.address}: {len(origin.requests)} requests")
+                lines += [
+                    f"    {one.method} {one.target} -> {one.outcome}"
+                    for one in origin.requests[-SHOWN:]
+                ]
+            else:
+                lines.append(f"{origin.name} {origin.address}: {len(origin.received)} bytes")
+        return "\n".join(lines)
+
+
+SHOWN = 20          # requests of each origin in a failing test's report: the last ones tell most

@@ -1,0 +1,159 @@
+"""A TestBalancer starts when it is needed, takes more while it runs, and leaves nothing."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+import fastlb
+from fastlb.testing import TestBalancer
+from tests.flow.conftest import wait_until
+
+
+@pytest.fixture
+def made() -> Iterator[TestBalancer]:
+    with TestBalancer() as balancer:
+        yield balancer
+
+
+def get(url: str, **headers: str) -> httpx.Response:
+    # (Reading the certificates that nobody asks for would take longer than all the rest.)
+    return httpx.get(url, headers=headers, trust_env=False, timeout=10, verify=False)
+
+
+def test_a_retry_meets_the_other_server(made: TestBalancer) -> None:
+    a, b = made.origin(), made.origin()
+    site = made.listen(
+        pool=made.pool("api", [a, b], retry=fastlb.Retry(attempts=2, on=["reset"]))
+    )
+    a.fault(reset=1.0)
+    assert {get(site.url).status_code for _ in range(10)} == {200}
+    assert len(b.requests) == 10 and {request.outcome for request in a.requests} == {"reset"}
+
+
+def test_a_server_may_be_an_origin_in_a_table(made: TestBalancer) -> None:
+    a, b = made.origin(), made.origin()
+    pool = made.pool(servers=[fastlb.Server(a.address, weight=3), b])
+    site = made.listen(pool=pool)
+    assert [get(site.url).status_code for _ in range(8)] == [200] * 8
+    assert (len(a.requests), len(b.requests)) == (6, 2)
+    assert set(pool.servers) == {a.address, b.address}
+
+
+def test_what_is_added_while_it_runs_keeps_the_ports(made: TestBalancer) -> None:
+    first = made.listen(pool=made.pool(servers=[made.origin("one")]))
+    url = first.url
+    assert get(url).text == "one"
+    second = made.listen(pool=made.pool(servers=[made.origin("two")]))
+
+    @first.route("/answer")
+    def answer(request: fastlb.Request) -> fastlb.Decision:
+        return fastlb.Response(203, "mine")
+
+    assert get(f"{url}/answer").status_code == 203
+    assert get(second.url).text == "two"
+    assert first.url == url and second.url != url
+    assert get(url).text == "one"
+    with pytest.raises(fastlb.ConfigError):
+        made.pool("bad", balance="fastest")
+    assert get(first.url).text == "one"
+
+
+def test_mistakes_are_told_where_they_are_made(made: TestBalancer) -> None:
+    with pytest.raises(fastlb.ConfigError, match=r"pools\.p\.balance"):
+        made.pool("p", balance="fastest")
+    made.listen(f"http://{made.origin().address}", pool=made.pool())
+    with pytest.raises(fastlb.BindError):
+        made.start()
+
+
+def test_a_policy_of_each_kind(made: TestBalancer) -> None:
+    api, docs = made.pool("api", [made.origin("api")]), made.pool("docs", [made.origin("docs")])
+    web = made.listen(pool=api)
+
+    @web.route("/sync/{tier}")
+    def by_tier(request: fastlb.Request) -> fastlb.Decision:
+        return docs if request.path_params["tier"] == "premium" else None
+
+    @web.route("/async/{tier}")
+    async def later(request: fastlb.Request) -> fastlb.Decision:
+        return docs if request.path_params["tier"] == "premium" else api
+
+    @web.route("/blocking/{tier}", blocking=True)
+    def elsewhere(request: fastlb.Request) -> fastlb.Decision:
+        return docs if request.path_params["tier"] == "premium" else api
+
+    for kind in ("sync", "async", "blocking"):
+        assert get(f"{web.url}/{kind}/premium").text == "docs"
+        assert get(f"{web.url}/{kind}/free").text == "api"
+
+
+def test_keys_are_the_balancers(made: TestBalancer) -> None:
+    with TestBalancer(threads=0, max_connections=3, seed=4) as balancer:
+        assert balancer.balancer.config.max_connections == 3 and balancer.seed == 4
+        site = balancer.listen(pool=balancer.pool(servers=[balancer.origin("inline")]))
+        assert get(site.url).text == "inline"
+    with pytest.raises(ValueError, match="threads"):
+        TestBalancer(threads=99)
+
+
+def test_it_describes_what_happened(made: TestBalancer) -> None:
+    origin = made.origin(name="a")
+    tcp = made.tcp_origin(name="t")
+    site = made.listen(pool=made.pool(servers=[origin]))
+    origin.script([200, "truncate"])
+    get(f"{site.url}/x?y=1")
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(site.url)
+    assert made.describe().splitlines() == [
+        "seed 0",
+        f"a {origin.address}: 2 requests",
+        "    GET /x?y=1 -> 200",
+        "    GET / -> truncate",
+        f"t {tcp.address}: 0 bytes",
+    ]
+
+
+def test_health_checks_are_kept_apart(made: TestBalancer) -> None:
+    origin = made.origin()
+    health = fastlb.Health(http="/healthz", interval="50ms", rise=1, fall=1)
+    pool = made.pool(servers=[origin], health=health)
+    site = made.listen(pool=pool)
+    origin.fault(status=503)
+    assert site.url
+    wait_until(lambda: pool.servers[origin.address].state == "down")
+    origin.heal()
+    wait_until(lambda: pool.servers[origin.address].state == "up")
+    assert get(f"{site.url}/x").status_code == 200
+    assert [request.path for request in origin.requests] == ["/x"]
+    assert {check.path for check in origin.checks} == {"/healthz"}
+
+
+def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
+    def once() -> None:
+        with TestBalancer() as balancer:
+            site = balancer.listen(pool=balancer.pool(servers=[balancer.origin()]))
+            client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"origin1\n"
+            client.close()
+
+    once()
+    before = set(os.listdir("/proc/self/fd"))
+    threads = set(threading.enumerate())
+    for _ in range(500):
+        once()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(threading.enumerate()) == threads
+
+
+def test_stopping_twice_and_without_starting() -> None:
+    balancer = TestBalancer()
+    balancer.origin().fault(refuse=True)
+    balancer.stop()
+    balancer.stop()

@@ -7,6 +7,7 @@ import ipaddress
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable
 
 from fastlb._core.engine import eject_server, publish
@@ -81,6 +82,7 @@ class Runtime:
         self.changing = Changing(self)
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
+        self.started_s = time.monotonic()
         self.stopping = False
         self._hurried = False
 
@@ -283,6 +285,11 @@ class Runtime:
             {pool for snapshot in kept for pool in snapshot.pools},
             {listener for snapshot in kept for listener in snapshot.listeners},
         )
+
+    @property
+    def current_servers(self) -> frozenset[Server]:
+        """Those that new clients may be sent to; others of `live` only keep what they have."""
+        return frozenset(self.snapshot.servers if self.snapshot is not None else ())
 
     def summary(self) -> str:
         """What is served, in one line."""

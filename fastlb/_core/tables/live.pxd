@@ -9,6 +9,7 @@ cdef class Server:
     cdef readonly str pool
     cdef readonly str address
     cdef readonly str chosen        # what somebody wanted of it while it ran; None: nobody
+    cdef readonly int weight        # in the latest snapshot that named it
     cdef public str complaint       # why it was ejected last; None: failures in a row
     cdef int _engines
     cdef void _mark(self, int condition, bint holds)

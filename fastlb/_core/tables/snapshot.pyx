@@ -278,7 +278,7 @@ cdef class Snapshot:
                                       len(name)))
         entry.live = &state.live
         entry.address_size = pack_address(spec.address, &entry.address)
-        entry.weight = spec.weight
+        entry.weight = state.weight = spec.weight
         entry.max_connections = spec.max_connections
         return 0
 

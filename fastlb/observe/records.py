@@ -1,0 +1,51 @@
+"""What became of each request and TCP session, for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One server that was tried."""
+
+    server: str
+    outcome: str                # a reason as in Record.reason, "response" or "overtaken"
+    duration: float             # seconds, from when the server was picked
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One HTTP request, or one TCP session, that has ended. Texts are "" where there are none."""
+
+    kind: str                   # "http" or "tcp"
+    time: float                 # when it began, in seconds since 1970
+    listener: str
+    route: str
+    pool: str
+    server: str                 # the one that answered, or was tried last
+    client_ip: str              # as trusted proxies in front of us saw it
+    client_port: int            # of who is connected
+    method: str
+    host: str
+    path: str                   # as it was sent; bytes that are no UTF-8 as in latin-1
+    query: str                  # without its "?"
+    version: str                # "1.0" or "1.1"
+    status: int                 # 0: no answer went out, or not all of it
+    bytes_in: int               # http: of the body; tcp: from the client
+    bytes_out: int              # to the client, heads included
+    body_bytes: int             # of the answer's body
+    duration: float             # seconds
+    connect: float | None       # seconds; None: a connection was used again, or none was made
+    first_byte: float | None    # seconds from the request's last byte of its head to the answer's head
+    attempts: int               # servers that were tried
+    tries: tuple[Try, ...]      # the same one by one: of many, the first ones and the last
+    reason: str                 # how it ended: "done", "client_gone", "timeout" ...
+    user_agent: str
+    referer: str
+    request_id: str
+    trace_id: str
+    span_id: str                # of our own span; "" where nothing is traced
+    parent_id: str              # of the span that the client named
+    sampled: bool
+    engine: int

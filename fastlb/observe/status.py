@@ -1,0 +1,112 @@
+"""What a running balancer looks like now: for `status`, `top`, the dashboard and programs."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastlb._version import __version__
+
+if TYPE_CHECKING:
+    from fastlb._core.tables.live import Server
+    from fastlb.process.runtime import Runtime
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+
+# Seconds, or None where nothing was measured.
+Latency = dict[str, float | None]
+
+
+def status(runtime: Runtime) -> dict[str, Any]:
+    """Everything that is counted, as values for JSON. Counters are totals since the start: rates
+    are the difference of two calls over the difference of their `time`.
+
+    {version, pid, time, uptime, state, process{}, totals{}, live{}, engines[{id, turns, ...}],
+    listeners[{name, addresses[], mode, in_flight, accepted, requests, ...}],
+    routes[{listener, route, pool, requests, codes{}, latency{}}],
+    pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
+    weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
+    policies{}}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
+    """
+    live = runtime.live
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "time": time.time(),
+        "uptime": time.monotonic() - runtime.started_s,
+        "state": "stopping" if runtime.stopping else "serving",
+        "max_connections": runtime.effective.max_connections,
+        "in_flight": live.in_flight,
+        "live": runtime.counts(),
+        "totals": _totals(runtime),
+        "engines": [
+            {"id": engine.id, "idle": engine.idle, **engine.counts(), **engine.totals()}
+            for engine in runtime.engines.all
+        ],
+        "listeners": _listeners(runtime),
+        "routes": [],
+        "pools": _pools(runtime),
+        "policies": dict(runtime.policies.totals()),
+    }
+
+
+def _totals(runtime: Runtime) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for engine in runtime.engines.all:
+        for name, n in engine.totals().items():
+            totals[name] = totals.get(name, 0) + n
+    return totals
+
+
+def _listeners(runtime: Runtime) -> list[dict[str, Any]]:
+    configured = {listener.name: listener for listener in runtime.effective.listeners}
+    return [
+        {
+            "name": listener.name,
+            "mode": configured[listener.name].scheme if listener.name in configured else "",
+            "addresses": [
+                str(s.address) for s in runtime.listening if s.listener == listener.name
+            ],
+            "max_connections": configured[listener.name].max_connections
+            if listener.name in configured else 0,
+            "in_flight": listener.in_flight,
+            **listener.totals(),
+        }
+        for listener in runtime.live.listeners()
+    ]
+
+
+def _pools(runtime: Runtime) -> list[dict[str, Any]]:
+    configured = {pool.name: pool for pool in runtime.effective.pools}
+    current = runtime.current_servers
+    servers: dict[str, list[dict[str, Any]]] = {}
+    for server in runtime.live.servers():
+        servers.setdefault(server.pool, []).append(_server(server, server in current))
+    return [
+        {
+            "name": pool.name,
+            "balance": configured[pool.name].balance if pool.name in configured else "",
+            "down": pool.down,
+            "panic": pool.panic,
+            "in_flight": sum(s["in_flight"] for s in servers.get(pool.name, ())),
+            "pending": pool.pending,
+            "retrying": pool.retrying,
+            "servers": servers.get(pool.name, []),
+        }
+        for pool in runtime.live.pools()
+    ]
+
+
+def _server(server: Server, is_current: bool) -> dict[str, Any]:
+    """A weight of None: it has left the pool, and what it has goes on."""
+    return {
+        "address": server.address,
+        "state": server.state,
+        "weight": server.weight if is_current else None,
+        "in_flight": server.in_flight,
+        "idle": server.idle,
+        "error": server.error,
+        "latency": dict.fromkeys(("count", "mean", *QUANTILES)),
+        **server.totals(),
+    }

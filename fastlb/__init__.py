@@ -19,6 +19,7 @@ from fastlb._version import __version__
 
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
+    from fastlb.client import Client, connect
     from fastlb.config.model import Config
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Balancer",
     "BindError",
+    "Client",
     "Config",
     "ConfigError",
     "Event",
@@ -35,12 +37,15 @@ __all__ = [
     "Problem",
     "RunningServer",
     "Server",
+    "connect",
     "__version__",
 ]
 
 # Imported when first used: `import fastlb` costs no more than this file.
 _HOMES = {
     "Balancer": "fastlb.balancer",
+    "Client": "fastlb.client",
+    "connect": "fastlb.client",
     "Listener": "fastlb.handles",
     "Pool": "fastlb.handles",
     "Config": "fastlb.config.model",

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
+from fastlb.config.admin import Admin, EffectiveAdmin, effective_admin
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
@@ -134,6 +135,7 @@ class Effective:
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
+    admin: EffectiveAdmin | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -167,8 +169,9 @@ def effective(config: Config) -> Effective:
         dns=dns,
         listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
+        admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
-            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone"
+            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone", "admin"
         ),
     )
 

@@ -30,13 +30,14 @@ PYTHON_RANKS = {
     "compile": 2,
     "observe": 2,
     "control": 3,
-    "process": 4,
-    "demo": 5,
-    "testing": 5,
-    "cli": 6,
-    "__main__": 7,
+    "admin": 4,
+    "process": 5,
+    "demo": 6,
+    "testing": 6,
+    "cli": 7,
+    "__main__": 8,
 }
-FACES = {"balancer": "process", "handles": "process", "policy": "process"}
+FACES = dict.fromkeys(("balancer", "handles", "policy", "client", "link"), "process")
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
@@ -138,7 +139,7 @@ def _python_layer(module: str) -> str:
 
 
 def python_layers(files: Tree) -> Iterator[str]:
-    """errors < config < compile, observe < control < process < cli; engine and tables for all."""
+    """errors < config < compile, observe < control < admin < process < cli; all: engine, tables."""
     for path, text in files.items():
         if not path.startswith("fastlb/") or not path.endswith(".py") or path.startswith(CORE):
             continue

@@ -226,6 +226,7 @@ process
   threads                  2                                    given
   shutdown_timeout         30s                                  built in
   max_connections          half of the descriptor limit         built in
+  admin                    of the command                       built in
   busy_poll                true                                 built in
 
 dns

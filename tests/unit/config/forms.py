@@ -11,7 +11,7 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = (
-    "threads, shutdown_timeout, max_connections, busy_poll, zone, dns, defaults, listeners,"
+    "threads, shutdown_timeout, max_connections, busy_poll, zone, admin, dns, defaults, listeners,"
     " pools"
 )
 LISTENER_KEYS = (

@@ -46,8 +46,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     assert made["title"] == "A configuration of fastlb"
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
-        "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive",
-        "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite",
+        "Admin", "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge",
+        "Keepalive", "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite",
         "Route", "Server", "Sticky", "Subset", "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}

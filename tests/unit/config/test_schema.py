@@ -47,8 +47,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
         "Admin", "Conditions", "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge",
-        "Keepalive", "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry", "Rewrite",
-        "Route", "Server", "Sticky", "Subset", "Unavailable",
+        "Keepalive", "Limits", "Listener", "Match", "Outliers", "Pool", "Respond", "Retry",
+        "Rewrite", "Route", "Server", "Sticky", "Subset", "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}
 

@@ -77,8 +77,8 @@ class Client:
         return cast(dict[str, Any], made)
 
     def explain(self, method: str, url: str, **request: Any) -> dict[str, Any]:
-        """Which route and server a request would get, and why; `headers`, `body`, `client` and
-        `listener` as in `Balancer.explain`."""
+        """Which route and server a request would get, and why; keywords as of
+        `Balancer.explain`."""
         return cast(dict[str, Any], self._link.ask(
             "POST", "/explain", {"method": method, "url": url, **request}))
 

@@ -6,6 +6,7 @@ import asyncio
 import collections
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
@@ -43,6 +44,7 @@ class AdminServer:
             maxlen=EVENTS_KEPT
         )
         self._event_count = 0
+        self._looked: tuple[float, dict[str, Any]] | None = None
         self._following: asyncio.Task[None] | None = None
 
     async def start(self, admin: EffectiveAdmin) -> None:
@@ -107,8 +109,13 @@ class AdminServer:
             raise Refusal(503, "the process is starting", headers={"retry-after": "1"})
         return self.balancer
 
-    def status(self) -> dict[str, Any]:
-        return status(self.running()._running())
+    def status(self, age_s: float = 0) -> dict[str, Any]:
+        """Everything that is counted; for many who look, one that may be so old."""
+        runtime = self.running()._running()
+        now_s = time.monotonic()
+        if self._looked is None or now_s - self._looked[0] >= age_s:
+            self._looked = now_s, status(runtime)
+        return self._looked[1]
 
     def state(self) -> str:
         """starting, serving or draining."""

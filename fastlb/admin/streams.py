@@ -84,7 +84,7 @@ class Streams:
         seen = 0
         while True:
             seen, recent = self._server.recent(seen)
-            await _send(made, "status", {**self._server.status(), "events": recent})
+            await _send(made, "status", {**self._server.status(BEAT_S / 2), "events": recent})
             await asyncio.sleep(BEAT_S)
 
 

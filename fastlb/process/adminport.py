@@ -118,6 +118,11 @@ class AdminPort:
         elif self._places and admin is not None:
             self._starting = asyncio.ensure_future(self._serve_late(admin))
 
+    async def served(self) -> None:
+        """Wait until it serves, too."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+
     async def _serve_late(self, admin: EffectiveAdmin) -> None:
         try:
             await asyncio.to_thread(import_module, "fastlb.admin.server")
@@ -142,8 +147,7 @@ class AdminPort:
         """Around a reload: opens what is new before it, and closes what goes after it. If it
         fails, all is as it was."""
         admin = self._wanted(values)
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        await self.served()
         new = self._opened(admin, self._places) if admin is not None else {}
         try:
             yield

@@ -187,10 +187,11 @@ async def _main(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    if balancer.admin_url is not None:
-        log.info("admin: %s", balancer.admin_url)
     reloads = Reloads(balancer, notify)
     loop.add_signal_handler(signal.SIGHUP, reloads.ask)
+    await balancer._admin.served()
+    if balancer.admin_url is not None:
+        log.info("admin: %s", balancer.admin_url)
     log.info("ready: %s", runtime.summary())
     if parent is not None:
         runtime.tell_parent(runtime.listening, [])

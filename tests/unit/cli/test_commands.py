@@ -108,16 +108,16 @@ def test_the_long_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        (["nope"], "'nope' is not a command. One of: serve, check, demo, schema, version"),
+        (["nope"], f"'nope' is not a command. One of: {', '.join(COMMANDS)}"),
         (
             ["chekc"],
             "'chekc' is not a command; did you mean 'check'?"
-            " One of: serve, check, demo, schema, version",
+            f" One of: {', '.join(COMMANDS)}",
         ),
         (
             ["validate"],
             "'validate' is not a command; did you mean 'check'?"
-            " One of: serve, check, demo, schema, version",
+            f" One of: {', '.join(COMMANDS)}",
         ),
         (["check"], "Missing argument 'CONFIG'."),
         (["--nope"], "No such option '--nope'."),

@@ -25,6 +25,7 @@ from fastlb._version import __version__
 if TYPE_CHECKING:
     from fastlb import testing as testing
     from fastlb.balancer import Balancer
+    from fastlb.client import Client, connect
     from fastlb.config.failing import Retry
     from fastlb.config.health import Health
     from fastlb.config.model import Config
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Balancer",
     "BindError",
+    "Client",
     "Close",
     "Config",
     "ConfigError",
@@ -63,12 +65,15 @@ __all__ = [
     "Retry",
     "RunningServer",
     "Server",
+    "connect",
     "__version__",
 ]
 
 # Imported when first used: `import fastlb` costs no more than this file.
 _HOMES = {
     "Balancer": "fastlb.balancer",
+    "Client": "fastlb.client",
+    "connect": "fastlb.client",
     "Listener": "fastlb.handles",
     "Pool": "fastlb.handles",
     "Config": "fastlb.config.model",

@@ -20,6 +20,7 @@ from fastlb.config.reader import load, loads
 from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server
 from fastlb.observe.recording import Subscription as Records
+from fastlb.process.adminport import AdminPort
 from fastlb.process.filling import Filling
 from fastlb.process.handed import Handed
 from fastlb.process.reload import Reloaded, reload
@@ -90,6 +91,7 @@ class Balancer:
         self._pid = os.getpid()         # where it was started last
         self._handed: Handed | None = None      # sockets that were opened for us
         self._parent: Parent | None = None      # that supervises this process
+        self._admin = AdminPort(self)
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
         self._filling = Filling(self)
@@ -193,6 +195,11 @@ class Balancer:
         return self._runtime
 
     @property
+    def admin_url(self) -> str | None:
+        """Where the admin API is, such as "http://127.0.0.1:9000"; None where there is none."""
+        return self._admin.url
+
+    @property
     def config(self) -> Config:
         """The whole configuration as it would be started now."""
         if self._config is not None:
@@ -252,7 +259,8 @@ class Balancer:
         return made, effective(made)
 
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
-        warnings = await reload(runtime, values)
+        async with self._admin.changed(values):
+            warnings = await reload(runtime, values)
         before, self._config = self.config, new
         self._effective = values
         differences = diff(before, new)
@@ -308,14 +316,16 @@ class Balancer:
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
         self._runtime, self._pid = runtime, os.getpid()
+        self._effective = values
         try:
+            await self._admin.start(runtime, values)
             await runtime.start()
         except BaseException:
             self._runtime = None
             raise
         self._loop = asyncio.get_running_loop()
-        self._effective = values
         self._stopping = None
+        self._admin.begin(values)
 
     def stop(self, timeout: float | None = None) -> Stopping:
         """Stop accepting, let connections finish for `timeout` seconds (`shutdown_timeout` if
@@ -353,6 +363,7 @@ class Balancer:
     ) -> None:
         failure: Exception | None = None
         try:
+            self._admin.leave()
             await runtime.stop(timeout_s)
         except Exception as error:
             failure = error
@@ -369,6 +380,7 @@ class Balancer:
             if future.done():
                 return
             runtime.end()
+            self._admin.close()
             self._runtime = None
             self._loop = None
             if failure is None:

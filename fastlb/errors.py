@@ -34,3 +34,17 @@ class BindError(OSError):
 
     def __str__(self) -> str:
         return self.strerror or super().__str__()
+
+
+class NotRunningError(ConnectionError):
+    """No running process answers; the text says where it was looked for, and what to do."""
+
+
+class AdminError(RuntimeError):
+    """A running process refused what the admin API was asked; `status` is that of HTTP."""
+
+    def __init__(self, status: int, error: str, problems: Iterable[Problem] = ()) -> None:
+        self.status = status
+        self.problems = tuple(problems)
+        told = "".join(f"\n{problem}" for problem in self.problems)
+        super().__init__(error + told)

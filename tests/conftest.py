@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Where processes of the tests can be found: not where others of this machine are.
+    os.environ["FASTLB_RUN_DIR"] = f"{tempfile.gettempdir()}/fastlb-tests-{os.getuid()}"
     # An xdist worker is started by a process that has seen to it.
     if config.getoption("--no-build") or hasattr(config, "workerinput"):
         return

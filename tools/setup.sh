@@ -39,6 +39,10 @@ missing() {
     fi
     command -v "${CC:-gcc}" >/dev/null || echo gcc
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    # The dashboard's tests; only where it can be installed: they are skipped without.
+    if [ "$level" != run ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        command -v chromium >/dev/null || echo chromium
+    fi
 }
 
 packages=$(echo $(missing))

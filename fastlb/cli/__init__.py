@@ -9,9 +9,11 @@ from importlib import import_module
 
 import click
 
-from fastlb.errors import BindError, ConfigError
+from fastlb.errors import AdminError, BindError, ConfigError, NotRunningError
 
+EXIT_REFUSED = 1        # by the process that was asked
 EXIT_CONFIG = 2
+EXIT_NOT_RUNNING = 3
 EXIT_BUG = 70           # EX_SOFTWARE of sysexits(3)
 EXIT_IO = 74            # EX_IOERR
 EXIT_INTERRUPTED = 130
@@ -23,12 +25,19 @@ COMMANDS = {
     "upgrade": "Replace the process of `serve --supervise` by a new one.",
     "explain": "Say where a request would go, and why.",
     "replay": "Say where the requests of a log would go.",
+    "status": "Print what a running process serves.",
+    "top": "Show what a running process does, live.",
+    "drain": "Give a server nobody new.",
+    "disable": "Put a server into maintenance.",
+    "enable": "Use a server again.",
+    "reload": "Let a running process read its file again.",
     "demo": "Balance three small origins inside this process.",
     "schema": "Print the JSON schema of the configuration.",
     "version": "Print the version.",
 }
 # What other balancers call it.
-ELSEWHERE = {"run": "serve", "start": "serve", "validate": "check", "test": "check"}
+ELSEWHERE = {"run": "serve", "start": "serve", "validate": "check", "test": "check",
+             "undrain": "enable", "ready": "enable", "info": "status"}
 
 
 class Commands(click.Group):
@@ -110,6 +119,12 @@ def run(args: list[str]) -> int:
     except (ConfigError, BindError) as error:
         click.echo(str(error), err=True)
         return EXIT_CONFIG
+    except NotRunningError as error:
+        click.echo(str(error), err=True)
+        return EXIT_NOT_RUNNING
+    except AdminError as error:
+        click.echo(str(error), err=True)
+        return EXIT_REFUSED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit:

@@ -86,6 +86,12 @@ def _top(values: Effective) -> Iterator[str]:
     yield _line("max_connections", limit, values.origins["max_connections"])
     if values.zone:
         yield _line("zone", values.zone, values.origins["zone"])
+    admin = values.admin
+    shown = ", ".join(str(bind) for bind in admin.binds) if admin else "of the command"
+    if admin is None and values.origins["admin"] == "given":
+        shown = "none"
+    yield _line("admin", shown + (" with a token" if admin and admin.token else ""),
+                values.origins["admin"])
     yield _line("busy_poll", str(values.busy_poll).lower(), values.origins["busy_poll"])
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -20,6 +23,17 @@ from fastlb.config.limits import Limit
 from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
 
 Switch = Annotated[bool, Field(strict=True)]
+
+
+def _mode(value: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError(f'{value!r} is not a file mode; write it like "0660"')
+    return value
+
+
+Mode = Annotated[
+    str, AfterValidator(_mode), WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
+]
 
 
 def as_list(value: Any) -> list[Any] | tuple[Any, ...]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind
+from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key
@@ -158,7 +159,7 @@ def _text(data: bytes, what: str) -> str:
 def _is_news(detail: Any) -> bool:
     """Where a table or false is possible, a wrong table isn't also told to be no false."""
     return not (detail["type"] == "literal_error" and isinstance(detail["input"], Mapping)
-                and "keepalive" in detail["loc"])
+                and ("keepalive" in detail["loc"] or "admin" in detail["loc"]))
 
 
 def _told(raw: Any, detail: dict[str, Any]) -> Found:
@@ -176,6 +177,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
     if path and path[-1] == "keepalive" and kind in ("model_type", "literal_error"):
         wanted = "a table with idle, interval and count, or false"
         return path, f"{show(value)} is not {wanted}", ()
+    if path == ("admin",) and kind in ("model_type", "literal_error"):
+        return path, f"{show(value)} is not a table with bind, or false", ()
     if kind == "model_type" and "servers" in path[-2:]:
         return path, f"{show(value)} is not a text or a table", ()
     if kind == "literal_error":
@@ -230,6 +233,8 @@ def _model_at(path: Path) -> type[Model]:
             "limits": Limits,
         }
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
+    if len(path) > 1 and path[0] == "admin":
+        return Admin
     if len(path) > 1 and path[0] in ("defaults", "dns"):
         return Defaults if path[0] == "defaults" else Dns
     return Config
@@ -284,6 +289,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         if isinstance(pool, str) and pool not in pools:
             yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
         yield from check_listener(name, listener, pools)
+    yield from check_admin(raw.get("admin") if isinstance(raw, Mapping) else None)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)
         yield from check_pool_key(("pools", name), pool, listeners, name)

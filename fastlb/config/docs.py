@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fastlb.config import limits
+from fastlb.config.admin import Admin, AdminBinds
 from fastlb.config.base import Measure, Model
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
@@ -71,6 +72,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[dns]`", Dns),
     ("`access_log = { ... }`", AccessLog),
     ("`tracing = { ... }`", Tracing),
+    ("`admin = { ... }`", Admin),
 )
 
 # In Python they can be filled while running.
@@ -149,7 +151,9 @@ def _type(hint: Any, said: list[Any]) -> str:
         low, high = measure.show(measure.limit.low), measure.show(measure.limit.high)
         return f"{measure.kind}, {low} to {high}"
     bare = _bare(hint)
-    if hint == Binds:
+    if limits.ADMIN in said:
+        return "table, or `false`"
+    if hint in (Binds, AdminBinds):
         return "text, or list of texts"
     limit = next((one for one in said if isinstance(one, Limit)), None)
     if bare is int and limit is not None:
@@ -159,7 +163,7 @@ def _type(hint: Any, said: list[Any]) -> str:
         return f'`"ttl"`, or a duration, {low} to {high}'
     if limits.THREADS in said:
         return f'`"auto"`, or a number, 1 to {limits.THREADS_MAX}'
-    if limits.MODE in said:
+    if limits.MODE in said or limits.ADMIN_MODE in said:
         return 'text, such as `"0660"`'
     if limits.POLICY in said:
         return "text or table"

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastlb.config import limits
 from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
+from fastlb.config.admin import Admin, EffectiveAdmin, effective_admin
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
@@ -144,6 +145,7 @@ class Effective:
     pools: list[EffectivePool]
     access_log: EffectiveAccessLog | None = None
     tracing: EffectiveTracing | None = None
+    admin: EffectiveAdmin | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -179,8 +181,9 @@ def effective(config: Config) -> Effective:
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
         access_log=None if config.access_log is None else effective_access_log(config.access_log),
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
+        admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
-            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone"
+            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone", "admin"
         ),
     )
 

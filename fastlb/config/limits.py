@@ -56,6 +56,16 @@ SERVER_PRIORITY = Limit(0, 0, 7, "all alike; 8 levels are as many as anybody has
 SERVER_ZONE = Choice(None, "it is near to everybody")
 SERVER_STATE = Choice("up", "a server that is written down is to be used")
 ZONE = Choice(None, "all servers are equally near")
+ADMIN = Choice(
+    None, "an embedding program gets none; `fastlb serve` opens a unix socket of its user"
+)
+ADMIN_TOKEN = Choice(None, "only this machine, or this user, can get there")
+ADMIN_MODE = Choice("0600", "whoever may write to it can change everything")
+ADMIN_CONNECTIONS_MAX = 128     # at a time: a few people, scrapers and scripts
+ADMIN_STREAMS_MAX = 32          # of events, at a time; each costs a line a second
+ADMIN_REQUEST_S = 10.0          # for a head, and for a body: it comes from nearby
+ADMIN_WAIT_MS_MAX = HOUR_MS     # of a request that waits until a server is drained
+ADMIN_CHANGES_MAX = 1000        # of set_servers, that can still be asked about
 SLOW_START = Limit(0, 0, HOUR_MS, "most servers can do at once what they can do at all")
 SUBSET_SIZE = Limit(0, 1, 65_534, "20 to 100, as the SRE book has it")
 SUBSET_INSTANCE = Choice(None, "the host's name, which is another one on every host")

@@ -22,7 +22,8 @@ from fastlb.config.address import (
     parse_nameserver,
     parse_server,
 )
-from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.admin import Admin
+from fastlb.config.base import Duration, Mode, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
@@ -87,12 +88,6 @@ def _nameserver(value: str) -> str:
     return value
 
 
-def _mode(value: str) -> str:
-    if not re.fullmatch(r"0?[0-7]{3}", value):
-        raise ValueError(f'{value!r} is not a file mode; write it like "0660"')
-    return value
-
-
 def _servers(value: Any) -> Any:
     return [{"address": item} if isinstance(item, str) else item for item in as_list(value)]
 
@@ -139,9 +134,6 @@ DnsName = Annotated[
 NameServer = Annotated[
     str, AfterValidator(_nameserver),
     WithJsonSchema({"type": "string", "pattern": NAMESERVER}),
-]
-Mode = Annotated[
-    str, AfterValidator(_mode), WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
 ]
 Threads = Annotated[
     int | str, BeforeValidator(_threads),
@@ -392,6 +384,8 @@ class Config(Model):
     to 60 us; after a wait in vain not for a while."""
     zone: Annotated[ZoneName, bounds.ZONE] | None = None
     """Where this process is. Servers of the same zone come first, until too few of them are up."""
+    admin: Annotated[Admin | Literal[False], bounds.ADMIN] | None = None
+    """Where the admin API, the metrics and the dashboard are; false: nowhere."""
     access_log: Annotated[AccessLog, bounds.ACCESS_LOG] | None = None
     """A line for each request, and each session of tcp."""
     tracing: Annotated[Tracing, bounds.TRACING] | None = None

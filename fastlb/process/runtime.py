@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastlb._core.engine import eject_server, publish
 from fastlb._core.tables.live import Server
@@ -88,6 +88,7 @@ class Runtime:
         self.changing = Changing(self)
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
+        self.closers: list[Callable[[], Awaitable[None]]] = []      # awaited at the end
         self.started_s = time.monotonic()
         self.stopping = False
         self._hurried = False
@@ -410,6 +411,8 @@ class Runtime:
         await self._comparison.stop()
         await self.policies.stop()
         self.events.end()
+        for close in self.closers:
+            await close()
 
     def end(self) -> None:
         """Reset what is left and give everything back. Safe to call twice, and without the loop."""

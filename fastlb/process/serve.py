@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlb.errors import ConfigError
+from fastlb.process.adminport import usual_place
 from fastlb.process.handed import Handed, inherited
 from fastlb.process.worker import Parent
 
@@ -163,6 +164,7 @@ async def _main(
     for sock in inherited():
         handed.add(sock)
     balancer._handed, balancer._parent = handed, parent
+    balancer._admin.usual = usual_place
     await balancer.start()
     runtime = balancer._runtime
     assert runtime is not None
@@ -188,6 +190,9 @@ async def _main(
     loop.add_signal_handler(signal.SIGUSR1, runtime.recording.reopen)
     reloads = Reloads(balancer, notify)
     loop.add_signal_handler(signal.SIGHUP, reloads.ask)
+    await balancer._admin.served()
+    if balancer.admin_url is not None:
+        log.info("admin: %s", balancer.admin_url)
     log.info("ready: %s", runtime.summary())
     if parent is not None:
         runtime.tell_parent(runtime.listening, [])

@@ -92,7 +92,7 @@ def open_one(
         else:
             opened = _open_tcp(listener, address, ids, engines, handed, beside)
     except OSError as error:
-        raise _explained(listener, address, error) from None
+        raise explained(f"listeners.{listener.name}.bind", address, error) from None
     opened.wanted = address
     return opened
 
@@ -273,7 +273,8 @@ def _is_listened_on(path: str) -> bool:
     return False
 
 
-def _explained(listener: EffectiveListener, address: Address, error: OSError) -> BindError:
+def explained(key: str, address: Address, error: OSError) -> BindError:
+    """What is wrong with an address that `key` names."""
     if error.errno == errno.EADDRINUSE and address.path is not None:
         why = "another process listens there"
     elif error.errno == errno.EADDRINUSE:
@@ -294,5 +295,4 @@ def _explained(listener: EffectiveListener, address: Address, error: OSError) ->
         why = f"{address.host} is not an address of this machine ({reason})"
     else:
         why = (error.strerror or str(error)).lower()
-    key = f"listeners.{listener.name}.bind"
     return BindError(error.errno or 0, f"{key}: {address}: {why}")

@@ -100,7 +100,8 @@ def stand_by() -> tuple[Parent, Handed] | None:
     told = os.environ.pop(ENVIRONMENT, "")
     if not told:
         return None
-    for name in ("fastlb.balancer", "fastlb.config.reader", "fastlb.process.serve", "uvloop"):
+    for name in ("fastlb.balancer", "fastlb.config.reader", "fastlb.process.serve",
+                 "fastlb.admin.server", "uvloop"):
         importlib.import_module(name)
     channel = socket.socket(fileno=int(told))
     os.set_inheritable(channel.fileno(), False)

@@ -30,15 +30,16 @@ PYTHON_RANKS = {
     "compile": 2,
     "observe": 2,
     "control": 3,
-    "process": 4,
-    "demo": 5,
-    "testing": 5,
-    "cli": 6,
-    "__main__": 7,
+    "admin": 4,
+    "process": 5,
+    "demo": 6,
+    "testing": 6,
+    "cli": 7,
+    "__main__": 8,
 }
-FACES = {
-    "balancer": "process", "handles": "process", "policy": "process", "explain": "process",
-}
+FACES = dict.fromkeys(
+    ("balancer", "handles", "policy", "client", "link", "explain"), "process"
+)
 DOORS = "engine|ask|facts|reasons|replay"    # modules of the core that Python may import, beside tables
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
@@ -141,8 +142,8 @@ def _python_layer(module: str) -> str:
 
 
 def python_layers(files: Tree) -> Iterator[str]:
-    """errors < config < compile, observe < control < process < cli; for all of them the engine, the
-    tables, and what policies see and say (ask, facts)."""
+    """errors < config < compile, observe < control < admin < process < cli; for all of them the
+    engine, the tables, and the other doors."""
     for path, text in files.items():
         if not path.startswith("fastlb/") or not path.endswith(".py") or path.startswith(CORE):
             continue

@@ -112,12 +112,12 @@ def test_the_long_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str
         (
             ["chekc"],
             "'chekc' is not a command; did you mean 'check'?"
-            " One of: " + ", ".join(COMMANDS),
+            f" One of: {', '.join(COMMANDS)}",
         ),
         (
             ["validate"],
             "'validate' is not a command; did you mean 'check'?"
-            " One of: " + ", ".join(COMMANDS),
+            f" One of: {', '.join(COMMANDS)}",
         ),
         (["check"], "Missing argument 'CONFIG'."),
         (["--nope"], "No such option '--nope'."),
@@ -226,6 +226,7 @@ process
   threads                  2                                    given
   shutdown_timeout         30s                                  built in
   max_connections          half of the descriptor limit         built in
+  admin                    of the command                       built in
   busy_poll                true                                 built in
 
 dns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .bad_addresses import ADDRESSES
+from .bad_admin import ADMIN
 from .bad_pools import POOLS
 from .forms import (
     ANYWHERE,
@@ -382,4 +383,6 @@ f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (
  it is the pool's business)""",
 )
 
-ALL = [*KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *POOLS, *CROSSED, *SURROUNDINGS, SEVERAL]
+ALL = [
+    *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *CROSSED, *SURROUNDINGS, SEVERAL
+]

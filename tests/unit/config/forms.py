@@ -11,7 +11,7 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = (
-    "threads, shutdown_timeout, max_connections, busy_poll, zone, access_log, tracing, dns,"
+    "threads, shutdown_timeout, max_connections, busy_poll, zone, admin, access_log, tracing, dns,"
     " defaults, listeners, pools"
 )
 LISTENER_KEYS = (

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastlb.config import docs
+from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
@@ -124,7 +125,7 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
     if isinstance(table.get("keepalive"), dict):
         _gather(table["keepalive"], Keepalive, found)
     for name, inner in (("dns", Dns), ("defaults", Defaults), ("access_log", AccessLog),
-                        ("tracing", Tracing)):
+                        ("tracing", Tracing), ("admin", Admin)):
         if model is Config and name in table:
             _gather(table[name], inner, found)
     for name, inner in TABLES_OF.get(model, {}).items():

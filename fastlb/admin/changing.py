@@ -1,0 +1,239 @@
+"""Requests that change what is running."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from fastlb.admin.answers import Refusal, answer, body_of, json_object, text_of
+from fastlb.admin.reading import no_pool, no_server
+from fastlb.config.check import checked
+from fastlb.config.limits import ADMIN_CHANGES_MAX, ADMIN_WAIT_MS_MAX, WEIGHT
+from fastlb.config.reader import loads
+from fastlb.config.units import duration_ms, show_ms
+from fastlb.errors import BindError, Problem
+
+if TYPE_CHECKING:
+    from fastlb.admin.server import AdminServer
+    from fastlb.config.model import Config
+    from fastlb.control.changes import Change
+    from fastlb.handles import Pool, RunningServer
+
+ACTIONS = {"drain": "draining", "disable": "maintenance", "enable": "up"}
+STATES = tuple(ACTIONS.values())
+
+
+def routes(server: AdminServer) -> list[web.RouteDef]:
+    handlers = Changing(server)
+    return [
+        web.put("/config", handlers.put_config),
+        web.post("/reload", handlers.reload),
+        web.put("/pools/{pool}/servers", handlers.put_servers),
+        web.post("/pools/{pool}/servers", handlers.add_servers),
+        web.delete("/pools/{pool}/servers", handlers.remove_servers),
+        web.patch("/pools/{pool}/servers/{address:.+}", handlers.patch_server),
+        web.post("/pools/{pool}/servers/{address:.+}/{action:drain|enable|disable}",
+                 handlers.act),
+        web.get("/changes/{change}", handlers.change),
+        web.post("/pools/{pool}/reset", handlers.reset_pool),
+    ]
+
+
+class Changing:
+    def __init__(self, server: AdminServer) -> None:
+        self._server = server
+        self._ids = itertools.count(1)
+        self._changes: OrderedDict[str, tuple[Change, RunningServer | None]] = OrderedDict()
+
+    # --- pools and servers ---
+
+    def _pool(self, request: web.Request) -> Pool:
+        pools = self._server.running().pools
+        name = request.match_info["pool"]
+        if name not in pools:
+            raise no_pool(name, tuple(pools))
+        return pools[name]
+
+    def _one(self, request: web.Request) -> RunningServer:
+        pool, address = self._pool(request), request.match_info["address"]
+        servers = pool.servers
+        if address not in servers:
+            raise no_server(pool.name, address, tuple(servers))
+        return servers[address]
+
+    async def put_servers(self, request: web.Request) -> web.Response:
+        """The servers that a pool has from now on."""
+        pool = self._pool(request)
+        wait_s = _time(request.query, "wait")
+        made = await body_of(request, {"servers": list, "drain_timeout": str})
+        if "servers" not in made:
+            raise Refusal(422, "there are no servers", [Problem("this key is missing", "servers")])
+        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        return await self._made(pool.set_servers(made["servers"], drain_timeout=timeout), wait_s)
+
+    async def add_servers(self, request: web.Request) -> web.Response:
+        """Servers besides those that a pool has."""
+        pool = self._pool(request)
+        made = await body_of(request, {"servers": list})
+        return await self._made(pool.add(*made.get("servers", ())), _time(request.query, "wait"))
+
+    async def remove_servers(self, request: web.Request) -> web.Response:
+        """A pool without these, by their addresses."""
+        pool = self._pool(request)
+        made = await body_of(request, {"servers": list, "drain_timeout": str})
+        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        try:
+            change = pool.remove(*made.get("servers", ()), drain_timeout=timeout)
+        except KeyError as error:
+            raise no_server(pool.name, str(error.args[0]), tuple(pool.servers)) from None
+        return await self._made(change, _time(request.query, "wait"))
+
+    async def reset_pool(self, request: web.Request) -> web.Response:
+        """Drop what was set while running: the pool is as configured again."""
+        return await self._made(self._pool(request).reset(), _time(request.query, "wait"))
+
+    async def patch_server(self, request: web.Request) -> web.Response:
+        """Another weight or state."""
+        server = self._one(request)
+        wait_s = _time(request.query, "wait")
+        made = await body_of(request, {"weight": int, "state": str, "drain_timeout": str})
+        problems = list(_wrong(made))
+        if problems:
+            raise Refusal(422, "nothing was changed: the body has values that don't fit", problems)
+        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        change = server.set_weight(made["weight"]) if "weight" in made else None
+        if "state" in made:
+            change = _enter(server, made["state"], timeout)
+        return await self._made(change, wait_s, server)
+
+    async def act(self, request: web.Request) -> web.Response:
+        """Drain, disable or enable."""
+        server = self._one(request)
+        wait_s = _time(request.query, "wait")
+        made = await body_of(request, {"drain_timeout": str})
+        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        change = _enter(server, ACTIONS[request.match_info["action"]], timeout)
+        return await self._made(change, wait_s, server)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """How far a change has got."""
+        id = request.match_info["change"]
+        if id not in self._changes:
+            raise Refusal(404, f"there is no change {id!r}: the last {ADMIN_CHANGES_MAX} are known")
+        change, server = self._changes[id]
+        await _wait(change, _time(request.query, "wait"))
+        return answer(_change_json(id, change, server))
+
+    async def _made(
+        self, change: Change | None, wait_s: float, server: RunningServer | None = None
+    ) -> web.Response:
+        """The answer when a change holds, or when it is drained, where that is waited for."""
+        if change is None:
+            assert server is not None
+            return answer(_server_json(server))
+        id = f"{next(self._ids)}"
+        self._changes[id] = (change, server)
+        while len(self._changes) > ADMIN_CHANGES_MAX:
+            self._changes.popitem(last=False)
+        await change
+        await _wait(change, wait_s)
+        return answer(_change_json(id, change, server))
+
+    # --- the whole configuration ---
+
+    async def put_config(self, request: web.Request) -> web.Response:
+        """Another configuration, as TOML or JSON; `?dry_run=1` only says what would change."""
+        dry_run = _switch(request, "dry_run")
+        text = await text_of(request)
+        # In a thread: reading a large one takes a second.
+        if request.content_type == "application/json":
+            config = await asyncio.to_thread(checked, json_object(text), "body")
+        else:
+            config = await asyncio.to_thread(loads, text, "body")
+        return await self._change_to(config, dry_run)
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Read the file again that the process was started with."""
+        dry_run = _switch(request, "dry_run")
+        await body_of(request, {})
+        if self._server.running().source is None:
+            raise Refusal(409, "the process was not started with a file: PUT /config instead")
+        return await self._change_to(None, dry_run)
+
+    async def _change_to(self, config: Config | None, dry_run: bool) -> web.Response:
+        balancer = self._server.running()
+        try:
+            made = await balancer.reload(config, dry_run=dry_run)
+        except (BindError, RuntimeError) as error:
+            raise Refusal(409, f"nothing was changed: {error}") from None
+        return answer({
+            "dry_run": dry_run,
+            "differences": [{**one.as_json(), "text": str(one)} for one in made.differences],
+            "warnings": list(made.warnings),
+        })
+
+
+def _wrong(made: dict[str, Any]) -> list[Problem]:
+    found = []
+    weight, state = made.get("weight"), made.get("state")
+    if weight is not None and not WEIGHT.low <= weight <= WEIGHT.high:
+        found.append(Problem(f"{weight} is not from {WEIGHT.low} to {WEIGHT.high}", "weight"))
+    if state is not None and state not in STATES:
+        found.append(
+            Problem(f"{state!r} is not a state; one of: {', '.join(STATES)}", "state", valid=STATES)
+        )
+    return found
+
+
+def _time(values: Mapping[str, Any], key: str) -> float:
+    """Seconds; 0 where it isn't given."""
+    text = values.get(key, "0s")
+    try:
+        ms = duration_ms(text)
+        if ms > ADMIN_WAIT_MS_MAX:
+            raise ValueError(f"{text!r} is longer than {show_ms(ADMIN_WAIT_MS_MAX)}")
+    except ValueError as error:
+        raise Refusal(422, "nothing was changed: a time doesn't fit", [Problem(str(error), key)]
+                      ) from None
+    return ms / 1000
+
+
+async def _wait(change: Change, seconds: float) -> None:
+    if seconds:
+        try:
+            await asyncio.wait_for(change.drained(), seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            pass                        # the answer says so
+
+
+def _enter(server: RunningServer, state: str, timeout_s: float | None) -> Change:
+    if state == "draining":
+        return server.drain(timeout_s)
+    return server.disable(timeout_s) if state == "maintenance" else server.enable()
+
+
+def _switch(request: web.Request, key: str) -> bool:
+    text = request.query.get(key, "0")
+    if text not in ("", "0", "1", "true", "false"):
+        raise Refusal(422, f"{key} is {text!r}", [
+            Problem("one of: 1, 0", key, valid=("1", "0"))
+        ])
+    return text in ("", "1", "true")
+
+
+def _server_json(server: RunningServer) -> dict[str, Any]:
+    return {"address": server.address, "state": server.state, "weight": server.weight,
+            "in_flight": server.in_flight}
+
+
+def _change_json(id: str, change: Change, server: RunningServer | None) -> dict[str, Any]:
+    return {
+        "change": id, "pool": change.pool, "added": list(change.added), "kept": list(change.kept),
+        "removed": list(change.removed), "reset": change.reset, "drained": change.done,
+        **({"server": _server_json(server)} if server is not None else {}),
+    }

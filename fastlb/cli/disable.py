@@ -1,0 +1,18 @@
+"""`fastlb disable`."""
+
+from __future__ import annotations
+
+import click
+
+from fastlb.cli.remote import admin_option, server
+
+
+@click.command("disable")
+@click.argument("name", metavar="POOL/SERVER")
+@admin_option
+def command(name: str, admin: str | None) -> int:
+    """Put a server into maintenance: nobody new, and no checks. `fastlb enable` undoes it."""
+    made = server(admin, name)
+    made.disable()
+    click.echo(f"{name} is {made.state}; in flight: {made.in_flight}")
+    return 0

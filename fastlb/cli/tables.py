@@ -1,0 +1,136 @@
+"""A process's status as tables, for `status` and `top`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Status = dict[str, Any]
+COLOURS = {
+    "up": "green", "warming": "green", "draining": "yellow", "maintenance": "yellow",
+    "removed": "yellow", "down": "red", "failing": "red", "ejected": "red",
+}
+
+
+class Rates:
+    """Differences between two looks, a second; between the start and now where there is one."""
+
+    def __init__(self, now: Status, before: Status | None = None) -> None:
+        self.seconds: float = now["time"] - before["time"] if before is not None else now["uptime"]
+        self._before = _counters(before) if before is not None else {}
+
+    def __call__(self, key: tuple[str, ...], value: int) -> float:
+        return max(value - self._before.get(key, 0), 0) / max(self.seconds, 1e-3)
+
+
+def _counters(status: Status) -> dict[tuple[str, ...], int]:
+    found: dict[tuple[str, ...], int] = {}
+    for listener in status["listeners"]:
+        for name in ("accepted", "requests", "answers_5xx"):
+            found["listener", listener["name"], name] = listener.get(name, 0)
+    for pool in status["pools"]:
+        for server in pool["servers"]:
+            for name in ("requests", "errors"):
+                key = ("server", pool["name"], server["address"], name)
+                found[key] = _done(server) if name == "requests" else _failed(server)
+    return found
+
+
+def _done(server: dict[str, Any]) -> int:
+    """Requests, and of tcp connections."""
+    return int(server["requests"] or server["connections"])
+
+
+def _failed(server: dict[str, Any]) -> int:
+    return int(server["errors"] + server["connect_failures"])
+
+
+def tables(status: Status, rates: Rates, rows_max: int = 1_000_000) -> Iterator[RenderableType]:
+    """A line about the process, the listeners, and the pools with `rows_max` servers in all."""
+    yield _process(status)
+    yield _listeners(status, rates)
+    yield _pools(status, rates, rows_max)
+
+
+def _process(status: Status) -> Text:
+    colour = "green" if status["state"] == "serving" else "yellow"
+    return Text.assemble(
+        ("fastlb ", "bold"), f"{status['version']}  ", (status["state"], colour),
+        f"  up {age(status['uptime'])}  process {status['pid']}"
+        f"  {len(status['engines'])} engine{'s' if len(status['engines']) != 1 else ''}"
+        f"  {status['in_flight']} in flight",
+    )
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for head in heads:
+        left = head in ("LISTENER", "ADDRESS", "POOL", "SERVER", "STATE")
+        table.add_column(head, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _listeners(status: Status, rates: Rates) -> Table:
+    table = _table("LISTENER", "ADDRESS", "IN FLIGHT", "CONN/S", "REQ/S", "5XX/S")
+    for listener in status["listeners"]:
+        name = listener["name"]
+        table.add_row(
+            Text(name), Text(", ".join(listener["addresses"]) or "closed"),
+            f"{listener['in_flight']:,}",
+            *(_rate(rates(("listener", name, key), listener.get(key, 0)))
+              for key in ("accepted", "requests", "answers_5xx")),
+        )
+    return table
+
+
+def _pools(status: Status, rates: Rates, rows_max: int) -> Table:
+    table = _table("POOL", "SERVER", "STATE", "WEIGHT", "IN FLIGHT", "REQ/S", "ERR/S", "P50", "P99")
+    left = rows_max
+    hidden = 0
+    for pool in status["pools"]:
+        name = pool["name"]
+        for i, server in enumerate(pool["servers"]):
+            if left <= 0:
+                hidden += 1
+                continue
+            left -= 1
+            key = ("server", name, server["address"])
+            weight, latency = server["weight"], server.get("latency") or {}
+            table.add_row(
+                Text(name if i == 0 else ""), Text(server["address"]),
+                Text(server["state"], COLOURS.get(server["state"], "")),
+                "left" if weight is None else str(weight), f"{server['in_flight']:,}",
+                _rate(rates((*key, "requests"), _done(server))),
+                _rate(rates((*key, "errors"), _failed(server))),
+                duration(latency.get("p50")), duration(latency.get("p99")),
+            )
+        if not pool["servers"]:
+            table.add_row(Text(name), Text("no server", "dim"))
+    if hidden:
+        table.add_row("", Text(f"and {hidden:,} more: fastlb status", "dim"))
+    return table
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f}us"
+    return f"{seconds * 1e3:.1f}ms" if seconds < 1 else f"{seconds:.2f}s"
+
+
+def age(seconds: float) -> str:
+    days, hours, minutes = int(seconds // 86400), int(seconds // 3600 % 24), int(seconds // 60 % 60)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {int(seconds % 60)}s" if minutes else f"{seconds:.0f}s"

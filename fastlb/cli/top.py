@@ -1,0 +1,74 @@
+"""`fastlb top`."""
+
+from __future__ import annotations
+
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from fastlb.cli.remote import Time, admin_option, client
+
+
+@click.command("top")
+@click.option(
+    "--interval", type=Time(), default="1s", show_default=True, help="Between two looks.",
+)
+@admin_option
+def command(interval: float, admin: str | None) -> int:
+    """Show what a running process does, in a table that is always new. q ends it."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from fastlb.cli.tables import Rates, tables
+
+    process = client(admin)
+    status = process.status()
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        raise click.UsageError("this is not a terminal; fastlb status prints it once")
+    before = None
+    with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            room = max(console.height - len(status["listeners"]) - 9, 1)
+            parts = list(tables(status, Rates(status, before), room))
+            spaced = [one for part in parts for one in (part, Text())]
+            live.update(Group(*spaced, Text("q: quit", "dim")), refresh=True)
+            before = status
+            if _pressed("q", interval):
+                return 0
+            status = process.status()
+
+
+@contextmanager
+def _keys() -> Iterator[None]:
+    """Keys come one by one and unseen."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    kept = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, kept)
+
+
+def _pressed(wanted: str, seconds: float) -> bool:
+    """Wait so long for that key."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if not sys.stdin.isatty():
+            time.sleep(left)
+            return False
+        if select.select([sys.stdin], [], [], left)[0]:
+            key = sys.stdin.read(1)
+            if key in (wanted, wanted.upper(), ""):
+                return True
+    return False

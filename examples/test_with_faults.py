@@ -34,6 +34,7 @@ def test_retry(balancer: fastlb.testing.TestBalancer) -> None:
     )
     a.fault(reset=1.0)
     assert {httpx.get(site.url).status_code for _ in range(10)} == {200}
+    assert {record.server for record in balancer.records} == {b.address}
 
 
 def test_a_slow_server_is_given_up(balancer: fastlb.testing.TestBalancer) -> None:

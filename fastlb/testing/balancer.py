@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,6 +11,9 @@ from typing import Any
 from fastlb.balancer import Background, Balancer
 from fastlb.config.model import Config
 from fastlb.handles import Listener, Pool, Server
+from fastlb.observe.recording import Subscription
+from fastlb.observe.records import Record
+from fastlb.testing.limits import RECORDS_KEPT
 from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
 from fastlb.testing.reactor import Reactor
 
@@ -25,6 +29,8 @@ class Lazy(Balancer):
     def __init__(self, **keys: Any) -> None:
         super().__init__(**keys)
         self._background: Background | None = None
+        self._subscription: Subscription | None = None
+        self._records: deque[Record] = deque(maxlen=RECORDS_KEPT)
 
     def _running(self) -> Any:
         self.begin()
@@ -59,12 +65,19 @@ class Lazy(Balancer):
         if self._runtime is not None:
             return
         self.end()
-        background = self.background()
-        self._background = background
+        self._background = self.background()
+        self._subscription = super()._running().recording.subscribe()
         for name, spec in self._listeners.items():      # port 0 is what it has become
             spec["bind"] = Listener(self, name).urls
 
+    def records(self) -> list[Record]:
+        if self._subscription is not None:
+            self._records.extend(self._subscription.take())
+        return list(self._records)
+
     def end(self) -> None:
+        self.records()
+        self._subscription = None
         background, self._background = self._background, None
         if background is not None:
             background.stop(STOP_S)
@@ -81,7 +94,8 @@ class TestBalancer:
 
     def __init__(self, *, threads: int = 1, seed: int = 0, **keys: Any) -> None:
         self.seed = seed
-        self.balancer: Balancer = Lazy(threads=threads, **keys)
+        self._lazy = Lazy(threads=threads, **keys)
+        self.balancer: Balancer = self._lazy
         Config.build(keys)      # mistakes are told here, and not when it starts
         self._reactor = Reactor()
         self._origins: list[Origin | TcpOrigin] = []
@@ -121,20 +135,22 @@ class TestBalancer:
         """A listener, as of Balancer.listen()."""
         return self.balancer.listen(bind, pool=pool, name=name, **keys)
 
+    @property
+    def records(self) -> list[Record]:
+        """What became of each request, and each session of tcp, that has ended, in order: those of
+        all answers that clients have are there. 100,000 are kept."""
+        return self._lazy.records()
+
     # --- running ---
 
     def start(self) -> None:
         """Start now, and not when it is needed. Raises ConfigError or BindError."""
-        lazy = self.balancer
-        assert isinstance(lazy, Lazy)
-        lazy.begin()
+        self._lazy.begin()
 
     def stop(self) -> None:
         """Stop it and its origins. Raises what a function that was given to an origin raised."""
-        lazy = self.balancer
-        assert isinstance(lazy, Lazy)
         try:
-            lazy.end()
+            self._lazy.end()
         finally:
             for origin in self._origins:
                 origin._close()
@@ -156,8 +172,10 @@ class TestBalancer:
         self.stop()
 
     def describe(self) -> str:
-        """What its origins got, for people."""
-        lines = [f"seed {self.seed}"]
+        """What became of the last requests, and what origins got, for people."""
+        records = self.records
+        lines = [f"seed {self.seed}", f"{len(records)} requests"]
+        lines += [f"    {_shown(record)}" for record in records[-SHOWN:]]
         for origin in self._origins:
             if isinstance(origin, Origin):
                 lines.append(f"{origin.name} {origin.address}: {len(origin.requests)} requests")
@@ -168,6 +186,16 @@ class TestBalancer:
             else:
                 lines.append(f"{origin.name} {origin.address}: {len(origin.received)} bytes")
         return "\n".join(lines)
+
+
+def _shown(record: Record) -> str:
+    """Such as: GET /x?y=1 -> 200, done; 127.0.0.1:1 reset, 127.0.0.1:2 response"""
+    what = record.kind
+    if record.kind == "http":
+        query = f"?{record.query}" if record.query else ""
+        what = f"{record.method} {record.path}{query} -> {record.status or 'no answer'}"
+    tries = ", ".join(f"{one.server} {one.outcome}" for one in record.tries)
+    return f"{what}, {record.reason}; {tries or 'no server'}"
 
 
 SHOWN = 20          # requests of each origin in a failing test's report: the last ones tell most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -34,6 +35,65 @@ def test_a_retry_meets_the_other_server(made: TestBalancer) -> None:
     a.fault(reset=1.0)
     assert {get(site.url).status_code for _ in range(10)} == {200}
     assert len(b.requests) == 10 and {request.outcome for request in a.requests} == {"reset"}
+
+
+def test_records_have_every_request_with_its_tries(made: TestBalancer) -> None:
+    a, b = made.origin(), made.origin()
+    site = made.listen(
+        name="web", pool=made.pool("api", [a, b], retry=fastlb.Retry(attempts=2, on=["reset"]))
+    )
+    assert made.records == []
+    a.fault(reset=1.0)
+    for n in range(10):
+        assert get(f"{site.url}/x/{n}?y=1").status_code == 200
+        assert len(made.records) == n + 1           # as soon as the answer is here
+    assert {record.server for record in made.records} == {b.address}
+    assert {(record.listener, record.pool, record.status) for record in made.records} == {
+        ("web", "api", 200)
+    }
+    assert [record.path for record in made.records] == [f"/x/{n}" for n in range(10)]
+    tried = {tuple((one.server, one.outcome) for one in record.tries) for record in made.records}
+    again = ((a.address, "server_reset"), (b.address, "response"))
+    assert tried == {((b.address, "response"),), again}
+
+
+def test_records_of_what_went_wrong(made: TestBalancer) -> None:
+    origin = made.origin()
+    nobody = made.pool("nobody")
+    site = made.listen(pool=made.pool("api", [origin]), routes=[
+        {"name": "none", "match": {"path": "/none"}, "pool": nobody.name},
+    ])
+    origin.fault(truncate=1.0)
+    assert get(f"{site.url}/none").status_code == 503
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(site.url)
+    first, second = made.records
+    assert (first.route, first.pool, first.status, first.server, first.tries) == (
+        "none", "nobody", 503, "", ())
+    assert second.server == origin.address and second.reason != "done"
+
+
+def test_records_of_tcp(made: TestBalancer) -> None:
+    origin = made.tcp_origin(greeting=b"hello")
+    site = made.listen("tcp://127.0.0.1:0", pool=made.pool("echo", [origin]))
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
+        assert sock.recv(5) == b"hello"
+        sock.sendall(b"abc")
+        assert sock.recv(3) == b"abc"
+    wait_until(lambda: len(made.records) == 1)
+    (record,) = made.records
+    assert (record.kind, record.pool, record.server) == ("tcp", "echo", origin.address)
+    assert (record.bytes_in, record.bytes_out) == (3, 8)
+
+
+def test_records_outlast_additions_and_the_end() -> None:
+    with TestBalancer() as balancer:
+        first = balancer.listen(pool=balancer.pool(servers=[balancer.origin()]))
+        get(f"{first.url}/1")
+        second = balancer.listen(pool=balancer.pool(servers=[balancer.origin()]))
+        get(f"{second.url}/2")
+        get(f"{first.url}/3")
+    assert [record.path for record in balancer.records] == ["/1", "/2", "/3"]
 
 
 def test_a_server_may_be_an_origin_in_a_table(made: TestBalancer) -> None:
@@ -112,6 +172,9 @@ def test_it_describes_what_happened(made: TestBalancer) -> None:
         get(site.url)
     assert made.describe().splitlines() == [
         "seed 0",
+        "2 requests",
+        f"    GET /x?y=1 -> 200, done; {origin.address} response",
+        f"    GET / -> no answer, server_closed; {origin.address} response",
         f"a {origin.address}: 2 requests",
         "    GET /x?y=1 -> 200",
         "    GET / -> truncate",

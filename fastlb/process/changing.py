@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.live import Server
@@ -104,14 +105,13 @@ class Changing:
 
     async def _apply(self) -> None:
         """All changes that have come together make one snapshot."""
-        loop = asyncio.get_running_loop()
         while self._wanted:
             async with self.lock:
                 changes = [self._wanted.popleft() for _ in range(len(self._wanted))]
                 names = self._runtime.names(self._runtime.effective.pools)
                 try:
                     await self._runtime.discovery.learn(names)
-                    begun_s, before = loop.time(), self._runtime.snapshot
+                    begun_s, before = time.monotonic(), self._runtime.snapshot
                     gone = self._runtime.update()
                 except BaseException as error:
                     for change in changes:
@@ -119,8 +119,9 @@ class Changing:
                     raise
                 self._runtime.changes.begin(changes, before, gone)
                 self._runtime.discovery.keep(names)
-            # However many come: half of the loop's time is for others.
-            await asyncio.sleep(loop.time() - begun_s)
+            # However many come: half of the loop's time is for others. (uvloop's own clock stands
+            # still while it works.)
+            await asyncio.sleep(time.monotonic() - begun_s)
 
     def choose(
         self, server: Server, state: str, drain_timeout_s: float | None = None

@@ -344,10 +344,7 @@ cdef class Listener:
 
 
 cdef class Live:
-    """The table that all engines of one balancer share. Outlives snapshots and engines.
-
-    Policies ask it by names from engines' threads: without a GIL, one at a time.
-    """
+    """The table that all engines of one balancer share. Outlives snapshots and engines."""
 
     def __cinit__(self, int engines):
         cdef int i
@@ -356,8 +353,7 @@ cdef class Live:
         self.engines = engines
         self.names = Names()
         self._servers = {}
-        self._pools = {}
-        self._listeners = {}
+        self._pools, self._listeners = {}, {}
         self._forgotten = []
         self._slots = set()
         for i in range(ENGINES_MAX):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
 import time
 from typing import Any
@@ -234,8 +235,8 @@ def test_who_leaves_is_not_decided_about(decided: Decided) -> None:
 def test_who_has_sent_all_before_it_is_asked_gets_the_answer(decided: Decided, kind: str) -> None:
     add(decided, kind, lambda r: decided.pool_b)
     wire = decided.start().client()
-    wire.send(get())
-    wire.sock.shutdown(1)
+    wire.sock.send(get(), socket.MSG_MORE)      # so that it leaves together with the end
+    wire.sock.shutdown(socket.SHUT_WR)
     assert wire.response().body == b"b GET /x HTTP/1.1\n"
     wire.close()
 

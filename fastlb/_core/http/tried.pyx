@@ -4,8 +4,9 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Member, Text
 from fastlb._core.base.routing cimport (
-    CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST,
-    MATCH_JSON, MATCH_METHOD, MATCH_PATH, MATCH_QUERY, Condition, HostEntry, HttpEntry, Match, Pattern, Route, Shape,
+    CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON,
+    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, Condition, HostEntry, HttpEntry, Match, Pattern, Route,
+    Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.http.content cimport content_state

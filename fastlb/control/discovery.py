@@ -38,7 +38,7 @@ class Name:
 class Discovery:
     """Keeps the addresses of names. `changed` is called when those of any name have changed."""
 
-    def __init__(self, dns: EffectiveDns, changed: Callable[[], None]) -> None:
+    def __init__(self, dns: EffectiveDns, changed: Callable[[], object]) -> None:
         self._dns = dns
         self._changed = changed
         self._names: dict[str, Name] = {}

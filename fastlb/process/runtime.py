@@ -83,7 +83,7 @@ class Runtime:
         self.policies = Policies(self.live)
         self.observing = Observing(self.live, self.engines.settle)
         self.recording = self.observing.recording
-        self.discovery = Discovery(effective.dns, self._on_names)
+        self.discovery = Discovery(effective.dns, self.update)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.changing = Changing(self)
         self._moved = asyncio.Event()       # an engine notified us
@@ -209,10 +209,6 @@ class Runtime:
             self._comparison.forget(name)
             self._spread.forget(name)
         self._spread.look()
-
-    def _on_names(self) -> None:
-        """The addresses of a name have changed."""
-        self.update()
 
     def _spare_slots(self) -> None:
         """Engines know so many lengths of timeouts: those that nothing uses any more may go."""

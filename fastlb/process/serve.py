@@ -161,6 +161,8 @@ async def _main(
 ) -> None:
     loop = asyncio.get_running_loop()
     parent, handed = supervised or (None, Handed())
+    # Whoever rotates logs sends it to everybody: it must not end who has none to open again.
+    loop.add_signal_handler(signal.SIGUSR1, lambda: None)
     for sock in inherited():
         handed.add(sock)
     balancer._handed, balancer._parent = handed, parent

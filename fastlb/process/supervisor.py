@@ -48,6 +48,7 @@ class Worker:
     failed: Callable[[str], None] | None = None     # somebody waits for it to be ready
     ready: Callable[[], None] | None = None
     deadline_s: float | None = None
+    due: set[int] = field(default_factory=set)      # signals, for when it is ready
     why: str = ""                   # it can't serve, as it says
 
 
@@ -130,7 +131,9 @@ class Supervisor:
                 self._stop()
             elif number in (signal.SIGHUP, signal.SIGUSR1):
                 for worker in self._workers:
-                    if worker.is_ready and not worker.is_leaving:
+                    if not worker.is_ready:
+                        worker.due.add(number)      # it may have read the file already
+                    elif not worker.is_leaving:
                         worker.process.send_signal(number)
             elif number == signal.SIGUSR2:
                 self._upgrade(None)
@@ -246,6 +249,9 @@ class Supervisor:
     def _is_ready(self, worker: Worker) -> None:
         worker.is_ready = self._served = True
         worker.deadline_s = None
+        for number in worker.due:
+            worker.process.send_signal(number)
+        worker.due.clear()
         for label in [label for label in self._held if label not in worker.held]:
             self._drop(label)
         for other in self._workers:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastlb._core.tables.live import Server as LiveServer
+from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
 from fastlb.config.policy import Policy
 from fastlb.config.units import duration_ms

@@ -28,7 +28,8 @@ from fastlb._core.http.decided cimport (
 from fastlb._core.questions cimport ask_control, make_question, stop_asking, take_questions
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.hashring cimport crc32
-from fastlb._core.tables.live cimport Live, Pool, Server
+from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.states cimport Pool, Server
 
 
 # --- what it returned ---

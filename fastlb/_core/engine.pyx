@@ -29,7 +29,7 @@ from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
 from fastlb._core.conveyor cimport advance, expire, hear_answers, run_queue
 from fastlb._core.ext.atomic cimport (
-    FASTLB_BUILD_MODE, fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
+    fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
     fl_store32, fl_store_pointer, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport close
@@ -45,16 +45,13 @@ from fastlb._core.questions cimport free_answers, put_answer
 from fastlb._core.stages.record cimport wake_reader
 from fastlb._core.sweep cimport close_idle_clients, end_all, end_cut, mark_slots
 from fastlb._core.tables.caller cimport Caller
-from fastlb._core.tables.live cimport Live, Server, live_notify, live_wake_engines
+from fastlb._core.tables.live cimport Live, live_notify
+from fastlb._core.tables.states cimport Server
 from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
 
 from fastlb._core.tables.reasons import REASONS as _REASONS
-
-cdef extern from *:
-    unsigned int CYTHON_HEX_VERSION
-
 
 cdef int _timeout_ms(Core* core) noexcept nogil:
     cdef uint64_t due = timers_next_ms(core)
@@ -433,23 +430,6 @@ def eject_server(Snapshot snapshot, str pool, str server, str why) -> bool:
     return False
 
 
-def publish(Live live, Snapshot snapshot) -> None:
-    """Let all engines of `live` take up a snapshot at their next turn."""
-    if snapshot.live is not live:
-        raise ValueError("the snapshot was compiled for another balancer")
-    fl_store_pointer(&live.table.published, &snapshot.table)
-    live_wake_engines(&live.table)
-
-
 def bind_parser(str library) -> str:
     """Let http use llhttp, which a loaded extension module exports: "" if it can, else why not."""
     return llhttp_bind(library)
-
-
-def build_info() -> dict[str, str]:
-    """How this extension was built."""
-    return {
-        "build": FASTLB_BUILD_MODE.decode(),
-        "cython": ".".join(str(CYTHON_HEX_VERSION >> shift & 255) for shift in (24, 16, 8)),
-        "pollers": "epoll, poll",
-    }

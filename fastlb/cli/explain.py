@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastlb.cli.remote import admin_option
+from fastlb.errors import ConfigError
+
 if TYPE_CHECKING:
+    from fastlb.config.model import Config
     from fastlb.explain.model import Explanation
 
 
@@ -52,29 +57,59 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
     help='The client\'s address; "unix:" for one of a unix socket.',
 )
 @click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
+@click.option(
+    "--live", is_flag=True, help="Ask the process that runs, with its servers' states.",
+)
+@admin_option
 @click.option("--call-policy", is_flag=True, help="Call the policy that decides, if there is one.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a tree.")
 def command(
     config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
-    client: str, listener: str | None, call_policy: bool, as_json: bool,
+    client: str, listener: str | None, live: bool, admin: str | None, call_policy: bool,
+    as_json: bool,
 ) -> int:
     """Say where a request for URL would go by the file CONFIG, and why. Nothing is sent.
 
-    URL is a whole one, a path for the first http listener, or tcp://HOST:PORT.
+    URL is a whole one, a path for the first http listener, or tcp://HOST:PORT. With --live, CONFIG
+    only says where the admin API is, if neither --admin nor $FASTLB_ADMIN does.
     """
     from fastlb.config.effective import effective
     from fastlb.config.reader import load
     from fastlb.explain.explainer import Explainer
 
     method = method or ("POST" if body else "GET")
-    values = effective(load(config))
-    explainer = Explainer.offline(values, functions=call_policy)
+    made = load(config)
+    if live and call_policy:
+        raise click.UsageError("a running process calls its policies for requests alone")
     try:
-        explanation = explainer.explain(method, url, headers, body, client, listener, call_policy)
+        if live:
+            asked = {"headers": [list(pair) for pair in headers], "client": client,
+                     "body": body.decode("utf-8"),
+                     **({"listener": listener} if listener is not None else {})}
+            explanation = _asked(admin or _admin_of(made), method, url, asked)
+        else:
+            explainer = Explainer.offline(effective(made), functions=call_policy)
+            explanation = explainer.explain(
+                method, url, headers, body, client, listener, call_policy)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     show(explanation, as_json)
     return 0
+
+
+def _admin_of(config: Config) -> str | None:
+    if "FASTLB_ADMIN" in os.environ or config.admin is None:
+        return None
+    return config.admin.bind[0]
+
+
+def _asked(admin: str | None, method: str, url: str, asked: dict[str, Any]) -> Explanation:
+    from fastlb.cli.remote import client
+    from fastlb.explain.model import Explanation
+
+    return Explanation.from_json(client(admin).explain(method, url, **asked))
 
 
 def show(explanation: Explanation, as_json: bool) -> None:

@@ -173,7 +173,7 @@ class Conditions(Model):
         ]
         | None
     ) = None
-    """Networks that the client is in, as proxies that are trusted saw it: `10.0.0.0/8`, or a list."""
+    """Networks that the client is in, as trusted proxies saw it: `10.0.0.0/8`, or a list."""
     headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
     """By name: a text to be equal to, true (present), false (absent), or a comparison."""
     query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastlb._core.tables.live import Live, Server
+from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
+from fastlb._core.tables.states import Server
 
 GRACE_S = 1.0       # a request is routed, waits for a policy or a place, and picks
 LOOK_S = 0.25       # engines tell when a server has ended its last; this is in case one was missed
@@ -165,7 +166,7 @@ class Changes:
         for server in way.leaving:
             if _has_to_go(server):
                 way.change._reset += server.in_flight
-                server.cut(self._live)
+                self._live.cut(server)
 
     def end(self) -> None:
         """The balancer has stopped: nobody is left anywhere."""

@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable, Iterable
 from logging import ERROR, INFO, WARNING
 
-from fastlb._core.tables.live import Live, Server
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
 from fastlb.config.health import EffectiveHealth
 from fastlb.control.checks import Report, Visits

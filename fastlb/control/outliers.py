@@ -11,7 +11,8 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from fastlb._core.tables.live import Live, Server
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.failing import EffectiveOutliers
 from fastlb.control.tasks import end

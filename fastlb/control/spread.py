@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from fastlb._core.tables.live import Live, Server
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec, rank
 
 OVERPROVISION = 1.4     # Envoy's default: 71 % of the servers may well do the work of all

@@ -6,7 +6,8 @@ import collections
 import logging
 from logging import ERROR, INFO, WARNING
 
-from fastlb._core.tables.live import Live, Server
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Server
 from fastlb.control.events import Events
 
 log = logging.getLogger("fastlb.health")

@@ -133,8 +133,8 @@ def labels(**pairs: str) -> str:
 
 
 class Metrics:
-    """Reads a running balancer. Cheap to make, and of any thread: with thousands of servers, it takes
-    a tenth of a second."""
+    """Reads a running balancer. Cheap to make, and of any thread: with thousands of servers, it
+    takes a tenth of a second."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -13,7 +13,7 @@ from fastlb.observe.metrics import REASON
 
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
-    from fastlb._core.tables.live import Server
+    from fastlb._core.tables.states import Server
     from fastlb.process.runtime import Runtime
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -140,5 +140,6 @@ def _server(server: Server, is_current: bool) -> dict[str, Any]:
         "idle": server.idle,
         "error": server.error,
         "latency": latency(server.first_bytes()),
+        "latency_recent": server.latency_us / 1e6,
         **server.totals(),
     }

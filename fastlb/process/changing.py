@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from fastlb._core.tables.live import Server
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool, EffectiveServer
 from fastlb.control.changes import Change

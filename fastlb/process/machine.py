@@ -9,7 +9,8 @@ import socket
 import sys
 from collections.abc import Callable
 
-from fastlb._core.engine import bind_parser, build_info
+from fastlb._core.engine import bind_parser
+from fastlb._core.tables.build import build_info
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
 PIP_LINE = "pip install -U httptools==0.9.0"

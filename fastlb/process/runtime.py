@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
 
-from fastlb._core.engine import eject_server, publish
-from fastlb._core.tables.live import Server
+from fastlb._core.engine import eject_server
 from fastlb._core.tables.snapshot import Snapshot
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
-from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.config.effective import Effective, EffectivePool
+from fastlb.control.addresses import names, specs_of
 from fastlb.control.changes import Changes
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
@@ -146,17 +146,7 @@ class Runtime:
 
     def names(self, pools: list[EffectivePool]) -> dict[str, float | None]:
         """Of all servers, and how often each is to be asked for (s)."""
-        found: dict[str, float | None] = {}
-        for pool in self.overlay.applied(pools):
-            for server in pool.servers:
-                if _is_name(server):
-                    assert server.address.host is not None
-                    refresh_s = None if server.refresh_ms is None else server.refresh_ms / 1000
-                    known_s = found.get(server.address.host)
-                    if refresh_s is not None and known_s is not None:
-                        refresh_s = min(refresh_s, known_s)
-                    found[server.address.host] = known_s if refresh_s is None else refresh_s
-        return found
+        return names(self.overlay.applied(pools))
 
     # --- while running ---
 
@@ -183,7 +173,7 @@ class Runtime:
         if self.snapshot is not None:
             self.retired.append(self.snapshot)
         self.snapshot = snapshot
-        publish(self.live, snapshot)
+        snapshot.publish()
         before, self.specs = self.specs, {
             name: {spec.name: spec for spec in specs} for name, specs in servers.items()
         }
@@ -223,29 +213,9 @@ class Runtime:
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
         for server in pool.servers:
-            for spec in self._addresses(server):
+            for spec in specs_of(server, self.effective.zone, self.discovery):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
         return self.overlay.weighed(pool.name, chosen(pool, list(found.values())))
-
-    def _addresses(self, server: EffectiveServer) -> list[ServerSpec]:
-        address = server.address
-        zone = self.effective.zone
-        what = (server.weight, server.max_connections, server.priority,
-                not zone or server.zone in ("", zone), server.state)
-        if address.path is not None:
-            return [ServerSpec(f"unix:{address.path}", address.path, *what)]
-        assert address.host is not None and address.port is not None
-        hosts = [address.host]
-        if _is_name(server):
-            hosts = list(self.discovery.addresses(address.host))
-        return [
-            ServerSpec(
-                f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
-                (host, address.port),
-                *what,
-            )
-            for host in hosts
-        ]
 
     def _eject(self, pool: str, server: str, why: str) -> None:
         if self.snapshot is not None:
@@ -436,16 +406,6 @@ class Runtime:
             listening.unlink = None
             listening.close()
         self.listening = []
-
-
-def _is_name(server: EffectiveServer) -> bool:
-    if server.address.host is None:
-        return False
-    try:
-        ipaddress.ip_address(server.address.host)
-    except ValueError:
-        return True
-    return False
 
 
 def default_poller() -> str:

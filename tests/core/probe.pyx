@@ -24,7 +24,7 @@ from fastlb._core.policies.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
-from fastlb._core.tables.live cimport live_warm
+from fastlb._core.tables.states cimport live_warm
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from fastlb._core.engine import build_info
+from fastlb._core.tables.build import build_info
 
 DEADLINE_S = 10.0
 BUILD = build_info()["build"]

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 
-from fastlb._core.engine import build_info
+from fastlb._core.tables.build import build_info
 from tests.fuzz import exchanges, mutate
 from tests.fuzz.promises import PROMISES
 

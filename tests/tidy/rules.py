@@ -38,9 +38,10 @@ PYTHON_RANKS = {
     "__main__": 8,
 }
 FACES = dict.fromkeys(
-    ("balancer", "handles", "policy", "client", "link", "explain"), "process"
+    ("balancer", "background", "handles", "policy", "client", "link", "explain"), "process"
 )
-DOORS = "engine|ask|facts|reasons|replay"    # modules of the core that Python may import, beside tables
+# Modules of the core that Python may import, beside tables.
+DOORS = "engine|ask|facts|reasons|replay"
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")

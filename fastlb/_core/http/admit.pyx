@@ -32,7 +32,8 @@ from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.ext.linux cimport memmem
 from fastlb._core.http.decided cimport bind_as_decided, consult
 from fastlb._core.http.note cimport make_note
-from fastlb._core.http.rewrite cimport trace_request, write_request
+from fastlb._core.http.naming cimport trace_request
+from fastlb._core.http.rewrite cimport write_request
 from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
 from fastlb._core.proto.http1 cimport field_value
 from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query

@@ -1,6 +1,6 @@
 # The heads that we pass on: what is ours to change is changed, the rest is copied as it came.
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT
 from fastlb._core.base.head cimport (
@@ -9,7 +9,6 @@ from fastlb._core.base.head cimport (
     FIELD_X_REQUEST_ID, HEAD_UPGRADE, Field, Head, Text,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
-from fastlb._core.base.random cimport random64
 from fastlb._core.base.routing cimport (
     EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
     HttpEntry, Route,
@@ -18,6 +17,7 @@ from fastlb._core.base.text cimport Writer, equal_nocase, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
+from fastlb._core.http.naming cimport make_trace, name_request
 from fastlb._core.http.templates cimport put_path, put_template
 from fastlb._core.proto.http1 cimport field_value, valid_host
 from fastlb._core.proto.uri cimport uri_rewritten
@@ -36,19 +36,6 @@ cdef struct Edits:              # of a head
 
 cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
     put(w, text, size)
-
-
-cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
-    """16 hexadecimal digits a word."""
-    cdef const char* hexadecimal = "0123456789abcdef"
-    cdef uint8_t[16] digits
-    cdef uint64_t word
-    cdef int i, k
-    for i in range(words):
-        word = random64(core)
-        for k in range(16):
-            digits[k] = hexadecimal[word >> (4 * k) & 15]
-        put(w, digits, 16)
 
 
 cdef bint _replaces(const Edit* edits, uint32_t n, Text name) noexcept nogil:
@@ -206,76 +193,6 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
         _put(w, b";proto=http\r\n", 13)
 
 
-cdef void _name_request(Core* core) noexcept nogil:
-    """The id that it came with, or 32 digits of ours."""
-    cdef Head* head = &core.http.head
-    cdef Writer w
-    if head.request_id >= 0 and 0 < head.fields[head.request_id].value_size <= 128:
-        core.http.match.request_id = field_value(head, &head.fields[head.request_id])
-        return
-    w.at = core.http.id
-    w.end = w.at + 32
-    w.full = False
-    _put_random(core, &w, 2)
-    core.http.match.request_id = text_of(core.http.id, 32)
-
-
-cdef void _make_trace(Core* core, Text came, bint sampled) noexcept nogil:
-    """A traceparent with a new span: of the trace that came with the request, or of a new one."""
-    cdef Writer w
-    w.at = core.http.trace
-    w.end = w.at + sizeof(core.http.trace)
-    w.full = False
-    if came.size:
-        put(&w, came.at, 36)
-    else:
-        _put(&w, b"00-", 3)
-        _put_random(core, &w, 2)
-        _put(&w, b"-", 1)
-    _put_random(core, &w, 1)
-    if came.size:
-        put(&w, came.at + 52, 3)
-    else:
-        _put(&w, b"-01" if sampled else b"-00", 3)
-    core.http.match.trace = text_of(core.http.trace, sizeof(core.http.trace))
-
-
-cdef bint _is_traceparent(Text text) noexcept nogil:
-    """Version 00 (W3C Trace Context, 3.2.2): hexadecimal in lower case, and no id all zeros."""
-    cdef uint32_t i
-    cdef bint trace = False, span = False
-    cdef uint8_t c
-    if text.size != 55 or text.at[0] != 48 or text.at[1] != 48:
-        return False
-    for i in range(55):
-        c = text.at[i]
-        if i == 2 or i == 35 or i == 52:
-            if c != 45:
-                return False
-        elif not (48 <= c <= 57 or 97 <= c <= 102):
-            return False
-        elif 2 < i < 35:
-            trace |= c != 48
-        elif 35 < i < 52:
-            span |= c != 48
-    return trace and span
-
-
-cdef void trace_request(Core* core) noexcept nogil:
-    """Give the request at hand a span of ours, which is what its server sees."""
-    cdef Head* head = &core.http.head
-    cdef Text came = text_of(NULL, 0)
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind == FIELD_TRACEPARENT:
-            head.fields[i].drop = True
-            if came.size == 0 and _is_traceparent(field_value(head, &head.fields[i])):
-                came = field_value(head, &head.fields[i])
-    _make_trace(core, came, random64(core) >> 32 < core.live.traced_share)
-    if came.size:
-        core.http.match.parent = text_of(came.at + 36, 16)
-
-
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
     """The path that the route makes; False if it is none that may be sent."""
     cdef Writer made
@@ -308,7 +225,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef Edits edits = _request_edits(x)
     cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
     if named:
-        _name_request(core)
+        name_request(core)
     put(w, head.bytes + head.method_at, head.method_size)
     _put(w, b" ", 1)
     if unlikely(route.rewrite_path.n_parts):
@@ -343,7 +260,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
     if entry.traceparent and core.http.match.trace.size == 0 and not _has(head, FIELD_TRACEPARENT):
-        _make_trace(core, text_of(NULL, 0), True)
+        make_trace(core, text_of(NULL, 0), True)
     if core.http.match.trace.size:
         _put(w, b"traceparent: ", 13)
         put_text(w, core.http.match.trace)

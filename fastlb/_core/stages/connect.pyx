@@ -23,7 +23,8 @@ from fastlb._core.http.upstream cimport end_upstream, take_idle
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport repeatable
-from fastlb._core.tables.live cimport live_notify, live_warm
+from fastlb._core.tables.live cimport live_notify
+from fastlb._core.tables.states cimport live_warm
 
 
 cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:

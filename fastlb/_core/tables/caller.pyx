@@ -2,7 +2,8 @@ from libc.stdlib cimport free
 
 from fastlb._core.base.routing cimport PolicyCounters
 from fastlb._core.ext.atomic cimport fl_load32, fl_read
-from fastlb._core.tables.live cimport Live, per_engine
+from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.states cimport per_engine
 
 import itertools
 

@@ -18,7 +18,8 @@ from fastlb._core.ext.atomic cimport (
     fl_fence, fl_load32, fl_load64, fl_read, fl_store32, fl_store64,
 )
 from fastlb._core.ext.linux cimport POLLIN, POLLOUT, close, write
-from fastlb._core.tables.live cimport Live, per_engine
+from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.states cimport per_engine
 from fastlb._core.tables.logformat cimport LogFormat, record_text
 from fastlb._core.tables.reasons import BY_NUMBER
 
@@ -167,7 +168,8 @@ cdef class Recorder:
         cdef size_t done = 0, piece
         cdef ssize_t n
         if size and self._is_torn:
-            if (whole or wait_for(fd, POLLOUT, 0 if self._error else patience_ms)) and write(fd, b"\n", 1) == 1:
+            if (whole or wait_for(fd, POLLOUT, 0 if self._error else patience_ms)) \
+                    and write(fd, b"\n", 1) == 1:
                 self._is_torn = False
         while done < size:
             piece = size - done

@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastlb._core.tables.live import Listener, Live, Pool, Server
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Listener, Pool, Server
 
 class Snapshot:
     def __init__(
@@ -17,5 +18,6 @@ class Snapshot:
     def listeners(self) -> tuple[Listener, ...]: ...
     @property
     def slots(self) -> frozenset[int]: ...
+    def publish(self) -> None: ...
     @property
     def in_use(self) -> bool: ...

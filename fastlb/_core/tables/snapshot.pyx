@@ -15,7 +15,7 @@ from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, Token
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerAddress, ServerEntry
-from fastlb._core.ext.atomic cimport fl_load32
+from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
@@ -23,7 +23,8 @@ from fastlb._core.tables.httptable cimport (
     Arena, fill_reply, fill_retry, fill_statuses, http_table, policy_table,
 )
 from fastlb._core.tables.maglev cimport maglev_fill, mix64
-from fastlb._core.tables.live cimport Listener, Live, Pool, Server
+from fastlb._core.tables.live cimport Live, live_wake_engines
+from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
 
 _BALANCE = {
@@ -108,6 +109,11 @@ cdef class Snapshot:
                 free(self.table.pools[i].servers)
         free(self.table.pools)
         free(self.table.binds)
+
+    def publish(self) -> None:
+        """Let all engines take it up at their next turn."""
+        fl_store_pointer(&self.live.table.published, &self.table)
+        live_wake_engines(&self.live.table)
 
     @property
     def in_use(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from fastlb._core.engine import build_info
+from fastlb._core.tables.build import build_info
 from tests.flow.conftest import DEADLINE_S, Origin, read_exactly, wait_until
 from tests.flow.http.peers import HttpOrigin, Wire, get
 

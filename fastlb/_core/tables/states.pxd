@@ -1,0 +1,29 @@
+from libc.stdint cimport uint64_t
+
+from fastlb._core.base.types cimport ListenerLive, PoolLive, ServerLive
+
+
+cdef class Server:
+    cdef ServerLive live
+    cdef readonly str pool
+    cdef readonly str address
+    cdef readonly str chosen        # what somebody wanted of it while it ran; None: nobody
+    cdef readonly int weight        # in the latest snapshot that named it
+    cdef public str complaint       # why it was ejected last; None: failures in a row
+    cdef int _engines
+    cdef void _mark(self, int condition, bint holds)
+
+
+cdef class Pool:
+    cdef PoolLive live
+    cdef readonly str name
+
+
+cdef class Listener:
+    cdef ListenerLive live
+    cdef readonly str name
+    cdef int _engines
+
+
+cdef void* per_engine(size_t n, size_t size) except NULL
+cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil

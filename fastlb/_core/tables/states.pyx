@@ -1,0 +1,304 @@
+# What is known of servers, pools and listeners while snapshots come and go: set by the control plane
+# and by engines, which see the structs inside.
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from fastlb._core.base.enums cimport (
+    CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_OUT, CONDITION_REMOVED,
+    CONDITION_WARMING, SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
+)
+from fastlb._core.base.limits cimport SHARE_ONE
+from fastlb._core.base.observed cimport Histogram
+from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
+from fastlb._core.base.sys cimport clock_ms
+from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
+from fastlb._core.ext.atomic cimport (
+    fl_and32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
+)
+from fastlb._core.ext.linux cimport aligned_alloc
+from fastlb._core.tables.histogram cimport Times, histogram_free
+
+import os
+
+
+cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil:
+    """It has come up: where its pool starts slowly, it gets less for a while."""
+    if live.slow_start_ms:
+        fl_store64(&live.warm_since_ms, now_ms)
+        fl_or32(&live.conditions, CONDITION_WARMING)
+
+
+cdef void* per_engine(size_t n, size_t size) except NULL:
+    """One for each engine, in cache lines of their own."""
+    cdef void* block
+    if size % 64:
+        raise ValueError(f"{size} bytes are no whole cache lines")
+    block = aligned_alloc(64, n * size)
+    if block == NULL:
+        raise MemoryError
+    memset(block, 0, n * size)
+    return block
+
+
+# The counters of a server and of a listener, in the order of their structs (base/parts).
+_OF_SERVERS = ("connections", "connect_failures", "bytes_to_server", "bytes_to_client", "requests",
+               "errors", "reused", "latency_us")
+_OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
+                 *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out")
+
+
+cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
+    """Of the counters of all engines, which have one block of that size each."""
+    cdef const char* block = <const char*> counters
+    cdef size_t k
+    cdef int i
+    cdef uint64_t sum
+    totals = {}
+    for k in range(<size_t> len(names)):
+        sum = 0
+        for i in range(engines):
+            sum += fl_read(<const uint64_t*> (block + i * size) + k)
+        totals[names[k]] = sum
+    return totals
+
+
+cdef class Server:
+    """What is known of one address of a pool, by all engines together."""
+
+    def __cinit__(self, str pool, str address, int engines):
+        self.pool = pool
+        self.address = address
+        self.live.counters = <ServerCounters*> per_engine(engines, sizeof(ServerCounters))
+        self.live.idle_lists = <IdleList*> per_engine(engines, sizeof(IdleList))
+        self.live.first_bytes = <Histogram*> per_engine(engines, sizeof(Histogram))
+        self._engines = engines
+
+    def __dealloc__(self):
+        cdef int i
+        free(self.live.counters)
+        free(self.live.idle_lists)
+        if self.live.first_bytes != NULL:
+            for i in range(self._engines):
+                histogram_free(&self.live.first_bytes[i])
+        free(self.live.first_bytes)
+
+    @property
+    def in_flight(self) -> int:
+        return fl_load32(&self.live.connections.count)
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a request."""
+        return fl_load32(&self.live.idle)
+
+    @property
+    def latency_us(self) -> float:
+        """What peak_ewma last knew; 0 if nothing was measured."""
+        cdef uint64_t word = fl_load64(&self.live.latency)
+        cdef uint32_t bits = <uint32_t> (word >> 32)
+        cdef float average
+        memcpy(&average, &bits, 4)
+        return average
+
+    def first_bytes(self) -> Times:
+        """Of http: how long it was from a request's head to the answer's."""
+        times = Times()
+        cdef int i
+        for i in range(self._engines):
+            times.add(&self.live.first_bytes[i])
+        return times
+
+    @property
+    def down(self) -> bool:
+        """Whether health checks found it down; set by them."""
+        return fl_load32(&self.live.conditions) & CONDITION_DOWN != 0
+
+    @down.setter
+    def down(self, bint down):
+        self._mark(CONDITION_DOWN, down)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it keeps whom it has, and gets nobody else."""
+        return fl_load32(&self.live.conditions) & CONDITION_DRAINING != 0
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether nobody is sent there, nor looks whether it is well."""
+        return fl_load32(&self.live.conditions) & CONDITION_MAINTENANCE != 0
+
+    @property
+    def warming(self) -> bool:
+        """Whether it has just come up, and gets less for a while."""
+        return fl_load32(&self.live.conditions) & CONDITION_WARMING != 0
+
+    @property
+    def state(self) -> str:
+        """What matters most of it."""
+        if self.removed:
+            return "removed"
+        if self.maintenance:
+            return "maintenance"
+        if self.draining:
+            return "draining"
+        if self.down:
+            return "down"
+        if self.ejection is not None:
+            return "ejected"
+        if self.failing:
+            return "failing"
+        return "warming" if self.warming else "up"
+
+    @property
+    def usable(self) -> bool:
+        """Whether clients are sent there as its weight says."""
+        return (fl_load32(&self.live.conditions) & CONDITION_OUT == 0
+                and fl_load32(&self.live.state) == SERVER_UP)
+
+    @property
+    def removed(self) -> bool:
+        """Whether its pool has it no more: what is under way may end, and nobody else comes."""
+        return fl_load32(&self.live.conditions) & CONDITION_REMOVED != 0
+
+    def remove(self) -> None:
+        """Its pool has it no more."""
+        self.chosen = None
+        self._mark(CONDITION_REMOVED, True)
+
+    def configure(self, str state) -> None:
+        """A pool has it. What the configuration wants of it ("up", "draining", "maintenance"),
+        unless somebody has said otherwise since."""
+        fl_store32(&self.live.cut, 0)
+        self._mark(CONDITION_REMOVED, False)
+        if self.chosen is None:
+            self._enter(state)
+
+    def reset(self, str state) -> None:
+        """What somebody wanted of it counts no more; the configuration does."""
+        self.chosen = None
+        self._enter(state)
+
+    def choose(self, str state) -> None:
+        """What somebody wants of it while it runs; that outlives a reload."""
+        self.chosen = state
+        self._enter(state)
+
+    def _enter(self, str state) -> None:
+        self._mark(CONDITION_DRAINING, state == "draining")
+        self._mark(CONDITION_MAINTENANCE, state == "maintenance")
+
+    cdef void _mark(self, int condition, bint holds):
+        cdef int before
+        if holds:
+            fl_or32(&self.live.conditions, condition)
+            return
+        before = fl_and32(&self.live.conditions, ~condition)
+        if before & condition and not before & CONDITION_OUT & ~condition:
+            live_warm(&self.live, clock_ms())
+
+    def warm(self) -> None:
+        """It is new in a pool that is served already."""
+        live_warm(&self.live, clock_ms())
+
+    def report(self, int in_flight, double latency_ms) -> None:
+        """What the server says of itself: all that it has in flight, and how long that takes."""
+        cdef uint32_t ours = <uint32_t> max(fl_load32(&self.live.connections.count), 0)
+        fl_store64(&self.live.report, <uint64_t> in_flight << 32 | ours)
+        fl_store64(&self.live.report_us, <uint64_t> (latency_ms * 1000))
+        fl_store64(&self.live.report_at_ms, clock_ms())
+
+    @property
+    def failing(self) -> bool:
+        return fl_load32(&self.live.state) == SERVER_FAILING
+
+    @property
+    def ejection(self) -> tuple[float, int] | None:
+        """For how many seconds it is left out, and until when by the engines' clock (ms)."""
+        if fl_load32(&self.live.state) != SERVER_EJECTED:
+            return None
+        return self.live.ejected_ms / 1000, fl_load64(&self.live.ejected_until_ms)
+
+    @property
+    def error(self) -> str:
+        """Why the last failed connect failed, in the system's words; "" if none did."""
+        cdef int number = fl_load32(&self.live.error)
+        return os.strerror(number) if number else ""
+
+    def totals(self) -> dict[str, int]:
+        return _sums(self.live.counters, sizeof(ServerCounters), self._engines, _OF_SERVERS)
+
+
+cdef class Pool:
+    """What is known of one pool, by all engines together."""
+
+    def __cinit__(self, str name, int engines):
+        self.name = name
+        self.live.budgets = <Budget*> per_engine(engines, sizeof(Budget))
+        self.live.hedge_budgets = <Budget*> per_engine(engines, sizeof(Budget))
+        self.live.delays = <Delays*> per_engine(engines, sizeof(Delays))
+        self.live.probes = <ProbePool*> per_engine(engines, sizeof(ProbePool))
+        self.live.queues = <PendingQueue*> per_engine(engines, sizeof(PendingQueue))
+
+    def __dealloc__(self):
+        free(self.live.budgets)
+        free(self.live.hedge_budgets)
+        free(self.live.delays)
+        free(self.live.probes)
+        free(self.live.queues)
+
+    @property
+    def down(self) -> bool:
+        """Whether no server answered the last client."""
+        return fl_load32(&self.live.down) != 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests, or connections of tcp; 0 where nothing needs them counted."""
+        return fl_load32(&self.live.in_flight.count)
+
+    @property
+    def pending(self) -> int:
+        """Those that wait for a place."""
+        return fl_load32(&self.live.pending.count)
+
+    @property
+    def retrying(self) -> int:
+        """Those that are being retried, where that is limited."""
+        return fl_load32(&self.live.retries.count)
+
+    def share(self, list shares) -> None:
+        """What each group gets, of 1 in all; see control/spread."""
+        cdef double sum = 0
+        cdef int i
+        for i in range(len(shares)):
+            sum += shares[i]
+            fl_store32(&self.live.shares[i], <int32_t> (sum * SHARE_ONE + 0.5))
+
+    @property
+    def panic(self) -> bool:
+        """Whether so few servers are up that all are used; set by the control plane."""
+        return fl_load32(&self.live.panic) != 0
+
+    @panic.setter
+    def panic(self, bint panic):
+        fl_store32(&self.live.panic, panic)
+
+
+cdef class Listener:
+    """What is known of one listener, by all engines together."""
+
+    def __cinit__(self, str name, int engines):
+        self.name = name
+        self.live.counters = <ListenerCounters*> per_engine(engines, sizeof(ListenerCounters))
+        self._engines = engines
+
+    def __dealloc__(self):
+        free(self.live.counters)
+
+    @property
+    def in_flight(self) -> int:
+        return fl_load32(&self.live.connections.count)
+
+    def totals(self) -> dict[str, int]:
+        return _sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)

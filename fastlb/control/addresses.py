@@ -1,0 +1,57 @@
+"""What servers of a configuration are at which addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from fastlb.compile.snapshot import ServerSpec
+from fastlb.config.effective import EffectivePool, EffectiveServer
+from fastlb.control.discovery import Discovery
+
+
+def is_name(server: EffectiveServer) -> bool:
+    """Whether its addresses have to be asked for."""
+    if server.address.host is None:
+        return False
+    try:
+        ipaddress.ip_address(server.address.host)
+    except ValueError:
+        return True
+    return False
+
+
+def names(pools: Iterable[EffectivePool]) -> dict[str, float | None]:
+    """Those of all servers, and how often each is to be asked for (s)."""
+    found: dict[str, float | None] = {}
+    for pool in pools:
+        for server in pool.servers:
+            if is_name(server):
+                assert server.address.host is not None
+                refresh_s = None if server.refresh_ms is None else server.refresh_ms / 1000
+                known_s = found.get(server.address.host)
+                if refresh_s is not None and known_s is not None:
+                    refresh_s = min(refresh_s, known_s)
+                found[server.address.host] = known_s if refresh_s is None else refresh_s
+    return found
+
+
+def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[ServerSpec]:
+    """One for each address that it has now, seen from a process in `zone`."""
+    address = server.address
+    what = (server.weight, server.max_connections, server.priority,
+            not zone or server.zone in ("", zone), server.state)
+    if address.path is not None:
+        return [ServerSpec(f"unix:{address.path}", address.path, *what)]
+    assert address.host is not None and address.port is not None
+    hosts = [address.host]
+    if is_name(server):
+        hosts = list(discovery.addresses(address.host))
+    return [
+        ServerSpec(
+            f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
+            (host, address.port),
+            *what,
+        )
+        for host in hosts
+    ]

@@ -1,0 +1,39 @@
+"""`fastlb explain --live`: what a running process says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import fastlb
+from fastlb.cli import run
+
+CONFIG = """\
+admin = {{ bind = "http://unix:{path}" }}
+threads = 1
+[listeners.web]
+bind = "http://127.0.0.1:0"
+pool = "api"
+[pools.api]
+servers = ["127.0.0.1:1", "127.0.0.1:2"]
+"""
+
+
+def test_states_are_those_of_the_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTLB_ADMIN", raising=False)
+    path = tmp_path / "a.toml"
+    path.write_text(CONFIG.format(path=tmp_path / "s"))
+    balancer = fastlb.Balancer(fastlb.Config.from_file(path))
+    with balancer.background():
+        fastlb.Pool(balancer, "api").servers["127.0.0.1:1"].drain()
+        assert run(["explain", str(path), "/a", "--live", "--json", "-H", "x: y"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["live"] and said["pools"][0]["pick"] == "127.0.0.1:2"
+        assert [one["state"] for one in said["pools"][0]["candidates"]] == ["draining", "up"]
+        assert run(["explain", str(path), "docs", "--live"]) == 2
+        assert "neither a URL" in capsys.readouterr().err
+    assert run(["explain", str(path), "/a", "--live"]) == 3

@@ -100,7 +100,7 @@ def command(
 
 
 def _admin_of(config: Config) -> str | None:
-    if "FASTLB_ADMIN" in os.environ or config.admin is None:
+    if "FASTLB_ADMIN" in os.environ or not config.admin:
         return None
     return config.admin.bind[0]
 

@@ -12,7 +12,7 @@ from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.spread import Spread
 from fastlb.policy import Request
-from fastlb.process.policies import find
+from fastlb.process.functions import find
 
 
 def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[str]]:

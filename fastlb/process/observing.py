@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Observing:
     """Writes and traces as the configuration says; `recording` has more to subscribe to."""
 
-    def __init__(self, live: Live, settle: Callable[[], object]) -> None:
+    def __init__(self, live: Live, settle: Callable[[], None]) -> None:
         self.recording = Recording(live, settle)
         self._tracing: Tracing | None = None
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from fastlb.balancer import Background, Balancer
+from fastlb.background import Background
+from fastlb.balancer import Balancer
 from fastlb.config.model import Config
 from fastlb.handles import Listener, Pool, Server
 from fastlb.observe.recording import Subscription
@@ -70,13 +71,13 @@ class Lazy(Balancer):
         for name, spec in self._listeners.items():      # port 0 is what it has become
             spec["bind"] = Listener(self, name).urls
 
-    def records(self) -> list[Record]:
+    def recorded(self) -> list[Record]:
         if self._subscription is not None:
             self._records.extend(self._subscription.take())
         return list(self._records)
 
     def end(self) -> None:
-        self.records()
+        self.recorded()
         self._subscription = None
         background, self._background = self._background, None
         if background is not None:
@@ -139,7 +140,7 @@ class TestBalancer:
     def records(self) -> list[Record]:
         """What became of each request, and each session of tcp, that has ended, in order: those of
         all answers that clients have are there. 100,000 are kept."""
-        return self._lazy.records()
+        return self._lazy.recorded()
 
     # --- running ---
 

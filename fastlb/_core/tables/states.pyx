@@ -1,5 +1,5 @@
-# What is known of servers, pools and listeners while snapshots come and go: set by the control plane
-# and by engines, which see the structs inside.
+# What is known of servers, pools and listeners while snapshots come and go: set by the control
+# plane and by engines, which see the structs inside.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset

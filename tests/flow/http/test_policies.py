@@ -314,9 +314,9 @@ def test_a_reload_while_it_is_asked_changes_nothing_for_the_request(decided: Dec
     wire.send(get())
     wait_until(begun.is_set)
     runtime = decided.lb._running()
-    assert runtime._loop is not None
+    assert runtime.loop is not None
     for _ in range(3):
-        runtime._loop.call_soon_threadsafe(runtime.update)
+        runtime.loop.call_soon_threadsafe(runtime.update)
     before = runtime._snapshot
     wait_until(lambda: runtime._snapshot is not before)
     go.append(True)

@@ -119,7 +119,7 @@ def test_sums_are_exact_over_threads_and_reloads(
 ) -> None:
     site = web([origins().address, origins().address])
     runtime = site.site.balancer._runtime
-    assert runtime is not None and runtime._loop is not None
+    assert runtime is not None and runtime.loop is not None
 
     def ask() -> None:
         wire = site.client()
@@ -134,7 +134,7 @@ def test_sums_are_exact_over_threads_and_reloads(
             thread.start()
         for thread in asking:
             thread.join()
-        runtime._loop.call_soon_threadsafe(runtime.update)
+        runtime.loop.call_soon_threadsafe(runtime.update)
     found = Scraped(site.site.balancer)
     assert found("fastlb_requests_total", listener="listener", route="", pool="pool",
                  code="200") == 600

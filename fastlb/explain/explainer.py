@@ -269,8 +269,8 @@ class _Request:
             self.policy = Policy(name, True, f"failed: {type(error).__name__}: {error}")
             return
         self.policy = Policy(name, True, f"said {result!r}")
-        fields = result._decision() if hasattr(result, "_decision") else (result,)
-        self.is_decided = fields[0] is not None
+        fields = result if isinstance(result, str) else getattr(result, "_decided", None)
+        self.is_decided = bool(fields and fields[0])
 
     # --- what becomes of it ---
 

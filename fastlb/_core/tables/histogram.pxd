@@ -5,6 +5,7 @@ from fastlb._core.base.observed cimport Histogram
 
 cdef void histogram_add(Histogram* histogram, uint64_t ns) noexcept nogil
 cdef void histogram_free(Histogram* histogram) noexcept nogil
+cdef void histograms_free(Histogram* block, int n) noexcept nogil
 
 
 cdef class Times:

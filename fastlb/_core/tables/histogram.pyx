@@ -59,6 +59,15 @@ cdef void histogram_free(Histogram* histogram) noexcept nogil:
         histogram.octaves[i] = NULL
 
 
+cdef void histograms_free(Histogram* block, int n) noexcept nogil:
+    """A block of them, and the block itself; NULL is fine."""
+    cdef int i
+    if block != NULL:
+        for i in range(n):
+            histogram_free(&block[i])
+    free(block)
+
+
 cdef class Times:
     """The times of one kind, of all engines together, as they were when they were read."""
 

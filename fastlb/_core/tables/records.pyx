@@ -167,17 +167,17 @@ cdef class Recorder:
         cdef size_t size = self._w.at - self._out
         cdef size_t done = 0, piece
         cdef ssize_t n
+        if self._error:
+            patience_ms = 0             # it is had once a call, however much there is
         if size and self._is_torn:
-            if (whole or wait_for(fd, POLLOUT, 0 if self._error else patience_ms)) \
-                    and write(fd, b"\n", 1) == 1:
+            if (whole or wait_for(fd, POLLOUT, patience_ms)) and write(fd, b"\n", 1) == 1:
                 self._is_torn = False
         while done < size:
             piece = size - done
             if not whole:
                 if piece > SAFE_BYTES:
                     piece = SAFE_BYTES
-                # (patience is had once a call, however much there is)
-                if not wait_for(fd, POLLOUT, 0 if self._error else patience_ms):
+                if not wait_for(fd, POLLOUT, patience_ms):
                     self._error = EAGAIN
                     break
             n = write(fd, self._out + done, piece)

@@ -17,7 +17,7 @@ from fastlb._core.ext.atomic cimport (
     fl_and32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
 )
 from fastlb._core.ext.linux cimport aligned_alloc
-from fastlb._core.tables.histogram cimport Times, histogram_free
+from fastlb._core.tables.histogram cimport Times, histograms_free
 
 import os
 
@@ -75,13 +75,9 @@ cdef class Server:
         self._engines = engines
 
     def __dealloc__(self):
-        cdef int i
         free(self.live.counters)
         free(self.live.idle_lists)
-        if self.live.first_bytes != NULL:
-            for i in range(self._engines):
-                histogram_free(&self.live.first_bytes[i])
-        free(self.live.first_bytes)
+        histograms_free(self.live.first_bytes, self._engines)
 
     @property
     def in_flight(self) -> int:

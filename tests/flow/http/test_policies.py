@@ -317,8 +317,8 @@ def test_a_reload_while_it_is_asked_changes_nothing_for_the_request(decided: Dec
     assert runtime.loop is not None
     for _ in range(3):
         runtime.loop.call_soon_threadsafe(runtime.update)
-    before = runtime._snapshot
-    wait_until(lambda: runtime._snapshot is not before)
+    before = runtime.snapshot
+    wait_until(lambda: runtime.snapshot is not before)
     go.append(True)
     assert wire.response().body == b"b GET /x HTTP/1.1\n"
     assert decided.totals()["calls"] == 1

@@ -25,6 +25,7 @@ SLEEP_MS = 1000         # between looks at the file's place
 PATIENCE_MS = 1000      # that a pipe which nobody reads is waited for
 LOOK_S = 1.0            # how often the file's place is looked at
 QUIET_S = 60.0          # how often the same trouble is told
+STEP_S = 0.001          # less than that is how inexactly two clocks are read
 KEPT_MAX = 100_000      # records that a subscriber is behind; then the oldest are dropped
 
 
@@ -115,6 +116,7 @@ class Recording:
         self._file = File()
         self._traced: float | None = None
         self._told_dropped = 0
+        self._offset_s = clock_offset_s()
 
     # --- who wants records ---
 
@@ -224,7 +226,10 @@ class Recording:
             self._recorder.interrupt()
 
     def decode(self, data: bytes) -> Record:
-        fields = list(fields_of(self._live, data, clock_offset_s()))
+        offset_s = clock_offset_s()
+        if abs(offset_s - self._offset_s) > STEP_S:
+            self._offset_s = offset_s           # (else a record would have another time each time)
+        fields = list(fields_of(self._live, data, self._offset_s))
         fields[_TRIES] = tuple(Try(*one) for one in fields[_TRIES])
         return Record(*fields)
 

@@ -37,6 +37,9 @@ _REASONS = {
     REASON_NO_SERVER: "no_server", REASON_SERVERS_FULL: "servers_full",
     REASON_QUEUE_FULL: "queue_full", REASON_NO_MEMORY: "overloaded",
 }
+cdef enum:
+    NOT_ROUTED = 0xFFFFFFFF         # segments; there are never so many
+
 _VERDICTS = {NEXT: "forward", ANSWER: "answer", ASK: "ask", AGAIN: "wait", FAIL: "answer"}
 
 
@@ -77,6 +80,7 @@ cdef class Reasons(Rehearsal):
             raise MemoryError
         self.x.peer = client_address(client)
         self._raw = raw
+        self.core.http.match.n_segments = NOT_ROUTED    # (what it has is of the request before)
         self._verdict = self.receive(<const uint8_t*> <const char*> raw, <uint32_t> len(raw))
         return self._facts()
 
@@ -210,6 +214,7 @@ cdef class Reasons(Rehearsal):
             "host": _bytes(head.host), "path": _bytes(head.path), "query": _bytes(head.query),
             "route": route - x.bind.http.routes if route != NULL else -1,
             "pool": x.pool - self.table.pools if self._verdict == NEXT else -1,
+            "routed": match.n_segments != NOT_ROUTED,
             "segments": [],
             "rest": _bytes(match.rest) if route != NULL else b"",
         }
@@ -282,7 +287,7 @@ cdef class Reasons(Rehearsal):
 
     def routes(self) -> list[tuple[bool, bool, list[tuple[bool, bytes | None]]]]:
         """Of each route, whether host and path are the request's, and for each of its conditions
-        whether it is met, and what the request has there. Only after a request with a path."""
+        whether it is met, and what the request has there. Only after a request that was "routed"."""
         cdef HttpEntry* entry = self.x.bind.http
         cdef Match match = self.core.http.match
         cdef Condition* condition

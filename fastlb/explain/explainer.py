@@ -236,7 +236,7 @@ class _Request:
         )
 
     def _tried(self, at: int) -> tuple[RouteTried, ...]:
-        if not self.facts["path"]:
+        if not self.facts["routed"]:
             return ()
         return tried(
             self.routes, self.of.reasons.routes()[: len(self.routes)], at, self.facts["host"],

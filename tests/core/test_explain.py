@@ -183,7 +183,7 @@ def test_a_refused_request_names_its_rule(
     assert said.answer is not None and said.action == "refuse"
     assert said.answer.status == status
     assert rule in said.answer.rule
-    assert said.pools == () and said.route is None
+    assert said.pools == () and said.route is None and said.routes == ()
 
 
 @pytest.mark.parametrize(("url", "keys", "words"), [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlb
@@ -175,6 +175,7 @@ def test_lines_are_whole_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(*[common("GET /api/a HTTP/1.1")] * 20).spread.routes == {"web/api": Load(20, 2000)}
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(
     st.binary(max_size=80),
     st.dictionaries(st.sampled_from(["method", "path", "query", "host", "client_ip", "user_agent"]),

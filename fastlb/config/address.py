@@ -10,7 +10,7 @@ from fastlb.config import limits
 from fastlb.config.units import show
 
 SCHEMES = ("tcp", "http")
-LATER_SCHEMES = ("https", "tls", "udp")
+LATER_SCHEMES = ("https", "tls")
 USUAL_PORTS = {"http": 80, "https": 443}
 DNS_PORT = 53
 HOST = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)"
@@ -48,6 +48,10 @@ def parse_bind(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise ValueError(f"{show(text)} has no scheme; {_suggest_bind(text)}")
+    if scheme == "udp":
+        raise ValueError(
+            f"udp:// is not available in this version; one of: {', '.join(SCHEMES)}"
+        )
     if scheme in LATER_SCHEMES:
         better = _suggest_bind(_with_port(rest, scheme))
         raise ValueError(

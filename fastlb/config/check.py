@@ -15,12 +15,23 @@ from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key
-from fastlb.config.failing import Limits, Outliers, Retry
+from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server
+from fastlb.config.model import (
+    Config,
+    Defaults,
+    Dns,
+    Keepalive,
+    Listener,
+    Pool,
+    Server,
+    Subset,
+)
+from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
+from fastlb.config.sticky import Sticky
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
@@ -215,8 +226,8 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
 
 def _unknown(path: Path, model: type[Model] | None = None) -> Found:
     key = str(path[-1])
-    valid = tuple((model or _model_at(path)).model_fields)
-    valid = tuple("not" if name == "not_" else name for name in valid)
+    fields = (model or _model_at(path)).model_fields.items()
+    valid = tuple(field.alias or name for name, field in fields)
     return path, f"{show(key)} is not a key here{hint(key, valid)}", valid
 
 
@@ -230,14 +241,15 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 2 and path[0] == "pools":
         inner: dict[str, type[Model]] = {
             "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
-            "limits": Limits,
+            "limits": Limits, "hedge": Hedge, "sticky": Sticky, "subset": Subset,
+            "unavailable": http.Unavailable,
         }
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
-    if len(path) > 1 and path[0] == "admin":
-        return Admin
-    if len(path) > 1 and path[0] in ("defaults", "dns"):
-        return Defaults if path[0] == "defaults" else Dns
-    return Config
+    top: dict[str, type[Model]] = {
+        "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,
+        "tracing": Tracing,
+    }
+    return top.get(str(path[0]), Config) if len(path) > 1 else Config
 
 
 def _http_model_at(keys: Path) -> type[Model]:
@@ -288,7 +300,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
             yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
-        yield from check_listener(name, listener, pools)
+        yield from check_listener(name, listener, pools, from_file)
     yield from check_admin(raw.get("admin") if isinstance(raw, Mapping) else None)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)

@@ -30,7 +30,8 @@ def scheme_of(listener: Mapping[str, Any]) -> str:
 
 
 def check_listener(
-    name: str, listener: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+    name: str, listener: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]],
+    from_file: bool,
 ) -> Iterator[Found]:
     path: Path = ("listeners", name)
     scheme = scheme_of(listener)
@@ -52,7 +53,9 @@ def check_listener(
             ' [{ name = "all", policy = ... }]'
         ), ()
     if "pool" not in listener and not listener.get("routes"):
-        if scheme == "http":
+        if scheme == "http" and not from_file:
+            pass                # a program adds routes later, by `Listener.route`
+        elif scheme == "http":
             yield path, "an http listener needs a pool or routes", ("pool", "routes")
         else:
             yield (*path, "pool"), "this key is missing", ()

@@ -18,7 +18,7 @@ from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import load, loads
 from fastlb.control.events import Subscription
-from fastlb.handles import Listener, Pool, Server
+from fastlb.handles import Listener, Pool, Server, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
 from fastlb.process.filling import Filling
@@ -55,6 +55,8 @@ class Balancer:
             raise ValueError(f"threads: {threads!r} is not a number from 0 to 64")
         if config is not None and keys:
             raise ValueError("give a config or keys, not both")
+        if keys:
+            Config.build(keys)
         self._config = config
         self._threads = threads
         self._keys = keys
@@ -82,7 +84,9 @@ class Balancer:
         """Add a pool. Keywords are the keys of `[pools.NAME]`; mistakes raise ConfigError."""
         self._must_be_idle()
         spec = {
-            "servers": [s._keys() if isinstance(s, Server) else s for s in servers],
+            "servers": [
+                s._keys() if isinstance(s, Server) else s for s in listed(servers, name)
+            ],
             "balance": balance,
             **_given(keys),
         }

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fastlb.config.units import show_ms
 from fastlb.control.events import Event
-from fastlb.handles import Server, seconds
+from fastlb.handles import Server, listed, seconds
 from fastlb.link import Link, find
 from fastlb.policy import Hashed
 
@@ -25,7 +25,7 @@ def connect(admin: str | None = None, *, token: str | None = None) -> Client:
     `token`: what its configuration says, or $FASTLB_TOKEN. Raises NotRunningError where nobody
     answers.
     """
-    client = Client(find(admin, token))
+    client = Client(find(admin, token, "admin"))
     client.status()                     # fails here, and not later
     return client
 
@@ -189,15 +189,17 @@ class RemotePool:
     ) -> RemoteChange:
         """These are its servers from now on: adds, keeps and removes in one step. What is left of
         those that are removed after `drain_timeout` is reset, and without one nothing is."""
-        listed = [one if isinstance(one, str) else one._keys() for one in servers]
-        body = {"servers": listed, **_timeout(drain_timeout)}
+        given = [
+            one if isinstance(one, str) else one._keys() for one in listed(servers, self.name)
+        ]
+        body = {"servers": given, **_timeout(drain_timeout)}
         made = self._link.ask("PUT", f"{_path(self.name)}/servers", body)
         return RemoteChange(self._link, made)
 
     def add(self, *servers: str | Server) -> RemoteChange:
         """Servers besides those that it has."""
-        listed = [one if isinstance(one, str) else one._keys() for one in servers]
-        made = self._link.ask("POST", f"{_path(self.name)}/servers", {"servers": listed})
+        given = [one if isinstance(one, str) else one._keys() for one in servers]
+        made = self._link.ask("POST", f"{_path(self.name)}/servers", {"servers": given})
         return RemoteChange(self._link, made)
 
     def remove(

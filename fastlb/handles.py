@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
 from fastlb.config.policy import Policy
-from fastlb.config.units import duration_ms
+from fastlb.config.units import duration_ms, show
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Fields, Hashed, remember_path
@@ -38,6 +38,14 @@ class Server:
 
     def _keys(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def listed(servers: Iterable[str | Server], pool: str) -> list[str | Server]:
+    """All of them; ConfigError for a single text, which would be taken apart into letters."""
+    if isinstance(servers, str):
+        message = f'{show(servers)} is not a list; write ["{servers}"]'
+        raise ConfigError([Problem(message, f"pools.{pool}.servers")])
+    return list(servers)
 
 
 def seconds(value: str | float | None, name: str) -> float | None:

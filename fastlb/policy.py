@@ -188,8 +188,8 @@ class Response(_Decided):
     content_type: str | None = None
 
     def __post_init__(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise ValueError(f"{self.status} is not a status from 200 to 599")
+        if not (isinstance(self.status, int) and 200 <= self.status <= 599):
+            raise ValueError(f"{self.status!r} is not a status from 200 to 599")
         content = self.body.encode() if isinstance(self.body, str) else self.body
         kind = "text/plain; charset=utf-8" if isinstance(self.body, str) else _OCTETS
         if self.json is not None:

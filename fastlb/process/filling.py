@@ -11,7 +11,7 @@ from fastlb.config.limits import SERVERS_MAX
 from fastlb.config.model import Config
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError
-from fastlb.handles import Server
+from fastlb.handles import Server, listed
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Filling:
         self, pool: str, servers: Iterable[str | Server], drain_timeout_s: float | None = None
     ) -> Change:
         self._balancer._must_be_ours()
-        given = list(servers)
+        given = listed(servers, pool)
         with self._balancer._stop_lock:
             runtime = self._balancer._runtime
         if runtime is None:

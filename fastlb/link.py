@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fastlb.config.address import Address, parse_bind
+from fastlb.config.admin import HOW
 from fastlb.config.places import SUFFIX, VARIABLE, usual_folders
+from fastlb.config.units import show
 from fastlb.errors import AdminError, ConfigError, NotRunningError, Problem
 
 TOKEN_VARIABLE = "FASTLB_TOKEN"
@@ -139,11 +141,12 @@ def _why(error: Exception) -> str:
 # --- where it is ---
 
 
-def find(admin: str | None = None, token: str | None = None) -> Link:
-    """The process at `admin`, $FASTLB_ADMIN, or the only one in the usual places."""
+def find(admin: str | None = None, token: str | None = None, what: str = "--admin") -> Link:
+    """The process at `admin`, $FASTLB_ADMIN, or the only one in the usual places. `what` is how
+    errors call `admin`."""
     given = admin if admin is not None else os.environ.get(VARIABLE)
     if given:
-        return Link(parse_admin(given, "--admin" if admin is not None else VARIABLE), token)
+        return Link(parse_admin(given, what if admin is not None else VARIABLE), token)
     found = [path for folder in usual_folders() for path in sorted(folder.glob(f"*{SUFFIX}"))
              if _answers(path)]
     if len(found) == 1:
@@ -168,12 +171,12 @@ def parse_admin(text: str, what: str) -> Address:
         rest = f"127.0.0.1:{rest}"
     try:
         if not rest.startswith("http://"):
-            if "://" in rest:
-                raise ValueError(f"{text!r}: the scheme is http")
             rest = f"http://{rest}"
         return parse_bind(rest)
-    except ValueError as error:
-        raise ConfigError([Problem(str(error), what)]) from None
+    except ValueError:
+        raise ConfigError(
+            [Problem(f"{show(text)} is not where an admin API is; {HOW}", what)]
+        ) from None
 
 
 def _answers(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import click
 
@@ -23,6 +24,7 @@ from fastlb.config.policy import EffectivePolicy
 from fastlb.config.reader import load
 from fastlb.config.units import show_bytes, show_ms
 from fastlb.config.warn import warnings
+from fastlb.errors import ConfigError
 
 
 @click.command("check")
@@ -38,7 +40,10 @@ def command(config: str) -> int:
         from fastlb.process.functions import find_all, look_beside
 
         look_beside(config)
-        find_all(values.listeners)
+        try:
+            find_all(values.listeners)
+        except ConfigError as error:
+            raise ConfigError(replace(one, file=config) for one in error.problems) from None
     for line in describe(values):
         click.echo(line)
     for warning in warnings(model, values):

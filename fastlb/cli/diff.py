@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from typing import Any
 
 import click
+
+from fastlb.cli.remote import admin_option, client
 
 
 @click.command("diff")
 @click.argument("configs", nargs=-1, metavar="[OLD] NEW")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--admin", metavar="ADDRESS", help="Where the running process's admin API is.")
+@admin_option
 def command(configs: tuple[str, ...], as_json: bool, admin: str | None) -> int:
     """What is different between the file OLD, or the running process, and the file NEW: what holds
     in the end, key by key.
@@ -44,6 +45,5 @@ def _from_running(admin: str | None, path: str) -> list[dict[str, Any]]:
     load(path)                  # its problems are told with its own name and lines
     with open(path, encoding="utf-8-sig") as file:
         text = file.read()
-    client = import_module("fastlb.cli.remote").client(admin)
-    differences: list[dict[str, Any]] = client.reload(text, dry_run=True)["differences"]
+    differences: list[dict[str, Any]] = client(admin).reload(text, dry_run=True)["differences"]
     return differences

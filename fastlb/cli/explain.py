@@ -80,7 +80,10 @@ def command(
     method = method or ("POST" if body else "GET")
     made = load(config)
     if live and call_policy:
-        raise click.UsageError("a running process calls its policies for requests alone")
+        raise click.UsageError(
+            "--call-policy doesn't go with --live: a running process only calls its policies for"
+            " requests that have come; without --live, those of CONFIG are called here"
+        )
     try:
         if live:
             asked = {"headers": [list(pair) for pair in headers], "client": client,

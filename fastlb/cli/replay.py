@@ -87,8 +87,8 @@ def _print(replayed: Replayed) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     r = replayed
     console.print(
-        f"{r.lines:,} lines, {r.requests:,} requests of {r.clients:,} clients,"
-        f" {_size(r.bytes)} answered"
+        f"{_count(r.lines, 'line')}, {_count(r.requests, 'request')} of"
+        f" {_count(r.clients, 'client')}, {_size(r.bytes)} answered"
     )
     for n, what in (
         (r.unknown, "lines were not understood"), (r.no_route, "requests have no route"),
@@ -167,6 +167,10 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' if n != 1 else ''}"
 
 
 def _size(n: float) -> str:

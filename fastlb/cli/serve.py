@@ -29,9 +29,11 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 
 @click.command("serve")
 @click.argument("config", required=False, metavar="[CONFIG]")
-@click.option("--bind", multiple=True, metavar="tcp://HOST:PORT", help="Listen here; repeatable.")
+@click.option("--bind", multiple=True, metavar="SCHEME://HOST:PORT",
+              help="Listen here, by tcp or http; repeatable.")
 @click.option("--server", multiple=True, metavar="HOST:PORT", help="A server; repeatable.")
-@click.option("--balance", metavar="POLICY", help="How a server is picked.")
+@click.option("--balance", metavar="BALANCE",
+              help="How a server is picked: round_robin (the default), least_request, ...")
 @click.option("--policy", metavar="MODULE:FUNCTION", help="A Python function that decides.")
 @click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(

@@ -6,13 +6,15 @@ import socket
 
 import click
 
+from fastlb.cli.remote import Time
+
 EXIT_NOT_RUNNING = 3
 EXIT_FAILED = 1
 
 
 @click.command("upgrade")
 @click.option("--pid", type=int, help="Of the supervising process, where there are several.")
-@click.option("--timeout", type=float, default=90.0, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=Time(), default="90s", show_default=True, metavar="TIME",
               help="How long to wait for the new process to be ready.")
 def command(pid: int | None, timeout: float) -> int:
     """Replace the process of `fastlb serve --supervise` by a new one, which reads the program and

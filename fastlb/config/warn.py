@@ -26,8 +26,10 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
     used = {name for listener in values.listeners for name in _pools(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
         used |= {pool.fallback for pool in values.pools if pool.name in used}
+    asked = any(listener.policy or any(route.policy for route in _routes(listener))
+                for listener in values.listeners)
     for name, pool in config.pools.items():
-        if name not in used:
+        if name not in used and not asked:      # a policy may name any pool
             yield f"pools.{name}: no listener uses this pool"
         if pool.servers and all(server.weight == 0 for server in pool.servers):
             yield f"pools.{name}: every server has weight 0, so none is ever picked"

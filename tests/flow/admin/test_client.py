@@ -152,7 +152,7 @@ def test_a_wrong_token_is_told(admin: Make) -> None:
 def test_nobody_there_is_told() -> None:
     with pytest.raises(ConnectionError, match=r"nobody answers at http://127\.0\.0\.1:1"):
         fastlb.connect("http://127.0.0.1:1")
-    with pytest.raises(fastlb.ConfigError, match="the scheme is http"):
+    with pytest.raises(fastlb.ConfigError, match="is not where an admin API is"):
         fastlb.connect("https://127.0.0.1:1")
 
 

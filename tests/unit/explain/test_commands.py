@@ -112,7 +112,7 @@ def test_replay_prints_tables(
                    + LINE.format("/none"))
     status, out, err = said(capsys, "replay", config, str(log))
     assert (status, err) == (0, "")
-    assert out.startswith("12 lines, 11 requests of 1 clients, 1.1 KiB answered\n")
+    assert out.startswith("12 lines, 11 requests of 1 client, 1.1 KiB answered\n")
     assert "  1 lines were not understood\n" in out and "  not understood: what?\n" in out
     assert "  1 requests have no route\n" in out
     rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if line.strip()}

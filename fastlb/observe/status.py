@@ -26,7 +26,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
     """Everything that is counted, as values for JSON. Counters are totals since the start: rates
     are the difference of two calls over the difference of their `time`.
 
-    {version, pid, time, uptime, state, process{}, totals{}, live{}, engines[{id, turns, ...}],
+    {version, pid, time, uptime, state, totals{}, live{}, engines[{id, turns, ...}],
     listeners[{name, addresses[], mode, in_flight, accepted, requests, ...}],
     routes[{listener, route, pool, requests, codes{}, latency{}}],
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,

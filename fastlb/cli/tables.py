@@ -62,7 +62,7 @@ def _process(status: Status) -> Text:
         ("fastlb ", "bold"), f"{status['version']}  ", (status["state"], colour),
         f"  up {age(status['uptime'])}  process {status['pid']}"
         f"  {len(status['engines'])} engine{'s' if len(status['engines']) != 1 else ''}"
-        f"  {status['in_flight']} in flight",
+        f"  {status['in_flight']} connection{'s' if status['in_flight'] != 1 else ''}",
     )
 
 
@@ -75,7 +75,7 @@ def _table(*heads: str) -> Table:
 
 
 def _listeners(status: Status, rates: Rates) -> Table:
-    table = _table("LISTENER", "ADDRESS", "IN FLIGHT", "CONN/S", "REQ/S", "5XX/S")
+    table = _table("LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S")
     for listener in status["listeners"]:
         name = listener["name"]
         table.add_row(

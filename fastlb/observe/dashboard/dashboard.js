@@ -201,7 +201,7 @@
     const key = `listener/${l.name}`;
     const tag = make("span", {class: "tag"}), where = make("td");
     const row = make("tr", {}, make("th", {scope: "row"}, `${l.name} `, tag), where);
-    const [flight, accepted, requests, bad, failed] = cells(row, "in flight", "conn/s", "req/s", "4xx/s", "5xx/s");
+    const [flight, accepted, requests, bad, failed] = cells(row, "connections", "new/s", "req/s", "4xx/s", "5xx/s");
     const line = spark(`${key}/${l.mode === "http" ? "requests" : "accepted"}`, `traffic of ${l.name}`);
     row.append(make("td", {class: "wide"}, line));
     row.change = (now) => {

@@ -74,6 +74,9 @@ def test_a_process_is_found_in_the_usual_place(
     code, out, err = fastlb("drain", f"main/{NOBODY}")
     assert (code, out, err) == (0, f"main/{NOBODY} is drained\n", "")
     code, out, _ = fastlb("status")
+    lines = out.splitlines()
+    assert lines[0].endswith("  0 connections")
+    assert lines[1].split() == ["LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S"]
     assert code == 0 and re.search(rf"main +{NOBODY} +draining", out)
     assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0\n")
     assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is up\n")

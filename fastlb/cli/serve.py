@@ -76,6 +76,8 @@ def command(
             supervised=supervised,
         )
     except (ConfigError, BindError) as error:
+        if config is None and isinstance(error, BindError):
+            error.strerror = str(error).replace(f"listeners.{NAME}.bind", "--bind")
         if supervised is not None:
             supervised[0].say("failed", why=str(error)[:WHY_MAX])
         raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,14 @@ def test_udp_is_not_promised_by_tcp(tmp_path: Path, capsys: pytest.CaptureFixtur
         2, "", f"{path}:2: listeners.game.bind: udp:// is not available in this version; one of:"
         " tcp, http\n",
     )
+
+
+def test_a_port_that_is_taken_is_told_by_the_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "fastlb", "serve", "--bind", bind, "--server", "127.0.0.1:1"],
+            capture_output=True, text=True, timeout=60,
+        )
+    assert done.returncode == 2
+    assert f"\n--bind: {bind}: the port is taken" in done.stderr

@@ -14,6 +14,7 @@ from fastlb.compile.routes import names_of
 from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveRoute
+from fastlb.config.policy import EffectivePolicy
 from fastlb.errors import ConfigError, Problem
 from fastlb.explain.model import (
     Answer,
@@ -101,11 +102,18 @@ class Explainer:
     ) -> Explanation:
         facts = self.reasons.connection(self._places[listener.name], address)
         pool = self.pool(facts["pool"], 1.0, None)
+        policy = None
+        if listener.policy is not None:
+            policy = Policy(
+                _name_of(listener.policy), False,
+                "was not asked, as nobody knows what a client sends first; this is what None leads"
+                " to",
+            )
         where = f"{url.scheme or 'tcp'}://{url.authority or self._binds[listener.name][0]}"
         return Explanation(
             listener=listener.name, mode="tcp", chosen_by=why, live=self._live, method="",
             url=where, client=client, client_ip=client, trusted=False, path="", routes=(),
-            route=None, segments=(), policy=None, action="pool", answer=None, split=None,
+            route=None, segments=(), policy=policy, action="pool", answer=None, split=None,
             pools=(pool,), sent="", response_headers=(), mirror="", notes=self.notes([pool]),
         )
 
@@ -254,8 +262,7 @@ class _Request:
 
     def _ask(self, route: EffectiveRoute, call: bool) -> None:
         assert route.policy is not None
-        name = route.policy.call
-        name = name if isinstance(name, str) else f"{name.__module__}:{name.__qualname__}"
+        name = _name_of(route.policy)
         if not call:
             self.facts = self.of.reasons.decide(None)
             self.policy = Policy(name, False, "was not asked; this is what None leads to")
@@ -334,6 +341,11 @@ class _Request:
         if route.path.endswith("/*"):
             found.append(("rest", _shown(self.facts["rest"])))
         return found
+
+
+def _name_of(policy: EffectivePolicy) -> str:
+    call = policy.call
+    return call if isinstance(call, str) else f"{call.__module__}:{call.__qualname__}"
 
 
 def _called(function: Any, request: Any) -> Any:

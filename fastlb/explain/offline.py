@@ -11,7 +11,7 @@ from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.spread import Spread
-from fastlb.policy import Request
+from fastlb.policy import Connection, Request
 from fastlb.process.functions import find
 
 
@@ -69,6 +69,12 @@ def _spec(values: Effective, server: EffectiveServer) -> ServerSpec:
 def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[str, Caller]]:
     found: dict[str, dict[str, Caller]] = {}
     for listener in values.listeners:
+        if listener.policy is not None:
+            where = f"listeners.{listener.name}.policy"
+            found[listener.name] = {"": Caller(
+                find(listener.policy.call, where) if functions else _nobody, Connection, live,
+                listener.name, "", listener.scheme, (), False,
+            )}
         for route in listener.http.routes if listener.http is not None else ():
             if route.policy is None:
                 continue

@@ -168,3 +168,18 @@ def test_a_broken_archive_is_told(
     assert status == 2 and "ended before" in err
     log.write_bytes(b"\x1f\x8b broken")
     assert said(capsys, "replay", config, str(log))[0] == 2
+
+
+def test_a_connection_whose_policy_looks_at_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(
+        '[listeners.game]\nbind = "tcp://127.0.0.1:9000"\npool = "games"\n'
+        'policy = { call = "decisions:greet", first_bytes = "1KiB" }\n'
+        '[pools.games]\nservers = ["10.0.0.1:7000"]\n'
+    )
+    status, out, err = said(capsys, "explain", str(path), "tcp://127.0.0.1:9000")
+    assert (status, err) == (0, "")
+    assert "policy decisions:greet was not asked, as nobody knows what a client sends first" in out
+    assert "picked: 10.0.0.1:7000" in out

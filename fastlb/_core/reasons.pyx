@@ -287,7 +287,7 @@ cdef class Reasons(Rehearsal):
 
     def routes(self) -> list[tuple[bool, bool, list[tuple[bool, bytes | None]]]]:
         """Of each route, whether host and path are the request's, and for each of its conditions
-        whether it is met, and what the request has there. Only after a request that was "routed"."""
+        whether it is met, and what the request has there. Only if the request was "routed"."""
         cdef HttpEntry* entry = self.x.bind.http
         cdef Match match = self.core.http.match
         cdef Condition* condition

@@ -13,7 +13,7 @@ from fastlb._core.lifecycle cimport finish
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
     """Those who wait to send their next request: of listeners that are no more, or all, and what
-    nobody waits for."""
+    nobody waits for. Who has just come and asked nothing yet was promised an answer."""
     cdef Slab* slab = core.slabs
     cdef Exchange* x
     cdef int i
@@ -25,7 +25,8 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
                 x.reason = REASON_STOPPED
                 finish(core, x)
                 continue
-            if x.stage != STAGE_REQUEST or x.input != NULL or x.client.ready & READABLE:
+            if x.stage != STAGE_REQUEST or x.requests == 0 or x.input != NULL \
+                    or x.client.ready & READABLE:
                 continue
             if gone_only and _is_listened_to(core, x.bind_id):
                 continue

@@ -54,10 +54,11 @@ def running(folder: Path, names: list[str], weights: list[int]) -> Iterator[sock
     process = subprocess.Popen([str(nginx()), "-p", str(folder), "-e", "stderr", "-c", str(file)],
                                stderr=subprocess.PIPE)
     try:
-        wait_until(lambda: (folder / "front").exists() or process.poll() is not None)
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(DEADLINE_S)
-            client.connect(str(folder / "front"))
+            # (the socket's file is there before anybody listens)
+            wait_until(lambda: client.connect_ex(str(folder / "front")) == 0
+                       or process.poll() is not None)
             yield client
     finally:
         process.terminate()

@@ -183,7 +183,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(
     second = serve("--bind", bind, "--server", origin.address, "--threads", threads)
     assert second.ended() == 2
     assert second.lines[-1] == (
-        f"listeners.main.bind: {bind}: the port is taken: another process listens there"
+        f"--bind: {bind}: the port is taken: another process listens there"
         " (to share it with one that agrees, set reuse_port = true in both)"
     )
     assert "Traceback" not in second.log()
@@ -205,7 +205,7 @@ def test_an_address_of_another_machine(serve: Serve) -> None:
     process = serve("--bind", "tcp://192.0.2.1:80", "--server", "127.0.0.1:1")
     assert process.ended() == 2
     assert process.lines[-1] == (
-        "listeners.main.bind: tcp://192.0.2.1:80: this machine has no such address"
+        "--bind: tcp://192.0.2.1:80: this machine has no such address"
     )
 
 
@@ -222,7 +222,7 @@ def test_no_permission_for_a_low_port_names_the_ways_out() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "listeners.main.bind: tcp://127.0.0.1:80: no permission for port 80:"
+        "--bind: tcp://127.0.0.1:80: no permission for port 80:"
         " grant CAP_NET_BIND_SERVICE, lower sysctl net.ipv4.ip_unprivileged_port_start,"
         " or let systemd open it (socket activation)"
     )
@@ -240,7 +240,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(
     second = serve(*arguments)
     assert second.ended() == 2
     assert second.lines[-1] == (
-        f"listeners.main.bind: tcp://unix:{path}: another process listens there"
+        f"--bind: tcp://unix:{path}: another process listens there"
     )
     first.process.terminate()
     assert first.ended() == 0

@@ -119,6 +119,7 @@ def test_a_signal_lets_relays_finish_and_accepts_no_more(
     assert read_exactly(client, 4) == b"good"
     client.close()
     server.close()
+    origin.listener.close()             # whoever was let in before the first was refused ends, too
     assert process.ended() == 0
     assert process.lines[-1].endswith("INFO fastlb: stopped")
 

@@ -81,12 +81,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """At most `limit`: times the cheapest of `against` where there are any, else as it is. `of` is
-    who is judged: every build of fastlb if not given."""
+    """At most `limit`: times the cheapest of `against` where there are any (with `more`, more than
+    it), else as it is. `of` is who is judged: every build of fastlb if not given."""
 
     limit: float
     against: tuple[str, ...] = ()
     of: str = ""
+    more: bool = False
 
 
 Measure = Callable[["Bench", "Scenario", "Peer | None"], Reading]

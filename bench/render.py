@@ -106,10 +106,13 @@ class Verdict:
     reference: str
     ratio: float | None
     best_ratio: float | None
+    more: float | None
 
     @property
     def met(self) -> bool | None:
         measured = self.ratio if self.target.against else self.value
+        if self.target.more:
+            measured = self.more
         return None if measured is None else measured <= self.target.limit
 
     def cells(self) -> list[str]:
@@ -118,6 +121,9 @@ class Verdict:
         limit = f"{target.limit:.2f} of the cheapest of {', '.join(target.against)}"
         if len(target.against) == 1:
             limit = f"{target.limit:.2f} of {target.against[0]}"
+        if target.more:
+            limit = f"{number(target.limit, column.digits)} {column.title} more, and is" \
+                f" {number(self.more, column.digits)}"
         if not target.against:
             limit = f"{number(target.limit, column.digits)} {column.title}"
         verdict = {True: "met", False: "not met", None: "not measured"}[self.met]
@@ -137,13 +143,15 @@ def _verdict(found: Table, target: Target, label: str) -> Verdict:
     known = {name: value for name, value in values.items() if value is not None}
     best = min(known, key=lambda name: known[name]) if known else None
     value = found.compared(label)
-    ratio = best_ratio = None
+    ratio = best_ratio = more = None
     if value is not None and best is not None:
         ratio = value / known[best]
+        more = value - known[best]
         best_ratio = _best_round(found, label) / _best_round(found, best)
     digits = found.scenario.columns[0].digits
     reference = f"{best} {number(known[best], digits)}" if best else ""
-    return Verdict(found.scenario, target, label, value, reference, ratio, best_ratio)
+    return Verdict(found.scenario, target, label, value, reference, ratio, best_ratio,
+                   more)
 
 
 def verdicts(tables: Sequence[Table], labels: Sequence[str]) -> list[Verdict]:

@@ -61,6 +61,8 @@ class Request(_Request):
     body as the route's policy asks for (`body = "4KiB"`).
     """
 
+    __slots__ = ()
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
 
@@ -125,6 +127,8 @@ class Connection(_Connection):
     `data` are the first bytes that the client has sent, as far as the policy wants to see them
     (`first_bytes = "1KiB"`) and they came in time.
     """
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<Connection of {self.client.host} to {self.listener}, {len(self.data)} bytes>"

@@ -6,7 +6,7 @@ from bench.model import SetupError
 from bench.peers.base import Peer
 from bench.peers.caddy import Caddy
 from bench.peers.envoy import Envoy
-from bench.peers.fastlb import Fastlb, FastlbChecks, FastlbObserved, FastlbPools
+from bench.peers.fastlb import Fastlb, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbPools
 from bench.peers.haproxy import HAProxy
 from bench.peers.nginx import DebianNginx, Nginx
 from bench.peers.traefik import Traefik
@@ -15,8 +15,8 @@ __all__ = ["PEERS", "Peer", "choose"]
 
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
-        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, HAProxy, Nginx, DebianNginx, Envoy,
-        Traefik, Caddy,
+        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, HAProxy, Nginx,
+        DebianNginx, Envoy, Traefik, Caddy,
     )
 }
 

@@ -47,13 +47,20 @@ outliers = { error_rate = "50%" }
 """
 CHECK = 'health = { http = "/small", interval = "1s" }\n'
 CHECKED_POOLS = 1000            # of two servers each
+POLICY_KEY = 'policy = "by_tier:by_tier"\n'
+POLICY = """\
+def by_tier(request):
+    return "small" if request.headers.get("x-tier") == "premium" else None
+"""
 
 
-def http_config(work: Work) -> str:
+def http_config(work: Work, policy: str = "") -> str:
     servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
     parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
-    parts += [ROUTE.format(name=name) for name in ROUTES]
-    parts += [POOL.format(name=name, servers=servers) for name in (*ROUTES, "servers")]
+    routes = (*ROUTES, "small") if work.mode == "policy" else ROUTES
+    parts += [ROUTE.format(name=name) for name in routes]
+    parts.append(policy)                    # (of the last one)
+    parts += [POOL.format(name=name, servers=servers) for name in (*routes, "servers")]
     return "".join(parts)
 
 
@@ -78,7 +85,7 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", "http", "pools", "observed"})
+    modes = frozenset({"tcp", "http", "pools", "observed", "policy"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -148,6 +155,21 @@ class FastlbObserved(Fastlb):
 
     def _config(self, work: Work) -> str:
         return f'access_log = {{ path = "{self._log}" }}\n{http_config(work)}'
+
+
+class FastlbPolicy(Fastlb):
+    """With a function that looks at a header field and names a pool."""
+
+    name = "fastlb-policy"
+    modes = frozenset({"policy"})
+    notes = ()
+
+    def command(self, work: Work, folder: Path) -> Command:
+        (folder / "by_tier.py").write_text(POLICY)
+        return super().command(work, folder)
+
+    def _config(self, work: Work) -> str:
+        return http_config(work, POLICY_KEY)
 
 
 class FastlbChecks(Fastlb):

@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
     ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, STAGE_FIRST,
     STAGE_POLICY, STAGE_REQUEST,
 )
-from fastlb._core.base.head cimport Text
+from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.routing cimport (
@@ -21,7 +21,7 @@ from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Address, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
 from fastlb._core.ext.linux cimport _exit
-from fastlb._core.facts cimport make_connection, make_request
+from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request
 from fastlb._core.http.decided cimport (
     as_the_route_says, close_it, failed, give_decision, shown_bytes, wants_more,
 )
@@ -89,13 +89,13 @@ cdef Decision* _to_pool(Caller caller, str name, str address, bytes key,
     cdef Live live = caller.servers
     cdef Pool pool
     cdef Server server = None
-    if not live.has_pool(name):
+    pool = live.known_pool(name)
+    if pool is None:
         raise ValueError(f"there is no pool {name!r}")
     if address is not None:
         if not live.knows(name, address):
             raise ValueError(f"pool {name!r} has no server {address!r}")
         server = live.server(name, address)
-    pool = live.pool(name)
     if decision == NULL:
         decision = <Decision*> calloc(1, sizeof(Decision))
         if decision == NULL:
@@ -163,19 +163,24 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
 
 # --- on the engine's thread ---
 
+cdef uint32_t _shown(Core* core, Exchange* x) noexcept nogil:
+    """Bytes of the request, from where core.http.head begins, that its policy gets to see."""
+    cdef Head* head = &core.http.head
+    return shown_bytes(x.policy, head, head.size + core.http.match.after.size)
+
+
 cdef object _about(Core* core, Exchange* x, Caller caller):
     """The Request or Connection that it is asked about."""
     cdef Address local
     cdef char local_ip[46]
     cdef const uint8_t* data = NULL
     cdef uint32_t size = 0
+    if x.flags & EXCHANGE_HTTP:
+        return make_request(caller, &core.http.head, _shown(core, x), x.client_ip,
+                            x.client_ip_size, address_port(&x.peer))
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
         size = x.input.end - x.input.start
-    if x.flags & EXCHANGE_HTTP:
-        return make_request(
-            caller, data, core.http.head.size, shown_bytes(x.policy, &core.http.head, size),
-            x.client_ip, x.client_ip_size, address_port(&x.peer))
     net_local(x.client.fd, &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
@@ -227,21 +232,24 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
 cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     cdef Address local
     cdef Question* question
-    cdef uint32_t size = x.input.end - x.input.start if x.input != NULL else 0
+    cdef uint32_t size
     if x.flags & EXCHANGE_HTTP:
-        size = shown_bytes(x.policy, &core.http.head, size)
-    question = make_question(core, x, size)
+        size = _shown(core, x)
+        question = make_question(core, x, kept_bytes(&core.http.head, size))
+    else:
+        size = x.input.end - x.input.start if x.input != NULL else 0
+        question = make_question(core, x, size)
     if question == NULL:
         return NULL
     question.client_ip_size = x.client_ip_size
     question.client_port = address_port(&x.peer)
     memcpy(question.client_ip, x.client_ip, x.client_ip_size)
     question.size = size
-    if size:
-        memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
     if x.flags & EXCHANGE_HTTP:
-        question.head_size = core.http.head.size
+        keep_head(<Head*> (question + 1), &core.http.head, size)
     else:
+        if size:
+            memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
         net_local(x.client.fd, &local)
         question.local_ip_size = address_text(&local, question.local_ip)
         question.local_port = address_port(&local)
@@ -249,8 +257,8 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef bint ask(Core* core, Exchange* x) noexcept nogil:
-    """Ask x.policy about the request or the bytes in x.input: whether the answer is there already.
-    """
+    """Ask x.policy about the request in core.http, or the bytes in x.input: whether the answer is
+    there already."""
     cdef Policy* policy = x.policy
     cdef Question* question
     fl_count(&policy.live.counters[core.id].calls, 1)
@@ -290,13 +298,13 @@ cdef bint has_left(Exchange* x) noexcept nogil:
 
 
 cdef object _asked_about(Caller caller, Question* question):
-    cdef const uint8_t* data = <const uint8_t*> (question + 1)
     if caller.of_connections:
         return make_connection(
-            caller, data, question.size, question.client_ip, question.client_ip_size,
-            question.client_port, question.local_ip, question.local_ip_size, question.local_port)
+            caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
+            question.client_ip_size, question.client_port, question.local_ip,
+            question.local_ip_size, question.local_port)
     return make_request(
-        caller, data, question.head_size, question.size, question.client_ip,
+        caller, <const Head*> (question + 1), question.size, question.client_ip,
         question.client_ip_size, question.client_port)
 
 

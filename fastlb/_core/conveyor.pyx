@@ -25,6 +25,7 @@ from fastlb._core.base.types cimport Core, Exchange, Http, Timer, Upstream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
 from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
+from fastlb._core.http.admit cimport admit_decided
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.lifecycle cimport (
@@ -215,18 +216,22 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int _begin_request(Core* core, Exchange* x) noexcept nogil:
-    """NEXT also where its policy has answered at once, so that it begins anew."""
+    """NEXT also where its policy couldn't be asked, so that it begins anew."""
     cdef int verdict
     if not hold_snapshot(core, x):
         x.reason = REASON_DONE
         return END
     verdict = request_step(core, x)
+    if unlikely(verdict == ASK):
+        if not ask(core, x):
+            return AGAIN
+        if not x.policy.is_sync:
+            return NEXT
+        verdict = admit_decided(core, x)
     if likely(verdict == NEXT):
         x.stage = STAGE_BALANCE
         if unlikely(x.http.route.mirror >= 0):
             begin_mirror(core, x)
-    elif unlikely(verdict == ASK):
-        return NEXT if ask(core, x) else AGAIN
     elif verdict == AGAIN and x.input == NULL and x.requests:
         let_snapshot_go(core, x)            # idle: a reload needs not wait for it
     return verdict

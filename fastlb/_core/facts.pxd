@@ -1,19 +1,22 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.tables.caller cimport Caller
 
 
+cdef enum:
+    IP_TEXT_MAX = 46
+
+
 cdef class Request:
     cdef Caller _caller
-    cdef bytes _raw
-    cdef size_t _head_size
-    cdef Head* _head
-    cdef uint8_t* _made
+    cdef Head* _head                    # and behind it the bytes that it is about
+    cdef uint32_t _size                 # of these
     cdef dict _known
-    cdef readonly str client_host
     cdef readonly int client_port
-    cdef Head* _parsed(self) except NULL
+    cdef uint8_t _ip_size
+    cdef char[IP_TEXT_MAX] _ip
+    cdef Head* _cut(self) except NULL
     cdef str _text(self, Text text)
     cdef str _find(self, str name)
 
@@ -31,8 +34,10 @@ cdef class Connection:
     cdef readonly int local_port
 
 
-cdef Request make_request(Caller caller, const uint8_t* data, size_t head_size, size_t size,
-                          const char* client_ip, size_t client_ip_size, int client_port)
+cdef size_t kept_bytes(const Head* head, uint32_t size) noexcept nogil
+cdef void keep_head(Head* into, const Head* head, uint32_t size) noexcept nogil
+cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
+                          uint8_t client_ip_size, int client_port)
 cdef Connection make_connection(
     Caller caller, const uint8_t* data, size_t size, const char* client_ip, size_t client_ip_size,
     int client_port, const char* local_ip, size_t local_ip_size, int local_port)

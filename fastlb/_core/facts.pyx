@@ -1,15 +1,73 @@
-# What a policy sees of a request or a connection. The bytes are copied, and cut up when somebody
-# asks: most look at a header or the path.
+# cython: nonecheck=True
+# (who makes one of these by hand has one that is empty: that raises, instead of crashing)
+# What a policy sees of a request or a connection. The engine's own cut of the head is copied with
+# the bytes that it points to, in one block, so that nothing is parsed twice and that a Request may
+# be kept; texts are made when somebody asks: most look at a header or the path.
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
-from fastlb._core.base.head cimport FIELD_COOKIE, Head, Text
+from fastlb._core.base.head cimport FIELD_COOKIE, Field, Head, Text
 from fastlb._core.base.limits cimport FIELDS_MAX
-from fastlb._core.base.text cimport equal_nocase
+from fastlb._core.base.text cimport lower, text_of
 from fastlb._core.http.admit cimport normalise
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.proto.llhttp cimport llhttp_known
 from fastlb._core.tables.caller cimport Caller
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text)
+
+
+# --- heads that last ---
+
+cdef size_t _cut_bytes(const Head* head) noexcept nogil:
+    """Of the part of a head that is in use."""
+    return sizeof(Head) - (FIELDS_MAX - head.n_fields) * sizeof(Field)
+
+
+cdef size_t kept_bytes(const Head* head, uint32_t size) noexcept nogil:
+    """Room for a copy of it and of `size` bytes. (Path and query may lie elsewhere: normalised.)"""
+    return _cut_bytes(head) + size + head.path.size + head.query.size
+
+
+cdef Text _moved(const Head* head, uint32_t size, Text text, uint8_t* data,
+                 uint8_t** end) noexcept nogil:
+    cdef size_t at = <size_t> text.at - <size_t> head.bytes
+    if text.at == NULL:
+        return text
+    if at <= size and text.size <= size - at:
+        return text_of(data + at, text.size)
+    text = text_of(end[0], text.size) if text.size == 0 else text_of(
+        <uint8_t*> memcpy(end[0], text.at, text.size), text.size)
+    end[0] += text.size
+    return text
+
+
+cdef void keep_head(Head* into, const Head* head, uint32_t size) noexcept nogil:
+    """Copy it with the `size` bytes that it begins, which are more where it has a body; `into` has
+    kept_bytes()."""
+    cdef uint8_t* data = <uint8_t*> into + _cut_bytes(head)
+    cdef uint8_t* end = data + size
+    memcpy(into, head, _cut_bytes(head))
+    memcpy(data, head.bytes, size)
+    into.bytes = data
+    into.host = _moved(head, size, head.host, data, &end)
+    into.authority = _moved(head, size, head.authority, data, &end)
+    into.path = _moved(head, size, head.path, data, &end)
+    into.query = _moved(head, size, head.query, data, &end)
+
+
+cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogil:
+    """In any case."""
+    cdef uint32_t i
+    for i in range(size):
+        if a[i] != b[i] and lower(a[i]) != lower(b[i]):
+            return False
+    return True
 
 
 cdef class Request:
@@ -17,67 +75,48 @@ cdef class Request:
 
     def __dealloc__(self):
         free(self._head)
-        free(self._made)
 
-    cdef Head* _parsed(self) except NULL:
-        cdef const uint8_t* data = <const uint8_t*> <const char*> self._raw
-        cdef Head* head
-        if self._head != NULL:
-            return self._head
-        if not llhttp_known():
-            raise RuntimeError("there is no parser yet: a balancer that starts binds it")
-        head = <Head*> malloc(sizeof(Head))     # (parsing leaves nothing of it as it was)
-        if head == NULL:
-            raise MemoryError
-        # (As the engine did, so that it can't go otherwise.)
-        if parse_request(head, data, self._head_size, FIELDS_MAX, <uint32_t> self._head_size) <= 0:
-            free(head)
-            raise ValueError("not a request's head")
-        # (Each of their bytes may become three, and a path that isn't there one.)
-        self._made = <uint8_t*> malloc(3 * (head.path.size + head.query.size) + 1)
-        if self._made == NULL:
-            free(head)
-            raise MemoryError
-        if not normalise(head, self._caller.merge_slashes, self._made):
-            free(head)
-            free(self._made)
-            self._made = NULL
-            raise ValueError("not a request's path")
-        self._head = head
-        return head
+    cdef Head* _cut(self) except NULL:
+        if self._head == NULL:
+            raise ValueError("a request that nobody sent; fastlb.testing.request() makes some")
+        return self._head
 
     cdef str _text(self, Text text):
         return (<const char*> text.at)[:text.size].decode("latin-1") if text.size else ""
 
     @property
+    def client_host(self) -> str:
+        return self._ip[:self._ip_size].decode("latin-1")
+
+    @property
     def method(self) -> str:
         """In upper case, as it came."""
-        cdef Head* head = self._parsed()
+        cdef Head* head = self._cut()
         return (<const char*> head.bytes + head.method_at)[:head.method_size].decode("latin-1")
 
     @property
     def path(self) -> str:
         """As routes match it: normalised, and percent-encoded where that means something."""
-        return self._text(self._parsed().path)
+        return self._text(self._cut().path)
 
     @property
     def query(self) -> str:
         """What follows the "?", as it came; "" if nothing does."""
-        return self._text(self._parsed().query)
+        return self._text(self._cut().query)
 
     @property
     def authority(self) -> str:
         """The host that was asked, with its port if that was named."""
-        return self._text(self._parsed().authority)
+        return self._text(self._cut().authority)
 
     @property
     def host(self) -> str:
         """The same in lower case, without the port."""
-        return self._text(self._parsed().host).lower()
+        return self._text(self._cut().host).lower()
 
     @property
     def http_version(self) -> str:
-        return f"{self._parsed().major}.{self._parsed().minor}"
+        return f"{self._cut().major}.{self._cut().minor}"
 
     @property
     def scheme(self) -> str:
@@ -102,23 +141,25 @@ cdef class Request:
     def body(self) -> bytes:
         """The start of the body, as much as the route asks for; of one whose length isn't known
         beforehand nothing."""
-        return self._raw[self._head_size:]
+        cdef Head* head = self._cut()
+        return (<const char*> head.bytes)[head.size:self._size]
 
     cdef str _find(self, str name):
         """The value of the first field of a name, or None."""
-        cdef Head* head = self._parsed()
-        cdef const uint8_t* at
-        cdef bytes small
+        cdef Head* head = self._cut()
+        cdef const uint8_t* data = head.bytes
+        cdef const uint8_t* wanted
+        cdef Field* field
+        cdef Py_ssize_t size
         cdef uint32_t i
-        if not name.isascii():
+        if not PyUnicode_IS_ASCII(name):
             return None
-        small = name.lower().encode("ascii")
-        at = <const uint8_t*> <const char*> small
+        wanted = <const uint8_t*> PyUnicode_DATA(name)
+        size = PyUnicode_GET_LENGTH(name)
         for i in range(head.n_fields):
-            if equal_nocase(head.bytes + head.fields[i].name_at, head.fields[i].name_size, at,
-                            <uint32_t> len(small)):
-                return (<const char*> head.bytes + head.fields[i].value_at)[
-                    :head.fields[i].value_size].decode("latin-1")
+            field = &head.fields[i]
+            if field.name_size == size and _same(data + field.name_at, wanted, field.name_size):
+                return (<const char*> data + field.value_at)[:field.value_size].decode("latin-1")
         return None
 
     @property
@@ -129,7 +170,7 @@ cdef class Request:
 
     def fields(self) -> list[tuple[str, str]]:
         """All header fields as they came, names in lower case."""
-        cdef Head* head = self._parsed()
+        cdef Head* head = self._cut()
         cdef const char* data = <const char*> head.bytes
         cdef uint32_t i
         found = []
@@ -144,7 +185,7 @@ cdef class Request:
 
     def cookie_fields(self) -> list[str]:
         """The values of all Cookie fields."""
-        cdef Head* head = self._parsed()
+        cdef Head* head = self._cut()
         cdef const char* data = <const char*> head.bytes
         cdef uint32_t i
         found = []
@@ -163,24 +204,25 @@ cdef class Request:
         return self._known
 
 
+@cython.freelist(8)
 cdef class RequestHeaders:
     """Header fields by name, in any case. Of several of a name, the first, as routes see it; all
     are in `getlist(name)`. Made by `Request.headers`."""
 
-    def __getitem__(self, str name) -> str:
+    def __getitem__(self, str name not None) -> str:
         value = self._request._find(name)
         if value is None:
             raise KeyError(name)
         return value
 
-    def get(self, str name, default=None):
+    def get(self, str name not None, default=None):
         value = self._request._find(name)
         return default if value is None else value
 
     def __contains__(self, name) -> bool:
         return isinstance(name, str) and self._request._find(name) is not None
 
-    def getlist(self, str name) -> list[str]:
+    def getlist(self, str name not None) -> list[str]:
         small = name.lower()
         return [value for key, value in self._request.fields() if key == small]
 
@@ -216,14 +258,25 @@ cdef class Connection:
         return self._caller.listener
 
 
-cdef Request make_request(Caller caller, const uint8_t* data, size_t head_size, size_t size,
-                          const char* client_ip, size_t client_ip_size, int client_port):
-    cdef object kind = caller.request_class
-    cdef Request request = kind.__new__(kind)
+cdef tuple _NOTHING = ()
+
+
+cdef object _new(object kind):
+    """kind.__new__(kind), without looking it up."""
+    return (<PyTypeObject*> kind).tp_new(kind, <PyObject*> _NOTHING, NULL)
+
+
+cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
+                          uint8_t client_ip_size, int client_port):
+    cdef Request request = _new(caller.request_class)
     request._caller = caller
-    request._raw = (<const char*> data)[:size]
-    request._head_size = head_size
-    request.client_host = client_ip[:client_ip_size].decode("latin-1")
+    request._head = <Head*> malloc(kept_bytes(head, size))
+    if request._head == NULL:
+        raise MemoryError
+    keep_head(request._head, head, size)
+    request._size = size
+    memcpy(request._ip, client_ip, client_ip_size)
+    request._ip_size = client_ip_size
     request.client_port = client_port
     return request
 
@@ -232,8 +285,7 @@ cdef Connection make_connection(
         Caller caller, const uint8_t* data, size_t size, const char* client_ip,
         size_t client_ip_size, int client_port, const char* local_ip, size_t local_ip_size,
         int local_port):
-    cdef object kind = caller.request_class
-    cdef Connection connection = kind.__new__(kind)
+    cdef Connection connection = _new(caller.request_class)
     connection._caller = caller
     connection.data = (<const char*> data)[:size]
     connection.client_host = client_ip[:client_ip_size].decode("latin-1")
@@ -247,11 +299,28 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
     """A request of these bytes, as for a test. Raises ValueError where they are none."""
     cdef bytes raw = head + body
     cdef bytes ip = client_host.encode("latin-1")
-    cdef Request request = make_request(
-        caller, <const uint8_t*> <const char*> raw, len(head), len(raw), <const char*> ip,
-        len(ip), client_port)
-    request._parsed()
-    return request
+    cdef const uint8_t* data = <const uint8_t*> <const char*> raw
+    cdef uint32_t size = <uint32_t> len(head)
+    cdef uint8_t* room
+    cdef Head* cut
+    if not llhttp_known():
+        raise RuntimeError("there is no parser yet: a balancer that starts binds it")
+    if len(ip) > IP_TEXT_MAX:
+        raise ValueError("not the text of an address")
+    # Normalised, each of the target's bytes may become three, and a path that isn't there one.
+    cut = <Head*> malloc(sizeof(Head) + 3 * size + 1)
+    if cut == NULL:
+        raise MemoryError
+    room = <uint8_t*> (cut + 1)
+    try:                                # as the engine does it
+        if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
+            raise ValueError("not a request's head")
+        if not normalise(cut, caller.merge_slashes, room):
+            raise ValueError("not a request's path")
+        return make_request(caller, cut, <uint32_t> len(raw), <const char*> ip,
+                            <uint8_t> len(ip), client_port)
+    finally:
+        free(cut)
 
 
 def connection_of(

@@ -11,7 +11,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, SEGMENTS_MAX
-from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, give_input
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.routing cimport (
     ACTION_REDIRECT, DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
@@ -23,7 +23,7 @@ from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.facts cimport Request, make_request
 from fastlb._core.http.admit cimport prepare
-from fastlb._core.http.decided cimport as_the_route_says, failed
+from fastlb._core.http.decided cimport as_the_route_says, failed, shown_bytes
 from fastlb._core.http.routes cimport condition_fits, key_find
 from fastlb._core.http.templates cimport put_template
 from fastlb._core.http.tried cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
@@ -74,11 +74,17 @@ cdef class Reasons(Rehearsal):
         a unix socket. Its "verdict" is "forward" (to a server of "pool"), "answer" (by ourselves,
         "status" and "reason"), "ask" (a policy has to decide: see `decide`) or "wait" (more of
         the body is missing)."""
+        cdef Match* match = &self.core.http.match
         if bind >= self.table.n_binds or self.table.binds[bind].http == NULL:
             raise ValueError("no such http listener")
         if self.begin(bind) == NULL:
             raise MemoryError
         self.x.peer = client_address(client)
+        # One that is refused early leaves there what the request before has put, whose bytes end.
+        memset(match, 0, sizeof(Match))
+        match.members = &self.core.http.members
+        match.room = chunk_bytes(self.core.http.output) + \
+            chunk_size(self.core.http.output.klass) // 2
         self._raw = raw
         self.core.http.match.n_segments = NOT_ROUTED    # (what it has is of the request before)
         self._verdict = self.receive(<const uint8_t*> <const char*> raw, <uint32_t> len(raw))
@@ -88,16 +94,12 @@ cdef class Reasons(Rehearsal):
         """The function of the policy that has to decide, and what it would be called with."""
         cdef Caller caller
         cdef Exchange* x = self.x
-        cdef uint32_t head = self.core.http.head.size
-        cdef uint32_t size
+        cdef Head* head = &self.core.http.head
         if x == NULL or self._verdict != ASK:
             raise ValueError("nobody has to be asked")
-        size = <uint32_t> len(self._raw)
-        if size > head + x.policy.body_max:
-            size = head + x.policy.body_max
         caller = <Caller> x.policy.caller
         return caller.function, make_request(
-            caller, <const uint8_t*> <const char*> self._raw, head, size, x.client_ip,
+            caller, head, shown_bytes(x.policy, head, <uint32_t> len(self._raw)), x.client_ip,
             x.client_ip_size, address_port(&x.peer))
 
     def decide(self, object result=None, bint failure=False) -> dict[str, object]:
@@ -115,8 +117,6 @@ cdef class Reasons(Rehearsal):
             decision = decision_of(<Caller> x.policy.caller, result)
             self._adapt(decision)
         x.decision = decision
-        if x.input != NULL:
-            give_input(self.core, x)
         self._verdict = self.receive(
             <const uint8_t*> <const char*> self._raw, <uint32_t> len(self._raw))
         return self._facts()

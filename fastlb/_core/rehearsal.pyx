@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.enums cimport (
     EXCHANGE_HTTP, REASON_BAD_REQUEST, REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST,
 )
-from fastlb._core.base.httpmem cimport free_http
+from fastlb._core.base.httpmem cimport free_http, give_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
 from fastlb._core.base.mem cimport (
     free_all, give_exchange, give_input, take_chunk, take_exchange,
@@ -197,10 +197,17 @@ cdef class Rehearsal:
         give_exchange(self.core, x)
 
     cdef int receive(self, const uint8_t* data, uint32_t size) noexcept nogil:
-        """What stages/request does with a head that is whole."""
+        """What stages/request does with a head that is whole. Anew, where a policy had to be asked
+        before."""
         cdef Exchange* x = self.x
         cdef HttpEntry* entry = x.bind.http
-        cdef int used = parse_request(
+        cdef int used
+        if x.http != NULL:
+            give_http(self.core, x.http)
+            x.http = NULL
+        if x.input != NULL:
+            give_input(self.core, x)
+        used = parse_request(
             &self.core.http.head, data, size, entry.fields_max, entry.uri_bytes_max)
         if used > 0:
             return admit(self.core, x, <uint8_t*> data, <uint32_t> used, size)

@@ -5,7 +5,6 @@ from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
 from fastlb._core.base.head cimport Members, Text
-from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.text cimport Writer, equal, hash_bytes, hash_seed, put, put_text, text_of
 from fastlb._core.base.types cimport Address, Exchange
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, htons, inet_pton
@@ -340,8 +339,6 @@ cdef class Replay:
             if verdict == ASK:
                 self._totals.policies += side is self._one
                 x.decision = as_the_route_says()
-                if x.input != NULL:
-                    give_input(of.core, x)
                 verdict = of.receive(raw, size)
             if side is self._one and of.core.counters.keys_missing:
                 self._totals.keys_missing += 1

@@ -16,8 +16,7 @@ cdef struct Question:           # to a policy on the control plane; what it is a
     uint16_t local_port
     char client_ip[46]
     char local_ip[46]
-    uint32_t head_size          # http
-    uint32_t size
+    uint32_t size               # of the bytes; http: which follow their Head
 
 cdef struct Answered:           # what a policy on the control plane said
     Answered* next

@@ -9,4 +9,5 @@ cdef uint32_t key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nog
 cdef bint normalise(Head* head, bint merge_slashes, uint8_t* into) noexcept nogil
 cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                uint32_t size) noexcept nogil
+cdef int admit_decided(Core* core, Exchange* x) noexcept nogil
 cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil

@@ -143,6 +143,25 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
         return _wait_for_body(core, x, data, used, size)
     if unlikely(verdict == ASK):
         return _ask(core, x, data, size)
+    return _admitted(core, x, data, used, size, verdict)
+
+
+cdef int admit_decided(Core* core, Exchange* x) noexcept nogil:
+    """Go on where a policy had to be asked, and x.decision is here before anything else was done:
+    the request's bytes, its head, its route and all that was found are where they were."""
+    cdef Head* head = &core.http.head
+    cdef Text* after = &core.http.match.after
+    cdef int verdict = consult(core, x, x.http.route)
+    x.http.begin_ms = core.now_ms
+    if verdict == NEXT and x.pool == NULL:
+        verdict = _by_action(core, x, x.http.route)
+    return _admitted(core, x, <uint8_t*> head.bytes, head.size, head.size + after.size, verdict)
+
+
+cdef int _admitted(Core* core, Exchange* x, uint8_t* data, uint32_t used, uint32_t size,
+                   int verdict) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef HttpEntry* entry = x.http.entry
     x.wanted = 0
     timer_cancel(&x.timer)
     fl_count(&core.counters.requests, 1)
@@ -185,7 +204,10 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
 
 
 cdef int _ask(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept nogil:
-    """Keep all that there is: with the decision it begins anew."""
+    """A policy of this thread has decided before anybody touches what is here. For others' sake
+    keep all that there is: with the decision it begins anew."""
+    if x.policy.is_sync:
+        return ASK
     give_http(core, x.http)
     x.http = NULL
     x.wanted = 0
@@ -291,6 +313,10 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
         verdict = consult(core, x, route)
         if verdict != NEXT or x.pool != NULL:
             return verdict
+    return _by_action(core, x, route)
+
+
+cdef int _by_action(Core* core, Exchange* x, Route* route) noexcept nogil:
     if route.action == ACTION_POOL:
         x.pool = &x.snapshot.pools[route.pool]
     elif route.action == ACTION_SPLIT:

@@ -1,5 +1,6 @@
 from fastlb._core.base.types cimport LiveTable
 from fastlb._core.tables.names cimport Names
+from fastlb._core.tables.states cimport Pool
 
 
 cdef class Live:
@@ -12,6 +13,7 @@ cdef class Live:
     cdef set _slots                 # of timeouts, taken by the snapshot that is being made
     cdef list _forgotten            # (since when, what): given back a little later
     cdef int timer_slot(self, unsigned int length_ms) except -1
+    cdef Pool known_pool(self, str name)
 
 
 cdef void live_wake_engines(LiveTable* table) noexcept nogil

@@ -153,8 +153,9 @@ cdef class Live:
             live_wake_engines(&self.table)
 
     @cython.critical_section
-    def has_pool(self, str name) -> bool:
-        return name in self._pools
+    cdef Pool known_pool(self, str name):
+        """None where there is none."""
+        return self._pools.get(name)
 
     @cython.critical_section
     def knows(self, str pool, str address) -> bool:

@@ -382,3 +382,33 @@ def test_more_keys_than_are_kept(decided: Decided) -> None:
         assert wire.response().body == b"%d" % (i % 1500)
     assert decided.totals()["calls"] + decided.totals()["cached"] == 3000
     wire.close()
+
+
+# --- what is kept of it ---
+
+
+def test_a_request_outlives_its_call(decided: Decided, kind: str) -> None:
+    kept: list[Request] = []
+    add(decided, kind, lambda r: kept.append(r), body="8B")
+    web = decided.start()
+    for i in range(20):
+        head = (b"POST /%%7e/%d?q=%d HTTP/1.1\r\nHost: A%d.test:80\r\n"
+                b"Content-Length: 12\r\n" % (i, i, i))
+        assert web.ask(head + b"X-Number: n%d\r\n\r\n0123456789ab" % i).status == 200
+    for i, request in enumerate(kept):
+        assert (request.method, request.path, request.query) == ("POST", f"/~/{i}", f"q={i}")
+        assert (request.authority, request.host) == (f"A{i}.test:80", f"a{i}.test")
+        assert request.headers["x-NUMBER"] == f"n{i}"
+        assert "x-num" not in request.headers and "x-n\xfcmber" not in request.headers
+        assert request.body == b"01234567"
+        assert request.client.host == "127.0.0.1"
+    assert len(kept) == 20
+
+
+@pytest.mark.parametrize("read", [
+    lambda r: r.path, lambda r: r.headers.get("a"), lambda r: r.listener, lambda r: r.body,
+    lambda r: r.fields(),
+], ids=["path", "headers", "listener", "body", "fields"])
+def test_a_request_that_nobody_sent_has_nothing(read: Any) -> None:
+    with pytest.raises((ValueError, AttributeError)):
+        read(Request())

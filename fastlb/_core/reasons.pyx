@@ -85,8 +85,8 @@ cdef class Reasons(Rehearsal):
         match.members = &self.core.http.members
         match.room = chunk_bytes(self.core.http.output) + \
             chunk_size(self.core.http.output.klass) // 2
+        match.n_segments = NOT_ROUTED
         self._raw = raw
-        self.core.http.match.n_segments = NOT_ROUTED    # (what it has is of the request before)
         self._verdict = self.receive(<const uint8_t*> <const char*> raw, <uint32_t> len(raw))
         return self._facts()
 

@@ -21,8 +21,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sysconfig
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,9 +92,33 @@ def modules():
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+@cache
+def openssl():
+    """How OpenSSL 3 is compiled with and linked, as pkg-config says; None: TLS is left out."""
+    if os.environ.get("FASTLB_TLS") == "0":
+        return None
+    tool = os.environ.get("PKG_CONFIG") or "pkg-config"
+    try:
+        subprocess.run([tool, "--exists", "openssl >= 3"], check=True, capture_output=True)
+        said = [
+            subprocess.run([tool, what, "openssl"], check=True, capture_output=True, text=True)
+            for what in ("--cflags", "--libs")
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        print("fastlb: no OpenSSL 3 with its headers was found: building without TLS "
+              "(on Debian: apt-get install libssl-dev pkg-config)", file=sys.stderr)
+        return None
+    return [shlex.split(one.stdout) for one in said]
+
+
 def extension(source):
     mode = build_mode()
     macros = [("FASTLB_BUILD_MODE", f'"{mode}"')]
+    compiled, linked = openssl() or ([], [])
+    if openssl() is not None:
+        macros.append(("FASTLB_TLS", "1"))
+    if "fastlb._core.ext.openssl" not in (ROOT / source).read_text():
+        linked = []                     # it may know OpenSSL's types, and calls nothing of it
     if mode != "release":
         macros.append(("FASTLB_ASSERTIONS", "1"))
     return Extension(
@@ -100,8 +126,8 @@ def extension(source):
         [source],
         include_dirs=[HEADERS],
         define_macros=macros,
-        extra_compile_args=MODES[mode]["compile"] + FLAGS,
-        extra_link_args=MODES[mode]["link"],
+        extra_compile_args=MODES[mode]["compile"] + FLAGS + compiled,
+        extra_link_args=MODES[mode]["link"] + linked,
     )
 
 

@@ -9,15 +9,15 @@ from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
     EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT,
     NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER,
-    STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST, STAGE_FORWARD, STAGE_LINGER,
-    STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TIMER_EXCHANGE, TIMER_HEDGE,
-    TIMER_UPSTREAM, TUNNEL,
+    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT,
+    RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST, STAGE_FORWARD,
+    STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
+    TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
-from fastlb._core.base.net cimport stream_shut
+from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
@@ -36,10 +36,12 @@ from fastlb._core.policies.outliers cimport server_failed
 from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport end_retrying, has_another, may_retry, note_tried
 from fastlb._core.questions cimport take_answer, take_answers
+from fastlb._core.stages.accept cimport begin
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
 from fastlb._core.stages.forward cimport forward_step
+from fastlb._core.stages.handshake cimport handshake_step
 from fastlb._core.stages.linger cimport linger_step
 from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
@@ -96,6 +98,12 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 timer_touch(core, &x.timer)
                 _again(core, x)
                 return
+        elif unlikely(x.stage == STAGE_HANDSHAKE):
+            verdict = handshake_step(core, x)
+            if verdict == NEXT:
+                timer_cancel(&x.timer)
+                begin(core, x)
+                continue
         elif x.flags & EXCHANGE_HTTP:
             if _advance_http(core, x):
                 continue
@@ -398,6 +406,11 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
     if unlikely(x.stage == STAGE_FIRST):
         x.status = 1                        # its policy has to do with what there is
         advance(core, x)
+        return
+    if unlikely(x.stage == STAGE_HANDSHAKE):
+        fl_count(&core.counters.handshakes_failed, 1)
+        x.reason = REASON_HANDSHAKE
+        finish(core, x)
         return
     if x.stage == STAGE_CONNECT:
         connect_failed(core, x, ETIMEDOUT)

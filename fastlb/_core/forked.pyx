@@ -5,6 +5,7 @@ from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport give_pipe
+from fastlb._core.base.tls cimport tls_close
 from fastlb._core.base.types cimport Core, Http, Slab, Stream, Upstream
 
 
@@ -14,6 +15,8 @@ cdef void _abandon(Core* core, Stream* s) noexcept nogil:
     if s.pipe != NULL:
         give_pipe(core, s.pipe)
         s.pipe = NULL
+    if s.tls != NULL:
+        tls_close(core, s, True)
     if s.fd >= 0:
         net_close(s.fd)
         s.fd = -1

@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
     HTTP_SENT, HTTP_UPLOAD_CUT, READABLE, REASON_BAD_RESPONSE, REASON_DONE, REASON_SERVER_CLOSED,
     STAGE_FORWARD,
 )
-from fastlb._core.base.net cimport net_peek
+from fastlb._core.base.stream cimport stream_peek
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
@@ -101,7 +101,7 @@ cdef void _measure(Core* core, Exchange* x) noexcept nogil:
 cdef int _status(Stream* s) noexcept nogil:
     """Of the answer that has begun to come; 0: not enough of it, -1: it isn't one."""
     cdef uint8_t[STATUS_BYTES] line
-    cdef ssize_t n = net_peek(s.fd, line, STATUS_BYTES)
+    cdef ssize_t n = stream_peek(s, line, STATUS_BYTES)
     cdef int i
     if n == -EAGAIN:
         s.ready &= <uint8_t> ~READABLE

@@ -9,8 +9,9 @@ from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_size, give_held
 from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.tls cimport tls_moved
 from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
-from fastlb._core.ext.atomic cimport fl_count
+from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.lifecycle cimport finish, let_snapshot_go
 from fastlb._core.stages.record cimport record_http
@@ -37,6 +38,9 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     upstream.stream.generation += 1
     upstream.stream.pending = NULL
     upstream.stream.pipe = NULL
+    if unlikely(upstream.stream.tls != NULL):
+        upstream.stream.tls = NULL
+        tls_moved(&x.server)
     http.upstream = NULL
     give_upstream(core, upstream)
     x.to_server = &x.server

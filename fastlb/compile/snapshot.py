@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fastlb._core.tables.caller import Caller
+from fastlb._core.tables.contexts import TlsContext
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.pools import ring, sequence
@@ -42,6 +43,7 @@ class ServerSpec:
     priority: int = 0           # 0 comes first
     local: bool = True          # in our zone, or there are no zones
     state: str = "up"           # draining, maintenance
+    tls_name: str = ""          # what its certificate has to name
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class PoolSpec:
     retries_max: int            # 0: no limit
     pending_timeout_ms: int
     retry_after_s: int
+    tls: TlsContext | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class BindSpec:
     bulk_buffer_size: int
     fds: Sequence[int]
     policy: PolicySpec | None = None    # of tcp
+    tls: TlsContext | None = None
+    handshake_timeout_ms: int = 0
 
 
 @dataclass(frozen=True)

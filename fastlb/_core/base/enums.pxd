@@ -24,6 +24,7 @@ cdef enum Stage:
     STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
     STAGE_POLICY = 9    # a policy decides
     STAGE_FIRST = 10    # tcp: its policy wants to see the client's first bytes
+    STAGE_HANDSHAKE = 11        # TLS, with the client
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -49,7 +50,9 @@ cdef enum Reason:
     REASON_PENDING = 21         # waited too long for a place
     REASON_POLICY = 22          # its policy failed, and nothing is to be done then
     REASON_REMOVED = 23         # its server was, and what it had did not end in time
-    REASON_COUNT = 24
+    REASON_HANDSHAKE = 24       # of TLS, with the client
+    REASON_SERVER_HANDSHAKE = 25
+    REASON_COUNT = 26
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:
@@ -63,10 +66,12 @@ cdef enum Ready:
 cdef enum StreamFlag:
     STREAM_EOF = 1      # we have read to the peer's end
     STREAM_SHUT = 2     # we have shut our writing side
-    STREAM_CAUTIOUS = 4 # a short read says nothing: read until EAGAIN (unix sockets, urgent data)
+    STREAM_CAUTIOUS = 4 # a short read says nothing: read until EAGAIN (unix, urgent data, TLS)
     STREAM_OWN_NODELAY = 8      # TCP_NODELAY is ours to set (an accepted socket inherits it)
     STREAM_TUNED = 16   # the options that wait for a second write are set
     STREAM_BULK = 32    # its last read filled the buffer: read with the large one
+    STREAM_DRY = 64     # TLS: the socket had no more, though what was read may hold more
+    STREAM_CUT = 128    # TLS: the socket's end was read
 
 cdef enum Role:
     ROLE_CLIENT = 1

@@ -6,7 +6,8 @@ from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_RESET, REASON_SERVER_RESET,
     ROLE_CLIENT, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED,
 )
-from fastlb._core.base.net cimport net_tune, stream_read
+from fastlb._core.base.net cimport net_tune
+from fastlb._core.base.stream cimport stream_read
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 

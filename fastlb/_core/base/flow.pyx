@@ -7,7 +7,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_pending, take_chunk, take_pending
-from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.pipe cimport give_pipe, pipe_drain, pipe_fill, take_pipe
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Pipe, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely

@@ -76,3 +76,4 @@ cdef enum:
     NAME_BLOCK = 1024               # names of which memory is taken for at once
     NAME_BLOCKS = 1024              # a million names: then new ones go without
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54
+    TICKET_KEYS = 4                 # the latest, two before it, and one to come

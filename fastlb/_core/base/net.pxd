@@ -10,7 +10,8 @@ from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,
     MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR,
-    SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
+    SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL,
+    TCP_NODELAY,
     SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, getsockname, getsockopt,
     inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
@@ -64,19 +65,26 @@ cdef inline void net_urgent(Stream* s) noexcept nogil:
     setsockopt(s.fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one))
 
 
-cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nogil:
-    return fl_syscall(SYS_recvfrom, s.fd, <long> into, size, 0, 0, 0)
+cdef inline ssize_t net_read(int fd, void* into, size_t size) noexcept nogil:
+    return fl_syscall(SYS_recvfrom, fd, <long> into, size, 0, 0, 0)
 
 
-cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
-                                 bint more) noexcept nogil:
+cdef inline ssize_t net_write(int fd, const void* data, size_t size, bint more) noexcept nogil:
     """`more`: a FIN follows at once, so let it travel in the same segment."""
-    return fl_syscall(SYS_sendto, s.fd, <long> data, size,
+    return fl_syscall(SYS_sendto, fd, <long> data, size,
                       MSG_NOSIGNAL | (MSG_MORE if more else 0), 0, 0)
 
 
-cdef inline void stream_shut(Stream* s) noexcept nogil:
-    shutdown(s.fd, SHUT_WR)
+cdef inline void net_shut(int fd) noexcept nogil:
+    shutdown(fd, SHUT_WR)
+
+
+cdef inline void net_widen(int fd) noexcept nogil:
+    """Room for some more bytes in a socket's buffer for writing."""
+    cdef int size = 0
+    cdef socklen_t got = sizeof(size)
+    getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &got)      # (what is set is doubled)
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size))
 
 
 cdef inline void net_reset_on_close(int fd) noexcept nogil:

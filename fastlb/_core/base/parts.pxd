@@ -1,8 +1,8 @@
 # What snapshots and live states are made of: structs that refer to nobody else's.
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX
+from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX, TICKET_KEYS
 from fastlb._core.base.routing cimport HashKey, StatusSet
 
 cdef struct Link:
@@ -18,7 +18,7 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[24]          # by Reason
+    uint64_t ended[26]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now
@@ -41,6 +41,13 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t chunk_bytes        # the same in bytes
     uint64_t pipes              # held by streams now
     uint64_t descriptors        # sockets of exchanges open now
+    uint64_t secured            # connections with TLS alive now
+    uint64_t handshakes         # with clients
+    uint64_t resumed            # of which so many were resumed
+    uint64_t handshakes_failed
+    uint64_t server_handshakes  # the same with servers
+    uint64_t server_resumed
+    uint64_t server_handshakes_failed
 
 cdef struct ServerCounters:     # one a server and engine, a cache line each
     uint64_t connections
@@ -126,3 +133,28 @@ cdef struct Sticky:
     HashKey cookie
     Token* tokens               # a hash table, at most half full
     uint32_t mask               # its size, less 1
+
+cdef struct TicketKey:
+    uint8_t[16] name
+    uint8_t[32] cipher
+    uint8_t[32] mac
+
+cdef struct TicketKeys:         # of session tickets; the control plane changes one at a time
+    int32_t latest              # which of them new tickets are made with; -1: there are none
+    TicketKey keys[TICKET_KEYS]
+
+cdef struct TlsName:            # a place in a hash table of names of certificates
+    Text name                   # in lower case; "*.example.com" for those one label below
+    void* context               # SSL_CTX*
+
+cdef struct TlsEntry:           # how a listener or a pool speaks TLS; see tables/contexts
+    void* context               # SSL_CTX*, with the first certificate
+    TlsName* names
+    uint32_t n_names            # places in the table, a power of two
+    uint32_t id                 # of one that speaks otherwise it is another
+    uint8_t refuses             # names that no certificate has
+    uint8_t verifies            # a pool's: the server has to prove its name
+    uint8_t[16] scope           # who may resume what was begun here
+    Text alpn                   # what we speak, as in RFC 7301, 3.1
+    TicketKeys* tickets
+    int key_log_fd              # -1: none

@@ -1,4 +1,37 @@
+# The seam between plain sockets and TLS: what stages read from and write to. Every result is a
+# count, or -errno.
+from fastlb._core.base.net cimport net_peek, net_read, net_shut, net_write
+from fastlb._core.base.tls cimport tls_peek, tls_read, tls_shut, tls_write
 from fastlb._core.base.types cimport Core, Stream
+from fastlb._core.ext.atomic cimport unlikely
+
+
+cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nogil:
+    if unlikely(s.tls != NULL):
+        return tls_read(s, into, size)
+    return net_read(s.fd, into, size)
+
+
+cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
+                                 bint more) noexcept nogil:
+    """`more`: a FIN follows at once, so let it travel in the same segment. Bytes that weren't taken
+    are the next to be written."""
+    if unlikely(s.tls != NULL):
+        return tls_write(s, data, size)
+    return net_write(s.fd, data, size, more)
+
+
+cdef inline ssize_t stream_peek(Stream* s, void* into, size_t size) noexcept nogil:
+    """What can be read, and stays to be read."""
+    if unlikely(s.tls != NULL):
+        return tls_peek(s, into, size)
+    return net_peek(s.fd, into, size)
+
+
+cdef inline void stream_shut(Stream* s) noexcept nogil:
+    if unlikely(s.tls != NULL):
+        tls_shut(s)
+    net_shut(s.fd)
 
 
 cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil

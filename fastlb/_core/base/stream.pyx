@@ -5,6 +5,7 @@ from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close, net_reset_on_close, net_shut_both
 from fastlb._core.base.pipe cimport give_pipe
 from fastlb._core.base.poller cimport poller_forget, poller_remove
+from fastlb._core.base.tls cimport tls_close
 from fastlb._core.base.types cimport Core, Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 
@@ -16,6 +17,8 @@ cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
         give_pipe(core, s.pipe)
         s.pipe = NULL
         fl_count(&core.counters.pipes, <uint64_t> -1)
+    if unlikely(s.tls != NULL):
+        tls_close(core, s, reset)
     if s.fd < 0:
         return
     if reset:

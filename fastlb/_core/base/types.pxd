@@ -15,7 +15,7 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
     Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe, ProbePool,
-    RingPoint, ServerCounters, Sticky,
+    RingPoint, ServerCounters, Sticky, TlsEntry,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
@@ -55,6 +55,7 @@ cdef struct Stream:
     Chunk* pending              # what the other side sent and we couldn't write yet: either
     Pipe* pipe                  # here, or here
     Exchange* exchange
+    void* tls                   # SSL*; NULL: plain
 
 # --- shared by all engines, outliving snapshots (tables/live) ---
 
@@ -122,6 +123,7 @@ cdef struct ServerEntry:
     uint32_t weight
     uint64_t hash               # of its name
     Text set_cookie             # http: the field that binds a client to it
+    Text tls_name               # what its certificate has to name, and ends with a zero
     ServerLive* live
 
 cdef struct Group:              # servers of a pool that are picked among, by its policy
@@ -166,6 +168,7 @@ cdef struct PoolEntry:
     uint16_t retry_after_s      # what those are told that find no place
     PoolEntry* fallback         # NULL: none
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
+    TlsEntry* tls               # NULL: plain
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -178,6 +181,8 @@ cdef struct BindEntry:          # one address of one listener
     uint8_t shared              # one socket for all engines (unix): wake one of them
     HttpEntry* http             # NULL: tcp
     Policy* policy              # tcp: NULL: none
+    TlsEntry* tls               # NULL: plain
+    uint16_t handshake_timer    # slot
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -312,6 +317,7 @@ cdef struct Upstream:           # a connection to a server of http: with an exch
     uint16_t idle_timer
     uint16_t keep               # may be kept
     uint32_t requests
+    uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint64_t expires_ms         # by age; 0: never
     Upstream* prev              # among the idle ones of its server
     Upstream* next

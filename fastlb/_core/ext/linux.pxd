@@ -12,6 +12,10 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_sendto
         SYS_splice
 
+cdef extern from "<errno.h>" nogil:
+    enum:
+        EKEYREJECTED
+
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec
@@ -54,6 +58,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_LINGER
         SO_KEEPALIVE
         SO_OOBINLINE
+        SO_SNDBUF
         MSG_NOSIGNAL
         MSG_MORE
         MSG_PEEK

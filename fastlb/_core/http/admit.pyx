@@ -18,7 +18,8 @@ from fastlb._core.base.head cimport (
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
-from fastlb._core.base.net cimport address_text, stream_write
+from fastlb._core.base.net cimport address_text
+from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,

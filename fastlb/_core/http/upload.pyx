@@ -15,7 +15,7 @@ from fastlb._core.base.flow cimport (
 from fastlb._core.base.head cimport BODY_LENGTH, Body
 from fastlb._core.base.limits cimport HTTP_HEADROOM, HTTP_READ_BYTES, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, give_input, take_input
-from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream

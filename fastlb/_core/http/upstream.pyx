@@ -9,11 +9,10 @@ from fastlb._core.base.enums cimport (
     ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
 )
 from fastlb._core.base.httpmem cimport give_upstream
-from fastlb._core.base.net cimport stream_read
-from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.stream cimport close_stream, stream_read
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Http, IdleList, ServerLive, Stream, Upstream
-from fastlb._core.ext.atomic cimport fl_add32, fl_count
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 
 
 cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
@@ -126,5 +125,7 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
 cdef void hear_idle(Core* core, Stream* s, uint8_t ready) noexcept nogil:
     """Something came of a connection that waits: nothing can be right."""
     s.ready |= ready
+    if unlikely(s.tls != NULL) and not ready & (ERROR | HANGUP | PEER_SHUT) and _is_drained(s):
+        return                          # (a ticket of its TLS)
     if ready & (READABLE | ERROR | HANGUP | PEER_SHUT):
         drop_idle(core, <Upstream*> s)

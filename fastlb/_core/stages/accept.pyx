@@ -5,7 +5,8 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_REQUEST, STREAM_CAUTIOUS,
+    STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
@@ -39,6 +40,22 @@ cdef bint _have_http(Core* core) noexcept nogil:
     if core.http.output == NULL:
         core.http.output = take_chunk(core, HTTP_OUTPUT_CLASS)
     return core.http.scratch != NULL and core.http.output != NULL
+
+
+cdef void begin(Core* core, Exchange* x) noexcept nogil:
+    """What comes first on a connection, once it is secured where it is to be."""
+    cdef BindEntry* bind = x.bind
+    if bind.http != NULL:
+        x.stage = STAGE_REQUEST
+        timer_start(core, &x.timer, bind.http.header_timer)
+        return
+    x.stage = STAGE_BALANCE
+    if unlikely(bind.policy != NULL):
+        x.stage = STAGE_FIRST
+        if bind.policy.body_max == 0:
+            x.status = 1                    # (it has seen all that it will)
+        else:
+            timer_start(core, &x.timer, bind.policy.first_timer)
 
 
 cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:
@@ -80,7 +97,6 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     fl_count(&core.counters.accepted, 1)
     fl_count(&core.counters.descriptors, 1)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
-    x.stage = STAGE_BALANCE
     x.begin_ns = core.now_ns if bind.http == NULL else 0
     x.pool = bind.pool
     x.listener = bind.listener
@@ -100,15 +116,12 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     x.client.ready = WRITABLE       # a write is tried before it is waited for
     x.server.role = ROLE_SERVER
     if bind.http != NULL:
-        x.stage = STAGE_REQUEST
         x.flags |= EXCHANGE_HTTP
         x.bind_id = bind.id
-        timer_start(core, &x.timer, bind.http.header_timer)
-    elif unlikely(bind.policy != NULL):
-        x.stage = STAGE_FIRST
-        if bind.policy.body_max == 0:
-            x.status = 1                    # (it has seen all that it will)
-        else:
-            timer_start(core, &x.timer, bind.policy.first_timer)
+    if unlikely(bind.tls != NULL):
+        x.stage = STAGE_HANDSHAKE
+        timer_start(core, &x.timer, bind.handshake_timer)
+    else:
+        begin(core, x)
     accepted[0] = x
     return NEXT

@@ -7,8 +7,8 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
     REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY, REASON_QUEUE_FULL,
-    REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_TIMEOUT, REASON_TOO_LARGE,
+    REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE,
+    REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
@@ -113,6 +113,8 @@ cdef const char* _reason(int reason) noexcept nogil:
         return b"server_closed"
     if reason == REASON_SERVER_RESET:
         return b"server_reset"
+    if reason == REASON_SERVER_HANDSHAKE:
+        return b"server_handshake_failed"
     if reason == REASON_TIMEOUT:
         return b"timeout"
     if reason == REASON_TOO_LARGE:

@@ -1,11 +1,15 @@
 # Connect to the server that was picked.
 # Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
-from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE
+from libc.errno cimport (
+    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE, EPROTO,
+)
+from libc.stdint cimport uint32_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
-    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, SERVER_EJECTED,
+    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_SERVER_HANDSHAKE, SERVER_EJECTED,
     SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.httpmem cimport take_upstream
@@ -14,11 +18,14 @@ from fastlb._core.base.net cimport net_close, net_connect, net_error, net_is_qui
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.tls cimport (
+    tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
+)
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
-from fastlb._core.ext.linux cimport AF_UNIX
+from fastlb._core.ext.linux cimport AF_UNIX, EKEYREJECTED
 from fastlb._core.http.upstream cimport end_upstream, take_idle
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
@@ -63,12 +70,17 @@ cdef int _open(Core* core, Exchange* x) noexcept nogil:
     return fd
 
 
+cdef inline uint32_t _tls_id(const PoolEntry* pool) noexcept nogil:
+    return pool.tls.id if unlikely(pool.tls != NULL) else 0
+
+
 cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
     """Take a connection that waits for a request. One that mustn't be repeated gets one that is
     known to be alive: the server may have closed it, and we not have heard of that yet."""
     cdef Upstream* upstream = take_idle(core, x.target)
     while upstream != NULL:
-        if likely(repeatable(x.http)) or net_is_quiet(upstream.stream.fd):
+        if likely(upstream.tls_id == _tls_id(x.pool)) and (
+                likely(repeatable(x.http)) or net_is_quiet(upstream.stream.fd)):
             x.http.upstream = upstream
             x.to_server = &upstream.stream
             upstream.stream.exchange = x
@@ -91,6 +103,7 @@ cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
         return False
     upstream.stream.exchange = x
     upstream.target = x.target
+    upstream.tls_id = _tls_id(pool)
     upstream.idle_max = pool.idle_max
     upstream.idle_timer = pool.idle_timer
     upstream.requests_max = pool.requests_max
@@ -139,9 +152,33 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
     return AGAIN
 
 
+cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
+    """TLS with a server that has accepted, in the time that it has for accepting. NEXT, AGAIN, or
+    FAIL (x.reason)."""
+    cdef int verdict
+    if server.tls == NULL:
+        if not tls_open(core, server, x.pool.tls, False):
+            x.reason = REASON_NO_MEMORY
+            return FAIL
+        if not tls_expect(server, <const char*> x.entry.tls_name.at, x.pool.tls.verifies):
+            x.reason = REASON_NO_MEMORY
+            return FAIL
+    verdict = tls_handshake(server)
+    if verdict == NEXT:
+        fl_count(&core.counters.server_handshakes, 1)
+        if tls_is_resumed(server):
+            fl_count(&core.counters.server_resumed, 1)
+    elif verdict == FAIL:
+        tls_failure()
+        fl_count(&core.counters.server_handshakes_failed, 1)
+        connect_failed(core, x, EPROTO if tls_is_trusted(server) else EKEYREJECTED)
+        x.reason = REASON_SERVER_HANDSHAKE
+    return verdict
+
+
 cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
     cdef Stream* server = x.to_server
-    cdef int error
+    cdef int error, verdict
     if server.fd < 0:
         return _begin(core, x)
     if server.ready & (ERROR | HANGUP):
@@ -152,8 +189,12 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
             connect_failed(core, x, error if error else ECONNREFUSED)
             x.reason = REASON_CONNECT_REFUSED
             return FAIL
-    if not server.ready & WRITABLE:
+    if not server.ready & WRITABLE and server.tls == NULL:
         return AGAIN
+    if unlikely(x.pool.tls != NULL):
+        verdict = _secure(core, x, server)
+        if verdict != NEXT:
+            return verdict
     fl_count(&x.counters.connections, 1)
     x.connect_ns = core.now_ns - x.picked_ns + 1    # (0 is none)
     _succeeded(core, x)

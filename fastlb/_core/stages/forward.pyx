@@ -24,7 +24,7 @@ from fastlb._core.base.limits cimport (
     HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_READS_MAX, TRAILER_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
-from fastlb._core.base.net cimport stream_write
+from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
@@ -217,7 +217,8 @@ cdef int _interim(Core* core, Exchange* x, Region* out) noexcept nogil:
             or x.http.flags & HTTP_DISCARD:
         return NEXT
     n = stream_write(to, chunk_bytes(core.http.scratch) + out.at, out.end - out.at, False)
-    if n == <ssize_t> (out.end - out.at) or n == -EAGAIN:
+    # (of TLS, what wasn't taken has to be written before anything else: nobody would do that)
+    if n == <ssize_t> (out.end - out.at) or (n == -EAGAIN and to.tls == NULL):
         count_write(x, to)
         return NEXT
     x.client.ready |= ERROR

@@ -16,7 +16,8 @@ from fastlb._core.base.limits cimport (
     BULK_HELD_BYTES_MAX, PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
-from fastlb._core.base.net cimport net_urgent, stream_read, stream_shut, stream_write
+from fastlb._core.base.net cimport net_urgent
+from fastlb._core.base.stream cimport stream_read, stream_shut, stream_write
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 

@@ -2,8 +2,9 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
-from fastlb._core.base.parts cimport Hedge
+from fastlb._core.base.parts cimport Hedge, TlsEntry
 from fastlb._core.base.types cimport Group, PoolEntry, ServerAddress, ServerEntry
+from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
 
@@ -18,6 +19,7 @@ cdef class Snapshot:
     cdef Arena _arena
     cdef dict _http                 # the tables of http listeners, by name
     cdef int _add_pool(self, int index, object spec) except -1
+    cdef TlsEntry* _secured(self, TlsContext context) noexcept
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1
     cdef int _add_sticky(self, PoolEntry* pool, object spec) except -1
     cdef int _add_group(self, PoolEntry* pool, Group* group, object spec, object part) except -1

@@ -13,12 +13,13 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
 from fastlb._core.base.text cimport hash_bytes, hash_seed
-from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, Token
+from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, TlsEntry, Token
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerAddress, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
+from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
     Arena, fill_reply, fill_retry, fill_statuses, http_table, policy_table,
 )
@@ -163,6 +164,8 @@ cdef class Snapshot:
         if spec.unavailable is not None:
             pool.unavailable = <Reply*> self._arena.take(1, sizeof(Reply))
             fill_reply(self._arena, pool.unavailable, spec.unavailable)
+        if spec.tls is not None:
+            pool.tls = self._secured(spec.tls)
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)
@@ -181,6 +184,10 @@ cdef class Snapshot:
         for i in range(pool.n_groups):
             self._add_group(pool, &pool.groups[i], spec, spec.groups[i])
         return 0
+
+    cdef TlsEntry* _secured(self, TlsContext context) noexcept:
+        self._arena.hold(context)
+        return &context.entry
 
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1:
         cdef int i
@@ -286,6 +293,7 @@ cdef class Snapshot:
         entry.address_size = pack_address(spec.address, &entry.address)
         entry.weight = state.weight = spec.weight
         entry.max_connections = spec.max_connections
+        entry.tls_name = self._arena.text(spec.tls_name.encode())
         return 0
 
     cdef int _add_bind(self, int index, object spec) except -1:
@@ -306,6 +314,9 @@ cdef class Snapshot:
         if spec.policy is not None:
             bind.policy = policy_table(
                 self.live, self._arena, spec.policy, False, self.table.n_pools)
+        if spec.tls is not None:
+            bind.tls = self._secured(spec.tls)
+            bind.handshake_timer = self.live.timer_slot(spec.handshake_timeout_ms)
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

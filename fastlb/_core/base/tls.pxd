@@ -1,0 +1,21 @@
+# TLS on a stream, by OpenSSL: what base/net has for plain sockets. Bytes go from OpenSSL to the
+# socket as they are made, and a record that doesn't fit waits in there: a write that was told
+# -EAGAIN has to be tried again with the same bytes.
+#
+# OpenSSL's queue of errors is empty between calls: whoever meets an error clears it.
+from fastlb._core.base.types cimport Core, Stream, TlsEntry
+
+
+cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil
+cdef void tls_moved(Stream* s) noexcept nogil
+cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil
+cdef bint tls_is_resumed(const Stream* s) noexcept nogil
+cdef bint tls_is_trusted(const Stream* s) noexcept nogil
+cdef int tls_handshake(Stream* s) noexcept nogil
+cdef bint tls_is_http(int reason) noexcept nogil
+cdef int tls_failure() noexcept nogil
+cdef ssize_t tls_read(Stream* s, void* into, size_t size) noexcept nogil
+cdef ssize_t tls_peek(Stream* s, void* into, size_t size) noexcept nogil
+cdef ssize_t tls_write(Stream* s, const void* data, size_t size) noexcept nogil
+cdef void tls_shut(Stream* s) noexcept nogil
+cdef void tls_close(Core* core, Stream* s, bint silent) noexcept nogil

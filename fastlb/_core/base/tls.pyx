@@ -1,0 +1,254 @@
+from libc.errno cimport EAGAIN, ECONNRESET, EPIPE, EPROTO
+from libc.stdint cimport uint64_t, uint8_t
+
+from fastlb._core.base.enums cimport (
+    AGAIN, ERROR, FAIL, HANGUP, NEXT, PEER_SHUT, READABLE, ROLE_CLIENT, STREAM_CAUTIOUS,
+    STREAM_CUT, STREAM_DRY, WRITABLE,
+)
+from fastlb._core.base.net cimport net_read, net_widen, net_write
+from fastlb._core.base.types cimport Core, Stream, TlsEntry
+from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.ext.openssl cimport (
+    BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_get_data,
+    BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_read, BIO_meth_set_write,
+    BIO_new, BIO_set_data, BIO_set_init, BIO_set_retry_read, BIO_set_retry_write, ERR_GET_REASON,
+    ERR_clear_error, ERR_peek_error, FASTLB_HAS_TLS, SSL, SSL_CTX, SSL_ERROR_WANT_READ,
+    SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST,
+    SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free, SSL_get0_param, SSL_get_error, SSL_get_rbio,
+    SSL_get_shutdown, SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished, SSL_new,
+    SSL_peek, SSL_read, SSL_session_reused, SSL_set1_host, SSL_set_accept_state, SSL_set_bio,
+    SSL_set_connect_state, SSL_set_tlsext_host_name, SSL_shutdown, SSL_write,
+    X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
+)
+
+cdef BIO_METHOD* _method = NULL
+
+
+# --- between OpenSSL and the socket ---
+
+cdef int _on_read(BIO* bio, char* into, int size) noexcept nogil:
+    cdef Stream* s = <Stream*> BIO_get_data(bio)
+    cdef ssize_t n
+    BIO_clear_retry_flags(bio)
+    if s.flags & STREAM_CUT:
+        return 0
+    if s.flags & STREAM_DRY:
+        BIO_set_retry_read(bio)
+        return -1
+    n = net_read(s.fd, into, size)
+    if likely(n > 0):
+        # (with an end or an error announced, there is no event for what follows)
+        if n < size and not s.ready & (PEER_SHUT | ERROR | HANGUP):
+            s.flags |= STREAM_DRY
+        return <int> n
+    if n == -EAGAIN:
+        s.flags |= STREAM_DRY
+        BIO_set_retry_read(bio)
+        return -1
+    if n == 0 and not s.ready & ERROR:
+        s.flags |= STREAM_CUT
+    return <int> n if n < 0 else 0
+
+
+cdef int _on_write(BIO* bio, const char* data, int size) noexcept nogil:
+    cdef Stream* s = <Stream*> BIO_get_data(bio)
+    cdef ssize_t n = net_write(s.fd, data, size, False)
+    BIO_clear_retry_flags(bio)
+    if n == -EAGAIN:
+        BIO_set_retry_write(bio)
+        return -1
+    return <int> n
+
+
+cdef long _on_ctrl(BIO* bio, int what, long number, void* pointer) noexcept nogil:
+    return 1 if what == BIO_CTRL_FLUSH else 0
+
+
+cdef int _make_method() except -1:
+    global _method
+    if not FASTLB_HAS_TLS:
+        return 0
+    _method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, b"fastlb")
+    if _method == NULL:
+        raise MemoryError
+    BIO_meth_set_read(_method, _on_read)
+    BIO_meth_set_write(_method, _on_write)
+    BIO_meth_set_ctrl(_method, _on_ctrl)
+    return 0
+
+
+_make_method()
+
+
+# --- streams ---
+
+cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil:
+    """Let a connected stream speak TLS from here on; False when memory is gone."""
+    cdef SSL* ssl = SSL_new(<SSL_CTX*> entry.context)
+    cdef BIO* bio
+    if unlikely(ssl == NULL):
+        ERR_clear_error()
+        return False
+    bio = BIO_new(_method)
+    if unlikely(bio == NULL):
+        ERR_clear_error()
+        SSL_free(ssl)
+        return False
+    BIO_set_init(bio, 1)
+    BIO_set_data(bio, s)
+    SSL_set_bio(ssl, bio, bio)
+    if accept:
+        SSL_set_accept_state(ssl)
+    else:
+        SSL_set_connect_state(ssl)
+    s.tls = ssl
+    s.flags |= STREAM_CAUTIOUS
+    fl_count(&core.counters.secured, 1)
+    return True
+
+
+cdef void tls_moved(Stream* s) noexcept nogil:
+    """Another struct stands for the connection now."""
+    BIO_set_data(SSL_get_rbio(<SSL*> s.tls), s)
+
+
+cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil:
+    """Ask a server for a host, and with `verify` take no other: a name, or an IP address, which is
+    not asked for (RFC 6066, 3)."""
+    cdef SSL* ssl = <SSL*> s.tls
+    cdef bint is_address = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
+    cdef bint fine = True
+    if not is_address:
+        fine = SSL_set_tlsext_host_name(ssl, name) == 1
+        if verify:
+            fine = fine and SSL_set1_host(ssl, name) == 1
+    ERR_clear_error()
+    return fine
+
+
+cdef bint tls_is_resumed(const Stream* s) noexcept nogil:
+    return SSL_session_reused(<SSL*> s.tls) == 1
+
+
+cdef bint tls_is_trusted(const Stream* s) noexcept nogil:
+    """Whether nothing was wrong with the peer's certificate."""
+    return SSL_get_verify_result(<SSL*> s.tls) == X509_V_OK
+
+
+cdef int tls_handshake(Stream* s) noexcept nogil:
+    """NEXT when it is done, AGAIN, or FAIL: `tls_failure` says why, once."""
+    cdef SSL* ssl = <SSL*> s.tls
+    cdef int n, error
+    s.flags &= <uint8_t> ~STREAM_DRY
+    n = SSL_do_handshake(ssl)
+    if n == 1:
+        if s.flags & STREAM_DRY and not SSL_has_pending(ssl):
+            s.ready &= <uint8_t> ~READABLE
+        return NEXT
+    error = SSL_get_error(ssl, n)
+    if error == SSL_ERROR_WANT_READ:
+        s.ready &= <uint8_t> ~READABLE
+        return AGAIN
+    if error == SSL_ERROR_WANT_WRITE:
+        s.ready &= <uint8_t> ~WRITABLE
+        return AGAIN
+    return FAIL
+
+
+cdef bint tls_is_http(int reason) noexcept nogil:
+    """Whether the peer spoke HTTP without TLS."""
+    return reason == SSL_R_HTTP_REQUEST or reason == SSL_R_HTTPS_PROXY_REQUEST
+
+
+cdef int tls_failure() noexcept nogil:
+    """OpenSSL's number for what failed just now, 0 if it was the connection; it is forgotten."""
+    cdef int reason = ERR_GET_REASON(ERR_peek_error())
+    ERR_clear_error()
+    return reason
+
+
+cdef ssize_t _failed(Stream* s, int n) noexcept nogil:
+    """What a read that got nothing comes to, but for -EAGAIN."""
+    cdef int error = SSL_get_error(<SSL*> s.tls, n)
+    if error == SSL_ERROR_ZERO_RETURN:
+        return 0
+    if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
+        return -EAGAIN
+    ERR_clear_error()
+    if s.flags & STREAM_CUT:
+        # The end came without TLS' own. Many clients do so; what a server sends may be cut short
+        # by somebody else (RFC 8446, 6.1).
+        return 0 if s.role == ROLE_CLIENT else -ECONNRESET
+    return -ECONNRESET if s.ready & ERROR else -EPROTO
+
+
+cdef ssize_t tls_read(Stream* s, void* into, size_t size) noexcept nogil:
+    """Bytes, 0 at the peer's end, or -errno. READABLE goes when nothing is left here or there."""
+    cdef SSL* ssl = <SSL*> s.tls
+    cdef bint was_dry
+    cdef ssize_t result
+    cdef int n
+    if likely(not SSL_has_pending(ssl)):
+        s.flags &= <uint8_t> ~STREAM_DRY
+    was_dry = s.flags & STREAM_DRY
+    n = SSL_read(ssl, into, <int> size)
+    if unlikely(n <= 0):
+        result = _failed(s, n)
+        if result != -EAGAIN or not was_dry:
+            return result
+        # It had the begin of a record, and there may have been an event since.
+        s.flags &= <uint8_t> ~STREAM_DRY
+        n = SSL_read(ssl, into, <int> size)
+        if n <= 0:
+            return _failed(s, n)
+    if s.flags & STREAM_DRY and not SSL_has_pending(ssl):
+        s.ready &= <uint8_t> ~READABLE
+    return n
+
+
+cdef ssize_t tls_peek(Stream* s, void* into, size_t size) noexcept nogil:
+    cdef int n
+    s.flags &= <uint8_t> ~STREAM_DRY
+    n = SSL_peek(<SSL*> s.tls, into, <int> size)
+    return n if n > 0 else _failed(s, n)
+
+
+cdef ssize_t tls_write(Stream* s, const void* data, size_t size) noexcept nogil:
+    """How many bytes OpenSSL took, or -errno. Fewer than all, or -EAGAIN: the next one is begun
+    already, and these bytes must come again."""
+    cdef SSL* ssl = <SSL*> s.tls
+    cdef size_t done = 0
+    cdef int n, error
+    while done < size:
+        n = SSL_write(ssl, <const char*> data + done, <int> (size - done))
+        if likely(n > 0):
+            done += n
+            continue
+        error = SSL_get_error(ssl, n)
+        if error == SSL_ERROR_WANT_WRITE or error == SSL_ERROR_WANT_READ:
+            return <ssize_t> done if done else -EAGAIN
+        ERR_clear_error()
+        return -EPIPE
+    return <ssize_t> done
+
+
+cdef void tls_shut(Stream* s) noexcept nogil:
+    """Say that nothing follows. The socket's buffer is made larger for it where it is full."""
+    cdef SSL* ssl = <SSL*> s.tls
+    cdef int n
+    if not SSL_is_init_finished(ssl) or SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN:
+        return
+    n = SSL_shutdown(ssl)
+    if unlikely(n < 0):
+        if SSL_get_error(ssl, n) == SSL_ERROR_WANT_WRITE:
+            net_widen(s.fd)
+            SSL_shutdown(ssl)
+        ERR_clear_error()
+
+
+cdef void tls_close(Core* core, Stream* s, bint silent) noexcept nogil:
+    if not silent and s.fd >= 0:
+        tls_shut(s)
+    SSL_free(<SSL*> s.tls)
+    s.tls = NULL
+    fl_count(&core.counters.secured, <uint64_t> -1)

@@ -8,18 +8,19 @@ from weakref import WeakValueDictionary
 
 from fastlb._core.tables.certificates import Certificate
 from fastlb._core.tables.contexts import Tickets, TlsContext
+from fastlb.config.tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
 
 VERSIONS = {"1.2": 0x0303, "1.3": 0x0304}
-NOBODY, OPTIONAL, REQUIRED = 0, 1, 2
+VERIFY = {"none": 0, "optional": 1, "required": 2}
 
 
 @dataclass(frozen=True)
 class CertificateSpec:
-    """What is shown for some names: certificates with keys of several kinds (RSA and ECDSA)."""
+    """What is shown for some names: certificates with keys of several kinds (RSA and ECDSA), each
+    with its OCSP response, or none."""
 
     names: tuple[bytes, ...]
-    certificates: tuple[Certificate, ...]
-    ocsp: bytes = b""
+    certificates: tuple[tuple[Certificate, bytes], ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class TlsSpec:
     ciphers: bytes              # of TLS 1.2; empty: OpenSSL's own
     cipher_suites: bytes        # of TLS 1.3
     curves: bytes
-    verify: int                 # NOBODY, OPTIONAL, REQUIRED
+    verify: int                 # 0: no certificate is asked for; 1: there may be one, 2: has to be
     depth: int                  # -1: OpenSSL's own
     authorities: bytes          # empty: the system's
     revocations: bytes
@@ -51,6 +52,70 @@ def wire(protocols: tuple[str, ...]) -> bytes:
 def scope(*parts: object) -> bytes:
     """What a session was begun with: one that was begun with other things isn't resumed."""
     return hashlib.sha256(repr(parts).encode()).digest()[:16]
+
+
+def by_names(certificates: tuple[EffectiveCertificate, ...]) -> tuple[CertificateSpec, ...]:
+    """Those of the same names, and other kinds of keys, stand for each other."""
+    found: list[tuple[tuple[str, ...], list[EffectiveCertificate]]] = []
+    for one in certificates:
+        names, kind = tuple(sorted(one.certificate.names)), one.certificate.algorithm.split()[0]
+        for same, others in found:
+            if same == names and all(
+                other.certificate.algorithm.split()[0] != kind for other in others
+            ):
+                others.append(one)
+                break
+        else:
+            found.append((names, [one]))
+    return tuple(
+        CertificateSpec(
+            tuple(name.encode() for name in names),
+            tuple((one.certificate, one.ocsp) for one in others),
+        )
+        for names, others in found
+    )
+
+
+def listener_spec(name: str, tls: EffectiveTls) -> TlsSpec:
+    """Sessions go on in a listener of the same name, that asks the same of its clients."""
+    return TlsSpec(
+        is_listener=True,
+        certificates=by_names(tls.certificates),
+        alpn=wire(tls.alpn),
+        versions=(VERSIONS[tls.versions[0]], VERSIONS[tls.versions[1]]),
+        ciphers=tls.ciphers.encode(),
+        cipher_suites=tls.cipher_suites.encode(),
+        curves=tls.curves.encode(),
+        verify=VERIFY[tls.client_auth],
+        depth=tls.client_depth,
+        authorities=tls.client_ca,
+        revocations=tls.client_crl,
+        tickets=tls.tickets is not None,
+        refuses=tls.refuses,
+        scope=scope(name, tls.client_auth, tls.client_ca, tls.client_crl, tls.client_depth),
+        key_log=tls.key_log,
+    )
+
+
+def pool_spec(name: str, tls: EffectiveServerTls) -> TlsSpec:
+    own = (tls.certificate,) if tls.certificate is not None else ()
+    return TlsSpec(
+        is_listener=False,
+        certificates=by_names(own),
+        alpn=wire(tls.alpn),
+        versions=(VERSIONS[tls.versions[0]], VERSIONS[tls.versions[1]]),
+        ciphers=tls.ciphers.encode(),
+        cipher_suites=tls.cipher_suites.encode(),
+        curves=tls.curves.encode(),
+        verify=VERIFY["required" if tls.verify else "none"],
+        depth=-1,
+        authorities=tls.ca,
+        revocations=tls.crl,
+        tickets=False,
+        refuses=False,
+        scope=scope(name),
+        key_log=tls.key_log,
+    )
 
 
 class Contexts:

@@ -11,6 +11,7 @@ from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.contexts import TlsContext
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
+from fastlb.compile.certificates import Contexts, listener_spec, pool_spec
 from fastlb.compile.pools import ring, sequence
 from fastlb.compile.routes import (
     HttpSpec,
@@ -148,9 +149,12 @@ def chosen(pool: EffectivePool, servers: list[ServerSpec]) -> list[ServerSpec]:
 
 
 def compile_pool(
-    pool: EffectivePool, servers: Sequence[ServerSpec], index: dict[str, int]
+    pool: EffectivePool, servers: Sequence[ServerSpec], index: dict[str, int],
+    contexts: Contexts | None = None,
 ) -> PoolSpec:
     servers = sorted(servers, key=rank)
+    if pool.tls is not None and pool.tls.server_name:
+        servers = [replace(server, tls_name=pool.tls.server_name) for server in servers]
     return PoolSpec(
         name=pool.name,
         balance=pool.balance,
@@ -174,6 +178,8 @@ def compile_pool(
         outliers=pool.outliers,
         fallback=index[pool.fallback] if pool.fallback else -1,
         unavailable=compile_reply(pool.unavailable) if pool.unavailable is not None else None,
+        tls=(contexts or Contexts()).of(pool_spec(pool.name, pool.tls))
+        if pool.tls is not None else None,
         **vars(pool.limits),
     )
 
@@ -211,9 +217,12 @@ def compile_snapshot(
     opened: Sequence[Opened],
     max_connections: int,
     callers: Mapping[str, Mapping[str, Caller]],
+    contexts: Contexts | None = None,
 ) -> Snapshot:
     """A snapshot of `pools` with these servers, and of the listeners whose sockets are opened.
-    `callers` are the policies, by listener and route."""
+    `callers` are the policies, by listener and route. `contexts` are what a process has for TLS, so
+    that what stays the same isn't made again."""
+    contexts = contexts or Contexts()
     index = {pool.name: i for i, pool in enumerate(pools)}
     by_name = {listener.name: listener for listener in listeners}
     https = {
@@ -239,7 +248,10 @@ def compile_snapshot(
                 policy=compile_policy(
                     listener.policy, (), index.__getitem__, callers[listener.name][""])
                 if listener.policy is not None else None,
+                tls=contexts.of(listener_spec(listener.name, listener.tls))
+                if listener.tls is not None else None,
+                handshake_timeout_ms=listener.tls.handshake_timeout_ms if listener.tls else 0,
             )
         )
-    specs = [compile_pool(pool, servers[pool.name], index) for pool in pools]
+    specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]
     return Snapshot(live, specs, binds, max_connections)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fastlb.config import limits
 from fastlb.config.units import show
 
-SCHEMES = ("tcp", "http")
-LATER_SCHEMES = ("https", "tls")
+OVER_TLS = {"tls": "tcp", "https": "http"}
+SCHEMES = ("tcp", "http", *OVER_TLS)
 USUAL_PORTS = {"http": 80, "https": 443}
 DNS_PORT = 53
 HOST = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)"
@@ -51,12 +51,6 @@ def parse_bind(text: str) -> Address:
     if scheme == "udp":
         raise ValueError(
             f"udp:// is not available in this version; one of: {', '.join(SCHEMES)}"
-        )
-    if scheme in LATER_SCHEMES:
-        better = _suggest_bind(_with_port(rest, scheme))
-        raise ValueError(
-            f"{scheme}:// is not available in this version; {better}"
-            " (it relays any protocol over TCP unchanged)"
         )
     if scheme not in SCHEMES:
         raise ValueError(f"{show(scheme)} is not a scheme; one of: {', '.join(SCHEMES)}")

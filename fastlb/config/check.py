@@ -32,6 +32,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.sticky import Sticky
+from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
@@ -242,7 +243,7 @@ def _model_at(path: Path) -> type[Model]:
         inner: dict[str, type[Model]] = {
             "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
             "limits": Limits, "hedge": Hedge, "sticky": Sticky, "subset": Subset,
-            "unavailable": http.Unavailable,
+            "unavailable": http.Unavailable, "tls": ServerTls,
         }
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
     top: dict[str, type[Model]] = {
@@ -261,6 +262,7 @@ def _http_model_at(keys: Path) -> type[Model]:
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": http.Compare,
         "query": http.Compare, "cookies": http.Compare,
+        "tls": Tls, "certificates": Certificate, "tickets": Tickets,
     }
     found: type[Model] = Listener
     for key in keys:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastlb.config.address import OVER_TLS, SCHEMES
 from fastlb.config.hints import no_pool
 from fastlb.config.http import Compare, HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
@@ -21,12 +22,16 @@ HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NAME = "^[A-Za-z0-9_.-]+$"
 
 
-def scheme_of(listener: Mapping[str, Any]) -> str:
-    """"tcp" or "http"; "" where it can't be said."""
+def _written_scheme(listener: Mapping[str, Any]) -> str:
     binds = listener.get("bind")
     first = binds[0] if isinstance(binds, (list, tuple)) and binds else binds
-    scheme = first.partition("://")[0] if isinstance(first, str) else ""
-    return scheme if scheme in ("tcp", "http") else ""
+    return first.partition("://")[0] if isinstance(first, str) else ""
+
+
+def scheme_of(listener: Mapping[str, Any]) -> str:
+    """"tcp" or "http", be it over TLS; "" where it can't be said."""
+    scheme = _written_scheme(listener)
+    return OVER_TLS.get(scheme, scheme if scheme in SCHEMES else "")
 
 
 def check_listener(
@@ -34,14 +39,15 @@ def check_listener(
     from_file: bool,
 ) -> Iterator[Found]:
     path: Path = ("listeners", name)
-    scheme = scheme_of(listener)
+    scheme, written = scheme_of(listener), _written_scheme(listener)
     binds = listener.get("bind")
     for i, bind in enumerate(binds if isinstance(binds, (list, tuple)) else ()):
-        other = bind.partition("://")[0] if isinstance(bind, str) else scheme
-        if scheme and other in ("tcp", "http") and other != scheme:
+        other = bind.partition("://")[0] if isinstance(bind, str) else written
+        if scheme and other in SCHEMES and other != written:
             yield (*path, "bind", i), (
-                f"a listener has one scheme, and this one begins with {scheme}://; write two"
+                f"a listener has one scheme, and this one begins with {written}://; write two"
             ), ()
+    yield from _tls(path, written, listener)
     if scheme == "tcp":
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
             if key in listener:
@@ -64,6 +70,17 @@ def check_listener(
     for i, route in enumerate(routes if isinstance(routes, (list, tuple)) else ()):
         if isinstance(route, Mapping):
             yield from _route((*path, "routes", i), route, pools, seen)
+
+
+def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Found]:
+    if written in OVER_TLS and not listener.get("tls"):
+        yield (*path, "tls"), (
+            f"{written}:// needs a certificate: tls = {{ certificates = [{{ cert = \"FILE\","
+            ' key = "FILE" }] }'
+        ), ()
+    elif "tls" in listener and written in OVER_TLS.values():
+        better = next(over for over, scheme in OVER_TLS.items() if scheme == written)
+        yield (*path, "tls"), f"tls belongs to {better}://, and bind is {written}://", ()
 
 
 def _route(

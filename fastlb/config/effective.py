@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastlb.config import limits
-from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_server
+from fastlb.config.address import OVER_TLS, Address, parse_bind, parse_nameserver, parse_server
 from fastlb.config.admin import Admin, EffectiveAdmin, effective_admin
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES
@@ -40,6 +40,12 @@ from fastlb.config.observing import (
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
+from fastlb.config.tls import (
+    EffectiveServerTls,
+    EffectiveTls,
+    effective_server_tls,
+    effective_tls,
+)
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
 # key -> "listener", "pool", "given" (at the top), "defaults" or "built in"
@@ -102,6 +108,7 @@ class EffectivePool:
     hedge: EffectiveHedge | None = None
     fallback: str = ""
     unavailable: Respond | None = None
+    tls: EffectiveServerTls | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -119,10 +126,16 @@ class EffectiveListener:
     bulk_buffer_size: int
     reuse_port: bool
     mode: int | None            # of a unix socket
-    scheme: str = "tcp"
+    scheme: str = "tcp"         # or "http": what is spoken, over TLS where there is `tls`
+    tls: EffectiveTls | None = None
     http: EffectiveHttp | None = None
     policy: EffectivePolicy | None = None       # of tcp
     origins: Origins = field(default_factory=dict, compare=False)
+
+    @property
+    def written_scheme(self) -> str:
+        """As in a bind: "https" of http over TLS."""
+        return self.binds[0].scheme or self.scheme
 
 
 @dataclass(frozen=True)
@@ -205,7 +218,8 @@ def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
 def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveListener:
     look = _Chain("listener", listener, defaults)
     scheme = parse_bind(listener.bind[0]).scheme or "tcp"
-    for key in ("reuse_port", "mode"):
+    scheme = OVER_TLS.get(scheme, scheme)
+    for key in ("reuse_port", "mode", "tls"):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     return EffectiveListener(
         name=name,
@@ -223,6 +237,7 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         reuse_port=listener.reuse_port,
         mode=int(listener.mode, 8) if listener.mode is not None else None,
         scheme=scheme,
+        tls=effective_tls(listener.tls, scheme) if listener.tls is not None else None,
         http=effective_http(listener, look) if scheme == "http" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         origins=look.origins,
@@ -237,7 +252,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
-                "fallback", "unavailable"):
+                "fallback", "unavailable", "tls"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -267,6 +282,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         hedge=effective_hedge(pool.hedge) if pool.hedge is not None else None,
         fallback=pool.fallback or "",
         unavailable=effective_respond(pool.unavailable) if pool.unavailable is not None else None,
+        tls=effective_server_tls(pool.tls),
         origins=look.origins,
     )
 

@@ -179,6 +179,38 @@ UNAVAILABLE = Choice(None, "a 503 with a line of text, or of JSON where that is 
 NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 
+PEM_BYTES_MAX = 1 << 20     # of a file of certificates; the system's authorities are 0.2 MiB
+TLS = Choice(None, "the scheme of `bind` says whether there is any")
+POOL_TLS = Choice(None, "a pool's servers speak plain TCP or HTTP")
+TLS_KEY = Choice(None, "the file of the certificate has it too")
+TLS_PASSWORD = Choice(None, "the key isn't encrypted")
+TLS_OCSP = Choice(None, "nothing is stapled")
+TLS_ALPN = Choice(None, "what the listener speaks: \"http/1.1\" over https, and nothing over tls")
+TLS_TICKET_KEYS = Choice([], "keys are made by chance, and are never on a disk")
+TLS_ROTATE = Limit(
+    12 * HOUR_MS, 60_000, 7 * DAY_MS,
+    "who steals a key reads what was begun in a day and a half at most",
+)
+TLS_MIN_VERSION = Choice("1.2", "what came before is broken (RFC 8996)")
+TLS_MAX_VERSION = Choice("1.3", "there is none newer")
+TLS_CIPHERS = Choice(None, "forward secrecy and authenticated encryption alone (RFC 9325, 4.2)")
+TLS_CURVES = Choice(None, "what clients offer most, the quickest first")
+TLS_KEY_LOG = Choice(None, "who has it can read everything")
+TLS_CLIENT_AUTH = Choice("none", "most clients have no certificates")
+TLS_CLIENT_CA = Choice(None, "who asks for certificates says whose")
+TLS_CRL = Choice(None, "nobody is revoked")
+TLS_DEPTH = Choice(None, "OpenSSL's own: 100")
+TLS_TICKETS = Choice(True, "a client that comes back costs a quarter")
+TLS_UNKNOWN_NAME = Choice(
+    "first", "a client that is told off shows a better error with a certificate than without"
+)
+TLS_HANDSHAKE_TIMEOUT = Limit(
+    10_000, 100, 600_000, "two round trips and a slow device; who only holds a connection is cut"
+)
+TLS_CA = Choice(None, "the system's authorities")
+TLS_SERVER_NAME = Choice(None, "each server's own host, as it is written")
+TLS_VERIFY = Choice(True, "who doesn't look whom it speaks to may as well do without TLS")
+TLS_OWN = Choice(None, "servers rarely ask for one")
 ACCESS_LOG = Choice(None, "nobody reads it unless it is asked for")
 LOG_FORMAT = Choice("json", "every program can read it, and it has everything")
 LOG_FIELDS = Choice(None, "all but what others are made of")

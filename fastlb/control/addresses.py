@@ -42,7 +42,7 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
     what = (server.weight, server.max_connections, server.priority,
             not zone or server.zone in ("", zone), server.state)
     if address.path is not None:
-        return [ServerSpec(f"unix:{address.path}", address.path, *what)]
+        return [ServerSpec(f"unix:{address.path}", address.path, *what, tls_name="localhost")]
     assert address.host is not None and address.port is not None
     hosts = [address.host]
     if is_name(server):
@@ -52,6 +52,7 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
             f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
             (host, address.port),
             *what,
+            tls_name=address.host.removesuffix("."),
         )
         for host in hosts
     ]

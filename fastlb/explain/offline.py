@@ -73,7 +73,7 @@ def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[s
             where = f"listeners.{listener.name}.policy"
             found[listener.name] = {"": Caller(
                 find(listener.policy.call, where) if functions else _nobody, Connection, live,
-                listener.name, "", listener.scheme, (), False,
+                listener.name, "", listener.written_scheme, (), False,
             )}
         for route in listener.http.routes if listener.http is not None else ():
             if route.policy is None:
@@ -82,7 +82,8 @@ def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[s
             assert listener.http is not None
             found.setdefault(listener.name, {})[route.name] = Caller(
                 find(route.policy.call, where) if functions else _nobody, Request, live,
-                listener.name, route.name, "http", names_of(route), listener.http.merge_slashes,
+                listener.name, route.name, listener.written_scheme, names_of(route),
+                listener.http.merge_slashes,
             )
     return found
 

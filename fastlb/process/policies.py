@@ -106,7 +106,7 @@ class Policies:
             policy = Policy(
                 find(values.call, where, values.blocking),
                 Request if route is not None else Connection, self._live, listener.name, name,
-                listener.scheme, names_of(route) if route is not None else (),
+                listener.written_scheme, names_of(route) if route is not None else (),
                 http.merge_slashes if http is not None else False,
             )
             policy.deadline_s = values.deadline_ms / 1000

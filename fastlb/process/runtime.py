@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from fastlb._core.engine import eject_server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
+from fastlb.compile.certificates import Contexts
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import names, specs_of
@@ -70,6 +71,7 @@ class Runtime:
         self.snapshot: Snapshot | None = None
         self.overlay = Overlay()
         self.changes = Changes(self.live, self.any_uses)
+        self.contexts = Contexts()      # of TLS
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self.events = Events()
         self.watch = Watch(self.live, self.events)
@@ -169,6 +171,7 @@ class Runtime:
             opened,
             self.effective.max_connections,
             callers,
+            self.contexts,
         )
         if self.snapshot is not None:
             self.retired.append(self.snapshot)

@@ -99,6 +99,7 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define SSL_CIPHER_get_name(...) ((const char*)0)
 #define SSL_get0_alpn_selected(...) ((void)0)
 #define SSL_get0_peer_certificate(...) ((X509*)0)
+#define SSL_get_certificate(...) ((X509*)0)
 #define SSL_get_verify_result(...) ((long)0)
 #define SSL_set_SSL_CTX(...) ((SSL_CTX*)0)
 #define SSL_get_SSL_CTX(...) ((SSL_CTX*)0)

@@ -88,6 +88,7 @@ cdef extern from "tls.h" nogil:
     const char* SSL_CIPHER_get_name(const SSL_CIPHER*)
     void SSL_get0_alpn_selected(const SSL*, const unsigned char**, unsigned int*)
     X509* SSL_get0_peer_certificate(const SSL*)
+    X509* SSL_get_certificate(const SSL*)
     long SSL_get_verify_result(const SSL*)
     SSL_CTX* SSL_set_SSL_CTX(SSL*, SSL_CTX*)
     SSL_CTX* SSL_get_SSL_CTX(const SSL*)

@@ -167,7 +167,10 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
         put_text(w, peer)
         _put(w, b"\r\n", 2)
     if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
-        _put(w, b"X-Forwarded-Proto: http\r\n", 25)
+        if x.bind.tls != NULL:
+            _put(w, b"X-Forwarded-Proto: https\r\n", 26)
+        else:
+            _put(w, b"X-Forwarded-Proto: http\r\n", 25)
     if entry.forwarded & FORWARD_HOST and not (trusted and _has(head, FIELD_X_FORWARDED_HOST)) \
             and head.authority.size:
         _put(w, b"X-Forwarded-Host: ", 18)
@@ -190,7 +193,10 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
             _put(w, b';host="', 7)
             put_text(w, head.authority)
             _put(w, b'"', 1)
-        _put(w, b";proto=http\r\n", 13)
+        if x.bind.tls != NULL:
+            _put(w, b";proto=https\r\n", 14)
+        else:
+            _put(w, b";proto=http\r\n", 13)
 
 
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:

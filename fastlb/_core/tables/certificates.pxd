@@ -4,6 +4,7 @@ from fastlb._core.ext.openssl cimport BIO, EVP_PKEY, X509
 cdef class Certificate:         # PEM, as it was checked
     cdef X509* leaf
     cdef EVP_PKEY* key
+    cdef bytes _text                # what makes it equal to another
     cdef readonly tuple names
     cdef readonly long not_before
     cdef readonly long not_after

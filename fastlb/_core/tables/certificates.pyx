@@ -125,6 +125,7 @@ cdef class Certificate:
     def __init__(self, bytes cert, bytes key, password: bytes | None = None):
         cdef unsigned char[32] digest
         cdef unsigned int size = 32
+        self._text = cert
         self._read_chain(cert)
         self._read_key(key, password)
         if X509_check_private_key(self.leaf, self.key) != 1:
@@ -147,6 +148,12 @@ cdef class Certificate:
         free(self.issuers)
         if self.key != NULL:
             EVP_PKEY_free(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self._text == (<Certificate> other)._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
     cdef int _read_chain(self, bytes cert) except -1:
         cdef BIO* bio = memory_bio(cert)

@@ -1,6 +1,6 @@
-from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport TicketKeys, TlsEntry
 from fastlb._core.ext.openssl cimport SSL_CTX, X509_STORE
+from fastlb._core.tables.httptable cimport Arena
 
 
 cdef class Tickets:
@@ -12,10 +12,9 @@ cdef class TlsContext:
     cdef TlsEntry entry
     cdef SSL_CTX** _contexts
     cdef int _n_contexts
-    cdef list _kept
+    cdef Arena _arena
     cdef Tickets _tickets
     cdef object __weakref__
-    cdef Text _text(self, bytes text)
     cdef SSL_CTX* _context(self, object spec) except NULL
     cdef int _configure(self, SSL_CTX* context, object spec) except -1
     cdef int _trust(self, SSL_CTX* context, object spec) except -1

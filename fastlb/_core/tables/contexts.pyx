@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport TICKET_KEYS
 from fastlb._core.base.parts cimport TlsName
-from fastlb._core.base.text cimport hash_bytes, hash_seed, text_of
+from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.ext.atomic cimport fl_store32
 from fastlb._core.ext.linux cimport close
 from fastlb._core.ext.openssl cimport (
@@ -28,6 +28,7 @@ from fastlb._core.ext.openssl cimport (
     X509_STORE_set_flags, X509_V_FLAG_CRL_CHECK, X509_V_FLAG_PARTIAL_CHAIN, X509_free,
 )
 from fastlb._core.tables.certificates cimport Certificate, last_error, memory_bio, no_password
+from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.hello cimport (
     Staple, entry_index, find_name, on_alpn, on_hello, on_key, on_status, on_ticket, staple_index,
 )
@@ -80,14 +81,15 @@ cdef class TlsContext:
     def __cinit__(self, object spec, Tickets tickets):
         global _last_id
         cdef int i
-        self._kept = [spec]
+        self._arena = Arena()
+        self._arena.hold(spec)
         self._tickets = tickets
         self.entry.key_log_fd = -1
         _last_id += 1
         self.entry.id = _last_id
         self.entry.tickets = &tickets.table
         memcpy(self.entry.scope, <const char*> <bytes> spec.scope, 16)
-        self.entry.alpn = self._text(spec.alpn)
+        self.entry.alpn = self._arena.text(spec.alpn)
         self.entry.refuses = spec.refuses
         self.entry.verifies = spec.verify > 0
         self._n_contexts = max(1, len(spec.certificates))
@@ -111,13 +113,8 @@ cdef class TlsContext:
             if self._contexts != NULL and self._contexts[i] != NULL:
                 SSL_CTX_free(self._contexts[i])
         free(self._contexts)
-        free(self.entry.names)
         if self.entry.key_log_fd >= 0:
             close(self.entry.key_log_fd)
-
-    cdef Text _text(self, bytes text):
-        self._kept.append(text)
-        return text_of(<const uint8_t*> <const char*> text, <uint32_t> len(text))
 
     cdef SSL_CTX* _context(self, object spec) except NULL:
         """Without a certificate yet."""
@@ -221,25 +218,27 @@ cdef class TlsContext:
         return 0
 
     cdef int _certify(self, SSL_CTX* context, object given) except -1:
-        """`given` is of one name: Certificates with keys of several kinds, and OCSP responses."""
+        """`given` is of one set of names: certificates with keys of several kinds."""
         cdef Certificate certificate
         cdef Staple* staple
+        cdef Staple* before = NULL
         cdef int i
-        for certificate in given.certificates:
+        for certificate, ocsp in given.certificates:
             if SSL_CTX_use_certificate(context, certificate.leaf) != 1 \
                     or SSL_CTX_use_PrivateKey(context, certificate.key) != 1:
                 raise ValueError(last_error())
             for i in range(certificate.n_issuers):
                 if SSL_CTX_add1_chain_cert(context, certificate.issuers[i]) != 1:
                     raise ValueError(last_error())
-        if given.ocsp:
-            staple = <Staple*> calloc(1, sizeof(Staple))
-            if staple == NULL:
-                raise MemoryError
-            self._kept.append(_Freed.of(staple))
-            staple.at = self._text(given.ocsp).at
-            staple.size = len(given.ocsp)
-            SSL_CTX_set_ex_data(context, staple_index, staple)
+            if ocsp:
+                staple = <Staple*> self._arena.take(1, sizeof(Staple))
+                staple.leaf = certificate.leaf
+                staple.at = self._arena.keep(ocsp)
+                staple.size = len(ocsp)
+                staple.next = before
+                before = staple
+        if before != NULL:
+            SSL_CTX_set_ex_data(context, staple_index, before)
         return 0
 
     cdef int _fill_names(self, object certificates) except -1:
@@ -250,12 +249,10 @@ cdef class TlsContext:
         while size < 2 * sum(len(given.names) for given in certificates) + 2:
             size *= 2
         self.entry.n_names = size
-        self.entry.names = <TlsName*> calloc(size, sizeof(TlsName))
-        if self.entry.names == NULL:
-            raise MemoryError
+        self.entry.names = <TlsName*> self._arena.take(size, sizeof(TlsName))
         for i, given in enumerate(certificates):
             for text in given.names:
-                name = self._text(text)
+                name = self._arena.text(text)
                 if find_name(&self.entry, name.at, name.size) != NULL:
                     continue
                 place = <uint32_t> hash_bytes(hash_seed(), name.at, name.size)
@@ -264,17 +261,3 @@ cdef class TlsContext:
                 self.entry.names[place & (size - 1)].name = name
                 self.entry.names[place & (size - 1)].context = self._contexts[i]
         return 0
-
-
-cdef class _Freed:
-    """Memory that is given back with its owner."""
-    cdef void* at
-
-    @staticmethod
-    cdef _Freed of(void* at):
-        cdef _Freed made = _Freed()
-        made.at = at
-        return made
-
-    def __dealloc__(self):
-        free(self.at)

@@ -1,14 +1,16 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.parts cimport TlsEntry
-from fastlb._core.ext.openssl cimport EVP_CIPHER_CTX, EVP_MAC_CTX, SSL
+from fastlb._core.ext.openssl cimport EVP_CIPHER_CTX, EVP_MAC_CTX, SSL, X509
 
 cdef struct Staple:             # an OCSP response
+    const X509* leaf            # the certificate that it is about
     const unsigned char* at
     long size
+    Staple* next
 
 cdef int entry_index            # of a context's extra data: its TlsEntry
-cdef int staple_index           # its Staple, if it has one
+cdef int staple_index           # its Staples, if it has any
 
 
 cdef void* find_name(const TlsEntry* entry, const uint8_t* name, uint32_t size) noexcept nogil

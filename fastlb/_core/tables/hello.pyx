@@ -15,7 +15,7 @@ from fastlb._core.ext.openssl cimport (
     OSSL_PARAM_construct_utf8_string, RAND_bytes, SSL, SSL_AD_UNRECOGNIZED_NAME,
     SSL_CLIENT_HELLO_ERROR, SSL_CLIENT_HELLO_SUCCESS, SSL_CTX, SSL_CTX_get_ex_data,
     SSL_CTX_get_ex_new_index, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK,
-    SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_set_SSL_CTX, SSL_set_session_id_context,
+    SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate, SSL_set_SSL_CTX, SSL_set_session_id_context,
     SSL_set_tlsext_status_ocsp_resp, TLSEXT_TYPE_server_name,
 )
 
@@ -116,6 +116,8 @@ cdef int on_status(SSL* ssl, void* given) noexcept nogil:
     cdef const Staple* staple = <const Staple*> SSL_CTX_get_ex_data(
         SSL_get_SSL_CTX(ssl), staple_index)
     cdef void* copied
+    while staple != NULL and staple.leaf != SSL_get_certificate(ssl):
+        staple = staple.next
     if staple == NULL:
         return SSL_TLSEXT_ERR_NOACK
     copied = OPENSSL_malloc(staple.size)        # (OpenSSL frees it)

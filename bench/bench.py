@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import environment, machine, measure, process
+from bench import certificate, environment, machine, measure, process
 from bench.load import Load, errors_of
-from bench.model import BALANCER_CPU, LOAD_CPU, Reading, Row, Scenario, Table, Traffic, Work
+from bench.model import (
+    BALANCER_CPU,
+    LOAD_CPU,
+    TLS_MODES,
+    Reading,
+    Row,
+    Scenario,
+    Table,
+    Traffic,
+    Work,
+)
 from bench.peers import Peer
 
 ORIGIN_PORTS = 2
@@ -23,7 +33,7 @@ WARM_SECONDS = 0.7
 SYSCALL_SECONDS = 1.5
 SHOWN_SYSCALLS = 6
 DIRECT = "direct"
-HTTP_MODES = ("http", "pools")
+HTTP_MODES = {"http", "pools", *TLS_MODES}
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -49,8 +59,9 @@ class Bench:
         self.seconds = seconds
         self.rounds = rounds
         self.folder = folder
+        self.certificate = certificate.make(folder)
         self._patience = machine.Patience(patience)
-        self._load_binary = environment.compile_c("load")
+        self._load_binary = environment.compile_c("load", "ssl", "crypto")
         self._origin_binary = environment.compile_c("origin")
         self.origin_ports: tuple[int, ...] = ()
         self.origin_pid = 0
@@ -75,7 +86,9 @@ class Bench:
             yield Running(None, self.origin_ports[0])
             return
         (port,) = free_ports(1)
-        work = Work(scenario.mode, scenario.kind, port, self.origin_ports)
+        shown = self.certificate if scenario.mode in TLS_MODES else None
+        tls = certificate.trusting(shown) if shown else None
+        work = Work(scenario.mode, scenario.kind, port, self.origin_ports, shown)
         with TemporaryDirectory(dir=self.folder) as name:
             command = peer.command(work, Path(name))
             log = Path(name) / "log"
@@ -83,15 +96,15 @@ class Bench:
                 command.argv, BALANCER_CPU, log, command.env, command.cwd or Path(name)
             )
             try:
-                process.wait_until_serving(started, port, log)
+                process.wait_until_serving(started, port, log, tls)
                 if scenario.mode in HTTP_MODES:
-                    process.check_forwarded(port)
+                    process.check_forwarded(port, tls)
                 yield Running(started.pid, port)
             finally:
                 process.stop(started)
 
     def load(self, port: int, traffic: Traffic) -> Load:
-        return Load(self._load_binary, port, traffic, self.folder / "load.log")
+        return Load(self._load_binary, port, traffic, self.certificate, self.folder / "load.log")
 
     def _count_syscalls(self, scenario: Scenario, peer: Peer, row: Row) -> None:
         """System calls per request, in a short run of its own: strace slows everything down."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bench import process
-from bench.model import LOAD_CPU, Traffic
+from bench.model import LOAD_CPU, RESUMED, Certificate, Traffic
 
 # How long the answers under way may take after a pause.
 PAUSE_SECONDS = 0.1
@@ -18,8 +18,13 @@ PAUSE_SECONDS = 0.1
 class Load:
     """load.c, running from `with` to its end."""
 
-    def __init__(self, binary: Path, port: int, traffic: Traffic, log: Path) -> None:
-        self._argv = [str(binary), str(port), str(traffic.connections), traffic.path,
+    def __init__(
+        self, binary: Path, port: int, traffic: Traffic, certificate: Certificate, log: Path
+    ) -> None:
+        tls = []
+        if traffic.tls:
+            tls = ["-r" if traffic.tls == RESUMED else "-f", str(certificate.cert)]
+        self._argv = [str(binary), *tls, str(port), str(traffic.connections), traffic.path,
                       str(traffic.body_bytes), traffic.mode, *traffic.fields]
         self._log = log
 

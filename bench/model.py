@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
 WEBSOCKET = "websocket"
 
-# What a listener speaks. Those of TLS have a certificate, and plain HTTP/1.1 behind them.
-HTTPS = "https"
-TLS_MODES = frozenset({HTTPS})
+# What a listener speaks over TLS: HTTP/1.1 alone, or HTTP/2 as well, whose clients here use no
+# other. The servers speak plain HTTP/1.1, but for H2_TO_H2's, which speak HTTP/2 without TLS.
+HTTPS, H2, H2_TO_H2 = "https", "h2", "h2_to_h2"
+H2_MODES = frozenset({H2, H2_TO_H2})
+TLS_MODES = frozenset({HTTPS, *H2_MODES})
 
 BALANCER_CPU = 0
 LOAD_CPU = 1
@@ -52,6 +54,10 @@ class Work:
     def scheme(self) -> str:
         return "http" if self.certificate is None else "https"
 
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        return ("h2", "http/1.1") if self.mode in H2_MODES else ("http/1.1",)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -66,7 +72,8 @@ class Command:
 class Traffic:
     """What load.c does: so many connections, each asking for `path`; `keep`, `close`, `idle` or
     `websocket`. `fields` are header fields of the requests. `tls`: none, or FULL or RESUMED
-    handshakes."""
+    handshakes. wrk and h2load do `keep` alone, h2load with so many `streams` a connection.
+    """
 
     connections: int
     path: str
@@ -74,6 +81,7 @@ class Traffic:
     mode: str
     fields: tuple[str, ...] = ()
     tls: str = ""
+    streams: int = 1
 
 
 FULL, RESUMED = "full", "resumed"

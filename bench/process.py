@@ -100,6 +100,18 @@ def check_forwarded(port: int, tls: ssl.SSLContext | None = None) -> None:
             raise RuntimeError(f"the origin does not get {wanted.decode()}, but {head.decode()}")
 
 
+def wait_until_listening(
+    process: subprocess.Popen[bytes], ports: Sequence[int], log: Path
+) -> None:
+    """Returns once all ports take connections."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    for port in ports:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            _still_starting(process, port, log, deadline)
+
+
 def wait_until_serving(
     process: subprocess.Popen[bytes], port: int, log: Path, tls: ssl.SSLContext | None = None
 ) -> None:
@@ -110,7 +122,14 @@ def wait_until_serving(
             answer = exchange(port, tls=tls)
             if answer.startswith(b"HTTP/1.1 200"):
                 return
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"does not serve on port {port}; its log ends with:\n{tail}")
-        time.sleep(0.05)
+        _still_starting(process, port, log, deadline)
+
+
+def _still_starting(
+    process: subprocess.Popen[bytes], port: int, log: Path, deadline: float
+) -> None:
+    """A moment's sleep; raises if the process has ended or takes too long."""
+    if process.poll() is not None or time.monotonic() > deadline:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"does not serve on port {port}; its log ends with:\n{tail}")
+    time.sleep(0.05)

@@ -82,7 +82,7 @@ def run_all(bench: Bench, chosen: list[Scenario], peers: list[Peer], congestion:
         elif scenario.congestion not in (None, machine.congestion()):
             print(f"{scenario.name} is left out: it needs a network namespace (run as root)\n")
             continue
-        with bench.origin():
+        with bench.origin(scenario.mode):
             found = bench.run(scenario, peers)
         tables.append(found)
         print(f"## {scenario.title}\n\n{render.table(found)}\n", flush=True)

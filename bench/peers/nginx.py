@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, HTTPS, WEBSOCKET, Command, Work
+from bench.model import BULK, H2_MODES, H2_TO_H2, HTTPS, TLS_MODES, WEBSOCKET, Command, Work
 from bench.peers.base import (
     CONNECTIONS_MAX,
     DESCRIPTORS_MAX,
@@ -67,7 +67,7 @@ http {{
 {upstreams}
     server {{
         listen 127.0.0.1:{port}{ssl} backlog=4096;
-        proxy_http_version 1.1;
+        proxy_http_version {version};
         proxy_read_timeout 5m;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -123,9 +123,12 @@ def http(work: Work, folder: Path) -> str:
         buffer = BULK_TLS_BUFFER if work.certificate else BULK_BUFFER
         tuning += HTTP_BULK.format(buffer=buffer)
     tls = TLS.format(certificate=work.certificate) if work.certificate else ""
+    if work.mode in H2_MODES:
+        tls += "        http2 on;\n"
     return HTTP.format(
         tls=tls,
         ssl=" ssl" if tls else "",
+        version="2" if work.mode == H2_TO_H2 else "1.1",
         folder=folder,
         port=work.bind_port,
         requests=REQUESTS_MAX,
@@ -150,7 +153,7 @@ def server_lines(work: Work) -> str:
 
 class Nginx(Peer):
     name = "nginx"
-    modes = frozenset({"tcp", "http", HTTPS})
+    modes = frozenset({"tcp", "http", *TLS_MODES})
     notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk, 16 KiB over TLS.",)
     user = "root"
     load = ""
@@ -178,6 +181,8 @@ class DebianNginx(Nginx):
     """The wheel's nginx is a static build for size (-Os, musl); Debian's is built for speed."""
 
     name = "nginx-debian"
+    # (1.22 has no directive `http2`, and no HTTP/2 to servers)
+    modes = frozenset({"tcp", "http", HTTPS})
     notes = (
         "nginx-debian: Debian's package, measured where it is installed because the wheel's "
         "nginx is compiled for size.",

@@ -72,7 +72,7 @@ class Bench:
         self.origin_pid = 0
 
     @contextlib.contextmanager
-    def origin(self, mode: str) -> Iterator[None]:
+    def origin(self, mode: str = "http") -> Iterator[None]:
         self.origin_ports = free_ports(ORIGIN_PORTS)
         log = self.folder / "origin.log"
         with contextlib.ExitStack() as stack:

@@ -39,12 +39,15 @@ def compile_c(name: str, *libraries: str) -> Path:
     BUILD.mkdir(exist_ok=True)
     newest = max(f.stat().st_mtime for f in [source, *BENCH.glob("*.h")])
     if not binary.exists() or binary.stat().st_mtime < newest:
-        argv = ["gcc", "-O2", "-Wall", "-Wextra", f"-I{BENCH}", "-o", str(binary), str(source),
+        # Another process may be running the old one, or making the same.
+        fresh = binary.with_name(f"{binary.name}.{os.getpid()}")
+        argv = ["gcc", "-O2", "-Wall", "-Wextra", f"-I{BENCH}", "-o", str(fresh), str(source),
                 *(f"-l{library}" for library in libraries)]
         made = subprocess.run(argv, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             needs = f" (it needs {PACKAGES['gcc']})"
             raise SetupError(f"{source} does not compile{needs}:\n{made.stderr}")
+        fresh.replace(binary)
     return binary
 
 

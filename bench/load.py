@@ -127,7 +127,7 @@ def parse_h2load(text: str, traffic: Traffic) -> tuple[dict[str, float], str]:
     data = re.search(r"^traffic: .*\((\d+)\) data", text, re.M)
     took = re.search(r"^time for request: +[\d.]+[mu]?s +([\d.]+)(us|ms|s) +([\d.]+)(us|ms|s)",
                      text, re.M)
-    if None in (ran, done, ok, data, took) or not int(done[1]):
+    if not (ran and done and ok and data and took) or not int(done[1]):
         return {}, "h2load printed no result"
     missing = [term for term in H2LOAD_TERMS if term not in text]
     if missing:

@@ -11,9 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import environment, machine, measure, process
+from bench import certificate, environment, machine, measure, process
 from bench.load import Load, errors_of
-from bench.model import BALANCER_CPU, LOAD_CPU, Reading, Row, Scenario, Table, Traffic, Work
+from bench.model import (
+    BALANCER_CPU,
+    H2_TO_H2,
+    LOAD_CPU,
+    SMALL_EXCHANGE_BYTES,
+    TLS_MODES,
+    Reading,
+    Row,
+    Scenario,
+    Table,
+    Traffic,
+    Work,
+)
 from bench.peers import Peer
 
 ORIGIN_PORTS = 2
@@ -23,7 +35,10 @@ WARM_SECONDS = 0.7
 SYSCALL_SECONDS = 1.5
 SHOWN_SYSCALLS = 6
 DIRECT = "direct"
-HTTP_MODES = ("http", "pools")
+# nghttpd, H2_TO_H2's origin, can't tell what it was asked.
+TELLING_MODES = {"http", "pools", *TLS_MODES} - {H2_TO_H2}
+NGHTTPD = "/usr/sbin/nghttpd"
+BODY_PERIOD = 251  # (of body.h)
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -49,24 +64,36 @@ class Bench:
         self.seconds = seconds
         self.rounds = rounds
         self.folder = folder
+        self.certificate = certificate.make(folder)
         self._patience = machine.Patience(patience)
-        self._load_binary = environment.compile_c("load")
+        self._load_binary = environment.compile_c("load", "ssl", "crypto")
         self._origin_binary = environment.compile_c("origin")
         self.origin_ports: tuple[int, ...] = ()
         self.origin_pid = 0
 
     @contextlib.contextmanager
-    def origin(self) -> Iterator[None]:
+    def origin(self, mode: str = "http") -> Iterator[None]:
         self.origin_ports = free_ports(ORIGIN_PORTS)
-        argv = [str(self._origin_binary), *(str(port) for port in self.origin_ports)]
         log = self.folder / "origin.log"
-        started = process.start(argv, LOAD_CPU, log)
-        self.origin_pid = started.pid
-        try:
-            process.wait_until_serving(started, self.origin_ports[0], log)
+        with contextlib.ExitStack() as stack:
+            for argv in self._origins(mode):
+                started = process.start(argv, LOAD_CPU, log)
+                stack.callback(process.stop, started)
+            self.origin_pid = started.pid
+            process.wait_until_listening(started, self.origin_ports, log)
             yield
-        finally:
-            process.stop(started)
+
+    def _origins(self, mode: str) -> list[list[str]]:
+        """One origin of ours for all ports, or an nghttpd each that has the same small body."""
+        if mode != H2_TO_H2:
+            return [[str(self._origin_binary), *(str(port) for port in self.origin_ports)]]
+        docs = self.folder / "docs"
+        docs.mkdir(exist_ok=True)
+        (docs / "small").write_bytes(bytes(i % BODY_PERIOD for i in range(SMALL_EXCHANGE_BYTES)))
+        return [
+            [NGHTTPD, "--no-tls", "--address=127.0.0.1", f"--htdocs={docs}", str(port)]
+            for port in self.origin_ports
+        ]
 
     @contextlib.contextmanager
     def running(self, scenario: Scenario, peer: Peer | None) -> Iterator[Running]:
@@ -75,7 +102,9 @@ class Bench:
             yield Running(None, self.origin_ports[0])
             return
         (port,) = free_ports(1)
-        work = Work(scenario.mode, scenario.kind, port, self.origin_ports)
+        shown = self.certificate if scenario.mode in TLS_MODES else None
+        tls = certificate.trusting(shown) if shown else None
+        work = Work(scenario.mode, scenario.kind, port, self.origin_ports, shown)
         with TemporaryDirectory(dir=self.folder) as name:
             command = peer.command(work, Path(name))
             log = Path(name) / "log"
@@ -83,15 +112,15 @@ class Bench:
                 command.argv, BALANCER_CPU, log, command.env, command.cwd or Path(name)
             )
             try:
-                process.wait_until_serving(started, port, log)
-                if scenario.mode in HTTP_MODES:
-                    process.check_forwarded(port)
+                process.wait_until_serving(started, port, log, tls)
+                if scenario.mode in TELLING_MODES:
+                    process.check_forwarded(port, tls)
                 yield Running(started.pid, port)
             finally:
                 process.stop(started)
 
     def load(self, port: int, traffic: Traffic) -> Load:
-        return Load(self._load_binary, port, traffic, self.folder / "load.log")
+        return Load(self._load_binary, port, traffic, self.certificate, self.folder / "load.log")
 
     def _count_syscalls(self, scenario: Scenario, peer: Peer, row: Row) -> None:
         """System calls per request, in a short run of its own: strace slows everything down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,26 +19,35 @@ BUILD = BENCH / "build"
 VENV = ROOT / ".bench-venv"
 REQUIREMENTS = BENCH / "peers" / "requirements.txt"
 # The Debian package that brings each program.
-PACKAGES = {"gcc": "gcc libc6-dev", "wrk": "wrk", "strace": "strace", "h2load": "nghttp2-client"}
+PACKAGES = {
+    "gcc": "gcc libc6-dev libssl-dev", "openssl": "openssl", "wrk": "wrk", "strace": "strace",
+    "h2load": "nghttp2-client", "nghttpd": "nghttp2-server",
+}
 
 
 def check_tools(tools: Iterable[str]) -> None:
-    missing = sorted({PACKAGES[tool] for tool in tools if shutil.which(tool) is None})
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    missing = sorted({PACKAGES[tool] for tool in tools if shutil.which(tool, path=path) is None})
     if missing:
         raise SetupError(f"missing programs; run: apt-get install -y {' '.join(missing)}")
 
 
-def compile_c(name: str) -> Path:
+def compile_c(name: str, *libraries: str) -> Path:
     """Compiles bench/NAME.c, unless the binary is newer than every C source beside it."""
     source = BENCH / f"{name}.c"
     binary = BUILD / source.stem
     BUILD.mkdir(exist_ok=True)
     newest = max(f.stat().st_mtime for f in [source, *BENCH.glob("*.h")])
     if not binary.exists() or binary.stat().st_mtime < newest:
-        argv = ["gcc", "-O2", "-Wall", "-Wextra", f"-I{BENCH}", "-o", str(binary), str(source)]
+        # Another process may be running the old one, or making the same.
+        fresh = binary.with_name(f"{binary.name}.{os.getpid()}")
+        argv = ["gcc", "-O2", "-Wall", "-Wextra", f"-I{BENCH}", "-o", str(fresh), str(source),
+                *(f"-l{library}" for library in libraries)]
         made = subprocess.run(argv, capture_output=True, text=True, check=False)
         if made.returncode != 0:
-            raise SetupError(f"{source} does not compile:\n{made.stderr}")
+            needs = f" (it needs {PACKAGES['gcc']})"
+            raise SetupError(f"{source} does not compile{needs}:\n{made.stderr}")
+        fresh.replace(binary)
     return binary
 
 

@@ -1,8 +1,10 @@
 /* A load generator that checks every answer: status, length, and (always for small bodies, for each
  * CHECK_EVERYth big one) every byte.
  *
- *     load PORT CONNECTIONS PATH BODY_BYTES keep|close|idle|websocket [FIELD ...]
+ *     load [-f CERT | -r CERT] PORT CONNECTIONS PATH BODY_BYTES MODE [FIELD ...]
  *
+ * -f, -r: over TLS, to a balancer that must have the certificate CERT; every handshake must be a
+ * full one (-f), or with the ticket of the one before, but for each connection's first (-r). MODE:
  * keep: each connection sends its next request as soon as an answer is whole. close: a connection
  * for each request, "Connection: close", done when the peer has closed after a whole answer. idle:
  * one exchange on each connection, which then stays open. websocket: each connection upgrades (the
@@ -29,24 +31,25 @@
 #include <unistd.h>
 
 #include "body.h"
+#include "histogram.h"
+#include "request.h"
+#include "tls.h"
 #include "websocket.h"
 
 #define HEAD_BYTES_MAX 4096
-#define REQUEST_BYTES_MAX 4096
 #define READ_BYTES (256 * 1024)
 #define EVENTS_PER_TURN 256
 #define ANSWER_TIMEOUT_NS 5000000000ull
 #define CHECK_EVERY 16
 #define OPENING_MAX 64 /* idle: so many handshakes at a time, well below any backlog */
-/* Histogram: 256 buckets for each power of two of nanoseconds, so 0.4 % wide at most. */
-#define SUB_BITS 8
-#define BUCKETS ((40 - SUB_BITS) << SUB_BITS)
 
 enum mode { KEEP, CLOSE, IDLE, WEBSOCKET, MODES };
 static const char *const mode_names[] = {"keep", "close", "idle", "websocket"};
-enum state { CONNECTING, HEAD, BODY, WAIT_CLOSE, RESTING };
-enum error { BAD_STATUS, BAD_LENGTH, BAD_BYTES, SOCKET_ERROR, TIMED_OUT, ERROR_KINDS };
-static const char *const error_names[] = {"status", "length", "bytes", "socket", "timeout"};
+enum state { CONNECTING, SHAKING, HEAD, BODY, WAIT_CLOSE, RESTING };
+enum error { BAD_STATUS, BAD_LENGTH, BAD_BYTES, SOCKET_ERROR, TIMED_OUT, BAD_HANDSHAKE, BAD_TERMS,
+             BAD_RESUMPTION, NO_TICKET, ERROR_KINDS };
+static const char *const error_names[] = {"status", "length", "bytes", "socket", "timeout",
+                                          "handshake", "terms", "resumption", "ticket"};
 
 struct connection {
     int fd;
@@ -56,6 +59,7 @@ struct connection {
     size_t body_left;
     unsigned answers;
     int upgraded;
+    struct tls tls;
     char key[WS_KEY_BYTES + 1];
     unsigned char echo[WS_ECHO_BYTES];
     char head[HEAD_BYTES_MAX + 1];
@@ -63,13 +67,14 @@ struct connection {
 
 static enum mode mode;
 static struct sockaddr_in target;
-static char request[REQUEST_BYTES_MAX];
-static size_t request_bytes, body_bytes; /* of a websocket: of an echo, its head included */
+static struct request request;
+static size_t body_bytes; /* of a websocket: of an echo, its head included */
 static uint64_t random_state = 88172645463325252ull;
 static unsigned char *expected, reading[READ_BYTES];
 static struct connection *connections;
 static int connection_count, opened_count, epoll_fd, timer_fd, paused;
-static uint64_t completed, window_started_ns, errors[ERROR_KINDS], histogram[BUCKETS];
+static struct histogram answers;
+static uint64_t window_started_ns, errors[ERROR_KINDS];
 
 static void fail(const char *what) {
     perror(what);
@@ -80,27 +85,6 @@ static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-static void record(uint64_t ns) {
-    uint64_t value = ns | (1u << SUB_BITS);
-    int shift = 63 - __builtin_clzll(value) - SUB_BITS;
-    uint64_t bucket = ((uint64_t)shift << SUB_BITS) + (value >> shift) - (1u << SUB_BITS);
-    histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    completed++;
-}
-
-/* The middle of the bucket that holds the given share of the answers. */
-static double percentile_ns(double share) {
-    uint64_t wanted = (uint64_t)(share * (double)completed), seen = 0;
-    for (uint64_t i = 0; i < BUCKETS; i++) {
-        seen += histogram[i];
-        if (seen > wanted) {
-            uint64_t low = ((i & ((1u << SUB_BITS) - 1)) + (1u << SUB_BITS)) << (i >> SUB_BITS);
-            return (double)low + (double)(1ull << (i >> SUB_BITS)) / 2;
-        }
-    }
-    return 0;
 }
 
 static void open_connection(struct connection *c) {
@@ -120,8 +104,14 @@ static void open_connection(struct connection *c) {
         fail("epoll_ctl");
 }
 
-static void reopen(struct connection *c) {
+static void shut(struct connection *c) {
+    if (tls_kind != TLS_NONE)
+        tls_end(&c->tls);
     close(c->fd);
+}
+
+static void reopen(struct connection *c) {
+    shut(c);
     open_connection(c);
 }
 
@@ -139,7 +129,9 @@ static uint64_t next_random(void) {
 }
 
 static int send_all(struct connection *c, const void *bytes, size_t length) {
-    if (send(c->fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length)
+    ssize_t sent = tls_kind == TLS_NONE ? send(c->fd, bytes, length, MSG_NOSIGNAL)
+                                        : tls_send(&c->tls, bytes, length);
+    if (sent == (ssize_t)length)
         return 1;
     refuse(c, SOCKET_ERROR);
     return 0;
@@ -159,7 +151,7 @@ static int send_upgrade(struct connection *c) {
     uint64_t nonce[2] = {next_random(), next_random()};
     ws_base64((unsigned char *)nonce, sizeof nonce, c->key);
     int length = snprintf(whole, sizeof whole, "%.*sSec-WebSocket-Key: %s\r\n\r\n",
-                          (int)request_bytes - 2, request, c->key);
+                          (int)request.length - 2, request.bytes, c->key);
     return send_all(c, whole, (size_t)length);
 }
 
@@ -168,7 +160,7 @@ static int send_request(struct connection *c) {
         return send_text(c);
     c->state = HEAD;
     c->head_have = 0;
-    return mode == WEBSOCKET ? send_upgrade(c) : send_all(c, request, request_bytes);
+    return mode == WEBSOCKET ? send_upgrade(c) : send_all(c, request.bytes, request.length);
 }
 
 /* A whole answer is in. 1: go on reading this connection. */
@@ -179,7 +171,7 @@ static int answered(struct connection *c) {
         return 1;
     }
     uint64_t now = now_ns();
-    record(now - c->started_ns);
+    histogram_add(&answers, now - c->started_ns);
     c->started_ns = now;
     if (mode != IDLE && !paused)
         return send_request(c);
@@ -262,12 +254,16 @@ static void at_end(struct connection *c) {
         refuse(c, SOCKET_ERROR);
         return;
     }
-    record(now_ns() - c->started_ns);
+    if (tls_kind != TLS_NONE && c->tls.tickets == 0) { /* they are part of a handshake's cost */
+        refuse(c, NO_TICKET);
+        return;
+    }
+    histogram_add(&answers, now_ns() - c->started_ns);
     if (!paused) {
         reopen(c);
         return;
     }
-    close(c->fd);
+    shut(c);
     c->state = RESTING;
 }
 
@@ -286,19 +282,39 @@ static void go_on(void) {
     }
 }
 
+/* 1: go on with the connection; 0: wait for an event, or it is another connection by now. */
+static int shake(struct connection *c) {
+    static const enum error kinds[] = {[TLS_FAILED] = BAD_HANDSHAKE,
+                                       [TLS_OTHER_TERMS] = BAD_TERMS,
+                                       [TLS_OTHER_RESUMPTION] = BAD_RESUMPTION};
+    if (c->state == CONNECTING)
+        tls_begin(&c->tls, c->fd);
+    c->state = SHAKING;
+    enum tls_result result = tls_handshake(&c->tls);
+    if (result == TLS_DONE)
+        return send_request(c);
+    if (result != TLS_WAIT)
+        refuse(c, kinds[result]);
+    return 0;
+}
+
 static void on_event(struct connection *c, uint32_t events) {
+    int tls = tls_kind != TLS_NONE;
     if (c->state == CONNECTING) {
         if (events & (EPOLLERR | EPOLLHUP)) {
             refuse(c, SOCKET_ERROR);
             return;
         }
-        if (!(events & EPOLLOUT) || !send_request(c))
+        if (!(events & EPOLLOUT) || !(tls ? shake(c) : send_request(c)))
             return;
+    } else if (c->state == SHAKING && !shake(c)) {
+        return;
     }
     if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
         return;
     for (;;) {
-        ssize_t n = recv(c->fd, reading, sizeof reading, 0);
+        ssize_t n = tls ? tls_receive(&c->tls, reading, sizeof reading)
+                        : recv(c->fd, reading, sizeof reading, 0);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n < 0) {
@@ -313,7 +329,7 @@ static void on_event(struct connection *c, uint32_t events) {
                     : c->state == BODY ? take_body(c, reading, (size_t)n)
                                        : (refuse(c, BAD_LENGTH), 0);
         /* A short read has drained the socket; an end that came with it is in the events. */
-        if (!going || ((size_t)n < sizeof reading && !(events & EPOLLRDHUP)))
+        if (!going || (!tls && (size_t)n < sizeof reading && !(events & EPOLLRDHUP)))
             return;
     }
 }
@@ -321,8 +337,8 @@ static void on_event(struct connection *c, uint32_t events) {
 static void print_window(void) {
     printf("{\"seconds\": %.6f, \"requests\": %llu, \"p50_us\": %.3f, \"p99_us\": %.3f,"
            " \"open\": %d",
-           (double)(now_ns() - window_started_ns) / 1e9, (unsigned long long)completed,
-           percentile_ns(0.5) / 1e3, percentile_ns(0.99) / 1e3, opened_count);
+           (double)(now_ns() - window_started_ns) / 1e9, (unsigned long long)answers.count,
+           histogram_at(&answers, 0.5) / 1e3, histogram_at(&answers, 0.99) / 1e3, opened_count);
     for (int i = 0; i < ERROR_KINDS; i++)
         printf(", \"error_%s\": %llu", error_names[i], (unsigned long long)errors[i]);
     puts("}");
@@ -340,8 +356,7 @@ static void on_command(void) {
     if (command == 'g')
         go_on();
     if (command == 'r') {
-        memset(histogram, 0, sizeof histogram);
-        completed = 0;
+        memset(&answers, 0, sizeof answers);
         window_started_ns = now_ns();
     }
 }
@@ -355,30 +370,15 @@ static void on_timer(void) {
             refuse(&connections[i], TIMED_OUT);
 }
 
-static void add_to_request(const char *text) {
-    size_t length = strlen(text);
-    if (request_bytes + length > sizeof request) {
-        fputs("the request is too long\n", stderr);
-        exit(2);
+/* Takes the options away: what is left begins with PORT, but for a place in front. */
+static char **take_options(int *argc, char **argv) {
+    for (int option; (option = getopt(*argc, argv, "+f:r:")) != -1;) {
+        if (option == '?')
+            exit(2);
+        tls_prepare(option == 'f' ? TLS_FULL : TLS_RESUMED, optarg);
     }
-    memcpy(request + request_bytes, text, length);
-    request_bytes += length;
-}
-
-static void make_request(const char *path, char **fields) {
-    add_to_request("GET ");
-    add_to_request(path);
-    add_to_request(" HTTP/1.1\r\nHost: bench.test\r\n");
-    for (; *fields != NULL; fields++) {
-        add_to_request(*fields);
-        add_to_request("\r\n");
-    }
-    if (mode == CLOSE)
-        add_to_request("Connection: close\r\n");
-    if (mode == WEBSOCKET)
-        add_to_request("Connection: Upgrade\r\nUpgrade: websocket\r\n"
-                       "Sec-WebSocket-Version: 13\r\n");
-    add_to_request("\r\n");
+    *argc -= optind - 1;
+    return argv + optind - 1;
 }
 
 static void prepare(char **argv) {
@@ -389,7 +389,11 @@ static void prepare(char **argv) {
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection_count = atoi(argv[2]);
-    make_request(argv[3], argv + 6);
+    request_make(&request, argv[3], argv + 6,
+                 mode == CLOSE       ? "Connection: close\r\n"
+                 : mode == WEBSOCKET ? "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                                       "Sec-WebSocket-Version: 13\r\n"
+                                     : "");
     body_bytes = mode == WEBSOCKET ? WS_ECHO_BYTES : (size_t)atoll(argv[4]);
     expected = malloc(body_bytes);
     connections = calloc((size_t)connection_count, sizeof *connections);
@@ -407,10 +411,12 @@ static void prepare(char **argv) {
 
 int main(int argc, char **argv) {
     struct epoll_event events[EVENTS_PER_TURN];
+    argv = take_options(&argc, argv);
     while (argc >= 6 && mode < MODES && strcmp(argv[5], mode_names[mode]) != 0)
         mode++;
     if (argc < 6 || mode == MODES) {
-        fputs("usage: load PORT CONNECTIONS PATH BODY_BYTES MODE [FIELD ...]\n", stderr);
+        fputs("usage: load [-f CERT | -r CERT] PORT CONNECTIONS PATH BODY_BYTES MODE [FIELD ...]\n",
+              stderr);
         return 2;
     }
     prepare(argv);

@@ -1,4 +1,4 @@
-"""The load generators: load.c, which checks every answer, and wrk, which people know."""
+"""The load generators: load.c, which checks every answer; wrk, which people know; h2load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bench import process
-from bench.model import LOAD_CPU, Traffic
+from bench.model import LOAD_CPU, RESUMED, Certificate, Traffic
 
 # How long the answers under way may take after a pause.
 PAUSE_SECONDS = 0.1
@@ -18,8 +18,13 @@ PAUSE_SECONDS = 0.1
 class Load:
     """load.c, running from `with` to its end."""
 
-    def __init__(self, binary: Path, port: int, traffic: Traffic, log: Path) -> None:
-        self._argv = [str(binary), str(port), str(traffic.connections), traffic.path,
+    def __init__(
+        self, binary: Path, port: int, traffic: Traffic, certificate: Certificate, log: Path
+    ) -> None:
+        tls = []
+        if traffic.tls:
+            tls = ["-r" if traffic.tls == RESUMED else "-f", str(certificate.cert)]
+        self._argv = [str(binary), *tls, str(port), str(traffic.connections), traffic.path,
                       str(traffic.body_bytes), traffic.mode, *traffic.fields]
         self._log = log
 
@@ -91,3 +96,50 @@ def parse_wrk(text: str) -> tuple[dict[str, float], str]:
             found[f"p{share}_us"] = float(latency[1]) * scale
     errors = re.findall(r"^\s+(Socket errors:.*|Non-2xx.*)$", text, re.M)
     return found, "; ".join(errors)
+
+
+H2LOAD_TERMS = ("TLS Protocol: TLSv1.3", "Cipher: TLS_AES_128_GCM_SHA256",
+                "Application protocol: h2")
+
+
+def run_h2load(
+    port: int, traffic: Traffic, seconds: float, log: Path
+) -> tuple[dict[str, float], str]:
+    """A whole run of h2load: seconds, requests, mean_us and max_us, and its errors as text."""
+    argv = ["h2load", "-t1", f"-c{traffic.connections}", f"-m{traffic.streams}",
+            f"-D{seconds * 1000:.0f}ms", "--npn-list=h2", "--groups=X25519",
+            "--tls13-ciphers=TLS_AES_128_GCM_SHA256", f"--connect-to=127.0.0.1:{port}",
+            f"https://{process.HOST}:{port}{traffic.path}"]
+    started = process.start(argv, LOAD_CPU, log, pipes=True)
+    try:
+        out, _ = started.communicate(timeout=seconds + 30)
+    except subprocess.TimeoutExpired:
+        process.stop(started)
+        return {}, "h2load hangs"
+    return parse_h2load(out.decode(), traffic)
+
+
+def parse_h2load(text: str, traffic: Traffic) -> tuple[dict[str, float], str]:
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    ran = re.search(r"^finished in ([\d.]+)(us|ms|s),", text, re.M)
+    done = re.search(r"^requests: .*?(\d+) done, (\d+) succeeded, (.*)$", text, re.M)
+    ok = re.search(r"^status codes: (\d+) 2xx", text, re.M)
+    data = re.search(r"^traffic: .*\((\d+)\) data", text, re.M)
+    took = re.search(r"^time for request: +[\d.]+[mu]?s +([\d.]+)(us|ms|s) +([\d.]+)(us|ms|s)",
+                     text, re.M)
+    if not (ran and done and ok and data and took) or not int(done[1]):
+        return {}, "h2load printed no result"
+    missing = [term for term in H2LOAD_TERMS if term not in text]
+    if missing:
+        return {}, f"not as agreed: no {', '.join(missing)}"
+    count, under_way = int(done[1]), traffic.connections * traffic.streams
+    if not count == int(done[2]) == int(ok[1]) or re.search(r"[1-9]", done[3]):
+        return {}, f"{done[0]}, {ok[0]}"
+    # Streams that were cut off at the end have their part in the bytes as well.
+    if not 0 <= int(data[1]) - count * traffic.body_bytes <= under_way * traffic.body_bytes:
+        return {}, f"{data[1]} bytes of {count} answers"
+    return {
+        "requests": float(count), "seconds": float(ran[1]) * unit[ran[2]],
+        "mean_us": float(took[3]) * unit[took[4]] * 1e6,
+        "max_us": float(took[1]) * unit[took[2]] * 1e6,
+    }, ""

@@ -4,12 +4,14 @@ origin) and gives one reading; a scenario file picks one."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from bench import load as loads
 from bench import machine, measure
 from bench.bench import WARM_SECONDS, Bench, Running
-from bench.model import Column, Reading, Scenario
+from bench.model import Column, Reading, Scenario, Traffic
 from bench.peers import Peer
 
 MIB = 1024 * 1024
@@ -23,8 +25,12 @@ P50 = Column("p50_us", "p50 us")
 P99 = Column("p99_us", "p99 us")
 RESIDENT = Column("resident_mib", "resident MiB")
 BUSY = Column("busy", "CPU busy %", 0)
+MEAN = Column("mean_us", "mean us")
+LONGEST = Column("max_us", "longest us", 0)
 COST = Column("cpu_us", "CPU us/request", 2)
 COST_PER_MIB = Column("cpu_us_per_mib", "CPU us/MiB", 1)
+
+Run = Callable[[int, Traffic, float, Path], tuple[dict[str, float], str]]
 
 
 class _Window:
@@ -87,16 +93,24 @@ def steady_load(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
 
 def wrk(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
     """A whole run of wrk, its opening of connections included."""
+    return _whole_run(bench, scenario, peer, loads.run_wrk)
+
+
+def h2load(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
+    """A whole run of h2load, its handshakes included."""
+    return _whole_run(bench, scenario, peer, loads.run_h2load)
+
+
+def _whole_run(bench: Bench, scenario: Scenario, peer: Peer | None, run: Run) -> Reading:
     assert scenario.traffic is not None
     with bench.running(scenario, peer) as target:
         before = measure.cpu_ns(target.pid) if target.pid is not None else {}
-        log = bench.folder / "wrk.log"
-        found, errors = loads.run_wrk(target.port, scenario.traffic, bench.seconds, log)
+        found, errors = run(target.port, scenario.traffic, bench.seconds, bench.folder / "run.log")
         used = measure.cpu_between(before, measure.cpu_ns(target.pid)) if target.pid else None
     if errors:
         return Reading({}, errors)
     values = {"requests_s": found["requests"] / found["seconds"]}
-    values.update((k, v) for k, v in found.items() if k in ("p50_us", "p99_us"))
+    values.update((k, v) for k, v in found.items() if k.endswith("_us"))
     if used is not None:
         values["cpu_us"] = used / 1e3 / found["requests"]
     return Reading(values)

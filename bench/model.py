@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
 WEBSOCKET = "websocket"
 
+# What a listener speaks over TLS: HTTP/1.1 alone, or HTTP/2 as well, whose clients here use no
+# other. The servers speak plain HTTP/1.1, but for H2_TO_H2's, which speak HTTP/2 without TLS.
+HTTPS, H2, H2_TO_H2 = "https", "h2", "h2_to_h2"
+H2_MODES = frozenset({H2, H2_TO_H2})
+TLS_MODES = frozenset({HTTPS, *H2_MODES})
+
 BALANCER_CPU = 0
 LOAD_CPU = 1
 
@@ -26,13 +32,31 @@ SECONDS_DEFAULT = 1.5
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """PEM files: a certificate for `bench.test`, and its key."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a balancer has to relay: its mode, its port, the origins' ports and the kind of load."""
+    """What a balancer has to relay: its mode, its port, the origins' ports, the kind of load, and
+    what it shows clients where the mode is one of TLS."""
 
     mode: str
     kind: str
     bind_port: int
     server_ports: tuple[int, ...]
+    certificate: Certificate | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.certificate is None else "https"
+
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        return ("h2", "http/1.1") if self.mode in H2_MODES else ("http/1.1",)
 
 
 @dataclass(frozen=True)
@@ -47,15 +71,20 @@ class Command:
 @dataclass(frozen=True)
 class Traffic:
     """What load.c does: so many connections, each asking for `path`; `keep`, `close`, `idle` or
-    `websocket`. `fields` are header fields of the requests."""
+    `websocket`. `fields` are header fields of the requests. `tls`: none, or FULL or RESUMED
+    handshakes. wrk and h2load do `keep` alone, h2load with so many `streams` a connection.
+    """
 
     connections: int
     path: str
     body_bytes: int
     mode: str
     fields: tuple[str, ...] = ()
+    tls: str = ""
+    streams: int = 1
 
 
+FULL, RESUMED = "full", "resumed"
 SMALL_EXCHANGE_BYTES = 101
 BIG_EXCHANGE_BYTES = 1024 * 1024
 WEBSOCKET_TEXT_BYTES = 100

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS_MAX = 5.0
 READY_SECONDS_MAX = 20.0
+HOST = "bench.test"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -73,34 +75,61 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def exchange(port: int, path: str = "/small", timeout: float = 2.0) -> bytes:
+def exchange(
+    port: int, path: str = "/small", timeout: float = 2.0, tls: ssl.SSLContext | None = None
+) -> bytes:
     """One GET over a connection of its own, until the peer closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n".encode())
+    with contextlib.ExitStack() as stack:
+        s = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=timeout))
+        if tls is not None:
+            s = stack.enter_context(tls.wrap_socket(s, server_hostname=HOST))
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
         parts = []
         while part := s.recv(65536):
             parts.append(part)
     return b"".join(parts)
 
 
-def check_forwarded(port: int) -> None:
+def check_forwarded(port: int, tls: ssl.SSLContext | None = None) -> None:
     """Raises unless an http balancer tells the origin of its client, which all have to do alike."""
-    _, _, head = exchange(port, "/head").partition(b"\r\n\r\n")
+    _, _, head = exchange(port, "/head", tls=tls).partition(b"\r\n\r\n")
     fields = head.lower().split(b"\r\n")
-    for wanted in (b"x-forwarded-for: 127.0.0.1", b"x-forwarded-proto: http"):
+    scheme = b"http" if tls is None else b"https"
+    for wanted in (b"x-forwarded-for: 127.0.0.1", b"x-forwarded-proto: " + scheme):
         if fields.count(wanted) != 1:
             raise RuntimeError(f"the origin does not get {wanted.decode()}, but {head.decode()}")
 
 
-def wait_until_serving(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_listening(
+    process: subprocess.Popen[bytes], ports: Sequence[int], log: Path
+) -> None:
+    """Returns once all ports take connections."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    for port in ports:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            _still_starting(process, port, log, deadline)
+
+
+def wait_until_serving(
+    process: subprocess.Popen[bytes], port: int, log: Path, tls: ssl.SSLContext | None = None
+) -> None:
     """Returns once a whole exchange through the port has worked."""
     deadline = time.monotonic() + READY_SECONDS_MAX
     while True:
         with contextlib.suppress(OSError):
-            answer = exchange(port)
+            answer = exchange(port, tls=tls)
             if answer.startswith(b"HTTP/1.1 200"):
                 return
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"does not serve on port {port}; its log ends with:\n{tail}")
-        time.sleep(0.05)
+        _still_starting(process, port, log, deadline)
+
+
+def _still_starting(
+    process: subprocess.Popen[bytes], port: int, log: Path, deadline: float
+) -> None:
+    """A moment's sleep; raises if the process has ended or takes too long."""
+    if process.poll() is not None or time.monotonic() > deadline:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"does not serve on port {port}; its log ends with:\n{tail}")
+    time.sleep(0.05)

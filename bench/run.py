@@ -82,7 +82,7 @@ def run_all(bench: Bench, chosen: list[Scenario], peers: list[Peer], congestion:
         elif scenario.congestion not in (None, machine.congestion()):
             print(f"{scenario.name} is left out: it needs a network namespace (run as root)\n")
             continue
-        with bench.origin():
+        with bench.origin(scenario.mode):
             found = bench.run(scenario, peers)
         tables.append(found)
         print(f"## {scenario.title}\n\n{render.table(found)}\n", flush=True)
@@ -97,7 +97,8 @@ def main() -> int:
         print_known()
         return 0
     chosen = scenarios.choose(names(options.only))
-    environment.check_tools({"gcc", "strace", *(tool for s in chosen for tool in s.tools)})
+    tools = {tool for s in chosen for tool in s.tools}
+    environment.check_tools({"gcc", "openssl", "strace", *tools})
     environment.peers_environment()
     peers, left_out = choose_peers(names(options.peers))
     machine.check_cpus()

@@ -8,6 +8,7 @@ from bench.peers.caddy import Caddy
 from bench.peers.envoy import Envoy
 from bench.peers.fastlb import Fastlb, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbPools
 from bench.peers.haproxy import HAProxy
+from bench.peers.nghttpx import Nghttpx
 from bench.peers.nginx import DebianNginx, Nginx
 from bench.peers.traefik import Traefik
 
@@ -16,7 +17,7 @@ __all__ = ["PEERS", "Peer", "choose"]
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
         Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, HAProxy, Nginx,
-        DebianNginx, Envoy, Traefik, Caddy,
+        DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
     )
 }
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import wheel_file
-from bench.model import WEBSOCKET, Command, Work
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, WEBSOCKET, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
+
+H2_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def address(port: int) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def http_filter(work: Work) -> dict[str, Any]:
     config: dict[str, Any] = {
         "@type": manager,
         "stat_prefix": "http",
-        "codec_type": "HTTP1",
+        "codec_type": "AUTO" if work.mode in H2_MODES else "HTTP1",
         "use_remote_address": True,
         "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
@@ -56,11 +58,27 @@ def http_filter(work: Work) -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
 
 
+def tls_socket(work: Work) -> dict[str, Any]:
+    assert work.certificate is not None
+    pair = {"certificate_chain": {"filename": str(work.certificate.cert)},
+            "private_key": {"filename": str(work.certificate.key)}}
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": kind, "common_tls_context": {
+            "alpn_protocols": list(work.alpn),
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2",
+                           "tls_maximum_protocol_version": "TLSv1_3"},
+            "tls_certificates": [pair],
+        }},
+    }
+
+
 def cluster(name: str, work: Work) -> dict[str, Any]:
     endpoints = [{"endpoint": {"address": address(port)}} for port in work.server_ports]
     limits = {"max_connections": CONNECTIONS_MAX, "max_pending_requests": CONNECTIONS_MAX,
               "max_requests": CONNECTIONS_MAX}
-    return {
+    made: dict[str, Any] = {
         "name": name,
         "connect_timeout": "5s",
         "type": "STATIC",
@@ -68,11 +86,17 @@ def cluster(name: str, work: Work) -> dict[str, Any]:
         "circuit_breakers": {"thresholds": [limits]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     }
+    if work.mode == H2_TO_H2:
+        made["typed_extension_protocol_options"] = {H2_OPTIONS: {
+            "@type": f"type.googleapis.com/{H2_OPTIONS}",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }}
+    return made
 
 
 class Envoy(Peer):
     name = "envoy"
-    modes = frozenset({"tcp", "http"})
+    modes = frozenset({"tcp", "http", *TLS_MODES})
     notes = ("Envoy: --concurrency 1, no access log, circuit breakers out of the way.",)
 
     def version(self) -> str:
@@ -81,14 +105,17 @@ class Envoy(Peer):
         return match[1] if match else line
 
     def command(self, work: Work, folder: Path) -> Command:
-        http = work.mode == "http"
+        http = work.mode != "tcp"
         names = [*ROUTES, "servers"] if http else ["servers"]
         relay = http_filter(work) if http else tcp_filter()
+        chain: dict[str, Any] = {"filters": [relay]}
+        if work.certificate:
+            chain["transport_socket"] = tls_socket(work)
         listener = {
             "name": "front",
             "address": address(work.bind_port),
             "tcp_backlog_size": 4096,
-            "filter_chains": [{"filters": [relay]}],
+            "filter_chains": [chain],
         }
         config = folder / "envoy.json"
         config.write_text(json.dumps({"static_resources": {

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from pathlib import Path
 
 from bench.environment import ROOT
-from bench.model import Command, Work
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, Command, Work
 from bench.peers.base import ROUTES, Peer, first_line
 
 TOP = """\
 threads = 1
 
 [listeners.web]
-bind = "http://127.0.0.1:{port}"
+bind = "{scheme}://127.0.0.1:{port}"
 pool = "servers"
 {listener}
 """
+TLS = 'tls = {{ certificates = [{{ cert = "{cert}", key = "{key}" }}]{more} }}\n'
 ROUTE = """
 [[listeners.web.routes]]
 name = "{name}"
@@ -33,6 +35,7 @@ POOL = """
 [pools.{name}]
 servers = [{servers}]
 """
+H2_SERVERS = 'protocol = "h2"\n'
 
 DEFAULT = ROOT / ".venv" / "bin" / "fastlb"
 
@@ -54,19 +57,31 @@ def by_tier(request):
 """
 
 
+def top(work: Work) -> str:
+    listener = SAME_FIELDS
+    if work.certificate:
+        more = f", alpn = {json.dumps(work.alpn)}" if work.mode in H2_MODES else ""
+        shown = work.certificate
+        listener += TLS.format(cert=shown.cert, key=shown.key, more=more)
+    return TOP.format(scheme=work.scheme, port=work.bind_port, listener=listener)
+
+
 def http_config(work: Work, policy: str = "") -> str:
     servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
-    parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
+    parts = [top(work)]
     routes = (*ROUTES, "small") if work.mode == "policy" else ROUTES
     parts += [ROUTE.format(name=name) for name in routes]
     parts.append(policy)                    # (of the last one)
-    parts += [POOL.format(name=name, servers=servers) for name in (*routes, "servers")]
+    protocol = H2_SERVERS if work.mode == H2_TO_H2 else ""
+    parts += [
+        POOL.format(name=name, servers=servers) + protocol for name in (*routes, "servers")
+    ]
     return "".join(parts)
 
 
 def pools_config(work: Work) -> str:
     servers = ", ".join(SERVER.format(port=port) for port in work.server_ports)
-    parts = [TOP.format(port=work.bind_port, listener=SAME_FIELDS)]
+    parts = [top(work)]
     parts += [ROUTE.format(name=name) for name in ROUTES]
     parts += [POOL.format(name=name, servers=servers) for name in (*ROUTES, "servers")]
     return "".join(parts) + KEYS            # (of the last one, which is the one in use)
@@ -85,7 +100,7 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", "http", "pools", "observed", "policy"})
+    modes = frozenset({"tcp", "http", *TLS_MODES, "pools", "observed", "policy"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:

@@ -117,8 +117,10 @@ static void reopen(struct connection *c) {
 
 static void refuse(struct connection *c, enum error kind) {
     errors[kind]++;
-    if (errors[kind] > 1000) /* a dead balancer: say so instead of spinning */
-        fail(error_names[kind]);
+    if (errors[kind] > 1000) { /* a dead balancer: say so instead of spinning */
+        fprintf(stderr, "more than 1000 %s errors\n", error_names[kind]);
+        exit(1);
+    }
     reopen(c);
 }
 

@@ -128,7 +128,8 @@ def parse_h2load(text: str, traffic: Traffic) -> tuple[dict[str, float], str]:
     took = re.search(r"^time for request: +[\d.]+[mu]?s +([\d.]+)(us|ms|s) +([\d.]+)(us|ms|s)",
                      text, re.M)
     if not (ran and done and ok and data and took) or not int(done[1]):
-        return {}, "h2load printed no result"
+        said = re.findall(r"^(?:requests: |No protocol|.*(?:failed|error):).*$", text, re.M)
+        return {}, "; ".join(["h2load has no result", *said])
     missing = [term for term in H2LOAD_TERMS if term not in text]
     if missing:
         return {}, f"not as agreed: no {', '.join(missing)}"

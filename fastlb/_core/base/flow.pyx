@@ -6,8 +6,11 @@ from fastlb._core.base.enums cimport (
     AGAIN, EXCHANGE_HAS_MORE, FAIL, NEXT, REASON_NO_MEMORY, STREAM_CAUTIOUS, WRITABLE,
 )
 from fastlb._core.base.limits cimport PUMP_READS_MAX
-from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_pending, take_chunk, take_pending
-from fastlb._core.base.stream cimport stream_write
+from fastlb._core.base.mem cimport (
+    CHUNK_RAW, chunk_bytes, chunk_class, give_pending, take_chunk, take_pending,
+)
+from fastlb._core.base.net cimport net_write
+from fastlb._core.base.stream cimport stream_put, stream_write
 from fastlb._core.base.pipe cimport give_pipe, pipe_drain, pipe_fill, take_pipe
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Pipe, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
@@ -21,7 +24,10 @@ cdef int flow_flush(Core* core, Exchange* x, Stream* to) noexcept nogil:
         return AGAIN
     if to.pipe != NULL:
         return _flush_pipe(core, x, to)
-    n = stream_write(to, chunk_bytes(chunk) + chunk.start, chunk.end - chunk.start, False)
+    if unlikely(chunk.scanned == CHUNK_RAW):
+        n = net_write(to.fd, chunk_bytes(chunk) + chunk.start, chunk.end - chunk.start, False)
+    else:
+        n = stream_write(to, chunk_bytes(chunk) + chunk.start, chunk.end - chunk.start, False)
     if n < 0:
         if n != -EAGAIN:
             return broken(x, to)
@@ -86,10 +92,10 @@ cdef int flow_write(Core* core, Exchange* x, Stream* to, Chunk** place, ssize_t 
     cdef ssize_t n
     if to.pending != NULL or not to.ready & WRITABLE:
         return flow_keep(core, x, to, place, start, end)
-    n = stream_write(to, chunk_bytes(place[0]) + start, end - start, False)
+    n = stream_put(core, to, chunk_bytes(place[0]) + start, end - start, False)
     if likely(n == end - start):
         count_write(x, to)
-        return NEXT
+        return NEXT if likely(to.pending == NULL) else AGAIN
     if n < 0:
         if n != -EAGAIN:
             return broken(x, to)

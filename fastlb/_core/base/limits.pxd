@@ -53,7 +53,8 @@ cdef enum:
     SEGMENTS_MAX = 32               # of a path that a pattern looks at
     HTTP_BLOCK = 64                 # requests or upstreams allocated at once
     HTTP_READ_BYTES = 16384         # at a time; a body that fills it is spliced
-    HTTP_SCRATCH_CLASS = 3          # 32 KiB: headroom, a read, and a chunk's end or its trailers
+    HTTP_BULK_BYTES = 65536         # the same where it goes to TLS: four records, a system call
+    HTTP_SCRATCH_CLASS = 5          # 128 KiB: headroom, a read, and a chunk's end or its trailers
     HTTP_OUTPUT_CLASS = 8           # 1 MiB: a normalised target of 3 x 64 KiB, and a head
     HTTP_HEADROOM = 4096            # before what is read, so that a longer head fits in its place
     EXTENSION_BYTES_MAX = 4096      # of a chunk; nobody uses them
@@ -77,3 +78,5 @@ cdef enum:
     NAME_BLOCKS = 1024              # a million names: then new ones go without
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54
     TICKET_KEYS = 4                 # the latest, two before it, and one to come
+    TLS_RECORD_BYTES = 16384        # of data, at most (RFC 8446, 5.1)
+    TLS_OVERHEAD_BYTES = 256        # of a record, at most (5.2)

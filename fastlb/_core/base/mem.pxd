@@ -4,6 +4,10 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 
 
+cdef enum:
+    CHUNK_RAW = 1               # in `scanned` of what is pending: it goes to the socket as it is
+
+
 cdef inline uint32_t chunk_size(int klass) noexcept nogil:
     return <uint32_t> 4096 << klass
 

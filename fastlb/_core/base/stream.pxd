@@ -1,7 +1,8 @@
 # The seam between plain sockets and TLS: what stages read from and write to. Every result is a
 # count, or -errno.
+from fastlb._core.base.limits cimport TLS_RECORD_BYTES
 from fastlb._core.base.net cimport net_peek, net_read, net_shut, net_write
-from fastlb._core.base.tls cimport tls_peek, tls_read, tls_shut, tls_write
+from fastlb._core.base.tls cimport tls_peek, tls_read, tls_shut, tls_write, tls_write_bulk
 from fastlb._core.base.types cimport Core, Stream
 from fastlb._core.ext.atomic cimport unlikely
 
@@ -17,6 +18,16 @@ cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
     """`more`: a FIN follows at once, so let it travel in the same segment. Bytes that weren't taken
     are the next to be written."""
     if unlikely(s.tls != NULL):
+        return tls_write(s, data, size)
+    return net_write(s.fd, data, size, more)
+
+
+cdef inline ssize_t stream_put(Core* core, Stream* s, const void* data, size_t size,
+                               bint more) noexcept nogil:
+    """The same, and of TLS some of it may be pending when all of it is taken."""
+    if unlikely(s.tls != NULL):
+        if size > TLS_RECORD_BYTES:
+            return tls_write_bulk(core, s, data, size)
         return tls_write(s, data, size)
     return net_write(s.fd, data, size, more)
 

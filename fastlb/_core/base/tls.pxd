@@ -3,7 +3,14 @@
 # -EAGAIN has to be tried again with the same bytes.
 #
 # OpenSSL's queue of errors is empty between calls: whoever meets an error clears it.
+from libc.stdint cimport uint8_t
+
 from fastlb._core.base.types cimport Core, Stream, TlsEntry
+
+cdef struct Wire:               # what OpenSSL writes to and reads from
+    Stream* stream
+    uint8_t* at                 # records are gathered here; NULL: they go to the socket
+    uint8_t* end
 
 
 cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil
@@ -17,5 +24,6 @@ cdef int tls_failure() noexcept nogil
 cdef ssize_t tls_read(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t tls_peek(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t tls_write(Stream* s, const void* data, size_t size) noexcept nogil
+cdef ssize_t tls_write_bulk(Core* core, Stream* s, const void* data, size_t size) noexcept nogil
 cdef void tls_shut(Stream* s) noexcept nogil
 cdef void tls_close(Core* core, Stream* s, bint silent) noexcept nogil

@@ -1,24 +1,30 @@
 from libc.errno cimport EAGAIN, ECONNRESET, EPIPE, EPROTO
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HANGUP, NEXT, PEER_SHUT, READABLE, ROLE_CLIENT, STREAM_CAUTIOUS,
     STREAM_CUT, STREAM_DRY, WRITABLE,
 )
+from fastlb._core.base.limits cimport TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES
+from fastlb._core.base.mem cimport (
+    CHUNK_RAW, chunk_bytes, chunk_class, chunk_size, give_chunk, take_chunk, take_pending,
+)
 from fastlb._core.base.net cimport net_read, net_widen, net_write
-from fastlb._core.base.types cimport Core, Stream, TlsEntry
+from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.openssl cimport (
     BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_get_data,
-    BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_read, BIO_meth_set_write,
-    BIO_new, BIO_set_data, BIO_set_init, BIO_set_retry_read, BIO_set_retry_write, ERR_GET_REASON,
-    ERR_clear_error, ERR_peek_error, FASTLB_HAS_TLS, SSL, SSL_CTX, SSL_ERROR_WANT_READ,
-    SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST,
-    SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free, SSL_get0_param, SSL_get_error, SSL_get_rbio,
-    SSL_get_shutdown, SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished, SSL_new,
-    SSL_peek, SSL_read, SSL_session_reused, SSL_set1_host, SSL_set_accept_state, SSL_set_bio,
-    SSL_set_connect_state, SSL_set_tlsext_host_name, SSL_shutdown, SSL_write,
-    X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
+    BIO_free, BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_destroy,
+    BIO_meth_set_read, BIO_meth_set_write, BIO_new, BIO_set_data, BIO_set_init, BIO_set_retry_read,
+    BIO_set_retry_write, ERR_GET_REASON, ERR_clear_error, ERR_peek_error, FASTLB_HAS_TLS, SSL,
+    SSL_CTX, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN,
+    SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST, SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free,
+    SSL_get0_param, SSL_get_error, SSL_get_rbio, SSL_get_shutdown, SSL_get_verify_result,
+    SSL_has_pending, SSL_is_init_finished, SSL_new, SSL_peek, SSL_read, SSL_session_reused,
+    SSL_set1_host, SSL_set_accept_state, SSL_set_bio, SSL_set_connect_state,
+    SSL_set_tlsext_host_name, SSL_shutdown, SSL_write, X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
 )
 
 cdef BIO_METHOD* _method = NULL
@@ -27,7 +33,7 @@ cdef BIO_METHOD* _method = NULL
 # --- between OpenSSL and the socket ---
 
 cdef int _on_read(BIO* bio, char* into, int size) noexcept nogil:
-    cdef Stream* s = <Stream*> BIO_get_data(bio)
+    cdef Stream* s = (<Wire*> BIO_get_data(bio)).stream
     cdef ssize_t n
     BIO_clear_retry_flags(bio)
     if s.flags & STREAM_CUT:
@@ -51,9 +57,16 @@ cdef int _on_read(BIO* bio, char* into, int size) noexcept nogil:
 
 
 cdef int _on_write(BIO* bio, const char* data, int size) noexcept nogil:
-    cdef Stream* s = <Stream*> BIO_get_data(bio)
-    cdef ssize_t n = net_write(s.fd, data, size, False)
+    cdef Wire* wire = <Wire*> BIO_get_data(bio)
+    cdef ssize_t n
     BIO_clear_retry_flags(bio)
+    if wire.at != NULL:
+        if unlikely(wire.end - wire.at < size):
+            return -1
+        memcpy(wire.at, data, size)
+        wire.at += size
+        return size
+    n = net_write(wire.stream.fd, data, size, False)
     if n == -EAGAIN:
         BIO_set_retry_write(bio)
         return -1
@@ -62,6 +75,11 @@ cdef int _on_write(BIO* bio, const char* data, int size) noexcept nogil:
 
 cdef long _on_ctrl(BIO* bio, int what, long number, void* pointer) noexcept nogil:
     return 1 if what == BIO_CTRL_FLUSH else 0
+
+
+cdef int _on_destroy(BIO* bio) noexcept nogil:
+    free(BIO_get_data(bio))
+    return 1
 
 
 cdef int _make_method() except -1:
@@ -74,6 +92,7 @@ cdef int _make_method() except -1:
     BIO_meth_set_read(_method, _on_read)
     BIO_meth_set_write(_method, _on_write)
     BIO_meth_set_ctrl(_method, _on_ctrl)
+    BIO_meth_set_destroy(_method, _on_destroy)
     return 0
 
 
@@ -85,17 +104,18 @@ _make_method()
 cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil:
     """Let a connected stream speak TLS from here on; False when memory is gone."""
     cdef SSL* ssl = SSL_new(<SSL_CTX*> entry.context)
-    cdef BIO* bio
-    if unlikely(ssl == NULL):
-        ERR_clear_error()
-        return False
-    bio = BIO_new(_method)
-    if unlikely(bio == NULL):
+    cdef BIO* bio = BIO_new(_method)
+    cdef Wire* wire = <Wire*> malloc(sizeof(Wire))
+    if unlikely(ssl == NULL or bio == NULL or wire == NULL):
         ERR_clear_error()
         SSL_free(ssl)
+        BIO_free(bio)
+        free(wire)
         return False
+    wire.stream = s
+    wire.at = NULL
     BIO_set_init(bio, 1)
-    BIO_set_data(bio, s)
+    BIO_set_data(bio, wire)
     SSL_set_bio(ssl, bio, bio)
     if accept:
         SSL_set_accept_state(ssl)
@@ -109,7 +129,7 @@ cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept
 
 cdef void tls_moved(Stream* s) noexcept nogil:
     """Another struct stands for the connection now."""
-    BIO_set_data(SSL_get_rbio(<SSL*> s.tls), s)
+    (<Wire*> BIO_get_data(SSL_get_rbio(<SSL*> s.tls))).stream = s
 
 
 cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil:
@@ -230,6 +250,36 @@ cdef ssize_t tls_write(Stream* s, const void* data, size_t size) noexcept nogil:
         ERR_clear_error()
         return -EPIPE
     return <ssize_t> done
+
+
+cdef ssize_t tls_write_bulk(Core* core, Stream* s, const void* data, size_t size) noexcept nogil:
+    """The same for many records in one system call. All bytes are taken, or it is an error; records
+    that the socket has no room for are pending, as they are (CHUNK_RAW)."""
+    cdef Wire* wire = <Wire*> BIO_get_data(SSL_get_rbio(<SSL*> s.tls))
+    cdef uint32_t room = <uint32_t> (size + (size // TLS_RECORD_BYTES + 1) * TLS_OVERHEAD_BYTES)
+    cdef Chunk* chunk = take_chunk(core, chunk_class(room))
+    cdef ssize_t n
+    if unlikely(chunk == NULL or chunk_size(chunk.klass) < room):
+        if chunk != NULL:
+            give_chunk(core, chunk)
+        return tls_write(s, data, size)
+    wire.at = chunk_bytes(chunk)
+    wire.end = wire.at + room
+    n = tls_write(s, data, size)
+    chunk.end = <uint32_t> (wire.at - chunk_bytes(chunk))
+    wire.at = NULL
+    if likely(n > 0):
+        n = net_write(s.fd, chunk_bytes(chunk), chunk.end, False)
+        if n == -EAGAIN:
+            n = 0
+    if n < 0 or n == <ssize_t> chunk.end:
+        give_chunk(core, chunk)
+        return n if n < 0 else <ssize_t> size
+    chunk.start = <uint32_t> n
+    chunk.scanned = CHUNK_RAW
+    s.ready &= <uint8_t> ~WRITABLE
+    take_pending(core, s, chunk)
+    return <ssize_t> size
 
 
 cdef void tls_shut(Stream* s) noexcept nogil:

@@ -117,6 +117,7 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define BIO_meth_set_write(...) ((int)0)
 #define BIO_meth_set_read(...) ((int)0)
 #define BIO_meth_set_ctrl(...) ((int)0)
+#define BIO_meth_set_destroy(...) ((int)0)
 #define BIO_get_new_index(...) ((int)0)
 #define BIO_new(...) ((BIO*)0)
 #define BIO_new_mem_buf(...) ((BIO*)0)

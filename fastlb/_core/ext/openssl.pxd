@@ -107,6 +107,7 @@ cdef extern from "tls.h" nogil:
     int BIO_meth_set_write(BIO_METHOD*, int (*)(BIO*, const char*, int) noexcept nogil)
     int BIO_meth_set_read(BIO_METHOD*, int (*)(BIO*, char*, int) noexcept nogil)
     int BIO_meth_set_ctrl(BIO_METHOD*, long (*)(BIO*, int, long, void*) noexcept nogil)
+    int BIO_meth_set_destroy(BIO_METHOD*, int (*)(BIO*) noexcept nogil)
     int BIO_get_new_index()
     BIO* BIO_new(const BIO_METHOD*)
     BIO* BIO_new_mem_buf(const void*, int)

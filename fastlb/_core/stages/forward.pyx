@@ -21,7 +21,8 @@ from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE, Body, Head, Text,
 )
 from fastlb._core.base.limits cimport (
-    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_READS_MAX, TRAILER_BYTES_MAX,
+    BULK_HELD_BYTES_MAX, HTTP_BULK_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES,
+    PUMP_READS_MAX, TRAILER_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.stream cimport stream_write
@@ -316,6 +317,16 @@ cdef int _splice_body(Core* core, Exchange* x) noexcept nogil:
     return verdict
 
 
+cdef inline uint32_t _read_bytes(const Core* core, const Exchange* x,
+                                 const Stream* source) noexcept nogil:
+    """How much is read at a time: more of what comes in bulk and can't be spliced, unless slow
+    clients hold too much already."""
+    if likely(x.client.tls == NULL) or not source.flags & STREAM_BULK \
+            or core.counters.chunk_bytes >= BULK_HELD_BYTES_MAX:
+        return HTTP_READ_BYTES
+    return HTTP_BULK_BYTES
+
+
 cdef int _download(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     cdef Stream* source = x.to_server
@@ -344,12 +355,12 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
             kept = http.partial.end
             memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM, chunk_bytes(http.partial), kept)
         n = flow_read(source, chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept,
-                      HTTP_READ_BYTES - kept)
+                      _read_bytes(core, x, source) - kept)
         if n <= 0:
             if n == -EAGAIN:
                 return AGAIN
             return _no_more(core, x, REASON_SERVER_CLOSED if n == 0 else REASON_SERVER_RESET)
-        if n == HTTP_READ_BYTES:
+        if n >= HTTP_READ_BYTES:
             source.flags |= STREAM_BULK
         http.flags |= HTTP_ANSWERING
         data.at = HTTP_HEADROOM

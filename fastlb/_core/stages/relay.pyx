@@ -17,7 +17,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.net cimport net_urgent
-from fastlb._core.base.stream cimport stream_read, stream_shut, stream_write
+from fastlb._core.base.stream cimport stream_put, stream_read, stream_shut
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 
@@ -75,7 +75,7 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to,
         source.flags |= STREAM_BULK
     else:
         short_read(source)
-    written = stream_write(to, chunk_bytes(chunk), n, source.flags & STREAM_EOF)
+    written = stream_put(core, to, chunk_bytes(chunk), n, source.flags & STREAM_EOF)
     if unlikely(written < n):
         if written < 0 and written != -EAGAIN:
             return broken(x, to)
@@ -86,6 +86,8 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to,
     count_write(x, to)
     count_bytes(x, to, n)
     moved[0] += n
+    if unlikely(to.pending != NULL):
+        return AGAIN
     return NEXT if source.flags & STREAM_EOF else MORE
 
 

@@ -1,5 +1,5 @@
-# What OpenSSL asks during a handshake with a client: which certificate, which protocol, and whether
-# a ticket is good. The connection holds the snapshot that the answers are in.
+# What OpenSSL asks during a handshake with a client: which certificate, which protocol, whether a
+# ticket is good. The connection holds the snapshot that the answers are in.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -15,8 +15,9 @@ from fastlb._core.ext.openssl cimport (
     OSSL_PARAM_construct_utf8_string, RAND_bytes, SSL, SSL_AD_UNRECOGNIZED_NAME,
     SSL_CLIENT_HELLO_ERROR, SSL_CLIENT_HELLO_SUCCESS, SSL_CTX, SSL_CTX_get_ex_data,
     SSL_CTX_get_ex_new_index, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK,
-    SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate, SSL_set_SSL_CTX, SSL_set_session_id_context,
-    SSL_set_tlsext_status_ocsp_resp, TLSEXT_TYPE_server_name,
+    SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate, SSL_set_SSL_CTX,
+    SSL_set_session_id_context, SSL_set_tlsext_status_ocsp_resp, SSL_version, TLS1_3_VERSION,
+    TLSEXT_TYPE_server_name,
 )
 
 cdef enum:
@@ -173,7 +174,8 @@ cdef int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_
             if not _set_mac(mac, key) or not EVP_DecryptInit_ex(
                     cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv):
                 return -1
-            return 1 if i == latest else 2
+            # A ticket of TLS 1.3 is good for one connection, so there is another one for each.
+            return 1 if i == latest and SSL_version(ssl) != TLS1_3_VERSION else 2
     return 0
 
 

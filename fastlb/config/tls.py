@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from fastlb._core.tables import certificates as core
+from fastlb._core.tables.certificates import Certificate as Parsed
+from fastlb._core.tables.certificates import check_authorities, check_revocations
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.units import duration_ms, show, show_ms
@@ -48,12 +49,12 @@ def read(path: str, bytes_max: int = limits.PEM_BYTES_MAX) -> bytes:
 
 
 def _authorities(path: str) -> str:
-    _in_file(path, core.check_authorities)
+    _in_file(path, check_authorities)
     return path
 
 
 def _revocations(path: str) -> str:
-    _in_file(path, core.check_revocations)
+    _in_file(path, check_revocations)
     return path
 
 
@@ -96,7 +97,7 @@ class Certificate(Model):
     ocsp: Annotated[Path, limits.TLS_OCSP] | None = None
     """An OCSP response (DER) that is stapled."""
 
-    _read: core.Certificate = PrivateAttr()
+    _read: Parsed = PrivateAttr()
     _ocsp: bytes = PrivateAttr(default=b"")
 
     @model_validator(mode="after")
@@ -106,11 +107,11 @@ class Certificate(Model):
             self._ocsp = read(self.ocsp)
         return self
 
-    def _load(self) -> core.Certificate:
+    def _load(self) -> Parsed:
         cert, key = read(self.cert), read(self.key or self.cert)
         password = self.password.encode() if self.password is not None else None
         try:
-            made = core.Certificate(cert, key, password)
+            made = Parsed(cert, key, password)
         except ValueError as error:
             said = str(error)
             file = self.key or self.cert if "key" in said else self.cert
@@ -237,7 +238,7 @@ ServerTlsOrNot = ServerTls | Switch
 @dataclass(frozen=True)
 class EffectiveCertificate:
     file: str
-    certificate: core.Certificate
+    certificate: Parsed
     ocsp: bytes = field(default=b"", repr=False)
 
 

@@ -92,21 +92,31 @@ def modules():
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+# What a build goes on without: the macro that says it is there, the module that has its functions,
+# pkg-config's name with the oldest version, what it is for, and Debian's package.
+LIBRARIES = (
+    ("FASTLB_TLS", "openssl", "openssl >= 3", "TLS", "libssl-dev"),
+    ("FASTLB_H2", "nghttp2", "libnghttp2 >= 1.52", "HTTP/2", "libnghttp2-dev"),
+)
+
+
 @cache
-def openssl():
-    """How OpenSSL 3 is compiled with and linked, as pkg-config says; None: TLS is left out."""
-    if os.environ.get("FASTLB_TLS") == "0":
+def library(macro):
+    """How a library is compiled with and linked, as pkg-config says; None: it is left out."""
+    _, _, wanted, what, package = next(one for one in LIBRARIES if one[0] == macro)
+    if os.environ.get(macro) == "0":
         return None
     tool = os.environ.get("PKG_CONFIG") or "pkg-config"
     try:
-        subprocess.run([tool, "--exists", "openssl >= 3"], check=True, capture_output=True)
+        subprocess.run([tool, "--exists", wanted], check=True, capture_output=True)
         said = [
-            subprocess.run([tool, what, "openssl"], check=True, capture_output=True, text=True)
-            for what in ("--cflags", "--libs")
+            subprocess.run([tool, flag, wanted.split()[0]], check=True, capture_output=True,
+                           text=True)
+            for flag in ("--cflags", "--libs")
         ]
     except (OSError, subprocess.CalledProcessError):
-        print("fastlb: no OpenSSL 3 with its headers was found: building without TLS "
-              "(on Debian: apt-get install libssl-dev pkg-config)", file=sys.stderr)
+        print(f"fastlb: {wanted} with its headers was not found: building without {what} "
+              f"(on Debian: apt-get install {package} pkg-config)", file=sys.stderr)
         return None
     return [shlex.split(one.stdout) for one in said]
 
@@ -114,11 +124,15 @@ def openssl():
 def extension(source):
     mode = build_mode()
     macros = [("FASTLB_BUILD_MODE", f'"{mode}"')]
-    compiled, linked = openssl() or ([], [])
-    if openssl() is not None:
-        macros.append(("FASTLB_TLS", "1"))
-    if "fastlb._core.ext.openssl" not in (ROOT / source).read_text():
-        linked = []                     # it may know OpenSSL's types, and calls nothing of it
+    compiled, linked, text = [], [], (ROOT / source).read_text()
+    for macro, module, *_ in LIBRARIES:
+        found = library(macro)
+        if found is None:
+            continue
+        macros.append((macro, "1"))
+        compiled += found[0]
+        if f"fastlb._core.ext.{module} " in text:   # others know its types, and call nothing
+            linked += found[1]
     if mode != "release":
         macros.append(("FASTLB_ASSERTIONS", "1"))
     return Extension(

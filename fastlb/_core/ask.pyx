@@ -181,7 +181,7 @@ cdef object _about(Core* core, Exchange* x, Caller caller):
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
         size = x.input.end - x.input.start
-    net_local(x.client.fd, &local)
+    net_local(x.carrier.client.fd if x.carrier != NULL else x.client.fd, &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
         address_text(&local, local_ip), address_port(&local))
@@ -250,7 +250,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     else:
         if size:
             memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
-        net_local(x.client.fd, &local)
+        net_local(x.carrier.client.fd if x.carrier != NULL else x.client.fd, &local)
         question.local_ip_size = address_text(&local, question.local_ip)
         question.local_port = address_port(&local)
     return question

@@ -11,9 +11,9 @@ from fastlb._core.base.enums cimport (
     NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
     REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE, REASON_NO_DESCRIPTOR,
     REASON_NO_MEMORY, REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT,
-    RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST, STAGE_FORWARD,
-    STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST, STREAM_EOF,
-    TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
+    RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST,
+    STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST,
+    STREAM_EOF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
@@ -21,7 +21,9 @@ from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
+from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.types cimport Core, Exchange, Http, Timer, Upstream
+from fastlb._core.carrier cimport begin_carrier, carrier_step
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
 from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
@@ -100,10 +102,13 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 return
         elif unlikely(x.stage == STAGE_HANDSHAKE):
             verdict = handshake_step(core, x)
-            if verdict == NEXT:
-                timer_cancel(&x.timer)
-                begin(core, x)
+            if verdict == NEXT and _begin(core, x):
                 continue
+        elif unlikely(x.stage == STAGE_CARRIER):
+            verdict = carrier_step(core, x)
+            if verdict == AGAIN:
+                _again(core, x)
+                return
         elif x.flags & EXCHANGE_HTTP:
             if _advance_http(core, x):
                 continue
@@ -145,6 +150,18 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
         queue(core, x)                 # others first
         return
     finish(core, x)
+
+
+cdef bint _begin(Core* core, Exchange* x) noexcept nogil:
+    """A connection is secured; False: it has to end."""
+    timer_cancel(&x.timer)
+    if x.bind.http == NULL or not tls_speaks_h2(&x.client):
+        begin(core, x)
+        return True
+    if begin_carrier(core, x):
+        return True
+    x.reason = REASON_NO_MEMORY
+    return False
 
 
 # --- http ---
@@ -285,6 +302,11 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
         finish(core, x)
         return False
     record_http(core, x, x.reason if x.stage == STAGE_ANSWER else REASON_DONE)
+    if unlikely(x.carrier != NULL):
+        end_request(core, x, False)
+        x.reason = REASON_DONE
+        finish(core, x)
+        return False
     end_request(core, x, False)
     let_snapshot_go(core, x)
     if x.flags & EXCHANGE_CLOSE or owed or core.closing:
@@ -425,6 +447,15 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
             advance(core, x)
             return
         finish(core, x)
+        return
+    elif unlikely(x.stage == STAGE_CARRIER):
+        x.flags |= EXCHANGE_CLOSE               # (it says so before it goes)
+        if x.h2.leaving or x.client.pending != NULL:
+            x.reason = REASON_DONE
+            finish(core, x)
+            return
+        timer_start(core, &x.timer, x.idle_timer)
+        advance(core, x)
         return
     elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
         _expire_http(core, x, True)

@@ -333,6 +333,8 @@ cdef class Engine:
             "descriptors": fl_read(&core.counters.descriptors),
             "requests": fl_read(&core.counters.https),
             "upstreams": fl_read(&core.counters.upstreams),
+            "secured": fl_read(&core.counters.secured),
+            "h2_streams": fl_read(&core.counters.h2_streams),
         }
 
     @property

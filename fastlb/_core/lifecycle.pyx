@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    CONDITION_LEAVING, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
+    CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
     EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
     HTTP_SENT, HTTP_UPLOAD_CUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
     REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
@@ -16,9 +16,10 @@ from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tries cimport forget_times, note_left
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, Http, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, unlikely
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, Snapshot
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, likely, unlikely
 from fastlb._core.http.decided cimport drop_decision
+from fastlb._core.http.h2 cimport h2_end
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport end_upstream
@@ -147,6 +148,21 @@ cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
         core.dead = x
 
 
+cdef void _finish_carried(Core* core, Exchange* x) noexcept nogil:
+    """The requests of a connection of HTTP/2 that ends before them."""
+    cdef H2Stream* st = x.h2.streams
+    cdef Exchange* child
+    x.h2.inside = True
+    while st != NULL:
+        child = st.exchange
+        if child != NULL:
+            child.reason = x.reason if x.reason != REASON_DONE else REASON_CLIENT_GONE
+            child.client.ready |= ERROR
+            finish(core, child)
+        st = st.next
+    h2_end(core, x)
+
+
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
@@ -158,7 +174,10 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)
         return
-    record_step(core, x)
+    if unlikely(x.h2 != NULL):
+        _finish_carried(core, x)
+    if likely(x.carrier == NULL):
+        record_step(core, x)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0
@@ -177,6 +196,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     if not x.flags & EXCHANGE_QUEUED:
         x.next_free = core.dead
         core.dead = x
+    if unlikely(x.carrier != NULL):
+        return
     if gate_give(&core.live.connections) | gate_give(&x.listener.connections):
         live_wake_engines(core.live)
     if unlikely(core.resume_ms):

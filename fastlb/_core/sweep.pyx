@@ -2,10 +2,11 @@
 from libc.stdint cimport uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE, REASON_REMOVED,
-    REASON_STOPPED, STAGE_DEAD, STAGE_FREE, STAGE_REQUEST,
+    EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE,
+    REASON_REMOVED, REASON_STOPPED, STAGE_CARRIER, STAGE_DEAD, STAGE_FREE, STAGE_REQUEST,
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
+from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab, Upstream
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.lifecycle cimport finish
@@ -25,7 +26,11 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
                 x.reason = REASON_STOPPED
                 finish(core, x)
                 continue
-            if x.stage != STAGE_REQUEST or x.requests == 0 or x.input != NULL \
+            if x.stage == STAGE_CARRIER and not (gone_only and _is_listened_to(core, x.bind_id)):
+                x.flags |= EXCHANGE_CLOSE       # it takes no more requests, and says so
+                queue(core, x)
+                continue
+            if x.stage != STAGE_REQUEST or x.carrier != NULL or x.requests == 0 or x.input != NULL \
                     or x.client.ready & READABLE:
                 continue
             if gone_only and _is_listened_to(core, x.bind_id):

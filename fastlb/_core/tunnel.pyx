@@ -2,8 +2,8 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, ROLE_SERVER,
-    STAGE_RELAY,
+    EXCHANGE_CLOSE, HTTP_SENT, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR,
+    ROLE_SERVER, STAGE_RELAY,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_size, give_held
@@ -40,6 +40,7 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     upstream.stream.pipe = NULL
     if unlikely(upstream.stream.tls != NULL):
         upstream.stream.tls = NULL
+        upstream.stream.layer = LAYER_NONE
         tls_moved(&x.server)
     http.upstream = NULL
     give_upstream(core, upstream)

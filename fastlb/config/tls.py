@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from fastlb._core.tables.certificates import H2_AVAILABLE
 from fastlb._core.tables.certificates import Certificate as Parsed
 from fastlb._core.tables.certificates import check_authorities, check_revocations
 from fastlb.config import limits
@@ -23,7 +24,7 @@ from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.units import duration_ms, show, show_ms
 
 Version = Literal["1.2", "1.3"]
-HTTP_PROTOCOLS = ("http/1.1",)
+HTTP_PROTOCOLS = ("h2", "http/1.1") if H2_AVAILABLE else ("http/1.1",)
 # RFC 9325, 4.2: forward secrecy and authenticated encryption alone.
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"

@@ -25,6 +25,7 @@ cdef enum Stage:
     STAGE_POLICY = 9    # a policy decides
     STAGE_FIRST = 10    # tcp: its policy wants to see the client's first bytes
     STAGE_HANDSHAKE = 11        # TLS, with the client
+    STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -72,6 +73,27 @@ cdef enum StreamFlag:
     STREAM_BULK = 32    # its last read filled the buffer: read with the large one
     STREAM_DRY = 64     # TLS: the socket had no more, though what was read may hold more
     STREAM_CUT = 128    # TLS: the socket's end was read
+
+cdef enum Layer:
+    LAYER_NONE = 0
+    LAYER_TLS = 1
+    LAYER_H2 = 2
+
+cdef enum H2Flag:
+    H2_HEAD_READ = 1            # the request's head is whole
+    H2_ENDED = 2                # all of the request is here
+    H2_CHUNKED = 4              # its body goes on in chunks
+    H2_ANSWERED = 8             # the answer's head is submitted
+    H2_DONE = 16                # the exchange has written all
+    H2_FAILED = 32              # it has ended, and not as it should
+    H2_CLOSED = 64              # nghttp2 has forgotten it
+    H2_LOOK = 128               # in the list of those to look at
+    H2_WAKE = 256               # its exchange is to go on
+    H2_DEFERRED = 512           # nghttp2 waits for more of the answer
+    H2_AUTHORITY = 1024         # there was one, so that Host is no news
+    H2_BEGUN = 2048             # the request's line is written
+    H2_LENGTH = 4096            # it says how long its body is
+    H2_RESET = 8192             # we have reset it
 
 cdef enum Role:
     ROLE_CLIENT = 1

@@ -80,3 +80,14 @@ cdef enum:
     TICKET_KEYS = 4                 # the latest, two before it, and one to come
     TLS_RECORD_BYTES = 16384        # of data, at most (RFC 8446, 5.1)
     TLS_OVERHEAD_BYTES = 256        # of a record, at most (5.2)
+    H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
+    H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
+    H2_CONNECTION_BYTES = 524288    # of all streams of a connection that exchanges haven't read
+    H2_INPUT_CLASS = 5              # 128 KiB: a head, or a window's bytes with their framing
+    H2_OUTPUT_CLASS = 4             # 64 KiB: what an exchange may be ahead of its client
+    H2_GATHERED_CLASS = 4           # frames for one write
+    H2_SETTINGS_MAX = 32            # of a frame
+    H2_ACKS_MAX = 100               # that a client may let us owe it
+    H2_BAD_MAX = 500                # frames a second that ask for work and bring no request on
+    H2_HEAD_BYTES_MAX = 65536       # of a request, with its fields' 32 each (RFC 9113, 6.5.2)
+    H2_FRAME_BYTES_MAX = 16393      # that we send: the smallest limit that a client can set, + 9

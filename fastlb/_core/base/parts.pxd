@@ -42,6 +42,8 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t pipes              # held by streams now
     uint64_t descriptors        # sockets of exchanges open now
     uint64_t secured            # connections with TLS alive now
+    uint64_t h2_streams         # requests of HTTP/2 alive now
+    uint64_t h2_abused          # connections that were ended for what they did
     uint64_t handshakes         # with clients
     uint64_t resumed            # of which so many were resumed
     uint64_t handshakes_failed

@@ -1,5 +1,7 @@
-# The seam between plain sockets and TLS: what stages read from and write to. Every result is a
-# count, or -errno.
+# The seam between plain sockets, TLS and streams of HTTP/2: what stages read from and write to.
+# Every result is a count, or -errno.
+from fastlb._core.base.enums cimport LAYER_H2, LAYER_NONE, LAYER_TLS
+from fastlb._core.base.h2stream cimport h2_read, h2_shut, h2_write
 from fastlb._core.base.limits cimport TLS_RECORD_BYTES
 from fastlb._core.base.net cimport net_peek, net_read, net_shut, net_write
 from fastlb._core.base.tls cimport tls_peek, tls_read, tls_shut, tls_write, tls_write_bulk
@@ -8,8 +10,8 @@ from fastlb._core.ext.atomic cimport unlikely
 
 
 cdef inline ssize_t stream_read(Stream* s, void* into, size_t size) noexcept nogil:
-    if unlikely(s.tls != NULL):
-        return tls_read(s, into, size)
+    if unlikely(s.layer != LAYER_NONE):
+        return tls_read(s, into, size) if s.layer == LAYER_TLS else h2_read(s, into, size)
     return net_read(s.fd, into, size)
 
 
@@ -17,15 +19,17 @@ cdef inline ssize_t stream_write(Stream* s, const void* data, size_t size,
                                  bint more) noexcept nogil:
     """`more`: a FIN follows at once, so let it travel in the same segment. Bytes that weren't taken
     are the next to be written."""
-    if unlikely(s.tls != NULL):
-        return tls_write(s, data, size)
+    if unlikely(s.layer != LAYER_NONE):
+        return tls_write(s, data, size) if s.layer == LAYER_TLS else h2_write(s, data, size)
     return net_write(s.fd, data, size, more)
 
 
 cdef inline ssize_t stream_put(Core* core, Stream* s, const void* data, size_t size,
                                bint more) noexcept nogil:
     """The same, and of TLS some of it may be pending when all of it is taken."""
-    if unlikely(s.tls != NULL):
+    if unlikely(s.layer != LAYER_NONE):
+        if s.layer == LAYER_H2:
+            return h2_write(s, data, size)
         if size > TLS_RECORD_BYTES:
             return tls_write_bulk(core, s, data, size)
         return tls_write(s, data, size)
@@ -34,13 +38,16 @@ cdef inline ssize_t stream_put(Core* core, Stream* s, const void* data, size_t s
 
 cdef inline ssize_t stream_peek(Stream* s, void* into, size_t size) noexcept nogil:
     """What can be read, and stays to be read."""
-    if unlikely(s.tls != NULL):
+    if unlikely(s.layer == LAYER_TLS):
         return tls_peek(s, into, size)
     return net_peek(s.fd, into, size)
 
 
 cdef inline void stream_shut(Stream* s) noexcept nogil:
-    if unlikely(s.tls != NULL):
+    if unlikely(s.layer != LAYER_NONE):
+        if s.layer == LAYER_H2:
+            h2_shut(s)
+            return
         tls_shut(s)
     net_shut(s.fd)
 

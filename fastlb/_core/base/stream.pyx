@@ -1,6 +1,8 @@
 # The end of a stream: its socket, and what still waits to be written.
 from libc.stdint cimport uint64_t
 
+from fastlb._core.base.enums cimport LAYER_H2, LAYER_NONE
+from fastlb._core.base.h2stream cimport h2_close
 from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close, net_reset_on_close, net_shut_both
 from fastlb._core.base.pipe cimport give_pipe
@@ -17,7 +19,10 @@ cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
         give_pipe(core, s.pipe)
         s.pipe = NULL
         fl_count(&core.counters.pipes, <uint64_t> -1)
-    if unlikely(s.tls != NULL):
+    if unlikely(s.layer != LAYER_NONE):
+        if s.layer == LAYER_H2:
+            h2_close(s)
+            return
         tls_close(core, s, reset)
     if s.fd < 0:
         return

@@ -16,6 +16,7 @@ cdef struct Wire:               # what OpenSSL writes to and reads from
 cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil
 cdef void tls_moved(Stream* s) noexcept nogil
 cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil
+cdef bint tls_speaks_h2(const Stream* s) noexcept nogil
 cdef bint tls_is_resumed(const Stream* s) noexcept nogil
 cdef bint tls_is_trusted(const Stream* s) noexcept nogil
 cdef int tls_handshake(Stream* s) noexcept nogil

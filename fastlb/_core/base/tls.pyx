@@ -4,8 +4,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, NEXT, PEER_SHUT, READABLE, ROLE_CLIENT, STREAM_CAUTIOUS,
-    STREAM_CUT, STREAM_DRY, WRITABLE,
+    AGAIN, ERROR, FAIL, HANGUP, LAYER_NONE, LAYER_TLS, NEXT, PEER_SHUT, READABLE, ROLE_CLIENT,
+    STREAM_CAUTIOUS, STREAM_CUT, STREAM_DRY, WRITABLE,
 )
 from fastlb._core.base.limits cimport TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES
 from fastlb._core.base.mem cimport (
@@ -21,9 +21,9 @@ from fastlb._core.ext.openssl cimport (
     BIO_set_retry_write, ERR_GET_REASON, ERR_clear_error, ERR_peek_error, FASTLB_HAS_TLS, SSL,
     SSL_CTX, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN,
     SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST, SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free,
-    SSL_get0_param, SSL_get_error, SSL_get_rbio, SSL_get_shutdown, SSL_get_verify_result,
-    SSL_has_pending, SSL_is_init_finished, SSL_new, SSL_peek, SSL_read, SSL_session_reused,
-    SSL_set1_host, SSL_set_accept_state, SSL_set_bio, SSL_set_connect_state,
+    SSL_get0_alpn_selected, SSL_get0_param, SSL_get_error, SSL_get_rbio, SSL_get_shutdown,
+    SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished, SSL_new, SSL_peek, SSL_read,
+    SSL_session_reused, SSL_set1_host, SSL_set_accept_state, SSL_set_bio, SSL_set_connect_state,
     SSL_set_tlsext_host_name, SSL_shutdown, SSL_write, X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
 )
 
@@ -122,6 +122,7 @@ cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept
     else:
         SSL_set_connect_state(ssl)
     s.tls = ssl
+    s.layer = LAYER_TLS
     s.flags |= STREAM_CAUTIOUS
     fl_count(&core.counters.secured, 1)
     return True
@@ -144,6 +145,14 @@ cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil:
             fine = fine and SSL_set1_host(ssl, name) == 1
     ERR_clear_error()
     return fine
+
+
+cdef bint tls_speaks_h2(const Stream* s) noexcept nogil:
+    """Whether both sides have chosen HTTP/2 (RFC 9113, 3.2)."""
+    cdef const unsigned char* name = NULL
+    cdef unsigned int size = 0
+    SSL_get0_alpn_selected(<SSL*> s.tls, &name, &size)
+    return size == 2 and name[0] == 104 and name[1] == 50
 
 
 cdef bint tls_is_resumed(const Stream* s) noexcept nogil:
@@ -301,4 +310,5 @@ cdef void tls_close(Core* core, Stream* s, bint silent) noexcept nogil:
         tls_shut(s)
     SSL_free(<SSL*> s.tls)
     s.tls = NULL
+    s.layer = LAYER_NONE
     fl_count(&core.counters.secured, <uint64_t> -1)

@@ -44,6 +44,37 @@ cdef struct Exchange
 cdef struct Upstream
 cdef struct Http
 
+cdef struct H2
+
+cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1 that it stands for
+    int32_t id
+    uint16_t flags              # H2Flag
+    H2* h2
+    Exchange* exchange          # NULL: it has ended
+    Chunk* input                # for the exchange to read
+    Chunk* output               # that it has written
+    Chunk* cookies              # of the request, while its head isn't whole
+    uint32_t[3] pseudo_at       # in `output`, while the head isn't whole: method, path, authority
+    uint32_t[3] pseudo_size
+    uint32_t head_bytes         # of the request
+    uint32_t unread             # bytes of DATA in `input`
+    uint32_t consumed           # that were read, and the client is to be told of
+    H2Stream* prev              # of the connection
+    H2Stream* next
+    H2Stream* next_look         # among those that the session has to hear of
+
+cdef struct H2:                 # a client's connection
+    void* core                  # Core*
+    void* session               # nghttp2_session*
+    Exchange* carrier
+    H2Stream* streams
+    H2Stream* look              # see H2Stream.next_look
+    uint32_t n_streams
+    uint32_t n_bad              # frames of this second that cost us more than the client
+    uint64_t bad_second
+    uint8_t inside              # a step of the carrier: it needs not be queued
+    uint8_t leaving             # GOAWAY was sent
+
 cdef struct Stream:
     int fd
     uint8_t role
@@ -51,11 +82,13 @@ cdef struct Stream:
     uint8_t flags
     uint8_t writes              # counted to 2: options wait for the second
     uint16_t generation         # of the socket: counts closes, so that events of an old one show
+    uint8_t layer               # what is between us and a socket: Layer
     int32_t slot                # poll(2) only: index in the array
     Chunk* pending              # what the other side sent and we couldn't write yet: either
     Pipe* pipe                  # here, or here
     Exchange* exchange
-    void* tls                   # SSL*; NULL: plain
+    void* tls                   # SSL*, where layer is LAYER_TLS
+    H2Stream* h2                # where layer is LAYER_H2
 
 # --- shared by all engines, outliving snapshots (tables/live) ---
 
@@ -260,6 +293,8 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint64_t ticket             # of the question that is open; 0: none
     Chunk* input                # read from the client, and not used up yet
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
+    Exchange* carrier           # of HTTP/2: the connection that this is a request of
+    H2* h2                      # of a carrier
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
     uint32_t bind_id            # http: where to find the bind in the next snapshot

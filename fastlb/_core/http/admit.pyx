@@ -89,7 +89,8 @@ cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
     http.request = head.body
     if head.method == METHOD_HEAD:
         http.flags |= HTTP_NO_BODY
-    if head.minor == 0:
+    if head.minor == 0 or x.carrier != NULL:
+        # (of HTTP/2 the answer has neither chunks nor the connection's own fields)
         http.flags |= HTTP_OLD_CLIENT
     if head.flags & HEAD_TRAILERS:
         http.flags |= HTTP_TRAILERS

@@ -1,4 +1,5 @@
 AVAILABLE: bool
+H2_AVAILABLE: bool
 OPENSSL: str
 CHAIN_MAX: int
 

@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.text cimport text_of
+from fastlb._core.ext.nghttp2 cimport FASTLB_HAS_H2
 from fastlb._core.ext.openssl cimport (
     ASN1_INTEGER_set_uint64, ASN1_STRING, ASN1_STRING_get0_data, ASN1_STRING_length, ASN1_TIME,
     ASN1_TIME_diff, ASN1_TIME_free, ASN1_TIME_set, BIO, BIO_free, BIO_get_mem_data, BIO_new,
@@ -27,6 +28,7 @@ from fastlb._core.ext.openssl cimport (
 import ipaddress
 
 AVAILABLE = bool(FASTLB_HAS_TLS)
+H2_AVAILABLE = bool(FASTLB_HAS_H2)
 OPENSSL = (<bytes> OpenSSL_version(0)).decode() if FASTLB_HAS_TLS else ""
 CHAIN_MAX = 16                          # issuers that are sent along: no real chain is near
 

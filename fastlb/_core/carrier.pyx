@@ -1,0 +1,146 @@
+# A client's connection of HTTP/2: an exchange that carries others, one for each request.
+from libc.errno cimport EAGAIN
+from libc.stdint cimport uint32_t, uint8_t
+
+from fastlb._core.base.enums cimport (
+    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_DONE, H2_FAILED,
+    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_DONE,
+    ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_REQUEST, STREAM_CAUTIOUS,
+    STREAM_TUNED, WRITABLE,
+)
+from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
+from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
+from fastlb._core.base.mem cimport (
+    chunk_bytes, chunk_size, give_chunk, give_exchange, take_chunk, take_exchange,
+)
+from fastlb._core.base.queue cimport queue
+from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.types cimport Chunk, Core, Exchange, H2, H2Stream
+from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.http.h2 cimport (
+    h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive,
+)
+from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
+
+
+cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
+    """False when memory is gone."""
+    if not h2_begin(core, x):
+        return False
+    x.stage = STAGE_CARRIER
+    x.idle_timer = <unsigned short> x.bind.http.keepalive_timer
+    timer_start(core, &x.timer, x.idle_timer)
+    x.client.ready |= READABLE          # (some of it may have come with the handshake)
+    let_snapshot_go(core, x)
+    return True
+
+
+cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
+    """An exchange for a request whose head is whole; False: it can't be had."""
+    cdef Exchange* child = take_exchange(core)
+    if unlikely(child == NULL):
+        return False
+    child.bind_id = x.bind_id
+    if unlikely(not hold_snapshot(core, child)):
+        h2_leave(x.h2)                  # its listener is no more
+        child.stage = STAGE_DEAD
+        give_exchange(core, child)
+        return False
+    child.carrier = x
+    child.listener = x.listener
+    child.peer = x.peer
+    child.flags |= EXCHANGE_HTTP | EXCHANGE_CLOSE
+    child.chunk_class = x.chunk_class
+    child.bulk_class = x.bulk_class
+    child.client.role = ROLE_CLIENT
+    child.client.flags = STREAM_TUNED | STREAM_CAUTIOUS
+    child.client.ready = READABLE | WRITABLE
+    child.client.layer = LAYER_H2
+    child.client.h2 = st
+    child.server.role = ROLE_SERVER
+    child.stage = STAGE_REQUEST
+    st.exchange = child
+    timer_start(core, &child.timer, child.bind.http.header_timer)
+    queue(core, child)
+    return True
+
+
+cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
+    """For all whose head has come since."""
+    cdef H2Stream* st = x.h2.look
+    while st != NULL:
+        if st.exchange == NULL and st.flags & H2_HEAD_READ \
+                and not st.flags & (H2_DONE | H2_FAILED):
+            if x.h2.leaving or not _begin_request(core, x, st):
+                st.flags |= H2_FAILED
+        st = st.next_look
+
+
+cdef int _read(Core* core, Exchange* x) noexcept nogil:
+    """MORE is AGAIN with EXCHANGE_HAS_MORE; END, FAIL."""
+    cdef uint8_t* into = chunk_bytes(core.http.scratch)
+    cdef ssize_t n
+    cdef int reads
+    for reads in range(PUMP_READS_MAX):
+        if not x.client.ready & READABLE:
+            return AGAIN
+        n = flow_read(&x.client, into, HTTP_READ_BYTES)
+        if n == -EAGAIN:
+            return AGAIN
+        if n <= 0:
+            x.reason = REASON_DONE if x.h2.n_streams == 0 else REASON_CLIENT_GONE
+            return END if n == 0 else broken(x, &x.client)
+        if not h2_receive(x.h2, into, <uint32_t> n):
+            x.reason = REASON_BAD_REQUEST
+            return FAIL
+        _begin_requests(core, x)
+    x.flags |= EXCHANGE_HAS_MORE
+    return AGAIN
+
+
+cdef int _write(Core* core, Exchange* x) noexcept nogil:
+    """NEXT when all that there is has gone, AGAIN, or FAIL."""
+    cdef Chunk* gathered
+    cdef uint32_t size
+    cdef int verdict
+    if x.client.pending != NULL:
+        verdict = flow_flush(core, x, &x.client)
+        if verdict != NEXT:
+            return verdict
+    gathered = take_chunk(core, H2_GATHERED_CLASS)
+    if unlikely(gathered == NULL):
+        return AGAIN
+    verdict = NEXT
+    while verdict == NEXT:
+        size = h2_gather(x.h2, chunk_bytes(gathered), chunk_size(gathered.klass))
+        if size == 0:
+            break
+        verdict = flow_write(core, x, &x.client, &gathered, 0, size)
+    give_chunk(core, gathered)
+    return verdict
+
+
+cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
+    """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL."""
+    cdef H2* h2 = x.h2
+    cdef bint had = h2.n_streams != 0
+    cdef int verdict, written
+    h2.inside = True
+    if unlikely(core.closing or not h2.leaving and x.flags & EXCHANGE_CLOSE):
+        h2_leave(h2)
+    verdict = _read(core, x)
+    h2_hear(core, h2)
+    written = _write(core, x)
+    h2.inside = False
+    if verdict == AGAIN and written == FAIL:
+        return FAIL
+    if verdict != AGAIN:
+        return verdict
+    if written == NEXT and h2_is_over(h2):
+        x.reason = REASON_DONE
+        return END
+    if h2.n_streams == 0 and (had or x.timer.link.next == NULL):
+        timer_start(core, &x.timer, x.idle_timer)
+    elif h2.n_streams and not had:
+        timer_cancel(&x.timer)
+    return AGAIN

@@ -1,0 +1,206 @@
+# A request of HTTP/2 as HTTP/1.1, and an answer the other way (RFC 9113, 8). nghttp2 has seen to
+# what RFC 9113, 8.2 forbids: upper case, line ends and zeros, fields of connections; a length that
+# disagrees with the body. What comes out of here is parsed as strictly as any request.
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
+from libc.string cimport memcmp, memcpy
+
+from fastlb._core.base.enums cimport (
+    H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH,
+)
+from fastlb._core.base.h2stream cimport h2_feed, h2_room
+from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
+from fastlb._core.base.mem cimport chunk_bytes, give_held
+from fastlb._core.base.text cimport equal, lower
+from fastlb._core.base.types cimport Chunk, Core, H2Stream
+from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.ext.linux cimport memmem
+from fastlb._core.ext.nghttp2 cimport NGHTTP2_NV_FLAG_NONE, nghttp2_nv
+
+cdef enum:                      # where in st.pseudo
+    PSEUDO_METHOD = 0
+    PSEUDO_PATH = 1
+    PSEUDO_AUTHORITY = 2
+
+
+cdef inline bint _is(const uint8_t* at, uint32_t size, const char* name, uint32_t n) noexcept nogil:
+    return equal(at, size, <const uint8_t*> name, n)
+
+
+cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
+                       const uint8_t* value, uint32_t size) noexcept nogil:
+    """In any order: kept until all are here, in what will be the answer's place."""
+    cdef int which
+    if _is(name, name_size, b":method", 7):
+        which = PSEUDO_METHOD
+    elif _is(name, name_size, b":path", 5):
+        which = PSEUDO_PATH
+    elif _is(name, name_size, b":authority", 10):
+        which = PSEUDO_AUTHORITY
+    else:
+        return True             # (:scheme says nothing that we don't know)
+    if not h2_room(<Core*> st.h2.core, &st.output, size, H2_INPUT_CLASS):
+        return False
+    st.pseudo_at[which] = st.output.end
+    st.pseudo_size[which] = size
+    memcpy(chunk_bytes(st.output) + st.output.end, value, size)
+    st.output.end += size
+    return True
+
+
+cdef bint _feed_pseudo(H2Stream* st, int which) noexcept nogil:
+    if st.pseudo_size[which] == 0:
+        return True
+    return h2_feed(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
+
+
+cdef bint _begin(H2Stream* st) noexcept nogil:
+    """The request's line, and its host."""
+    cdef bint fine
+    st.flags |= H2_BEGUN
+    fine = (
+        _feed_pseudo(st, PSEUDO_METHOD)
+        and h2_feed(st, b" ", 1)
+        and _feed_pseudo(st, PSEUDO_PATH if st.pseudo_size[PSEUDO_PATH] else PSEUDO_AUTHORITY)
+        and h2_feed(st, b" HTTP/1.1\r\n", 11)
+    )
+    if fine and st.pseudo_size[PSEUDO_AUTHORITY]:
+        st.flags |= H2_AUTHORITY
+        fine = (h2_feed(st, b"host: ", 6) and _feed_pseudo(st, PSEUDO_AUTHORITY)
+                and h2_feed(st, b"\r\n", 2))
+    return fine
+
+
+cdef bint _add_cookie(H2Stream* st, const uint8_t* value, uint32_t size) noexcept nogil:
+    """Those of several fields are one (RFC 9113, 8.2.3)."""
+    cdef bint first = st.cookies == NULL
+    if not h2_room(<Core*> st.h2.core, &st.cookies, size + 2, H2_INPUT_CLASS):
+        return False
+    if not first:
+        memcpy(chunk_bytes(st.cookies) + st.cookies.end, b"; ", 2)
+        st.cookies.end += 2
+    memcpy(chunk_bytes(st.cookies) + st.cookies.end, value, size)
+    st.cookies.end += size
+    return True
+
+
+cdef bint _is_authority(H2Stream* st, const uint8_t* value, uint32_t size) noexcept nogil:
+    return st.pseudo_size[PSEUDO_AUTHORITY] == size and memcmp(
+        chunk_bytes(st.output) + st.pseudo_at[PSEUDO_AUTHORITY], value, size) == 0
+
+
+cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
+                        const uint8_t* value, uint32_t size) noexcept nogil:
+    """False: it is too much, or wrong."""
+    st.head_bytes += name_size + size + 32          # (as RFC 9113, 6.5.2 counts)
+    if unlikely(st.head_bytes > H2_HEAD_BYTES_MAX):
+        return False
+    if st.flags & H2_HEAD_READ:
+        return True                                 # a trailer
+    if name_size and name[0] == 58:
+        return _take_pseudo(st, name, name_size, value, size)
+    if not st.flags & H2_BEGUN and not _begin(st):
+        return False
+    if _is(name, name_size, b"cookie", 6):
+        return _add_cookie(st, value, size)
+    if _is(name, name_size, b"host", 4) and st.flags & H2_AUTHORITY:
+        return _is_authority(st, value, size)
+    if _is(name, name_size, b"te", 2) or _is(name, name_size, b"http2-settings", 14):
+        return True
+    if _is(name, name_size, b"content-length", 14):
+        st.flags |= H2_LENGTH
+    return (h2_feed(st, name, name_size) and h2_feed(st, b": ", 2) and h2_feed(st, value, size)
+            and h2_feed(st, b"\r\n", 2))
+
+
+cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
+    cdef Core* core = <Core*> st.h2.core
+    cdef bint fine = st.flags & H2_BEGUN or _begin(st)
+    if fine and st.cookies != NULL:
+        fine = (h2_feed(st, b"cookie: ", 8)
+                and h2_feed(st, chunk_bytes(st.cookies), st.cookies.end)
+                and h2_feed(st, b"\r\n", 2))
+    give_held(core, st.cookies)
+    give_held(core, st.output)
+    st.cookies = st.output = NULL
+    if not ended and not st.flags & H2_LENGTH:
+        st.flags |= H2_CHUNKED
+        fine = fine and h2_feed(st, b"transfer-encoding: chunked\r\n", 28)
+    st.flags |= <uint16_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
+    return fine and h2_feed(st, b"\r\n", 2)
+
+
+cdef bint h2_take_data(H2Stream* st, const uint8_t* data, uint32_t size) noexcept nogil:
+    cdef const char* digits = "0123456789abcdef"
+    cdef uint8_t[10] line
+    cdef int at = 8
+    cdef uint32_t left = size
+    if size == 0:
+        return True
+    if st.flags & H2_CHUNKED:
+        line[8], line[9] = 13, 10
+        while left:
+            at -= 1
+            line[at] = digits[left & 15]
+            left >>= 4
+        if not h2_feed(st, &line[at], 10 - at):
+            return False
+    if not h2_feed(st, data, size):
+        return False
+    return not st.flags & H2_CHUNKED or h2_feed(st, b"\r\n", 2)
+
+
+cdef bint h2_end_body(H2Stream* st) noexcept nogil:
+    if st.flags & H2_ENDED:
+        return True
+    st.flags |= H2_ENDED
+    return not st.flags & H2_CHUNKED or h2_feed(st, b"0\r\n\r\n", 5)
+
+
+cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
+    """What has no place in HTTP/2 (RFC 9113, 8.2.2)."""
+    return (_is(name, size, b"connection", 10) or _is(name, size, b"keep-alive", 10)
+            or _is(name, size, b"transfer-encoding", 17) or _is(name, size, b"upgrade", 7)
+            or _is(name, size, b"proxy-connection", 16))
+
+
+cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
+                        uint32_t* head_size) noexcept nogil:
+    """The fields of the answer's head, `:status` first: how many, 0 if it isn't whole, -1 if it is
+    none. They point into what was written, and `status` (3 bytes)."""
+    cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
+    cdef uint32_t size = st.output.end - st.output.start
+    cdef uint8_t* end = <uint8_t*> memmem(at, size, <const char*> b"\r\n\r\n", 4)
+    cdef uint8_t* line
+    cdef uint8_t* stop
+    cdef uint8_t* colon
+    cdef int n = 1
+    if end == NULL:
+        return 0
+    head_size[0] = <uint32_t> (end - at) + 4
+    if size < 12:
+        return -1
+    memcpy(status, at + 9, 3)
+    fields[0].name, fields[0].namelen = <uint8_t*> b":status", 7
+    fields[0].value, fields[0].valuelen = status, 3
+    fields[0].flags = NGHTTP2_NV_FLAG_NONE
+    line = <uint8_t*> memmem(at, size, <const char*> b"\r\n", 2) + 2
+    while line < end + 2:
+        stop = <uint8_t*> memmem(line, end + 2 - line, <const char*> b"\r\n", 2)
+        if stop == NULL or n == NV_MAX:
+            return -1
+        colon = line
+        while colon < stop and colon[0] != 58:
+            colon[0] = lower(colon[0])
+            colon += 1
+        if colon == stop:
+            return -1
+        fields[n].name, fields[n].namelen = line, colon - line
+        colon += 1
+        while colon < stop and (colon[0] == 32 or colon[0] == 9):
+            colon += 1
+        fields[n].value, fields[n].valuelen = colon, stop - colon
+        fields[n].flags = NGHTTP2_NV_FLAG_NONE
+        if likely(not _is_of_connection(fields[n].name, <uint32_t> fields[n].namelen)):
+            n += 1
+        line = stop + 2
+    return n

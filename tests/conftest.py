@@ -36,3 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if build.returncode:
         pytest.exit(f"the core doesn't build:\n{build.stdout[-20_000:]}", returncode=1)
+
+
+@pytest.fixture
+def example_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the files that examples/full.toml names."""
+    from tests.example_files import write_example_files
+
+    write_example_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -42,13 +42,18 @@ from fastlb.config.model import (
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.sticky import Sticky
+from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show_ms
 
 SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("Top level", Config),
     ("`[listeners.NAME]`", Listener),
+    ("`tls = { ... }` of a listener", Tls),
+    ("`certificates` and `certificate`", Certificate),
+    ("`tickets = { ... }`", Tickets),
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
+    ("`tls = { ... }` of a pool", ServerTls),
     ("`health = { ... }`", Health),
     ("`outliers = { ... }`", Outliers),
     ("`retry = { ... }`", Retry),
@@ -93,9 +98,9 @@ every value that holds in the end and where it came from, or every mistake with 
 - **Durations** have a unit: `ms`, `s`, `m`, `h` or `d`, as in `"500ms"` or `"1.5s"`. **Sizes**
   too: `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `KB`, `MB`, `GB` (of 1000). A bare number is an
   error.
-- **Addresses** of listeners have a scheme, `tcp://HOST:PORT` or `http://HOST:PORT`; those of
-  servers have none, `HOST:PORT`. IPv6 stands in brackets, `[::1]:8080`. `unix:/PATH` is a unix
-  socket.
+- **Addresses** of listeners have a scheme, `tcp://HOST:PORT` or `http://HOST:PORT`, and `tls://`
+  or `https://` for the same over TLS; those of servers have none, `HOST:PORT`. IPv6 stands in
+  brackets, `[::1]:8080`. `unix:/PATH` is a unix socket.
 - **`${{env:NAME}}`** and **`${{file:/path}}`** work in any text: an environment variable, and what
   a file contains, without the space around it. Either has {limits.TEXT_MAX} bytes at most.
 - **Precedence**: a listener's or pool's own value, then `[defaults]`, then the default given here.
@@ -153,7 +158,7 @@ def _type(hint: Any, said: list[Any]) -> str:
     bare = _bare(hint)
     if limits.ADMIN in said:
         return "table, or `false`"
-    if hint in (Binds, AdminBinds):
+    if hint in (Binds, AdminBinds) or limits.TLS_ALPN in said or limits.TLS_OFFERED in said:
         return "text, or list of texts"
     limit = next((one for one in said if isinstance(one, Limit)), None)
     if bare is int and limit is not None:
@@ -169,6 +174,8 @@ def _type(hint: Any, said: list[Any]) -> str:
         return "text or table"
     if limits.KEEPALIVE in said:
         return "table, or `false`"
+    if limits.POOL_TLS in said or limits.TLS_TICKETS in said:
+        return "`true`, `false` or table"
     return _plain_type(bare)
 
 
@@ -178,6 +185,8 @@ def _plain_type(bare: Any) -> str:
     if get_origin(bare) is list:
         if _bare(get_args(bare)[0]) is Server:
             return "list of texts or tables"
+        if _bare(get_args(bare)[0]) is Certificate:
+            return "list of tables"
         return "list of texts"
     if get_origin(bare) is dict or (isinstance(bare, type) and issubclass(bare, Model)):
         return "table"

@@ -186,7 +186,8 @@ TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
 TLS_ALPN = Choice(None, "what the listener speaks: HTTP/2 and HTTP/1.1 over https, and nothing over tls")
-TLS_TICKET_KEYS = Choice([], "keys are made by chance, and are never on a disk")
+TLS_OFFERED = Choice(None, "servers speak the one protocol that they are for")
+TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(
     12 * HOUR_MS, 60_000, 7 * DAY_MS,
     "who steals a key reads what was begun in a day and a half at most",

@@ -79,7 +79,7 @@ Authorities = Annotated[str, AfterValidator(_authorities)]
 Revocations = Annotated[str, AfterValidator(_revocations)]
 Path = Annotated[str, Field(min_length=1)]
 Protocols = Annotated[
-    list[str], BeforeValidator(_protocols), limits.TLS_ALPN,
+    list[str], BeforeValidator(_protocols),
     WithJsonSchema({"anyOf": [
         {"type": "string"}, {"type": "array", "items": {"type": "string"}},
     ]}),
@@ -153,7 +153,9 @@ class Tickets(Model):
         return self
 
 
-class _Both(Model):
+class TlsKeys(Model):
+    """Keys that listeners and pools have."""
+
     min_version: Annotated[Version, limits.TLS_MIN_VERSION] = "1.2"
     """The oldest version that is spoken."""
     max_version: Annotated[Version, limits.TLS_MAX_VERSION] = "1.3"
@@ -168,20 +170,20 @@ class _Both(Model):
     """For debugging: a file that the secrets of connections are written to, as SSLKEYLOGFILE."""
 
     @model_validator(mode="after")
-    def _check_versions(self) -> _Both:
+    def _check_versions(self) -> TlsKeys:
         if self.min_version > self.max_version:
             raise ValueError(f"min_version {self.min_version} is above max_version")
         return self
 
 
-class Tls(_Both):
+class Tls(TlsKeys):
     """How a listener speaks TLS."""
 
     certificates: Annotated[
         list[Certificate], BeforeValidator(as_list), Field(min_length=1, max_length=10_000)
     ]
     """One for each set of names, and RSA beside ECDSA; the first is shown to who names nobody."""
-    alpn: Protocols | None = None
+    alpn: Annotated[Protocols, limits.TLS_ALPN] | None = None
     """The protocols that a client may choose from, the one we like most first."""
     client_auth: Annotated[
         Literal["none", "optional", "required"], limits.TLS_CLIENT_AUTH
@@ -211,7 +213,7 @@ class Tls(_Both):
         return self
 
 
-class ServerTls(_Both):
+class ServerTls(TlsKeys):
     """How a pool speaks TLS to its servers."""
 
     ca: Annotated[Authorities, limits.TLS_CA] | None = None
@@ -226,7 +228,7 @@ class ServerTls(_Both):
     """false: take any certificate. Whoever is on the way can read and change everything."""
     certificate: Annotated[Certificate, limits.TLS_OWN] | None = None
     """The certificate that we show."""
-    alpn: Protocols | None = None
+    alpn: Annotated[Protocols, limits.TLS_OFFERED] | None = None
     """The protocols that are offered."""
 
 
@@ -316,7 +318,7 @@ def effective_server_tls(tls: ServerTls | bool | None) -> EffectiveServerTls | N
     )
 
 
-def _both(tls: _Both) -> dict[str, Any]:
+def _both(tls: TlsKeys) -> dict[str, Any]:
     return {
         "versions": (tls.min_version, tls.max_version), "ciphers": tls.ciphers,
         "cipher_suites": tls.cipher_suites, "curves": tls.curves, "key_log": tls.key_log or "",

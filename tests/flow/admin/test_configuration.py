@@ -220,6 +220,7 @@ def test_what_is_written_as_toml_is_read_as_the_same(values: dict[str, Any]) -> 
     assert tomllib.loads(toml(values)) == values
 
 
+@pytest.mark.usefixtures("example_files")
 def test_the_full_example_is_written_and_read_as_the_same() -> None:
     text = (Path(__file__).resolve().parents[3] / "examples" / "full.toml").read_text()
     config = loads(text)

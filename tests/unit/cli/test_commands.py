@@ -14,6 +14,7 @@ from fastlb._version import __version__
 from fastlb.cli import COMMANDS, run
 
 ROOT = Path(__file__).resolve().parents[3]
+FULL = ROOT / "examples" / "full.toml"
 GOOD = """\
 threads = 2
 [listeners.web]
@@ -363,14 +364,14 @@ def test_python_m_is_the_command() -> None:
     assert fastlb("nope").stderr.startswith("Usage: fastlb ")
 
 
-@pytest.mark.parametrize("command", ["schema", "check examples/full.toml", "version", "--help"])
-def test_a_reader_that_has_seen_enough_is_no_error(command: str) -> None:
+@pytest.mark.parametrize("command", ["schema", "check {full}", "version", "--help"])
+def test_a_reader_that_has_seen_enough_is_no_error(command: str, example_files: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)  # as if head(1) were gone before the first line
     try:
         made = subprocess.run(
-            [sys.executable, "-m", "fastlb", *command.split()],
-            cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=30,
+            [sys.executable, "-m", "fastlb", *command.format(full=FULL).split()],
+            cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=30,
         )  # fmt: skip
     finally:
         os.close(theirs)

@@ -67,7 +67,7 @@ def test_udp_is_not_promised_by_tcp(tmp_path: Path, capsys: pytest.CaptureFixtur
                     '[pools.a]\nservers = ["10.0.0.1:1"]\n')
     assert said(capsys, "check", str(path)) == (
         2, "", f"{path}:2: listeners.game.bind: udp:// is not available in this version; one of:"
-        " tcp, http\n",
+        " tcp, http, tls, https\n",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .forms import ANYWHERE, BIND_HOW, LONG_PATH, RELAYS, SERVER_HOW, bind, server, top
+from .forms import ANYWHERE, BIND_HOW, LONG_PATH, SERVER_HOW, bind, server, top
 
 PORT_HIGH = "65535 is the most, which a pattern could only tell at length"
 HOSTS = "the parts of an address have bounds of their own"
@@ -17,9 +17,9 @@ ADDRESSES = [
     bind("path", '"/run/a.sock"', f"'/run/a.sock' has no scheme; {BIND_HOW}"),
     bind("scheme-and-port", '"tcp://:8080"', f"'tcp://:8080' has no host; {ANYWHERE}"),
     bind("scheme-and-star", '"tcp://*:8080"', f"'tcp://*:8080' has no host; {ANYWHERE}"),
-    bind("https-without-port", '"https://127.0.0.1/"',
-         f'https:// is not available in this version; write "tcp://127.0.0.1:443" {RELAYS}'),
-    bind("scheme", '"ftp://127.0.0.1:21"', "'ftp' is not a scheme; one of: tcp, http"),
+    bind("scheme-of-udp", '"udp://127.0.0.1:53"',
+         "udp:// is not available in this version; one of: tcp, http, tls, https"),
+    bind("scheme", '"ftp://127.0.0.1:21"', "'ftp' is not a scheme; one of: tcp, http, tls, https"),
     bind("no-port", '"tcp://127.0.0.1"',
          f"'tcp://127.0.0.1' is not an address with a port; {BIND_HOW}"),
     bind("port-name", '"tcp://127.0.0.1:http"',

@@ -19,7 +19,7 @@ LISTENER_KEYS = (
     " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
     " traceparent, via, error_header, on_client_close, merge_slashes,"
-    " max_match_body, bind, pool, policy,"
+    " max_match_body, bind, tls, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )
@@ -27,7 +27,6 @@ SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, s
 BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
 ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
-RELAYS = "(it relays any protocol over TCP unchanged)"
 LONG_PATH = "/" + "a" * 107
 
 

@@ -62,6 +62,7 @@ def test_every_difference_is_told_once() -> None:
     assert "".join(f"{one}\n" for one in diff(loads(OLD), loads(NEW))) == EXPECTED
 
 
+@pytest.mark.usefixtures("example_files")
 def test_a_configuration_is_like_itself() -> None:
     assert diff(load(FULL), load(FULL)) == []
 

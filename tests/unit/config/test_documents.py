@@ -45,6 +45,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.reader import load
 from fastlb.config.sticky import Sticky
+from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls, TlsKeys
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,9 +56,12 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
-    Listener: {"forwarded": Forwarded, "policy": Policy},
+    Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls},
+    Tls: {"tickets": Tickets},
+    ServerTls: {"certificate": Certificate},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
-           "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable},
+           "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,
+           "tls": ServerTls},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
         "mirror": Mirror, "policy": Policy,
@@ -78,7 +82,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, Conditions}        # of others
+    parts = {Shared, HttpKeys, HttpListener, Conditions, TlsKeys}        # of others
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}
@@ -107,6 +111,7 @@ def test_the_reference_says_these_things() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.usefixtures("example_files")
 def test_every_example_can_be_served(path: Path) -> None:
     load(path)
 
@@ -139,6 +144,8 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
     for name, inner in (("listeners", Listener), ("pools", Pool)):
         for entry in table.get(name, {}).values():
             _gather(entry, inner, found)
+    for certificate in table.get("certificates", ()):
+        _gather(certificate, Certificate, found)
     for server in table.get("servers", ()):
         if isinstance(server, dict):
             _gather(server, Server, found)

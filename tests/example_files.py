@@ -1,0 +1,45 @@
+"""The files that examples/full.toml names for TLS: a configuration can't be checked without."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an example's authority")])
+# Of the key, also where a configuration was written down without its secrets, and these filled in.
+PASSWORD = "h" * 16
+DAY = datetime.timedelta(days=1)
+
+
+def write_example_files(folder: Path) -> None:
+    """Below `folder`, as in the example."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder(NAME, NAME, key.public_key(), 1, now - DAY, now + 90 * DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("example.com")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    revoked = x509.CertificateRevocationListBuilder(NAME, now - DAY, now + 90 * DAY).sign(
+        key, hashes.SHA256()
+    )
+    pem = serialization.Encoding.PEM
+    cert = certificate.public_bytes(pem)
+    encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
+    folder.joinpath("tls").mkdir()
+    for name, data in {
+        "web.pem": cert,
+        "web.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption),
+        "web.password": PASSWORD.encode(),
+        "web.ocsp": b"an answer",
+        "both.pem": cert + key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        "clients.pem": cert, "clients.crl": revoked.public_bytes(pem),
+        "servers.pem": cert, "servers.crl": revoked.public_bytes(pem),
+        "tickets.new": b"n" * 80, "tickets.old": b"o" * 80,
+    }.items():
+        (folder / "tls" / name).write_bytes(data)

@@ -12,13 +12,14 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port, address_text, net_local
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
     DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
     PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.turn cimport enter_turn, leave_turn
-from fastlb._core.base.types cimport Address, Core, Exchange
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
 from fastlb._core.ext.linux cimport _exit
 from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request

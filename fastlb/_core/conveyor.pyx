@@ -1,35 +1,31 @@
 # Which stage follows which, and what is done about a verdict. Stages decide; this acts.
-from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free
 
-from fastlb._core.ask cimport ask, give_up_asking, has_left
-from fastlb._core.base.asking cimport Answered
+from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
     EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT,
-    NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE, REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_PENDING, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT,
-    RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD, STAGE_FIRST,
+    NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
+    REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD,
     STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST,
-    STREAM_EOF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM, TUNNEL,
+    STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
-from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start, timer_touch
+from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
-from fastlb._core.base.types cimport Core, Exchange, Http, Timer, Upstream
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.carrier cimport begin_carrier, carrier_step
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
-from fastlb._core.hedge cimport begin_hedge, hear_hedge, take_over
+from fastlb._core.hedge cimport hear_hedge, take_over
 from fastlb._core.http.admit cimport admit_decided
 from fastlb._core.http.mirror cimport part_from_hedge
-from fastlb._core.http.upstream cimport drop_idle, end_upstream
+from fastlb._core.http.upstream cimport end_upstream
 from fastlb._core.lifecycle cimport (
     drop_server, end_request, finish, hold_snapshot, leave_server, let_snapshot_go, may_answer,
 )
@@ -37,11 +33,10 @@ from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.policies.outliers cimport server_failed
 from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport end_retrying, has_another, may_retry, note_tried
-from fastlb._core.questions cimport take_answer, take_answers
 from fastlb._core.stages.accept cimport begin
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
-from fastlb._core.stages.connect cimport connect_failed, connect_step
+from fastlb._core.stages.connect cimport connect_step
 from fastlb._core.stages.forward cimport forward_step
 from fastlb._core.stages.handshake cimport handshake_step
 from fastlb._core.stages.linger cimport linger_step
@@ -51,7 +46,7 @@ from fastlb._core.stages.request cimport request_step
 from fastlb._core.tunnel cimport open_tunnel
 
 
-cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
+cdef bint try_another(Core* core, Exchange* x) noexcept nogil:
     """A connect failed. The client hasn't noticed: go back to balancing, which knows whether there
     is anyone else."""
     if x.reason == REASON_NO_DESCRIPTOR or x.reason == REASON_NO_MEMORY:
@@ -65,7 +60,7 @@ cdef bint _try_another(Core* core, Exchange* x) noexcept nogil:
     return True
 
 
-cdef bint _ask_another(Core* core, Exchange* x) noexcept nogil:
+cdef bint ask_another(Core* core, Exchange* x) noexcept nogil:
     """There was no answer, or none worth passing on: x.reason says why."""
     cdef int cause = 0
     if x.reason == REASON_SERVER_CLOSED or x.reason == REASON_SERVER_RESET:
@@ -141,7 +136,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 x.pool_name = x.pool.live.name
                 let_snapshot_go(core, x)
                 continue
-            if verdict == FAIL and _try_another(core, x):
+            if verdict == FAIL and try_another(core, x):
                 continue
         if verdict == AGAIN:
             return
@@ -196,7 +191,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             x.http.upstream.requests += 1
             fl_count(&x.counters.requests, 1)
             return True
-        if verdict == FAIL and _try_another(core, x):
+        if verdict == FAIL and try_another(core, x):
             return True
     elif x.stage == STAGE_FORWARD:
         if unlikely(x.flags & EXCHANGE_SHADOW) and x.hedge != NULL and x.http.flags & HTTP_SENT:
@@ -212,7 +207,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             if x.hedge == NULL or not take_over(core, x):
                 leave_server(core, x, core.http.head.status)
             return True
-        if verdict == FAIL and _ask_another(core, x):
+        if verdict == FAIL and ask_another(core, x):
             return True
         if verdict == TUNNEL:
             return open_tunnel(core, x)
@@ -234,7 +229,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         return False
     if (verdict == ANSWER or (verdict == FAIL and may_answer(core, x))) \
             and likely(not x.flags & EXCHANGE_SHADOW):
-        _begin_answer(core, x)
+        begin_answer(core, x)
         return True
     finish(core, x)
     return False
@@ -268,7 +263,7 @@ cdef void _hear_hedge(Core* core, Exchange* x) noexcept nogil:
         advance(core, other)
 
 
-cdef void _begin_answer(Core* core, Exchange* x) noexcept nogil:
+cdef void begin_answer(Core* core, Exchange* x) noexcept nogil:
     """By ourselves: a body that is still owed would be in the way of the next request."""
     stop_waiting(x)
     if x.http != NULL:
@@ -330,46 +325,6 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
     return x.client.ready & READABLE or x.client.flags & STREAM_EOF
 
 
-cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
-    """The time of one of its phases is over; `again`: there may be time for another server."""
-    if x.stage == STAGE_REQUEST and x.input != NULL:
-        x.status = 408
-        x.reason = REASON_TIMEOUT
-        x.flags |= EXCHANGE_CLOSE
-        _begin_answer(core, x)
-    elif x.stage == STAGE_FORWARD:
-        x.reason = REASON_TIMEOUT
-        if again and _ask_another(core, x):
-            advance(core, x)
-            return
-        if not may_answer(core, x):
-            finish(core, x)
-            return
-        if not x.http.request.done:
-            x.status = 408              # the client's part, and not the server's
-        _begin_answer(core, x)
-    else:
-        x.reason = REASON_DONE if x.stage == STAGE_REQUEST or x.stage == STAGE_LINGER \
-            else REASON_IDLE
-        finish(core, x)
-        return
-    advance(core, x)
-
-
-cdef void _expire_request(Core* core, Http* http) noexcept nogil:
-    """The time of the whole request is over, whatever it is doing."""
-    cdef Exchange* x = http.exchange
-    if x.stage == STAGE_CONNECT or x.stage == STAGE_BALANCE:
-        x.reason = REASON_TIMEOUT
-        if may_answer(core, x):
-            _begin_answer(core, x)
-            advance(core, x)
-            return
-        finish(core, x)
-        return
-    _expire_http(core, x, False)
-
-
 cdef void run_queue(Core* core) noexcept nogil:
     """Go on with those that stopped for others' sake; who stops again waits for the next turn."""
     cdef Exchange* x = core.run_first
@@ -384,81 +339,3 @@ cdef void run_queue(Core* core) noexcept nogil:
         else:
             advance(core, x)
         x = following
-
-
-cdef void expire(Core* core) noexcept nogil:
-    cdef Timer* timer
-    cdef int slot
-    for slot in range(1, core.n_timers):
-        while True:
-            timer = timer_expired(core, slot)
-            if timer == NULL:
-                break
-            timer_cancel(timer)
-            if timer.kind == TIMER_EXCHANGE:
-                _expire_exchange(core, <Exchange*> timer.owner)
-            elif timer.kind == TIMER_UPSTREAM:
-                drop_idle(core, <Upstream*> timer.owner)
-            elif timer.kind == TIMER_HEDGE:
-                begin_hedge(core, <Http*> timer.owner)
-            else:
-                _expire_request(core, <Http*> timer.owner)
-
-
-cdef void hear_answers(Core* core) noexcept nogil:
-    """What policies on the control plane have decided."""
-    cdef Answered* answered = take_answers(core)
-    cdef Answered* following
-    cdef Exchange* x
-    while answered != NULL:
-        following = answered.next
-        x = <Exchange*> answered.exchange
-        if take_answer(core, x, answered):
-            x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
-            advance(core, x)
-        free(answered)
-        answered = following
-
-
-cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
-    if unlikely(x.stage == STAGE_POLICY):
-        give_up_asking(core, x)
-        advance(core, x)
-        return
-    if unlikely(x.stage == STAGE_FIRST):
-        x.status = 1                        # its policy has to do with what there is
-        advance(core, x)
-        return
-    if unlikely(x.stage == STAGE_HANDSHAKE):
-        fl_count(&core.counters.handshakes_failed, 1)
-        x.reason = REASON_HANDSHAKE
-        finish(core, x)
-        return
-    if x.stage == STAGE_CONNECT:
-        connect_failed(core, x, ETIMEDOUT)
-        x.reason = REASON_CONNECT_TIMEOUT
-        if _try_another(core, x):
-            advance(core, x)
-            return
-    elif x.stage == STAGE_BALANCE:
-        x.reason = REASON_PENDING
-        if may_answer(core, x):
-            _begin_answer(core, x)
-            advance(core, x)
-            return
-        finish(core, x)
-        return
-    elif unlikely(x.stage == STAGE_CARRIER):
-        x.flags |= EXCHANGE_CLOSE               # (it says so before it goes)
-        if x.h2.leaving or x.client.pending != NULL:
-            x.reason = REASON_DONE
-            finish(core, x)
-            return
-        timer_start(core, &x.timer, x.idle_timer)
-        advance(core, x)
-        return
-    elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
-        _expire_http(core, x, True)
-        return
-    x.reason = REASON_IDLE
-    finish(core, x)

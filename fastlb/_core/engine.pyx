@@ -27,7 +27,8 @@ from fastlb._core.base.routing cimport Decision
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
-from fastlb._core.conveyor cimport advance, expire, hear_answers, run_queue
+from fastlb._core.conveyor cimport advance, run_queue
+from fastlb._core.expiry cimport expire, hear_answers
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
     fl_store32, fl_store_pointer, likely, unlikely,

@@ -3,6 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.parts cimport Address, ServerAddress
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
@@ -18,7 +19,7 @@ from fastlb._core.base.routing cimport (
     HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport Writer
-from fastlb._core.base.types cimport Address, Exchange, PoolEntry, ServerAddress, ServerEntry
+from fastlb._core.base.types cimport Exchange, PoolEntry, ServerEntry
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.facts cimport Request, make_request

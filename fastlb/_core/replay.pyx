@@ -5,8 +5,9 @@ from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
 from fastlb._core.base.head cimport Members, Text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.text cimport Writer, equal, hash_bytes, hash_seed, put, put_text, text_of
-from fastlb._core.base.types cimport Address, Exchange
+from fastlb._core.base.types cimport Exchange
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, htons, inet_pton
 from fastlb._core.http.decided cimport as_the_route_says
 from fastlb._core.proto.logline cimport (

@@ -7,6 +7,7 @@ from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, free_all, give_chunk, give_exchange, take_chunk,
     take_exchange,
 )
+from fastlb._core.base.parts cimport Address, ServerAddress, Timer
 from fastlb._core.base.pipe cimport free_pipes, give_pipe, take_pipe
 from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
@@ -14,9 +15,7 @@ from fastlb._core.base.timers cimport (
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.routing cimport RETRY_CONNECT
 from fastlb._core.base.sys cimport clock_ms
-from fastlb._core.base.types cimport (
-    Address, Chunk, Core, Exchange, Http, Pipe, PoolEntry, ServerAddress, Timer,
-)
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Pipe, PoolEntry
 from fastlb._core.policies.hedge cimport afford_hedge, hedge_timer, observe_delay
 from fastlb._core.policies.load cimport latency_of, observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed

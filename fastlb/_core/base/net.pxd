@@ -4,8 +4,8 @@ from libc.stdint cimport uint16_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
-from fastlb._core.base.parts cimport Keepalive
-from fastlb._core.base.types cimport Address, ServerAddress, Stream
+from fastlb._core.base.parts cimport Address, Keepalive, ServerAddress
+from fastlb._core.base.types cimport Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,

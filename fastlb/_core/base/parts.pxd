@@ -4,10 +4,33 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX, TICKET_KEYS
 from fastlb._core.base.routing cimport HashKey, StatusSet
+from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef struct Link:
     Link* prev
     Link* next
+
+cdef struct Timer:
+    Link link                   # first
+    uint64_t deadline_ms
+    uint16_t slot
+    uint8_t kind                # TimerKind: what its owner is
+    void* owner
+
+cdef struct TimerList:
+    Link head
+    uint32_t length_ms
+
+cdef union Address:
+    uint16_t family
+    sockaddr_in v4
+    sockaddr_in6 v6
+
+cdef union ServerAddress:
+    uint16_t family
+    sockaddr_in v4
+    sockaddr_in6 v6
+    sockaddr_un local
 
 cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
     int read_fd

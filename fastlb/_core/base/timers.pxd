@@ -1,7 +1,8 @@
 # Timeouts: one FIFO list for each length, so arming, touching and expiring are O(1).
 from libc.stdint cimport uint16_t, uint64_t
 
-from fastlb._core.base.types cimport Core, Timer, TimerList
+from fastlb._core.base.parts cimport Timer, TimerList
+from fastlb._core.base.types cimport Core
 
 
 cdef inline void timer_cancel(Timer* timer) noexcept nogil:

@@ -14,24 +14,13 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
 from fastlb._core.base.parts cimport (
-    Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe, ProbePool,
-    RingPoint, ServerCounters, Sticky, TlsEntry,
+    Address, Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe,
+    ProbePool, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList, TlsEntry,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
 )
-from fastlb._core.ext.linux cimport epoll_event, pollfd, sockaddr_in, sockaddr_in6, sockaddr_un
-
-cdef union Address:
-    uint16_t family
-    sockaddr_in v4
-    sockaddr_in6 v6
-
-cdef union ServerAddress:
-    uint16_t family
-    sockaddr_in v4
-    sockaddr_in6 v6
-    sockaddr_un local
+from fastlb._core.ext.linux cimport epoll_event, pollfd
 
 cdef struct Chunk:              # the header of a buffer; its bytes follow
     Chunk* next
@@ -248,13 +237,6 @@ cdef struct LiveTable:
 
 # --- one engine ---
 
-cdef struct Timer:
-    Link link                   # first
-    uint64_t deadline_ms
-    uint16_t slot
-    uint8_t kind                # TimerKind: what its owner is
-    void* owner
-
 cdef struct Exchange:           # one TCP session, from accept to the last byte
     Stream client
     Stream server
@@ -376,10 +358,6 @@ cdef struct HttpState:
     uint8_t[32] id              # of the request at hand, if we named it
     uint8_t[55] trace           # its traceparent, if we made it
     uint32_t epoch              # counts snapshots
-
-cdef struct TimerList:
-    Link head
-    uint32_t length_ms
 
 cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*

@@ -1,8 +1,8 @@
 from fastlb._core.base.head cimport Head, Text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
     Condition, Dfa, HashKey, HttpEntry, Match, Pattern, Route,
 )
-from fastlb._core.base.types cimport Address
 
 
 cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil

@@ -6,6 +6,7 @@ from libc.string cimport memcmp, memcpy
 
 from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Member, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY,
     MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
@@ -14,7 +15,6 @@ from fastlb._core.base.routing cimport (
     Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
-from fastlb._core.base.types cimport Address
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_pton, memmem
 from fastlb._core.http.content cimport content_state

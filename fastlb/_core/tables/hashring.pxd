@@ -1,7 +1,6 @@
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.parts cimport RingPoint
-from fastlb._core.base.types cimport Address
+from fastlb._core.base.parts cimport Address, RingPoint
 
 
 cdef uint32_t crc32(const unsigned char* data, size_t size) noexcept nogil

@@ -7,8 +7,7 @@ from libc.string cimport memcpy, memset, strlen
 from fastlb._core.base.limits cimport KEY_BYTES_MAX
 from fastlb._core.base.routing cimport HASH_CLIENT_ADDRESS
 from fastlb._core.base.text cimport lower
-from fastlb._core.base.parts cimport RingPoint
-from fastlb._core.base.types cimport Address
+from fastlb._core.base.parts cimport Address, RingPoint
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, ntohs
 
 

@@ -2,8 +2,8 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
-from fastlb._core.base.parts cimport Hedge, TlsEntry
-from fastlb._core.base.types cimport Group, PoolEntry, ServerAddress, ServerEntry
+from fastlb._core.base.parts cimport Hedge, ServerAddress, TlsEntry
+from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live

@@ -13,8 +13,10 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
 from fastlb._core.base.text cimport hash_bytes, hash_seed
-from fastlb._core.base.parts cimport Hedge, Keepalive, RingPoint, Sticky, TlsEntry, Token
-from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerAddress, ServerEntry
+from fastlb._core.base.parts cimport (
+    Hedge, Keepalive, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
+)
+from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,

@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_DONE, H2_FAILED,
-    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_DONE,
-    ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_REQUEST, STREAM_CAUTIOUS,
+    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE, ROLE_CLIENT,
+    ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS,
     STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
@@ -14,6 +14,7 @@ from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_size, give_chunk, give_exchange, take_chunk, take_exchange,
 )
 from fastlb._core.base.queue cimport queue
+from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, H2, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
@@ -29,6 +30,7 @@ cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
         return False
     x.stage = STAGE_CARRIER
     x.idle_timer = <unsigned short> x.bind.http.keepalive_timer
+    x.h2.linger_timer = <unsigned short> x.bind.http.linger_timer
     timer_start(core, &x.timer, x.idle_timer)
     x.client.ready |= READABLE          # (some of it may have come with the handshake)
     let_snapshot_go(core, x)
@@ -77,7 +79,7 @@ cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int _read(Core* core, Exchange* x) noexcept nogil:
-    """MORE is AGAIN with EXCHANGE_HAS_MORE; END, FAIL."""
+    """AGAIN (perhaps with EXCHANGE_HAS_MORE), NEXT (no more can be read), END, FAIL."""
     cdef uint8_t* into = chunk_bytes(core.http.scratch)
     cdef ssize_t n
     cdef int reads
@@ -91,8 +93,7 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
             x.reason = REASON_DONE if x.h2.n_streams == 0 else REASON_CLIENT_GONE
             return END if n == 0 else broken(x, &x.client)
         if not h2_receive(x.h2, into, <uint32_t> n):
-            x.reason = REASON_BAD_REQUEST
-            return FAIL
+            return NEXT
         _begin_requests(core, x)
     x.flags |= EXCHANGE_HAS_MORE
     return AGAIN
@@ -120,8 +121,17 @@ cdef int _write(Core* core, Exchange* x) noexcept nogil:
     return verdict
 
 
+cdef int _end(Core* core, Exchange* x) noexcept nogil:
+    """All is said. What the client still sends is thrown away, or it would lose our last frames."""
+    stream_shut(&x.client)
+    x.stage = STAGE_LINGER
+    timer_start(core, &x.timer, x.h2.linger_timer)
+    return NEXT
+
+
 cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
-    """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL."""
+    """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), NEXT (it lingers),
+    END, FAIL."""
     cdef H2* h2 = x.h2
     cdef bint had = h2.n_streams != 0
     cdef int verdict, written
@@ -132,13 +142,12 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     h2_hear(core, h2)
     written = _write(core, x)
     h2.inside = False
-    if verdict == AGAIN and written == FAIL:
-        return FAIL
-    if verdict != AGAIN:
+    if verdict == END or verdict == FAIL:
         return verdict
-    if written == NEXT and h2_is_over(h2):
-        x.reason = REASON_DONE
-        return END
+    if written == FAIL:
+        return FAIL
+    if verdict == NEXT or (written == NEXT and h2_is_over(h2)):
+        return _end(core, x)
     if h2.n_streams == 0 and (had or x.timer.link.next == NULL):
         timer_start(core, &x.timer, x.idle_timer)
     elif h2.n_streams and not had:

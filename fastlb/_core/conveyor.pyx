@@ -101,6 +101,8 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 continue
         elif unlikely(x.stage == STAGE_CARRIER):
             verdict = carrier_step(core, x)
+            if verdict == NEXT:
+                continue
             if verdict == AGAIN:
                 _again(core, x)
                 return

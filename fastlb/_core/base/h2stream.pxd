@@ -12,5 +12,6 @@ cdef bint h2_room(Core* core, Chunk** place, uint32_t size, int klass_max) noexc
 cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil
 cdef ssize_t h2_read(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil
+cdef bint h2_end_with(Stream* s, const void* lines, uint32_t size) noexcept nogil
 cdef void h2_shut(Stream* s) noexcept nogil
 cdef void h2_close(Stream* s) noexcept nogil

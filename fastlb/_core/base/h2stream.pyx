@@ -44,6 +44,7 @@ cdef void give_h2_stream(Core* core, H2Stream* st) noexcept nogil:
     give_held(core, st.input)
     give_held(core, st.output)
     give_held(core, st.cookies)
+    give_held(core, st.trailers)
     free(st)
     fl_count(&core.counters.h2_streams, <uint64_t> -1)
 
@@ -134,6 +135,16 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     st.output.end += n
     h2_look(st)
     return n
+
+
+cdef bint h2_end_with(Stream* s, const void* lines, uint32_t size) noexcept nogil:
+    """The answer's trailers: lines of HTTP/1.1; False when memory is gone."""
+    cdef H2Stream* st = s.h2
+    if not h2_room(<Core*> st.h2.core, &st.trailers, size, H2_INPUT_CLASS):
+        return False
+    memcpy(chunk_bytes(st.trailers) + st.trailers.end, lines, size)
+    st.trailers.end += size
+    return True
 
 
 cdef void h2_shut(Stream* s) noexcept nogil:

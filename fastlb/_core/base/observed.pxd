@@ -38,6 +38,7 @@ cdef enum RecordFlag:
     RECORD_OLD = 2              # HTTP/1.0
     RECORD_TRACED = 4           # `trace` names a span of ours
     RECORD_TUNNEL = 8
+    RECORD_H2 = 16              # HTTP/2
 
 cdef enum:                      # the texts of a record, in their order
     TOLD_METHOD = 0

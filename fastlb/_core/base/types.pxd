@@ -43,6 +43,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     Chunk* input                # for the exchange to read
     Chunk* output               # that it has written
     Chunk* cookies              # of the request, while its head isn't whole
+    Chunk* trailers             # of the answer, a line each
     uint32_t[3] pseudo_at       # in `output`, while the head isn't whole: method, path, authority
     uint32_t[3] pseudo_size
     uint32_t head_bytes         # of the request
@@ -63,6 +64,7 @@ cdef struct H2:                 # a client's connection
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued
     uint8_t leaving             # GOAWAY was sent
+    uint16_t linger_timer       # slot
 
 cdef struct Stream:
     int fd

@@ -31,6 +31,8 @@ typedef struct {
 #define NGHTTP2_FLAG_ACK 11
 #define NGHTTP2_HCAT_REQUEST 12
 #define NGHTTP2_NV_FLAG_NONE 13
+#define NGHTTP2_DATA_FLAG_NO_END_STREAM 99
+#define NGHTTP2_ERR_FLOODED 98
 #define NGHTTP2_DATA_FLAG_EOF 14
 #define NGHTTP2_ERR_DEFERRED 15
 #define NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE 16
@@ -75,5 +77,6 @@ typedef struct {
 #define nghttp2_submit_settings(...) ((int)0)
 #define nghttp2_submit_response(...) ((int)0)
 #define nghttp2_submit_headers(...) ((int32_t)0)
+#define nghttp2_submit_trailer(...) ((int)0)
 #define nghttp2_submit_rst_stream(...) ((int)0)
 #define nghttp2_submit_goaway(...) ((int)0)

@@ -41,8 +41,8 @@ cdef extern from "h2.h" nogil:
         NGHTTP2_FLAG_NONE, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_ACK
         NGHTTP2_HCAT_REQUEST
         NGHTTP2_NV_FLAG_NONE
-        NGHTTP2_DATA_FLAG_EOF
-        NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_ERR_CALLBACK_FAILURE
+        NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM
+        NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM
         NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
@@ -95,5 +95,6 @@ cdef extern from "h2.h" nogil:
                                 const nghttp2_data_provider*)
     int32_t nghttp2_submit_headers(nghttp2_session*, uint8_t, int32_t, const void*,
                                    const nghttp2_nv*, size_t, void*)
+    int nghttp2_submit_trailer(nghttp2_session*, int32_t, const nghttp2_nv*, size_t)
     int nghttp2_submit_rst_stream(nghttp2_session*, uint8_t, int32_t, uint32_t)
     int nghttp2_submit_goaway(nghttp2_session*, uint8_t, int32_t, uint32_t, const uint8_t*, size_t)

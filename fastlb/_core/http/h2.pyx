@@ -19,15 +19,15 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport Core, Exchange, H2, H2Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.nghttp2 cimport (
-    FASTLB_HAS_H2, NGHTTP2_CANCEL, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ENHANCE_YOUR_CALM,
-    NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
-    NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS,
-    NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_PING, NGHTTP2_PRIORITY,
-    NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    NGHTTP2_WINDOW_UPDATE, nghttp2_data_provider, nghttp2_data_source, nghttp2_frame,
-    nghttp2_frame_hd, nghttp2_nv, nghttp2_option, nghttp2_option_new,
-    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
+    FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED,
+    NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_INTERNAL_ERROR,
+    NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
+    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_WINDOW_UPDATE, nghttp2_data_provider,
+    nghttp2_data_source, nghttp2_frame, nghttp2_frame_hd, nghttp2_nv, nghttp2_option,
+    nghttp2_option_new, nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
     nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
     nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
@@ -43,10 +43,10 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_session_set_stream_user_data, nghttp2_session_terminate_session,
     nghttp2_session_want_read, nghttp2_session_want_write, nghttp2_settings_entry,
     nghttp2_submit_goaway, nghttp2_submit_headers, nghttp2_submit_response,
-    nghttp2_submit_rst_stream, nghttp2_submit_settings,
+    nghttp2_submit_rst_stream, nghttp2_submit_settings, nghttp2_submit_trailer,
 )
 from fastlb._core.http.h2text cimport (
-    NV_MAX, h2_answer_head, h2_end_body, h2_end_head, h2_take_data, h2_take_field,
+    NV_MAX, h2_answer_head, h2_end_body, h2_end_head, h2_lines, h2_take_data, h2_take_field,
 )
 
 cdef enum:
@@ -177,6 +177,13 @@ cdef int _on_close(nghttp2_session* session, int32_t id, uint32_t error,
     return 0
 
 
+cdef bint _submit_trailers(nghttp2_session* session, H2Stream* st) noexcept nogil:
+    cdef nghttp2_nv[NV_MAX] fields
+    cdef uint8_t* lines = chunk_bytes(st.trailers)
+    cdef int n = h2_lines(lines, lines + st.trailers.end, fields, 0)
+    return n > 0 and nghttp2_submit_trailer(session, st.id, fields, n) == 0
+
+
 cdef ssize_t _on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_t room,
                       uint32_t* flags, nghttp2_data_source* source, void* given) noexcept nogil:
     """The next part of an answer's body."""
@@ -199,6 +206,8 @@ cdef ssize_t _on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_
         h2.n_bad -= 2 if h2.n_bad > 2 else h2.n_bad     # (what it lets us send it may tell us)
     if st.output == NULL and st.flags & H2_DONE:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF
+        if unlikely(st.trailers != NULL) and _submit_trailers(session, st):
+            flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
         return n
     if n == 0:
         st.flags |= H2_DEFERRED
@@ -273,8 +282,17 @@ cdef void h2_end(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef bint h2_receive(H2* h2, const uint8_t* data, uint32_t size) noexcept nogil:
-    """Bytes that have come; False: they are no HTTP/2, and nothing is to be said about it."""
-    return nghttp2_session_mem_recv(<nghttp2_session*> h2.session, data, size) == <ssize_t> size
+    """Bytes that have come; False: nothing of what follows can be read, and the client is told."""
+    cdef nghttp2_session* session = <nghttp2_session*> h2.session
+    cdef ssize_t n = nghttp2_session_mem_recv(session, data, size)
+    if likely(n == <ssize_t> size):
+        return True
+    if n == NGHTTP2_ERR_FLOODED and not h2.leaving:
+        fl_count(&(<Core*> h2.core).counters.h2_abused, 1)
+    h2.leaving = True
+    nghttp2_session_terminate_session(
+        session, NGHTTP2_ENHANCE_YOUR_CALM if n == NGHTTP2_ERR_FLOODED else NGHTTP2_PROTOCOL_ERROR)
+    return False
 
 
 cdef void _answer(H2* h2, H2Stream* st) noexcept nogil:
@@ -301,7 +319,8 @@ cdef void _answer(H2* h2, H2Stream* st) noexcept nogil:
             st.flags |= H2_ANSWERED
             error = nghttp2_submit_response(
                 session, st.id, fields, n,
-                NULL if st.flags & H2_DONE and st.output.start + size == st.output.end else &body)
+                NULL if st.flags & H2_DONE and st.trailers == NULL
+                and st.output.start + size == st.output.end else &body)
         if error < 0:
             st.flags |= H2_FAILED
             return

@@ -104,7 +104,7 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return _add_cookie(st, value, size)
     if _is(name, name_size, b"host", 4) and st.flags & H2_AUTHORITY:
         return _is_authority(st, value, size)
-    if _is(name, name_size, b"te", 2) or _is(name, name_size, b"http2-settings", 14):
+    if _is(name, name_size, b"http2-settings", 14):
         return True
     if _is(name, name_size, b"content-length", 14):
         st.flags |= H2_LENGTH
@@ -163,29 +163,13 @@ cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
             or _is(name, size, b"proxy-connection", 16))
 
 
-cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
-                        uint32_t* head_size) noexcept nogil:
-    """The fields of the answer's head, `:status` first: how many, 0 if it isn't whole, -1 if it is
-    none. They point into what was written, and `status` (3 bytes)."""
-    cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
-    cdef uint32_t size = st.output.end - st.output.start
-    cdef uint8_t* end = <uint8_t*> memmem(at, size, <const char*> b"\r\n\r\n", 4)
-    cdef uint8_t* line
+cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil:
+    """Lines of HTTP/1.1 as fields from `n` on, names in lower case: how many there are then, or -1.
+    They point into the lines."""
     cdef uint8_t* stop
     cdef uint8_t* colon
-    cdef int n = 1
-    if end == NULL:
-        return 0
-    head_size[0] = <uint32_t> (end - at) + 4
-    if size < 12:
-        return -1
-    memcpy(status, at + 9, 3)
-    fields[0].name, fields[0].namelen = <uint8_t*> b":status", 7
-    fields[0].value, fields[0].valuelen = status, 3
-    fields[0].flags = NGHTTP2_NV_FLAG_NONE
-    line = <uint8_t*> memmem(at, size, <const char*> b"\r\n", 2) + 2
-    while line < end + 2:
-        stop = <uint8_t*> memmem(line, end + 2 - line, <const char*> b"\r\n", 2)
+    while line < end:
+        stop = <uint8_t*> memmem(line, end - line, <const char*> b"\r\n", 2)
         if stop == NULL or n == NV_MAX:
             return -1
         colon = line
@@ -204,3 +188,22 @@ cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
             n += 1
         line = stop + 2
     return n
+
+
+cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
+                        uint32_t* head_size) noexcept nogil:
+    """The fields of the answer's head, `:status` first: how many, 0 if it isn't whole, -1 if it is
+    none. They point into what was written, and `status` (3 bytes)."""
+    cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
+    cdef uint32_t size = st.output.end - st.output.start
+    cdef uint8_t* end = <uint8_t*> memmem(at, size, <const char*> b"\r\n\r\n", 4)
+    if end == NULL:
+        return 0
+    head_size[0] = <uint32_t> (end - at) + 4
+    if end - at < 12:
+        return -1
+    memcpy(status, at + 9, 3)
+    fields[0].name, fields[0].namelen = <uint8_t*> b":status", 7
+    fields[0].value, fields[0].valuelen = status, 3
+    fields[0].flags = NGHTTP2_NV_FLAG_NONE
+    return h2_lines(<uint8_t*> memmem(at, size, <const char*> b"\r\n", 2) + 2, end + 2, fields, 1)

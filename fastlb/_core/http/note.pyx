@@ -8,8 +8,9 @@ from fastlb._core.base.limits cimport TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_COUNT, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
-    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_COUNT, TOLD_HOST, TOLD_METHOD,
+    TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT,
+    Record,
 )
 from fastlb._core.base.text cimport equal_nocase, text_of
 from fastlb._core.base.types cimport Core, Exchange
@@ -95,7 +96,9 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     record.client_port = address_port(&x.peer)
     record.client_ip_size = x.client_ip_size
     memcpy(record.client_ip, x.client_ip, x.client_ip_size)
-    if x.http.flags & HTTP_OLD_CLIENT:
+    if unlikely(x.carrier != NULL):
+        record.flags = RECORD_H2
+    elif x.http.flags & HTTP_OLD_CLIENT:
         record.flags = RECORD_OLD
     if unlikely(fl_load32(&core.live.traced) != 0) and core.http.match.trace.size:
         record.flags |= RECORD_TRACED

@@ -2,8 +2,11 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
+from fastlb._core.base.h2stream cimport h2_end_with
 from fastlb._core.base.head cimport FIELD_OTHER
+from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.text cimport equal_nocase
+from fastlb._core.base.types cimport Exchange
 from fastlb._core.proto.fields cimport field_kind
 
 
@@ -37,3 +40,10 @@ cdef uint32_t put_trailers(const uint8_t* section, uint32_t size, uint8_t* into)
             n += i - start
     memcpy(into + n, <const char*> b"\r\n", 2)
     return n + 2
+
+
+cdef bint end_with_trailers(Exchange* x, uint8_t* room) noexcept nogil:
+    """Those of HTTP/2, which are no part of the body: without the last chunk and the empty line.
+    False when memory is gone."""
+    cdef uint32_t size = put_trailers(chunk_bytes(x.http.partial), x.http.partial.end, room)
+    return h2_end_with(&x.client, room + 3, size - 5)

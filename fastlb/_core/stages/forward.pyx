@@ -34,7 +34,7 @@ from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.rewrite cimport write_response
-from fastlb._core.http.trailers cimport put_trailers
+from fastlb._core.http.trailers cimport end_with_trailers, put_trailers
 from fastlb._core.http.upload cimport upload
 from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
 from fastlb._core.policies.load cimport observe_latency
@@ -273,6 +273,9 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
                                         chunk_bytes(core.http.scratch) + out.end)
             else:
                 end_chunks(core, out)
+        elif unlikely(body.done and x.carrier != NULL and wanted != NULL) and http.partial.end:
+            if not end_with_trailers(x, chunk_bytes(core.http.scratch) + out.end):
+                return fail(x, REASON_NO_MEMORY)
         return NEXT
     if body.kind == BODY_LENGTH:
         if size > body.left:

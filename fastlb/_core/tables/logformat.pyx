@@ -5,8 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.observed cimport (
-    RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH,
-    TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
+    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
 from fastlb._core.base.sys cimport clock_date
 from fastlb._core.base.text cimport put, put_number, put_text, text_of
@@ -272,6 +272,15 @@ cdef void _put_clock(Writer* w, const tm* now) noexcept nogil:
     _put_digits(w, now.tm_sec, 2)
 
 
+cdef Text _version(const Record* record) noexcept nogil:
+    cdef const char* text = b"1.1"
+    if record.flags & RECORD_OLD:
+        text = b"1.0"
+    elif record.flags & RECORD_H2:
+        text = b"2.0"
+    return text_of(<const uint8_t*> text, 3 if record.kind == RECORD_HTTP else 0)
+
+
 cdef void _put_request(Writer* w, const Record* record, bint json) noexcept nogil:
     """The request's first line."""
     cdef Text method = _told(record, TOLD_METHOD)
@@ -285,7 +294,8 @@ cdef void _put_request(Writer* w, const Record* record, bint json) noexcept nogi
     if query.size:
         put(w, <const char*> b"?", 1)
         _put_text(w, query, json)
-    put(w, <const char*> (b" HTTP/1.0" if record.flags & RECORD_OLD else b" HTTP/1.1"), 9)
+    put(w, <const char*> b" HTTP/", 6)
+    put_text(w, _version(record))
 
 
 cdef Text _of_trace(const Record* record, int field) noexcept nogil:
@@ -356,8 +366,7 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
     elif field == FIELD_PARENT_ID:
         return _told(record, TOLD_PARENT)
     elif field == FIELD_VERSION:
-        return text_of(<const uint8_t*> (b"1.0" if record.flags & RECORD_OLD else b"1.1"),
-                       3 if record.kind == RECORD_HTTP else 0)
+        return _version(record)
     elif field == FIELD_REASON:
         return reason_text(record.reason)
     return text_of(NULL, 0)

@@ -5,9 +5,9 @@ from libc.stdlib cimport calloc, free, malloc
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
 from fastlb._core.base.limits cimport TRIES_LOGGED
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
-    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
-    Ring,
+    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
+    TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT,
+    Record, Ring,
 )
 from fastlb._core.base.ring cimport ring_next
 from fastlb._core.base.sys cimport (
@@ -263,7 +263,7 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
         _name(live, record.server), record.client_ip[:record.client_ip_size].decode(),
         record.client_port, _told(record, TOLD_METHOD), _told(record, TOLD_HOST),
         _told(record, TOLD_PATH), _told(record, TOLD_QUERY),
-        ("1.0" if record.flags & RECORD_OLD else "1.1") if is_http else "",
+        _version(record.flags) if is_http else "",
         record.status, record.bytes_in, record.bytes_out, record.body_bytes,
         record.duration_ns / 1e9, record.connect_ns / 1e9 if record.connect_ns else None,
         record.first_byte_ns / 1e9 if record.first_byte_ns else None,
@@ -275,6 +275,10 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
 
 
 _SAMPLED = {f"{i:02x}" for i in range(1, 256, 2)}
+
+
+cdef str _version(int flags):
+    return "1.0" if flags & RECORD_OLD else "2.0" if flags & RECORD_H2 else "1.1"
 
 
 def _outcome(int outcome) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fastlb
 from fastlb._core.tables.build import build_info
+from fastlb._core.tables.certificates import self_signed
+from tests.flow.secure import TlsSocket
 
 BUILD = build_info()["build"]
 DEADLINE_S = 40.0 if BUILD == "asan" else 10.0     # its processes take seconds to start
@@ -69,6 +73,7 @@ class Site:
         self.balancer = balancer
         self.listener = listener
         self.clients: list[socket.socket] = []
+        self.context: ssl.SSLContext | None = None      # of a listener with TLS
 
     def connect(self, **keys: Any) -> socket.socket:
         url = self.listener.url.partition("://")[2]
@@ -79,12 +84,14 @@ class Site:
         for option, value in keys.items():
             client.setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
         client.settimeout(DEADLINE_S)
-        self.clients.append(client)
         if url.startswith("unix:"):
             client.connect(url.removeprefix("unix:"))
         else:
             host, _, port = url.rpartition(":")
             client.connect((host.strip("[]"), int(port)))
+        if self.context is not None:
+            client = TlsSocket(client, self.context)    # type: ignore[assignment]
+        self.clients.append(client)
         return client
 
     def pair(self, origin: Origin) -> tuple[socket.socket, socket.socket]:
@@ -109,13 +116,36 @@ class Site:
         wait_until(lambda: not any(self.counts().values()), "something is still alive")
 
 
-@pytest.fixture(params=["thread", "threads", "inline", "poll"])
+@pytest.fixture(params=["thread", "threads", "inline", "poll", "tls"])
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller."""
+    """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller.
+    With "tls", clients speak it; a test marked `plain` is not for that."""
     mode: str = request.param
     if mode == "poll":
         monkeypatch.setenv("FASTLB_POLLER", "poll")
-    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1}[mode]
+    if mode == "tls" and request.node.get_closest_marker("plain"):
+        pytest.skip("about what plain sockets do")
+    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1}[mode]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Files of a certificate for site.test, and of its key."""
+    folder: Path = tmp_path_factory.mktemp("pair")
+    cert, key = self_signed(["site.test", "127.0.0.1"], 30)
+    (folder / "cert.pem").write_bytes(cert)
+    (folder / "key.pem").write_bytes(key)
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@pytest.fixture
+def secured(request: pytest.FixtureRequest) -> tuple[str, str] | None:
+    """The certificate that listeners have, in the mode "tls"."""
+    if getattr(request.node, "callspec", None) is None or \
+            request.node.callspec.params.get("mode") != "tls":
+        return None
+    pair: tuple[str, str] = request.getfixturevalue("pair")
+    return pair
 
 
 @pytest.fixture
@@ -126,7 +156,7 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def site(mode: int) -> Iterator[Callable[..., Site]]:
+def site(mode: int, secured: tuple[str, str] | None) -> Iterator[Callable[..., Site]]:
     """Makes a Site: `site(servers, bind=..., pool={...}, **listener keys)`. Ends with all live
     counts at zero."""
     sites: list[Site] = []
@@ -138,15 +168,21 @@ def site(mode: int) -> Iterator[Callable[..., Site]]:
             config: fastlb.Config | None = None, **keys: Any,
         ) -> Site:
             threads = mode if threads is None else threads
+            context = None
             if config is not None:
                 balancer = fastlb.Balancer(config, threads=threads)
                 listener = fastlb.Listener(balancer, next(iter(config.listeners)))
             else:
                 balancer = fastlb.Balancer(threads=threads)
                 target = balancer.pool("pool", servers, **(pool or {}))
+                if secured is not None and bind.startswith(("tcp://", "http://")):
+                    bind = bind.replace("tcp://", "tls://").replace("http://", "https://")
+                    keys["tls"] = {"certificates": [{"cert": secured[0], "key": secured[1]}]}
+                    context = ssl.create_default_context(cafile=secured[0])
                 listener = balancer.listen(bind, name="listener", pool=target, **keys)
             stack.enter_context(balancer.background())
             sites.append(Site(balancer, listener))
+            sites[-1].context = context
             return sites[-1]
 
         yield make

@@ -88,6 +88,7 @@ def client(web: Web, uvicorn_address: str) -> Iterator[httpx.Client]:
         yield made
 
 
+@pytest.mark.plain
 def test_requests_of_every_method(client: httpx.Client) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         got = client.request(method, "/a/b?c=d&e=%20", content=b"x" * 1000)
@@ -99,6 +100,7 @@ def test_requests_of_every_method(client: httpx.Client) -> None:
     assert client.head("/a").content == b""
 
 
+@pytest.mark.plain
 def test_uploads_of_any_size_and_framing(client: httpx.Client) -> None:
     for size in (0, 1, 65536, 5_000_000):
         assert client.post("/up", content=bytes(size)).json()["size"] == size
@@ -108,12 +110,14 @@ def test_uploads_of_any_size_and_framing(client: httpx.Client) -> None:
     assert form.json()["size"] > 300_000
 
 
+@pytest.mark.plain
 def test_streams_arrive_whole(client: httpx.Client) -> None:
     expected = "".join(f"{i}," * 100 for i in range(100)) + "end"
     for _ in range(3):
         assert client.get("/stream").text == expected
 
 
+@pytest.mark.plain
 def test_events_arrive_as_they_are_sent(client: httpx.Client) -> None:
     with client.stream("GET", "/events") as stream:
         assert stream.headers["content-type"] == "text/event-stream"
@@ -123,6 +127,7 @@ def test_events_arrive_as_they_are_sent(client: httpx.Client) -> None:
             application_let_go[-1]()    # the next one is not sent before this one is here
 
 
+@pytest.mark.plain
 def test_many_clients_at_once_get_their_own(client: httpx.Client) -> None:
     async def main() -> None:
         limits = httpx.Limits(max_connections=50)

@@ -27,6 +27,7 @@ def seen(web: Web, origins: Origins, *fields: str, request: bytes = b"", **keys:
     return origin.requests[0]
 
 
+@pytest.mark.plain
 def test_nobody_is_believed_unless_told(web: Web, origins: Origins) -> None:
     got = seen(web, origins, *LIES, forwarded={"headers": ALL})
     assert got["x-forwarded-for"] == "127.0.0.1"
@@ -40,6 +41,7 @@ def test_what_is_not_written_is_removed_all_the_same(web: Web, origins: Origins)
     assert not any(name in got for name in ALL)
 
 
+@pytest.mark.plain
 def test_proxies_before_us_are_believed_and_added_to(web: Web, origins: Origins) -> None:
     got = seen(web, origins, *LIES, forwarded={"headers": ALL, "trusted": ["127.0.0.0/8"]})
     assert got["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"

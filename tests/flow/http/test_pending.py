@@ -230,6 +230,7 @@ def test_many_threads_keep_to_it_and_nobody_is_forgotten(gatekeeper: Gatekeeper)
         site.wait_idle()
 
 
+@pytest.mark.plain
 def test_tcp_waits_too(site: Callable[..., Site], origin: Origin) -> None:
     made = site([fastlb.Server(origin.address, max_connections=1)],
                 pool={"limits": {"max_pending": 1, "pending_timeout": "10s"}})

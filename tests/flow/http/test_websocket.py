@@ -196,6 +196,7 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
+@pytest.mark.plain
 def test_a_real_client_and_server_talk(web: Web) -> None:
     async def main() -> None:
         async with talking(web, echo) as url, connect(f"{url}/chat?room=1", max_size=None) as ws:
@@ -211,6 +212,7 @@ def test_a_real_client_and_server_talk(web: Web) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.plain
 def test_close_codes_arrive(web: Web) -> None:
     async def leave(connection: ServerConnection) -> None:
         await connection.recv()
@@ -227,6 +229,7 @@ def test_close_codes_arrive(web: Web) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.plain
 def test_many_talk_at_once_and_each_hears_its_own(web: Web) -> None:
     async def one(url: str, n: int) -> None:
         async with connect(url, compression=None if n % 2 else "deflate") as ws:

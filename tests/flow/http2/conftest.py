@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
+from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.http.conftest import HttpSite, origins, web
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.http2.peers import Client
@@ -19,14 +18,13 @@ Open = Callable[..., tuple[HttpSite, Client]]
 Origins = Callable[..., HttpOrigin]
 
 
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Files of a certificate for site.test, and of its key."""
-    folder: Path = tmp_path_factory.mktemp("pair")
-    cert, key = self_signed(["site.test", "127.0.0.1"], 30)
-    (folder / "cert.pem").write_bytes(cert)
-    (folder / "key.pem").write_bytes(key)
-    return str(folder / "cert.pem"), str(folder / "key.pem")
+@pytest.fixture(params=["thread", "threads", "inline", "poll"])
+def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """As for all others; they have TLS anyway."""
+    mode: str = request.param
+    if mode == "poll":
+        monkeypatch.setenv("FASTLB_POLLER", "poll")
+    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1}[mode]
 
 
 @pytest.fixture

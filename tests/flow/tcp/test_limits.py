@@ -14,6 +14,7 @@ from tests.flow.conftest import Origin, Site, read_exactly, wait_until
 Make = Callable[..., Site]
 
 
+@pytest.mark.plain
 def test_a_full_listener_lets_the_next_client_wait(site: Make, origin: Origin) -> None:
     made = site([origin.address], max_connections=2)
     first, _ = made.pair(origin)
@@ -116,6 +117,7 @@ def test_a_server_of_weight_0_gets_nothing(site: Make) -> None:
     b.close()
 
 
+@pytest.mark.plain
 def test_ring_hash_keeps_a_client_ip_with_its_server(site: Make) -> None:
     origins = [Origin() for _ in range(4)]
     made = site([o.address for o in origins], pool={"balance": "ring_hash"})
@@ -152,6 +154,7 @@ def _who_got(origins: list[Origin], text: str) -> int:
     return found[0]
 
 
+@pytest.mark.plain
 def test_ring_hash_moves_only_the_clients_of_a_server_that_is_gone(site: Make) -> None:
     origins = [Origin() for _ in range(3)]
     servers = [o.address for o in origins]

@@ -180,6 +180,7 @@ def test_a_slow_reader_costs_one_buffer_and_stops_the_sender(site: Make, origin:
     assert got.endswith(b"\0end")
 
 
+@pytest.mark.plain
 def test_urgent_data_stays_in_line_and_loses_nothing(site: Make, origin: Origin) -> None:
     client, server = site([origin.address]).pair(origin)
     client.sendall(b"ab")
@@ -194,6 +195,7 @@ def test_urgent_data_stays_in_line_and_loses_nothing(site: Make, origin: Origin)
     assert read_to_end(client)[-1:] == b"3"
 
 
+@pytest.mark.plain
 def test_ipv6_on_both_sides(site: Make) -> None:
     origin = Origin(socket.AF_INET6)
     made = site([origin.address], bind="tcp://[::1]:0")
@@ -219,6 +221,7 @@ def test_unix_sockets_on_both_sides(site: Make, tmp_path: Path) -> None:
     assert read_to_end(client) == b"x"
 
 
+@pytest.mark.plain
 def test_a_passed_descriptor_does_not_stall_a_unix_relay(site: Make, tmp_path: Path) -> None:
     # Reads stop where a descriptor was passed; it can't be passed on, and the bytes must be.
     origin = Origin(socket.AF_UNIX, str(tmp_path / "origin.sock"))

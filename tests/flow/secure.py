@@ -1,0 +1,83 @@
+"""A client's TLS over a socket that can be half closed, and used by two threads: Python's own
+SSLSocket goes on in plain text after a shutdown."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from typing import Any
+
+
+class TlsSocket:
+    """As much of a socket as tests use; the rest is the plain socket's."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._sock = sock
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname="site.test")
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._fill()
+        self._flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def _flush(self) -> None:
+        with self._writing:
+            with self._lock:
+                data = self._out.read()
+            if data:
+                self._sock.sendall(data)
+
+    def _fill(self) -> None:
+        data = self._sock.recv(65536)
+        with self._lock:
+            if data:
+                self._in.write(data)
+            else:
+                self._in.write_eof()
+
+    def sendall(self, data: bytes) -> None:
+        for at in range(0, len(data), 65536):
+            with self._lock:
+                self._tls.write(data[at : at + 65536])
+            self._flush()
+
+    def send(self, data: bytes) -> int:
+        self.sendall(data)
+        return len(data)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        assert flags == 0
+        while True:
+            with self._lock:
+                try:
+                    return self._tls.read(size)
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLZeroReturnError:
+                    return b""
+                except ssl.SSLEOFError:
+                    raise ConnectionResetError("the end came without TLS' own") from None
+            self._flush()
+            self._fill()
+
+    def shutdown(self, how: int) -> None:
+        if how != socket.SHUT_RD:
+            with self._lock, contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()
+            with contextlib.suppress(OSError):
+                self._flush()
+        self._sock.shutdown(how)
+
+    def close(self) -> None:
+        self._sock.close()

@@ -16,9 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from fastlb._core.tables.certificates import H2_AVAILABLE
+from fastlb._core.tables.certificates import H2_AVAILABLE, check_authorities, check_revocations
 from fastlb._core.tables.certificates import Certificate as Parsed
-from fastlb._core.tables.certificates import check_authorities, check_revocations
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.units import duration_ms, show, show_ms

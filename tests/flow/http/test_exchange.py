@@ -305,6 +305,7 @@ def test_a_client_that_goes_cancels_its_request(web: Web, origins: Origins) -> N
     site.wait_idle()
 
 
+@pytest.mark.plain
 def test_a_client_that_says_no_more_with_its_request_is_answered(
     web: Web, origins: Origins
 ) -> None:

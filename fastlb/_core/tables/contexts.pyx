@@ -41,6 +41,27 @@ cdef enum:
 cdef uint32_t _last_id = 0
 
 
+cdef int _choose(SSL_CTX* context, bytes ciphers, bytes cipher_suites, bytes curves) except -1:
+    if ciphers and not SSL_CTX_set_cipher_list(context, ciphers):
+        raise ValueError(f"ciphers: {last_error()}")
+    if cipher_suites and not SSL_CTX_set_ciphersuites(context, cipher_suites):
+        raise ValueError(f"cipher_suites: {last_error()}")
+    if curves and not SSL_CTX_set1_groups_list(context, curves):
+        raise ValueError(f"curves: {last_error()}")
+    return 0
+
+
+def check_names(bytes ciphers, bytes cipher_suites, bytes curves) -> None:
+    """ValueError: OpenSSL doesn't know one of these."""
+    cdef SSL_CTX* context = SSL_CTX_new(TLS_method())
+    if context == NULL:
+        raise MemoryError
+    try:
+        _choose(context, ciphers, cipher_suites, curves)
+    finally:
+        SSL_CTX_free(context)
+
+
 cdef class Tickets:
     """The keys of session tickets, which outlive configurations: by chance, or from files of 80
     bytes each (a name, and keys of AES-256 and HMAC) that several processes share."""
@@ -139,12 +160,7 @@ cdef class TlsContext:
         if not SSL_CTX_set_min_proto_version(context, spec.versions[0]) \
                 or not SSL_CTX_set_max_proto_version(context, spec.versions[1]):
             raise ValueError(f"versions: {last_error()}")
-        if spec.ciphers and not SSL_CTX_set_cipher_list(context, <bytes> spec.ciphers):
-            raise ValueError(f"ciphers: {last_error()}")
-        if spec.cipher_suites and not SSL_CTX_set_ciphersuites(context, <bytes> spec.cipher_suites):
-            raise ValueError(f"cipher_suites: {last_error()}")
-        if spec.curves and not SSL_CTX_set1_groups_list(context, <bytes> spec.curves):
-            raise ValueError(f"curves: {last_error()}")
+        _choose(context, spec.ciphers, spec.cipher_suites, spec.curves)
         self._trust(context, spec)
         if spec.key_log:
             SSL_CTX_set_keylog_callback(context, on_key)

@@ -82,11 +82,13 @@ cdef class Tickets:
         return 0
 
     def use(self, list files) -> None:
-        """These keys, of which the first makes new tickets."""
-        for i, data in enumerate(files[:TICKET_KEYS]):
-            self._fill(<int> i, data)
-        if files:
-            fl_store32(&self.table.latest, 0)
+        """These keys alone, of which the first makes new tickets."""
+        cdef int i
+        if not files:
+            return
+        for i in range(TICKET_KEYS):
+            self._fill(i, files[i] if i < len(files) else os.urandom(KEY_FILE_BYTES))
+        fl_store32(&self.table.latest, 0)
 
     def rotate(self) -> None:
         """New tickets by a new key. Those of the last but two are worth nothing any more."""

@@ -89,6 +89,20 @@ def told(model: type[Model], keys: Mapping[str, Any], error: ValidationError) ->
     return ConfigError(_problems(found, (), "", {}))
 
 
+def read_again(config: Config, section: str, name: str) -> Tls | ServerTls:
+    """The `tls` of a listener or a pool, as its files are now. ConfigError."""
+    before = getattr(config, section)[name].tls
+    model, raw = type(before), before.model_dump(exclude_unset=True)
+    try:
+        made: Tls | ServerTls = model.model_validate(raw)
+    except ValidationError as error:
+        place = (section, name, "tls")
+        found = [_told({section: {name: {"tls": raw}}}, {**detail, "loc": (*place, *detail["loc"])})
+                 for detail in error.errors() if _is_news(dict(detail))]
+        raise ConfigError(_problems(found, (), "", {})) from None
+    return made
+
+
 def _problems(
     found: Iterable[Found], unread: Iterable[Path], file: str, lines: dict[Path, int]
 ) -> list[Problem]:

@@ -61,13 +61,12 @@ class File(str):
             raise ValueError(f"{show(path)} has more than {limits.PEM_BYTES_MAX} bytes")
         return made
 
-    @property
-    def is_same(self) -> bool:
-        """Whether it looks as it did."""
+    def looks(self) -> Seen:
+        """How it looks now."""
         try:
-            return _seen(os.stat(self)) == self.seen
+            return _seen(os.stat(self))
         except OSError:
-            return self.seen is None
+            return None
 
 
 def _seen(found: os.stat_result) -> Seen:

@@ -195,7 +195,7 @@ class Runtime:
     ) -> None:
         """Look after these servers from now on."""
         for pool in pools:
-            self._health.follow(pool.name, pool.health, servers[pool.name])
+            self._health.follow(pool.name, pool.health, servers[pool.name], pool.tls)
             self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
             self._spread.follow(pool.name, servers[pool.name])
         for name in gone:

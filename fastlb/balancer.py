@@ -21,6 +21,7 @@ from fastlb.control.events import Subscription
 from fastlb.handles import Listener, Pool, Server, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
+from fastlb.process.files import Files
 from fastlb.process.filling import Filling
 from fastlb.process.handed import Handed
 from fastlb.process.reload import Reloaded, reload
@@ -72,6 +73,8 @@ class Balancer:
         self._stopping: concurrent.futures.Future[None] | None = None
         self._stop_lock = threading.Lock()
         self._filling = Filling(self)
+        self._files = Files(self)
+        self._now: Config | None = None         # what is running
         self.source: str | None = None          # the file that a reload reads again
         self._fit: Callable[[Config], Config] = lambda config: config
 
@@ -180,7 +183,9 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """The whole configuration as it would be started now."""
+        """The whole configuration that is running, or as it would be started now."""
+        if self._now is not None:
+            return self._now
         if self._config is not None:
             return self._config
         return Config.build({**self._keys, "listeners": self._listeners, "pools": self._pools})
@@ -240,13 +245,21 @@ class Balancer:
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
         async with self._admin.changed(values):
             warnings = await reload(runtime, values)
-        before, self._config = self.config, new
-        self._effective = values
+        before = self.config
+        self._took(new)
+        self._config, self._effective = new, values
+        self._files.follow()
         differences = diff(before, new)
         for warning in warnings:
             log.warning("reload: %s", warning)
         log.info("reloaded; differences: %d", len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
+
+    def _took(self, config: Config) -> None:
+        """This is what is running."""
+        self._now = config
+        if self._config is not None:
+            self._config = config
 
     async def upgrade(self) -> None:
         """Have `fastlb serve --supervise` start a new process in this one's place, which is then
@@ -291,7 +304,8 @@ class Balancer:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
         self._must_be_idle()
-        values = effective(self.config)
+        config = self.config
+        values = effective(config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
         self._runtime, self._pid = runtime, os.getpid()
@@ -302,6 +316,8 @@ class Balancer:
         except BaseException:
             self._runtime = None
             raise
+        self._now = config
+        self._files.start(runtime)
         self._loop = asyncio.get_running_loop()
         self._stopping = None
         self._admin.begin(values)
@@ -360,8 +376,7 @@ class Balancer:
                 return
             runtime.end()
             self._admin.close()
-            self._runtime = None
-            self._loop = None
+            self._runtime = self._loop = self._now = None
             if failure is None:
                 future.set_result(None)
             else:

@@ -46,13 +46,13 @@ from fastlb._core.questions cimport free_answers, put_answer
 from fastlb._core.stages.record cimport wake_reader
 from fastlb._core.sweep cimport close_idle_clients, end_all, end_cut, mark_slots
 from fastlb._core.tables.caller cimport Caller
+from fastlb._core.tables.counts cimport totals_of
 from fastlb._core.tables.live cimport Live, live_notify
 from fastlb._core.tables.states cimport Server
 from fastlb._core.tables.snapshot cimport Snapshot
 
 import os
 
-from fastlb._core.tables.reasons import REASONS as _REASONS
 
 cdef int _timeout_ms(Core* core) noexcept nogil:
     cdef uint64_t due = timers_next_ms(core)
@@ -350,26 +350,7 @@ cdef class Engine:
 
     def totals(self) -> dict[str, int]:
         """What has happened since the start."""
-        cdef Core* core = self._alive()
-        totals = {
-            "turns": fl_read(&core.counters.turns),
-            "accepted": fl_read(&core.counters.accepted),
-            "accept_errors": fl_read(&core.counters.accept_errors),
-            "connect_failures": fl_read(&core.counters.connect_failures),
-            "requests": fl_read(&core.counters.requests),
-            "hedged": fl_read(&core.counters.hedged),
-            "hedges_won": fl_read(&core.counters.hedges_won),
-            "hedges_denied": fl_read(&core.counters.hedges_denied),
-            "retries": fl_read(&core.counters.retries),
-            "retries_denied": fl_read(&core.counters.retries_denied),
-            "keys_missing": fl_read(&core.counters.keys_missing),
-            "mirrored": fl_read(&core.counters.mirrored),
-            "mirrors_dropped": fl_read(&core.counters.mirrors_dropped),
-            "bodies_unread": fl_read(&core.counters.bodies_unread),
-        }
-        for name, reason in _REASONS.items():
-            totals[f"ended_{name}"] = fl_read(&core.counters.ended[<int> reason])
-        return totals
+        return totals_of(&self._alive().counters)
 
     def pause(self) -> None:
         """Before a fork: keep out of turns, and wait until the one under way is over.

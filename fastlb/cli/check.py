@@ -17,11 +17,13 @@ from fastlb.config.effective import (
 )
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
+from fastlb.config.effective_tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.reader import load
+from fastlb.config.tls import day
 from fastlb.config.units import show_bytes, show_ms
 from fastlb.config.warn import warnings
 from fastlb.errors import ConfigError
@@ -73,12 +75,16 @@ def describe(values: Effective) -> Iterator[str]:
             yield _line("bind", str(bind), "listener")
         yield _line("pool", listener.pool or "none", "listener")
         yield from _listener(listener)
+        if listener.tls is not None:
+            yield from _tls(listener.tls)
         if listener.http is not None:
             yield from _http(listener.http, listener.origins)
     for pool in values.pools:
         yield ""
         yield f"pool {pool.name}"
         yield from _pool(pool)
+        if pool.tls is not None:
+            yield from _server_tls(pool.tls)
         for server in pool.servers:
             yield _line("server", _server(server, values.dns), "pool")
 
@@ -153,6 +159,60 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
         first = (f"; {show_bytes(policy.first_bytes)} first, for {show_ms(policy.first_ms)}"
                  if policy.first_bytes else "")
         yield _line("policy", _policy(policy) + first, "listener")
+
+
+def _tls(tls: EffectiveTls) -> Iterator[str]:
+    for one in tls.certificates:
+        yield _line("tls.certificates", _certificate(one), "listener")
+    tickets = "false"
+    if tls.tickets is not None:
+        n = len(tls.tickets.keys)
+        tickets = (f"keys of {n} file{'s' if n != 1 else ''}" if n
+                   else f"a new key each {show_ms(tls.tickets.rotate_ms)}")
+    shown = {
+        "alpn": ", ".join(tls.alpn) or "none",
+        "client_auth": tls.client_auth,
+        **({"client_depth": str(tls.client_depth)} if tls.client_depth >= 0 else {}),
+        **({"client_crl": "given"} if tls.client_crl else {}),
+        "tickets": tickets,
+        "unknown_name": "refuse" if tls.refuses else "first",
+        "handshake_timeout": show_ms(tls.handshake_timeout_ms),
+        **_both(tls),
+    }
+    for key, value in shown.items():
+        yield _line(f"tls.{key}", value, tls.origins[key])
+
+
+def _server_tls(tls: EffectiveServerTls) -> Iterator[str]:
+    shown = {
+        "verify": _switch(tls.verify),
+        "ca": "given" if tls.ca else "the system's",
+        **({"crl": "given"} if tls.crl else {}),
+        "server_name": tls.server_name or "each server's host",
+        **({"certificate": _certificate(tls.certificate)} if tls.certificate else {}),
+        "alpn": ", ".join(tls.alpn) or "none",
+        **_both(tls),
+    }
+    for key, value in shown.items():
+        yield _line(f"tls.{key}", value, tls.origins[key])
+
+
+def _both(tls: EffectiveTls | EffectiveServerTls) -> dict[str, str]:
+    return {
+        "min_version": tls.versions[0],
+        "max_version": tls.versions[1],
+        "ciphers": tls.ciphers,
+        "cipher_suites": tls.cipher_suites,
+        "curves": tls.curves,
+        **({"key_log": tls.key_log} if tls.key_log else {}),
+    }
+
+
+def _certificate(one: EffectiveCertificate) -> str:
+    """Whom it names and until when; of its key only the algorithm."""
+    parsed = one.certificate
+    return (f"{one.file}: {', '.join(parsed.names) or 'no name'}; {parsed.algorithm};"
+            f" expires {day(parsed.not_after)}{'; stapled' if one.ocsp else ''}")
 
 
 def _policy(policy: EffectivePolicy) -> str:

@@ -20,7 +20,7 @@ def command(as_json: bool, admin: str | None) -> int:
         return 0
     from rich.console import Console
 
-    from fastlb.cli.tables import Rates, tables
+    from fastlb.cli.tables import Rates, certificates, tables
 
     # What isn't a terminal gets whole lines.
     console = Console(highlight=False)
@@ -28,4 +28,6 @@ def command(as_json: bool, admin: str | None) -> int:
         console = Console(highlight=False, width=160)
     for part in tables(status, Rates(status)):
         console.print(part)
+    if status.get("certificates"):
+        console.print(certificates(status))
     return 0

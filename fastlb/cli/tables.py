@@ -69,7 +69,8 @@ def _process(status: Status) -> Text:
 def _table(*heads: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for head in heads:
-        left = head in ("LISTENER", "ADDRESS", "POOL", "SERVER", "STATE")
+        left = head in (
+            "LISTENER", "ADDRESS", "POOL", "SERVER", "STATE", "CERTIFICATE", "OF", "NAMES")
         table.add_column(head, justify="left" if left else "right", no_wrap=True)
     return table
 
@@ -112,6 +113,20 @@ def _pools(status: Status, rates: Rates, rows_max: int) -> Table:
             table.add_row(Text(name), Text("no server", "dim"))
     if hidden:
         table.add_row("", Text(f"and {hidden:,} more: fastlb status", "dim"))
+    return table
+
+
+def certificates(status: Status) -> Table:
+    table = _table("CERTIFICATE", "OF", "NAMES", "EXPIRES IN")
+    for one in status["certificates"]:
+        names = one["names"]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        left_s = one["expires"] - status["time"]
+        colour = "red" if left_s < 7 * 86400 else "yellow" if left_s < 30 * 86400 else ""
+        table.add_row(
+            Text(one["file"]), Text(one.get("listener") or one.get("pool", "")),
+            Text(", ".join(names[:3]) + more), Text(age(max(left_s, 0)), colour),
+        )
     return table
 
 

@@ -8,7 +8,9 @@ from weakref import WeakValueDictionary
 
 from fastlb._core.tables.certificates import Certificate
 from fastlb._core.tables.contexts import Tickets, TlsContext
-from fastlb.config.tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
+from fastlb.config.effective_tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
+from fastlb.config.units import show
+from fastlb.errors import ConfigError, Problem
 
 VERSIONS = {"1.2": 0x0303, "1.3": 0x0304}
 VERIFY = {"none": 0, "optional": 1, "required": 2}
@@ -125,9 +127,15 @@ class Contexts:
         self._made: WeakValueDictionary[TlsSpec, TlsContext] = WeakValueDictionary()
         self.tickets = Tickets()
 
-    def of(self, spec: TlsSpec) -> TlsContext:
-        """ValueError: OpenSSL doesn't take it."""
+    def of(self, spec: TlsSpec, where: str) -> TlsContext:
+        """ConfigError: OpenSSL doesn't take what `where` says, or its key log can't be opened."""
         found = self._made.get(spec)
         if found is None:
-            found = self._made[spec] = TlsContext(spec, self.tickets)
+            try:
+                found = self._made[spec] = TlsContext(spec, self.tickets)
+            except OSError as error:
+                what = f"{show(spec.key_log)} can't be opened: {(error.strerror or '').lower()}"
+                raise ConfigError([Problem(what, f"{where}.tls.key_log")]) from None
+            except ValueError as error:
+                raise ConfigError([Problem(str(error), f"{where}.tls")]) from None
         return found

@@ -178,7 +178,8 @@ def compile_pool(
         outliers=pool.outliers,
         fallback=index[pool.fallback] if pool.fallback else -1,
         unavailable=compile_reply(pool.unavailable) if pool.unavailable is not None else None,
-        tls=(contexts or Contexts()).of(pool_spec(pool.name, pool.tls))
+        tls=(contexts or Contexts()).of(
+            pool_spec(pool.name, pool.tls), f"pools.{pool.name}")
         if pool.tls is not None else None,
         **vars(pool.limits),
     )
@@ -248,7 +249,8 @@ def compile_snapshot(
                 policy=compile_policy(
                     listener.policy, (), index.__getitem__, callers[listener.name][""])
                 if listener.policy is not None else None,
-                tls=contexts.of(listener_spec(listener.name, listener.tls))
+                tls=contexts.of(
+                    listener_spec(listener.name, listener.tls), f"listeners.{listener.name}")
                 if listener.tls is not None else None,
                 handshake_timeout_ms=listener.tls.handshake_timeout_ms if listener.tls else 0,
             )

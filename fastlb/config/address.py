@@ -128,6 +128,11 @@ def _is_host(host: str) -> bool:
     return len(host) <= HOST_NAME_MAX and all(0 < len(label) <= LABEL_MAX for label in labels)
 
 
+def is_host(text: str) -> bool:
+    """A name or an IP address, without a port and without brackets."""
+    return _is_ip(text) or (_is_host(text) and not text.startswith("["))
+
+
 def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

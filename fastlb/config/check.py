@@ -14,7 +14,7 @@ from fastlb.config.address import Address, parse_bind
 from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
-from fastlb.config.check_routes import check_listener, check_pool_key
+from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
@@ -87,6 +87,20 @@ def told(model: type[Model], keys: Mapping[str, Any], error: ValidationError) ->
             path, what, valid = _told(keys, dict(detail))
         found.append(((model.__name__.lower(), *path), what, valid))
     return ConfigError(_problems(found, (), "", {}))
+
+
+def read_again(config: Config, section: str, name: str) -> Tls | ServerTls:
+    """The `tls` of a listener or a pool, as its files are now. ConfigError."""
+    before = getattr(config, section)[name].tls
+    model, raw = type(before), before.model_dump(exclude_unset=True)
+    try:
+        made: Tls | ServerTls = model.model_validate(raw)
+    except ValidationError as error:
+        place = (section, name, "tls")
+        found = [_told({section: {name: {"tls": raw}}}, {**detail, "loc": (*place, *detail["loc"])})
+                 for detail in error.errors() if _is_news(dict(detail))]
+        raise ConfigError(_problems(found, (), "", {})) from None
+    return made
 
 
 def _problems(
@@ -170,7 +184,11 @@ def _text(data: bytes, what: str) -> str:
 
 def _is_news(detail: Any) -> bool:
     """Where a table or false is possible, a wrong table isn't also told to be no false."""
-    return not (detail["type"] == "literal_error" and isinstance(detail["input"], Mapping)
+    if not isinstance(detail.get("input"), Mapping):
+        return True
+    if detail["type"] == "bool_type":
+        return not {"tls", "tickets"} & set(detail["loc"][-2:])
+    return not (detail["type"] == "literal_error"
                 and ("keepalive" in detail["loc"] or "admin" in detail["loc"]))
 
 
@@ -191,6 +209,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
         return path, f"{show(value)} is not {wanted}", ()
     if path == ("admin",) and kind in ("model_type", "literal_error"):
         return path, f"{show(value)} is not a table with bind, or false", ()
+    if kind in ("model_type", "bool_type") and _is_switch_or_table(path):
+        return path, f"{show(value)} is not true, false or a table", ()
     if kind == "model_type" and "servers" in path[-2:]:
         return path, f"{show(value)} is not a text or a table", ()
     if kind == "literal_error":
@@ -209,13 +229,17 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
     return path, str(detail["msg"]).lower(), ()
 
 
+def _is_switch_or_table(path: Path) -> bool:
+    return path[-1:] == ("tickets",) or (path[:1] == ("pools",) and path[2:] == ("tls",))
+
+
 def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
     """pydantic's location without the names of union branches, which are no keys."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
         if isinstance(raw, Mapping):
             last = i == len(loc) - 1
-            if part == "[key]" or (part not in raw and not last):
+            if part == "[key]" or (part not in raw and (not last or _is_branch(part))):
                 continue
             path.append(part)
             raw = raw.get(part)
@@ -223,6 +247,11 @@ def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:
             path.append(part)
             raw = raw[part] if part < len(raw) else None
     return tuple(path)
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic's names of what isn't written down: a union's branch that checks by itself."""
+    return part == "bool" or str(part).startswith("function-")
 
 
 def _unknown(path: Path, model: type[Model] | None = None) -> Found:
@@ -245,6 +274,8 @@ def _model_at(path: Path) -> type[Model]:
             "limits": Limits, "hedge": Hedge, "sticky": Sticky, "subset": Subset,
             "unavailable": http.Unavailable, "tls": ServerTls,
         }
+        if path[2:4] == ("tls", "certificate") and len(path) > 4:
+            return Certificate
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
     top: dict[str, type[Model]] = {
         "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,
@@ -298,6 +329,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
                     f" {limits.NAME_MAX} at most"
                 ), ()
     yield from _binds_twice(listeners)
+    yield from check_ticket_keys(listeners)
     for name, listener in listeners.items():
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:

@@ -73,14 +73,28 @@ def check_listener(
 
 
 def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Found]:
-    if written in OVER_TLS and not listener.get("tls"):
+    if written in OVER_TLS and listener.get("tls") is None:
         yield (*path, "tls"), (
             f"{written}:// needs a certificate: tls = {{ certificates = [{{ cert = \"FILE\","
             ' key = "FILE" }] }'
         ), ()
-    elif "tls" in listener and written in OVER_TLS.values():
+    elif listener.get("tls") is not None and written in OVER_TLS.values():
         better = next(over for over, scheme in OVER_TLS.items() if scheme == written)
         yield (*path, "tls"), f"tls belongs to {better}://, and bind is {written}://", ()
+
+
+def check_ticket_keys(listeners: Mapping[str, Mapping[str, Any]]) -> Iterator[Found]:
+    """All listeners of a process make their tickets with the same keys."""
+    first: tuple[str, Any] | None = None
+    for name, listener in listeners.items():
+        tls = listener.get("tls")
+        tickets = tls.get("tickets") if isinstance(tls, Mapping) else None
+        keys = tickets.get("keys") if isinstance(tickets, Mapping) else None
+        if keys and first is not None and list(keys) != list(first[1]):
+            yield ("listeners", name, "tls", "tickets", "keys"), (
+                f"a process has one set of keys, and listeners.{first[0]} has other ones"
+            ), ()
+        first = first or ((name, keys) if keys else None)
 
 
 def _route(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ from fastlb.config.base import Measure, Model
 from fastlb.config.http import Route
 from fastlb.config.limits import Choice, Limit
 from fastlb.config.model import Config, Defaults, Server
+from fastlb.config.tls import Certificate, File, ServerTls, Tickets, Tls
 
-SECRETS = ("secret", "secrets", "token")    # keys whose values are nobody's business
+SECRETS = ("secret", "secrets", "token", "password")    # keys whose values are nobody's business
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,13 @@ def _value(
 ) -> Iterator[tuple[str, _Leaf]]:
     if value is None and field is not None:
         value = _built_in(field)
-    if isinstance(value, Model):
+    if field is not None and isinstance(value, bool) and path.endswith((".tls", ".tickets")):
+        value = (ServerTls() if path.endswith(".tls") else Tickets()) if value else None
+    if isinstance(value, Certificate):
+        yield from _certificate(path, value)
+    elif isinstance(value, Model):
+        if isinstance(value, (Tls, ServerTls, Tickets)):
+            yield path, _Leaf(None, _THING)
         yield from _model(path, value, defaults)
     elif isinstance(value, Mapping):
         for name, item in value.items():
@@ -120,11 +128,40 @@ def _value(
             if isinstance(item, Route):
                 # The order of writing decides between routes that are equally exact.
                 yield f"{own}.place", _Leaf(i + 1, i + 1)
+    elif isinstance(value, Sequence) and value and isinstance(value[0], Certificate):
+        for i, item in enumerate(value):
+            own = f'{path}["{item.cert}"]'
+            yield from _certificate(own, item)
+            yield f"{own}.place", _Leaf(i + 1, i + 1)       # the first is shown to who asks nobody
     elif value is not None and value != []:
         if path.rpartition(".")[2] in SECRETS:
             yield path, _Leaf("(secret)", value)
         else:
-            yield path, _Leaf(plain(value), _counting(value, field))
+            yield path, _Leaf(plain(_printed(value)), _counting(_printed(value), field))
+
+
+def _certificate(path: str, one: Certificate) -> Iterator[tuple[str, _Leaf]]:
+    """It is known by its fingerprint. What a key contains is never told: another one would have
+    another certificate."""
+    yield path, _Leaf(None, _THING)
+    print_ = f"sha256:{one.fingerprint}"
+    yield f"{path}.fingerprint", _Leaf(print_, print_)
+    for key in ("key", "ocsp"):
+        value = getattr(one, key)
+        if value is not None:
+            shown = value if key == "key" else _printed(value)
+            yield f"{path}.{key}", _Leaf(str(shown), str(shown))
+    if one.password is not None:
+        yield f"{path}.password", _Leaf("(secret)", one.password)
+
+
+def _printed(value: Any) -> Any:
+    """Files with the fingerprints of what is in them, as that counts too."""
+    if isinstance(value, File):
+        return f"{value} (sha256:{hashlib.sha256(value.data).hexdigest()})"
+    if isinstance(value, list):
+        return [_printed(item) for item in value]
+    return value
 
 
 def _built_in(field: FieldInfo) -> Any:

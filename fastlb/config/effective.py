@@ -17,6 +17,12 @@ from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp, Respond
 from fastlb.config.effective_routes import effective_http, effective_respond
+from fastlb.config.effective_tls import (
+    EffectiveServerTls,
+    EffectiveTls,
+    effective_server_tls,
+    effective_tls,
+)
 from fastlb.config.failing import (
     LIMITS,
     OUTLIERS,
@@ -40,12 +46,6 @@ from fastlb.config.observing import (
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
-from fastlb.config.tls import (
-    EffectiveServerTls,
-    EffectiveTls,
-    effective_server_tls,
-    effective_tls,
-)
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
 # key -> "listener", "pool", "given" (at the top), "defaults" or "built in"

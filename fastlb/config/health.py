@@ -41,7 +41,8 @@ class Health(Model):
     tcp: Annotated[Switch, limits.HEALTH_KIND] | None = None
     """It accepts a connection."""
     tls: Annotated[Switch, limits.HEALTH_KIND] | None = None
-    """It completes a TLS handshake; its certificate isn't looked at."""
+    """It completes a TLS handshake; its certificate is looked at where the pool has `tls`. false
+    beside `http` or `expect`: they go without TLS, whatever the pool has."""
     http: Annotated[str, AfterValidator(_check_path), limits.HEALTH_KIND] | None = None
     """It answers a request for this path."""
     expect: Annotated[str, Field(min_length=1), limits.HEALTH_KIND] | None = None
@@ -54,7 +55,7 @@ class Health(Model):
     """With `http`: the method."""
     host: Annotated[str, AfterValidator(check_host), limits.HEALTH_HOST] | None = None
     """With `http`: the Host, and the server's address if not given; with `tls`: the name that is
-    asked for (SNI), and none if not given."""
+    asked for (SNI), and if not given what the pool's `tls` says, or none."""
     statuses: Annotated[
         list[Annotated[str, AfterValidator(check_statuses)]],
         BeforeValidator(as_list),
@@ -107,6 +108,7 @@ class EffectiveHealth:
     rise: int
     fall: int
     panic: int                  # of 1000 servers
+    plain: bool = False         # without TLS, whatever the pool has
 
 
 def effective_health(health: Health) -> EffectiveHealth:
@@ -131,6 +133,7 @@ def effective_health(health: Health) -> EffectiveHealth:
         rise=health.rise,
         fall=health.fall,
         panic=per_mille(health.panic),
+        plain=health.tls is False,
     )
 
 

@@ -30,7 +30,7 @@ from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavai
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.sticky import Sticky
-from fastlb.config.tls import ServerTlsOrNot, Tls
+from fastlb.config.tls import ListenerTls, PoolTls
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
@@ -248,7 +248,7 @@ class Listener(HttpListener, HttpKeys, Shared):
     bind: Binds
     """`tcp://HOST:PORT`, `http://`, and `tls://` and `https://` of the same over TLS; `[v6]:PORT`,
     `unix:/PATH`, or a list. Port 0: any."""
-    tls: Annotated[Tls, bounds.TLS] | None = None
+    tls: Annotated[ListenerTls, bounds.TLS] | None = None
     """Of `tls://` and `https://`: certificates, and more about it."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
     """The pool that connections go to, or requests that no route fits."""
@@ -355,7 +355,7 @@ class Pool(Shared):
     """http: requests on one connection to a server; 0: no limit."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
-    tls: Annotated[ServerTlsOrNot, bounds.POOL_TLS] | None = None
+    tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None
     """true: speak TLS to its servers; a table with more about it."""
     limits: Annotated[Limits, bounds.LIMITS] = Field(default_factory=Limits)
     """How much it gets at a time, and who waits."""

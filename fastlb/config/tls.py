@@ -3,8 +3,9 @@ checked is what is used."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,14 +17,15 @@ from pydantic import (
     model_validator,
 )
 
-from fastlb._core.tables.certificates import H2_AVAILABLE, check_authorities, check_revocations
+from fastlb._core.tables.certificates import AVAILABLE, check_authorities, check_revocations
 from fastlb._core.tables.certificates import Certificate as Parsed
+from fastlb._core.tables.contexts import check_names
 from fastlb.config import limits
+from fastlb.config.address import is_host
 from fastlb.config.base import Duration, Model, Switch, as_list
-from fastlb.config.units import duration_ms, show, show_ms
+from fastlb.config.units import show, show_ms
 
 Version = Literal["1.2", "1.3"]
-HTTP_PROTOCOLS = ("h2", "http/1.1") if H2_AVAILABLE else ("http/1.1",)
 # RFC 9325, 4.2: forward secrecy and authenticated encryption alone.
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -35,35 +37,102 @@ CURVES = "X25519:P-256:P-384"
 TICKET_KEY_BYTES = 80
 
 
-def read(path: str, bytes_max: int = limits.PEM_BYTES_MAX) -> bytes:
-    """A file's content; ValueError says why there is none, and never what is in it."""
+Seen = tuple[int, ...] | None       # how a file looks from outside; None: it isn't there
+
+
+class File(str):
+    """A path, with what was there when it was read, and how it looked from outside."""
+
+    data: bytes
+    seen: Seen
+
+    @classmethod
+    def read(cls, path: str) -> File:
+        """ValueError says why it can't be, and never what is in it."""
+        made = cls(path)
+        try:
+            with open(path, "rb") as file:
+                made.seen = _seen(os.fstat(file.fileno()))
+                made.data = file.read(limits.PEM_BYTES_MAX + 1)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ValueError(f"{show(path)} can't be read: {why.lower()}") from None
+        if len(made.data) > limits.PEM_BYTES_MAX:
+            raise ValueError(f"{show(path)} has more than {limits.PEM_BYTES_MAX} bytes")
+        return made
+
+    def looks(self) -> Seen:
+        """How it looks now."""
+        try:
+            return _seen(os.stat(self))
+        except OSError:
+            return None
+
+
+def _seen(found: os.stat_result) -> Seen:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _authorities(path: str) -> File:
+    return _checked(path, check_authorities)
+
+
+def _revocations(path: str) -> File:
+    return _checked(path, check_revocations)
+
+
+def _checked(path: str, check: Callable[[bytes], int]) -> File:
+    file = File.read(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(bytes_max + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{show(path)} can't be read: {why.lower()}") from None
-    if len(data) > bytes_max:
-        raise ValueError(f"{show(path)} has more than {bytes_max} bytes")
-    return data
-
-
-def _authorities(path: str) -> str:
-    _in_file(path, check_authorities)
-    return path
-
-
-def _revocations(path: str) -> str:
-    _in_file(path, check_revocations)
-    return path
-
-
-def _in_file(path: str, check: Any) -> None:
-    try:
-        check(read(path))
+        check(file.data)
     except ValueError as error:
-        said = str(error)
-        raise ValueError(said if show(path) in said else f"{show(path)}: {said}") from None
+        raise ValueError(f"{show(path)}: {error}") from None
+    return file
+
+
+def _ticket_key(path: str) -> File:
+    file = File.read(path)
+    if len(file.data) != TICKET_KEY_BYTES:
+        raise ValueError(
+            f"{show(path)} has {len(file.data)} bytes, and a key of tickets has"
+            f" {TICKET_KEY_BYTES}; make one: openssl rand {TICKET_KEY_BYTES}"
+        )
+    return file
+
+
+def _server_name(value: str) -> str:
+    if not is_host(value):
+        raise ValueError(f'{show(value)} is not a name or an IP address, such as "api.internal"')
+    return value
+
+
+def _ciphers(value: str) -> str:
+    return _known(value, value.encode(), b"", b"")
+
+
+def _cipher_suites(value: str) -> str:
+    return _known(value, b"", value.encode(), b"")
+
+
+def _curves(value: str) -> str:
+    return _known(value, b"", b"", value.encode())
+
+
+def _known(value: str, *names: bytes) -> str:
+    try:
+        check_names(*names)
+    except ValueError:
+        raise ValueError(f"OpenSSL doesn't know {show(value)}") from None
+    return value
+
+
+def _available(value: Any) -> Any:
+    if not AVAILABLE and value is not None and value is not False:
+        raise ValueError(
+            "this fastlb was built without TLS, as OpenSSL's headers were missing; see"
+            " fastlb version -v"
+        )
+    return value
 
 
 def _protocols(value: Any) -> Any:
@@ -74,9 +143,11 @@ def _protocols(value: Any) -> Any:
     return found
 
 
-Authorities = Annotated[str, AfterValidator(_authorities)]
-Revocations = Annotated[str, AfterValidator(_revocations)]
-Path = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Read = Annotated[Text, AfterValidator(File.read)]
+Authorities = Annotated[Text, AfterValidator(_authorities)]
+Revocations = Annotated[Text, AfterValidator(_revocations)]
+TicketKey = Annotated[Text, AfterValidator(_ticket_key)]
 Protocols = Annotated[
     list[str], BeforeValidator(_protocols),
     WithJsonSchema({"anyOf": [
@@ -88,30 +159,39 @@ Protocols = Annotated[
 class Certificate(Model):
     """A certificate with its key. Files are PEM."""
 
-    cert: Path
+    cert: Read
     """The certificate, then those of its issuers up to the root's."""
-    key: Annotated[Path, limits.TLS_KEY] | None = None
+    key: Annotated[Read, limits.TLS_KEY] | None = None
     """Its private key."""
-    password: Annotated[str, Field(min_length=1), limits.TLS_PASSWORD] | None = None
+    password: Annotated[str, Field(min_length=1), limits.TLS_PASSWORD] | None = Field(
+        default=None, repr=False
+    )
     """Of an encrypted key; write `${file:/path}` or `${env:NAME}`."""
-    ocsp: Annotated[Path, limits.TLS_OCSP] | None = None
+    ocsp: Annotated[Read, limits.TLS_OCSP] | None = None
     """An OCSP response (DER) that is stapled."""
 
-    _read: Parsed = PrivateAttr()
-    _ocsp: bytes = PrivateAttr(default=b"")
+    _parsed: Parsed = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self) -> Certificate:
-        self._read = self._load()
-        if self.ocsp is not None:
-            self._ocsp = read(self.ocsp)
+        self._parsed = self._parse()
         return self
 
-    def _load(self) -> Parsed:
-        cert, key = read(self.cert), read(self.key or self.cert)
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate alone, in hex."""
+        return self._parsed.fingerprint
+
+    @property
+    def files(self) -> tuple[File, File, File | None]:
+        """Of the certificate, its key, and its OCSP response."""
+        return self.cert, self.key or self.cert, self.ocsp  # type: ignore[return-value]
+
+    def _parse(self) -> Parsed:
+        cert, key, _ = self.files
         password = self.password.encode() if self.password is not None else None
         try:
-            made = Parsed(cert, key, password)
+            made = Parsed(cert.data, key.data, password)
         except ValueError as error:
             said = str(error)
             file = self.key or self.cert if "key" in said else self.cert
@@ -128,28 +208,12 @@ class Tickets(Model):
     """What sessions are resumed with (RFC 8446, 2.2; RFC 5077)."""
 
     keys: Annotated[
-        list[Path], BeforeValidator(as_list), Field(max_length=3), limits.TLS_TICKET_KEYS
+        list[TicketKey], BeforeValidator(as_list), Field(max_length=3), limits.TLS_TICKET_KEYS
     ] = Field(default_factory=list)
     """Files of 80 bytes that several processes share; the first one makes new tickets, all are
     taken."""
     rotate: Annotated[str, Duration(limits.TLS_ROTATE)] = show_ms(limits.TLS_ROTATE.default)
     """Without files: after how long there is a new key. Those of the last two are taken too."""
-
-    _keys: tuple[bytes, ...] = PrivateAttr(default=())
-
-    @model_validator(mode="after")
-    def _check(self) -> Tickets:
-        found = []
-        for path in self.keys:
-            data = read(path)
-            if len(data) != TICKET_KEY_BYTES:
-                raise ValueError(
-                    f"{show(path)} has {len(data)} bytes, and a key of tickets has"
-                    f" {TICKET_KEY_BYTES}; make one: openssl rand {TICKET_KEY_BYTES}"
-                )
-            found.append(data)
-        self._keys = tuple(found)
-        return self
 
 
 class TlsKeys(Model):
@@ -159,13 +223,15 @@ class TlsKeys(Model):
     """The oldest version that is spoken."""
     max_version: Annotated[Version, limits.TLS_MAX_VERSION] = "1.3"
     """The newest one."""
-    ciphers: Annotated[str, Field(min_length=1), limits.TLS_CIPHERS] = CIPHERS
+    ciphers: Annotated[Text, AfterValidator(_ciphers), limits.TLS_CIPHERS] = CIPHERS
     """Of TLS 1.2, by OpenSSL's names, between colons."""
-    cipher_suites: Annotated[str, Field(min_length=1), limits.TLS_CIPHERS] = CIPHER_SUITES
+    cipher_suites: Annotated[
+        Text, AfterValidator(_cipher_suites), limits.TLS_CIPHERS
+    ] = CIPHER_SUITES
     """Of TLS 1.3."""
-    curves: Annotated[str, Field(min_length=1), limits.TLS_CURVES] = CURVES
+    curves: Annotated[Text, AfterValidator(_curves), limits.TLS_CURVES] = CURVES
     """For the exchange of keys."""
-    key_log: Annotated[Path, limits.TLS_KEY_LOG] | None = None
+    key_log: Annotated[Text, limits.TLS_KEY_LOG] | None = None
     """For debugging: a file that the secrets of connections are written to, as SSLKEYLOGFILE."""
 
     @model_validator(mode="after")
@@ -220,7 +286,7 @@ class ServerTls(TlsKeys):
     crl: Annotated[Revocations, limits.TLS_CRL] | None = None
     """Which of them are revoked (PEM)."""
     server_name: Annotated[
-        str, Field(min_length=1, max_length=255), limits.TLS_SERVER_NAME
+        str, AfterValidator(_server_name), limits.TLS_SERVER_NAME
     ] | None = None
     """The name that is asked for, and that certificates have to have."""
     verify: Annotated[Switch, limits.TLS_VERIFY] = limits.TLS_VERIFY.default
@@ -231,116 +297,22 @@ class ServerTls(TlsKeys):
     """The protocols that are offered."""
 
 
-ServerTlsOrNot = ServerTls | Switch
+ListenerTls = Annotated[Tls, BeforeValidator(_available)]
+PoolTls = Annotated[ServerTls | Switch, BeforeValidator(_available)]
 
 
-# --- effective ---
-
-
-@dataclass(frozen=True)
-class EffectiveCertificate:
-    file: str
-    certificate: Parsed
-    ocsp: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True)
-class EffectiveTickets:
-    keys: tuple[bytes, ...] = field(default=(), repr=False)
-    rotate_ms: int = limits.TLS_ROTATE.default
-
-
-@dataclass(frozen=True)
-class EffectiveTls:
-    certificates: tuple[EffectiveCertificate, ...]
-    alpn: tuple[str, ...]
-    versions: tuple[str, str]
-    ciphers: str
-    cipher_suites: str
-    curves: str
-    key_log: str = ""
-    client_auth: str = "none"
-    client_ca: bytes = field(default=b"", repr=False)
-    client_crl: bytes = field(default=b"", repr=False)
-    client_depth: int = -1
-    tickets: EffectiveTickets | None = None
-    refuses: bool = False
-    handshake_timeout_ms: int = limits.TLS_HANDSHAKE_TIMEOUT.default
-
-
-@dataclass(frozen=True)
-class EffectiveServerTls:
-    verify: bool
-    ca: bytes = field(repr=False)       # empty: the system's
-    crl: bytes = field(repr=False)
-    server_name: str                    # "": each server's own
-    certificate: EffectiveCertificate | None
-    alpn: tuple[str, ...]
-    versions: tuple[str, str]
-    ciphers: str
-    cipher_suites: str
-    curves: str
-    key_log: str = ""
-
-
-def effective_tls(tls: Tls, mode: str) -> EffectiveTls:
-    """`mode`: what is spoken inside, "http" or "tcp"."""
-    tickets = Tickets() if tls.tickets is True else tls.tickets
-    return EffectiveTls(
-        certificates=tuple(_certificate(one) for one in tls.certificates),
-        alpn=tuple(tls.alpn if tls.alpn is not None
-                   else HTTP_PROTOCOLS if mode == "http" else ()),
-        client_auth=tls.client_auth,
-        client_ca=read(tls.client_ca) if tls.client_ca else b"",
-        client_crl=read(tls.client_crl) if tls.client_crl else b"",
-        client_depth=-1 if tls.client_depth is None else tls.client_depth,
-        tickets=EffectiveTickets(tickets._keys, duration_ms(tickets.rotate))
-        if isinstance(tickets, Tickets) else None,
-        refuses=tls.unknown_name == "refuse",
-        handshake_timeout_ms=duration_ms(tls.handshake_timeout),
-        **_both(tls),
-    )
-
-
-def effective_server_tls(tls: ServerTls | bool | None) -> EffectiveServerTls | None:
-    if tls is None or tls is False:
-        return None
-    tls = ServerTls() if tls is True else tls
-    return EffectiveServerTls(
-        verify=tls.verify,
-        ca=read(tls.ca) if tls.ca else b"",
-        crl=read(tls.crl) if tls.crl else b"",
-        server_name=tls.server_name or "",
-        certificate=_certificate(tls.certificate) if tls.certificate is not None else None,
-        alpn=tuple(tls.alpn or ()),
-        **_both(tls),
-    )
-
-
-def _both(tls: TlsKeys) -> dict[str, Any]:
-    return {
-        "versions": (tls.min_version, tls.max_version), "ciphers": tls.ciphers,
-        "cipher_suites": tls.cipher_suites, "curves": tls.curves, "key_log": tls.key_log or "",
-    }
-
-
-def _certificate(one: Certificate) -> EffectiveCertificate:
-    return EffectiveCertificate(one.cert, one._read, one._ocsp)
-
-
-def files_of(tls: Tls | ServerTls) -> list[str]:
+def files_of(tls: Tls | ServerTls | bool | None) -> list[File]:
     """The files that it is made of, which are looked at while it runs."""
-    found: list[str | None] = []
+    found: list[Any] = []
     if isinstance(tls, Tls):
         for one in tls.certificates:
-            found += [one.cert, one.key, one.ocsp]
+            found += one.files
         found += [tls.client_ca, tls.client_crl]
         found += tls.tickets.keys if isinstance(tls.tickets, Tickets) else []
-    else:
-        if tls.certificate is not None:
-            found += [tls.certificate.cert, tls.certificate.key]
+    elif isinstance(tls, ServerTls):
+        found += tls.certificate.files if tls.certificate is not None else ()
         found += [tls.ca, tls.crl]
-    return [path for path in found if path]
+    return [file for file in found if file is not None]
 
 
 def day(seconds: float) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
+from fastlb.config.effective_tls import EffectiveCertificate, EffectiveTls
 from fastlb.config.model import Config
+from fastlb.config.tls import day
+
+EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal has failed by then
 
 
 def warnings(config: Config, values: Effective) -> Iterator[str]:
@@ -23,6 +28,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
     for each in values.listeners:
         yield from _unreachable(each)
         yield from _keyless(each, values)
+    yield from tls_warnings(values)
     used = {name for listener in values.listeners for name in _pools(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
         used |= {pool.fallback for pool in values.pools if pool.name in used}
@@ -37,6 +43,47 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
             yield f"pools.{name}: no server's state is up, so none is ever picked"
         if config.zone is None and any(server.zone for server in pool.servers):
             yield f"pools.{name}: servers have zones, and say nothing without a zone at the top"
+
+
+def tls_warnings(values: Effective) -> Iterator[str]:
+    """Those that a running process says too: some come with time."""
+    for listener in values.listeners:
+        if listener.tls is not None:
+            yield from _tls(f"listeners.{listener.name}.tls", listener.tls)
+    for pool in values.pools:
+        if pool.tls is None:
+            continue
+        where = f"pools.{pool.name}.tls"
+        if not pool.tls.verify:
+            yield (f"{where}.verify: any certificate is taken: who is between us and the servers"
+                   " can read and change everything")
+        if pool.tls.certificate is not None:
+            yield from _expires(f"{where}.certificate", pool.tls.certificate)
+        yield from _key_log(where, pool.tls.key_log)
+
+
+def _tls(where: str, tls: EffectiveTls) -> Iterator[str]:
+    seen: dict[tuple[str, str], str] = {}       # a name and a kind of key, and the file
+    for one in tls.certificates:
+        yield from _expires(f"{where}.certificates", one)
+        kind = one.certificate.algorithm.split()[0]
+        for name in one.certificate.names:
+            first = seen.setdefault((name, kind), one.file)
+            if first != one.file:
+                yield (f"{where}.certificates: '{name}' is in {first} and in {one.file}: clients"
+                       " that ask for it get the first one")
+    yield from _key_log(where, tls.key_log)
+
+
+def _expires(where: str, one: EffectiveCertificate) -> Iterator[str]:
+    ends = one.certificate.not_after
+    if ends < time.time() + EXPIRES_SOON_DAYS * 86400:
+        yield f"{where}: {one.file} expires on {day(ends)}"
+
+
+def _key_log(where: str, path: str) -> Iterator[str]:
+    if path:
+        yield f"{where}.key_log: who can read {path} can read all that is sent"
 
 
 def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from fastlb.config.model import Config
 
 HIDDEN = "(hidden)"
-SECRETS = ("token", "secret")
+SECRETS = ("token", "secret", "password")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import os
 import select
 import socket
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from fastlb.compile.snapshot import SocketAddress
 from fastlb.config.health import EffectiveHealth
+from fastlb.control.wire import Conversation, Unwell, Wire
 
 if TYPE_CHECKING:
-    import ssl
+    from fastlb.control.secured import Secure
 
 READ_BYTES_MAX = 65_536     # of a body, or of what is said to `expect`
 # Of an answer with its head and its chunks' lines, so that a server that never ends its head
 # doesn't keep us.
 ANSWER_BYTES_MAX = 524_288
-PIECE_BYTES = 65_536
 # What a server may say of itself in an answer, for balance = "prequal".
 IN_FLIGHT, LATENCY_MS = b"x-in-flight", b"x-latency-ms"
 REPORTED_MAX = 1_000_000_000
@@ -35,12 +33,6 @@ EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 NO_LINGER = b"\1\0\0\0\0\0\0\0"     # struct linger: on, 0 s
 # What we have run out of ourselves, which says nothing of a server.
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
-
-Conversation = Generator[None, None, None]      # yields when it has to wait for its socket
-
-
-class Unwell(Exception):
-    """What a server did wrong, in a few words."""
 
 
 class Report:
@@ -61,10 +53,11 @@ class Visits:
         self._loop.add_reader(self._epoll.fileno(), self._turn)
 
     async def make(
-        self, address: SocketAddress, health: EffectiveHealth, name: str, report: Report
+        self, address: SocketAddress, health: EffectiveHealth, name: str, report: Report,
+        secure: Secure | None = None,
     ) -> str | None:
         """Check one server: "" if all is well, else what is wrong; None if it could not be checked
-        for want of something of ours. `name` is its Host."""
+        for want of something of ours. `name` is its Host; `secure`: over TLS."""
         family = socket.AF_UNIX if isinstance(address, str) else (
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         )
@@ -72,7 +65,9 @@ class Visits:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             return _what(error)
-        visit = _Visit(_converse(sock, address, health, name, report), self._loop.create_future())
+        visit = _Visit(
+            _converse(sock, address, health, name, report, secure), self._loop.create_future()
+        )
         timeout = self._loop.call_later(
             health.timeout_s, visit.end, f"no answer within {health.timeout_s:g} s"
         )
@@ -133,97 +128,49 @@ def _what(error: OSError) -> str | None:
 
 
 def _converse(
-    sock: socket.socket, address: SocketAddress, health: EffectiveHealth, name: str, report: Report
+    sock: socket.socket, address: SocketAddress, health: EffectiveHealth, name: str, report: Report,
+    secure: Secure | None,
 ) -> Conversation:
     while error := sock.connect_ex(address):        # asked again, it says how it went
         if error not in (errno.EINPROGRESS, errno.EALREADY):
             raise OSError(error, os.strerror(error))
         yield
-    if health.kind == "http":
-        yield from _ask(sock, health, name, report)
-    elif health.kind == "expect":
-        yield from _talk(sock, health)
-    elif health.kind == "tls":
-        yield from _shake_hands(sock, health)
-    else:
+    if health.kind == "tcp":
         # A port that is only looked at: leave no TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        return
+    wire = Wire(sock)
+    if secure is not None:
+        from fastlb.control.secured import SecureWire
+
+        wire = SecureWire(sock, secure)
+    yield from wire.open()
+    if health.kind == "http":
+        yield from _ask(wire, health, name, report)
+    elif health.kind == "expect":
+        yield from _talk(wire, health)
+    yield from wire.close()
 
 
-def _send(sock: socket.socket, data: bytes) -> Conversation:
-    while data:
-        try:
-            data = data[sock.send(data):]
-        except BlockingIOError:
-            yield
-
-
-def _receive(sock: socket.socket) -> Generator[None, None, bytes]:
-    """The next piece; b"" at the end."""
-    while True:
-        try:
-            return sock.recv(PIECE_BYTES)
-        except BlockingIOError:
-            yield
-
-
-def _talk(sock: socket.socket, health: EffectiveHealth) -> Conversation:
-    yield from _send(sock, health.send)
+def _talk(wire: Wire, health: EffectiveHealth) -> Conversation:
+    yield from wire.send(health.send)
     said = b""
     while health.expect not in said:
-        piece = yield from _receive(sock)
+        piece = yield from wire.receive()
         if not piece or len(said) > READ_BYTES_MAX:
             raise Unwell(f"it said {_shown(said)}")
         said += piece
 
 
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """One for all, as making it takes longer than the check."""
-    import ssl  # not needed by who has no such checks
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False          # whether it speaks TLS, and not who it is
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _shake_hands(sock: socket.socket, health: EffectiveHealth) -> Conversation:
-    import ssl
-
-    context = _tls_context()
-    said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
-    session = context.wrap_bio(heard, said, server_hostname=health.host or None)
-    while True:
-        try:
-            session.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            yield from _send(sock, said.read())
-            piece = yield from _receive(sock)
-            if not piece:
-                raise Unwell("it closed in the TLS handshake") from None
-            heard.write(piece)
-        except ssl.SSLError as error:
-            raise Unwell(f"no TLS: {error.reason or error}") from None
-    # A close_notify, and no reset: the server might not have seen the end of the handshake yet, and
-    # would call it a failed one.
-    with contextlib.suppress(ssl.SSLError):
-        session.unwrap()
-    yield from _send(sock, said.read())
-
-
-def _ask(
-    sock: socket.socket, health: EffectiveHealth, name: str, report: Report
-) -> Conversation:
+def _ask(wire: Wire, health: EffectiveHealth, name: str, report: Report) -> Conversation:
     import httptools  # not needed by who has no such checks
 
-    yield from _send(sock, _request(health, name))
+    yield from wire.send(_request(health, name))
     answer = Answer(report)
     parser = answer.parser = httptools.HttpResponseParser(answer)
     n = 0
     while not answer.complete:
-        piece = yield from _receive(sock)
+        piece = yield from wire.receive()
         n += len(piece)
         if not piece:
             break

@@ -6,17 +6,27 @@ They run on the control loop, each server's in a task, spread over the interval.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable
 from logging import ERROR, INFO, WARNING
+from typing import TYPE_CHECKING
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec, SocketAddress
+from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.health import EffectiveHealth
 from fastlb.control.checks import Report, Visits
 from fastlb.control.events import Events
 from fastlb.control.tasks import end
+
+log = logging.getLogger("fastlb.health")
+
+if TYPE_CHECKING:
+    import ssl
+
+    from fastlb.control.secured import Secure
 
 JITTER = 0.1                # of an interval, so that several balancers don't ask together
 
@@ -31,17 +41,21 @@ class Health:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
         self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
-        self._how: dict[str, EffectiveHealth | None] = {}       # by pool
+        self._how: dict[str, _How] = {}         # by pool
         self._visits: Visits | None = None      # while anybody is checked
 
     def follow(
-        self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec]
+        self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec],
+        tls: EffectiveServerTls | None = None,
     ) -> None:
-        """Check these servers of a pool from now on, and no others."""
+        """Check these servers of a pool from now on, and no others; over TLS if the pool is."""
         wanted = {spec.name: spec for spec in specs} if health is not None else {}
         self._panics[pool] = health.panic if health is not None else 0
-        other = self._how.get(pool, health) != health
-        self._how[pool] = health
+        before = self._how.get(pool)
+        other = before is not None and (before.health, before.tls) != (health, tls)
+        if before is None or other:
+            self._how[pool] = _How(pool, health, tls)
+        how = self._how[pool]
         for key in [key for key in self._tasks if key[0] == pool]:
             if other or key[1] not in wanted:
                 self._tasks.pop(key).cancel()
@@ -55,7 +69,9 @@ class Health:
             server = self._live.server(pool, spec.name)
             delay_s = health.interval_s * i / len(new)
             self._tasks[pool, spec.name] = asyncio.ensure_future(
-                Patient(server, spec.address, health, self._visits, self._turned).follow(delay_s)
+                Patient(
+                    server, spec.address, health, self._visits, self._turned, how.secure(spec)
+                ).follow(delay_s)
             )
         servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
         self._counts[pool] = sum(not server.down for server in servers), len(servers)
@@ -98,17 +114,50 @@ class Health:
             self._visits = None
 
 
+class _How:
+    """How the servers of one pool are checked."""
+
+    def __init__(
+        self, pool: str, health: EffectiveHealth | None, tls: EffectiveServerTls | None
+    ) -> None:
+        self._pool = pool
+        self.health = health
+        self.tls = tls
+        self._context: ssl.SSLContext | None = None     # once there is somebody to be checked
+
+    def secure(self, spec: ServerSpec) -> Secure | None:
+        health, tls = self.health, self.tls
+        if health is None or health.kind == "tcp" or health.plain:
+            return None
+        if health.kind != "tls" and tls is None:
+            return None
+        from fastlb.control.secured import Secure, anybody, context_of
+
+        if self._context is None:
+            try:
+                self._context = context_of(tls) if tls is not None else anybody()
+            except (OSError, ValueError) as error:      # of another OpenSSL than ours
+                log.error("pool %s: its checks look at no certificate: %s", self._pool, error)
+                self._context = anybody()
+        name = health.host if health.kind == "tls" else ""
+        if not name and tls is not None:
+            name = tls.server_name or spec.tls_name
+        return Secure(self._context, name)
+
+
 class Patient:
     """One server and its last checks."""
 
     def __init__(
         self, server: Server, address: SocketAddress, health: EffectiveHealth, visits: Visits,
         on_change: Callable[[Server, str], None] = lambda server, why: None,
+        secure: Secure | None = None,
     ) -> None:
         self.server = server
         self.visits = visits
         self.on_change = on_change
         self.health = health
+        self.secure = secure
         self.address = address
         if health.port and not isinstance(address, str):
             self.address = (address[0], health.port)
@@ -145,7 +194,9 @@ class Patient:
     async def _check(self) -> str | None:
         report = Report()
         name = self.server.address
-        why = await self.visits.make(self.address, self.health, name, report)
+        why = await self.visits.make(
+            self.address, self.health, name, report, self.secure
+        )
         if report.in_flight is not None:
             self.server.report(report.in_flight, report.latency_ms)
         return why

@@ -14,6 +14,8 @@ from fastlb._version import __version__
 
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
+    from fastlb.config.effective import Effective
+    from fastlb.config.effective_tls import EffectiveCertificate
     from fastlb.process.runtime import Runtime
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,6 +81,16 @@ METRICS = {
     "fastlb_keys_missing_total": ("counter", "Requests without what their pool hashes."),
     "fastlb_bodies_unread_total": (
         "counter", "Bodies that a route asked about, too long or broken."),
+    "fastlb_tls_connections": ("gauge", "Connections over TLS, with clients and servers."),
+    "fastlb_tls_handshakes_total": (
+        "counter", "Handshakes with clients or servers (side), and whether a session was resumed."),
+    "fastlb_tls_handshake_failures_total": ("counter", "Those that failed, or took too long."),
+    "fastlb_certificate_expires_timestamp_seconds": (
+        "gauge", "When a certificate in use ends to hold, since 1970."),
+    "fastlb_tls_refreshes_total": (
+        "counter", "Listeners and pools whose files of certificates had changed and were read."),
+    "fastlb_tls_refreshes_refused_total": (
+        "counter", "Changes of such files that couldn't be used."),
     "fastlb_records_total": ("counter", "Records made for the access log and programs."),
     "fastlb_records_dropped_total": ("counter", "Records that came too fast."),
     "fastlb_log_lines_total": ("counter", "Lines written to the access log."),
@@ -163,6 +175,7 @@ class Metrics:
         yield from self._servers()
         yield from self._policies()
         yield from self._engines()
+        yield from self._tls()
         yield from _process()
 
     def _series(self) -> Iterator[Sample]:
@@ -247,6 +260,42 @@ class Metrics:
         yield "fastlb_records_dropped_total", "", totals["dropped"]
         yield "fastlb_log_lines_total", "", totals["lines"]
         yield "fastlb_log_lines_lost_total", "", totals["lost"]
+
+
+    def _tls(self) -> Iterator[Sample]:
+        """Only where there is TLS."""
+        found = list(certificates(self._runtime.effective))
+        values = self._runtime.effective
+        if not found and all(pool.tls is None for pool in values.pools):
+            return
+        for where, name, one in found:
+            yield ("fastlb_certificate_expires_timestamp_seconds",
+                   labels(**{where: name, "certificate": one.file}), one.certificate.not_after)
+        totals: dict[str, int] = {}
+        for engine in self._runtime.engines.all:
+            for key, n in (*engine.totals().items(), ("secured", engine.counts()["secured"])):
+                totals[key] = totals.get(key, 0) + n
+        yield "fastlb_tls_connections", "", totals["secured"]
+        for side, prefix in (("client", ""), ("server", "server_")):
+            resumed = totals[f"{prefix}resumed"]
+            full = totals[f"{prefix}handshakes"] - resumed
+            for word, n in (("false", full), ("true", resumed)):
+                yield "fastlb_tls_handshakes_total", labels(side=side, resumed=word), n
+            yield ("fastlb_tls_handshake_failures_total", labels(side=side),
+                   totals[f"{prefix}handshakes_failed"])
+        yield "fastlb_tls_refreshes_total", "", self._runtime.securing.refreshed
+        yield "fastlb_tls_refreshes_refused_total", "", self._runtime.securing.refused
+
+
+def certificates(values: Effective) -> Iterator[tuple[str, str, EffectiveCertificate]]:
+    """Each file once: "listener" or "pool", which, and its certificate."""
+    for listener in values.listeners:
+        if listener.tls is not None:
+            for one in {one.file: one for one in listener.tls.certificates}.values():
+                yield "listener", listener.name, one
+    for pool in values.pools:
+        if pool.tls is not None and pool.tls.certificate is not None:
+            yield "pool", pool.name, pool.tls.certificate
 
 
 def _histogram(

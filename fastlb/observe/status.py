@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastlb._core.tables.counts import series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
-from fastlb.observe.metrics import REASON
+from fastlb.observe.metrics import REASON, certificates
 
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
@@ -31,7 +31,8 @@ def status(runtime: Runtime) -> dict[str, Any]:
     routes[{listener, route, pool, requests, codes{}, latency{}}],
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
-    records{}, policies{}}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
+    records{}, policies{}, certificates[{listener or pool, file, names[], algorithm, fingerprint,
+    expires}]}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live = runtime.live
     return {
@@ -53,7 +54,25 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "pools": _pools(runtime),
         "records": runtime.recording.totals(),
         "policies": dict(runtime.policies.totals()),
+        "certificates": _certificates(runtime),
+        "tls_refreshes": runtime.securing.refreshed,
+        "tls_refreshes_refused": runtime.securing.refused,
     }
+
+
+def _certificates(runtime: Runtime) -> list[dict[str, Any]]:
+    """Those in use. `expires` is since 1970."""
+    return [
+        {
+            where: name,
+            "file": one.file,
+            "names": list(one.certificate.names),
+            "algorithm": one.certificate.algorithm,
+            "fingerprint": f"sha256:{one.certificate.fingerprint}",
+            "expires": one.certificate.not_after,
+        }
+        for where, name, one in certificates(runtime.effective)
+    ]
 
 
 def _totals(runtime: Runtime) -> dict[str, int]:

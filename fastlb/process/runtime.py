@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from fastlb._core.engine import eject_server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
-from fastlb.compile.certificates import Contexts
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import names, specs_of
@@ -31,6 +30,7 @@ from fastlb.process.handed import Handed
 from fastlb.process.machine import PIP_LINE, bind_llhttp
 from fastlb.process.observing import Observing
 from fastlb.process.policies import Policies
+from fastlb.process.securing import Securing
 from fastlb.process.sockets import Listening, open_all
 from fastlb.process.threads import Engines
 from fastlb.process.worker import Parent
@@ -71,7 +71,7 @@ class Runtime:
         self.snapshot: Snapshot | None = None
         self.overlay = Overlay()
         self.changes = Changes(self.live, self.any_uses)
-        self.contexts = Contexts()      # of TLS
+        self.securing = Securing()
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self.events = Events()
         self.watch = Watch(self.live, self.events)
@@ -171,7 +171,7 @@ class Runtime:
             opened,
             self.effective.max_connections,
             callers,
-            self.contexts,
+            self.securing.contexts,
         )
         if self.snapshot is not None:
             self.retired.append(self.snapshot)
@@ -183,6 +183,7 @@ class Runtime:
         if not self.stopping:
             self.policies.watch(self.engines.all, self.engines.thread_of)
             self._follow(pools, servers, before.keys() - self.specs.keys())
+            self.securing.follow(self.effective, self.loop)
         named = set(snapshot.servers)
         gone = [one for one in self.live.servers() if one not in named and not one.removed]
         for server in gone:
@@ -194,7 +195,7 @@ class Runtime:
     ) -> None:
         """Look after these servers from now on."""
         for pool in pools:
-            self._health.follow(pool.name, pool.health, servers[pool.name])
+            self._health.follow(pool.name, pool.health, servers[pool.name], pool.tls)
             self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
             self._spread.follow(pool.name, servers[pool.name])
         for name in gone:
@@ -400,6 +401,7 @@ class Runtime:
         self.changes.end()
         self.policies.end()
         self.engines.end()
+        self.securing.end()
         self.observing.end()
 
     def _abandon(self) -> None:

@@ -41,6 +41,27 @@ cdef enum:
 cdef uint32_t _last_id = 0
 
 
+cdef int _choose(SSL_CTX* context, bytes ciphers, bytes cipher_suites, bytes curves) except -1:
+    if ciphers and not SSL_CTX_set_cipher_list(context, ciphers):
+        raise ValueError(f"ciphers: {last_error()}")
+    if cipher_suites and not SSL_CTX_set_ciphersuites(context, cipher_suites):
+        raise ValueError(f"cipher_suites: {last_error()}")
+    if curves and not SSL_CTX_set1_groups_list(context, curves):
+        raise ValueError(f"curves: {last_error()}")
+    return 0
+
+
+def check_names(bytes ciphers, bytes cipher_suites, bytes curves) -> None:
+    """ValueError: OpenSSL doesn't know one of these."""
+    cdef SSL_CTX* context = SSL_CTX_new(TLS_method())
+    if context == NULL:
+        raise MemoryError
+    try:
+        _choose(context, ciphers, cipher_suites, curves)
+    finally:
+        SSL_CTX_free(context)
+
+
 cdef class Tickets:
     """The keys of session tickets, which outlive configurations: by chance, or from files of 80
     bytes each (a name, and keys of AES-256 and HMAC) that several processes share."""
@@ -61,11 +82,13 @@ cdef class Tickets:
         return 0
 
     def use(self, list files) -> None:
-        """These keys, of which the first makes new tickets."""
-        for i, data in enumerate(files[:TICKET_KEYS]):
-            self._fill(<int> i, data)
-        if files:
-            fl_store32(&self.table.latest, 0)
+        """These keys alone, of which the first makes new tickets."""
+        cdef int i
+        if not files:
+            return
+        for i in range(TICKET_KEYS):
+            self._fill(i, files[i] if i < len(files) else os.urandom(KEY_FILE_BYTES))
+        fl_store32(&self.table.latest, 0)
 
     def rotate(self) -> None:
         """New tickets by a new key. Those of the last but two are worth nothing any more."""
@@ -139,12 +162,7 @@ cdef class TlsContext:
         if not SSL_CTX_set_min_proto_version(context, spec.versions[0]) \
                 or not SSL_CTX_set_max_proto_version(context, spec.versions[1]):
             raise ValueError(f"versions: {last_error()}")
-        if spec.ciphers and not SSL_CTX_set_cipher_list(context, <bytes> spec.ciphers):
-            raise ValueError(f"ciphers: {last_error()}")
-        if spec.cipher_suites and not SSL_CTX_set_ciphersuites(context, <bytes> spec.cipher_suites):
-            raise ValueError(f"cipher_suites: {last_error()}")
-        if spec.curves and not SSL_CTX_set1_groups_list(context, <bytes> spec.curves):
-            raise ValueError(f"curves: {last_error()}")
+        _choose(context, spec.ciphers, spec.cipher_suites, spec.curves)
         self._trust(context, spec)
         if spec.key_log:
             SSL_CTX_set_keylog_callback(context, on_key)

@@ -3,9 +3,12 @@ from libc.stdint cimport uint32_t
 
 from fastlb._core.base.limits cimport SERIES_SLOTS
 from fastlb._core.base.observed cimport Histogram, SERIES_UNANSWERED, Series, SeriesSlot
+from fastlb._core.base.parts cimport Counters
 from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
 from fastlb._core.tables.histogram cimport Times
 from fastlb._core.tables.live cimport Live
+
+from fastlb._core.tables.reasons import REASONS
 
 
 def series_of(Live live) -> tuple:
@@ -41,3 +44,32 @@ def series_of(Live live) -> tuple:
                 times = durations_of[key] = Times()
             times.add(durations)
     return counts, durations_of, others
+
+
+cdef dict totals_of(const Counters* counters):
+    """What has happened on one engine since its start, by name."""
+    totals = {
+        "turns": fl_read(&counters.turns),
+        "accepted": fl_read(&counters.accepted),
+        "accept_errors": fl_read(&counters.accept_errors),
+        "connect_failures": fl_read(&counters.connect_failures),
+        "requests": fl_read(&counters.requests),
+        "hedged": fl_read(&counters.hedged),
+        "hedges_won": fl_read(&counters.hedges_won),
+        "hedges_denied": fl_read(&counters.hedges_denied),
+        "retries": fl_read(&counters.retries),
+        "retries_denied": fl_read(&counters.retries_denied),
+        "keys_missing": fl_read(&counters.keys_missing),
+        "mirrored": fl_read(&counters.mirrored),
+        "mirrors_dropped": fl_read(&counters.mirrors_dropped),
+        "bodies_unread": fl_read(&counters.bodies_unread),
+        "handshakes": fl_read(&counters.handshakes),
+        "resumed": fl_read(&counters.resumed),
+        "handshakes_failed": fl_read(&counters.handshakes_failed),
+        "server_handshakes": fl_read(&counters.server_handshakes),
+        "server_resumed": fl_read(&counters.server_resumed),
+        "server_handshakes_failed": fl_read(&counters.server_handshakes_failed),
+    }
+    for name, reason in REASONS.items():
+        totals[f"ended_{name}"] = fl_read(&counters.ended[<int> reason])
+    return totals

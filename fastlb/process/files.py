@@ -1,0 +1,183 @@
+"""Files of certificates, keys, authorities and tickets: what changes there is served soon after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fastlb.config.check import read_again
+from fastlb.config.effective import Effective
+from fastlb.config.effective_tls import effective_server_tls, effective_tls
+from fastlb.config.model import Config
+from fastlb.config.tls import Seen, ServerTls, Tls, files_of
+from fastlb.control.tasks import end
+from fastlb.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from fastlb.balancer import Balancer
+    from fastlb.process.runtime import Runtime
+
+log = logging.getLogger("fastlb")
+
+LOOK_S = 1.0            # a look costs 2 us a file
+SHOWN = 5               # certificates of one listener, in a line of the log
+TRY_AGAIN_LOOKS = 60    # at files that can't be used, and don't change: certificates begin to hold
+
+Table = tuple[str, str]             # "listeners" or "pools", and which
+Made = dict[Table, Tls | ServerTls]
+
+
+@dataclass
+class _Bad:
+    """Files of one table that couldn't be used: how they looked, and how often since."""
+
+    seen: tuple[Seen, ...]
+    looks: int = 0
+
+
+class Files:
+    """Looks each second at the files that are in use. What has changed is checked and served, a
+    listener or pool as a whole or not at all; what can't be used changes nothing, and is told
+    once."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        self._runtime: Runtime | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._bad: dict[Table, _Bad] = {}
+
+    def start(self, runtime: Runtime) -> None:
+        self._runtime, self._task, self._bad = runtime, None, {}
+        runtime.closers.append(self.stop)
+        self.follow()
+
+    def follow(self) -> None:
+        """The configuration is another one. Who has no files isn't woken for them."""
+        if self._task is None and _tables(self._balancer.config):
+            self._task = asyncio.ensure_future(self._watch())
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            await end([task])
+
+    async def _watch(self) -> None:
+        while _tables(self._balancer.config):
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._look()
+            except Exception:
+                log.exception("files of certificates can't be looked at")
+        self._task = None
+
+    async def _look(self) -> None:
+        # In a thread, as a file may be far away.
+        found = await asyncio.to_thread(_different, self._balancer.config)
+        self._bad = {key: bad for key, bad in self._bad.items() if key in found}
+        wanted = {key: seen for key, seen in found.items() if self._is_due(key, seen)}
+        runtime = self._runtime
+        if not wanted or runtime is None:
+            return
+        async with runtime.changing.lock:
+            if runtime.stopping:
+                return
+            config = self._balancer.config          # (it may be another one by now)
+            made: Made = {}
+            for key in wanted.keys() & _tables(config).keys():
+                try:
+                    made[key] = await asyncio.to_thread(read_again, config, *key)
+                except ConfigError as error:
+                    self._refuse(key, wanted[key], error)
+            for key, tls in made.items():
+                self._serve(runtime, key, tls, wanted[key])
+
+    def _is_due(self, key: Table, seen: tuple[Seen, ...]) -> bool:
+        bad = self._bad.get(key)
+        if bad is None or bad.seen != seen:
+            return True
+        bad.looks += 1
+        # The second look is for who writes a certificate and then its key.
+        return bad.looks == 1 or bad.looks % TRY_AGAIN_LOOKS == 0
+
+    def _refuse(self, key: Table, seen: tuple[Seen, ...], error: ConfigError) -> None:
+        bad = self._bad.get(key)
+        if bad is None or bad.seen != seen:
+            self._bad[key] = _Bad(seen)
+        elif bad.looks == 1:
+            assert self._runtime is not None
+            self._runtime.securing.refused += 1
+            for problem in error.problems:
+                log.error("changed files: %s", problem)
+            log.error("changed files: what was served goes on")
+
+    def _serve(
+        self, runtime: Runtime, key: Table, tls: Tls | ServerTls, seen: tuple[Seen, ...]
+    ) -> None:
+        before, values = runtime.effective, _with(runtime.effective, key, tls)
+        if values != before:            # else they were only touched
+            runtime.effective = values
+            try:
+                runtime.update()
+            except (ConfigError, ValueError) as error:
+                runtime.effective = before
+                if not isinstance(error, ConfigError):
+                    error = ConfigError([Problem(str(error), ".".join(key))])
+                self._refuse(key, seen, error)
+                return
+            runtime.securing.refreshed += 1
+            log.info("%s %s: its files have changed and are in use: %s",
+                     key[0][:-1], key[1], _named(tls))
+        self._bad.pop(key, None)
+        self._balancer._took(_with_part(self._balancer.config, key, tls))
+
+
+def _tables(config: Config) -> dict[Table, Tls | ServerTls]:
+    """Those that are made of files."""
+    parts = [(("listeners", name), one.tls) for name, one in config.listeners.items()]
+    pools = [(("pools", name), one.tls) for name, one in config.pools.items()]
+    return {
+        key: tls for key, tls in (*parts, *pools)
+        if isinstance(tls, (Tls, ServerTls)) and files_of(tls)
+    }
+
+
+def _different(config: Config) -> dict[Table, tuple[Seen, ...]]:
+    """The tables whose files look different now, and how."""
+    found = {}
+    for key, tls in _tables(config).items():
+        files = files_of(tls)
+        seen = tuple(file.looks() for file in files)
+        if seen != tuple(file.seen for file in files):
+            found[key] = seen
+    return found
+
+
+def _with(values: Effective, key: Table, tls: Tls | ServerTls) -> Effective:
+    name = key[1]
+    if isinstance(tls, Tls):
+        return replace(values, listeners=[
+            replace(one, tls=effective_tls(tls, one.scheme)) if one.name == name else one
+            for one in values.listeners
+        ])
+    return replace(values, pools=[
+        replace(one, tls=effective_server_tls(tls)) if one.name == name else one
+        for one in values.pools
+    ])
+
+
+def _with_part(config: Config, key: Table, tls: Tls | ServerTls) -> Config:
+    kind, name = key
+    parts = getattr(config, kind)
+    part = parts[name].model_copy(update={"tls": tls})
+    return config.model_copy(update={kind: {**parts, name: part}})
+
+
+def _named(tls: Tls | ServerTls) -> str:
+    certificates = tls.certificates if isinstance(tls, Tls) else \
+        [tls.certificate] if tls.certificate is not None else []
+    shown = [f"{one.cert} (sha256:{one.fingerprint})" for one in certificates[:SHOWN]]
+    more = len(certificates) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more else [])]) or "authorities"
+

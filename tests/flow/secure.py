@@ -17,6 +17,7 @@ class TlsSocket:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname="site.test")
+        self._ahead = b""
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         while True:
@@ -60,6 +61,9 @@ class TlsSocket:
         assert flags == 0
         while True:
             with self._lock:
+                if self._ahead:
+                    data, self._ahead = self._ahead[:size], self._ahead[size:]
+                    return data
                 try:
                     return self._tls.read(size)
                 except ssl.SSLWantReadError:
@@ -74,6 +78,10 @@ class TlsSocket:
     def shutdown(self, how: int) -> None:
         if how != socket.SHUT_RD:
             with self._lock, contextlib.suppress(ssl.SSLError):
+                # (unwrap goes on to look for the peer's end, and fails at data that is here)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    while data := self._tls.read(65536):
+                        self._ahead += data
                 self._tls.unwrap()
             with contextlib.suppress(OSError):
                 self._flush()

@@ -94,6 +94,7 @@ cdef enum H2Flag:
     H2_BEGUN = 2048             # the request's line is written
     H2_LENGTH = 4096            # it says how long its body is
     H2_RESET = 8192             # we have reset it
+    H2_TUNNEL = 16384           # a WebSocket (RFC 8441)
 
 cdef enum Role:
     ROLE_CLIENT = 1

@@ -44,8 +44,8 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     Chunk* output               # that it has written
     Chunk* cookies              # of the request, while its head isn't whole
     Chunk* trailers             # of the answer, a line each
-    uint32_t[3] pseudo_at       # in `output`, while the head isn't whole: method, path, authority
-    uint32_t[3] pseudo_size
+    uint32_t[4] pseudo_at       # in `output`, while the head isn't whole: see http/h2text
+    uint32_t[4] pseudo_size
     uint32_t head_bytes         # of the request
     uint32_t unread             # bytes of DATA in `input`
     uint32_t consumed           # that were read, and the client is to be told of

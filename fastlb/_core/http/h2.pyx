@@ -24,10 +24,11 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
     NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_INTERNAL_ERROR,
     NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
-    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_WINDOW_UPDATE, nghttp2_data_provider,
-    nghttp2_data_source, nghttp2_frame, nghttp2_frame_hd, nghttp2_nv, nghttp2_option,
-    nghttp2_option_new, nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
+    NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+    NGHTTP2_WINDOW_UPDATE, nghttp2_data_provider, nghttp2_data_source, nghttp2_frame,
+    nghttp2_frame_hd, nghttp2_nv, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
     nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
     nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
@@ -241,7 +242,7 @@ _prepare()
 
 cdef bint h2_begin(Core* core, Exchange* x) noexcept nogil:
     """Let a client's connection carry requests; False when memory is gone."""
-    cdef nghttp2_settings_entry[3] settings
+    cdef nghttp2_settings_entry[4] settings
     cdef nghttp2_session* session = NULL
     cdef H2* h2
     if not FASTLB_HAS_H2:
@@ -262,7 +263,9 @@ cdef bint h2_begin(Core* core, Exchange* x) noexcept nogil:
     settings[1].value = H2_WINDOW_BYTES
     settings[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
     settings[2].value = H2_HEAD_BYTES_MAX
-    if nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 3) or \
+    settings[3].settings_id = NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
+    settings[3].value = 1
+    if nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 4) or \
             nghttp2_session_set_local_window_size(
                 session, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_BYTES):
         h2_end(core, x)

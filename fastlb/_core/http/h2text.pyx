@@ -5,11 +5,12 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from fastlb._core.base.enums cimport (
-    H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH,
+    H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH, H2_TUNNEL,
 )
 from fastlb._core.base.h2stream cimport h2_feed, h2_room
 from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes, give_held
+from fastlb._core.base.random cimport random_below
 from fastlb._core.base.text cimport equal, lower
 from fastlb._core.base.types cimport Chunk, Core, H2Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
@@ -20,6 +21,7 @@ cdef enum:                      # where in st.pseudo
     PSEUDO_METHOD = 0
     PSEUDO_PATH = 1
     PSEUDO_AUTHORITY = 2
+    PSEUDO_PROTOCOL = 3
 
 
 cdef inline bint _is(const uint8_t* at, uint32_t size, const char* name, uint32_t n) noexcept nogil:
@@ -36,6 +38,8 @@ cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
         which = PSEUDO_PATH
     elif _is(name, name_size, b":authority", 10):
         which = PSEUDO_AUTHORITY
+    elif _is(name, name_size, b":protocol", 9):
+        which = PSEUDO_PROTOCOL
     else:
         return True             # (:scheme says nothing that we don't know)
     if not h2_room(<Core*> st.h2.core, &st.output, size, H2_INPUT_CLASS):
@@ -53,12 +57,40 @@ cdef bint _feed_pseudo(H2Stream* st, int which) noexcept nogil:
     return h2_feed(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
 
 
+cdef bint _begin_tunnel(H2Stream* st) noexcept nogil:
+    """A WebSocket's handshake, as RFC 6455, 4.1 has it. Whoever answers has to know the key, and
+    nobody else is asked: it need not be hard to guess."""
+    cdef Core* core = <Core*> st.h2.core
+    cdef const char* letters = "abcdefghijklmnopABCDEFGHIJKLMNOP"
+    cdef uint8_t[24] key
+    cdef int i
+    for i in range(21):
+        key[i] = letters[random_below(core, 32)]
+    key[21], key[22], key[23] = 65, 61, 61          # (16 bytes in base64 end with A== or the like)
+    st.flags |= H2_TUNNEL
+    return (
+        h2_feed(st, b"GET ", 4) and _feed_pseudo(st, PSEUDO_PATH)
+        and h2_feed(st, b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+                    b"sec-websocket-key: ", 71)
+        and h2_feed(st, key, 24) and h2_feed(st, b"\r\n", 2)
+    )
+
+
+cdef bint _is_tunnel(H2Stream* st) noexcept nogil:
+    """Whether it is the extended CONNECT of RFC 8441, 4."""
+    return (st.pseudo_size[PSEUDO_METHOD] == 7 and st.pseudo_size[PSEUDO_PROTOCOL] == 9
+            and memcmp(chunk_bytes(st.output) + st.pseudo_at[PSEUDO_METHOD], b"CONNECT", 7) == 0
+            and memcmp(chunk_bytes(st.output) + st.pseudo_at[PSEUDO_PROTOCOL], b"websocket",
+                       9) == 0)
+
+
 cdef bint _begin(H2Stream* st) noexcept nogil:
     """The request's line, and its host."""
     cdef bint fine
     st.flags |= H2_BEGUN
-    fine = (
-        _feed_pseudo(st, PSEUDO_METHOD)
+    fine = _begin_tunnel(st) if st.pseudo_size[PSEUDO_PROTOCOL] and _is_tunnel(st) else (
+        st.pseudo_size[PSEUDO_PROTOCOL] == 0
+        and _feed_pseudo(st, PSEUDO_METHOD)
         and h2_feed(st, b" ", 1)
         and _feed_pseudo(st, PSEUDO_PATH if st.pseudo_size[PSEUDO_PATH] else PSEUDO_AUTHORITY)
         and h2_feed(st, b" HTTP/1.1\r\n", 11)
@@ -122,7 +154,7 @@ cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
     give_held(core, st.cookies)
     give_held(core, st.output)
     st.cookies = st.output = NULL
-    if not ended and not st.flags & H2_LENGTH:
+    if not ended and not st.flags & (H2_LENGTH | H2_TUNNEL):
         st.flags |= H2_CHUNKED
         fine = fine and h2_feed(st, b"transfer-encoding: chunked\r\n", 28)
     st.flags |= <uint16_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
@@ -160,7 +192,8 @@ cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
     """What has no place in HTTP/2 (RFC 9113, 8.2.2)."""
     return (_is(name, size, b"connection", 10) or _is(name, size, b"keep-alive", 10)
             or _is(name, size, b"transfer-encoding", 17) or _is(name, size, b"upgrade", 7)
-            or _is(name, size, b"proxy-connection", 16))
+            or _is(name, size, b"proxy-connection", 16)
+            or _is(name, size, b"sec-websocket-accept", 20))
 
 
 cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil:
@@ -204,6 +237,8 @@ cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
         return -1
     memcpy(status, at + 9, 3)
     fields[0].name, fields[0].namelen = <uint8_t*> b":status", 7
+    if memcmp(status, b"101", 3) == 0:
+        memcpy(status, b"200", 3)                   # (RFC 8441, 5)
     fields[0].value, fields[0].valuelen = status, 3
     fields[0].flags = NGHTTP2_NV_FLAG_NONE
     return h2_lines(<uint8_t*> memmem(at, size, <const char*> b"\r\n", 2) + 2, end + 2, fields, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import subprocess
 import threading
 
@@ -11,6 +13,8 @@ import pytest
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455, 1.3
 
 
 def test_a_request_and_its_answer(h2: Open, origins: Origins) -> None:
@@ -219,3 +223,43 @@ def test_a_retry(h2: Open, origins: Origins) -> None:
     site, client = h2([bad.address, good.address])
     assert [client.get("/").status for _ in range(4)] == [200] * 4
     assert site.totals()["retries"] >= 1
+
+
+def test_a_websocket(h2: Open, origins: Origins) -> None:
+    """RFC 8441: the server is asked as by RFC 6455."""
+    def serve(wire: Wire, request: Message) -> bool:
+        made = hashlib.sha1(request["sec-websocket-key"].encode() + GUID).digest()
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                  b"Upgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n"
+                  b"Sec-WebSocket-Accept: " + base64.b64encode(made) + b"\r\n\r\nfirst")
+        while data := wire.some():
+            wire.send(data.upper())
+        wire.send(b"end")
+        return False
+
+    origin = origins(serve)
+    site, client = h2([origin.address])
+    while not client.h2.remote_settings.enable_connect_protocol:
+        client.look()
+    stream = client.ask(
+        "/chat", (":protocol", "websocket"), ("sec-websocket-version", "13"),
+        ("sec-websocket-protocol", "chat"), method="CONNECT", ends=False)
+    answer = client.answers[stream]
+    while bytes(answer.body) != b"first":
+        assert client.look()
+    assert answer.status == 200
+    assert answer.fields["sec-websocket-protocol"] == "chat"
+    assert not {"upgrade", "connection", "sec-websocket-accept"} & set(answer.fields)
+    for size in (1, 20_000, 200_000):
+        answer.body.clear()
+        client.give(stream, b"x" * size, ends=False)
+        while len(answer.body) < size:
+            assert client.look()
+        assert bytes(answer.body) == b"X" * size
+    client.h2.end_stream(stream)
+    client.flush()
+    answer.body.clear()
+    assert bytes(client.answer(stream).body) == b"end"
+    asked = origin.requests[0]
+    assert asked.line == "GET /chat HTTP/1.1"
+    assert asked["upgrade"] == "websocket"

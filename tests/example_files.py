@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an example's authority")])
 # Of the key, also where a configuration was written down without its secrets, and these filled in.
@@ -27,7 +28,14 @@ def write_example_files(folder: Path) -> None:
     revoked = x509.CertificateRevocationListBuilder(NAME, now - DAY, now + 90 * DAY).sign(
         key, hashes.SHA256()
     )
-    pem = serialization.Encoding.PEM
+    answer = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(certificate, certificate, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD,
+                      now - DAY, now + 90 * DAY, None, None)
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, certificate)
+        .sign(key, hashes.SHA256())
+    )
+    pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
     cert = certificate.public_bytes(pem)
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     folder.joinpath("tls").mkdir()
@@ -35,7 +43,7 @@ def write_example_files(folder: Path) -> None:
         "web.pem": cert,
         "web.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption),
         "web.password": PASSWORD.encode(),
-        "web.ocsp": b"an answer",
+        "web.ocsp": answer.public_bytes(der),
         "both.pem": cert + key.private_bytes(
             pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         "clients.pem": cert, "clients.crl": revoked.public_bytes(pem),

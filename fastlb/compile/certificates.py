@@ -58,23 +58,19 @@ def scope(*parts: object) -> bytes:
 
 def by_names(certificates: tuple[EffectiveCertificate, ...]) -> tuple[CertificateSpec, ...]:
     """Those of the same names, and other kinds of keys, stand for each other."""
-    found: list[tuple[tuple[str, ...], list[EffectiveCertificate]]] = []
+    n: dict[tuple[tuple[str, ...], str], int] = {}      # by names and kind of key
+    found: dict[tuple[tuple[str, ...], int], list[EffectiveCertificate]] = {}
     for one in certificates:
         names, kind = tuple(sorted(one.certificate.names)), one.certificate.algorithm.split()[0]
-        for same, others in found:
-            if same == names and all(
-                other.certificate.algorithm.split()[0] != kind for other in others
-            ):
-                others.append(one)
-                break
-        else:
-            found.append((names, [one]))
+        # The first of a kind stands beside the first of another one, and so on.
+        nth = n[names, kind] = n.get((names, kind), 0) + 1
+        found.setdefault((names, nth), []).append(one)
     return tuple(
         CertificateSpec(
             tuple(name.encode() for name in names),
             tuple((one.certificate, one.ocsp) for one in others),
         )
-        for names, others in found
+        for (names, _), others in found.items()
     )
 
 

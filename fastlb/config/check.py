@@ -226,6 +226,9 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
         return path, f"{show(value)} is not {wanted}", ()
     if kind == "too_short":
         return path, "the list is empty", ()
+    if kind == "too_long":
+        most = detail["ctx"]["max_length"]
+        return path, f"the list has more than {most} entries", ()
     return path, str(detail["msg"]).lower(), ()
 
 

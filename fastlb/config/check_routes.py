@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastlb.config.address import OVER_TLS, SCHEMES
+from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import Compare, HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
@@ -48,6 +49,8 @@ def check_listener(
                 f"a listener has one scheme, and this one begins with {written}://; write two"
             ), ()
     yield from _tls(path, written, listener)
+    if written == "https":
+        yield from _alpn((*path, "tls", "alpn"), listener.get("tls"))
     if scheme == "tcp":
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
             if key in listener:
@@ -81,6 +84,17 @@ def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Foun
     elif listener.get("tls") is not None and written in OVER_TLS.values():
         better = next(over for over, scheme in OVER_TLS.items() if scheme == written)
         yield (*path, "tls"), f"tls belongs to {better}://, and bind is {written}://", ()
+
+
+def _alpn(path: Path, tls: Any) -> Iterator[Found]:
+    """What clients may choose has to be spoken."""
+    found = tls.get("alpn") if isinstance(tls, Mapping) else None
+    for name in [found] if isinstance(found, str) else found or ():
+        if name == "h2" and "h2" not in HTTP_PROTOCOLS:
+            yield path, "this fastlb was built without HTTP/2; see fastlb version -v", ()
+        elif isinstance(name, str) and name and name not in HTTP_PROTOCOLS:
+            spoken = " and ".join(HTTP_PROTOCOLS)
+            yield path, f"an https listener speaks {spoken}, and not {show(name)}", HTTP_PROTOCOLS
 
 
 def check_ticket_keys(listeners: Mapping[str, Mapping[str, Any]]) -> Iterator[Found]:

@@ -4,6 +4,7 @@ checked is what is used."""
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from fastlb._core.tables.contexts import check_names
 from fastlb.config import limits
 from fastlb.config.address import is_host
 from fastlb.config.base import Duration, Model, Switch, as_list
+from fastlb.config.ocsp import good_until
 from fastlb.config.units import show, show_ms
 
 Version = Literal["1.2", "1.3"]
@@ -81,7 +83,7 @@ def _revocations(path: str) -> File:
     return _checked(path, check_revocations)
 
 
-def _checked(path: str, check: Callable[[bytes], int]) -> File:
+def _checked(path: str, check: Callable[[bytes], object]) -> File:
     file = File.read(path)
     try:
         check(file.data)
@@ -100,6 +102,10 @@ def _ticket_key(path: str) -> File:
     return file
 
 
+def _staple(path: str) -> File:
+    return _checked(path, good_until)
+
+
 def _server_name(value: str) -> str:
     if not is_host(value):
         raise ValueError(f'{show(value)} is not a name or an IP address, such as "api.internal"')
@@ -107,23 +113,43 @@ def _server_name(value: str) -> str:
 
 
 def _ciphers(value: str) -> str:
-    return _known(value, value.encode(), b"", b"")
+    # OpenSSL passes over what it doesn't know, as long as it knows anything. What is taken out by
+    # "!" or "-", or put in order by "+" or "@", need not be there.
+    found = re.split("[:, ]+", value)
+    _known([one for one in found if one[:1] not in ("!", "-", "+", "@")], 0)
+    return _taken(value, 0)
 
 
 def _cipher_suites(value: str) -> str:
-    return _known(value, b"", value.encode(), b"")
+    _known(value.split(":"), 1)
+    return _taken(value, 1)
 
 
 def _curves(value: str) -> str:
-    return _known(value, b"", b"", value.encode())
+    _known(value.split(":"), 2)
+    return _taken(value, 2)
 
 
-def _known(value: str, *names: bytes) -> str:
-    try:
-        check_names(*names)
-    except ValueError:
-        raise ValueError(f"OpenSSL doesn't know {show(value)}") from None
+def _known(names: list[str], place: int) -> None:
+    for name in filter(None, names):
+        if not _is_taken(name, place):
+            raise ValueError(f"OpenSSL doesn't know {show(name)}")
+
+
+def _taken(value: str, place: int) -> str:
+    if not _is_taken(value, place):
+        raise ValueError(f"OpenSSL doesn't take {show(value)}")
     return value
+
+
+def _is_taken(value: str, place: int) -> bool:
+    given = [b"", b"", b""]
+    given[place] = value.encode()
+    try:
+        check_names(*given)
+    except ValueError:
+        return False
+    return True
 
 
 def _available(value: Any) -> Any:
@@ -147,6 +173,7 @@ Text = Annotated[str, Field(min_length=1)]
 Read = Annotated[Text, AfterValidator(File.read)]
 Authorities = Annotated[Text, AfterValidator(_authorities)]
 Revocations = Annotated[Text, AfterValidator(_revocations)]
+Staple = Annotated[Text, AfterValidator(_staple)]
 TicketKey = Annotated[Text, AfterValidator(_ticket_key)]
 Protocols = Annotated[
     list[str], BeforeValidator(_protocols),
@@ -167,7 +194,7 @@ class Certificate(Model):
         default=None, repr=False
     )
     """Of an encrypted key; write `${file:/path}` or `${env:NAME}`."""
-    ocsp: Annotated[Read, limits.TLS_OCSP] | None = None
+    ocsp: Annotated[Staple, limits.TLS_OCSP] | None = None
     """An OCSP response (DER) that is stapled."""
 
     _parsed: Parsed = PrivateAttr()
@@ -295,6 +322,12 @@ class ServerTls(TlsKeys):
     """The certificate that we show."""
     alpn: Annotated[Protocols, limits.TLS_OFFERED] | None = None
     """The protocols that are offered."""
+
+    @model_validator(mode="after")
+    def _check_verified(self) -> ServerTls:
+        if not self.verify and (self.ca or self.crl):
+            raise ValueError("ca and crl say nothing with verify = false")
+        return self
 
 
 ListenerTls = Annotated[Tls, BeforeValidator(_available)]

@@ -9,6 +9,7 @@ from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveTls
 from fastlb.config.model import Config
+from fastlb.config.ocsp import good_until
 from fastlb.config.tls import day
 
 EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal has failed by then
@@ -63,22 +64,39 @@ def tls_warnings(values: Effective) -> Iterator[str]:
 
 
 def _tls(where: str, tls: EffectiveTls) -> Iterator[str]:
-    seen: dict[tuple[str, str], str] = {}       # a name and a kind of key, and the file
+    first: dict[str, list[EffectiveCertificate]] = {}   # by name: what is shown for it
     for one in tls.certificates:
         yield from _expires(f"{where}.certificates", one)
-        kind = one.certificate.algorithm.split()[0]
         for name in one.certificate.names:
-            first = seen.setdefault((name, kind), one.file)
-            if first != one.file:
-                yield (f"{where}.certificates: '{name}' is in {first} and in {one.file}: clients"
-                       " that ask for it get the first one")
+            shown = first.setdefault(name, [])
+            if shown and not _is_beside(shown, one):
+                yield (f"{where}.certificates: '{name}' is in {shown[0].file} and in {one.file}:"
+                       " clients that ask for it get the first one"
+                       + ("" if _kind(one) in map(_kind, shown) else
+                          " (keys of two kinds need certificates with the same names)"))
+            else:
+                shown.append(one)
     yield from _key_log(where, tls.key_log)
+
+
+def _kind(one: EffectiveCertificate) -> str:
+    return one.certificate.algorithm.split()[0]
+
+
+def _is_beside(shown: list[EffectiveCertificate], one: EffectiveCertificate) -> bool:
+    """Whether it is shown too, to clients that prefer its kind of key."""
+    return set(shown[0].certificate.names) == set(one.certificate.names) \
+        and _kind(one) not in map(_kind, shown)
 
 
 def _expires(where: str, one: EffectiveCertificate) -> Iterator[str]:
     ends = one.certificate.not_after
     if ends < time.time() + EXPIRES_SOON_DAYS * 86400:
         yield f"{where}: {one.file} expires on {day(ends)}"
+    until = good_until(one.ocsp) if one.ocsp else None
+    if until is not None and until < time.time():
+        yield (f"{where}: the OCSP response of {one.file} was good until {day(until)}, and clients"
+               " may refuse it")
 
 
 def _key_log(where: str, path: str) -> Iterator[str]:

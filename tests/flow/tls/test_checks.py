@@ -50,8 +50,8 @@ class Server:
             try:
                 with self._context.wrap_socket(
                         peer, server_side=True, suppress_ragged_eofs=False) as wrapped:
-                    wrapped.recv(1000)
-                    wrapped.sendall(self._says)
+                    if wrapped.recv(1000):      # (who says nothing has gone, and answers by RST)
+                        wrapped.sendall(self._says)
                     while wrapped.recv(1000):
                         pass
                     self.clean += 1

@@ -6,12 +6,12 @@ from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_DONE, H2_FAILED,
     H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE, ROLE_CLIENT,
     ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS,
-    STREAM_TUNED, WRITABLE,
+    STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
 from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_size, give_chunk, give_exchange, take_chunk, take_exchange,
+    chunk_bytes, chunk_size, give_chunk, give_exchange, give_input, take_chunk, take_exchange,
 )
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_shut
@@ -83,8 +83,15 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
     cdef uint8_t* into = chunk_bytes(core.http.scratch)
     cdef ssize_t n
     cdef int reads
+    cdef bint fine
+    if unlikely(x.input != NULL):       # what showed that it is HTTP/2
+        fine = h2_receive(x.h2, chunk_bytes(x.input) + x.input.start, x.input.end - x.input.start)
+        give_input(core, x)
+        if not fine:
+            return NEXT
+        _begin_requests(core, x)
     for reads in range(PUMP_READS_MAX):
-        if not x.client.ready & READABLE:
+        if not x.client.ready & READABLE and not x.client.flags & STREAM_EOF:
             return AGAIN
         n = flow_read(&x.client, into, HTTP_READ_BYTES)
         if n == -EAGAIN:
@@ -139,8 +146,12 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     if unlikely(core.closing or not h2.leaving and x.flags & EXCHANGE_CLOSE):
         h2_leave(h2)
     verdict = _read(core, x)
-    h2_hear(core, h2)
-    written = _write(core, x)
+    written = NEXT
+    while written == NEXT:
+        h2_hear(core, h2)
+        written = _write(core, x)
+        if h2.look == NULL:             # (what was sent may have ended requests)
+            break
     h2.inside = False
     if verdict == END or verdict == FAIL:
         return verdict

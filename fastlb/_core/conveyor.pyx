@@ -3,13 +3,13 @@ from libc.stdint cimport uint8_t
 
 from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP,
-    EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT,
-    NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_RESET,
-    REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD,
-    STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY, STAGE_REQUEST,
-    STREAM_EOF, TUNNEL,
+    AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
+    EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN,
+    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
+    REASON_CLIENT_RESET, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
+    REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER,
+    STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
+    STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
@@ -174,6 +174,12 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         verdict = _begin_request(core, x)
         if likely(verdict == NEXT):
             return True
+        if unlikely(verdict == CARRY):
+            if begin_carrier(core, x):
+                return True
+            x.reason = REASON_NO_MEMORY
+            finish(core, x)
+            return False
     elif x.stage == STAGE_BALANCE:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):

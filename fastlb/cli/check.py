@@ -242,6 +242,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "via": http.via or "none",
         "error_header": http.error_header or "none",
         "on_client_close": "cancel" if http.cancel_on_close else "drain",
+        "h2c": _switch(http.h2c),
         "merge_slashes": _switch(http.merge_slashes),
         "forwarded.headers": ", ".join(http.forwarded) or "none",
         "forwarded.trusted": ", ".join(map(str, http.trusted)) or "nobody",

@@ -163,6 +163,7 @@ class HttpSpec:
     request_id: bool
     traceparent: bool
     merge_slashes: bool
+    h2c: bool
     match_body_max: int
     via: bytes
     error_header: bytes
@@ -417,6 +418,7 @@ def compile_http(
         request_id=http.request_id,
         traceparent=http.traceparent,
         merge_slashes=http.merge_slashes,
+        h2c=http.h2c,
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),

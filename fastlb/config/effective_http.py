@@ -93,5 +93,6 @@ class EffectiveHttp:
     error_header: str = "x-fastlb-error"
     cancel_on_close: bool = True
     merge_slashes: bool = True
+    h2c: bool = False
     match_body_bytes: int = 64 << 10
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

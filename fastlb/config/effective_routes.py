@@ -41,7 +41,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "merge_slashes", "max_match_body", "forwarded"):
+                "on_client_close", "h2c", "merge_slashes", "max_match_body", "forwarded"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     cancel = listener.on_client_close == "cancel"
@@ -60,6 +60,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         error_header=listener.error_header,
         cancel_on_close=cancel,
         merge_slashes=listener.merge_slashes,
+        h2c=listener.h2c,
         match_body_bytes=size_bytes(listener.max_match_body),
     )
     routes = [_route(route, base) for route in listener.routes]

@@ -417,6 +417,9 @@ class HttpListener(Model):
         Literal["cancel", "drain"], limits.ON_CLIENT_CLOSE
     ] = limits.ON_CLIENT_CLOSE.default
     """Whether a request whose client has gone is cancelled, or carried through."""
+    h2c: Annotated[Switch, limits.H2C] = limits.H2C.default
+    """Let clients of `http://` speak HTTP/2 from their first byte on (prior knowledge; RFC 9113,
+    3.3). Over https they choose it by ALPN."""
     merge_slashes: Annotated[Switch, limits.MERGE_SLASHES] = limits.MERGE_SLASHES.default
     """Let `//a///b` be `/a/b`, for routes and servers alike."""
     max_match_body: Annotated[str, Size(limits.MAX_MATCH_BODY)] = "64KiB"

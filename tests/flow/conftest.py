@@ -113,7 +113,8 @@ class Site:
         return total
 
     def wait_idle(self) -> None:
-        wait_until(lambda: not any(self.counts().values()), "something is still alive")
+        wait_until(lambda: not any(self.counts().values()),
+                   f"something is still alive: {self.counts()}")
 
 
 @pytest.fixture(params=["thread", "threads", "inline", "poll", "tls"])

@@ -11,6 +11,7 @@ cdef enum Verdict:
     TUNNEL = 7          # http: the server has switched protocols
     ELSEWHERE = 8       # http: another server may do better than this answer
     ASK = 9             # http: a policy has to decide
+    CARRY = 10          # http: it is HTTP/2, and x.input has what was read
 
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list

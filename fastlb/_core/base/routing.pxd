@@ -297,6 +297,7 @@ cdef struct HttpEntry:          # of one listener
     uint8_t request_id
     uint8_t traceparent
     uint8_t merge_slashes
+    uint8_t h2c                 # HTTP/2 without TLS is spoken too
     uint32_t match_body_max     # a longer one is not looked at
     Text via                    # a whole line, or nothing
     Text error_header

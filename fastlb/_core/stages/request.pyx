@@ -1,13 +1,13 @@
 # Read a request's head, and the body if a route asks about it; http/admit goes on with them.
 # Reads the client's stream and the bind; writes x.input.
-# Ends: NEXT (a server is wanted), ANSWER (x.status), AGAIN, END (the client is done), FAIL.
+# Ends: NEXT (a server is wanted), ANSWER (x.status), CARRY, AGAIN, END (the client is done), FAIL.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memchr, memcpy, memmove
+from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, EXCHANGE_HAS_MORE, READABLE, REASON_BAD_REQUEST, REASON_DONE, REASON_NO_MEMORY,
-    REASON_TOO_LARGE, STREAM_EOF,
+    AGAIN, CARRY, END, EXCHANGE_HAS_MORE, LAYER_NONE, READABLE, REASON_BAD_REQUEST, REASON_DONE,
+    REASON_NO_MEMORY, REASON_TOO_LARGE, STREAM_EOF,
 )
 from fastlb._core.base.flow cimport broken, flow_read
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS
@@ -18,6 +18,12 @@ from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.http.admit cimport admit, refuse
+
+
+cdef enum:
+    PREFACE_BYTES = 24
+
+cdef const char* PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 cdef bint _may_be_whole(const uint8_t* data, uint32_t seen, uint32_t size) noexcept nogil:
@@ -48,6 +54,25 @@ cdef int _nothing(Core* core, Exchange* x, ssize_t n) noexcept nogil:
     return END
 
 
+cdef bint _may_be_h2(const Exchange* x, const uint8_t* data, uint32_t size) noexcept nogil:
+    """Whether a connection begins as HTTP/2 does (RFC 9113, 3.4), as far as it is here."""
+    return (x.requests == 0 and x.carrier == NULL and x.client.layer == LAYER_NONE
+            and memcmp(data, PREFACE, size if size < PREFACE_BYTES else PREFACE_BYTES) == 0)
+
+
+cdef int _sniff(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
+    if not _may_be_h2(x, chunk_bytes(x.input) + x.input.start, x.input.end - x.input.start):
+        x.flags |= EXCHANGE_HAS_MORE        # (it only began alike)
+        return AGAIN
+    if x.input.end - x.input.start >= PREFACE_BYTES:
+        return CARRY
+    if x.client.flags & STREAM_EOF:
+        return _nothing(core, x, 0)
+    if x.timer.slot != entry.header_timer or x.timer.link.next == NULL:
+        timer_start(core, &x.timer, entry.header_timer)
+    return AGAIN if not x.client.ready & READABLE else _more_later(x)
+
+
 cdef int request_step(Core* core, Exchange* x) noexcept nogil:
     cdef HttpEntry* entry = x.bind.http
     cdef Chunk* scratch = core.scratch[x.chunk_class]
@@ -65,11 +90,25 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
             return _nothing(core, x, n)
         data = chunk_bytes(scratch)
         size = <uint32_t> n
+        if unlikely(entry.h2c) and _may_be_h2(x, data, size):
+            if not take_input(core, x, data, size):
+                return refuse(x, 503, REASON_NO_MEMORY)
+            return _sniff(core, x, entry)
         used = parse_request(&core.http.head, data, size, entry.fields_max, entry.uri_bytes_max)
         if likely(used > 0):
             return admit(core, x, data, <uint32_t> used, size)
         if used == 0 and not take_input(core, x, data, size):
             return refuse(x, 503, REASON_NO_MEMORY)
+    elif unlikely(entry.h2c) and _may_be_h2(
+            x, chunk_bytes(x.input) + x.input.start, x.input.end - x.input.start):
+        if not x.client.ready & READABLE:
+            return _nothing(core, x, 0) if x.client.flags & STREAM_EOF else AGAIN
+        n = flow_read(&x.client, chunk_bytes(x.input) + x.input.end,
+                      chunk_size(x.input.klass) - x.input.end)
+        if n <= 0:
+            return _nothing(core, x, n)
+        x.input.end += <uint32_t> n
+        return _sniff(core, x, entry)
     else:
         seen = x.input.scanned
         if seen == 0:                   # pipelined: what came with the request before

@@ -341,6 +341,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent
     entry.merge_slashes = spec.merge_slashes
+    entry.h2c = spec.h2c
     entry.match_body_max = spec.match_body_max
     entry.via = arena.text(spec.via)
     entry.error_header = arena.text(spec.error_header)

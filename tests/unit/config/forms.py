@@ -18,7 +18,7 @@ LISTENER_KEYS = (
     "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
-    " traceparent, via, error_header, on_client_close, merge_slashes,"
+    " traceparent, via, error_header, on_client_close, h2c, merge_slashes,"
     " max_match_body, bind, tls, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"

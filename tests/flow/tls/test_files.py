@@ -112,6 +112,7 @@ def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
     assert shaking.seen == set(prints)
     assert shaking.done > HANDSHAKES_EACH_S / 3 * took_s
     assert (securing(balancer).refreshed, securing(balancer).refused) == (3, 0)
+    wait_until(lambda: len(securing(balancer).contexts._made) == 1, "old ones are kept")
     assert balancer.config.listeners["web"].tls is not None
     assert balancer.config.listeners["web"].tls.certificates[0].fingerprint == prints[-1]
 

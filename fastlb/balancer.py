@@ -119,7 +119,7 @@ class Balancer:
 
     def _is_tcp(self, listener: str) -> bool:
         binds = self._listeners.get(listener, {}).get("bind", "")
-        return str(binds if isinstance(binds, str) else binds[0]).startswith("tcp://")
+        return str(binds if isinstance(binds, str) else binds[0]).startswith(("tcp://", "tls://"))
 
     def _route_name(self, listener: str, function: Any) -> str:
         """The function's own, or with a number where it is taken."""

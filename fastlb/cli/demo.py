@@ -12,9 +12,13 @@ import click
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="P",
-    help="Listen on this port of 127.0.0.1 (8080, or any if that is taken).",
+    help="Listen on this port of 127.0.0.1 (8080, or with --tls 8443; any if that is taken).",
 )
-def command(seconds: float | None, port: int | None) -> int:
+@click.option(
+    "--tls", is_flag=True,
+    help="Over TLS, with a certificate for localhost that is made for it and gone with it.",
+)
+def command(seconds: float | None, port: int | None, tls: bool) -> int:
     """Balance three small origins inside this process, with a little traffic of its own.
 
     On a terminal it shows a live table until Ctrl-C. Without one, or with --seconds, it drives
@@ -22,4 +26,9 @@ def command(seconds: float | None, port: int | None) -> int:
     """
     from fastlb.demo.run import run
 
-    return run(seconds, port)
+    if tls:
+        from fastlb._core.tables.certificates import AVAILABLE
+
+        if not AVAILABLE:
+            raise click.UsageError("this fastlb was built without TLS; see fastlb version -v")
+    return run(seconds, port, tls)

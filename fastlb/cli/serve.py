@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastlb.config.limits import THREADS_MAX
-from fastlb.errors import BindError, ConfigError
+from fastlb.errors import BindError, ConfigError, Problem
 
 if TYPE_CHECKING:
     from fastlb.config.model import Config
@@ -30,11 +30,13 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 @click.command("serve")
 @click.argument("config", required=False, metavar="[CONFIG]")
 @click.option("--bind", multiple=True, metavar="SCHEME://HOST:PORT",
-              help="Listen here, by tcp or http; repeatable.")
+              help="Listen here, by tcp, http, tls or https; repeatable.")
 @click.option("--server", multiple=True, metavar="HOST:PORT", help="A server; repeatable.")
 @click.option("--balance", metavar="BALANCE",
               help="How a server is picked: round_robin (the default), least_request, ...")
 @click.option("--policy", metavar="MODULE:FUNCTION", help="A Python function that decides.")
+@click.option("--cert", metavar="FILE", help="The certificate (PEM) of --bind tls:// or https://.")
+@click.option("--key", metavar="FILE", help="Its private key, if not in the same file.")
 @click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(
     "--supervise", is_flag=True,
@@ -54,6 +56,8 @@ def command(
     server: tuple[str, ...],
     balance: str | None,
     policy: str | None,
+    cert: str | None,
+    key: str | None,
     threads: int | str | None,
     supervise: bool,
     log_level: str,
@@ -70,7 +74,7 @@ def command(
         return _supervise(click.get_current_context(), log_level, log_format)
     supervised = stand_by()
     try:
-        made = _config(config, bind, server, balance, policy, threads)
+        made = _config(config, bind, server, balance, policy, threads, _certificate(cert, key))
         return serve(
             made, log_level=log_level, log_format=log_format, source=config, threads=threads,
             supervised=supervised,
@@ -85,17 +89,23 @@ def command(
 
 def _config(
     config: str | None, bind: tuple[str, ...], server: tuple[str, ...], balance: str | None,
-    policy: str | None, threads: int | str | None,
+    policy: str | None, threads: int | str | None, certificate: dict[str, str] | None,
 ) -> Config:
     from fastlb.config.reader import load
     from fastlb.process.functions import look_beside
 
-    if config is not None and (bind or server or balance or policy):
+    if config is not None and (bind or server or balance or policy or certificate):
         raise click.UsageError("give a file, or --bind and --server, not both")
     if config is not None:
         look_beside(config)
         return load(config)
-    return _built(_from_options(bind, server, balance, policy, threads))
+    return _built(_from_options(bind, server, balance, policy, threads, certificate))
+
+
+def _certificate(cert: str | None, key: str | None) -> dict[str, str] | None:
+    if cert is None and key is not None:
+        raise click.UsageError("--key needs --cert, the certificate that it belongs to")
+    return {"cert": cert, **({"key": key} if key is not None else {})} if cert is not None else None
 
 
 def _supervise(context: click.Context, log_level: str, log_format: str) -> int:
@@ -128,11 +138,22 @@ def _built(raw: dict[str, Any]) -> Config:
     try:
         return Config.build(raw)
     except ConfigError as error:
-        raise ConfigError(replace(one, path=_option(one.path)) for one in error.problems) from None
+        raise ConfigError(
+            replace(one, path=_option(one.path), message=_said(one)) for one in error.problems
+        ) from None
+
+
+def _said(problem: Problem) -> str:
+    if problem.path == f"listeners.{NAME}.tls" and problem.message.endswith(" }"):
+        scheme = problem.message.partition("://")[0]
+        return f"{scheme}:// needs a certificate: --cert FILE --key FILE"
+    return re.sub("^tls belongs to (.*) bind is", r"it belongs to \1 --bind is", problem.message)
 
 
 def _option(path: str) -> str:
     key = path.split("[")[0]
+    if key == f"listeners.{NAME}.tls" or key.startswith(f"listeners.{NAME}.tls."):
+        return "--cert"
     if ".policy" in path or key.endswith(".routes"):
         return "--policy"
     return {
@@ -144,7 +165,7 @@ def _option(path: str) -> str:
 
 def _from_options(
     bind: tuple[str, ...], server: tuple[str, ...], balance: str | None, policy: str | None,
-    threads: int | str | None,
+    threads: int | str | None, certificate: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     if not bind or not server:
         missing = [name for name, given in (("--bind", bind), ("--server", server)) if not given]
@@ -156,7 +177,9 @@ def _from_options(
     if balance is not None:
         pool["balance"] = balance
     listener: dict[str, Any] = {"bind": list(bind), "pool": NAME}
-    if policy is not None and bind[0].startswith("http://"):
+    if certificate is not None:
+        listener["tls"] = {"certificates": [certificate]}
+    if policy is not None and bind[0].startswith(("http://", "https://")):
         listener["routes"] = [{"name": "policy", "policy": policy}]
     elif policy is not None:
         listener["policy"] = policy

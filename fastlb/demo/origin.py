@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import deque
 
@@ -70,12 +71,16 @@ class Origin:
 class Client:
     """Asks through the balancer, a few requests a connection, and notes who answered and when."""
 
-    def __init__(self, host: str, port: int, origins: list[Origin], pause_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, origins: list[Origin], pause_s: float,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.done = 0
         self.failures: list[str] = []
         self._where = (host, port)
         self._by_name = {origin.name.encode(): origin for origin in origins}
         self._pause_s = pause_s
+        self._context = context         # over TLS
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -94,7 +99,7 @@ class Client:
             self.failures.append(why)
 
     async def _connection(self) -> None:
-        reader, writer = await asyncio.open_connection(*self._where)
+        reader, writer = await asyncio.open_connection(*self._where, ssl=self._context)
         try:
             for _ in range(REQUESTS_A_CONNECTION):
                 begun = time.perf_counter()

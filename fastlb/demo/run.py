@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
+import ssl
 import sys
+import tempfile
+from pathlib import Path
 
+from fastlb._core.tables.certificates import self_signed
 from fastlb.balancer import Balancer
 from fastlb.demo.origin import Client, Origin
 from fastlb.demo.table import live, plain, rows
@@ -14,7 +19,8 @@ from fastlb.errors import BindError
 from fastlb.handles import Listener, Pool
 
 NAMES = ("amber", "blue", "coral")
-PORT = 8080
+PORT, TLS_PORT = 8080, 8443
+CERTIFICATE_DAYS = 7
 CLIENTS = 8
 # On a terminal a little traffic, so that people see their own; else as much as proves something.
 PAUSE_TERMINAL_S = 0.2
@@ -24,7 +30,7 @@ REFRESH_S = 0.25
 STOP_S = 0.3            # Ctrl-C has to end the demo within a second
 
 
-def run(seconds: float | None, port: int | None) -> int:
+def run(seconds: float | None, port: int | None, tls: bool = False) -> int:
     """Returns the exit status: 0, or 1 if a request failed or a server got none."""
     import uvloop
 
@@ -33,12 +39,32 @@ def run(seconds: float | None, port: int | None) -> int:
         seconds = SECONDS_BATCH
     loop = uvloop.new_event_loop()
     try:
-        return loop.run_until_complete(_demo(seconds, port, terminal))
+        with tempfile.TemporaryDirectory(prefix="fastlb-demo-") as folder:
+            pair = Pair(Path(folder)) if tls else None
+            return loop.run_until_complete(_demo(seconds, port, terminal, pair))
     finally:
         loop.close()
 
 
-async def _demo(seconds: float | None, port: int | None, terminal: bool) -> int:
+class Pair:
+    """A certificate of localhost with its key, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cert, self.key = folder / "localhost.pem", folder / "localhost.key"
+        cert, key = self_signed(["localhost", "127.0.0.1"], CERTIFICATE_DAYS)
+        self.cert.write_bytes(cert)
+        self.key.touch(mode=0o600)
+        self.key.write_bytes(key)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """Of a client that trusts it."""
+        return ssl.create_default_context(cafile=str(self.cert))
+
+
+async def _demo(
+    seconds: float | None, port: int | None, terminal: bool, pair: Pair | None
+) -> int:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,9 +73,9 @@ async def _demo(seconds: float | None, port: int | None, terminal: bool) -> int:
     for origin in origins:
         await origin.start()
     try:
-        balancer, pool, listener = await _start(origins, port)
+        balancer, pool, listener = await _start(origins, port, pair)
         try:
-            return await _show(origins, pool, listener, seconds, terminal, ended)
+            return await _show(origins, pool, listener, seconds, terminal, ended, pair)
         finally:
             await balancer.stop(timeout=STOP_S)
     finally:
@@ -57,21 +83,29 @@ async def _demo(seconds: float | None, port: int | None, terminal: bool) -> int:
             await origin.stop()
 
 
-async def _start(origins: list[Origin], port: int | None) -> tuple[Balancer, Pool, Listener]:
-    wanted = PORT if port is None else port
+async def _start(
+    origins: list[Origin], port: int | None, pair: Pair | None
+) -> tuple[Balancer, Pool, Listener]:
+    usual = PORT if pair is None else TLS_PORT
     try:
-        return await _balancer(origins, wanted)
+        return await _balancer(origins, usual if port is None else port, pair)
     except BindError as error:
         if port is not None:
             raise
-        print(f"Port {PORT} is taken, so another one is used ({error.strerror}).", flush=True)
-        return await _balancer(origins, 0)
+        print(f"Port {usual} is taken, so another one is used ({error.strerror}).", flush=True)
+        return await _balancer(origins, 0, pair)
 
 
-async def _balancer(origins: list[Origin], port: int) -> tuple[Balancer, Pool, Listener]:
+async def _balancer(
+    origins: list[Origin], port: int, pair: Pair | None
+) -> tuple[Balancer, Pool, Listener]:
     balancer = Balancer(threads=1)
     pool = balancer.pool("origins", [origin.address for origin in origins])
-    listener = balancer.listen(f"tcp://127.0.0.1:{port}", name="demo", pool=pool)
+    scheme, tls = "tcp", None
+    if pair is not None:
+        scheme = "tls"
+        tls = {"certificates": [{"cert": str(pair.cert), "key": str(pair.key)}]}
+    listener = balancer.listen(f"{scheme}://127.0.0.1:{port}", name="demo", pool=pool, tls=tls)
     await balancer.start()
     return balancer, pool, listener
 
@@ -83,16 +117,22 @@ async def _show(
     seconds: float | None,
     terminal: bool,
     ended: asyncio.Event,
+    pair: Pair | None,
 ) -> int:
     where = f"127.0.0.1:{listener.port}"
     print(f"fastlb balances {where} over {len(origins)} origins. Try it:", flush=True)
-    print(f"    curl http://{where}/", flush=True)
+    if pair is None:
+        print(f"    curl http://{where}/", flush=True)
+    else:
+        cert = shlex.quote(str(pair.cert))
+        print(f"    curl --cacert {cert} https://localhost:{listener.port}/", flush=True)
     if terminal:
         print("Every new connection goes to the next origin. Ctrl-C ends it.", flush=True)
     if terminal:
         import rich.live  # noqa: F401 - before the first request, whose latency it would be
     pause_s = PAUSE_TERMINAL_S if terminal else PAUSE_BATCH_S
-    client = Client("127.0.0.1", listener.port, origins, pause_s)
+    context = pair.context if pair is not None else None
+    client = Client("127.0.0.1", listener.port, origins, pause_s, context)
     tasks = [asyncio.create_task(client.run()) for _ in range(CLIENTS)]
     try:
         if terminal:

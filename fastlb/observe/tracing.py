@@ -37,6 +37,10 @@ class Tracing:
         self._thread = threading.Thread(target=self._run, name="fastlb-tracing", daemon=True)
         self._thread.start()
 
+    def follow(self, secured: frozenset[str]) -> None:
+        """These listeners speak TLS."""
+        self._spans.secured = secured
+
     def _run(self) -> None:
         failed = False
         for record in self._records:
@@ -77,6 +81,7 @@ class _Spans:
             provider.add_span_processor(_exporter())
             self._ours = True
         self._provider = provider
+        self.secured: frozenset[str] = frozenset()
 
     def export(self, record: Record) -> None:
         """The span of a request, and one for each server that was tried."""
@@ -91,7 +96,7 @@ class _Spans:
             "http.request.method": record.method,
             "url.path": record.path,
             "url.query": record.query,
-            "url.scheme": "http",
+            "url.scheme": "https" if record.listener in self.secured else "http",
             "server.address": record.host,
             "client.address": record.client_ip,
             "network.peer.port": record.client_port,

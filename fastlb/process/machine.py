@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from fastlb._core.engine import bind_parser
 from fastlb._core.tables.build import build_info
+from fastlb._core.tables.certificates import OPENSSL
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
 PIP_LINE = "pip install -U httptools==0.9.0"
@@ -30,6 +31,7 @@ def facts() -> dict[str, str]:
         "poller": info["pollers"],
         "uvloop": _version("uvloop"),
         "llhttp": _llhttp(),
+        "TLS": OPENSSL or "without TLS: OpenSSL's headers were missing when it was built",
         "kernel": ", ".join(
             f"{name} {'yes' if there else 'no'}" for name, there in kernel_features().items()
         ),

@@ -43,6 +43,10 @@ class Observing:
             from fastlb.observe.tracing import Tracing  # few need it
 
             self._tracing = Tracing(self.recording, tracing)
+        if self._tracing is not None:
+            self._tracing.follow(frozenset(
+                listener.name for listener in effective.listeners if listener.tls is not None
+            ))
 
     def end(self) -> None:
         self.recording.end()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from fastlb._core.tables.certificates import self_signed
 from fastlb.background import Background
 from fastlb.balancer import Balancer
 from fastlb.config.model import Config
@@ -18,6 +22,7 @@ from fastlb.testing.limits import RECORDS_KEPT
 from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
 from fastlb.testing.reactor import Reactor
 
+CERTIFICATE_DAYS = 2
 STOP_S = 0.0        # a test is over: what is still under way is of no use to anybody
 
 
@@ -100,6 +105,7 @@ class TestBalancer:
         Config.build(keys)      # mistakes are told here, and not when it starts
         self._reactor = Reactor()
         self._origins: list[Origin | TcpOrigin] = []
+        self._folder: TemporaryDirectory[str] | None = None     # of a certificate
 
     # --- building ---
 
@@ -133,8 +139,29 @@ class TestBalancer:
         self, bind: str | list[str] = "http://127.0.0.1:0", *,
         pool: Pool | str | None = None, name: str | None = None, **keys: Any,
     ) -> Listener:
-        """A listener, as of Balancer.listen()."""
+        """A listener, as of Balancer.listen(). One of https:// or tls:// without a `tls` has a
+        certificate for localhost and 127.0.0.1, which `ssl_context` trusts."""
+        first = bind if isinstance(bind, str) else next(iter(bind), "")
+        if first.startswith(("https://", "tls://")) and "tls" not in keys:
+            ca = Path(self.ca_file)
+            keys["tls"] = {"certificates": [{"cert": str(ca), "key": str(ca.with_suffix(".key"))}]}
         return self.balancer.listen(bind, pool=pool, name=name, **keys)
+
+    @property
+    def ca_file(self) -> str:
+        """The certificate (PEM) of listeners that were given none: what their clients trust."""
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="fastlb-test-")
+            path = Path(self._folder.name, "localhost.pem")
+            cert, key = self_signed(["localhost", "127.0.0.1"], CERTIFICATE_DAYS)
+            path.write_bytes(cert)
+            path.with_suffix(".key").write_bytes(key)
+        return str(Path(self._folder.name, "localhost.pem"))
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Of a client that trusts it: `httpx.get(site.url, verify=balancer.ssl_context)`."""
+        return ssl.create_default_context(cafile=self.ca_file)
 
     @property
     def records(self) -> list[Record]:
@@ -157,6 +184,9 @@ class TestBalancer:
                 origin._close()
             self._origins.clear()
             self._reactor.close()
+            if self._folder is not None:
+                self._folder.cleanup()
+                self._folder = None
         failures, self._reactor.failures = self._reactor.failures, []
         if failures:
             raise failures[0]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 import fastlb
+from fastlb._core.tables.certificates import self_signed
 from fastlb.testing import TestBalancer
 from tests.flow.conftest import wait_until
 
@@ -220,3 +223,27 @@ def test_stopping_twice_and_without_starting() -> None:
     balancer.origin().fault(refuse=True)
     balancer.stop()
     balancer.stop()
+
+
+def test_a_listener_of_https_has_a_certificate_that_its_clients_trust(made: TestBalancer) -> None:
+    site = made.listen("https://127.0.0.1:0", pool=made.pool("api", [made.origin()]))
+    answer = httpx.get(site.url, trust_env=False, timeout=10, verify=made.ssl_context)
+    assert answer.status_code == 200
+    assert site.url.startswith("https://127.0.0.1:")
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(site.url, trust_env=False, timeout=10)
+    ca = made.ca_file
+    assert os.path.exists(ca)
+    made.stop()
+    assert not os.path.exists(ca)
+
+
+def test_a_listener_may_have_another_certificate(made: TestBalancer, tmp_path: Path) -> None:
+    cert, key = self_signed(["127.0.0.1"], 1)
+    (tmp_path / "own.pem").write_bytes(cert + key)
+    site = made.listen("https://127.0.0.1:0", pool=made.pool("api", [made.origin()]),
+                       tls={"certificates": [{"cert": str(tmp_path / "own.pem")}]})
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(site.url, trust_env=False, timeout=10, verify=made.ssl_context)
+    context = ssl.create_default_context(cafile=str(tmp_path / "own.pem"))
+    assert httpx.get(site.url, trust_env=False, timeout=10, verify=context).status_code == 200

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fastlb.cli import run
 from fastlb.process import files
 from tests.flow.admin.conftest import Admin
 from tests.flow.conftest import wait_until
@@ -62,6 +63,17 @@ def test_handshakes_and_ends_of_certificates_are_counted_and_shown(
     assert certificate["algorithm"] == "ECDSA P-256"
     assert status["totals"]["handshakes"] == 2
     assert status["listeners"][0]["addresses"] == [f"https://127.0.0.1:{port}"]
+
+
+def test_the_command_shows_until_when_certificates_hold(
+    admin: Make, origins: Origins, pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = admin([origins().address], listen="https://127.0.0.1:0", tls=pair.tls)
+    assert run(["status", "--admin", made.url]) == 0
+    heads, line = capsys.readouterr().out.splitlines()[-2:]
+    assert heads.split() == ["CERTIFICATE", "OF", "NAMES", "EXPIRES", "IN"]
+    assert line.split()[0] == str(pair.cert)
+    assert line.split()[1:5] == ["web", "localhost,", "127.0.0.1", "89d"]
 
 
 def test_without_tls_nothing_is_said_of_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import fastlb
 from tests.flow.conftest import Site
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
+from tests.flow.tls.pairs import Pair, connect
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -61,6 +63,7 @@ def test_the_client_and_the_server_are_in_one_trace(
     assert got == f"00-{TRACE}-{whole.context.span_id:016x}-01"
     assert whole.attributes["http.response.status_code"] == 200
     assert (whole.attributes["url.path"], whole.attributes["url.query"]) == ("/a", "b=1")
+    assert whole.attributes["url.scheme"] == "http"
     assert of_try.attributes["fastlb.server"] == origin.address
     assert whole.start_time <= of_try.start_time <= of_try.end_time <= whole.end_time
 
@@ -129,3 +132,20 @@ def test_each_try_has_a_span(
     outcomes = [span.attributes["fastlb.outcome"] for span in found
                 if span.kind is trace.SpanKind.CLIENT]
     assert outcomes == ["server_closed", "response"]
+
+
+def test_over_tls_the_scheme_is_https(
+    exporter: InMemorySpanExporter, origins: Callable[..., HttpOrigin], tmp_path: Path
+) -> None:
+    pair = Pair(tmp_path)
+    balancer = fastlb.Balancer(threads=1, tracing={"sample": "100%"})
+    listener = balancer.listen("https://127.0.0.1:0", name="web", tls=pair.tls,
+                               pool=balancer.pool("pool", [origins().address]))
+    with balancer.background():
+        with connect(listener.port) as client:
+            client.sendall(get("/", "connection: close"))
+            while client.recv(1 << 16):
+                pass
+        Site(balancer, listener).wait_idle()
+    whole = next(span for span in exporter.get_finished_spans() if span.parent is None)
+    assert whole.attributes["url.scheme"] == "https"

@@ -18,7 +18,7 @@ import pytest
 
 import fastlb
 from fastlb.process import files
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import BUILD, wait_until
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect, fingerprint, put
 
@@ -110,8 +110,9 @@ def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
         took_s = time.monotonic() - begun_s
     assert shaking.failures == []
     assert shaking.seen == set(prints)
-    assert shaking.done > HANDSHAKES_EACH_S / 3 * took_s
+    assert shaking.done > HANDSHAKES_EACH_S / (30 if BUILD == "asan" else 3) * took_s
     assert (securing(balancer).refreshed, securing(balancer).refused) == (3, 0)
+    wait_until(lambda: len(securing(balancer).contexts._made) == 1, "old ones are kept")
     assert balancer.config.listeners["web"].tls is not None
     assert balancer.config.listeners["web"].tls.certificates[0].fingerprint == prints[-1]
 

@@ -100,7 +100,7 @@ def test_the_long_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str
     status, out, err = said(capsys, "version", "-v")
     assert (status, err) == (0, "")
     assert out.startswith(f"fastlb {__version__}\n")
-    assert {"python", "platform", "kernel"} <= {line.split()[0] for line in out.splitlines()}
+    assert {"python", "platform", "TLS", "kernel"} <= {line.split()[0] for line in out.splitlines()}
 
 
 # --- mistakes ---

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import fastlb
 from fastlb import Config, ConfigError
 from fastlb._core.tables.certificates import self_signed
 from fastlb.cli import run
@@ -284,3 +285,22 @@ def test_no_output_has_a_key_in_it(folder: Path, capsys: pytest.CaptureFixture[s
     assert "a.pem" in printed
     for secret in secrets(folder):
         assert secret not in printed
+
+
+def test_in_python_the_same_keys_are_tables() -> None:
+    lb = fastlb.Balancer(threads=1)
+    api = lb.pool("api", ["127.0.0.1:1"], tls={"ca": "b.pem", "server_name": "x.example"})
+    web = lb.listen("tls://127.0.0.1:0", name="web", pool=api,
+                    tls={"certificates": [{"cert": "both.pem"}]})
+
+    @web.route()
+    def choose(connection: fastlb.Connection) -> fastlb.Decision:
+        return None
+
+    tls = lb.config.listeners["web"].tls
+    assert tls is not None and tls.certificates[0].cert == "both.pem"
+    assert lb.config.listeners["web"].policy is not None
+    with pytest.raises(ConfigError, match=r"pools\.other\.tls\.ca: 'no\.pem' can't be read"):
+        lb.pool("other", [], tls={"ca": "no.pem"})
+    with pytest.raises(ConfigError, match="https:// needs a certificate"):
+        lb.listen("https://127.0.0.1:0", pool=api)

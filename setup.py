@@ -98,6 +98,7 @@ LIBRARIES = (
     ("FASTLB_TLS", "openssl", "openssl >= 3", "TLS", "libssl-dev"),
     ("FASTLB_H2", "nghttp2", "libnghttp2 >= 1.52", "HTTP/2", "libnghttp2-dev"),
 )
+LEFT_OUT = []       # a sentence for each that is not there, for who builds
 
 
 @cache
@@ -115,8 +116,8 @@ def library(macro):
             for flag in ("--cflags", "--libs")
         ]
     except (OSError, subprocess.CalledProcessError):
-        print(f"fastlb: {wanted} with its headers was not found: building without {what} "
-              f"(on Debian: apt-get install {package} pkg-config)", file=sys.stderr)
+        LEFT_OUT.append(f"fastlb: {wanted} with its headers was not found: building without {what} "
+                        f"(on Debian: apt-get install {package} pkg-config)")
         return None
     return [shlex.split(one.stdout) for one in said]
 
@@ -264,6 +265,7 @@ class BuildStale(build_ext):
             )
             if self.extensions:
                 _check_tools(compiler)
+                print(*LEFT_OUT, sep="\n", end="\n" if LEFT_OUT else "", file=sys.stderr)
                 for ext in self.extensions:
                     done.pop(ext.name, None)
                 stamp.parent.mkdir(parents=True, exist_ok=True)

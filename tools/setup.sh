@@ -39,9 +39,16 @@ missing() {
     fi
     command -v "${CC:-gcc}" >/dev/null || echo gcc
     [ -e /usr/include/stdio.h ] || echo libc6-dev
-    # The dashboard's tests; only where it can be installed: they are skipped without.
-    if [ "$level" != run ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        command -v chromium >/dev/null || echo chromium
+    # What a build and its tests go on without: only where it can be installed.
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        command -v pkg-config >/dev/null || echo pkg-config
+        [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
+        [ -e /usr/include/nghttp2/nghttp2.h ] || echo libnghttp2-dev
+        if [ "$level" != run ]; then
+            command -v chromium >/dev/null || echo chromium
+            command -v curl >/dev/null || echo curl
+            command -v openssl >/dev/null || echo openssl
+        fi
     fi
 }
 

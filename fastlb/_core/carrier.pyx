@@ -4,9 +4,9 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_DONE, H2_FAILED,
-    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE, ROLE_CLIENT,
-    ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS,
-    STREAM_EOF, STREAM_TUNED, WRITABLE,
+    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE, REASON_NO_MEMORY,
+    ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST,
+    STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
@@ -27,6 +27,7 @@ from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
     """False when memory is gone."""
     if not h2_begin(core, x):
+        x.reason = REASON_NO_MEMORY
         return False
     x.stage = STAGE_CARRIER
     x.idle_timer = <unsigned short> x.bind.http.keepalive_timer

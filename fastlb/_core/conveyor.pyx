@@ -155,10 +155,7 @@ cdef bint _begin(Core* core, Exchange* x) noexcept nogil:
     if x.bind.http == NULL or not tls_speaks_h2(&x.client):
         begin(core, x)
         return True
-    if begin_carrier(core, x):
-        return True
-    x.reason = REASON_NO_MEMORY
-    return False
+    return begin_carrier(core, x)
 
 
 # --- http ---
@@ -174,12 +171,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         verdict = _begin_request(core, x)
         if likely(verdict == NEXT):
             return True
-        if unlikely(verdict == CARRY):
-            if begin_carrier(core, x):
-                return True
-            x.reason = REASON_NO_MEMORY
-            finish(core, x)
-            return False
+        if unlikely(verdict == CARRY) and begin_carrier(core, x):
+            return True
     elif x.stage == STAGE_BALANCE:
         verdict = balance_step(core, x)
         if likely(verdict == NEXT):

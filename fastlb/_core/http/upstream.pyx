@@ -98,9 +98,12 @@ cdef bint _is_drained(Stream* s) noexcept nogil:
     """Whether nothing follows the response. A body that was read to its length and not until the
     socket had no more leaves that open."""
     cdef uint8_t byte
-    if s.ready & READABLE and stream_read(s, &byte, 1) == -EAGAIN:
-        s.ready &= <uint8_t> ~READABLE
-    return not s.ready & READABLE
+    if not s.ready & READABLE:
+        return True
+    if stream_read(s, &byte, 1) != -EAGAIN:
+        return False
+    s.ready &= <uint8_t> ~READABLE
+    return True
 
 
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:

@@ -37,6 +37,8 @@ cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
     fl_count(&core.counters.idle, <uint64_t> -1)
     fl_count(&core.counters.descriptors, 1)
     fl_count(&core.counters.upstreams, 1)
+    if unlikely(upstream.stream.tls != NULL):
+        fl_count(&core.counters.secured, 1)
     upstream.stream.role = ROLE_SERVER
 
 
@@ -80,6 +82,8 @@ cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
     fl_count(&core.counters.idle, 1)
     fl_count(&core.counters.descriptors, <uint64_t> -1)
     fl_count(&core.counters.upstreams, <uint64_t> -1)
+    if unlikely(upstream.stream.tls != NULL):
+        fl_count(&core.counters.secured, <uint64_t> -1)
     timer_start(core, &upstream.timer, upstream.idle_timer)
 
 

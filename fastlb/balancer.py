@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastlb.background import Background, Stopping
 from fastlb.config.base import Model
+from fastlb.config.check_routes import scheme_of
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
@@ -118,8 +119,7 @@ class Balancer:
         return Listener(self, name)
 
     def _is_tcp(self, listener: str) -> bool:
-        binds = self._listeners.get(listener, {}).get("bind", "")
-        return str(binds if isinstance(binds, str) else binds[0]).startswith(("tcp://", "tls://"))
+        return scheme_of(self._listeners.get(listener, {})) == "tcp"
 
     def _route_name(self, listener: str, function: Any) -> str:
         """The function's own, or with a number where it is taken."""

@@ -54,7 +54,8 @@ def check_listener(
     if scheme == "tcp":
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
             if key in listener:
-                yield (*path, key), f"{key} belongs to an http listener, and bind is tcp://", ()
+                yield (*path, key), (
+                    f"{key} belongs to an http listener, and bind is {written}://"), ()
         yield from _policy((*path, "policy"), listener, pools, TCP_POLICY)
     elif scheme == "http" and "policy" in listener:
         yield (*path, "policy"), (

@@ -97,7 +97,8 @@ class Policies:
     ) -> None:
         name = route.name if route is not None else ""
         http = listener.http
-        made_of = (values, route and route.path, http and http.merge_slashes)
+        made_of = (values, route and route.path, http and http.merge_slashes,
+                   listener.written_scheme)
         before = self._known.get((listener.name, name))
         if before is not None and before[0] == made_of:
             policy = before[1]

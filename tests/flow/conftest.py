@@ -15,7 +15,8 @@ import pytest
 import fastlb
 from fastlb._core.tables.build import build_info
 from fastlb._core.tables.certificates import self_signed
-from tests.flow.secure import TlsSocket
+from tests.flow import secure
+from tests.flow.secure import TlsSocket, as_server
 
 BUILD = build_info()["build"]
 DEADLINE_S = 40.0 if BUILD == "asan" else 10.0     # its processes take seconds to start
@@ -27,11 +28,12 @@ measures_memory = pytest.mark.skipif(BUILD == "asan", reason="memory is not ours
 forks_with_threads = pytest.mark.skipif(BUILD == "asan", reason="gcc's runtime can't fork so")
 
 
-def wait_until(true: Callable[[], bool], what: str = "") -> None:
+def wait_until(true: Callable[[], bool], what: str | Callable[[], str] = "") -> None:
     """Look again until it is true; the one place where a test waits for a state."""
     deadline = time.monotonic() + DEADLINE_S
     while not true():
-        assert time.monotonic() < deadline, what or "waited in vain"
+        assert time.monotonic() < deadline, (
+            what() if callable(what) else what) or "waited in vain"
         time.sleep(0.002)
 
 
@@ -57,6 +59,7 @@ class Origin:
     def accept(self) -> socket.socket:
         connection, _ = self.listener.accept()
         connection.settimeout(DEADLINE_S)
+        connection = as_server(connection)
         self.accepted.append(connection)
         return connection
 
@@ -113,20 +116,32 @@ class Site:
         return total
 
     def wait_idle(self) -> None:
-        wait_until(lambda: not any(self.counts().values()),
-                   f"something is still alive: {self.counts()}")
+        wait_until(lambda: not any(self.counts().values()), lambda: f"alive: {self.counts()}")
 
 
-@pytest.fixture(params=["thread", "threads", "inline", "poll", "tls"])
+MODES = {
+    "thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1, "tls-servers": 1, "tls-both": 2
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only those run over TLS who can, and by clients that bring none of their own."""
+    def fits(item: pytest.Item) -> bool:
+        call = getattr(item, "callspec", None)
+        return call is None or not str(call.params.get("mode", "")).startswith("tls") or (
+            "dress" in item.fixturenames and not item.get_closest_marker("plain"))  # type: ignore[attr-defined]
+
+    config.hook.pytest_deselected(items=[item for item in items if not fits(item)])
+    items[:] = filter(fits, items)
+
+
+@pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller.
-    With "tls", clients speak it; a test marked `plain` is not for that."""
-    mode: str = request.param
-    if mode == "poll":
+    With "tls" clients speak it, servers, or both; a test marked `plain` is not for that."""
+    if request.param == "poll":
         monkeypatch.setenv("FASTLB_POLLER", "poll")
-    if mode == "tls" and request.node.get_closest_marker("plain"):
-        pytest.skip("about what plain sockets do")
-    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1}[mode]
+    return MODES[request.param]
 
 
 @pytest.fixture(scope="session")
@@ -139,14 +154,47 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(folder / "cert.pem"), str(folder / "key.pem")
 
 
+class Dress:
+    """What listeners and pools have more, and clients and origins, where they speak TLS."""
+
+    def __init__(self, pair: tuple[str, str], clients: bool, servers: bool) -> None:
+        self.clients = clients
+        self.pool: dict[str, Any] = {}
+        self.context: ssl.SSLContext | None = None
+        self.of_servers: ssl.SSLContext | None = None
+        self._pair = pair
+        if clients:
+            self.context = ssl.create_default_context(cafile=pair[0])
+        if servers:
+            self.pool = {"tls": {"ca": pair[0], "server_name": "site.test"}}
+            self.of_servers = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.of_servers.load_cert_chain(*pair)
+
+    def listener(self, bind: str, **keys: Any) -> dict[str, Any]:
+        scheme, _, rest = bind.partition("://")
+        if not self.clients or scheme not in ("tcp", "http"):
+            return {"bind": bind, **keys}
+        cert, key = self._pair
+        return {"bind": f"{'tls' if scheme == 'tcp' else 'https'}://{rest}",
+                "tls": {"certificates": [{"cert": cert, "key": key}]}, **keys}
+
+    def config(self, config: fastlb.Config) -> fastlb.Config:
+        if not self.pool:
+            return config
+        raw = config.model_dump(exclude_unset=True)
+        raw["pools"] = {name: {**self.pool, **pool} for name, pool in raw["pools"].items()}
+        return fastlb.Config.build(raw)
+
+
 @pytest.fixture
-def secured(request: pytest.FixtureRequest) -> tuple[str, str] | None:
-    """The certificate that listeners have, in the mode "tls"."""
-    if getattr(request.node, "callspec", None) is None or \
-            request.node.callspec.params.get("mode") != "tls":
-        return None
-    pair: tuple[str, str] = request.getfixturevalue("pair")
-    return pair
+def dress(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str],
+    mode: int
+) -> Dress:
+    name = request.node.callspec.params.get("mode", "")
+    made = Dress(pair, name in ("tls", "tls-both"), name in ("tls-servers", "tls-both"))
+    monkeypatch.setattr(secure, "of_servers", made.of_servers)
+    return made
 
 
 @pytest.fixture
@@ -157,7 +205,7 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def site(mode: int, secured: tuple[str, str] | None) -> Iterator[Callable[..., Site]]:
+def site(mode: int, dress: Dress) -> Iterator[Callable[..., Site]]:
     """Makes a Site: `site(servers, bind=..., pool={...}, **listener keys)`. Ends with all live
     counts at zero."""
     sites: list[Site] = []
@@ -169,21 +217,18 @@ def site(mode: int, secured: tuple[str, str] | None) -> Iterator[Callable[..., S
             config: fastlb.Config | None = None, **keys: Any,
         ) -> Site:
             threads = mode if threads is None else threads
-            context = None
             if config is not None:
-                balancer = fastlb.Balancer(config, threads=threads)
+                balancer = fastlb.Balancer(dress.config(config), threads=threads)
                 listener = fastlb.Listener(balancer, next(iter(config.listeners)))
             else:
                 balancer = fastlb.Balancer(threads=threads)
-                target = balancer.pool("pool", servers, **(pool or {}))
-                if secured is not None and bind.startswith(("tcp://", "http://")):
-                    bind = bind.replace("tcp://", "tls://").replace("http://", "https://")
-                    keys["tls"] = {"certificates": [{"cert": secured[0], "key": secured[1]}]}
-                    context = ssl.create_default_context(cafile=secured[0])
-                listener = balancer.listen(bind, name="listener", pool=target, **keys)
+                target = balancer.pool("pool", servers, **{**dress.pool, **(pool or {})})
+                listener = balancer.listen(
+                    name="listener", pool=target, **dress.listener(bind, **keys))
             stack.enter_context(balancer.background())
             sites.append(Site(balancer, listener))
-            sites[-1].context = context
+            if config is None and "tls" not in keys:
+                sites[-1].context = dress.context
             return sites[-1]
 
         yield make

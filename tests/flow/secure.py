@@ -1,4 +1,4 @@
-"""A client's TLS over a socket that can be half closed, and used by two threads: Python's own
+"""TLS of tests' peers over a socket that can be half closed, and used by two threads: Python's own
 SSLSocket goes on in plain text after a shutdown."""
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Any
 class TlsSocket:
     """As much of a socket as tests use; the rest is the plain socket's."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, server_side: bool = False
+    ) -> None:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_hostname="site.test")
+        self._tls = context.wrap_bio(
+            self._in, self._out, server_side, None if server_side else "site.test")
+        # What a server sends may end with its connection: it has to say so. Clients often don't.
+        self._ends = server_side
         self._ahead = b""
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -87,5 +92,28 @@ class TlsSocket:
                 self._flush()
         self._sock.shutdown(how)
 
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        self._ends = self._ends and option != socket.SO_LINGER      # (a reset is to come)
+        self._sock.setsockopt(level, option, value)
+
     def close(self) -> None:
+        if self._ends and self._sock.fileno() >= 0:
+            self._ends = False
+            with self._lock, contextlib.suppress(OSError):
+                self._tls.unwrap()
+            with contextlib.suppress(OSError):
+                self._sock.settimeout(0)
+                self._sock.send(self._out.read())
         self._sock.close()
+
+
+# What origins speak: TLS with this, or plain text.
+of_servers: ssl.SSLContext | None = None
+
+
+def as_server(sock: socket.socket) -> socket.socket:
+    """An accepted connection, as origins speak now."""
+    if of_servers is None:
+        return sock
+    made: Any = TlsSocket(sock, of_servers, server_side=True)
+    return made  # type: ignore[no-any-return]

@@ -37,6 +37,8 @@ cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
     fl_count(&core.counters.idle, <uint64_t> -1)
     fl_count(&core.counters.descriptors, 1)
     fl_count(&core.counters.upstreams, 1)
+    if unlikely(upstream.stream.tls != NULL):
+        fl_count(&core.counters.secured, 1)
     upstream.stream.role = ROLE_SERVER
 
 
@@ -80,6 +82,8 @@ cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
     fl_count(&core.counters.idle, 1)
     fl_count(&core.counters.descriptors, <uint64_t> -1)
     fl_count(&core.counters.upstreams, <uint64_t> -1)
+    if unlikely(upstream.stream.tls != NULL):
+        fl_count(&core.counters.secured, <uint64_t> -1)
     timer_start(core, &upstream.timer, upstream.idle_timer)
 
 
@@ -98,9 +102,12 @@ cdef bint _is_drained(Stream* s) noexcept nogil:
     """Whether nothing follows the response. A body that was read to its length and not until the
     socket had no more leaves that open."""
     cdef uint8_t byte
-    if s.ready & READABLE and stream_read(s, &byte, 1) == -EAGAIN:
-        s.ready &= <uint8_t> ~READABLE
-    return not s.ready & READABLE
+    if not s.ready & READABLE:
+        return True
+    if stream_read(s, &byte, 1) != -EAGAIN:
+        return False
+    s.ready &= <uint8_t> ~READABLE
+    return True
 
 
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:

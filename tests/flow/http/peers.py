@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.flow.conftest import DEADLINE_S
+from tests.flow.secure import as_server
 
 
 @dataclass
@@ -175,9 +176,16 @@ class HttpOrigin:
             except OSError:
                 return
             self.connections += 1
-            wire = Wire(sock)
-            self.wires.append(wire)
-            threading.Thread(target=self._run, args=(wire,), daemon=True).start()
+            threading.Thread(target=self._begin, args=(sock,), daemon=True).start()
+
+    def _begin(self, sock: socket.socket) -> None:
+        try:
+            wire = Wire(as_server(sock))
+        except OSError:                 # it went during its handshake
+            sock.close()
+            return
+        self.wires.append(wire)
+        self._run(wire)
 
     def _run(self, wire: Wire) -> None:
         wire.sock.settimeout(None)

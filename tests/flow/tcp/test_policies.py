@@ -12,7 +12,7 @@ import pytest
 
 import fastlb
 from fastlb.policy import Connection
-from tests.flow.conftest import Origin, Site, read_exactly, read_to_end, reset, wait_until
+from tests.flow.conftest import Dress, Origin, Site, read_exactly, read_to_end, reset, wait_until
 
 Decide = Callable[[Connection], Any]
 
@@ -20,20 +20,23 @@ Decide = Callable[[Connection], Any]
 class Decided:
     """A balancer with two pools, a and b, of one origin each, and a tcp listener."""
 
-    def __init__(self, threads: int, stack: ExitStack) -> None:
+    def __init__(self, threads: int, stack: ExitStack, dress: Dress) -> None:
+        self.dress = dress
         self.lb = fastlb.Balancer(threads=threads)
         self.a, self.b = Origin(), Origin()
         stack.callback(self.a.close)
         stack.callback(self.b.close)
-        self.pool_a = self.lb.pool("a", [self.a.address])
-        self.pool_b = self.lb.pool("b", [self.b.address])
-        self.listener = self.lb.listen("tcp://127.0.0.1:0", name="l", pool=self.pool_a)
+        self.pool_a = self.lb.pool("a", [self.a.address], **dress.pool)
+        self.pool_b = self.lb.pool("b", [self.b.address], **dress.pool)
+        self.listener = self.lb.listen(
+            name="l", pool=self.pool_a, **dress.listener("tcp://127.0.0.1:0"))
         self._stack = stack
         self.site: Site | None = None
 
     def start(self) -> Site:
         self._stack.enter_context(self.lb.background())
         self.site = Site(self.lb, self.listener)
+        self.site.context = self.dress.context
         return self.site
 
     def totals(self) -> dict[str, int]:
@@ -41,9 +44,9 @@ class Decided:
 
 
 @pytest.fixture
-def decided(mode: int) -> Iterator[Decided]:
+def decided(mode: int, dress: Dress) -> Iterator[Decided]:
     with ExitStack() as stack:
-        made = Decided(mode, stack)
+        made = Decided(mode, stack, dress)
         yield made
         assert made.site is not None
         for client in made.site.clients:

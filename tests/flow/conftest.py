@@ -128,8 +128,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Only those run over TLS who can, and by clients that bring none of their own."""
     def fits(item: pytest.Item) -> bool:
         call = getattr(item, "callspec", None)
-        return call is None or not str(call.params.get("mode", "")).startswith("tls") or (
-            "dress" in item.fixturenames and not item.get_closest_marker("plain"))  # type: ignore[attr-defined]
+        if call is None or not str(call.params.get("mode", "")).startswith("tls"):
+            return True
+        names: list[str] = getattr(item, "fixturenames", [])
+        return "dress" in names and not item.get_closest_marker("plain")
 
     config.hook.pytest_deselected(items=[item for item in items if not fits(item)])
     items[:] = filter(fits, items)

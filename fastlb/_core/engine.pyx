@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
-    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW,
+    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW, STREAM_DRY,
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport (
@@ -114,6 +114,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             if s.exchange.stage != STAGE_DEAD:
                 # An error may be announced before the end that it causes: a read meets both.
                 s.ready |= ready | READABLE if unlikely(ready & (ERROR | HANGUP)) else ready
+                s.flags &= <uint8_t> ~STREAM_DRY    # (of TLS: its socket has more again)
                 advance(core, s.exchange)
         elif s.role == ROLE_ACCEPTOR:
             accept_some(core, <Acceptor*> s)

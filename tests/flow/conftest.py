@@ -183,7 +183,7 @@ class Dress:
     def config(self, config: fastlb.Config) -> fastlb.Config:
         if not self.pool:
             return config
-        raw = config.model_dump(exclude_unset=True)
+        raw = config.model_dump(by_alias=True, exclude_unset=True)
         raw["pools"] = {name: {**self.pool, **pool} for name, pool in raw["pools"].items()}
         return fastlb.Config.build(raw)
 

@@ -77,7 +77,6 @@ class TlsSocket:
                     return b""
                 except ssl.SSLEOFError:
                     raise ConnectionResetError("the end came without TLS' own") from None
-            self._flush()
             self._fill()
 
     def shutdown(self, how: int) -> None:

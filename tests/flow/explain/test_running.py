@@ -95,6 +95,7 @@ def test_who_has_to_wait_waits(site: Callable[..., Site], origin: Origin) -> Non
     peer.close()
 
 
+@pytest.mark.plain
 def test_a_cookie_that_binds(site: Callable[..., Site], origins: Origins) -> None:
     all_ = [origins(name) for name in "abc"]
     made = site([one.address for one in all_], bind="http://127.0.0.1:0",

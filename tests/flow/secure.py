@@ -23,6 +23,7 @@ class TlsSocket:
         # What a server sends may end with its connection: it has to say so. Clients often don't.
         self._ends = server_side
         self._ahead = b""
+        self._left = b""        # records that a socket without patience hasn't taken
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         while True:
@@ -37,12 +38,19 @@ class TlsSocket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Whether all is written: it may not be where the socket doesn't block."""
         with self._writing:
             with self._lock:
-                data = self._out.read()
-            if data:
-                self._sock.sendall(data)
+                self._left += self._out.read()
+            if self._sock.gettimeout() == 0:
+                with contextlib.suppress(BlockingIOError):
+                    while self._left:
+                        self._left = self._left[self._sock.send(self._left):]
+            elif self._left:
+                self._sock.sendall(self._left)
+                self._left = b""
+            return not self._left
 
     def _fill(self) -> None:
         data = self._sock.recv(65536)
@@ -59,6 +67,8 @@ class TlsSocket:
             self._flush()
 
     def send(self, data: bytes) -> int:
+        if not self._flush():
+            raise BlockingIOError
         self.sendall(data)
         return len(data)
 
@@ -102,7 +112,7 @@ class TlsSocket:
                 self._tls.unwrap()
             with contextlib.suppress(OSError):
                 self._sock.settimeout(0)
-                self._sock.send(self._out.read())
+                self._flush()
         self._sock.close()
 
 
@@ -114,5 +124,7 @@ def as_server(sock: socket.socket) -> socket.socket:
     """An accepted connection, as origins speak now."""
     if of_servers is None:
         return sock
+    if sock.family != socket.AF_UNIX:   # what follows the tickets mustn't wait for an ACK of them
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made: Any = TlsSocket(sock, of_servers, server_side=True)
     return made  # type: ignore[no-any-return]

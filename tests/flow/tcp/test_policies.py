@@ -272,7 +272,9 @@ def test_who_leaves_is_not_decided_about(decided: Decided) -> None:
 def test_who_leaves_before_saying_anything_is_forgotten(decided: Decided, kind: str) -> None:
     add(decided, kind, lambda c: None, first_bytes="1KiB", first_bytes_timeout="60s")
     site = decided.start()
-    reset(site.connect())
+    client = site.connect()
+    wait_until(lambda: site.totals()["handshakes"] == decided.dress.clients)
+    reset(client)
     wait_until(lambda: site.totals()["ended_client_reset"] == 1)
     site.wait_idle()
     assert decided.totals()["calls"] == 0

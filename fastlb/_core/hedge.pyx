@@ -110,7 +110,7 @@ cdef int _status(Stream* s) noexcept nogil:
         return -1
     if n < STATUS_BYTES:
         if s.tls != NULL:
-            return 200      # (no more than a record can be looked at: the rest is met when it's read)
+            return 200      # (only a record can be looked at: the rest is met when it's read)
         s.ready &= <uint8_t> ~READABLE      # (there is an event when more comes)
         return 0
     for i in range(9, STATUS_BYTES):

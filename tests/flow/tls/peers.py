@@ -33,7 +33,9 @@ class Authority:
     def issue(self, *names: str, **keys: Any) -> trustme.LeafCert:
         return self.ca.issue_cert(*names, **keys)
 
-    def files(self, *names: str, leaf: trustme.LeafCert | None = None, **keys: Any) -> dict[str, str]:
+    def files(
+        self, *names: str, leaf: trustme.LeafCert | None = None, **keys: Any
+    ) -> dict[str, str]:
         """{"cert": ..., "key": ...} of a new certificate, or of this one."""
         leaf = leaf or self.issue(*names, **keys)
         self._n += 1

@@ -113,7 +113,8 @@ def test_revoked_ones(
     ask(made, authority.trusting(leaf=good, versions=versions)).close()
     ask(made, authority.trusting(versions=versions)).close()
     refused(made, authority.trusting(leaf=bad, versions=versions), "revoked")
-    refused(made, authority.trusting(leaf=chain(authority, 1), versions=versions), "unknown ca|alert")
+    refused(made, authority.trusting(leaf=chain(authority, 1), versions=versions),
+            "unknown ca|alert")
 
 
 def test_a_list_that_has_run_out_lets_nobody_in(

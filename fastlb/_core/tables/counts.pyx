@@ -8,7 +8,7 @@ from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
 from fastlb._core.tables.histogram cimport Times
 from fastlb._core.tables.live cimport Live
 
-from fastlb._core.tables.reasons import REASONS
+from fastlb._core.tables.reasons import REASONS as _REASONS
 
 
 def series_of(Live live) -> tuple:
@@ -70,6 +70,6 @@ cdef dict totals_of(const Counters* counters):
         "server_resumed": fl_read(&counters.server_resumed),
         "server_handshakes_failed": fl_read(&counters.server_handshakes_failed),
     }
-    for name, reason in REASONS.items():
+    for name, reason in _REASONS.items():
         totals[f"ended_{name}"] = fl_read(&counters.ended[<int> reason])
     return totals

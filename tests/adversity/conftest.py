@@ -7,7 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.adversity.test_servers import Echo
-from tests.flow.conftest import Origin
+from tests.flow import secure
+from tests.flow.conftest import Dress, Origin, pair
+
+__all__ = ["pair"]
+
+
+@pytest.fixture(params=["plain", "tls"])
+def dress(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]  # noqa: F811
+) -> Dress:
+    """What clients and servers speak."""
+    made = Dress(pair, request.param == "tls", request.param == "tls")
+    monkeypatch.setattr(secure, "of_servers", made.of_servers)
+    return made
 
 
 @pytest.fixture

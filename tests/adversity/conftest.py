@@ -15,7 +15,8 @@ __all__ = ["pair"]
 
 @pytest.fixture(params=["plain", "tls"])
 def dress(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]  # noqa: F811
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],  # noqa: F811
 ) -> Dress:
     """What clients and servers speak."""
     made = Dress(pair, request.param == "tls", request.param == "tls")

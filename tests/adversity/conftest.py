@@ -7,7 +7,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.adversity.test_servers import Echo
-from tests.flow.conftest import Origin
+from tests.flow import conftest as flow
+from tests.flow import secure
+from tests.flow.conftest import Dress, Origin
+
+pair = flow.pair
+
+
+@pytest.fixture(params=["plain", "tls"])
+def dress(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> Dress:
+    """What clients and servers speak."""
+    made = Dress(pair, request.param == "tls", request.param == "tls")
+    monkeypatch.setattr(secure, "of_servers", made.of_servers)
+    return made
 
 
 @pytest.fixture

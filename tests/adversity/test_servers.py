@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import random
 import socket
 import threading
 import time
+from typing import Any
 
 import fastlb
-from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, reset
+from tests.flow.conftest import DEADLINE_S, Dress, Origin, Site, read_exactly, reset
+from tests.flow.secure import TlsSocket, as_server
 
 
 class Echo:
@@ -44,24 +48,30 @@ class Echo:
             threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
 
     def _echo(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                while data := connection.recv(65536):
-                    connection.sendall(data)
-            except OSError:
-                pass
+        try:
+            connection = as_server(connection)
+            while data := connection.recv(65536):
+                connection.sendall(data)
+        except OSError:
+            pass
+        finally:
+            connection.close()
 
 
-def ask(site: Site, payload: bytes) -> bytes:
-    host, _, port = site.listener.url.removeprefix("tcp://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
+def connect(port: int, dress: Dress) -> Any:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=3 * DEADLINE_S)
+    return contextlib.closing(TlsSocket(sock, dress.context) if dress.context else sock)
+
+
+def ask(port: int, dress: Dress, payload: bytes) -> bytes:
+    with connect(port, dress) as client:
         client.sendall(payload)
         return read_exactly(client, len(payload))
 
 
-def exchange(port: int, payload: bytes) -> bytes:
+def exchange(port: int, dress: Dress, payload: bytes) -> bytes:
     """Send and read at the same time, so that neither side waits for the other."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with connect(port, dress) as client:
         sender = threading.Thread(target=client.sendall, args=(payload,))
         sender.start()
         try:
@@ -70,15 +80,15 @@ def exchange(port: int, payload: bytes) -> bytes:
             sender.join()
 
 
-def test_flapping_servers_cost_no_client_as_long_as_one_is_up() -> None:
+def test_flapping_servers_cost_no_client_as_long_as_one_is_up(dress: Dress) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     choose = random.Random(seed)
     servers = [Echo() for _ in range(3)]
     up = [True, True, True]
     balancer = fastlb.Balancer(threads=2)
-    pool = balancer.pool("p", [server.address for server in servers])
-    listener = balancer.listen("tcp://127.0.0.1:0", pool=pool)
+    pool = balancer.pool("p", [server.address for server in servers], **dress.pool)
+    listener = balancer.listen(pool=pool, **dress.listener("tcp://127.0.0.1:0"))
     with balancer.background():
         site = Site(balancer, listener)
         for turn in range(400):
@@ -91,25 +101,30 @@ def test_flapping_servers_cost_no_client_as_long_as_one_is_up() -> None:
                     servers[victim].up()
                     up[victim] = True
             payload = choose.randbytes(choose.randrange(1, 3000))
-            assert ask(site, payload) == payload
+            assert ask(listener.port, dress, payload) == payload
         site.wait_idle()
     for server, is_up in zip(servers, up, strict=True):
         if is_up:
             server.down()
 
 
-def test_a_storm_of_resets_leaves_the_neighbours_whole(origin_echo: Echo) -> None:
+def test_a_storm_of_resets_leaves_the_neighbours_whole(origin_echo: Echo, dress: Dress) -> None:
     balancer = fastlb.Balancer(threads=2)
-    pool = balancer.pool("p", [origin_echo.address], connect_timeout="20s")
-    listener = balancer.listen("tcp://127.0.0.1:0", pool=pool)
+    pool = balancer.pool("p", [origin_echo.address], connect_timeout="20s", **dress.pool)
+    listener = balancer.listen(pool=pool, **dress.listener("tcp://127.0.0.1:0"))
     with balancer.background():
         site = Site(balancer, listener)
         ended = threading.Event()
 
         def storm() -> None:
-            while not ended.wait(0.005):    # faster, and the origin is what can't keep up
-                client = socket.create_connection(("127.0.0.1", listener.port))
-                client.sendall(b"x" * 50_000)
+            for n in itertools.count():     # faster, and the origin is what can't keep up
+                if ended.wait(0.005):
+                    return
+                client = socket.create_connection(("127.0.0.1", listener.port), DEADLINE_S)
+                with contextlib.suppress(OSError):      # (what isn't TLS is refused)
+                    if dress.context is not None and n % 2:
+                        client = TlsSocket(client, dress.context)  # type: ignore[assignment]
+                    client.sendall(b"x" * 50_000)
                 reset(client)
 
         threads = [threading.Thread(target=storm) for _ in range(2)]
@@ -119,7 +134,7 @@ def test_a_storm_of_resets_leaves_the_neighbours_whole(origin_echo: Echo) -> Non
             for size in (1, 1000, 100_000, 1_000_000):
                 for _ in range(5):
                     payload = os.urandom(size)
-                    assert exchange(listener.port, payload) == payload, site.totals()
+                    assert exchange(listener.port, dress, payload) == payload, site.totals()
         finally:
             ended.set()
             for thread in threads:
@@ -127,12 +142,14 @@ def test_a_storm_of_resets_leaves_the_neighbours_whole(origin_echo: Echo) -> Non
         site.wait_idle()
 
 
-def test_half_open_clients_hold_nobody_up(origin: Origin) -> None:
+def test_half_open_clients_hold_nobody_up(origin: Origin, dress: Dress) -> None:
     """Two hundred clients that connect and say nothing, beside one that works."""
     balancer = fastlb.Balancer(threads=1)
-    listener = balancer.listen("tcp://127.0.0.1:0", pool=balancer.pool("p", [origin.address]))
+    pool = balancer.pool("p", [origin.address], **dress.pool)
+    listener = balancer.listen(pool=pool, **dress.listener("tcp://127.0.0.1:0"))
     with balancer.background():
         site = Site(balancer, listener)
+        site.context = dress.context
         silent = [site.pair(origin) for _ in range(200)]
         client, server = site.pair(origin)
         begun = time.monotonic()

@@ -1,6 +1,7 @@
 """An http origin in a process of its own, which writes down every request before it answers.
 
-`python -m tests.flow.ledger LEDGER FAULT PORT`: FAULT is a file that says how to behave.
+`python -m tests.flow.ledger LEDGER FAULT PORT [PAIR]`: FAULT is a file that says how to behave, and
+PAIR one with a certificate and its key.
 Prints its port when it listens.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import sys
 from pathlib import Path
 
@@ -76,12 +78,16 @@ class Ledger:
         return True
 
 
-async def main(ledger: Path, fault: Path, port: int) -> None:
+async def main(ledger: Path, fault: Path, port: int, pair: str) -> None:
     origin = Ledger(ledger, fault)
-    server = await asyncio.start_server(origin.serve, "127.0.0.1", port)
+    context = None
+    if pair:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair)
+    server = await asyncio.start_server(origin.serve, "127.0.0.1", port, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await origin.follow()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), "".join(sys.argv[4:])))

@@ -6,6 +6,7 @@ import collections
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import fastlb
+from fastlb._core.tables.certificates import self_signed
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import Wire
 
@@ -30,7 +32,8 @@ ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
 class Origin:
     """A process that serves; see ledger.py."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, pair: list[Path]) -> None:
+        self._pair = pair
         self.ledger, self.fault_file = folder / f"{name}.ledger", folder / f"{name}.fault"
         self.fault_file.write_text("")
         self.port = 0
@@ -39,7 +42,7 @@ class Origin:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.flow.ledger", self.ledger, self.fault_file,
-             str(self.port)],
+             str(self.port), *self._pair],
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )
         assert self.process.stdout is not None
@@ -73,8 +76,11 @@ class Origin:
 class Crowd:
     """Clients that ask without a pause, each request with a name of its own."""
 
-    def __init__(self, port: int, posts: bool = True) -> None:
+    def __init__(
+        self, port: int, posts: bool = True, context: ssl.SSLContext | None = None
+    ) -> None:
         self.port = port
+        self.context = context
         self.methods = ["GET", "GET", "POST"] if posts else ["GET"]
         self.outcomes: dict[str, str] = {}          # "GET /1-7": "200", or what went wrong
         self.whole = True
@@ -97,8 +103,7 @@ class Crowd:
             name = f"{method} /{number}-{count}"
             try:
                 if wire is None:
-                    wire = Wire(socket.create_connection(("127.0.0.1", self.port)))
-                    wire.sock.settimeout(10)
+                    wire = Wire(self._connect())
                 length = "Content-Length: 0\r\n" if method == "POST" else ""
                 wire.send(f"{name} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode())
                 made = wire.response()
@@ -112,18 +117,33 @@ class Crowd:
                 if wire is not None:
                     wire = wire.close()
 
+    def _connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), 10)
+        if self.context is not None:
+            return self.context.wrap_socket(sock, server_hostname="site.test")
+        return sock
+
     def failed(self, method: str) -> dict[str, str]:
         return {name: outcome for name, outcome in self.outcomes.items()
                 if name.startswith(method) and outcome != "200"}
 
 
 class Town:
-    def __init__(self, folder: Path, n: int = 3, **pool: Any) -> None:
-        self.origins = [Origin(folder, f"o{i}") for i in range(n)]
+    def __init__(self, folder: Path, n: int = 3, secure: bool = False, **pool: Any) -> None:
+        pair = [folder / "pair.pem"] if secure else []
+        self.context: ssl.SSLContext | None = None
+        listener: dict[str, Any] = {"bind": "http://127.0.0.1:0"}
+        if secure:
+            pair[0].write_bytes(b"".join(self_signed(["site.test"], 30)))
+            self.context = ssl.create_default_context(cafile=pair[0])
+            listener = {"bind": "https://127.0.0.1:0",
+                        "tls": {"certificates": [{"cert": str(pair[0])}]}}
+            pool["tls"] = {"ca": str(pair[0]), "server_name": "site.test"}
+        self.origins = [Origin(folder, f"o{i}", pair) for i in range(n)]
         self.balancer = fastlb.Balancer(threads=3)
         target = self.balancer.pool("p", [o.address for o in self.origins], **pool)
         self.listener = self.balancer.listen(
-            "http://127.0.0.1:0", name="web", pool=target, response_header_timeout="400ms"
+            **listener, name="web", pool=target, response_header_timeout="400ms"
         )
         self.running = self.balancer.background()
         self.running.__enter__()
@@ -212,13 +232,21 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("health", [None, HEALTH], ids=["unchecked", "checked"])
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+CASES = [
+    *(pytest.param(fault, health, False, id=f"{fault.__name__}-{'un' * (not health)}checked")
+      for fault in FAULTS for health in (None, HEALTH)),
+    *(pytest.param(fault, None, True, id=f"{fault.__name__}-tls")
+      for fault in FAULTS if fault.__name__ in ("kill", "stop", "garbage", "idle", "flap")),
+]
+
+
+@pytest.mark.parametrize(("fault", "health", "secure"), CASES)
 def test_nobody_notices_who_may_be_served_elsewhere(
-    town: Callable[..., Town], fault: Callable[[Origin], Callable[[], None]], health: Any
+    town: Callable[..., Town], fault: Callable[[Origin], Callable[[], None]], health: Any,
+    secure: bool,
 ) -> None:
-    here = town(health=health, retry={"on": ALL_CAUSES, "budget": "100%"})
-    crowd = Crowd(here.listener.port)
+    here = town(secure=secure, health=health, retry={"on": ALL_CAUSES, "budget": "100%"})
+    crowd = Crowd(here.listener.port, context=here.context)
     time.sleep(0.3)
     end = fault(here.origins[0])
     time.sleep(FAULT_S)

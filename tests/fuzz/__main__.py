@@ -1,6 +1,7 @@
 """`make fuzz`: mutated streams into the parsers, and then through a running balancer.
 
-FUZZ_SECONDS (60) for each of the two, FUZZ_SEED (by chance) to do the same again.
+FUZZ_SECONDS (60) for each of the three (the balancer once more over TLS), FUZZ_SEED (by chance) to
+do the same again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def main() -> None:
     print(f"build {build_info()['build']}, seed {seed}", flush=True)
     parse(seconds, random.Random(seed))
     exchanges.run(seconds, random.Random(seed))
+    exchanges.run(seconds, random.Random(seed), secure=True)
 
 
 if __name__ == "__main__":

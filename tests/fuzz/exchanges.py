@@ -1,17 +1,23 @@
 """Mutated requests and answers through a running balancer, beside a client that must always get
-exactly its own answers."""
+exactly its own answers; then the same over TLS, with mutated hellos among them."""
 
 from __future__ import annotations
 
 import contextlib
 import random
 import socket
+import ssl
+import tempfile
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import fastlb
+from fastlb._core.tables.certificates import self_signed
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
 from tests.fuzz import mutate
+from tests.fuzz.hellos import HELLOS
 
 ROUTES = [
     {"name": "json", "match": {"json": {"model": "large"}}, "pool": "p"},
@@ -27,14 +33,23 @@ ROUTES = [
 class Site:
     """A balancer, a fair origin for the innocent, and an unfair one for the rest."""
 
-    def __init__(self, choose: random.Random) -> None:
+    def __init__(self, choose: random.Random, secure: bool) -> None:
+        self.context: ssl.SSLContext | None = None
+        keys: dict[str, Any] = {"bind": "http://127.0.0.1:0"}
+        if secure:
+            self._folder = tempfile.TemporaryDirectory()
+            file = Path(self._folder.name) / "pair.pem"
+            file.write_bytes(b"".join(self_signed(["a"], 30)))
+            keys = {"bind": "https://127.0.0.1:0", "tls": {
+                "certificates": [{"cert": str(file)}], "handshake_timeout": "300ms"}}
+            self.context = ssl.create_default_context(cafile=file)
         self.answers = mutate.mutated(mutate.ANSWERS, random.Random(choose.random()))
         self.lock = threading.Lock()
         self.origin = HttpOrigin(self._serve)
         lb = fastlb.Balancer(threads=1)
         pool = lb.pool("p", [self.origin.address], max_idle_connections=8)
         self.listener = lb.listen(
-            "http://127.0.0.1:0", pool=pool, routes=ROUTES, request_header_timeout="300ms",
+            **keys, pool=pool, routes=ROUTES, request_header_timeout="300ms",
             body_idle_timeout="300ms", response_header_timeout="300ms", keepalive_timeout="300ms",
             websocket_timeout="300ms", traceparent=True, via="f",
             forwarded={"trusted": ["127.0.0.0/8"], "headers": ["x-forwarded-for", "forwarded"]},
@@ -50,8 +65,10 @@ class Site:
         wire.send(reply)
         return None if len(reply) % 2 else False
 
-    def connect(self) -> socket.socket:
+    def connect(self, secure: bool = True) -> socket.socket:
         made = socket.create_connection(("127.0.0.1", self.listener.port), timeout=10)
+        if secure and self.context is not None:
+            return self.context.wrap_socket(made, server_hostname="a")
         return made
 
 
@@ -79,8 +96,8 @@ class Innocent:
         assert got.body == b"origin PUT /innocent/%d HTTP/1.1\n" % self.n + body, got
 
 
-def attack(site: Site, stream: bytes, choose: random.Random) -> None:
-    with contextlib.suppress(OSError), site.connect() as sock:
+def attack(site: Site, stream: bytes, choose: random.Random, secure: bool = True) -> None:
+    with contextlib.suppress(OSError), site.connect(secure) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         cuts = sorted(choose.randrange(len(stream) + 1) for _ in range(choose.randrange(4)))
         for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True):
@@ -93,20 +110,24 @@ def attack(site: Site, stream: bytes, choose: random.Random) -> None:
                 pass
 
 
-def run(seconds: float, choose: random.Random) -> None:
-    site = Site(choose)
+def run(seconds: float, choose: random.Random, secure: bool = False) -> None:
+    site = Site(choose, secure)
     streams = mutate.mutated(mutate.requests(), choose)
+    shakes = mutate.mutated(HELLOS, choose)
     with site.balancer.background():
         innocent = Innocent(site)
         end, n = time.monotonic() + seconds, 0
         while time.monotonic() < end:
-            stream = b"".join(next(streams) for _ in range(choose.choice((1, 1, 2, 5))))
+            shaking = secure and choose.random() < 0.5
+            stream = b"".join(next(shakes if shaking else streams)
+                              for _ in range(choose.choice((1, 1, 2, 5))))
             try:
-                attack(site, stream, choose)
+                attack(site, stream, choose, not shaking)
                 innocent.check()
             except BaseException:
                 print(f"broken by the stream {stream!r}")
                 raise
             n += 1
     site.origin.close()
-    print(f"exchanges: {n:,} streams, {innocent.n:,} answers to the innocent")
+    over = "exchanges over TLS" if secure else "exchanges"
+    print(f"{over}: {n:,} streams, {innocent.n:,} answers to the innocent")

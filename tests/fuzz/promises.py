@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.core import parsers
-from tests.fuzz import mutate
+from tests.fuzz import hellos, mutate
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -173,4 +173,6 @@ PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], No
     "json": (mutate.JSONS, json_members),
     "form": (mutate.FORMS, form_members),
     "log line": (mutate.LINES, log_line),
+    "server name": (hellos.NAMED, hellos.server_name),
+    "hello": (hellos.HELLOS, hellos.whole),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import socket
 import ssl
 import threading
@@ -33,11 +32,9 @@ class Authority:
     def issue(self, *names: str, **keys: Any) -> trustme.LeafCert:
         return self.ca.issue_cert(*names, **keys)
 
-    def files(
-        self, *names: str, leaf: trustme.LeafCert | None = None, **keys: Any
-    ) -> dict[str, str]:
-        """{"cert": ..., "key": ...} of a new certificate, or of this one."""
-        leaf = leaf or self.issue(*names, **keys)
+    def files(self, *names: str, **keys: Any) -> dict[str, str]:
+        """{"cert": ..., "key": ...} of a new certificate."""
+        leaf = self.issue(*names, **keys)
         self._n += 1
         cert, key = (str(self.folder / f"{self._n}.{end}") for end in ("pem", "key"))
         Path(cert).write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
@@ -179,7 +176,3 @@ def answers(peer: socket.socket) -> None:
         while b"\r\n\r\n" in ahead:
             ahead = ahead.partition(b"\r\n\r\n")[2]
             peer.sendall(OK)
-
-
-def digest(pem: bytes) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()

@@ -158,10 +158,12 @@ def test_an_ocsp_response_is_stapled_to_its_certificate(
         serialization.Encoding.DER))
     made = secure_site([origin.address], tls={"certificates": [
         bare, {**stapled, "ocsp": str(tmp_path / "ocsp.der")}]})
+    bits = cert.serial_number.bit_length()
+    number = cert.serial_number.to_bytes((bits + 7) // 8, "big").hex().upper()
     for version in ("-tls1_2", "-tls1_3"):
         said = openssl(made, version, "-status", "-servername", "site.test")
         assert "OCSP Response Status: successful" in said
-        assert f"Serial Number: {cert.serial_number:X}".replace(": 0", ": ") in said
+        assert f"Serial Number: {number}" in said
         assert "Cert Status: good" in said
         said = openssl(made, version, "-status", "-servername", "bare.test")
         assert "OCSP response: no response sent" in said

@@ -86,7 +86,7 @@ def test_depth(
             if between <= depth:
                 ask(made, context).close()
             else:
-                refused(made, context, "unknown ca|bad certificate|alert")
+                refused(made, context, "unknown ca|bad certificate")
 
 
 def test_an_authority_under_the_root_may_be_the_one_that_is_trusted(
@@ -113,8 +113,8 @@ def test_revoked_ones(
     ask(made, authority.trusting(leaf=good, versions=versions)).close()
     ask(made, authority.trusting(versions=versions)).close()
     refused(made, authority.trusting(leaf=bad, versions=versions), "revoked")
-    refused(made, authority.trusting(leaf=chain(authority, 1), versions=versions),
-            "unknown ca|alert")
+    # (there is no list of the authority between)
+    refused(made, authority.trusting(leaf=chain(authority, 1), versions=versions), "unknown ca")
 
 
 def test_a_list_that_has_run_out_lets_nobody_in(

@@ -37,7 +37,8 @@ def test_nothing_weak_is_found(
         authority.files("localhost", key_type=trustme.KeyType.RSA)]})
     assert SSLYZE is not None
     done = subprocess.run(
-        [SSLYZE, f"--json_out={tmp_path}/found.json", "--mozilla_config=disable", "--certinfo", "--sslv2", "--sslv3",
+        [SSLYZE, f"--json_out={tmp_path}/found.json", "--mozilla_config=disable",
+         "--certinfo", "--sslv2", "--sslv3",
          "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3", "--compression", "--early_data",
          "--openssl_ccs", "--fallback", "--heartbleed", "--robot", "--reneg", "--resum",
          "--elliptic_curves",

@@ -18,6 +18,10 @@ from tests.flow.conftest import Site
 from tests.flow.tls.peers import Authority, TlsOrigin, answers
 
 SSLYZE = os.environ.get("FASTLB_SSLYZE") or shutil.which("sslyze")
+SCANS = [f"--{scan}" for scan in (
+    "certinfo", "sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "compression",
+    "early_data", "openssl_ccs", "fallback", "heartbleed", "robot", "reneg", "resum",
+    "elliptic_curves")]
 CIPHERS = {
     "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
     *(f"TLS_ECDHE_{kind}_WITH_{cipher}" for kind in ("ECDSA", "RSA") for cipher in (
@@ -37,11 +41,7 @@ def test_nothing_weak_is_found(
         authority.files("localhost", key_type=trustme.KeyType.RSA)]})
     assert SSLYZE is not None
     done = subprocess.run(
-        [SSLYZE, f"--json_out={tmp_path}/found.json", "--mozilla_config=disable",
-         "--certinfo", "--sslv2", "--sslv3",
-         "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3", "--compression", "--early_data",
-         "--openssl_ccs", "--fallback", "--heartbleed", "--robot", "--reneg", "--resum",
-         "--elliptic_curves",
+        [SSLYZE, f"--json_out={tmp_path}/found.json", "--mozilla_config=disable", *SCANS,
          f"--certinfo_ca_file={authority.cert}", f"localhost:{made.listener.port}"],
         capture_output=True, text=True, timeout=180)
     scan = json.loads((tmp_path / "found.json").read_text())["server_scan_results"][0]

@@ -31,6 +31,11 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.server.role = ROLE_SERVER
     x.server.generation = generation
     if poller_move(&core.poller, &upstream.stream, &x.server) < 0:
+        x.server.fd = -1                # (all of it is still the upstream's)
+        x.server.pending = NULL
+        x.server.pipe = NULL
+        x.server.tls = NULL
+        x.server.layer = LAYER_NONE
         x.reason = REASON_NO_DESCRIPTOR
         finish(core, x)
         return False

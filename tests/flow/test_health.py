@@ -155,6 +155,7 @@ def test_when_all_are_down_clients_of_tcp_are_closed_at_once(site: Callable[...,
     origin.close()
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("kind", ["tcp", "expect"])
 def test_checks_of_tcp(site: Callable[..., Site], kind: str) -> None:
     health: dict[str, Any] = {"tcp": True} if kind == "tcp" else {
@@ -200,6 +201,7 @@ def test_checks_of_tcp(site: Callable[..., Site], kind: str) -> None:
     origin.close()
 
 
+@pytest.mark.plain
 def test_checks_of_tls(site: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fastlb.health")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

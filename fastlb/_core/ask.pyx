@@ -18,6 +18,7 @@ from fastlb._core.base.routing cimport (
     PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
+from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
@@ -213,6 +214,7 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
     if unlikely(core.abandoned):        # it has forked, and this is the child: there is no engine
         _exit(0)                        # to go back to, and its thread is the only one
     enter_turn(core)
+    tls_forget()
     fl_store64(&core.asked_ns, 0)
     end_ns = clock_ns()
     core.now_ns = end_ns

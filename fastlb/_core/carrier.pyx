@@ -3,10 +3,10 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_DONE, H2_FAILED,
-    H2_HEAD_READ, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE, REASON_NO_MEMORY,
-    ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST,
-    STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
+    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_CLOSED, H2_DONE,
+    H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE,
+    REASON_NO_MEMORY, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER,
+    STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
@@ -63,6 +63,7 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     child.server.role = ROLE_SERVER
     child.stage = STAGE_REQUEST
     st.exchange = child
+    x.h2.n_exchanges += 1
     timer_start(core, &child.timer, child.bind.http.header_timer)
     queue(core, child)
     return True
@@ -72,10 +73,11 @@ cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
     """For all whose head has come since."""
     cdef H2Stream* st = x.h2.look
     while st != NULL:
+        # (who has taken a request back already, in the same read, gets no server to work for it)
         if st.exchange == NULL and st.flags & H2_HEAD_READ \
-                and not st.flags & (H2_DONE | H2_FAILED):
+                and not st.flags & (H2_CLOSED | H2_DONE | H2_FAILED):
             if x.h2.leaving or not _begin_request(core, x, st):
-                st.flags |= H2_FAILED
+                st.flags |= H2_FAILED | H2_REFUSED
         st = st.next_look
 
 
@@ -141,7 +143,7 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), NEXT (it lingers),
     END, FAIL."""
     cdef H2* h2 = x.h2
-    cdef bint had = h2.n_streams != 0
+    cdef bint had = h2.n_exchanges != 0
     cdef int verdict, written
     h2.inside = True
     if unlikely(core.closing or not h2.leaving and x.flags & EXCHANGE_CLOSE):
@@ -160,8 +162,11 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
         return FAIL
     if verdict == NEXT or (written == NEXT and h2_is_over(h2)):
         return _end(core, x)
-    if h2.n_streams == 0 and (had or x.timer.link.next == NULL):
+    # Exchanges have timers of their own; heads that don't end, and the rests of answers that nobody
+    # takes, have none.
+    if h2.n_exchanges == 0 and (had or h2.moved or x.timer.link.next == NULL):
         timer_start(core, &x.timer, x.idle_timer)
-    elif h2.n_streams and not had:
+    elif h2.n_exchanges and x.timer.link.next != NULL:
         timer_cancel(&x.timer)
+    h2.moved = False
     return AGAIN

@@ -24,6 +24,7 @@ from fastlb._core.base.sys cimport (
 )
 from fastlb._core.base.timers cimport timers_next_ms
 from fastlb._core.base.routing cimport Decision
+from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
@@ -276,7 +277,9 @@ cdef class Engine:
     def turn(self) -> bool:
         """Handle what is ready, without waiting. False when the engine has ended."""
         cdef Core* core = self._alive()
-        cdef bint go_on = _turn(core, 0)
+        cdef bint go_on
+        tls_forget()
+        go_on = _turn(core, 0)
         if go_on:
             _arm(core)
         else:

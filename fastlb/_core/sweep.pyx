@@ -104,3 +104,4 @@ cdef void end_all(Core* core) noexcept nogil:
                 x.reason = REASON_STOPPED
                 finish(core, x)
         slab = slab.next
+    core.run_first = core.run_last = NULL       # (requests of HTTP/2 queue their connections)

@@ -96,6 +96,8 @@ cdef enum H2Flag:
     H2_LENGTH = 4096            # it says how long its body is
     H2_RESET = 8192             # we have reset it
     H2_TUNNEL = 16384           # a WebSocket (RFC 8441)
+    H2_REFUSED = 32768          # nothing was done about it, so that the client may ask elsewhere
+    H2_ALL_SENT = 65536         # the answer's end has gone
 
 cdef enum Role:
     ROLE_CLIENT = 1

@@ -1,12 +1,12 @@
 from libc.errno cimport EAGAIN, ECONNRESET, ENOMEM
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LOOK, LAYER_NONE, READABLE, REASON_DONE,
 )
-from fastlb._core.base.limits cimport H2_INPUT_CLASS, H2_OUTPUT_CLASS
+from fastlb._core.base.limits cimport H2_AHEAD_BYTES, H2_INPUT_CLASS, H2_OUTPUT_CLASS
 from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, give_held, take_held,
 )
@@ -122,13 +122,16 @@ cdef ssize_t h2_read(Stream* s, void* into, size_t size) noexcept nogil:
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
     cdef uint32_t held = st.output.end - st.output.start if st.output != NULL else 0
+    cdef uint32_t most = H2_AHEAD_BYTES // st.h2.n_streams
     cdef uint32_t n = <uint32_t> size
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
-    if n > chunk_size(H2_OUTPUT_CLASS) - held:
-        n = chunk_size(H2_OUTPUT_CLASS) - held
-    if n == 0:
+    if most > chunk_size(H2_OUTPUT_CLASS):
+        most = chunk_size(H2_OUTPUT_CLASS)
+    if held >= most:
         return -EAGAIN
+    if n > most - held:
+        n = most - held
     if unlikely(not h2_room(<Core*> st.h2.core, &st.output, n, H2_OUTPUT_CLASS)):
         return -ENOMEM
     memcpy(chunk_bytes(st.output) + st.output.end, data, n)
@@ -155,8 +158,13 @@ cdef void h2_shut(Stream* s) noexcept nogil:
 cdef void h2_close(Stream* s) noexcept nogil:
     """The exchange ends."""
     cdef H2Stream* st = s.h2
-    st.flags |= <uint16_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
+    st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
     st.exchange = NULL
+    st.h2.n_exchanges -= 1
+    st.consumed += st.unread            # (nobody reads it any more)
+    st.unread = 0
+    give_held(<Core*> st.h2.core, st.input)
+    st.input = NULL
     s.h2 = NULL
     s.layer = LAYER_NONE
     h2_look(st)

@@ -85,6 +85,7 @@ cdef enum:
     H2_CONNECTION_BYTES = 524288    # of all streams of a connection that exchanges haven't read
     H2_INPUT_CLASS = 5              # 128 KiB: a head, or a window's bytes with their framing
     H2_OUTPUT_CLASS = 4             # 64 KiB: what an exchange may be ahead of its client
+    H2_AHEAD_BYTES = 409600         # of all streams together: 4 KiB each, when there are 100
     H2_GATHERED_CLASS = 4           # frames for one write
     H2_SETTINGS_MAX = 32            # of a frame
     H2_ACKS_MAX = 100               # that a client may let us owe it

@@ -22,6 +22,7 @@ cdef bint tls_is_trusted(const Stream* s) noexcept nogil
 cdef int tls_handshake(Stream* s) noexcept nogil
 cdef bint tls_is_http(int reason) noexcept nogil
 cdef int tls_failure() noexcept nogil
+cdef void tls_forget() noexcept nogil
 cdef ssize_t tls_read(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t tls_peek(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t tls_write(Stream* s, const void* data, size_t size) noexcept nogil

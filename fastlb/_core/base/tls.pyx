@@ -196,6 +196,11 @@ cdef int tls_failure() noexcept nogil:
     return reason
 
 
+cdef void tls_forget() noexcept nogil:
+    """What others than we have left in this thread's queue of errors would be taken for ours."""
+    ERR_clear_error()
+
+
 cdef ssize_t _failed(Stream* s, int n) noexcept nogil:
     """What a read that got nothing comes to, but for -EAGAIN."""
     cdef int error = SSL_get_error(<SSL*> s.tls, n)

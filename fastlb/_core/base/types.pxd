@@ -37,7 +37,7 @@ cdef struct H2
 
 cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1 that it stands for
     int32_t id
-    uint16_t flags              # H2Flag
+    uint32_t flags              # H2Flag
     H2* h2
     Exchange* exchange          # NULL: it has ended
     Chunk* input                # for the exchange to read
@@ -60,10 +60,12 @@ cdef struct H2:                 # a client's connection
     H2Stream* streams
     H2Stream* look              # see H2Stream.next_look
     uint32_t n_streams
+    uint32_t n_exchanges        # of streams that have one
     uint32_t n_bad              # frames of this second that cost us more than the client
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued
     uint8_t leaving             # GOAWAY was sent
+    uint8_t moved               # some of a body has gone since the last step
     uint16_t linger_timer       # slot
 
 cdef struct Stream:

@@ -54,6 +54,7 @@ typedef struct {
 #define nghttp2_session_callbacks_set_on_begin_frame_callback(...) ((void)0)
 #define nghttp2_session_callbacks_set_on_data_chunk_recv_callback(...) ((void)0)
 #define nghttp2_session_callbacks_set_on_stream_close_callback(...) ((void)0)
+#define nghttp2_session_callbacks_set_on_frame_send_callback(...) ((void)0)
 #define nghttp2_option_new(...) ((int)0)
 #define nghttp2_option_set_no_auto_window_update(...) ((void)0)
 #define nghttp2_option_set_max_outbound_ack(...) ((void)0)

@@ -68,6 +68,9 @@ cdef extern from "h2.h" nogil:
     void nghttp2_session_callbacks_set_on_stream_close_callback(
         nghttp2_session_callbacks*,
         int (*)(nghttp2_session*, int32_t, uint32_t, void*) noexcept nogil)
+    void nghttp2_session_callbacks_set_on_frame_send_callback(
+        nghttp2_session_callbacks*,
+        int (*)(nghttp2_session*, const nghttp2_frame*, void*) noexcept nogil)
     int nghttp2_option_new(nghttp2_option**)
     void nghttp2_option_set_no_auto_window_update(nghttp2_option*, int)
     void nghttp2_option_set_max_outbound_ack(nghttp2_option*, size_t)

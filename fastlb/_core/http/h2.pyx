@@ -1,13 +1,13 @@
 # A client's connection of HTTP/2, by nghttp2: frames to and from the requests that they carry.
 # nghttp2 has HPACK, windows, the order of things and the limits of 1.52; what else a client may do
 # to make us work is counted here.
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    ERROR, H2_ANSWERED, H2_CLOSED, H2_DEFERRED, H2_DONE, H2_FAILED, H2_HEAD_READ, H2_LOOK,
-    H2_RESET, H2_WAKE, READABLE, WRITABLE,
+    ERROR, H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DEFERRED, H2_DONE, H2_ENDED, H2_FAILED,
+    H2_HEAD_READ, H2_LOOK, H2_REFUSED, H2_RESET, H2_WAKE, READABLE, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport give_h2_stream, h2_look, take_h2_stream
 from fastlb._core.base.limits cimport (
@@ -23,7 +23,7 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED,
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
     NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_INTERNAL_ERROR,
-    NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
+    NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_RST_STREAM,
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
     NGHTTP2_WINDOW_UPDATE, nghttp2_data_provider, nghttp2_data_source, nghttp2_frame,
@@ -35,6 +35,7 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
+    nghttp2_session_callbacks_set_on_frame_send_callback,
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_consume,
     nghttp2_session_consume_connection, nghttp2_session_del,
@@ -178,6 +179,18 @@ cdef int _on_close(nghttp2_session* session, int32_t id, uint32_t error,
     return 0
 
 
+cdef int _on_sent(nghttp2_session* session, const nghttp2_frame* frame,
+                  void* given) noexcept nogil:
+    cdef H2Stream* st
+    if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM or frame.hd.type > NGHTTP2_HEADERS:
+        return 0
+    st = _stream(session, frame.hd.stream_id)
+    if st != NULL and not st.flags & H2_ENDED:
+        st.flags |= H2_ALL_SENT
+        h2_look(st)
+    return 0
+
+
 cdef bint _submit_trailers(nghttp2_session* session, H2Stream* st) noexcept nogil:
     cdef nghttp2_nv[NV_MAX] fields
     cdef uint8_t* lines = chunk_bytes(st.trailers)
@@ -204,6 +217,7 @@ cdef ssize_t _on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_
         if st.exchange != NULL and not st.exchange.client.ready & WRITABLE:
             st.exchange.client.ready |= WRITABLE
             queue(core, st.exchange)
+        h2.moved = True
         h2.n_bad -= 2 if h2.n_bad > 2 else h2.n_bad     # (what it lets us send it may tell us)
     if st.output == NULL and st.flags & H2_DONE:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF
@@ -230,6 +244,7 @@ cdef int _prepare() except -1:
     nghttp2_session_callbacks_set_on_frame_recv_callback(_callbacks, _on_frame)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(_callbacks, _on_data)
     nghttp2_session_callbacks_set_on_stream_close_callback(_callbacks, _on_close)
+    nghttp2_session_callbacks_set_on_frame_send_callback(_callbacks, _on_sent)
     nghttp2_option_set_no_auto_window_update(_options, 1)
     nghttp2_option_set_max_outbound_ack(_options, H2_ACKS_MAX)
     nghttp2_option_set_max_settings(_options, H2_SETTINGS_MAX)
@@ -278,7 +293,7 @@ cdef void h2_end(Core* core, Exchange* x) noexcept nogil:
     cdef H2* h2 = x.h2
     nghttp2_session_del(<nghttp2_session*> h2.session)
     while h2.streams != NULL:
-        h2.streams.flags &= <uint16_t> ~H2_LOOK
+        h2.streams.flags &= <uint32_t> ~H2_LOOK
         give_h2_stream(core, h2.streams)
     x.h2 = NULL
     free(h2)
@@ -335,6 +350,11 @@ cdef void _answer(H2* h2, H2Stream* st) noexcept nogil:
             return
 
 
+cdef void _reset(H2* h2, H2Stream* st, uint32_t why) noexcept nogil:
+    st.flags |= H2_RESET
+    nghttp2_submit_rst_stream(<nghttp2_session*> h2.session, NGHTTP2_FLAG_NONE, st.id, why)
+
+
 cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
     """What has happened to requests since the session last heard of them, and to the session."""
     cdef nghttp2_session* session = <nghttp2_session*> h2.session
@@ -342,7 +362,7 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
     while h2.look != NULL:
         st = h2.look
         h2.look = st.next_look
-        st.flags &= <uint16_t> ~H2_LOOK
+        st.flags &= <uint32_t> ~H2_LOOK
         if st.consumed:
             if st.flags & H2_CLOSED:
                 nghttp2_session_consume_connection(session, st.consumed)
@@ -350,7 +370,7 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
                 nghttp2_session_consume(session, st.id, st.consumed)
             st.consumed = 0
         if st.flags & H2_WAKE:
-            st.flags &= <uint16_t> ~H2_WAKE
+            st.flags &= <uint32_t> ~H2_WAKE
             if st.exchange != NULL:
                 st.exchange.client.ready |= READABLE
                 queue(core, st.exchange)
@@ -366,11 +386,15 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
             elif st.flags & H2_DONE:
                 st.flags |= H2_FAILED
         elif st.flags & H2_DEFERRED:
-            st.flags &= <uint16_t> ~H2_DEFERRED
+            st.flags &= <uint32_t> ~H2_DEFERRED
             nghttp2_session_resume_data(session, st.id)
-        if st.flags & H2_FAILED and not st.flags & H2_RESET:
-            st.flags |= H2_RESET
-            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st.id, NGHTTP2_INTERNAL_ERROR)
+        if st.flags & H2_RESET:
+            continue
+        if st.flags & H2_FAILED:
+            _reset(h2, st, NGHTTP2_REFUSED_STREAM if st.flags & H2_REFUSED
+                   else NGHTTP2_INTERNAL_ERROR)
+        elif st.flags & H2_ALL_SENT and st.exchange == NULL and not st.flags & H2_ENDED:
+            _reset(h2, st, NGHTTP2_NO_ERROR)    # it needs no more of the request (RFC 9113, 8.1)
 
 
 cdef uint32_t h2_gather(H2* h2, uint8_t* into, uint32_t room) noexcept nogil:

@@ -1,7 +1,7 @@
 # A request of HTTP/2 as HTTP/1.1, and an answer the other way (RFC 9113, 8). nghttp2 has seen to
 # what RFC 9113, 8.2 forbids: upper case, line ends and zeros, fields of connections; a length that
 # disagrees with the body. What comes out of here is parsed as strictly as any request.
-from libc.stdint cimport uint16_t, uint32_t, uint8_t
+from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from fastlb._core.base.enums cimport (
@@ -157,7 +157,7 @@ cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
     if not ended and not st.flags & (H2_LENGTH | H2_TUNNEL):
         st.flags |= H2_CHUNKED
         fine = fine and h2_feed(st, b"transfer-encoding: chunked\r\n", 28)
-    st.flags |= <uint16_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
+    st.flags |= <uint32_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
     return fine and h2_feed(st, b"\r\n", 2)
 
 

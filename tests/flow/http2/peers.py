@@ -79,6 +79,8 @@ class Client:
     def give(self, stream: int, body: bytes, ends: bool = True) -> None:
         at = 0
         while at < len(body):
+            if self.answers[stream].reset is not None:
+                return                      # it needs no more
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
             if room == 0:
                 self.look()

@@ -186,3 +186,42 @@ def test_garbage_is_no_http_2(h2: Open, origins: Origins, pair: tuple[str, str])
     flood(client, b"\xff" * 100_000, 1)
     wait_until(lambda: not any(site.site.counts().values()))
     assert connect(site, pair).get("/").status == 200
+
+
+def test_what_is_taken_back_at_once_reaches_no_server(h2: Open, origins: Origins) -> None:
+    """Both frames come with one read: there is nobody to answer any more."""
+    origin = origins()
+    site, client = h2([origin.address])
+    assert client.get("/before").status == 200
+    for _ in range(50):
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, [
+            (":method", "GET"), (":scheme", "https"), (":path", "/taken-back"),
+            (":authority", "site.test")], end_stream=True)
+        client.h2.reset_stream(stream, error_code=8)
+    client.flush()
+    assert client.get("/after").status == 200
+    assert [one.target for one in origin.requests] == ["/before", "/after"]
+    assert site.totals()["requests"] == 2
+
+
+def test_heads_without_end_do_not_hold_a_connection(h2: Open, origins: Origins) -> None:
+    site, client = h2([origins().address], keepalive_timeout="300ms")
+    client.sock.sendall(client.raw(HEADERS, 1, 1, b"\x82\x84\x87\x41\x01a"))    # no END_HEADERS
+    client.until_end()
+    client.close()
+    wait_until(lambda: not any(site.site.counts().values()))
+
+
+def test_an_answer_that_nobody_takes_does_not_hold_a_connection(
+    h2: Open, origins: Origins
+) -> None:
+    """Its server is done with it; the rest waits for a window that stays at zero."""
+    site, client = h2([origins(lambda wire, request: wire.send(answer(bytes(30_000)))).address],
+                      keepalive_timeout="300ms")
+    client.h2.update_settings({4: 0})           # SETTINGS_INITIAL_WINDOW_SIZE
+    client.flush()
+    client.ask("/")
+    client.until_end()
+    client.close()
+    wait_until(lambda: not any(site.site.counts().values()))

@@ -264,3 +264,18 @@ def test_a_websocket(h2: Open, origins: Origins) -> None:
     asked = origin.requests[0]
     assert asked.line == "GET /chat HTTP/1.1"
     assert asked["upgrade"] == "websocket"
+
+
+def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> None:
+    """The client is told that the rest isn't needed (RFC 9113, 8.1), and its stream is free."""
+    site, client = h2([origins().address], routes=[
+        {"name": "own", "match": {"path": "/own"}, "respond": {"status": 403, "body": "no"}}])
+    for _ in range(3):
+        stream = client.ask("/own", method="POST", ends=False)
+        client.give(stream, b"x" * 30_000, ends=False)
+        answer = client.answers[stream]
+        while answer.reset is None:
+            assert client.look()
+        assert (answer.status, bytes(answer.body), answer.reset) == (403, b"no", 0)
+    assert client.get("/").status == 200
+    wait_until(lambda: site.site.counts()["h2_streams"] == 0)

@@ -358,8 +358,12 @@
   const token = () => sessionStorage.getItem("fastlb-token");
   const headers = () => token() ? {authorization: `Bearer ${token()}`} : {};
 
+  // What was pressed. The event of a closing comes later, perhaps when it is open again for another question.
   function closed(dialog) {
-    return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), {once: true}));
+    return new Promise((done) => {
+      dialog.querySelector("form").onsubmit = (event) => done(event.submitter.value);
+      dialog.onclose = () => { if (!dialog.open) done("no"); };
+    });
   }
 
   async function askToken() {
@@ -376,7 +380,6 @@
     put($("confirm-title"), `${text} ${pool}/${address}?`);
     put($("confirm-text"), about);
     put($("confirm-yes"), text);
-    dialog.returnValue = "no";
     dialog.showModal();
     if (await closed(dialog) !== "yes") return;
     const path = `pools/${encodeURIComponent(pool)}/servers/${encodeURIComponent(address)}`;

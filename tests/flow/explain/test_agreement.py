@@ -118,9 +118,14 @@ def compare(config: dict[str, Any], chance: random.Random, n: int) -> None:
             assert before.route == said.route and before.action == said.action
             assert before.sent.partition("X-Request-Id")[0] == \
                 said.sent.partition("X-Request-Id")[0]
-            if said.pool is not None and said.pools[0].balance in KEYED:
+            if said.pool is not None and is_keyed(said.pools[0]):
                 assert before.server == said.server
         client.close()
+
+
+def is_keyed(pool: Any) -> bool:
+    """Whether a key picks the server: not where another pool stands in for it."""
+    return pool.balance in KEYED and pool.picked_in == pool.name
 
 
 def check(said: Any, status: int, fields: dict[str, str]) -> None:
@@ -140,7 +145,7 @@ def check(said: Any, status: int, fields: dict[str, str]) -> None:
     # (a share of others is what a thousand picks show: what is rare may not be among them)
     assert server in {one.address for one in said.candidates
                       if one.share > 0 or said.pools[0].balance not in ("round_robin", "random")}
-    if said.pool is not None and (said.pools[0].balance in KEYED or said.pools[0].certain):
+    if said.pool is not None and (is_keyed(said.pools[0]) or said.pools[0].certain):
         assert server == said.server
 
 

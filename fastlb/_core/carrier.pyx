@@ -1,11 +1,12 @@
-# A client's connection of HTTP/2: an exchange that carries others, one for each request.
-from libc.errno cimport EAGAIN
+# A connection of HTTP/2: an exchange that carries others, one for each request, from a client or to
+# a server.
+from libc.errno cimport EAGAIN, EPROTO
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_CLOSED, H2_DONE,
     H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE,
-    REASON_NO_MEMORY, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER,
+    REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER,
     STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
@@ -16,17 +17,20 @@ from fastlb._core.base.mem cimport (
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Chunk, Core, Exchange, H2, H2Stream
+from fastlb._core.base.tls cimport tls_speaks_h2
+from fastlb._core.base.types cimport Chunk, Core, Exchange, H2, H2Stream, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.h2 cimport (
-    h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive,
+    h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive, h2_take,
 )
+from fastlb._core.http.h2pool cimport rest_or_work
 from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
+from fastlb._core.stages.connect cimport connect_failed
 
 
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
-    """False when memory is gone."""
-    if not h2_begin(core, x):
+    """Of a client. False when memory is gone."""
+    if h2_take(core, x, &x.client) == NULL or not h2_begin(x.h2):
         x.reason = REASON_NO_MEMORY
         return False
     x.stage = STAGE_CARRIER
@@ -35,6 +39,22 @@ cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
     timer_start(core, &x.timer, x.idle_timer)
     x.client.ready |= READABLE          # (some of it may have come with the handshake)
     let_snapshot_go(core, x)
+    return True
+
+
+cdef bint begin_server_carrier(Core* core, Exchange* x) noexcept nogil:
+    """Of one that is connected to its server. The connect's timer goes on: it has to say what it
+    allows in that time. False: x.reason."""
+    if unlikely(x.server.tls != NULL and not tls_speaks_h2(&x.server)):
+        connect_failed(core, x, EPROTO)
+        x.reason = REASON_SERVER_HANDSHAKE
+        return False
+    if not h2_begin(x.h2):
+        x.reason = REASON_NO_MEMORY
+        return False
+    x.stage = STAGE_CARRIER
+    x.server.ready |= READABLE
+    x.server.flags |= STREAM_CAUTIOUS
     return True
 
 
@@ -60,9 +80,9 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     child.client.ready = READABLE | WRITABLE
     child.client.layer = LAYER_H2
     child.client.h2 = st
+    st.stream = &child.client
     child.server.role = ROLE_SERVER
     child.stage = STAGE_REQUEST
-    st.exchange = child
     x.h2.n_exchanges += 1
     timer_start(core, &child.timer, child.bind.http.header_timer)
     queue(core, child)
@@ -74,7 +94,7 @@ cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
     cdef H2Stream* st = x.h2.look
     while st != NULL:
         # (who has taken a request back already, in the same read, gets no server to work for it)
-        if st.exchange == NULL and st.flags & H2_HEAD_READ \
+        if st.stream == NULL and st.flags & H2_HEAD_READ \
                 and not st.flags & (H2_CLOSED | H2_DONE | H2_FAILED):
             if x.h2.leaving or not _begin_request(core, x, st):
                 st.flags |= H2_FAILED | H2_REFUSED
@@ -84,6 +104,7 @@ cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
 cdef int _read(Core* core, Exchange* x) noexcept nogil:
     """AGAIN (perhaps with EXCHANGE_HAS_MORE), NEXT (no more can be read), END, FAIL."""
     cdef uint8_t* into = chunk_bytes(core.http.scratch)
+    cdef Stream* s = x.h2.socket
     cdef ssize_t n
     cdef int reads
     cdef bint fine
@@ -94,17 +115,20 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
             return NEXT
         _begin_requests(core, x)
     for reads in range(PUMP_READS_MAX):
-        if not x.client.ready & READABLE and not x.client.flags & STREAM_EOF:
+        if not s.ready & READABLE and not s.flags & STREAM_EOF:
             return AGAIN
-        n = flow_read(&x.client, into, HTTP_READ_BYTES)
+        n = flow_read(s, into, HTTP_READ_BYTES)
         if n == -EAGAIN:
             return AGAIN
         if n <= 0:
             x.reason = REASON_DONE if x.h2.n_streams == 0 else REASON_CLIENT_GONE
-            return END if n == 0 else broken(x, &x.client)
+            return END if n == 0 else broken(x, s)
         if not h2_receive(x.h2, into, <uint32_t> n):
             return NEXT
-        _begin_requests(core, x)
+        if x.h2.target == NULL:
+            _begin_requests(core, x)
+        else:
+            x.h2.heard_ns = core.now_ns
     x.flags |= EXCHANGE_HAS_MORE
     return AGAIN
 
@@ -114,8 +138,8 @@ cdef int _write(Core* core, Exchange* x) noexcept nogil:
     cdef Chunk* gathered
     cdef uint32_t size
     cdef int verdict
-    if x.client.pending != NULL:
-        verdict = flow_flush(core, x, &x.client)
+    if x.h2.socket.pending != NULL:
+        verdict = flow_flush(core, x, x.h2.socket)
         if verdict != NEXT:
             return verdict
     gathered = take_chunk(core, H2_GATHERED_CLASS)
@@ -126,7 +150,7 @@ cdef int _write(Core* core, Exchange* x) noexcept nogil:
         size = h2_gather(x.h2, chunk_bytes(gathered), chunk_size(gathered.klass))
         if size == 0:
             break
-        verdict = flow_write(core, x, &x.client, &gathered, 0, size)
+        verdict = flow_write(core, x, x.h2.socket, &gathered, 0, size)
     give_chunk(core, gathered)
     return verdict
 
@@ -137,6 +161,15 @@ cdef int _end(Core* core, Exchange* x) noexcept nogil:
     x.stage = STAGE_LINGER
     timer_start(core, &x.timer, x.h2.linger_timer)
     return NEXT
+
+
+cdef void _set_timer(Core* core, Exchange* x, bint had) noexcept nogil:
+    """Exchanges have timers of their own; heads that don't end, and the rests of answers that nobody
+    takes, have none."""
+    if x.h2.n_exchanges == 0 and (had or x.h2.moved or x.timer.link.next == NULL):
+        timer_start(core, &x.timer, x.idle_timer)
+    elif x.h2.n_exchanges and x.timer.link.next != NULL:
+        timer_cancel(&x.timer)
 
 
 cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
@@ -161,12 +194,10 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     if written == FAIL:
         return FAIL
     if verdict == NEXT or (written == NEXT and h2_is_over(h2)):
-        return _end(core, x)
-    # Exchanges have timers of their own; heads that don't end, and the rests of answers that nobody
-    # takes, have none.
-    if h2.n_exchanges == 0 and (had or h2.moved or x.timer.link.next == NULL):
-        timer_start(core, &x.timer, x.idle_timer)
-    elif h2.n_exchanges and x.timer.link.next != NULL:
-        timer_cancel(&x.timer)
+        return _end(core, x) if h2.target == NULL else END
+    if h2.target == NULL:
+        _set_timer(core, x, had)
+    elif h2.is_ready and not rest_or_work(core, h2):
+        return END
     h2.moved = False
     return AGAIN

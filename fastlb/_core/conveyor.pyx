@@ -19,7 +19,7 @@ from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.carrier cimport begin_carrier, carrier_step
+from fastlb._core.carrier cimport begin_carrier, begin_server_carrier, carrier_step
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
 from fastlb._core.hedge cimport hear_hedge, take_over
@@ -129,7 +129,11 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 x.reason = REASON_CLIENT_RESET
                 break
             verdict = connect_step(core, x)
-            if verdict == NEXT:
+            if unlikely(x.h2 != NULL):
+                if verdict == NEXT and begin_server_carrier(core, x):
+                    let_snapshot_go(core, x)
+                    continue
+            elif verdict == NEXT:
                 x.stage = STAGE_RELAY
                 timer_start(core, &x.timer, x.idle_timer)
                 if unlikely(x.input != NULL):
@@ -138,7 +142,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 x.pool_name = x.pool.live.name
                 let_snapshot_go(core, x)
                 continue
-            if verdict == FAIL and try_another(core, x):
+            elif verdict == FAIL and try_another(core, x):
                 continue
         if verdict == AGAIN:
             return

@@ -113,6 +113,9 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
     if x.stage == STAGE_CONNECT:
         connect_failed(core, x, ETIMEDOUT)
         x.reason = REASON_CONNECT_TIMEOUT
+        if unlikely(x.h2 != NULL):              # (its requests try another by themselves)
+            finish(core, x)
+            return
         if try_another(core, x):
             advance(core, x)
             return
@@ -125,6 +128,10 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         finish(core, x)
         return
     elif unlikely(x.stage == STAGE_CARRIER):
+        if x.h2.target != NULL:
+            x.reason = REASON_DONE if x.h2.is_ready else REASON_CONNECT_TIMEOUT
+            finish(core, x)
+            return
         x.flags |= EXCHANGE_CLOSE               # (it says so before it goes)
         if x.h2.leaving or x.client.pending != NULL:
             x.reason = REASON_DONE

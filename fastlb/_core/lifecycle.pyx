@@ -20,6 +20,7 @@ from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, S
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, likely, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.h2 cimport h2_end
+from fastlb._core.http.h2pool cimport leave_h2
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport end_upstream
@@ -154,13 +155,26 @@ cdef void _finish_carried(Core* core, Exchange* x) noexcept nogil:
     cdef Exchange* child
     x.h2.inside = True
     while st != NULL:
-        child = st.exchange
+        child = st.stream.exchange if st.stream != NULL else NULL
         if child != NULL:
             child.reason = x.reason if x.reason != REASON_DONE else REASON_CLIENT_GONE
             child.client.ready |= ERROR
             finish(core, child)
         st = st.next
-    h2_end(core, x)
+    h2_end(x, True)
+
+
+cdef void _finish_server_carrier(Core* core, Exchange* x) noexcept nogil:
+    """A connection of HTTP/2 to a server: nobody counts it, and its requests go on without."""
+    leave_h2(core, x)
+    close_stream(core, &x.server, x.reason != REASON_DONE)
+    let_snapshot_go(core, x)
+    x.stage = STAGE_DEAD
+    if not x.flags & EXCHANGE_QUEUED:
+        x.next_free = core.dead
+        core.dead = x
+    if unlikely(core.resume_ms):
+        core.resume_ms = core.now_ms        # descriptors came free
 
 
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
@@ -175,6 +189,9 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         _finish_shadow(core, x)
         return
     if unlikely(x.h2 != NULL):
+        if x.h2.target != NULL:
+            _finish_server_carrier(core, x)
+            return
         _finish_carried(core, x)
     if likely(x.carrier == NULL):
         record_step(core, x)

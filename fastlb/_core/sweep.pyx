@@ -26,6 +26,9 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
                 x.reason = REASON_STOPPED
                 finish(core, x)
                 continue
+            if x.h2 != NULL and x.h2.target != NULL and x.stage != STAGE_DEAD:
+                _close_server_carrier(core, x, gone_only)
+                continue
             if x.stage == STAGE_CARRIER and not (gone_only and _is_listened_to(core, x.bind_id)):
                 x.flags |= EXCHANGE_CLOSE       # it takes no more requests, and says so
                 queue(core, x)
@@ -38,6 +41,16 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
             x.reason = REASON_DONE
             finish(core, x)
         slab = slab.next
+
+
+cdef void _close_server_carrier(Core* core, Exchange* x, bint gone_only) noexcept nogil:
+    """One to a server that no snapshot names any more, or any: when its requests have ended."""
+    if gone_only and x.target.idle_lists[core.id].epoch == core.http.epoch:
+        return
+    x.flags |= EXCHANGE_CLOSE
+    if x.h2.n_streams == 0 and x.stage == STAGE_CARRIER:
+        x.reason = REASON_DONE
+        finish(core, x)
 
 
 cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR,
+    EXCHANGE_CLOSE, HTTP_SENT, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR,
     ROLE_SERVER, STAGE_RELAY,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
@@ -30,7 +30,11 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.server.exchange = x
     x.server.role = ROLE_SERVER
     x.server.generation = generation
-    if poller_move(&core.poller, &upstream.stream, &x.server) < 0:
+    if unlikely(x.server.layer == LAYER_H2):
+        x.server.h2.stream = &x.server
+        upstream.stream.h2 = NULL
+        upstream.stream.layer = LAYER_NONE
+    elif poller_move(&core.poller, &upstream.stream, &x.server) < 0:
         x.server.fd = -1                # (all of it is still the upstream's)
         x.server.pending = NULL
         x.server.pipe = NULL

@@ -303,6 +303,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"limits": _limits(pool.limits)} if pool.limits != LIMITS else {}),
         **({"fallback": pool.fallback} if pool.fallback else {}),
         **({"unavailable": f"respond {pool.unavailable.status}"} if pool.unavailable else {}),
+        "protocol": pool.protocol,
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
         "idle_connection_timeout": _time(pool.idle_timeout_ms),

@@ -86,6 +86,7 @@ class PoolSpec:
     pending_timeout_ms: int
     retry_after_s: int
     tls: TlsContext | None = None
+    speaks_h2: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def compile_pool(
         tls=(contexts or Contexts()).of(
             pool_spec(pool.name, pool.tls), f"pools.{pool.name}")
         if pool.tls is not None else None,
+        speaks_h2=pool.protocol == "h2",
         **vars(pool.limits),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastlb.config import limits
 from fastlb.config.address import parse_server
 from fastlb.config.check_routes import HASHES
+from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.health import check_health
 from fastlb.config.hints import Found, no_pool
 from fastlb.config.positions import Path
@@ -37,6 +38,16 @@ def _fallback(
             yield (*path, "fallback"), f"it leads back: {' -> '.join(seen)}", ()
             return
         name = pools[name].get("fallback")
+
+
+def _speaks_h2(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:
+    if "h2" not in HTTP_PROTOCOLS:
+        yield (*path, "protocol"), (
+            "this fastlb was built without HTTP/2; see fastlb version -v"), ("http/1.1",)
+    tls = pool.get("tls")
+    offered = tls.get("alpn") if isinstance(tls, Mapping) else None
+    if offered and "h2" not in ((offered,) if isinstance(offered, str) else offered):
+        yield (*path, "tls", "alpn"), "protocol is h2, and it isn't offered", ("h2",)
 
 
 def check_pool(
@@ -71,6 +82,8 @@ def check_pool(
         yield (*path, "hedge"), (
             "second tries go to other servers, and sticky binds clients to one: it is either"
         ), ("hedge", "sticky")
+    if pool.get("protocol") == "h2":
+        yield from _speaks_h2(path, pool)
     yield from _fallback(path, pool, pools)
     health = pool.get("health")
     if isinstance(health, Mapping):

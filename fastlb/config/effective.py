@@ -109,6 +109,7 @@ class EffectivePool:
     fallback: str = ""
     unavailable: Respond | None = None
     tls: EffectiveServerTls | None = None
+    protocol: str = "http/1.1"
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -252,7 +253,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
-                "fallback", "unavailable", "tls"):
+                "fallback", "unavailable", "tls", "protocol"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -282,7 +283,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         hedge=effective_hedge(pool.hedge) if pool.hedge is not None else None,
         fallback=pool.fallback or "",
         unavailable=effective_respond(pool.unavailable) if pool.unavailable is not None else None,
-        tls=effective_server_tls(pool.tls),
+        tls=effective_server_tls(pool.tls, pool.protocol),
+        protocol=pool.protocol,
         origins=look.origins,
     )
 

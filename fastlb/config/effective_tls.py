@@ -87,7 +87,9 @@ def effective_tls(tls: Tls, mode: str) -> EffectiveTls:
     )
 
 
-def effective_server_tls(tls: ServerTls | bool | None) -> EffectiveServerTls | None:
+def effective_server_tls(
+    tls: ServerTls | bool | None, protocol: str = "http/1.1",
+) -> EffectiveServerTls | None:
     if tls is None or tls is False:
         return None
     tls = ServerTls() if tls is True else tls
@@ -97,7 +99,7 @@ def effective_server_tls(tls: ServerTls | bool | None) -> EffectiveServerTls | N
         crl=_data(tls.crl),
         server_name=tls.server_name or "",
         certificate=_certificate(tls.certificate) if tls.certificate is not None else None,
-        alpn=tuple(tls.alpn or ()),
+        alpn=tuple(tls.alpn or (("h2",) if protocol == "h2" else ())),
         origins=_origins(tls, "pool"),
         **_both(tls),
     )

@@ -182,11 +182,12 @@ SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 PEM_BYTES_MAX = 1 << 20     # of a file of certificates; the system's authorities are 0.2 MiB
 TLS = Choice(None, "the scheme of `bind` says whether there is any")
 POOL_TLS = Choice(None, "a pool's servers speak plain TCP or HTTP")
+SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")
 TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
 TLS_ALPN = Choice(None, "what the listener speaks: h2 and http/1.1 over https, nothing over tls")
-TLS_OFFERED = Choice(None, "servers speak the one protocol that they are for")
+TLS_OFFERED = Choice(None, "servers speak what `protocol` says; http/1.1 needs no offer")
 TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(
     12 * HOUR_MS, 60_000, 7 * DAY_MS,

@@ -357,6 +357,9 @@ class Pool(Shared):
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None
     """true: speak TLS to its servers; a table with more about it."""
+    protocol: Annotated[Literal["http/1.1", "h2"], bounds.SERVER_PROTOCOL] = "http/1.1"
+    """http: what its servers speak; h2: requests share connections of HTTP/2, by TLS's ALPN or
+    without TLS by prior knowledge."""
     limits: Annotated[Limits, bounds.LIMITS] = Field(default_factory=Limits)
     """How much it gets at a time, and who waits."""
 

@@ -81,10 +81,10 @@ cdef enum Layer:
     LAYER_H2 = 2
 
 cdef enum H2Flag:
-    H2_HEAD_READ = 1            # the request's head is whole
-    H2_ENDED = 2                # all of the request is here
-    H2_CHUNKED = 4              # its body goes on in chunks
-    H2_ANSWERED = 8             # the answer's head is submitted
+    H2_HEAD_READ = 1            # the head of what the peer sends is whole
+    H2_ENDED = 2                # all of it is here
+    H2_CHUNKED = 4              # it doesn't say how long its body is: the exchange reads chunks
+    H2_ANSWERED = 8             # our head is submitted: the answer's, or to a server the request's
     H2_DONE = 16                # the exchange has written all
     H2_FAILED = 32              # it has ended, and not as it should
     H2_CLOSED = 64              # nghttp2 has forgotten it
@@ -96,8 +96,11 @@ cdef enum H2Flag:
     H2_LENGTH = 4096            # it says how long its body is
     H2_RESET = 8192             # we have reset it
     H2_TUNNEL = 16384           # a WebSocket (RFC 8441)
-    H2_REFUSED = 32768          # nothing was done about it, so that the client may ask elsewhere
+    H2_REFUSED = 32768          # nothing was done about it, so that one may ask elsewhere
     H2_ALL_SENT = 65536         # the answer's end has gone
+    H2_LAST = 131072            # the exchange has read the last chunk, or there will be none
+    H2_IN_CHUNKS = 262144       # to a server: the exchange writes its body in chunks
+    H2_NO_BODY = 524288         # to a server: the answer has none, whatever its head says (HEAD)
 
 cdef enum Role:
     ROLE_CLIENT = 1

@@ -1,18 +1,25 @@
-from libc.errno cimport EAGAIN, ECONNRESET, ENOMEM
+from libc.errno cimport EAGAIN, ECONNRESET, ENOMEM, EPIPE
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    ERROR, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LOOK, LAYER_NONE, READABLE, REASON_DONE,
+    ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
+    H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT,
 )
-from fastlb._core.base.limits cimport H2_AHEAD_BYTES, H2_INPUT_CLASS, H2_OUTPUT_CLASS
+from fastlb._core.base.limits cimport (
+    H2_AHEAD_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
+)
 from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, give_held, take_held,
 )
 from fastlb._core.base.queue cimport queue
+from fastlb._core.base.text cimport put_hex
 from fastlb._core.base.types cimport Chunk, Core, H2, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
+
+cdef enum:
+    FRAMING_BYTES = 20          # of a chunk: 16 digits and two line ends
 
 
 cdef H2Stream* take_h2_stream(Core* core, H2* h2) noexcept nogil:
@@ -20,6 +27,7 @@ cdef H2Stream* take_h2_stream(Core* core, H2* h2) noexcept nogil:
     cdef H2Stream* st = <H2Stream*> calloc(1, sizeof(H2Stream))
     if unlikely(st == NULL):
         return NULL
+    st.core = core
     st.h2 = h2
     st.next = h2.streams
     if h2.streams != NULL:
@@ -30,10 +38,8 @@ cdef H2Stream* take_h2_stream(Core* core, H2* h2) noexcept nogil:
     return st
 
 
-cdef void give_h2_stream(Core* core, H2Stream* st) noexcept nogil:
-    """It is in no list but its connection's."""
+cdef void _unlink(H2Stream* st) noexcept nogil:
     cdef H2* h2 = st.h2
-    fl_assert(st.exchange == NULL and not st.flags & H2_LOOK)
     if st.prev != NULL:
         st.prev.next = st.next
     else:
@@ -41,6 +47,15 @@ cdef void give_h2_stream(Core* core, H2Stream* st) noexcept nogil:
     if st.next != NULL:
         st.next.prev = st.prev
     h2.n_streams -= 1
+    st.h2 = NULL
+
+
+cdef void give_h2_stream(H2Stream* st) noexcept nogil:
+    """Of no exchange any more, and in no list but its connection's."""
+    cdef Core* core = <Core*> st.core
+    fl_assert(st.stream == NULL and not st.flags & H2_LOOK)
+    if st.h2 != NULL:
+        _unlink(st)
     give_held(core, st.input)
     give_held(core, st.output)
     give_held(core, st.cookies)
@@ -49,9 +64,26 @@ cdef void give_h2_stream(Core* core, H2Stream* st) noexcept nogil:
     fl_count(&core.counters.h2_streams, <uint64_t> -1)
 
 
+cdef void abandon_h2_stream(H2Stream* st, bint reset) noexcept nogil:
+    """Its connection to a server ends: the exchange reads what has come, and then that no more
+    will. One whose answer is here loses nothing."""
+    st.flags &= <uint32_t> ~H2_LOOK
+    st.flags |= H2_CLOSED
+    st.why = st.h2.carrier.reason
+    st.h2.n_exchanges -= 1
+    _unlink(st)
+    if not st.flags & H2_ENDED:
+        st.flags |= H2_ENDED | H2_LAST
+        st.stream.ready |= <uint8_t> (ERROR if reset else HANGUP)
+    st.stream.ready |= READABLE
+    queue(<Core*> st.core, st.stream.exchange)
+
+
 cdef void h2_look(H2Stream* st) noexcept nogil:
     """The session has to hear of it."""
     cdef H2* h2 = st.h2
+    if unlikely(h2 == NULL):
+        return
     if not st.flags & H2_LOOK:
         st.flags |= H2_LOOK
         st.next_look = h2.look
@@ -86,53 +118,125 @@ cdef bint h2_room(Core* core, Chunk** place, uint32_t size, int klass_max) noexc
 
 
 cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
-    """Text for the exchange; False when it is too much."""
-    if unlikely(not h2_room(<Core*> st.h2.core, &st.input, size, H2_INPUT_CLASS)):
+    """A body's bytes for the exchange; False when it is too much."""
+    if unlikely(not h2_room(<Core*> st.core, &st.input, size, H2_INPUT_CLASS)):
         return False
     memcpy(chunk_bytes(st.input) + st.input.end, data, size)
     st.input.end += size
     return True
 
 
-cdef ssize_t h2_read(Stream* s, void* into, size_t size) noexcept nogil:
-    cdef H2Stream* st = s.h2
-    cdef uint32_t n
-    if unlikely(s.ready & ERROR):
-        return -ECONNRESET
-    if st.input == NULL:
-        return 0 if st.flags & H2_ENDED else -EAGAIN
-    n = st.input.end - st.input.start
-    if n > size:
-        n = <uint32_t> size
+cdef bint h2_feed_head(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
+    """The same of a head's text, which comes before any body."""
+    if unlikely(not h2_feed(st, data, size)):
+        return False
+    st.head_left += size
+    return True
+
+
+# --- what an exchange does ---
+
+cdef uint32_t _take(H2Stream* st, uint8_t* into, uint32_t n) noexcept nogil:
     memcpy(into, chunk_bytes(st.input) + st.input.start, n)
     st.input.start += n
-    if st.input.start == st.input.end:
-        give_held(<Core*> st.h2.core, st.input)
-        st.input = NULL
+    return n
+
+
+cdef uint32_t _take_body(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
+    """What fits of what is here, as a chunk where the body doesn't say how long it is."""
+    cdef uint32_t n = st.input.end - st.input.start
+    cdef uint32_t framing = 0
+    if not st.flags & H2_CHUNKED:
+        n = _take(st, into, n if n < size else size)
+    elif size > FRAMING_BYTES:
+        if n > size - FRAMING_BYTES:
+            n = size - FRAMING_BYTES
+        framing = put_hex(into, n)
+        into[framing], into[framing + 1] = 13, 10
+        framing += 2
+        _take(st, into + framing, n)
+        into[framing + n], into[framing + n + 1] = 13, 10
+        framing += 2
+    else:
+        return 0
+    st.consumed += n
+    h2_look(st)
+    return framing + n
+
+
+cdef uint32_t _take_end(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
+    """The last chunk, and trailers, if there is room."""
+    cdef uint32_t n = st.trailers.end if st.trailers != NULL else 0
+    if unlikely(n + 5 > size):
+        return 0
+    st.flags |= H2_LAST
+    memcpy(into, <const char*> b"0\r\n", 3)
+    if n:
+        memcpy(into + 3, chunk_bytes(st.trailers), n)
+    memcpy(into + 3 + n, <const char*> b"\r\n", 2)
+    return n + 5
+
+
+cdef ssize_t h2_read(Stream* s, void* given, size_t room) noexcept nogil:
+    cdef H2Stream* st = s.h2
+    cdef uint8_t* into = <uint8_t*> given
+    cdef uint32_t size = <uint32_t> room
+    cdef uint32_t n = 0
+    if unlikely(s.ready & ERROR):
+        return -ECONNRESET
+    if st.input != NULL:
+        if st.head_left:
+            n = _take(st, into, st.head_left if st.head_left < size else size)
+            st.head_left -= n
+        if st.head_left == 0 and st.input.start < st.input.end:
+            n += _take_body(st, into + n, size - n)
+        if st.input.start == st.input.end:
+            give_held(<Core*> st.core, st.input)
+            st.input = NULL
+    if st.input == NULL:
         if not st.flags & H2_ENDED:
             s.ready &= <uint8_t> ~READABLE
-    if st.unread:
-        # (what frames the body in here counts as if it were the body's: that is soon made up for)
-        st.consumed += n if n < st.unread else st.unread
-        st.unread -= n if n < st.unread else st.unread
-        h2_look(st)
-    return n
+            return n if n else -EAGAIN
+        if st.flags & H2_CHUNKED and not st.flags & H2_LAST:
+            n += _take_end(st, into + n, size - n)
+            return n if n else -ENOMEM
+        return n
+    return n if n else -EAGAIN
+
+
+cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil:
+    """Of a head."""
+    cdef H2Stream* st = s.h2
+    if unlikely(s.ready & ERROR):
+        return -ECONNRESET
+    if st.head_left == 0:
+        return 0 if st.flags & H2_ENDED else -EAGAIN
+    if size > st.head_left:
+        size = st.head_left
+    memcpy(into, chunk_bytes(st.input) + st.input.start, size)
+    return size
 
 
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
     cdef uint32_t held = st.output.end - st.output.start if st.output != NULL else 0
-    cdef uint32_t most = H2_AHEAD_BYTES // st.h2.n_streams
-    cdef uint32_t n = <uint32_t> size
+    cdef uint32_t most, n = <uint32_t> size
+    cdef int klass = H2_OUTPUT_CLASS
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
-    if most > chunk_size(H2_OUTPUT_CLASS):
-        most = chunk_size(H2_OUTPUT_CLASS)
+    if unlikely(st.h2 == NULL or st.flags & (H2_CLOSED | H2_RESET)):
+        return -EPIPE
+    most = H2_AHEAD_BYTES // st.h2.n_streams
+    if unlikely(st.h2.target != NULL and not st.flags & H2_ANSWERED):
+        klass = H2_HEAD_CLASS           # a request's head is taken whole
+        most = chunk_size(klass)
+    elif most > chunk_size(klass):
+        most = chunk_size(klass)
     if held >= most:
         return -EAGAIN
     if n > most - held:
         n = most - held
-    if unlikely(not h2_room(<Core*> st.h2.core, &st.output, n, H2_OUTPUT_CLASS)):
+    if unlikely(not h2_room(<Core*> st.core, &st.output, n, klass)):
         return -ENOMEM
     memcpy(chunk_bytes(st.output) + st.output.end, data, n)
     st.output.end += n
@@ -140,10 +244,9 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     return n
 
 
-cdef bint h2_end_with(Stream* s, const void* lines, uint32_t size) noexcept nogil:
+cdef bint h2_end_with(H2Stream* st, const void* lines, uint32_t size) noexcept nogil:
     """The answer's trailers: lines of HTTP/1.1; False when memory is gone."""
-    cdef H2Stream* st = s.h2
-    if not h2_room(<Core*> st.h2.core, &st.trailers, size, H2_INPUT_CLASS):
+    if not h2_room(<Core*> st.core, &st.trailers, size, H2_INPUT_CLASS):
         return False
     memcpy(chunk_bytes(st.trailers) + st.trailers.end, lines, size)
     st.trailers.end += size
@@ -158,13 +261,23 @@ cdef void h2_shut(Stream* s) noexcept nogil:
 cdef void h2_close(Stream* s) noexcept nogil:
     """The exchange ends."""
     cdef H2Stream* st = s.h2
-    st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
-    st.exchange = NULL
-    st.h2.n_exchanges -= 1
-    st.consumed += st.unread            # (nobody reads it any more)
-    st.unread = 0
-    give_held(<Core*> st.h2.core, st.input)
-    st.input = NULL
+    cdef H2* h2 = st.h2
+    st.stream = NULL
     s.h2 = NULL
     s.layer = LAYER_NONE
+    if unlikely(h2 == NULL):
+        give_h2_stream(st)
+        return
+    if h2.target == NULL:
+        st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
+    else:
+        st.flags |= H2_FAILED           # (what is over is H2_CLOSED already)
+        if unlikely(s.exchange.reason == REASON_TIMEOUT and h2.heard_ns < s.exchange.sent_ns):
+            h2.leaving = True           # nothing was heard of the server since: it may be gone
+    h2.n_exchanges -= 1
+    if st.input != NULL:                # nobody reads it any more
+        st.consumed += st.input.end - st.input.start - st.head_left
+        give_held(<Core*> st.core, st.input)
+        st.input = NULL
+        st.head_left = 0
     h2_look(st)

@@ -82,8 +82,10 @@ cdef enum:
     TLS_OVERHEAD_BYTES = 256        # of a record, at most (5.2)
     H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
     H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
-    H2_CONNECTION_BYTES = 524288    # of all streams of a connection that exchanges haven't read
+    H2_CONNECTION_BYTES = 524288    # of all streams of a client that exchanges haven't read
+    H2_SERVER_BYTES = 6553500       # of a server: a window of each, so that none waits for others
     H2_INPUT_CLASS = 5              # 128 KiB: a head, or a window's bytes with their framing
+    H2_HEAD_CLASS = 8               # 1 MiB: a request's head to a server, and what goes with it
     H2_OUTPUT_CLASS = 4             # 64 KiB: what an exchange may be ahead of its client
     H2_AHEAD_BYTES = 409600         # of all streams together: 4 KiB each, when there are 100
     H2_GATHERED_CLASS = 4           # frames for one write

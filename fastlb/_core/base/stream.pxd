@@ -1,7 +1,7 @@
 # The seam between plain sockets, TLS and streams of HTTP/2: what stages read from and write to.
 # Every result is a count, or -errno.
 from fastlb._core.base.enums cimport LAYER_H2, LAYER_NONE, LAYER_TLS
-from fastlb._core.base.h2stream cimport h2_read, h2_shut, h2_write
+from fastlb._core.base.h2stream cimport h2_peek, h2_read, h2_shut, h2_write
 from fastlb._core.base.limits cimport TLS_RECORD_BYTES
 from fastlb._core.base.net cimport net_peek, net_read, net_shut, net_write
 from fastlb._core.base.tls cimport tls_peek, tls_read, tls_shut, tls_write, tls_write_bulk
@@ -38,8 +38,8 @@ cdef inline ssize_t stream_put(Core* core, Stream* s, const void* data, size_t s
 
 cdef inline ssize_t stream_peek(Stream* s, void* into, size_t size) noexcept nogil:
     """What can be read, and stays to be read."""
-    if unlikely(s.layer == LAYER_TLS):
-        return tls_peek(s, into, size)
+    if unlikely(s.layer != LAYER_NONE):
+        return tls_peek(s, into, size) if s.layer == LAYER_TLS else h2_peek(s, into, size)
     return net_peek(s.fd, into, size)
 
 

@@ -34,39 +34,56 @@ cdef struct Upstream
 cdef struct Http
 
 cdef struct H2
+cdef struct Stream
+cdef struct ServerLive
 
 cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1 that it stands for
-    int32_t id
+    int32_t id                  # 0: not yet known
     uint32_t flags              # H2Flag
-    H2* h2
-    Exchange* exchange          # NULL: it has ended
-    Chunk* input                # for the exchange to read
+    void* core                  # Core*
+    H2* h2                      # NULL: its connection has ended before its exchange has read it all
+    Stream* stream              # an exchange's; NULL: that has ended
+    Chunk* input                # for the exchange to read: a head's text, then a body as it is
     Chunk* output               # that it has written
-    Chunk* cookies              # of the request, while its head isn't whole
+    Chunk* cookies              # of a request, while its head isn't whole
     Chunk* trailers             # of the answer, a line each
     uint32_t[4] pseudo_at       # in `output`, while the head isn't whole: see http/h2text
     uint32_t[4] pseudo_size
-    uint32_t head_bytes         # of the request
-    uint32_t unread             # bytes of DATA in `input`
-    uint32_t consumed           # that were read, and the client is to be told of
+    uint32_t head_bytes         # that have come, as RFC 9113, 6.5.2 counts
+    uint32_t head_left          # of `input`: bytes of a head's text
+    uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
+    uint32_t why                # its connection ended: Reason
+    uint64_t left               # to a server: bytes to go of the body, or of its chunk
     H2Stream* prev              # of the connection
     H2Stream* next
     H2Stream* next_look         # among those that the session has to hear of
 
-cdef struct H2:                 # a client's connection
+cdef struct H2:                 # a connection of HTTP/2, of a client or to a server
     void* core                  # Core*
-    void* session               # nghttp2_session*
+    void* session               # nghttp2_session*; NULL: it is being made
     Exchange* carrier
+    Stream* socket              # of the carrier
     H2Stream* streams
     H2Stream* look              # see H2Stream.next_look
     uint32_t n_streams
     uint32_t n_exchanges        # of streams that have one
-    uint32_t n_bad              # frames of this second that cost us more than the client
+    uint32_t n_bad              # frames of this second that cost us more than the peer
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued
-    uint8_t leaving             # GOAWAY was sent
+    uint8_t leaving             # it takes no more requests
     uint8_t moved               # some of a body has gone since the last step
-    uint16_t linger_timer       # slot
+    uint8_t is_ready            # to a server: it has said what it allows
+    uint8_t is_idle             # to a server: it is counted as one that waits
+    uint16_t linger_timer       # slot; of a client
+    ServerLive* target          # whom it goes to; NULL: it is a client's
+    uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
+    uint32_t streams_max        # that the server takes at a time
+    uint32_t requests           # to the server, so far
+    uint32_t requests_max       # 0: any number
+    uint64_t expires_ms         # by age; 0: never
+    uint64_t heard_ns           # when the server last said anything
+    H2* prev                    # among those to the same server
+    H2* next
 
 cdef struct Stream:
     int fd
@@ -87,9 +104,10 @@ cdef struct Stream:
 
 cdef struct IdleList:           # one a server and engine: connections that wait, latest first
     Upstream* first
+    H2* h2                      # those of HTTP/2, whether they wait or not
     uint32_t count
     uint32_t epoch              # of the last snapshot that named the server
-    uint64_t padding[6]
+    uint64_t padding[5]
 
 cdef struct ServerLive:
     Gate connections
@@ -195,6 +213,7 @@ cdef struct PoolEntry:
     PoolEntry* fallback         # NULL: none
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     TlsEntry* tls               # NULL: plain
+    uint8_t speaks_h2           # http: its servers do
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -280,7 +299,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Chunk* input                # read from the client, and not used up yet
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* carrier           # of HTTP/2: the connection that this is a request of
-    H2* h2                      # of a carrier
+    H2* h2                      # of a carrier: a client's, or one to a server
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
     uint32_t bind_id            # http: where to find the bind in the next snapshot

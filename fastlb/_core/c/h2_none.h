@@ -33,6 +33,8 @@ typedef struct {
 #define NGHTTP2_NV_FLAG_NONE 13
 #define NGHTTP2_DATA_FLAG_NO_END_STREAM 99
 #define NGHTTP2_ERR_FLOODED 98
+#define NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE 96
+#define NGHTTP2_SETTINGS_ENABLE_PUSH 95
 #define NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL 97
 #define NGHTTP2_DATA_FLAG_EOF 14
 #define NGHTTP2_ERR_DEFERRED 15
@@ -62,6 +64,9 @@ typedef struct {
 #define nghttp2_option_set_no_closed_streams(...) ((void)0)
 #define nghttp2_option_set_max_deflate_dynamic_table_size(...) ((void)0)
 #define nghttp2_session_server_new2(...) ((int)0)
+#define nghttp2_session_client_new2(...) ((int)0)
+#define nghttp2_session_get_remote_settings(...) ((uint32_t)0)
+#define nghttp2_submit_request(...) ((int32_t)0)
 #define nghttp2_session_del(...) ((void)0)
 #define nghttp2_session_mem_recv(...) ((ssize_t)0)
 #define nghttp2_session_mem_send(...) ((ssize_t)0)

@@ -40,11 +40,13 @@ cdef extern from "h2.h" nogil:
         NGHTTP2_PING, NGHTTP2_GOAWAY, NGHTTP2_WINDOW_UPDATE
         NGHTTP2_FLAG_NONE, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_ACK
         NGHTTP2_HCAT_REQUEST
+        NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE
         NGHTTP2_NV_FLAG_NONE
         NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM
         NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM
         NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM
+        NGHTTP2_SETTINGS_ENABLE_PUSH
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
         NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
 
@@ -79,6 +81,11 @@ cdef extern from "h2.h" nogil:
     void nghttp2_option_set_max_deflate_dynamic_table_size(nghttp2_option*, size_t)
     int nghttp2_session_server_new2(nghttp2_session**, const nghttp2_session_callbacks*, void*,
                                     const nghttp2_option*)
+    int nghttp2_session_client_new2(nghttp2_session**, const nghttp2_session_callbacks*, void*,
+                                    const nghttp2_option*)
+    uint32_t nghttp2_session_get_remote_settings(nghttp2_session*, int)
+    int32_t nghttp2_submit_request(nghttp2_session*, const void*, const nghttp2_nv*, size_t,
+                                   const nghttp2_data_provider*, void*)
     void nghttp2_session_del(nghttp2_session*)
     ssize_t nghttp2_session_mem_recv(nghttp2_session*, const uint8_t*, size_t)
     ssize_t nghttp2_session_mem_send(nghttp2_session*, const uint8_t**)

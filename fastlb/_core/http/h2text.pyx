@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy
 from fastlb._core.base.enums cimport (
     H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH, H2_TUNNEL,
 )
-from fastlb._core.base.h2stream cimport h2_feed, h2_room
+from fastlb._core.base.h2stream cimport h2_feed_head, h2_room
 from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.random cimport random_below
@@ -42,7 +42,7 @@ cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
         which = PSEUDO_PROTOCOL
     else:
         return True             # (:scheme says nothing that we don't know)
-    if not h2_room(<Core*> st.h2.core, &st.output, size, H2_INPUT_CLASS):
+    if not h2_room(<Core*> st.core, &st.output, size, H2_INPUT_CLASS):
         return False
     st.pseudo_at[which] = st.output.end
     st.pseudo_size[which] = size
@@ -54,13 +54,13 @@ cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
 cdef bint _feed_pseudo(H2Stream* st, int which) noexcept nogil:
     if st.pseudo_size[which] == 0:
         return True
-    return h2_feed(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
+    return h2_feed_head(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
 
 
 cdef bint _begin_tunnel(H2Stream* st) noexcept nogil:
     """A WebSocket's handshake, as RFC 6455, 4.1 has it. Whoever answers has to know the key, and
     nobody else is asked: it need not be hard to guess."""
-    cdef Core* core = <Core*> st.h2.core
+    cdef Core* core = <Core*> st.core
     cdef const char* letters = "abcdefghijklmnopABCDEFGHIJKLMNOP"
     cdef uint8_t[24] key
     cdef int i
@@ -69,10 +69,10 @@ cdef bint _begin_tunnel(H2Stream* st) noexcept nogil:
     key[21], key[22], key[23] = 65, 61, 61          # (16 bytes in base64 end with A== or the like)
     st.flags |= H2_TUNNEL
     return (
-        h2_feed(st, b"GET ", 4) and _feed_pseudo(st, PSEUDO_PATH)
-        and h2_feed(st, b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        h2_feed_head(st, b"GET ", 4) and _feed_pseudo(st, PSEUDO_PATH)
+        and h2_feed_head(st, b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
                     b"sec-websocket-key: ", 71)
-        and h2_feed(st, key, 24) and h2_feed(st, b"\r\n", 2)
+        and h2_feed_head(st, key, 24) and h2_feed_head(st, b"\r\n", 2)
     )
 
 
@@ -91,21 +91,21 @@ cdef bint _begin(H2Stream* st) noexcept nogil:
     fine = _begin_tunnel(st) if st.pseudo_size[PSEUDO_PROTOCOL] and _is_tunnel(st) else (
         st.pseudo_size[PSEUDO_PROTOCOL] == 0
         and _feed_pseudo(st, PSEUDO_METHOD)
-        and h2_feed(st, b" ", 1)
+        and h2_feed_head(st, b" ", 1)
         and _feed_pseudo(st, PSEUDO_PATH if st.pseudo_size[PSEUDO_PATH] else PSEUDO_AUTHORITY)
-        and h2_feed(st, b" HTTP/1.1\r\n", 11)
+        and h2_feed_head(st, b" HTTP/1.1\r\n", 11)
     )
     if fine and st.pseudo_size[PSEUDO_AUTHORITY]:
         st.flags |= H2_AUTHORITY
-        fine = (h2_feed(st, b"host: ", 6) and _feed_pseudo(st, PSEUDO_AUTHORITY)
-                and h2_feed(st, b"\r\n", 2))
+        fine = (h2_feed_head(st, b"host: ", 6) and _feed_pseudo(st, PSEUDO_AUTHORITY)
+                and h2_feed_head(st, b"\r\n", 2))
     return fine
 
 
 cdef bint _add_cookie(H2Stream* st, const uint8_t* value, uint32_t size) noexcept nogil:
     """Those of several fields are one (RFC 9113, 8.2.3)."""
     cdef bint first = st.cookies == NULL
-    if not h2_room(<Core*> st.h2.core, &st.cookies, size + 2, H2_INPUT_CLASS):
+    if not h2_room(<Core*> st.core, &st.cookies, size + 2, H2_INPUT_CLASS):
         return False
     if not first:
         memcpy(chunk_bytes(st.cookies) + st.cookies.end, b"; ", 2)
@@ -140,52 +140,25 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return True
     if _is(name, name_size, b"content-length", 14):
         st.flags |= H2_LENGTH
-    return (h2_feed(st, name, name_size) and h2_feed(st, b": ", 2) and h2_feed(st, value, size)
-            and h2_feed(st, b"\r\n", 2))
+    return (h2_feed_head(st, name, name_size) and h2_feed_head(st, b": ", 2) and h2_feed_head(st, value, size)
+            and h2_feed_head(st, b"\r\n", 2))
 
 
 cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
-    cdef Core* core = <Core*> st.h2.core
+    cdef Core* core = <Core*> st.core
     cdef bint fine = st.flags & H2_BEGUN or _begin(st)
     if fine and st.cookies != NULL:
-        fine = (h2_feed(st, b"cookie: ", 8)
-                and h2_feed(st, chunk_bytes(st.cookies), st.cookies.end)
-                and h2_feed(st, b"\r\n", 2))
+        fine = (h2_feed_head(st, b"cookie: ", 8)
+                and h2_feed_head(st, chunk_bytes(st.cookies), st.cookies.end)
+                and h2_feed_head(st, b"\r\n", 2))
     give_held(core, st.cookies)
     give_held(core, st.output)
     st.cookies = st.output = NULL
     if not ended and not st.flags & (H2_LENGTH | H2_TUNNEL):
-        st.flags |= H2_CHUNKED
-        fine = fine and h2_feed(st, b"transfer-encoding: chunked\r\n", 28)
+        st.flags |= H2_CHUNKED      # (h2stream makes them of what comes)
+        fine = fine and h2_feed_head(st, b"transfer-encoding: chunked\r\n", 28)
     st.flags |= <uint32_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
-    return fine and h2_feed(st, b"\r\n", 2)
-
-
-cdef bint h2_take_data(H2Stream* st, const uint8_t* data, uint32_t size) noexcept nogil:
-    cdef const char* digits = "0123456789abcdef"
-    cdef uint8_t[10] line
-    cdef int at = 8
-    cdef uint32_t left = size
-    if size == 0:
-        return True
-    if st.flags & H2_CHUNKED:
-        line[8], line[9] = 13, 10
-        while left:
-            at -= 1
-            line[at] = digits[left & 15]
-            left >>= 4
-        if not h2_feed(st, &line[at], 10 - at):
-            return False
-    if not h2_feed(st, data, size):
-        return False
-    return not st.flags & H2_CHUNKED or h2_feed(st, b"\r\n", 2)
-
-
-cdef bint h2_end_body(H2Stream* st) noexcept nogil:
-    if st.flags & H2_ENDED:
-        return True
-    st.flags |= H2_ENDED
-    return not st.flags & H2_CHUNKED or h2_feed(st, b"0\r\n\r\n", 5)
+    return fine and h2_feed_head(st, b"\r\n", 2)
 
 
 cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:

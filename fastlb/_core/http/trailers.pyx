@@ -46,4 +46,4 @@ cdef bint end_with_trailers(Exchange* x, uint8_t* room) noexcept nogil:
     """Those of HTTP/2, which are no part of the body: without the last chunk and the empty line.
     False when memory is gone."""
     cdef uint32_t size = put_trailers(chunk_bytes(x.http.partial), x.http.partial.end, room)
-    return h2_end_with(&x.client, room + 3, size - 5)
+    return h2_end_with(x.client.h2, room + 3, size - 5)

@@ -6,7 +6,7 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    ERROR, HANGUP, HTTP_SENT, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
+    ERROR, HANGUP, HTTP_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
 )
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream, stream_read
@@ -116,6 +116,10 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
     if upstream == NULL:
         return
     http.upstream = NULL
+    if unlikely(upstream.stream.layer == LAYER_H2):
+        close_stream(core, &upstream.stream, reset)
+        give_upstream(core, upstream)
+        return
     if upstream.keep and not reset and not core.closing \
             and http.request.done and http.flags & HTTP_SENT \
             and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \

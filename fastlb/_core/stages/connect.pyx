@@ -4,10 +4,10 @@
 from libc.errno cimport (
     ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE, EPROTO,
 )
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, NEXT,
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT,
     REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
     REASON_SERVER_HANDSHAKE, SERVER_EJECTED,
     SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
@@ -21,11 +21,12 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.tls cimport (
     tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
 )
-from fastlb._core.base.types cimport Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
+from fastlb._core.base.types cimport Core, Exchange, H2, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX, EKEYREJECTED
+from fastlb._core.http.h2pool cimport add_h2, find_h2, join_h2
 from fastlb._core.http.upstream cimport end_upstream, take_idle
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
@@ -48,7 +49,7 @@ cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
 
 
 cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
-    if x.http == NULL:
+    if x.http == NULL and x.h2 == NULL:
         server_did_well(core, x.target)
     elif unlikely(fl_load32(&x.target.state) == SERVER_FAILING):
         fl_store32(&x.target.state, SERVER_UP)      # (what it answers is told apart)
@@ -125,7 +126,7 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
             x.reason = REASON_NO_MEMORY
             return FAIL
     server = x.to_server
-    x.begun_ns = clock_ns() if pool.is_measured and x.http == NULL else 0
+    x.begun_ns = clock_ns() if pool.is_measured and x.http == NULL and x.h2 == NULL else 0
     fd = _open(core, x)
     if unlikely(fd < 0):
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
@@ -176,9 +177,34 @@ cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
     return verdict
 
 
+cdef int _join(Core* core, Exchange* x) noexcept nogil:
+    """Get a stream of a connection of HTTP/2, and wait until it is made. Its own exchange sees to
+    that, and has counted it if it failed."""
+    cdef H2* h2
+    if x.to_server.layer != LAYER_H2:
+        h2 = find_h2(core, x)
+        if h2 == NULL:
+            h2 = add_h2(core, x)
+        if unlikely(h2 == NULL or not join_h2(core, x, h2)):
+            x.reason = REASON_NO_MEMORY
+            return FAIL
+        if not h2.is_ready:
+            timer_start(core, &x.timer, x.pool.connect_timer)
+    h2 = x.to_server.h2.h2
+    if unlikely(h2 == NULL):
+        x.reason = <uint8_t> x.to_server.h2.why
+        return FAIL
+    if not h2.is_ready:
+        return AGAIN
+    x.connect_ns = core.now_ns - x.picked_ns + 1
+    return NEXT
+
+
 cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
     cdef Stream* server = x.to_server
     cdef int error, verdict
+    if unlikely(x.pool.speaks_h2) and x.http != NULL:
+        return _join(core, x)
     if server.fd < 0:
         return _begin(core, x)
     if server.ready & (ERROR | HANGUP):

@@ -168,6 +168,7 @@ cdef class Snapshot:
             fill_reply(self._arena, pool.unavailable, spec.unavailable)
         if spec.tls is not None:
             pool.tls = self._secured(spec.tls)
+        pool.speaks_h2 = spec.speaks_h2
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)

@@ -1,0 +1,191 @@
+from libc.stdint cimport int32_t, uint32_t, uint8_t
+
+from fastlb._core.base.enums cimport (
+    ERROR, H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
+    READABLE,
+)
+from fastlb._core.base.h2stream cimport h2_look, take_h2_stream
+from fastlb._core.base.limits cimport (
+    H2_ACKS_MAX, H2_CONNECTION_BYTES, H2_HEAD_BYTES_MAX, H2_SETTINGS_MAX, H2_STREAMS_MAX,
+    H2_WINDOW_BYTES,
+)
+from fastlb._core.base.mem cimport give_held
+from fastlb._core.base.types cimport Core, H2, H2Stream
+from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.ext.nghttp2 cimport (
+    FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS,
+    NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+    nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
+    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
+    nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    nghttp2_session_callbacks_set_on_begin_headers_callback,
+    nghttp2_session_callbacks_set_on_frame_recv_callback,
+    nghttp2_session_callbacks_set_on_frame_send_callback,
+    nghttp2_session_callbacks_set_on_header_callback,
+    nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_del,
+    nghttp2_session_server_new2, nghttp2_session_set_local_window_size,
+    nghttp2_session_set_stream_user_data, nghttp2_settings_entry, nghttp2_submit_headers,
+    nghttp2_submit_response, nghttp2_submit_settings,
+)
+from fastlb._core.http.h2frames cimport (
+    RESET_COST, h2_count_bad, h2_on_read, h2_set_callbacks, h2_stream, h2_wake,
+)
+from fastlb._core.http.h2text cimport NV_MAX, h2_answer_head, h2_end_head, h2_take_field
+
+cdef nghttp2_session_callbacks* _callbacks = NULL
+cdef nghttp2_option* _options = NULL
+
+
+cdef int _on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame,
+                           void* given) noexcept nogil:
+    cdef H2* h2 = <H2*> given
+    cdef H2Stream* st
+    if frame.hd.type != NGHTTP2_HEADERS or frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    st = take_h2_stream(<Core*> h2.core, h2)
+    if unlikely(st == NULL):
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    st.id = frame.hd.stream_id
+    nghttp2_session_set_stream_user_data(session, st.id, st)
+    return 0
+
+
+cdef int _on_header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name,
+                    size_t name_size, const uint8_t* value, size_t size, uint8_t flags,
+                    void* given) noexcept nogil:
+    cdef H2Stream* st = h2_stream(session, frame.hd.stream_id)
+    if unlikely(st == NULL or st.flags & H2_FAILED):
+        return 0
+    if unlikely(not h2_take_field(
+            st, name, <uint32_t> name_size, value, <uint32_t> size)):
+        h2_count_bad(st.h2, RESET_COST)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    return 0
+
+
+cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
+                   void* given) noexcept nogil:
+    """It is whole."""
+    cdef H2Stream* st
+    cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
+    if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
+        return 0
+    st = h2_stream(session, frame.hd.stream_id)
+    if st == NULL or st.flags & H2_FAILED:
+        return 0
+    if frame.hd.type == NGHTTP2_HEADERS and not st.flags & H2_HEAD_READ:
+        if unlikely(not h2_end_head(st, ended)):
+            st.flags |= H2_FAILED
+    elif ended:
+        st.flags |= H2_ENDED
+    else:
+        return 0
+    h2_wake(st)
+    return 0
+
+
+cdef int _on_close(nghttp2_session* session, int32_t id, uint32_t error,
+                   void* given) noexcept nogil:
+    cdef H2Stream* st = h2_stream(session, id)
+    if st != NULL:
+        st.flags |= H2_CLOSED
+        if st.stream != NULL:
+            st.stream.ready |= ERROR | READABLE
+        h2_wake(st)
+    return 0
+
+
+cdef int _on_sent(nghttp2_session* session, const nghttp2_frame* frame,
+                  void* given) noexcept nogil:
+    cdef H2Stream* st
+    if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM or frame.hd.type > NGHTTP2_HEADERS:
+        return 0
+    st = h2_stream(session, frame.hd.stream_id)
+    if st != NULL and not st.flags & H2_ENDED:
+        st.flags |= H2_ALL_SENT
+        h2_look(st)
+    return 0
+
+
+cdef int _prepare() except -1:
+    global _callbacks, _options
+    if not FASTLB_HAS_H2:
+        return 0
+    if nghttp2_session_callbacks_new(&_callbacks) or nghttp2_option_new(&_options):
+        raise MemoryError
+    h2_set_callbacks(_callbacks)
+    nghttp2_session_callbacks_set_on_begin_headers_callback(_callbacks, _on_begin_headers)
+    nghttp2_session_callbacks_set_on_header_callback(_callbacks, _on_header)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(_callbacks, _on_frame)
+    nghttp2_session_callbacks_set_on_stream_close_callback(_callbacks, _on_close)
+    nghttp2_session_callbacks_set_on_frame_send_callback(_callbacks, _on_sent)
+    nghttp2_option_set_no_auto_window_update(_options, 1)
+    nghttp2_option_set_max_outbound_ack(_options, H2_ACKS_MAX)
+    nghttp2_option_set_max_settings(_options, H2_SETTINGS_MAX)
+    nghttp2_option_set_no_closed_streams(_options, 1)
+    return 0
+
+
+_prepare()
+
+
+cdef nghttp2_session* h2_client_session(H2* h2) noexcept nogil:
+    """One that has said what it allows, or NULL."""
+    cdef nghttp2_settings_entry[4] settings
+    cdef nghttp2_session* session = NULL
+    if nghttp2_session_server_new2(&session, _callbacks, h2, _options):
+        return NULL
+    settings[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+    settings[0].value = H2_STREAMS_MAX
+    settings[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+    settings[1].value = H2_WINDOW_BYTES
+    settings[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
+    settings[2].value = H2_HEAD_BYTES_MAX
+    settings[3].settings_id = NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
+    settings[3].value = 1
+    if nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 4) or \
+            nghttp2_session_set_local_window_size(
+                session, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_BYTES):
+        nghttp2_session_del(session)
+        return NULL
+    return session
+
+
+cdef void h2_answer(H2* h2, H2Stream* st) noexcept nogil:
+    """Its exchange has begun to answer."""
+    cdef nghttp2_session* session = <nghttp2_session*> h2.session
+    cdef Core* core = <Core*> h2.core
+    cdef nghttp2_nv[NV_MAX] fields
+    cdef nghttp2_data_provider body
+    cdef uint8_t[3] status
+    cdef uint32_t size = 0
+    cdef int n, error
+    body.source.ptr = st
+    body.read_callback = h2_on_read
+    while st.output != NULL:
+        n = h2_answer_head(st, fields, status, &size)
+        if n == 0 and not st.flags & H2_DONE:
+            return
+        if n <= 0:
+            st.flags |= H2_FAILED
+            return
+        if status[0] == 49:             # of 1xx
+            error = nghttp2_submit_headers(session, NGHTTP2_FLAG_NONE, st.id, NULL, fields, n, NULL)
+        else:
+            st.flags |= H2_ANSWERED
+            error = nghttp2_submit_response(
+                session, st.id, fields, n,
+                NULL if st.flags & H2_DONE and st.trailers == NULL
+                and st.output.start + size == st.output.end else &body)
+        if error < 0:
+            st.flags |= H2_FAILED
+            return
+        st.output.start += size
+        if st.output.start == st.output.end:
+            give_held(core, st.output)
+            st.output = NULL
+        if st.flags & H2_ANSWERED:
+            return

@@ -1,0 +1,23 @@
+# What connections of HTTP/2 have in common, whether a client's or to a server: bodies both ways, and
+# counting what costs us more than whoever sends it.
+from libc.stdint cimport int32_t, uint32_t, uint8_t
+
+from fastlb._core.base.types cimport H2, H2Stream
+from fastlb._core.ext.nghttp2 cimport (
+    nghttp2_data_source, nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_get_stream_user_data,
+)
+
+cdef enum:
+    RESET_COST = 5                  # a request that is thrown away, next to a frame
+
+
+cdef inline H2Stream* h2_stream(nghttp2_session* session, int32_t id) noexcept nogil:
+    return <H2Stream*> nghttp2_session_get_stream_user_data(session, id)
+
+
+cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil
+cdef void h2_wake(H2Stream* st) noexcept nogil
+cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_t room,
+                        uint32_t* flags, nghttp2_data_source* source, void* given) noexcept nogil
+cdef void h2_set_callbacks(nghttp2_session_callbacks* callbacks) noexcept

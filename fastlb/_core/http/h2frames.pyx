@@ -1,0 +1,175 @@
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memchr, memcpy
+
+from fastlb._core.base.enums cimport (
+    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_TUNNEL, H2_WAKE, WRITABLE,
+)
+from fastlb._core.base.h2stream cimport h2_feed, h2_look
+from fastlb._core.base.limits cimport H2_BAD_MAX
+from fastlb._core.base.mem cimport chunk_bytes, give_held
+from fastlb._core.base.queue cimport queue
+from fastlb._core.base.types cimport Core, H2, H2Stream
+from fastlb._core.ext.atomic cimport fl_count, unlikely
+from fastlb._core.ext.nghttp2 cimport (
+    NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_HEADERS, NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source,
+    nghttp2_frame_hd, nghttp2_nv, nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_callbacks_set_on_begin_frame_callback,
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_consume_connection,
+    nghttp2_session_terminate_session, nghttp2_submit_trailer,
+)
+from fastlb._core.http.h2text cimport NV_MAX, h2_lines
+
+cdef enum:
+    CHUNK_TAIL = 2                  # the line end after a chunk's bytes
+
+
+cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil:
+    """So much that brings no request on, in a second: the peer is told to go."""
+    cdef Core* core = <Core*> h2.core
+    cdef uint64_t second = core.now_ms // 1000
+    if h2.bad_second != second:
+        h2.bad_second = second
+        h2.n_bad = 0
+    h2.n_bad += cost
+    if unlikely(h2.n_bad > H2_BAD_MAX) and not h2.leaving:
+        h2.leaving = True
+        fl_count(&core.counters.h2_abused, 1)
+        nghttp2_session_terminate_session(
+            <nghttp2_session*> h2.session, NGHTTP2_ENHANCE_YOUR_CALM)
+
+
+cdef void h2_wake(H2Stream* st) noexcept nogil:
+    st.flags |= H2_WAKE
+    h2_look(st)
+
+
+cdef int _on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head,
+                         void* given) noexcept nogil:
+    cdef H2* h2 = <H2*> given
+    if head.type == NGHTTP2_HEADERS:
+        return 0
+    if head.type == NGHTTP2_DATA:
+        if head.length == 0 and not head.flags & NGHTTP2_FLAG_END_STREAM:
+            h2_count_bad(h2, 1)
+    elif head.type == NGHTTP2_RST_STREAM:
+        if h2.target == NULL:           # (a server that resets has had the request first)
+            h2_count_bad(h2, RESET_COST)
+    elif head.type == NGHTTP2_WINDOW_UPDATE:
+        if h2.target == NULL:
+            h2_count_bad(h2, 1)
+    elif not head.flags & NGHTTP2_FLAG_ACK:
+        h2_count_bad(h2, 1)
+    return 0
+
+
+cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint8_t* data,
+                  size_t size, void* given) noexcept nogil:
+    cdef H2Stream* st = h2_stream(session, id)
+    if unlikely(st == NULL):
+        nghttp2_session_consume_connection(session, size)
+        return 0
+    if st.stream == NULL and st.flags & (H2_DONE | H2_FAILED):
+        st.consumed += <uint32_t> size          # nobody reads it any more
+        h2_look(st)
+        return 0
+    if unlikely(not h2_feed(st, data, <uint32_t> size)):
+        st.consumed += <uint32_t> size
+        st.flags |= H2_FAILED
+    h2_wake(st)
+    return 0
+
+
+cdef bint _submit_trailers(nghttp2_session* session, H2Stream* st) noexcept nogil:
+    cdef nghttp2_nv[NV_MAX] fields
+    cdef uint8_t* lines = chunk_bytes(st.trailers)
+    cdef int n = h2_lines(lines, lines + st.trailers.end, fields, 0)
+    return n > 0 and nghttp2_submit_trailer(session, st.id, fields, n) == 0
+
+
+cdef uint32_t _out(H2Stream* st, uint8_t* into, uint64_t size) noexcept nogil:
+    """So many bytes of what the exchange wrote, or as many as there are."""
+    cdef uint32_t n = st.output.end - st.output.start
+    if n > size:
+        n = <uint32_t> size
+    memcpy(into, chunk_bytes(st.output) + st.output.start, n)
+    st.output.start += n
+    return n
+
+
+cdef bint _begin_chunk(H2Stream* st) noexcept nogil:
+    """Read a size, as `put_hex` wrote it. False when its line isn't whole."""
+    cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
+    cdef uint8_t* end = chunk_bytes(st.output) + st.output.end
+    cdef uint8_t* stop = <uint8_t*> memchr(at, 10, end - at)
+    cdef uint64_t size = 0
+    if stop == NULL:
+        return False
+    while at < stop and at[0] != 13:
+        size = size << 4 | (at[0] & 15) + (9 if at[0] > 57 else 0)
+        at += 1
+    st.output.start += <uint32_t> (stop + 1 - (chunk_bytes(st.output) + st.output.start))
+    if size == 0:
+        st.flags |= H2_DONE             # (there are no trailers)
+        st.output.start = st.output.end
+    else:
+        st.left = size + CHUNK_TAIL
+    return True
+
+
+cdef uint32_t _next_of_request(H2Stream* st, uint8_t* into, uint32_t room) noexcept nogil:
+    """The same of a body that a server gets, out of its chunks if it is in any."""
+    cdef uint32_t n = 0, size
+    cdef uint32_t tail = CHUNK_TAIL if st.flags & H2_IN_CHUNKS else 0
+    if st.flags & H2_TUNNEL:
+        return _out(st, into, room)
+    while st.output.start < st.output.end and n < room and not st.flags & H2_DONE:
+        if tail and st.left == 0 and not _begin_chunk(st):
+            break
+        if st.left > tail:
+            size = _out(st, into + n, st.left - tail if st.left - tail < room - n else room - n)
+            n += size
+            st.left -= size
+        while tail and 0 < st.left <= tail and st.output.start < st.output.end:
+            st.output.start += 1
+            st.left -= 1
+        if tail == 0 and st.left == 0:
+            st.flags |= H2_DONE
+            st.output.start = st.output.end
+    return n
+
+
+cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_t room,
+                        uint32_t* flags, nghttp2_data_source* source, void* given) noexcept nogil:
+    """The next part of a body that we send."""
+    cdef H2Stream* st = <H2Stream*> source.ptr
+    cdef H2* h2 = <H2*> given
+    cdef Core* core = <Core*> h2.core
+    cdef uint32_t n = 0
+    if st.output != NULL:
+        n = _out(st, into, room) if h2.target == NULL else \
+            _next_of_request(st, into, <uint32_t> room)
+        if st.output.start == st.output.end:
+            give_held(core, st.output)
+            st.output = NULL
+    if n:
+        if st.stream != NULL and not st.stream.ready & WRITABLE:
+            st.stream.ready |= WRITABLE
+            queue(core, st.stream.exchange)
+        h2.moved = True
+        h2.n_bad -= 2 if h2.n_bad > 2 else h2.n_bad     # (what it lets us send it may tell us)
+    if st.output == NULL and st.flags & H2_DONE:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+        if unlikely(st.trailers != NULL) and h2.target == NULL and _submit_trailers(session, st):
+            flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
+        return n
+    if n == 0:
+        st.flags |= H2_DEFERRED
+        return NGHTTP2_ERR_DEFERRED
+    return n
+
+
+cdef void h2_set_callbacks(nghttp2_session_callbacks* callbacks) noexcept:
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, _on_begin_frame)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, _on_data)

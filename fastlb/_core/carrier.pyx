@@ -6,8 +6,8 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_CLOSED, H2_DONE,
     H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE,
-    REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER,
-    STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
+    REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD,
+    STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
@@ -18,7 +18,7 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport tls_speaks_h2
-from fastlb._core.base.types cimport Chunk, Core, Exchange, H2, H2Stream, Stream
+from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.h2 cimport (
     h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive, h2_take,
@@ -164,8 +164,8 @@ cdef int _end(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void _set_timer(Core* core, Exchange* x, bint had) noexcept nogil:
-    """Exchanges have timers of their own; heads that don't end, and the rests of answers that nobody
-    takes, have none."""
+    """Exchanges have timers of their own; heads that don't end, and the rests of answers that
+    nobody takes, have none."""
     if x.h2.n_exchanges == 0 and (had or x.h2.moved or x.timer.link.next == NULL):
         timer_start(core, &x.timer, x.idle_timer)
     elif x.h2.n_exchanges and x.timer.link.next != NULL:

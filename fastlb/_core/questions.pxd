@@ -2,7 +2,8 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.base.asking cimport Answered, Question
 from fastlb._core.base.routing cimport Decision
-from fastlb._core.base.types cimport Core, Exchange, LiveTable
+from fastlb._core.base.shared cimport LiveTable
+from fastlb._core.base.types cimport Core, Exchange
 
 
 cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogil

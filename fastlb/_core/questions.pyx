@@ -7,9 +7,10 @@ from libc.stdlib cimport calloc, free, malloc
 from fastlb._core.base.asking cimport Answered, Question
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.routing cimport DECISION_FAILED, Decision
+from fastlb._core.base.shared cimport LiveTable
 from fastlb._core.base.sys cimport event_set
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Exchange, LiveTable
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_cas64, fl_count, fl_load64, likely
 from fastlb._core.http.decided cimport give_decision
 from fastlb._core.tables.live cimport live_ask

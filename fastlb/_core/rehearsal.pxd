@@ -3,9 +3,9 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.parts cimport (
     Budget, Delays, ListenerCounters, ProbePool, ServerCounters,
 )
+from fastlb._core.base.shared cimport ListenerLive, LiveTable
 from fastlb._core.base.types cimport (
-    Core, Exchange, Group, ListenerLive, LiveTable, PendingQueue, PoolEntry, PoolLive, ServerEntry,
-    ServerLive,
+    Core, Exchange, Group, PendingQueue, PoolEntry, PoolLive, ServerEntry, ServerLive,
 )
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.tables.snapshot cimport Snapshot

@@ -2,8 +2,8 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR,
-    ROLE_SERVER, STAGE_RELAY,
+    EXCHANGE_CLOSE, HTTP_SENT, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE,
+    REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_size, give_held

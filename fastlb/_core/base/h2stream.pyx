@@ -7,16 +7,12 @@ from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
     H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT,
 )
-from fastlb._core.base.limits cimport (
-    H2_AHEAD_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
-)
-from fastlb._core.base.mem cimport (
-    chunk_bytes, chunk_class, chunk_size, give_held, take_held,
-)
+from fastlb._core.base.limits cimport H2_AHEAD_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport put_hex
-from fastlb._core.base.types cimport Chunk, Core, H2, H2Stream, Stream
-from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
+from fastlb._core.base.types cimport H2, Chunk, Core, H2Stream, Stream
+from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
 
 cdef enum:
     FRAMING_BYTES = 20          # of a chunk: 16 digits and two line ends

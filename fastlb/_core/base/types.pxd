@@ -12,14 +12,15 @@ from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
     TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
-from fastlb._core.base.observed cimport Histogram, Ring, Series, Tried
+from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
-    Address, Budget, Counters, Delays, Hedge, Keepalive, Link, ListenerCounters, Outliers, Pipe,
-    ProbePool, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList, TlsEntry,
+    Address, Budget, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool, RingPoint,
+    ServerAddress, ServerCounters, Sticky, Timer, TimerList, TlsEntry,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
 )
+from fastlb._core.base.shared cimport ListenerLive, LiveTable
 from fastlb._core.ext.linux cimport epoll_event, pollfd
 
 cdef struct Chunk:              # the header of a buffer; its bytes follow
@@ -153,11 +154,6 @@ cdef struct PoolLive:
     ProbePool* probes           # [engine], of prequal
     uint32_t name
 
-cdef struct ListenerLive:
-    Gate connections
-    ListenerCounters* counters  # [engine]
-    uint32_t name
-
 # --- one immutable, compiled configuration (tables/snapshot) ---
 
 cdef struct ServerEntry:
@@ -238,25 +234,6 @@ cdef struct Snapshot:
     PoolEntry* pools
     int32_t max_connections     # of the process; 0: no limit
     int32_t users[ENGINES_MAX]  # exchanges of each engine that still read from it
-
-cdef struct LiveTable:
-    void* published             # Snapshot*
-    Gate connections
-    int notify_fd               # wakes the control plane: something in here changed
-    uint64_t questions          # Question*: to policies that run there, the latest first
-    int32_t changed
-    int32_t descriptors_out     # an engine ran out of them
-    int wake_fds[ENGINES_MAX]   # -1: no such engine
-    uint32_t timer_ms[TIMER_SLOTS_MAX]
-    int32_t n_timers
-    Series* series              # [engine]
-    Ring* rings                 # [engine]; NULL: nobody has asked for records yet
-    int32_t recording           # somebody wants them
-    int32_t traced              # requests get spans of ours
-    uint64_t traced_share       # of 2^32, of those that nobody has decided about
-    int32_t reader              # ReaderState
-    int reader_fd               # wakes it
-    int32_t cuts                # how often servers were cut
 
 # --- one engine ---
 

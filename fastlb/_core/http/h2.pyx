@@ -12,8 +12,8 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.h2stream cimport abandon_h2_stream, give_h2_stream
 from fastlb._core.base.limits cimport H2_FRAME_BYTES_MAX
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.types cimport Core, Exchange, H2, H2Stream, Stream
-from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, Stream
+from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_FLOODED,
     NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR,

@@ -10,7 +10,7 @@ from fastlb._core.base.limits cimport (
     H2_WINDOW_BYTES,
 )
 from fastlb._core.base.mem cimport give_held
-from fastlb._core.base.types cimport Core, H2, H2Stream
+from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_END_STREAM,
@@ -19,8 +19,8 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
     nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_new,
     nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
-    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
-    nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams, nghttp2_session,
+    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_frame_send_callback,

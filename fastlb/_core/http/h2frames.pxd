@@ -1,4 +1,4 @@
-# What connections of HTTP/2 have in common, whether a client's or to a server: bodies both ways, and
+# What connections of HTTP/2 have in common, of a client or to a server: bodies both ways, and
 # counting what costs us more than whoever sends it.
 from libc.stdint cimport int32_t, uint32_t, uint8_t
 

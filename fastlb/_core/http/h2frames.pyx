@@ -8,13 +8,13 @@ from fastlb._core.base.h2stream cimport h2_feed, h2_look
 from fastlb._core.base.limits cimport H2_BAD_MAX
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.types cimport Core, H2, H2Stream
+from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
-    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
-    NGHTTP2_HEADERS, NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source,
-    nghttp2_frame_hd, nghttp2_nv, nghttp2_session, nghttp2_session_callbacks,
+    NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
+    NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
+    NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv,
+    nghttp2_session, nghttp2_session_callbacks,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_consume_connection,
     nghttp2_session_terminate_session, nghttp2_submit_trailer,

@@ -12,7 +12,7 @@ from fastlb._core.base.limits cimport H2_STREAMS_MAX
 from fastlb._core.base.mem cimport give_exchange, take_exchange
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Exchange, H2, H2Stream, PoolEntry, Upstream
+from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, PoolEntry, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 from fastlb._core.http.h2 cimport h2_end, h2_take
 

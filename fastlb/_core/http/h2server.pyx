@@ -13,29 +13,26 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport equal
-from fastlb._core.base.types cimport Core, Exchange, H2, H2Stream
+from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.linux cimport memmem
 from fastlb._core.ext.nghttp2 cimport (
-    FASTLB_HAS_H2, NGHTTP2_DATA,
-    NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
-    NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HEADERS, NGHTTP2_NV_FLAG_NONE,
-    NGHTTP2_REFUSED_STREAM, NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL,
-    NGHTTP2_SETTINGS_ENABLE_PUSH, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_new,
-    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
-    nghttp2_option_set_no_auto_window_update, nghttp2_session, nghttp2_session_callbacks,
-    nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_frame_recv_callback,
+    FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
+    NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HEADERS,
+    NGHTTP2_NV_FLAG_NONE, NGHTTP2_REFUSED_STREAM, NGHTTP2_SETTINGS,
+    NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_ENABLE_PUSH,
+    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, nghttp2_data_provider, nghttp2_frame, nghttp2_nv,
+    nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
+    nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
+    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_client_new2,
-    nghttp2_session_del, nghttp2_session_get_remote_settings,
-    nghttp2_session_set_local_window_size, nghttp2_settings_entry, nghttp2_submit_request,
-    nghttp2_submit_settings,
+    nghttp2_session_del, nghttp2_session_get_remote_settings, nghttp2_session_set_local_window_size,
+    nghttp2_settings_entry, nghttp2_submit_request, nghttp2_submit_settings,
 )
-from fastlb._core.http.h2frames cimport (
-    h2_on_read, h2_set_callbacks, h2_stream, h2_wake,
-)
+from fastlb._core.http.h2frames cimport h2_on_read, h2_set_callbacks, h2_stream, h2_wake
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef nghttp2_session_callbacks* _callbacks = NULL
@@ -229,7 +226,8 @@ cdef uint64_t _number(const uint8_t* at, size_t size) noexcept nogil:
     return n
 
 
-cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end, nghttp2_nv* fields) noexcept nogil:
+cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end,
+                 nghttp2_nv* fields) noexcept nogil:
     """Those of a request whose head is at `at`: how many, or -1."""
     cdef Exchange* x = st.stream.exchange
     cdef uint8_t* line = <uint8_t*> memchr(at, 10, end - at) + 1

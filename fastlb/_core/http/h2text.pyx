@@ -12,7 +12,7 @@ from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.text cimport equal, lower
-from fastlb._core.base.types cimport Chunk, Core, H2Stream
+from fastlb._core.base.types cimport Core, H2Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport memmem
 from fastlb._core.ext.nghttp2 cimport NGHTTP2_NV_FLAG_NONE, nghttp2_nv
@@ -140,8 +140,8 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return True
     if _is(name, name_size, b"content-length", 14):
         st.flags |= H2_LENGTH
-    return (h2_feed_head(st, name, name_size) and h2_feed_head(st, b": ", 2) and h2_feed_head(st, value, size)
-            and h2_feed_head(st, b"\r\n", 2))
+    return (h2_feed_head(st, name, name_size) and h2_feed_head(st, b": ", 2)
+            and h2_feed_head(st, value, size) and h2_feed_head(st, b"\r\n", 2))
 
 
 cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:

@@ -1,7 +1,8 @@
 from libc.stdint cimport uint64_t
 
 from fastlb._core.base.routing cimport StatusSet
-from fastlb._core.base.types cimport Core, LiveTable, PoolEntry, ServerLive
+from fastlb._core.base.shared cimport LiveTable
+from fastlb._core.base.types cimport Core, PoolEntry, ServerLive
 
 cdef bint eject(LiveTable* table, uint64_t now_ms, const PoolEntry* pool,
                 ServerLive* live) noexcept nogil

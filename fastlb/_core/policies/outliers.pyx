@@ -4,7 +4,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport CONDITION_OUT, SERVER_EJECTED, SERVER_UP
-from fastlb._core.base.types cimport Core, LiveTable, PoolEntry, ServerEntry, ServerLive
+from fastlb._core.base.shared cimport LiveTable
+from fastlb._core.base.types cimport Core, PoolEntry, ServerEntry, ServerLive
 from fastlb._core.ext.atomic cimport fl_add32, fl_load32, fl_load64, fl_store32, fl_store64
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.states cimport live_warm

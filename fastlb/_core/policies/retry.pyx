@@ -3,7 +3,9 @@
 # often.
 from libc.stdint cimport uint16_t, uint32_t
 
-from fastlb._core.base.enums cimport CONDITION_OUT, EXCHANGE_SHADOW
+from fastlb._core.base.enums cimport (
+    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, HTTP_RETRIED, HTTP_REUSED, LAYER_H2,
+)
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.head cimport (
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE,
@@ -29,6 +31,17 @@ cdef bint repeatable(const Http* http) noexcept nogil:
         return False
     return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
             or method == METHOD_TRACE or method == METHOD_PUT or method == METHOD_DELETE)
+
+
+cdef bint is_untouched(const Exchange* x) noexcept nogil:
+    """Whether the server that doesn't answer has done nothing about the request, and it may be sent
+    once more: it had closed a connection that waited, or of HTTP/2 says so (RFC 9113, 8.7)."""
+    cdef const Http* http = x.http
+    if http.flags & HTTP_RETRIED:
+        return False
+    if unlikely(x.to_server.layer == LAYER_H2) and x.to_server.h2.flags & H2_REFUSED:
+        return is_at_hand(http)
+    return http.flags & HTTP_REUSED and repeatable(http)
 
 
 cdef void count_request(Core* core, const PoolEntry* pool) noexcept nogil:

@@ -7,10 +7,9 @@ from libc.errno cimport (
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT,
-    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_SERVER_HANDSHAKE, SERVER_EJECTED,
-    SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT, REASON_CONNECT_REFUSED,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, SERVER_EJECTED, SERVER_FAILING,
+    SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.httpmem cimport take_upstream
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS
@@ -21,7 +20,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.tls cimport (
     tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
 )
-from fastlb._core.base.types cimport Core, Exchange, H2, PoolEntry, ServerLive, Stream, Upstream
+from fastlb._core.base.types cimport H2, Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )

@@ -6,12 +6,11 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, H2_REFUSED, HANGUP,
+    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP,
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT,
-    HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT,
-    HTTP_WEBSOCKET, LAYER_H2, NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
-    REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY,
-    STREAM_BULK, STREAM_EOF, TUNNEL, WRITABLE,
+    HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
+    READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
+    REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF, TUNNEL, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -39,7 +38,7 @@ from fastlb._core.http.upload cimport upload
 from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
-from fastlb._core.policies.retry cimport is_at_hand, may_retry, repeatable
+from fastlb._core.policies.retry cimport is_untouched, may_retry
 from fastlb._core.proto.http1 cimport field_value, parse_response
 from fastlb._core.tables.hashring cimport crc32_nocase
 from fastlb._core.tables.histogram cimport histogram_add
@@ -49,12 +48,7 @@ cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
     """The server has closed or reset its connection."""
     cdef Http* http = x.http
     if not http.flags & HTTP_ANSWERING:
-        if http.flags & HTTP_REUSED and not http.flags & HTTP_RETRIED and repeatable(http):
-            return RETRY
-        if unlikely(x.to_server.layer == LAYER_H2) and x.to_server.h2.flags & H2_REFUSED \
-                and not http.flags & HTTP_RETRIED and is_at_hand(http):
-            return RETRY                # nothing was done about it (RFC 9113, 8.7)
-        return fail(x, reason)
+        return RETRY if is_untouched(x) else fail(x, reason)
     if http.flags & HTTP_HEAD_DONE and http.response.kind == BODY_CLOSE \
             and reason == REASON_SERVER_CLOSED:
         http.response.done = True

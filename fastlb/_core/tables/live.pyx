@@ -4,8 +4,8 @@ from libc.stdlib cimport free
 from fastlb._core.base.asking cimport Question
 from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, TIMER_SLOTS_MAX
 from fastlb._core.base.observed cimport Series
+from fastlb._core.base.shared cimport LiveTable
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
-from fastlb._core.base.types cimport LiveTable
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32
 from fastlb._core.ext.linux cimport close
 from fastlb._core.tables.names cimport Names

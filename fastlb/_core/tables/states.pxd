@@ -1,6 +1,7 @@
 from libc.stdint cimport uint64_t
 
-from fastlb._core.base.types cimport ListenerLive, PoolLive, ServerLive
+from fastlb._core.base.shared cimport ListenerLive
+from fastlb._core.base.types cimport PoolLive, ServerLive
 
 
 cdef class Server:

@@ -255,6 +255,7 @@ pool api
   outliers                 5 failures: 30s out, 50% at most     built in
   retry                    3 tries, budget 20%                  built in
   retry.on                 connect_failure, reset               built in
+  protocol                 http/1.1                             built in
   connect_timeout          500ms                                built in
   max_idle_connections     256                                  built in
   idle_connection_timeout  1m                                   built in

@@ -296,6 +296,7 @@ def test_answers_cut_into_single_bytes(web: Web, origins: Origins, innocent: Bes
         client.send(get("/evil"))
         assert client.response().status == 103
         assert client.response().body == b"abcde"
+        evil.origin.close_wires()
         site.wait_for_idle(0)       # what follows is sent on no connection that is being closed
 
 

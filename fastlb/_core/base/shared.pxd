@@ -1,0 +1,31 @@
+# What all engines share and needs to know no exchange: see tables/live.
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from fastlb._core.base.gate cimport Gate
+from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
+from fastlb._core.base.observed cimport Ring, Series
+from fastlb._core.base.parts cimport ListenerCounters
+
+cdef struct ListenerLive:
+    Gate connections
+    ListenerCounters* counters  # [engine]
+    uint32_t name
+
+cdef struct LiveTable:
+    void* published             # Snapshot*
+    Gate connections
+    int notify_fd               # wakes the control plane: something in here changed
+    uint64_t questions          # Question*: to policies that run there, the latest first
+    int32_t changed
+    int32_t descriptors_out     # an engine ran out of them
+    int wake_fds[ENGINES_MAX]   # -1: no such engine
+    uint32_t timer_ms[TIMER_SLOTS_MAX]
+    int32_t n_timers
+    Series* series              # [engine]
+    Ring* rings                 # [engine]; NULL: nobody has asked for records yet
+    int32_t recording           # somebody wants them
+    int32_t traced              # requests get spans of ours
+    uint64_t traced_share       # of 2^32, of those that nobody has decided about
+    int32_t reader              # ReaderState
+    int reader_fd               # wakes it
+    int32_t cuts                # how often servers were cut

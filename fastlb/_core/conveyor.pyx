@@ -20,7 +20,7 @@ from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.carrier cimport begin_carrier, begin_server_carrier, carrier_step
-from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
 from fastlb._core.hedge cimport hear_hedge, take_over
 from fastlb._core.http.admit cimport admit_decided
@@ -287,6 +287,7 @@ cdef void _retry(Core* core, Exchange* x) noexcept nogil:
     x.to_server = &x.server
     x.http.flags &= <unsigned int> ~HTTP_SENT
     x.http.flags |= HTTP_RETRIED
+    fl_assert(x.http.head != NULL)
     x.http.head.start = 0
     fl_count(&core.counters.retries, 1)
     x.stage = STAGE_CONNECT

@@ -17,7 +17,9 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tries cimport forget_times, note_left
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, likely, unlikely
+from fastlb._core.ext.atomic cimport (
+    fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely,
+)
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.h2 cimport h2_end
 from fastlb._core.http.h2pool cimport leave_h2
@@ -98,6 +100,7 @@ cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
         x.to_server = &x.server
         give_held(core, http.partial)
         http.partial = NULL
+        fl_assert(http.head != NULL)
         http.head.start = 0
         http.flags &= ~<uint32_t> (
             HTTP_SENT | HTTP_REUSED | HTTP_RETRIED | HTTP_ANSWERING | HTTP_UPLOAD_CUT)

@@ -48,13 +48,13 @@ class Process:
         return "\n".join(self.lines)
 
     def ready(self) -> Process:
-        wait_until(lambda: "ready: tcp" in self.log() or self.process.poll() is not None)
+        wait_until(lambda: "ready: " in self.log() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log()
         return self
 
     @property
     def port(self) -> int:
-        found = re.search(r"ready: tcp://[^ ]*:(\d+) ->", self.log())
+        found = re.search(r"ready: \w+://[^ ]*:(\d+) ->", self.log())
         assert found, self.log()
         return int(found[1])
 
@@ -345,13 +345,13 @@ def _short_connections(serve: Serve, origin: Origin, n: int) -> None:
                 assert client.recv(10) == b"ping"
 
     ask(n // 10)                    # warm: what is allocated once is allocated now
-    descriptors, memory_kib = process.descriptors(), _anonymous_kib(process)
+    descriptors, memory_kib = process.descriptors(), anonymous_kib(process)
     ask(n - n // 10)
     wait_until(lambda: process.descriptors() <= descriptors)
-    assert _anonymous_kib(process) - memory_kib < 1024
+    assert anonymous_kib(process) - memory_kib < 1024
 
 
-def _anonymous_kib(process: Process) -> int:
+def anonymous_kib(process: Process) -> int:
     text = Path(f"/proc/{process.process.pid}/smaps_rollup").read_text()
     found = re.search(r"Anonymous: +(\d+) kB", text)
     assert found
@@ -367,11 +367,11 @@ def test_idle_connections_cost_little_and_still_work(
 ) -> None:
     process = serve(*short(origin, "--threads", "1")).ready()
     pairs = []
-    before = _anonymous_kib(process)
+    before = anonymous_kib(process)
     for _ in range(n):
         client = process.connect()
         pairs.append((client, origin.accept()))
-    each = (_anonymous_kib(process) - before) * 1024 / n
+    each = (anonymous_kib(process) - before) * 1024 / n
     assert each < 1024
     for client, server in pairs:
         client.sendall(b"x")

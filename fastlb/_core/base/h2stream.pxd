@@ -14,6 +14,8 @@ cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil
 cdef bint h2_feed_head(H2Stream* st, const void* data, uint32_t size) noexcept nogil
 cdef ssize_t h2_read(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil
+cdef void h2_count_ahead(H2Stream* st) noexcept nogil
+cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil
 cdef bint h2_end_with(H2Stream* st, const void* lines, uint32_t size) noexcept nogil
 cdef void h2_shut(Stream* s) noexcept nogil

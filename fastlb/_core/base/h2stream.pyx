@@ -5,9 +5,12 @@ from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
-    H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT,
+    H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT, WRITABLE,
 )
-from fastlb._core.base.limits cimport H2_AHEAD_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS
+from fastlb._core.base.limits cimport (
+    H2_AHEAD_BYTES, H2_EACH_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
+    H2_SERVER_AHEAD_BYTES,
+)
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport put_hex
@@ -36,6 +39,10 @@ cdef H2Stream* take_h2_stream(Core* core, H2* h2) noexcept nogil:
 
 cdef void _unlink(H2Stream* st) noexcept nogil:
     cdef H2* h2 = st.h2
+    h2.ahead -= st.ahead
+    st.ahead = 0
+    if h2.target == NULL:
+        h2.head_bytes -= st.head_bytes
     if st.prev != NULL:
         st.prev.next = st.next
     else:
@@ -213,20 +220,60 @@ cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil:
     return size
 
 
+cdef inline uint32_t _held(const H2Stream* st) noexcept nogil:
+    return st.output.end - st.output.start if st.output != NULL else 0
+
+
+cdef uint32_t _may_hold(const H2Stream* st) noexcept nogil:
+    """Of what an exchange writes: so much as each stream may, and what others leave of the rest. So
+    none waits for another one's window, and all of them together hold little."""
+    cdef uint32_t most = H2_AHEAD_BYTES if st.h2.target == NULL else H2_SERVER_AHEAD_BYTES
+    cdef uint32_t taken = st.h2.ahead - st.ahead
+    cdef uint32_t left = most - taken if taken < most else 0
+    if left > chunk_size(H2_OUTPUT_CLASS) - H2_EACH_BYTES:
+        left = chunk_size(H2_OUTPUT_CLASS) - H2_EACH_BYTES
+    return left + H2_EACH_BYTES
+
+
+cdef void h2_count_ahead(H2Stream* st) noexcept nogil:
+    """What is held of it has changed."""
+    cdef uint32_t held = _held(st)
+    cdef uint32_t ahead = held - H2_EACH_BYTES if held > <uint32_t> H2_EACH_BYTES else 0
+    if ahead != st.ahead:
+        st.h2.ahead += ahead - st.ahead
+        st.ahead = ahead
+
+
+cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:
+    """How many bytes should be read that are to be written to it; 0: none, until it is writable. A
+    head may grow by a quarter."""
+    cdef H2Stream* st = s.h2
+    cdef uint32_t held = _held(st)
+    cdef uint32_t room
+    if unlikely(st.h2 == NULL or s.ready & ERROR):
+        return most                     # (writing says so)
+    room = _may_hold(st)
+    if held >= room:
+        s.ready &= <uint8_t> ~WRITABLE
+        return 0
+    room -= held
+    if not st.flags & H2_ANSWERED:
+        room -= room // 4
+    return room if room < most else most
+
+
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
-    cdef uint32_t held = st.output.end - st.output.start if st.output != NULL else 0
+    cdef uint32_t held = _held(st)
     cdef uint32_t most, n = <uint32_t> size
     cdef int klass = H2_OUTPUT_CLASS
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
     if unlikely(st.h2 == NULL or st.flags & (H2_CLOSED | H2_RESET)):
         return -EPIPE
-    most = H2_AHEAD_BYTES // st.h2.n_streams
+    most = _may_hold(st)
     if unlikely(st.h2.target != NULL and not st.flags & H2_ANSWERED):
         klass = H2_HEAD_CLASS           # a request's head is taken whole
-        most = chunk_size(klass)
-    elif most > chunk_size(klass):
         most = chunk_size(klass)
     if held >= most:
         return -EAGAIN
@@ -236,6 +283,7 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
         return -ENOMEM
     memcpy(chunk_bytes(st.output) + st.output.end, data, n)
     st.output.end += n
+    h2_count_ahead(st)
     h2_look(st)
     return n
 

@@ -52,6 +52,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t[4] pseudo_size
     uint32_t head_bytes         # that have come, as RFC 9113, 6.5.2 counts
     uint32_t head_left          # of `input`: bytes of a head's text
+    uint32_t ahead              # bytes of `output` beyond what each stream may hold
     uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
     uint32_t why                # its connection ended: Reason
     uint64_t left               # to a server: bytes to go of the body, or of its chunk
@@ -68,6 +69,8 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     H2Stream* look              # see H2Stream.next_look
     uint32_t n_streams
     uint32_t n_exchanges        # of streams that have one
+    uint32_t head_bytes         # of a client's requests
+    uint32_t ahead              # of all its streams
     uint32_t n_bad              # frames of this second that cost us more than the peer
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued

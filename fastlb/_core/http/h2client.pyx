@@ -2,12 +2,12 @@ from libc.stdint cimport int32_t, uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
-    READABLE,
+    H2_REFUSED, READABLE,
 )
-from fastlb._core.base.h2stream cimport h2_look, take_h2_stream
+from fastlb._core.base.h2stream cimport h2_count_ahead, h2_look, take_h2_stream
 from fastlb._core.base.limits cimport (
-    H2_ACKS_MAX, H2_CONNECTION_BYTES, H2_HEAD_BYTES_MAX, H2_SETTINGS_MAX, H2_STREAMS_MAX,
-    H2_WINDOW_BYTES,
+    H2_ACKS_MAX, H2_CONNECTION_BYTES, H2_HEADS_BYTES_MAX, H2_HEAD_BYTES_MAX, H2_SETTINGS_MAX,
+    H2_STREAMS_MAX, H2_WINDOW_BYTES,
 )
 from fastlb._core.base.mem cimport give_held
 from fastlb._core.base.types cimport H2, Core, H2Stream
@@ -79,6 +79,8 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     if frame.hd.type == NGHTTP2_HEADERS and not st.flags & H2_HEAD_READ:
         if unlikely(not h2_end_head(st, ended)):
             st.flags |= H2_FAILED
+        elif unlikely(st.h2.head_bytes > H2_HEADS_BYTES_MAX and st.h2.n_streams > 1):
+            st.flags |= H2_FAILED | H2_REFUSED      # there are others, with more than their share
     elif ended:
         st.flags |= H2_ENDED
     else:
@@ -187,5 +189,6 @@ cdef void h2_answer(H2* h2, H2Stream* st) noexcept nogil:
         if st.output.start == st.output.end:
             give_held(core, st.output)
             st.output = NULL
+        h2_count_ahead(st)
         if st.flags & H2_ANSWERED:
             return

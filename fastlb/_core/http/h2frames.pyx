@@ -4,7 +4,7 @@ from libc.string cimport memchr, memcpy
 from fastlb._core.base.enums cimport (
     H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_TUNNEL, H2_WAKE, WRITABLE,
 )
-from fastlb._core.base.h2stream cimport h2_feed, h2_look
+from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
 from fastlb._core.base.limits cimport H2_BAD_MAX
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
@@ -153,6 +153,7 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
         if st.output.start == st.output.end:
             give_held(core, st.output)
             st.output = NULL
+        h2_count_ahead(st)
     if n:
         if st.stream != NULL and not st.stream.ready & WRITABLE:
             st.stream.ready |= WRITABLE

@@ -5,7 +5,7 @@ from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
     H2_IN_CHUNKS, H2_LENGTH, H2_NO_BODY, H2_REFUSED, H2_TUNNEL, HTTP_TRAILERS, READABLE,
 )
-from fastlb._core.base.h2stream cimport h2_end_with, h2_feed_head
+from fastlb._core.base.h2stream cimport h2_count_ahead, h2_end_with, h2_feed_head
 from fastlb._core.base.limits cimport (
     H2_ACKS_MAX, H2_HEAD_BYTES_MAX, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_STREAMS_MAX,
     H2_WINDOW_BYTES, TRAILER_BYTES_MAX,
@@ -15,7 +15,6 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport equal
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
-from fastlb._core.ext.linux cimport memmem
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
     NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HEADERS,
@@ -33,7 +32,7 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_settings_entry, nghttp2_submit_request, nghttp2_submit_settings,
 )
 from fastlb._core.http.h2frames cimport h2_on_read, h2_set_callbacks, h2_stream, h2_wake
-from fastlb._core.http.h2text cimport NV_MAX, h2_lines
+from fastlb._core.http.h2text cimport NV_MAX, h2_head_end, h2_lines
 
 cdef nghttp2_session_callbacks* _callbacks = NULL
 cdef nghttp2_option* _options = NULL
@@ -273,15 +272,14 @@ cdef void h2_ask(H2* h2, H2Stream* st) noexcept nogil:
     cdef nghttp2_nv[NV_MAX + 4] fields
     cdef nghttp2_data_provider body
     cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
-    cdef uint8_t* end = <uint8_t*> memmem(
-        at, st.output.end - st.output.start, <const char*> b"\r\n\r\n", 4)
+    cdef uint8_t* end = h2_head_end(at, chunk_bytes(st.output) + st.output.end)
     cdef int n
     if end == NULL:
         return
     if unlikely(h2.leaving):            # it has said so since
         _give_up(h2, st, H2_REFUSED | H2_CLOSED)
         return
-    n = _fields(h2, st, at, end + 2, fields)
+    n = _fields(h2, st, at, end, fields)
     if unlikely(n <= 0 or (st.flags & H2_TUNNEL and not nghttp2_session_get_remote_settings(
             session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL))):
         _give_up(h2, st, H2_FAILED)
@@ -298,7 +296,8 @@ cdef void h2_ask(H2* h2, H2Stream* st) noexcept nogil:
         h2.leaving = True                           # (its ids are used up, or memory is)
         _give_up(h2, st, H2_REFUSED | H2_CLOSED)
         return
-    st.output.start += <uint32_t> (end + 4 - at)
+    st.output.start += <uint32_t> (end + 2 - at)
     if st.output.start == st.output.end or st.flags & H2_DONE:
         give_held(<Core*> h2.core, st.output)
         st.output = NULL
+    h2_count_ahead(st)

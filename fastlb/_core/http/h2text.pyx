@@ -2,7 +2,7 @@
 # what RFC 9113, 8.2 forbids: upper case, line ends and zeros, fields of connections; a length that
 # disagrees with the body. What comes out of here is parsed as strictly as any request.
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from fastlb._core.base.enums cimport (
     H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH, H2_TUNNEL,
@@ -14,7 +14,6 @@ from fastlb._core.base.random cimport random_below
 from fastlb._core.base.text cimport equal, lower
 from fastlb._core.base.types cimport Core, H2Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.ext.linux cimport memmem
 from fastlb._core.ext.nghttp2 cimport NGHTTP2_NV_FLAG_NONE, nghttp2_nv
 
 cdef enum:                      # where in st.pseudo
@@ -124,6 +123,7 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
                         const uint8_t* value, uint32_t size) noexcept nogil:
     """False: it is too much, or wrong."""
     st.head_bytes += name_size + size + 32          # (as RFC 9113, 6.5.2 counts)
+    st.h2.head_bytes += name_size + size + 32
     if unlikely(st.head_bytes > H2_HEAD_BYTES_MAX):
         return False
     if st.flags & H2_HEAD_READ:
@@ -169,13 +169,24 @@ cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
             or _is(name, size, b"sec-websocket-accept", 20))
 
 
+cdef uint8_t* h2_head_end(uint8_t* at, uint8_t* end) noexcept nogil:
+    """Where the empty line after a head's lines begins; NULL: it isn't whole."""
+    while True:
+        at = <uint8_t*> memchr(at, 10, end - at)
+        if at == NULL or end - at < 3:
+            return NULL
+        at += 1
+        if at[0] == 13 and at[1] == 10:
+            return at
+
+
 cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil:
     """Lines of HTTP/1.1 as fields from `n` on, names in lower case: how many there are then, or -1.
     They point into the lines."""
     cdef uint8_t* stop
     cdef uint8_t* colon
     while line < end:
-        stop = <uint8_t*> memmem(line, end - line, <const char*> b"\r\n", 2)
+        stop = <uint8_t*> memchr(line, 13, end - line)
         if stop == NULL or n == NV_MAX:
             return -1
         colon = line
@@ -202,10 +213,10 @@ cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
     none. They point into what was written, and `status` (3 bytes)."""
     cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
     cdef uint32_t size = st.output.end - st.output.start
-    cdef uint8_t* end = <uint8_t*> memmem(at, size, <const char*> b"\r\n\r\n", 4)
+    cdef uint8_t* end = h2_head_end(at, at + size)
     if end == NULL:
         return 0
-    head_size[0] = <uint32_t> (end - at) + 4
+    head_size[0] = <uint32_t> (end - at) + 2
     if end - at < 12:
         return -1
     memcpy(status, at + 9, 3)
@@ -214,4 +225,4 @@ cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
         memcpy(status, b"200", 3)                   # (RFC 8441, 5)
     fields[0].value, fields[0].valuelen = status, 3
     fields[0].flags = NGHTTP2_NV_FLAG_NONE
-    return h2_lines(<uint8_t*> memmem(at, size, <const char*> b"\r\n", 2) + 2, end + 2, fields, 1)
+    return h2_lines(<uint8_t*> memchr(at, 10, size) + 1, end, fields, 1)

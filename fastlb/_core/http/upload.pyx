@@ -4,17 +4,19 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL,
-    HTTP_SENT, HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT,
+    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
+    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
     flow_write,
 )
 from fastlb._core.base.head cimport BODY_LENGTH, Body
-from fastlb._core.base.limits cimport HTTP_HEADROOM, HTTP_READ_BYTES, PUMP_READS_MAX
-from fastlb._core.base.mem cimport chunk_bytes, give_input, take_input
+from fastlb._core.base.limits cimport (
+    H2_CROWD, H2_UPLOAD_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PUMP_READS_MAX,
+)
+from fastlb._core.base.mem cimport chunk_bytes, give_held, give_input, take_input
 from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
@@ -65,6 +67,8 @@ cdef int _read_body(Core* core, Exchange* x, Region* data) noexcept nogil:
     cdef uint32_t size = HTTP_READ_BYTES
     cdef ssize_t n
     data.at = HTTP_HEADROOM
+    if unlikely(x.carrier != NULL) and x.carrier.h2.n_streams > H2_CROWD:
+        size = H2_UPLOAD_BYTES          # (what the server doesn't take is kept: see docs/http2.md)
     if body.kind == BODY_LENGTH and body.left < size:
         size = <uint32_t> body.left
     if x.input != NULL:
@@ -188,6 +192,9 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
                 return fail(x, REASON_CLIENT_GONE)
         else:
             verdict = _next_part(core, x, &out)
+            if unlikely(http.head != NULL) and http.request.total > http.taken:
+                give_held(core, http.head)          # it can't be sent again
+                http.head = NULL
             if verdict == MORE and out.end > out.at:
                 sent += out.end - out.at
                 count_bytes(x, to, out.end - out.at)

@@ -20,8 +20,7 @@ from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE, Body, Head, Text,
 )
 from fastlb._core.base.limits cimport (
-    BULK_HELD_BYTES_MAX, HTTP_BULK_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES,
-    PUMP_READS_MAX, TRAILER_BYTES_MAX,
+    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_READS_MAX, TRAILER_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.stream cimport stream_write
@@ -30,7 +29,7 @@ from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
-from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
+from fastlb._core.http.body cimport Region, end_chunks, fail, read_bytes, reframe
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.rewrite cimport write_response
 from fastlb._core.http.trailers cimport end_with_trailers, put_trailers
@@ -317,22 +316,12 @@ cdef int _splice_body(Core* core, Exchange* x) noexcept nogil:
     return verdict
 
 
-cdef inline uint32_t _read_bytes(const Core* core, const Exchange* x,
-                                 const Stream* source) noexcept nogil:
-    """How much is read at a time: more of what comes in bulk and can't be spliced, unless slow
-    clients hold too much already."""
-    if likely(x.client.tls == NULL) or not source.flags & STREAM_BULK \
-            or core.counters.chunk_bytes >= BULK_HELD_BYTES_MAX:
-        return HTTP_READ_BYTES
-    return HTTP_BULK_BYTES
-
-
 cdef int _download(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     cdef Stream* source = x.to_server
     cdef Region data
     cdef Region out
-    cdef uint32_t head_size, kept
+    cdef uint32_t head_size, kept, size
     cdef ssize_t n
     cdef int verdict, reads
     if x.client.pending != NULL or x.client.pipe != NULL:
@@ -350,12 +339,15 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
             if verdict != MORE:
                 return verdict
             continue
+        size = read_bytes(core, x, source)
+        if unlikely(size == 0):
+            return AGAIN
         kept = 0
         if unlikely(http.partial != NULL) and not http.flags & HTTP_HEAD_DONE:
             kept = http.partial.end
             memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM, chunk_bytes(http.partial), kept)
         n = flow_read(source, chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept,
-                      _read_bytes(core, x, source) - kept)
+                      size if kept == 0 else HTTP_READ_BYTES - kept)
         if n <= 0:
             if n == -EAGAIN:
                 return AGAIN
@@ -387,6 +379,9 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
         if head_size and not _place_head(core, &out, head_size):
             return fail(x, REASON_BAD_RESPONSE)
         verdict = _to_client(core, x, &out)
+        if http.head != NULL:
+            give_held(core, http.head)      # it is sent to nobody else now
+            http.head = NULL
         if verdict != NEXT:
             return verdict
         if http.response.done:

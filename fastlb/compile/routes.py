@@ -23,6 +23,13 @@ from fastlb.config.effective_http import (
     Respond,
 )
 
+# What a gRPC call's own timeout is rounded up to: DEADLINES of the core. A client that has the same
+# timeout is the first to give up, and tells us.
+DEADLINES_MS = (
+    10, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10_000, 15_000,
+    20_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_200_000,
+    1_800_000, 3_600_000,
+)
 LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx takes 5 s, Apache 2 s
 
 # The numbers of base/routing.pxd.
@@ -159,6 +166,7 @@ class HttpSpec:
     header_timeout_ms: int
     keepalive_timeout_ms: int
     linger_timeout_ms: int
+    deadlines_ms: tuple[int, ...]
     forwarded: int
     request_id: bool
     traceparent: bool
@@ -414,6 +422,7 @@ def compile_http(
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
         linger_timeout_ms=LINGER_MS,
+        deadlines_ms=DEADLINES_MS,
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,

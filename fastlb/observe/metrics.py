@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REASON = 1000               # codes from here on are reasons: see counts.series_of
+GRPC_CODES = (              # by number: grpc.io/docs/guides/status-codes
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
+    "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)
 
 # Buckets end at powers of two of 64 ns, where histograms have an edge, so that their counts are
 # exact: 66 us to 69 s. Servers, of which there may be thousands, have every other one.
@@ -31,6 +36,8 @@ METRICS = {
     "fastlb_info": ("gauge", "1, with the version."),
     "fastlb_requests_total": (
         "counter", "Requests answered; code 0: the client got no answer, or not all of it."),
+    "fastlb_grpc_requests_total": (
+        "counter", "Calls of gRPC, by the status that their clients know."),
     "fastlb_request_duration_seconds": (
         "histogram", "From a request's head to the last byte of its answer."),
     "fastlb_sessions_total": ("counter", "TCP sessions that have ended, by how."),
@@ -179,7 +186,7 @@ class Metrics:
         yield from _process()
 
     def _series(self) -> Iterator[Sample]:
-        counts, durations, others = series_of(self._runtime.live)
+        counts, calls, durations, others = series_of(self._runtime.live)
         for (listener, route, pool), codes in sorted(counts.items()):
             for code, n in sorted(codes.items()):
                 if code >= REASON:
@@ -198,6 +205,11 @@ class Metrics:
             else:
                 found = {"listener": listener, "route": route, "pool": pool}
                 yield from _histogram("fastlb_request_duration_seconds", found, times, POWERS)
+        for (listener, route, pool), codes in sorted(calls.items()):
+            for code, n in sorted(codes.items()):
+                where = labels(
+                    listener=listener, route=route, pool=pool, grpc_code=GRPC_CODES[code])
+                yield "fastlb_grpc_requests_total", where, n
         yield "fastlb_series_dropped_total", "", others
 
     def _listeners(self) -> Iterator[Sample]:

@@ -93,7 +93,7 @@ def latency(times: Times | None) -> Latency:
 
 def _routes(runtime: Runtime) -> list[dict[str, Any]]:
     """Each listener, route and pool that something ended at: http by status, tcp by reason."""
-    counts, durations, _ = series_of(runtime.live)
+    counts, _, durations, _ = series_of(runtime.live)
     return [
         {
             "listener": listener,

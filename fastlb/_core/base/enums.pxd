@@ -191,3 +191,4 @@ cdef enum HttpFlag:
     HTTP_JSON = 16384           # the client prefers it
     HTTP_OVERRUN = 32768        # of a copy: it was too slow, or isn't wanted any more
     HTTP_HEDGE = 65536          # of a copy: it is a second try
+    HTTP_GRPC = 131072          # a call of gRPC

@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport (
     H2_AHEAD_BYTES, H2_EACH_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
-    H2_SERVER_AHEAD_BYTES,
+    H2_SERVER_AHEAD_BYTES, H2_TAKEN_MIN,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.queue cimport queue
@@ -185,6 +185,7 @@ cdef ssize_t h2_read(Stream* s, void* given, size_t room) noexcept nogil:
     cdef uint8_t* into = <uint8_t*> given
     cdef uint32_t size = <uint32_t> room
     cdef uint32_t n = 0
+    cdef ssize_t got = -EAGAIN
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
     if st.input != NULL:
@@ -199,12 +200,13 @@ cdef ssize_t h2_read(Stream* s, void* given, size_t room) noexcept nogil:
     if st.input == NULL:
         if not st.flags & H2_ENDED:
             s.ready &= <uint8_t> ~READABLE
-            return n if n else -EAGAIN
-        if st.flags & H2_CHUNKED and not st.flags & H2_LAST:
+        elif st.flags & H2_CHUNKED and not st.flags & H2_LAST:
             n += _take_end(st, into + n, size - n)
-            return n if n else -ENOMEM
-        return n
-    return n if n else -EAGAIN
+        else:
+            return n
+    if n > 0:
+        got = n
+    return got
 
 
 cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil:
@@ -253,7 +255,7 @@ cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:
     if unlikely(st.h2 == NULL or s.ready & ERROR):
         return most                     # (writing says so)
     room = _may_hold(st)
-    if held >= room:
+    if held + H2_TAKEN_MIN > room:
         s.ready &= <uint8_t> ~WRITABLE
         return 0
     room -= held

@@ -62,6 +62,7 @@ cdef enum:
     LINGER_BYTES_MAX = 262144       # read for nothing after an answer, so that it arrives
     ANSWER_BYTES_MAX = 8192         # of an answer of our own, but for what is configured
     HEDGES_MAX = 256                # second tries of an engine at a time
+    DEADLINES = 29                  # that the time for a call of gRPC is rounded up to
     DELAYS = 38                     # that a percentile of latencies is rounded up to
     DELAYS_KNOWN = 1024             # answers: then what is known of them counts half
     DELAYS_LOOK = 64                # answers after which the percentile is looked at again
@@ -92,6 +93,7 @@ cdef enum:
     H2_OUTPUT_CLASS = 4             # 64 KiB: what an exchange may be ahead of its client
     H2_EACH_BYTES = 4096            # that every stream may hold of it, and
     H2_AHEAD_BYTES = 131072         # what all of a client's may hold beyond that: 1 MiB in all
+    H2_TAKEN_MIN = 512              # less isn't worth a read of its own
     H2_SERVER_AHEAD_BYTES = 1048576 # the same towards a server, whom we chose
     H2_GATHERED_CLASS = 4           # frames for one write
     H2_SETTINGS_MAX = 32            # of a frame

@@ -27,6 +27,7 @@ cdef struct Series:             # one an engine: how often each kind of end was 
 cdef enum:
     SERIES_UNANSWERED = 1       # a request's code where no answer went out, or not all of it
     SERIES_REASON = 1000
+    SERIES_GRPC = 2000          # and a status: how a call of gRPC ended, next to its answer's code
 
 cdef enum RecordKind:
     RECORD_SKIP = 0             # the rest of the ring is empty: go on at its begin

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Members, Text
-from fastlb._core.base.limits cimport SEGMENTS_MAX
+from fastlb._core.base.limits cimport DEADLINES, SEGMENTS_MAX
 
 cdef enum HashOn:
     HASH_CLIENT_IP = 1
@@ -290,6 +290,7 @@ cdef struct HttpEntry:          # of one listener
     uint32_t fields_max
     uint32_t uri_bytes_max
     uint32_t requests_max
+    uint16_t[DEADLINES] deadlines       # slots, in order
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer

@@ -322,6 +322,7 @@ cdef struct Http:               # a request and its response, while under way
     uint16_t status
     uint8_t method
     uint8_t interim             # responses of 1xx so far
+    uint8_t grpc                # how a call of gRPC went, as its status and 1; 0: not known
     uint64_t begin_ms
     uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
     Timer timer                 # of the whole

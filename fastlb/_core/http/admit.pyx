@@ -6,10 +6,10 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_HALF_CLOSED,
-    HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT,
-    PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED,
-    REASON_TOO_LARGE,
+    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_GRPC,
+    HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE,
+    HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY,
+    REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
@@ -32,6 +32,7 @@ from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.ext.linux cimport memmem
 from fastlb._core.http.decided cimport bind_as_decided, consult
+from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.note cimport make_note
 from fastlb._core.http.naming cimport trace_request
 from fastlb._core.http.rewrite cimport write_request
@@ -100,6 +101,9 @@ cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
         value = field_value(head, &head.fields[head.accept])
         if memmem(value.at, value.size, <const char*> b"application/json", 16) != NULL:
             http.flags |= HTTP_JSON
+    if unlikely(head.content_type >= 0) and is_grpc(
+            field_value(head, &head.fields[head.content_type])):
+        http.flags |= HTTP_GRPC
     if unlikely(head.flags & HEAD_UPGRADE):
         http.flags |= HTTP_UPGRADE
         value = field_value(head, &head.fields[head.upgrade])
@@ -334,15 +338,26 @@ cdef int _by_action(Core* core, Exchange* x, Route* route) noexcept nogil:
     return NEXT
 
 
+cdef uint16_t _sooner(const Core* core, uint16_t a, uint16_t b) noexcept nogil:
+    """The slot of the shorter time, where 0 is any."""
+    if a == 0 or b == 0:
+        return a | b
+    return a if core.timers[a].length_ms <= core.timers[b].length_ms else b
+
+
 cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
     cdef Text token
+    cdef uint16_t timer
     cdef int status
     if x.pool.is_keyed:
         x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
-    if route.request_timer:
-        timer_start(core, &x.http.timer, route.request_timer)
+    timer = route.request_timer
+    if unlikely(x.http.flags & HTTP_GRPC):
+        timer = _sooner(core, timer, grpc_timer(core, x.http.entry))
+    if timer:
+        timer_start(core, &x.http.timer, timer)
     x.n_tried = x.attempts = 0
     x.bound_to = 0
     if unlikely(x.pool.sticky != NULL) and key_find(

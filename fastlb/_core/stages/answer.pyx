@@ -4,11 +4,11 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST, REASON_BAD_RESPONSE,
-    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY, REASON_QUEUE_FULL,
-    REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE,
-    REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
+    EXCHANGE_CLOSE, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST,
+    REASON_BAD_RESPONSE, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY,
+    REASON_QUEUE_FULL, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
+    REASON_SERVER_HANDSHAKE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
@@ -20,6 +20,7 @@ from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.date cimport put_date
+from fastlb._core.http.grpc cimport put_grpc_error
 from fastlb._core.http.templates cimport put_template
 
 
@@ -157,10 +158,26 @@ cdef const Reply* _reply(const Exchange* x, bint own) noexcept nogil:
     return x.pool.unavailable if _has_nobody(x) else NULL
 
 
+cdef void _put_cause(Exchange* x, Writer* w) noexcept nogil:
+    cdef HttpEntry* entry = x.bind.http
+    if entry.error_header.size:
+        put_text(w, entry.error_header)
+        _put(w, b": ")
+        _put(w, _reason(x.reason))
+        _put(w, b"\r\n")
+
+
+cdef void _write_grpc(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    put_grpc_error(core, x, _phrase(x.status), w)
+    _put_cause(x, w)
+    if x.flags & EXCHANGE_CLOSE:
+        _put(w, b"Connection: close\r\n")
+    _put(w, b"\r\n")
+
+
 cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef Http* http = x.http
     cdef Route* route = http.route if http != NULL else NULL
-    cdef HttpEntry* entry = x.bind.http
     cdef bint own = x.reason == REASON_RESPONDED and route != NULL
     cdef bint json = http != NULL and http.flags & HTTP_JSON
     cdef uint8_t[64] generated
@@ -204,11 +221,7 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
             _put(w, b"Retry-After: ")
             put(w, digits, put_number(digits, x.pool.retry_after_s))
             _put(w, b"\r\n")
-        if entry.error_header.size:
-            put_text(w, entry.error_header)
-            _put(w, b": ")
-            _put(w, _reason(x.reason))
-            _put(w, b"\r\n")
+        _put_cause(x, w)
     if x.flags & EXCHANGE_CLOSE:
         _put(w, b"Connection: close\r\n")
     elif http != NULL and http.flags & HTTP_OLD_CLIENT:
@@ -232,7 +245,10 @@ cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
     w.full = False
     if unlikely(_has_nobody(x)):
         x.status = x.pool.unavailable.status
-    _write(core, x, &w)
+    if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC and x.reason != REASON_RESPONDED):
+        _write_grpc(core, x, &w)
+    else:
+        _write(core, x, &w)
     if x.http != NULL:
         x.http.status = x.status
     x.answered = x.status

@@ -7,10 +7,11 @@ from libc.string cimport memchr, memcpy, memmove
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP,
-    HTTP_ANSWERING, HTTP_DISCARD, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY, HTTP_OLD_CLIENT,
-    HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
-    READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
-    REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF, TUNNEL, WRITABLE,
+    HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
+    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
+    TUNNEL, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -30,6 +31,7 @@ from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, read_bytes, reframe
+from fastlb._core.http.grpc cimport note_grpc_head, note_grpc_trailers
 from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.http.rewrite cimport write_response
 from fastlb._core.http.trailers cimport end_with_trailers, put_trailers
@@ -185,6 +187,8 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         x.sent_ns = x.answered_ns
     http.status = head.status
     http.response = head.body
+    if unlikely(http.flags & HTTP_GRPC):
+        note_grpc_head(core, http)
     if unlikely(http.sent_ns != 0):
         _measure(core, x)
     if unlikely(x.pool.hedge.budget != 0):
@@ -263,6 +267,8 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
             http.partial.end = <uint32_t> (trailers.at - chunk_bytes(http.partial))
         if <uint32_t> used < size:
             http.upstream.keep = False
+        if unlikely(body.done and wanted != NULL and http.flags & HTTP_GRPC):
+            note_grpc_trailers(http, chunk_bytes(http.partial), http.partial.end)
         if body.done and not http.flags & HTTP_OLD_CLIENT:
             if wanted != NULL and http.partial.end:
                 out.end += put_trailers(chunk_bytes(http.partial), http.partial.end,

@@ -4,15 +4,15 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, READER_AWAKE, READER_NAPS,
-    REASON_NO_SERVER,
+    EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE,
+    READER_NAPS, REASON_NO_SERVER,
 )
 from fastlb._core.base.limits cimport TRIES_LOGGED
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_TCP, RECORD_TUNNEL, RECORD_HTTP, SERIES_REASON, SERIES_UNANSWERED,
-    Record, Ring, SeriesSlot,
+    RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, SERIES_GRPC, SERIES_REASON,
+    SERIES_UNANSWERED, Record, Ring, SeriesSlot,
 )
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
@@ -21,6 +21,7 @@ from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_fence, fl_load32, fl_load64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop
+from fastlb._core.http.grpc cimport grpc_status
 from fastlb._core.tables.histogram cimport histogram_add
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.series cimport series_find
@@ -62,6 +63,14 @@ cdef void _count_end(Core* core, Exchange* x, uint32_t route, uint32_t pool, uin
         histogram_add(slot.durations, duration_ns)
 
 
+cdef void _count_call(Core* core, Exchange* x, uint32_t route, uint32_t pool,
+                      uint32_t code) noexcept nogil:
+    cdef SeriesSlot* slot = series_find(
+        &core.live.series[core.id], x.listener.name, route, pool, code)
+    if likely(slot != NULL):
+        fl_count(&slot.count, 1)
+
+
 cdef void _count_bytes(Core* core, Exchange* x, uint64_t bytes_in) noexcept nogil:
     fl_count(&x.listener.counters[core.id].bytes_in, bytes_in)
     fl_count(&x.listener.counters[core.id].bytes_out, x.bytes_out)
@@ -85,6 +94,8 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
     if likely(x.begin_ns != 0):
         duration_ns = now_ns - x.begin_ns
     _count_end(core, x, route, pool, status if status else SERIES_UNANSWERED, duration_ns)
+    if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC):
+        _count_call(core, x, route, pool, SERIES_GRPC + grpc_status(x, reason))
     _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_request(core, x, reason, status, route, pool, now_ns)

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.limits cimport SERIES_SLOTS
-from fastlb._core.base.observed cimport Histogram, SERIES_UNANSWERED, Series, SeriesSlot
+from fastlb._core.base.observed cimport SERIES_GRPC, SERIES_UNANSWERED, Histogram, SeriesSlot
 from fastlb._core.base.parts cimport Counters
 from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
 from fastlb._core.tables.histogram cimport Times
@@ -12,16 +12,16 @@ from fastlb._core.tables.reasons import REASONS as _REASONS
 
 
 def series_of(Live live) -> tuple:
-    """({(listener, route, pool): {code: n}}, {(listener, route, pool): Times}, n): ends by their
-    codes, which are statuses (0: no
-    answer), or 1000 and a reason for sessions of tcp; how long all of them took;
-    and how many were of kinds that there was no room for."""
+    """({(listener, route, pool): {code: n}}, the same for calls of gRPC, {(listener, route, pool):
+    Times}, n): ends by their codes, which are statuses (0: no answer), or 1000 and a reason for
+    sessions of tcp; calls, which are among them, by gRPC's status; how long all of them took; and
+    how many were of kinds that there was no room for."""
     cdef SeriesSlot* slots
     cdef SeriesSlot* slot
     cdef Histogram* durations
     cdef Times times
     cdef int i, k
-    counts, durations_of, others = {}, {}, 0
+    counts, calls, durations_of, others = {}, {}, {}, 0
     for i in range(live.engines):
         others += fl_read(&live.table.series[i].others)
         slots = <SeriesSlot*> fl_load_pointer(<void**> &live.table.series[i].slots)
@@ -34,6 +34,11 @@ def series_of(Live live) -> tuple:
                 continue
             key = (live.names.all[slot.listener][0], live.names.all[slot.route][0],
                    live.names.all[slot.pool][0])
+            if slot.code >= SERIES_GRPC:
+                codes = calls.setdefault(key, {})
+                code = slot.code - SERIES_GRPC
+                codes[code] = codes.get(code, 0) + fl_read(&slot.count)
+                continue
             if slot.code:
                 codes = counts.setdefault(key, {})
                 code = 0 if slot.code == SERIES_UNANSWERED else slot.code
@@ -43,7 +48,7 @@ def series_of(Live live) -> tuple:
             if times is None:
                 times = durations_of[key] = Times()
             times.add(durations)
-    return counts, durations_of, others
+    return counts, calls, durations_of, others
 
 
 cdef dict totals_of(const Counters* counters):

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport SEGMENTS_MAX
+from fastlb._core.base.limits cimport DEADLINES, SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
     Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, Policy, RegexRoute,
     Reply, Retry, Route, Shape, Share, StatusSet, Template,
@@ -337,6 +337,10 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.header_timer = live.timer_slot(spec.header_timeout_ms)
     entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
+    if len(spec.deadlines_ms) != DEADLINES:
+        raise ValueError(f"there are {DEADLINES} deadlines")
+    for i in range(DEADLINES):
+        entry.deadlines[i] = live.timer_slot(spec.deadlines_ms[i])
     entry.forwarded = spec.forwarded
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent

@@ -26,16 +26,18 @@ from fastlb.config.effective_http import (
 LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx takes 5 s, Apache 2 s
 
 # The numbers of base/routing.pxd.
-HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6}
+HASH_ON = {
+    "client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6, "tls": 8,
+}
 HASH_NOTHING = 7
 SEGMENT_BY_NAME = 255
 KINDS = {
     "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
-    "client": 7, "json": 8, "form": 9,
+    "client": 7, "tls": 8, "json": 9, "form": 10,
 }
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
-    "network": 8,
+    "network": 8, "one_of": 9,
 }
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
@@ -43,6 +45,8 @@ PARTS = {
 }
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
+PART_TLS = 13
+TLS_FACTS = {"sni": 0, "version": 1, "client_subject": 2, "client_fingerprint": 3}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
@@ -62,6 +66,7 @@ class KeySpec:
     on: int = 0                 # 0: none
     segment: int = 0
     name: bytes = b""
+    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class ConditionSpec:
     dfa: Dfa | None
     pattern: PatternSpec | None
     networks: Sequence[tuple[int, int, bytes]] = ()     # family, bits, address
+    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,8 @@ def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
     if text in HASH_ON:
         return KeySpec(HASH_ON[text])
     kind, _, name = text.partition(".")
+    if kind == "tls":
+        return KeySpec(HASH_ON[kind], fact=TLS_FACTS[name])
     if kind == "path":
         # Of a pool, the routes that lead to it have the segment in different places, or not at all.
         segment = names.index(name) if name in names else SEGMENT_BY_NAME
@@ -232,6 +240,8 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
     if variable in PARTS:
         return PARTS[variable], 0, b""
     kind, _, name = variable.partition(".")
+    if kind == "tls":
+        return PART_TLS, TLS_FACTS[name], b""
     if variable == "path.rest":
         return PART_REST, 0, b""
     if kind == "path":
@@ -259,10 +269,12 @@ def _condition(condition: Condition) -> ConditionSpec:
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
+    elif condition.op == "one_of":
+        value += "\n"
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
         KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern,
-        networks,
+        networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
     )
 
 

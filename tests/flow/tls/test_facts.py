@@ -13,6 +13,7 @@ import pytest
 import trustme
 from cryptography.x509.oid import NameOID
 
+import fastlb
 from tests.flow.conftest import Site
 from tests.flow.tls.peers import Authority, TlsOrigin, shake
 
@@ -258,6 +259,104 @@ def test_answers_and_redirects_have_variables_too(
     assert b"\r\nx-was: TLSv1.3 site.test\r\n" in head("/")
     assert b"\r\nlocation: https://site.test/there\r\n" in head("/away").lower()
     assert b"GET /of/CN%3Da%2Fb%3Fc/ HTTP/1.1" in head("/p")
+
+
+def test_policies(
+    secure_site: Make, authority: Authority, origin: TlsOrigin, versions: str
+) -> None:
+    """On both sides, and longer than the connection."""
+    kept: list[fastlb.Request] = []
+
+    def here(request: fastlb.Request) -> fastlb.Forward:
+        kept.append(request)
+        return fastlb.Forward(headers={"x-subject": request.tls.client_subject}  # type: ignore
+                              )
+
+    async def there(request: fastlb.Request) -> fastlb.Forward:
+        return here(request)
+
+    for policy in (here, there):
+        made = secure_site([origin.address], tls=wants(authority), routes=[
+            {"name": "asked", "policy": policy}])
+        path = authority.named(NAME)
+        client = shake(made, context(authority, path, versions=versions))
+        assert get(client)[1] == get(client)[1] == {"x-subject": SUBJECT}
+        client.close()
+        made.wait_idle()
+        tls = kept[-1].tls
+        assert tls == kept[-2].tls == fastlb.Tls(
+            "site.test", f"TLSv{versions}", SUBJECT, printed(path))
+        with pytest.raises(AttributeError):
+            tls.sni = "other.test"      # type: ignore
+        nobody = shake(made, context(authority, versions=versions))
+        assert get(nobody)[1] == {"x-subject": ""}
+    made = secure_site([origin.address], bind="http://127.0.0.1:0", routes=[
+        {"name": "asked", "policy": lambda request: kept.append(request)}])
+    with socket.create_connection(("127.0.0.1", made.listener.port)) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert plain.recv(1000)
+    assert kept[-1].tls is None
+
+
+def test_policies_of_tcp(
+    secure_site: Make, authority: Authority, origin: TlsOrigin
+) -> None:
+    kept: list[fastlb.Connection] = []
+    for where in ("here", "there"):
+        async def there(connection: fastlb.Connection) -> None:
+            kept.append(connection)
+
+        made = secure_site(
+            [origin.address], bind="tls://127.0.0.1:0", tls=wants(authority),
+            policy=there if where == "there" else kept.append)
+        path = authority.named(NAME)
+        get(shake(made, context(authority, path)))
+        assert kept[-1].tls == fastlb.Tls("site.test", "TLSv1.3", SUBJECT, printed(path))
+
+
+@pytest.mark.parametrize("bind", ["https://127.0.0.1:0", "tls://127.0.0.1:0"])
+@pytest.mark.parametrize("key", ["sni", "client_subject", "client_fingerprint"])
+def test_keys(secure_site: Make, authority: Authority, bind: str, key: str) -> None:
+    """A key has one server, whatever its connections come from; others have others."""
+    origins = [TlsOrigin(echo) for _ in range(8)]
+    names = [f"{n}.test" for n in range(12)]
+    made = secure_site(
+        [origin.address for origin in origins], bind=bind,
+        tls={**wants(authority), "certificates": [authority.files(*names)]},
+        pool={"balance": "maglev", "hash_on": f"tls.{key}"})
+    used = set()
+    for name in names:
+        path = authority.named([(NameOID.COMMON_NAME, name)])
+        before = [origin.connections for origin in origins]
+        for _ in range(3):
+            client = shake(made, context(authority, path), name)
+            get(client)
+            client.close()
+            made.wait_idle()
+        new = [after.connections - n for after, n in zip(origins, before, strict=True)]
+        assert sum(map(bool, new)) <= 1
+        used |= {n for n, count in enumerate(new) if count}
+    assert len(used) > 2
+    for origin in origins:
+        origin.close()
+
+
+def test_decisions_are_kept_by_who_the_client_is(
+    secure_site: Make, authority: Authority, origin: TlsOrigin
+) -> None:
+    asked: list[str] = []
+
+    def policy(request: fastlb.Request) -> str:
+        asked.append(request.tls.client_subject)  # type: ignore
+        return "pool"
+
+    made = secure_site([origin.address], tls=wants(authority), routes=[
+        {"name": "asked", "policy": {
+            "call": policy, "cache_on": "tls.client_fingerprint", "cache_ttl": "1h"}}])
+    paths = [authority.named([(NameOID.COMMON_NAME, name)]) for name in ("a", "b")]
+    for path in (*paths, *paths, None, None):
+        get(shake(made, context(authority, path)))
+    assert asked == ["CN=a", "CN=b", "", ""]
 
 
 def test_one_without_tls_has_none(

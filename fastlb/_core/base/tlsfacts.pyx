@@ -10,7 +10,7 @@ from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.ext.openssl cimport (
     BIO, BIO_free, BIO_get_data, BIO_get_mem_data, BIO_new, BIO_s_mem, ERR_clear_error, EVP_sha256,
     SSL, SSL_VERIFY_PEER, SSL_get0_peer_certificate, SSL_get_rbio, SSL_get_servername,
-    SSL_get_verify_mode, SSL_get_verify_result, SSL_version, TLS1_3_VERSION,
+    SSL_get_verify_mode, SSL_get_verify_result, SSL_is_init_finished, SSL_version, TLS1_3_VERSION,
     TLSEXT_NAMETYPE_host_name, X509, X509_NAME_print_ex, X509_V_OK, X509_digest,
     X509_get_subject_name, XN_FLAG_RFC2253,
 )
@@ -91,7 +91,8 @@ cdef TlsFacts* make_facts(const Text* all) noexcept nogil:
 
 
 cdef TlsFacts* _find_out(const SSL* ssl) noexcept nogil:
-    """A certificate that wasn't asked for or looked at is nobody's."""
+    """A certificate that wasn't asked for or looked at is nobody's, and neither is one whose
+    handshake isn't over: anybody may show it."""
     cdef TlsFacts* bare = &_bare[1 if SSL_version(ssl) == TLS1_3_VERSION else 0]
     cdef X509* leaf = SSL_get0_peer_certificate(ssl)
     cdef uint8_t[TLS_NAME_BYTES_MAX] name
@@ -100,7 +101,7 @@ cdef TlsFacts* _find_out(const SSL* ssl) noexcept nogil:
     cdef Text[TLS_FACTS] all
     memcpy(all, bare.all, sizeof(all))
     all[TLS_SNI] = text_of(name, _take_name(ssl, name))
-    if leaf != NULL and SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER \
+    if leaf != NULL and SSL_is_init_finished(ssl) and SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER \
             and SSL_get_verify_result(ssl) == X509_V_OK:
         all[TLS_SUBJECT] = text_of(subject, _take_subject(leaf, subject))
         all[TLS_FINGERPRINT] = text_of(fingerprint, _take_fingerprint(leaf, fingerprint))

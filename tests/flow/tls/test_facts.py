@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -339,6 +340,70 @@ def test_keys(secure_site: Make, authority: Authority, bind: str, key: str) -> N
     assert len(used) > 2
     for origin in origins:
         origin.close()
+
+
+@pytest.mark.parametrize("bind", ["https://127.0.0.1:0", "tls://127.0.0.1:0"])
+def test_records(
+    secure_site: Make, authority: Authority, origin: TlsOrigin, versions: str, bind: str
+) -> None:
+    made = secure_site([origin.address], bind=bind, tls=wants(authority))
+    path = authority.named(NAME)
+    with made.balancer.records() as records:
+        for cert in (path, None):
+            client = shake(made, context(authority, cert, versions=versions))
+            get(client)
+            client.close()
+        made.wait_idle()
+        found = records.take()
+        told = [(record.tls_sni, record.tls_version, record.tls_client_subject,
+                 record.tls_client_fingerprint) for record in found]
+    version = f"TLSv{versions}"
+    assert told == [
+        ("site.test", version, SUBJECT, printed(path)), ("site.test", version, "", "")]
+
+
+@pytest.mark.parametrize(("format", "line"), [
+    ("{status} {tls_version} {tls_sni} {tls_client_subject}",
+     r"200 TLSv1.3 site.test CN=\x5c\x22a\x5c\x22\x5c, b"),
+    ("json", r'{"tls_client_subject":"CN=\\\"a\\\"\\, b","tls_sni":"site.test"}'),
+    ("common", None),
+])
+def test_the_log(
+    authority: Authority, origin: TlsOrigin, tmp_path: Path, format: str, line: str | None
+) -> None:
+    log = tmp_path / "access.log"
+    balancer = fastlb.Balancer(threads=1, access_log={
+        "path": str(log), "format": format,
+        **({"fields": ["tls_client_subject", "tls_sni"]} if format == "json" else {})})
+    pool = balancer.pool("pool", [origin.address])
+    listener = balancer.listen("https://127.0.0.1:0", name="web", pool=pool, tls={
+        "certificates": [authority.files("site.test")], **wants(authority)})
+    site = Site(balancer, listener)
+    with balancer.background():
+        path = authority.named([(NameOID.COMMON_NAME, '"a", b')])
+        get(shake(site, context(authority, path)))
+        for client in site.clients:
+            client.close()
+        site.wait_idle()
+    lines = log.read_text().splitlines()
+    assert len(lines) == 1
+    assert line is None or lines == [line]
+
+
+def test_who_proves_nothing_is_nobody_in_records(
+    secure_site: Make, authority: Authority, origin: TlsOrigin
+) -> None:
+    """It shows somebody's certificate without having the key, or breaks off."""
+    made = secure_site([origin.address], bind="tls://127.0.0.1:0", tls=wants(authority))
+    with made.balancer.records() as records:
+        leaf = trustme.CA().issue_cert("client@site.test")
+        with pytest.raises(ssl.SSLError):
+            get(shake(made, context(authority, leaf=leaf)))
+        made.wait_idle()
+        found = records.take()
+    assert [(record.reason, record.tls_sni, record.tls_client_subject,
+             record.tls_client_fingerprint) for record in found] == [
+        ("handshake_failed", "site.test", "", "")]
 
 
 def test_decisions_are_kept_by_who_the_client_is(

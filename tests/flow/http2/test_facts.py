@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +11,7 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import Site
 from tests.flow.http2.peers import Client
 from tests.flow.tls.conftest import authority, secure_site
-from tests.flow.tls.peers import Authority, TlsOrigin
+from tests.flow.tls.peers import Authority, TlsOrigin, shake
 from tests.flow.tls.test_facts import NAME, SUBJECT, TELL, Make, echo, printed, wants
 
 __all__ = ["authority", "secure_site"]
@@ -27,16 +26,13 @@ def origin() -> Iterator[TlsOrigin]:
     made.close()
 
 
-def speak(
-    site: Site, authority: Authority, path: str | None, session: ssl.SSLSession | None = None
-) -> tuple[Client, ssl.SSLSocket]:
+def speak(site: Site, authority: Authority, path: str | None) -> Client:
     context = authority.trusting(offers=["h2"])
     if path is not None:
         context.load_cert_chain(path)
-    sock = context.wrap_socket(site.connect(), server_hostname="site.test", session=session)
+    sock = shake(site, context)
     assert sock.selected_alpn_protocol() == "h2"
-    site.clients.append(sock)
-    return Client(sock), sock
+    return Client(sock)
 
 
 def told(body: bytes) -> dict[str, str]:
@@ -52,7 +48,7 @@ def test_all_requests_of_a_connection(
     path = authority.named(NAME)
     with made.balancer.records() as records:
         for cert, subject, fingerprint in ((path, SUBJECT, printed(path)), (None, "", "")):
-            client, _ = speak(made, authority, cert)
+            client = speak(made, authority, cert)
             # (a name that another request of it asks for is no other name of the connection's)
             streams = [client.ask("/", authority=name) for name in ("site.test", "other.test") * 5]
             for stream in streams:
@@ -81,7 +77,7 @@ def test_routes_and_policies(
     for path, status, body in (
         (authority.named(NAME), 200, SUBJECT), (None, 403, ""),
     ):
-        client, _ = speak(made, authority, path)
+        client = speak(made, authority, path)
         streams = [client.ask("/in") for _ in range(10)]
         answers = [client.answer(stream) for stream in streams]
         assert {answer.status for answer in answers} == {status}

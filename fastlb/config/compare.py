@@ -123,6 +123,13 @@ AnyValue = Annotated[
 ]
 
 
+# What is to be equal to a fact, in its one form.
+WHOLE = {
+    "sni": _name, "version": _version, "client_subject": _subject,
+    "client_fingerprint": _fingerprint,
+}
+
+
 def _whole(check: Callable[[str], str]) -> AfterValidator:
     """Texts that are to be equal have one form, and could never fit in another."""
 

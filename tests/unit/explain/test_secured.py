@@ -69,7 +69,7 @@ def test_who_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "└── TLSv1.3, asks for no name, is CN=gateway, fingerprint" in out
     assert "route gateway" in out
     assert "x-client: CN=gateway by TLSv1.3" in out
-    assert f"key tls.client_fingerprint = {PRINT}" in out
+    assert f"key tls.client_fingerprint = {PRINT}, hash" in " ".join(out.replace("│", "").split())
 
 
 def test_what_is_taken_for_granted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

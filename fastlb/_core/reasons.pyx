@@ -75,9 +75,9 @@ cdef class Reasons(Rehearsal):
     def request(self, unsigned int bind, bytes raw, object client,
                 object secured=None) -> dict[str, object]:
         """What becomes of a request (head and body) of a client's, (host, port) or None for one of
-        a unix socket; `secured` is what TLS knows of it (see Request.secured). Its "verdict" is "forward" (to a server of "pool"), "answer" (by ourselves,
-        "status" and "reason"), "ask" (a policy has to decide: see `decide`) or "wait" (more of
-        the body is missing)."""
+        a unix socket; `secured` is what TLS knows of it (see Request.secured). Its "verdict" is
+        "forward" (to a server of "pool"), "answer" (by ourselves, "status" and "reason"), "ask" (a
+        policy has to decide: see `decide`) or "wait" (more of the body is missing)."""
         cdef Match* match = &self.core.http.match
         if bind >= self.table.n_binds or self.table.binds[bind].http == NULL:
             raise ValueError("no such http listener")

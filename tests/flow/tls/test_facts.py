@@ -67,6 +67,7 @@ def get(client: ssl.SSLSocket, *fields: str) -> tuple[int, dict[str, str]]:
     pairs = [line.partition(": ")[::2] for line in body.decode("latin-1").split("\r\n")[1:]]
     assert len({name for name, _ in pairs}) == len(pairs)
     told = {name.lower(): value for name, value in pairs}
+    assert not any("_" in name for name in told)
     return int(head.split()[1]), {name: told[name] for name in TOLD if name in told}
 
 
@@ -93,7 +94,7 @@ def test_servers_are_told(
     made = secure_site([origin.address], tls=wants(authority), routes=TELL)
     path = authority.named(NAME)
     client = shake(made, context(authority, path, versions=versions), "SITE.test")
-    _, first = get(client, "X-Subject: CN=admin", "x-print: 00", "X-SNI: other.test")
+    _, first = get(client, "X-Subject: CN=admin", "x_print: 00", "X-SNI: other.test")
     assert first["x-sni"] == "site.test"
     assert first["x-version"] == f"TLSv{versions}"
     assert first["x-subject"] == SUBJECT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,10 +11,12 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import Site
 from tests.flow.http2.peers import Client
 from tests.flow.tls.conftest import authority, secure_site
+from tests.flow.tls.facts import NAME, SUBJECT, TELL, echo, printed, wants
 from tests.flow.tls.peers import Authority, TlsOrigin, shake
-from tests.flow.tls.test_facts import NAME, SUBJECT, TELL, Make, echo, printed, wants
 
 __all__ = ["authority", "secure_site"]
+
+Make = Callable[..., Site]
 
 pytestmark = pytest.mark.skipif(not H2_AVAILABLE, reason="built without HTTP/2")
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Redirect,
         Request,
         Response,
+        Tls,
     )
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Retry",
     "RunningServer",
     "Server",
+    "Tls",
     "connect",
     "__version__",
 ]
@@ -84,7 +86,8 @@ _HOMES = {
     "Event": "fastlb.control.events",
     "BindError": "fastlb.errors",
     **dict.fromkeys(
-        ("Close", "Connection", "Decision", "Forward", "More", "Redirect", "Request", "Response"),
+        ("Close", "Connection", "Decision", "Forward", "More", "Redirect", "Request", "Response",
+         "Tls"),
         "fastlb.policy",
     ),
     "ConfigError": "fastlb.errors",

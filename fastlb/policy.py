@@ -52,6 +52,18 @@ class Address(NamedTuple):
     port: int
 
 
+class Tls(NamedTuple):
+    """What TLS knows of a client. `sni` is the name that it asked for, "" if none; `version` is
+    "TLSv1.2" or "TLSv1.3". Of a certificate that was verified, `client_subject` is the subject, as
+    RFC 4514 writes it, and `client_fingerprint` its SHA-256 in hexadecimal digits; else both are
+    ""."""
+
+    sni: str = ""
+    version: str = "TLSv1.3"
+    client_subject: str = ""
+    client_fingerprint: str = ""
+
+
 class Request(_Request):
     """A request that a route asks a policy about. Names follow Starlette's.
 
@@ -70,6 +82,12 @@ class Request(_Request):
     def client(self) -> Address:
         """Who asks: its address, as trusted proxies saw it, and the port of its connection."""
         return Address(self.client_host, self.client_port)
+
+    @property
+    def tls(self) -> Tls | None:
+        """What TLS knows of the client; None where there is none."""
+        secured = self.secured
+        return Tls(*secured) if secured is not None else None
 
     @property
     def url(self) -> str:
@@ -137,6 +155,12 @@ class Connection(_Connection):
     def client(self) -> Address:
         """Who has connected."""
         return Address(self.client_host, self.client_port)
+
+    @property
+    def tls(self) -> Tls | None:
+        """What TLS knows of the client; None where there is none."""
+        secured = self.secured
+        return Tls(*secured) if secured is not None else None
 
     @property
     def local(self) -> Address:

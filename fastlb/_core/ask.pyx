@@ -19,6 +19,7 @@ from fastlb._core.base.routing cimport (
 )
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.tls cimport tls_forget
+from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
@@ -179,14 +180,15 @@ cdef object _about(Core* core, Exchange* x, Caller caller):
     cdef uint32_t size = 0
     if x.flags & EXCHANGE_HTTP:
         return make_request(caller, &core.http.head, _shown(core, x), x.client_ip,
-                            x.client_ip_size, address_port(&x.peer))
+                            x.client_ip_size, address_port(&x.peer),
+                            tls_facts(secured_stream(x)))
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
         size = x.input.end - x.input.start
     net_local(x.carrier.client.fd if x.carrier != NULL else x.client.fd, &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
-        address_text(&local, local_ip), address_port(&local))
+        address_text(&local, local_ip), address_port(&local), tls_facts(&x.client))
 
 
 cdef Decision* _call(Core* core, Exchange* x) noexcept with gil:
@@ -232,6 +234,11 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
 
 # --- on the control plane ---
 
+cdef void _free(Question* question) noexcept nogil:
+    drop_facts(question.secured)
+    free(question)
+
+
 cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     cdef Address local
     cdef Question* question
@@ -248,6 +255,8 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     question.client_port = address_port(&x.peer)
     memcpy(question.client_ip, x.client_ip, x.client_ip_size)
     question.size = size
+    question.secured = tls_facts(secured_stream(x))
+    hold_facts(question.secured)
     if x.flags & EXCHANGE_HTTP:
         keep_head(<Head*> (question + 1), &core.http.head, size)
     else:
@@ -270,7 +279,8 @@ cdef bint ask(Core* core, Exchange* x) noexcept nogil:
         return True
     question = _question(core, x)
     if unlikely(question == NULL or not ask_control(core, x, question)):
-        free(question)
+        if question != NULL:
+            _free(question)
         fl_count(&policy.live.counters[core.id].refused, 1)
         x.decision = failed()
         return True
@@ -305,10 +315,10 @@ cdef object _asked_about(Caller caller, Question* question):
         return make_connection(
             caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
             question.client_ip_size, question.client_port, question.local_ip,
-            question.local_ip_size, question.local_port)
+            question.local_ip_size, question.local_port, question.secured)
     return make_request(
         caller, <const Head*> (question + 1), question.size, question.client_ip,
-        question.client_ip_size, question.client_port)
+        question.client_ip_size, question.client_port, question.secured)
 
 
 def questions(Live live, callers) -> list[tuple]:
@@ -329,6 +339,6 @@ def questions(Live live, callers) -> list[tuple]:
                 ))
         except MemoryError:
             pass                        # its deadline ends it
-        free(question)
+        _free(question)
         question = following
     return found

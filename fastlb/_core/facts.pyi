@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar, overload
 
 from fastlb._core.tables.caller import Caller
@@ -20,6 +20,8 @@ class Request:
     def http_version(self) -> str: ...
     @property
     def scheme(self) -> str: ...
+    @property
+    def secured(self) -> tuple[str, str, str, str] | None: ...
     @property
     def listener(self) -> str: ...
     @property
@@ -55,6 +57,8 @@ class RequestHeaders:
 
 class Connection:
     @property
+    def secured(self) -> tuple[str, str, str, str] | None: ...
+    @property
     def listener(self) -> str: ...
     @property
     def data(self) -> bytes: ...
@@ -68,7 +72,8 @@ class Connection:
     def local_port(self) -> int: ...
 
 def request_of(
-    caller: Caller, head: bytes, body: bytes, client_host: str, client_port: int
+    caller: Caller, head: bytes, body: bytes, client_host: str, client_port: int,
+    secured: Iterable[str] | None = None,
 ) -> Request: ...
 def connection_of(
     caller: Caller, data: bytes, client_host: str, client_port: int, local_host: str,

@@ -11,8 +11,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport FIELD_COOKIE, Field, Head, Text
-from fastlb._core.base.limits cimport FIELDS_MAX
+from fastlb._core.base.limits cimport FIELDS_MAX, TLS_FACTS
+from fastlb._core.base.parts cimport TlsFacts
 from fastlb._core.base.text cimport lower, text_of
+from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, make_facts
 from fastlb._core.http.admit cimport normalise
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.proto.llhttp cimport llhttp_known
@@ -70,11 +72,22 @@ cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogi
     return True
 
 
+cdef tuple _told(const TlsFacts* facts):
+    cdef int i
+    if facts == NULL:
+        return None
+    return tuple([
+        (<const char*> facts.all[i].at)[:facts.all[i].size].decode("ascii")
+        if facts.all[i].size else "" for i in range(TLS_FACTS)
+    ])
+
+
 cdef class Request:
     """A request as its routes see it: path and query are normalised, header fields as they came."""
 
     def __dealloc__(self):
         free(self._head)
+        drop_facts(self._secured)
 
     cdef Head* _cut(self) except NULL:
         if self._head == NULL:
@@ -121,6 +134,11 @@ cdef class Request:
     @property
     def scheme(self) -> str:
         return self._caller.scheme
+
+    @property
+    def secured(self) -> tuple[str, str, str, str] | None:
+        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
+        return _told(self._secured)
 
     @property
     def listener(self) -> str:
@@ -252,6 +270,14 @@ cdef class Connection:
     """A connection as a tcp listener's policy sees it: who has connected, to what, and `data`, the
     first bytes that the client has sent (b"" if it waits for the server to begin)."""
 
+    def __dealloc__(self):
+        drop_facts(self._secured)
+
+    @property
+    def secured(self) -> tuple[str, str, str, str] | None:
+        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
+        return _told(self._secured)
+
     @property
     def listener(self) -> str:
         """The name of the listener that it came to."""
@@ -267,7 +293,7 @@ cdef object _new(object kind):
 
 
 cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
-                          uint8_t client_ip_size, int client_port):
+                          uint8_t client_ip_size, int client_port, TlsFacts* secured):
     cdef Request request = _new(caller.request_class)
     request._caller = caller
     request._head = <Head*> malloc(kept_bytes(head, size))
@@ -278,13 +304,15 @@ cdef Request make_request(Caller caller, const Head* head, uint32_t size, const 
     memcpy(request._ip, client_ip, client_ip_size)
     request._ip_size = client_ip_size
     request.client_port = client_port
+    hold_facts(secured)
+    request._secured = secured
     return request
 
 
 cdef Connection make_connection(
         Caller caller, const uint8_t* data, size_t size, const char* client_ip,
         size_t client_ip_size, int client_port, const char* local_ip, size_t local_ip_size,
-        int local_port):
+        int local_port, TlsFacts* secured):
     cdef Connection connection = _new(caller.request_class)
     connection._caller = caller
     connection.data = (<const char*> data)[:size]
@@ -292,11 +320,31 @@ cdef Connection make_connection(
     connection.client_port = client_port
     connection.local_host = local_ip[:local_ip_size].decode("latin-1")
     connection.local_port = local_port
+    hold_facts(secured)
+    connection._secured = secured
     return connection
 
 
-def request_of(Caller caller, bytes head, bytes body, str client_host, int client_port) -> Request:
+cdef TlsFacts* facts_of(object told) except? NULL:
+    """Of four texts, in the order of TlsFact, with one holder; None: no TLS."""
+    cdef Text[TLS_FACTS] all
+    cdef TlsFacts* facts
+    cdef int i
+    if told is None:
+        return NULL
+    texts = [text.encode("ascii") for text in told]     # (which the list holds)
+    for i in range(TLS_FACTS):
+        all[i] = text_of(<const uint8_t*> <const char*> <bytes> texts[i], len(texts[i]))
+    facts = make_facts(all)
+    if facts == NULL:
+        raise MemoryError
+    return facts
+
+
+def request_of(Caller caller, bytes head, bytes body, str client_host, int client_port,
+               secured=None) -> Request:
     """A request of these bytes, as for a test. Raises ValueError where they are none."""
+    cdef TlsFacts* facts = NULL
     cdef bytes raw = head + body
     cdef bytes ip = client_host.encode("latin-1")
     cdef const uint8_t* data = <const uint8_t*> <const char*> raw
@@ -313,14 +361,16 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
         raise MemoryError
     room = <uint8_t*> (cut + 1)
     try:                                # as the engine does it
+        facts = facts_of(secured)
         if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
             raise ValueError("not a request's head")
         if not normalise(cut, caller.merge_slashes, room):
             raise ValueError("not a request's path")
         return make_request(caller, cut, <uint32_t> len(raw), <const char*> ip,
-                            <uint8_t> len(ip), client_port)
+                            <uint8_t> len(ip), client_port, facts)
     finally:
         free(cut)
+        drop_facts(facts)
 
 
 def connection_of(
@@ -331,4 +381,4 @@ def connection_of(
     cdef bytes local = local_host.encode("latin-1")
     return make_connection(
         caller, <const uint8_t*> <const char*> data, len(data), <const char*> ip, len(ip),
-        client_port, <const char*> local, len(local), local_port)
+        client_port, <const char*> local, len(local), local_port, NULL)

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.parts cimport Address, ServerAddress
+from fastlb._core.base.parts cimport Address, ServerAddress, TlsFacts
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
@@ -19,10 +19,11 @@ from fastlb._core.base.routing cimport (
     HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport Writer
+from fastlb._core.base.tlsfacts cimport drop_facts, tls_facts
 from fastlb._core.base.types cimport Exchange, PoolEntry, ServerEntry
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.ext.atomic cimport fl_load32
-from fastlb._core.facts cimport Request, make_request
+from fastlb._core.facts cimport Request, facts_of, make_request
 from fastlb._core.http.admit cimport prepare
 from fastlb._core.http.decided cimport as_the_route_says, failed, shown_bytes
 from fastlb._core.http.routes cimport condition_fits, key_find
@@ -69,18 +70,21 @@ cdef class Reasons(Rehearsal):
 
     cdef bytes _raw
     cdef int _verdict
+    cdef TlsFacts* _secured             # of the client
 
-    def request(self, unsigned int bind, bytes raw, object client) -> dict[str, object]:
+    def request(self, unsigned int bind, bytes raw, object client,
+                object secured=None) -> dict[str, object]:
         """What becomes of a request (head and body) of a client's, (host, port) or None for one of
-        a unix socket. Its "verdict" is "forward" (to a server of "pool"), "answer" (by ourselves,
-        "status" and "reason"), "ask" (a policy has to decide: see `decide`) or "wait" (more of
-        the body is missing)."""
+        a unix socket; `secured` is what TLS knows of it (see Request.secured). Its "verdict" is
+        "forward" (to a server of "pool"), "answer" (by ourselves, "status" and "reason"), "ask" (a
+        policy has to decide: see `decide`) or "wait" (more of the body is missing)."""
         cdef Match* match = &self.core.http.match
         if bind >= self.table.n_binds or self.table.binds[bind].http == NULL:
             raise ValueError("no such http listener")
         if self.begin(bind) == NULL:
             raise MemoryError
         self.x.peer = client_address(client)
+        self._secure(secured)
         # One that is refused early leaves there what the request before has put, whose bytes end.
         memset(match, 0, sizeof(Match))
         match.members = &self.core.http.members
@@ -90,6 +94,15 @@ cdef class Reasons(Rehearsal):
         self._raw = raw
         self._verdict = self.receive(<const uint8_t*> <const char*> raw, <uint32_t> len(raw))
         return self._facts()
+
+    cdef int _secure(self, object secured) except -1:
+        drop_facts(self._secured)
+        self._secured = NULL
+        self.x.client.tls = self._secured = facts_of(secured)
+        return 0
+
+    def __dealloc__(self):
+        drop_facts(self._secured)       # (which nothing reads by now)
 
     def question(self) -> tuple[object, Request]:
         """The function of the policy that has to decide, and what it would be called with."""
@@ -101,7 +114,7 @@ cdef class Reasons(Rehearsal):
         caller = <Caller> x.policy.caller
         return caller.function, make_request(
             caller, head, shown_bytes(x.policy, head, <uint32_t> len(self._raw)), x.client_ip,
-            x.client_ip_size, address_port(&x.peer))
+            x.client_ip_size, address_port(&x.peer), tls_facts(&x.client))
 
     def decide(self, object result=None, bint failure=False) -> dict[str, object]:
         """The same once the policy has returned `result`, or has failed. Raises what
@@ -151,13 +164,15 @@ cdef class Reasons(Rehearsal):
             self.core, x, <uint32_t> len(self._raw) - self.core.http.head.size)
         return self._facts()
 
-    def connection(self, unsigned int bind, object client) -> dict[str, object]:
+    def connection(self, unsigned int bind, object client,
+                   object secured=None) -> dict[str, object]:
         """The same for a connection of tcp."""
         if bind >= self.table.n_binds or self.table.binds[bind].http != NULL:
             raise ValueError("no such tcp listener")
         if self.begin(bind) == NULL:
             raise MemoryError
         self.x.peer = client_address(client)
+        self._secure(secured)
         self._verdict = NEXT
         return {"verdict": "forward", "pool": self.x.pool - self.table.pools}
 

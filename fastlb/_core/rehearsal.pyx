@@ -193,6 +193,7 @@ cdef class Rehearsal:
         if x.input != NULL:
             give_input(self.core, x)
         let_server_go(self.core, x)
+        x.client.tls = NULL             # (what it was told of, and no connection)
         x.stage = STAGE_DEAD
         give_exchange(self.core, x)
 

@@ -263,7 +263,7 @@ def _match(route: EffectiveRoute) -> str:
     parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
     parts += [
         f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
-        + ("" if c.op == "present" else f" {c.op} {c.value}")
+        + ("" if c.op == "present" else f" {c.op.replace('_', ' ')} {c.value}".replace("\n", ", "))
         for c in route.conditions
     ]
     return ", ".join(part for part in parts if part) or "everything"

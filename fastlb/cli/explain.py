@@ -56,6 +56,11 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
     "--from", "client", default="127.0.0.1", show_default=True, metavar="IP[:PORT]",
     help='The client\'s address; "unix:" for one of a unix socket.',
 )
+@click.option("--sni", metavar="NAME", help="The name that it asks for over TLS; else the URL's.")
+@click.option(
+    "--client-subject", metavar="TEXT", help="Of its certificate, such as CN=gateway,O=Example.",
+)
+@click.option("--client-fingerprint", metavar="HEX", help="Of its certificate (SHA-256).")
 @click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
 @click.option(
     "--live", is_flag=True, help="Ask the process that runs, with its servers' states.",
@@ -65,8 +70,8 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a tree.")
 def command(
     config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
-    client: str, listener: str | None, live: bool, admin: str | None, call_policy: bool,
-    as_json: bool,
+    client: str, sni: str | None, client_subject: str | None, client_fingerprint: str | None,
+    listener: str | None, live: bool, admin: str | None, call_policy: bool, as_json: bool,
 ) -> int:
     """Say where a request for URL would go by the file CONFIG, and why. Nothing is sent.
 
@@ -77,6 +82,9 @@ def command(
     from fastlb.config.reader import load
     from fastlb.explain.explainer import Explainer
 
+    tls = {fact: value for fact, value in (
+        ("sni", sni), ("client_subject", client_subject),
+        ("client_fingerprint", client_fingerprint)) if value is not None}
     method = method or ("POST" if body else "GET")
     made = load(config)
     if live and call_policy:
@@ -88,12 +96,13 @@ def command(
         if live:
             asked = {"headers": [list(pair) for pair in headers], "client": client,
                      "body": body.decode("utf-8"),
+                     **({"tls": tls} if tls else {}),
                      **({"listener": listener} if listener is not None else {})}
             explanation = _asked(admin or _admin_of(made), method, url, asked)
         else:
             explainer = Explainer.offline(effective(made), functions=call_policy)
             explanation = explainer.explain(
-                method, url, headers, body, client, listener, call_policy)
+                method, url, headers, body, client, listener, call_policy, tls)
     except ConfigError:
         raise
     except ValueError as error:

@@ -22,27 +22,21 @@ from fastlb.config.effective_http import (
     HeaderOp,
     Respond,
 )
-
-# What a gRPC call's own timeout is rounded up to: DEADLINES of the core. A client that has the same
-# timeout is the first to give up, and tells us.
-DEADLINES_MS = (
-    10, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10_000, 15_000,
-    20_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_200_000,
-    1_800_000, 3_600_000,
-)
-LINGER_MS = 2_000       # an answer's way to a client that still sends; nginx takes 5 s, Apache 2 s
+from fastlb.config.failing import DEADLINES_MS
 
 # The numbers of base/routing.pxd.
-HASH_ON = {"client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6}
+HASH_ON = {
+    "client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6, "tls": 8,
+}
 HASH_NOTHING = 7
 SEGMENT_BY_NAME = 255
 KINDS = {
     "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
-    "client": 7, "json": 8, "form": 9,
+    "client": 7, "tls": 8, "json": 9, "form": 10,
 }
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
-    "network": 8,
+    "network": 8, "one_of": 9,
 }
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
@@ -50,6 +44,8 @@ PARTS = {
 }
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
+PART_TLS = 13
+TLS_FACTS = {"sni": 0, "version": 1, "client_subject": 2, "client_fingerprint": 3}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
@@ -69,6 +65,7 @@ class KeySpec:
     on: int = 0                 # 0: none
     segment: int = 0
     name: bytes = b""
+    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,7 @@ class ConditionSpec:
     dfa: Dfa | None
     pattern: PatternSpec | None
     networks: Sequence[tuple[int, int, bytes]] = ()     # family, bits, address
+    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,8 +163,6 @@ class HttpSpec:
     requests_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
-    linger_timeout_ms: int
-    deadlines_ms: tuple[int, ...]
     forwarded: int
     request_id: bool
     traceparent: bool
@@ -178,6 +174,8 @@ class HttpSpec:
     trusted: list[tuple[int, int, bytes]]
     routes: list[RouteSpec]
     hosts: list[HostSpec]
+    linger_timeout_ms: int = 2_000      # for clients that still send; nginx takes 5 s, Apache 2 s
+    deadlines_ms: tuple[int, ...] = DEADLINES_MS
 
 
 def _dfa(pattern: str, *, whole: bool) -> Dfa:
@@ -204,6 +202,8 @@ def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
     if text in HASH_ON:
         return KeySpec(HASH_ON[text])
     kind, _, name = text.partition(".")
+    if kind == "tls":
+        return KeySpec(HASH_ON[kind], fact=TLS_FACTS[name])
     if kind == "path":
         # Of a pool, the routes that lead to it have the segment in different places, or not at all.
         segment = names.index(name) if name in names else SEGMENT_BY_NAME
@@ -240,6 +240,8 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
     if variable in PARTS:
         return PARTS[variable], 0, b""
     kind, _, name = variable.partition(".")
+    if kind == "tls":
+        return PART_TLS, TLS_FACTS[name], b""
     if variable == "path.rest":
         return PART_REST, 0, b""
     if kind == "path":
@@ -267,10 +269,12 @@ def _condition(condition: Condition) -> ConditionSpec:
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
+    elif condition.op == "one_of":
+        value += "\n"
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
         KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern,
-        networks,
+        networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
     )
 
 
@@ -421,8 +425,6 @@ def compile_http(
         requests_max=http.requests_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
-        linger_timeout_ms=LINGER_MS,
-        deadlines_ms=DEADLINES_MS,
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,

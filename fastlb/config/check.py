@@ -15,6 +15,7 @@ from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
+from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
@@ -29,6 +30,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.patterns import TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.sticky import Sticky
@@ -294,13 +296,14 @@ def _http_model_at(keys: Path) -> type[Model]:
         "not": http.Conditions, "redirect": http.Redirect, "respond": http.Respond,
         "policy": Policy,
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
-        "response_headers": http.HeaderEdits, "retry": Retry, "headers": http.Compare,
-        "query": http.Compare, "cookies": http.Compare,
+        "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
+        "query": Compare, "cookies": Compare, **dict.fromkeys(TLS_FACTS, CompareAny),
         "tls": Tls, "certificates": Certificate, "tickets": Tickets,
     }
     found: type[Model] = Listener
     for key in keys:
-        found = tables.get(str(key), found)
+        found = Secured if key == "tls" and issubclass(found, http.Conditions) else tables.get(
+            str(key), found)
     return found
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastlb.config.address import OVER_TLS, SCHEMES
+from fastlb.config.compare import Compare, CompareAny
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
-from fastlb.config.http import Compare, HttpKeys, HttpListener
+from fastlb.config.http import HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
 from fastlb.config.positions import Path
 from fastlb.config.units import show
@@ -224,11 +225,11 @@ def _conditions(
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
     if "path" in match and "path_regex" in match and path[-1] == "match":
         yield (*path, "path_regex"), "a route has a path or a path_regex", ("path", "path_regex")
-    for kind in ("headers", "query", "cookies", "json", "form"):
+    for kind in ("headers", "query", "cookies", "json", "form", "tls"):
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:
-                valid = tuple(Compare.model_fields)
+                valid = tuple((CompareAny if kind == "tls" else Compare).model_fields)
                 yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
 
 

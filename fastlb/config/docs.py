@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from fastlb.config import limits
 from fastlb.config.admin import Admin, AdminBinds
 from fastlb.config.base import Measure, Model
+from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
-    Compare,
     Forwarded,
     HeaderEdits,
     Match,
@@ -64,7 +64,9 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`subset = { ... }`", Subset),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
+    ("`match.tls`", Secured),
     ("A comparison in `match`", Compare),
+    ("A comparison in `match.tls`", CompareAny),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
     ("`policy = { ... }`", Policy),

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastlb.config import http as model
 from fastlb.config import limits
+from fastlb.config.compare import Compare, CompareAny
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -16,9 +17,10 @@ from fastlb.config.effective_http import (
     Respond,
 )
 from fastlb.config.failing import effective_retry
-from fastlb.config.http import Compare, Conditions, HeaderEdits, Route
+from fastlb.config.http import Conditions, HeaderEdits, Route
 from fastlb.config.limits import Limit
 from fastlb.config.model import Listener
+from fastlb.config.patterns import TLS_FACTS
 from fastlb.config.policy import effective_policy
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
@@ -135,6 +137,10 @@ def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
     )
     if match.client_ip:
         yield Condition("client", "", "network", " ".join(match.client_ip), negate)
+    for fact in TLS_FACTS:
+        compared = getattr(match.tls, fact)
+        if compared is not None:
+            yield _condition("tls", fact, compared, negate)
     for kind, table in tables:
         for name, value in table.items():
             yield _condition(kind, name, value, negate)
@@ -147,6 +153,8 @@ def _condition(kind: str, name: str, value: Compare, negate: bool) -> Condition:
         text = getattr(value, op)
         if text is not None:
             return Condition(kind, name, op, text, negate)
+    if isinstance(value, CompareAny) and value.one_of is not None:
+        return Condition(kind, name, "one_of", "\n".join(value.one_of), negate)
     raise AssertionError("check.py has seen to it")
 
 

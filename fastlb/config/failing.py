@@ -136,6 +136,13 @@ class Hedge(Model):
     """Second tries as a share of the requests of the last 10 s."""
 
 
+# What a gRPC call's own timeout is rounded up to: DEADLINES of the core. A client that has the same
+# timeout is the first to give up, and tells us.
+DEADLINES_MS = (
+    10, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10_000, 15_000,
+    20_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_200_000,
+    1_800_000, 3_600_000,
+)
 # What a percentile is rounded up to, in ms: DELAYS of the core.
 HEDGE_DELAYS_MS = (
     1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400,

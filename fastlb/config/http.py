@@ -10,9 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
+from fastlb.config.compare import TEXT, Regex, Secured, Value, loose, one_or_list
 from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
+    TLS_KEYS,
     check_edited_name,
     check_field_name,
     check_host,
@@ -21,19 +23,6 @@ from fastlb.config.patterns import (
 )
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.units import show
-
-_TEXT = {"type": "string"}
-
-
-def _compare(value: Any) -> Any:
-    """A text is to be equal to, true to be there, false not to be there."""
-    if isinstance(value, bool):
-        return {"present": value}
-    return {"equals": value} if isinstance(value, str) else value
-
-
-def _one_or_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else as_list(value)
 
 
 def _check_method(value: str) -> str:
@@ -47,23 +36,11 @@ def _check_path(value: str) -> str:
     return value
 
 
-def _check_regex(value: str) -> str:
-    from fastlb.config.regex import compile_regex
-
-    try:
-        compile_regex(value, whole=True)
-    except ValueError as error:
-        raise ValueError(f"{show(value)}: {error}") from None
-    return value
-
-
 def _check_key(value: str) -> str:
-    if value == "tls.sni":
-        raise ValueError("'tls.sni' needs listeners of tls, which there are none of yet")
     if not re.match(KEY, value):
         raise ValueError(
-            f"{show(value)} is not a key to hash. One of: client.ip, client.address, path.NAME,"
-            " query.NAME, header.NAME, cookie.NAME"
+            f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
+            f" {', '.join(TLS_KEYS)}, path.NAME, query.NAME, header.NAME, cookie.NAME"
         )
     return value
 
@@ -101,42 +78,13 @@ def _check_plain(value: str) -> str:
     return value
 
 
-def _loose(schema: Any) -> WithJsonSchema:
-    return WithJsonSchema(schema)
-
-
 HashKey = Annotated[
     str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": KEY})
 ]
 Template = Annotated[str, AfterValidator(check_template)]
-Regex = Annotated[str, AfterValidator(_check_regex)]
 FieldName = Annotated[str, AfterValidator(check_field_name)]
 EditedName = Annotated[str, AfterValidator(check_edited_name)]
 PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
-
-
-class Compare(Model):
-    """What a value has to be like; exactly one of these."""
-
-    equals: Annotated[str, limits.COMPARE] | None = None
-    """The very text."""
-    present: Annotated[Switch, limits.COMPARE] | None = None
-    """Whether it is there, whatever it is."""
-    prefix: Annotated[str, limits.COMPARE] | None = None
-    """How it begins."""
-    suffix: Annotated[str, limits.COMPARE] | None = None
-    """How it ends."""
-    contains: Annotated[str, limits.COMPARE] | None = None
-    """A part of it."""
-    regex: Annotated[Regex, limits.COMPARE] | None = None
-    """A regular expression for a part of it; matched in linear time."""
-
-
-Value = Annotated[
-    Compare,
-    BeforeValidator(_compare),
-    _loose({"anyOf": [_TEXT, {"type": "boolean"}, {"type": "object"}]}),
-]
 
 
 class Conditions(Model):
@@ -155,9 +103,9 @@ class Conditions(Model):
     method: (
         Annotated[
             list[Annotated[str, AfterValidator(_check_method)]],
-            BeforeValidator(_one_or_list),
+            BeforeValidator(one_or_list),
             Field(min_length=1),
-            _loose({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
             limits.CONDITION,
         ]
         | None
@@ -166,14 +114,16 @@ class Conditions(Model):
     client_ip: (
         Annotated[
             list[Annotated[str, AfterValidator(_check_network)]],
-            BeforeValidator(_one_or_list),
+            BeforeValidator(one_or_list),
             Field(min_length=1),
-            _loose({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
             limits.CONDITION,
         ]
         | None
     ) = None
     """Networks that the client is in, as trusted proxies saw it: `10.0.0.0/8`, or a list."""
+    tls: Annotated[Secured, limits.CONDITION] = Field(default_factory=Secured)
+    """What TLS knows of the client."""
     headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
     """By name: a text to be equal to, true (present), false (absent), or a comparison."""
     query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
@@ -302,7 +252,7 @@ class Route(Model):
         Annotated[
             Redirect,
             BeforeValidator(_redirect),
-            _loose({"anyOf": [_TEXT, {"type": "object"}]}),
+            loose({"anyOf": [TEXT, {"type": "object"}]}),
             limits.ACTION,
         ]
         | None
@@ -327,7 +277,7 @@ class Route(Model):
         Annotated[
             Mirror,
             BeforeValidator(_mirror),
-            _loose({"anyOf": [_TEXT, {"type": "object"}]}),
+            loose({"anyOf": [TEXT, {"type": "object"}]}),
             limits.MIRROR,
         ]
         | None

@@ -295,7 +295,8 @@ class Pool(Shared):
     """How a server is picked: in turns, by chance, by what servers are doing, or by a hash, so that
     a client stays. See docs/policies.md."""
     hash_on: Annotated[HashKey, bounds.HASH_ON] | None = None
-    """What a hash policy hashes: `client.ip`, `client.address` (with the port), and of http also
+    """What a hash policy hashes: `client.ip`, `client.address` (with the port), of TLS `tls.sni`,
+    `tls.version`, `tls.client_subject` and `tls.client_fingerprint`, and of http also
     `path.NAME`, `query.NAME`, `header.NAME` and `cookie.NAME`."""
     bounded_load: Annotated[
         float,

@@ -18,9 +18,11 @@ FIELDS = (
     "client_port", "method", "host", "path", "query", "request", "version", "status", "bytes_in",
     "bytes_out", "body_bytes", "duration", "connect", "first_byte", "tries", "reason",
     "user_agent", "referer", "request_id", "trace_id", "span_id", "parent_id", "engine",
+    "tls_sni", "tls_version", "tls_client_subject", "tls_client_fingerprint",
 )
-# Made of others, or of use only where something is traced.
-NOT_IN_JSON = ("time_local", "request", "span_id", "parent_id", "engine")
+TLS_FIELDS = frozenset(name for name in FIELDS if name.startswith("tls_"))
+# Made of others, or of use only where something is traced, or there is TLS.
+NOT_IN_JSON = ("time_local", "request", "span_id", "parent_id", "engine", *TLS_FIELDS)
 JSON_FIELDS = tuple(name for name in FIELDS if name not in NOT_IN_JSON)
 
 COMMON = '{client_ip} - - [{time_local}] "{request}" {status} {body_bytes}'

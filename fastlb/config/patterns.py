@@ -11,12 +11,19 @@ TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"            # RFC 9110, 5.6.2
 SEGMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
 PATH = r"^/\S*$"
-REQUEST_KEY = r"^(path|query|header|cookie)\.[A-Za-z0-9_-]+$"
-KEY = r"^(client\.(ip|address)|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
+TLS_FACTS = ("sni", "version", "client_subject", "client_fingerprint")
+TLS_KEYS = tuple(f"tls.{fact}" for fact in TLS_FACTS)
+REQUEST_KEY = (
+    rf"^(tls\.({'|'.join(TLS_FACTS)})|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
+)
+KEY = (
+    rf"^(client\.(ip|address)|tls\.({'|'.join(TLS_FACTS)})"
+    r"|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
+)
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 PLAIN_VARIABLES = (
     "client.ip", "client.port", "request.id", "request.host", "request.path", "request.method",
-    "route", "path.rest",
+    "route", "path.rest", *TLS_KEYS,
 )
 KINDS = ("path", "query", "header", "cookie")
 # Framing and the connection are ours; a host is rewritten by `rewrite`.

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch
-from fastlb.config.patterns import REQUEST_KEY
+from fastlb.config.patterns import REQUEST_KEY, TLS_KEYS
 from fastlb.config.units import duration_ms, show, show_bytes, show_ms, size_bytes
 
 FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
@@ -30,7 +30,7 @@ def _check_key(value: str) -> str:
     if not re.match(REQUEST_KEY, value):
         raise ValueError(
             f"{show(value)} is not a part of a request. One of: path.NAME, query.NAME, header.NAME,"
-            " cookie.NAME"
+            f" cookie.NAME, {', '.join(TLS_KEYS)}"
         )
     return value
 

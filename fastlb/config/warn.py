@@ -29,6 +29,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
     for each in values.listeners:
         yield from _unreachable(each)
         yield from _keyless(each, values)
+        yield from _unsecured(each, values)
     yield from tls_warnings(values)
     used = {name for listener in values.listeners for name in _pools(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
@@ -178,6 +179,26 @@ def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
             f"listeners.{listener.name}.pool: what no route fits has no segment"
             f" {{{keys[listener.pool]}}}, which pool '{listener.pool}' hashes: {what}"
         )
+
+
+def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
+    """What asks for facts of TLS that no client of the listener has."""
+    tls = listener.tls
+    if tls is not None and tls.client_auth != "none":
+        return
+    missing = "tls." if tls is None else "tls.client_"
+    why = "has no TLS" if tls is None else "asks clients for no certificates (client_auth)"
+    where = f"listeners.{listener.name}"
+    for route in _routes(listener):
+        facts = {f"tls.{c.name}" for c in route.conditions if c.kind == "tls" and not c.negate}
+        facts |= {route.hash_on, route.split_on}
+        for fact in sorted(fact for fact in facts if fact.startswith(missing)):
+            yield f"{where}: route '{route.name}' is about {fact}, and the listener {why}"
+    used = set(_pools(listener))
+    for pool in values.pools:
+        if pool.name in used and pool.hash_on.startswith(missing):
+            yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and the listener {why}:"
+                   " client.ip is hashed instead")
 
 
 def _segments(path: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastlb._core.reasons import Reasons
@@ -27,6 +28,7 @@ from fastlb.explain.model import (
     Split,
 )
 from fastlb.explain.offline import compile_offline
+from fastlb.explain.secured import in_words, secured
 from fastlb.explain.tried import tried
 from fastlb.explain.wire import (
     Headers,
@@ -80,27 +82,33 @@ class Explainer:
     def explain(
         self, method: str, url: str, headers: Headers = (), body: bytes = b"",
         client: str = "127.0.0.1", listener: str | None = None, call_policy: bool = False,
+        tls: Mapping[str, str] | None = None,
     ) -> Explanation:
-        """Raises ValueError for what is no request, or where there is no such listener."""
+        """`tls` is what TLS knows of the client, such as {"client_subject": "CN=gateway"}. Raises
+        ValueError for what is no request, or where there is no such listener."""
         where = parse_url(url)
         found, why = choose_listener(self.values.listeners, self._binds, where, listener)
         address = None if client == "unix:" else parse_client(client)
         if found.name not in self._places:
             raise ValueError(f"listener {found.name!r} isn't served")
+        known = secured(found, where.host, tls or {})
         self.reasons.refresh()
         if found.http is None:
-            return self._connection(found, why, where, client, address)
+            return self._connection(found, why, where, client, address, known)
         bind = self._binds[found.name][0]
         default = f"{bind.host}:{bind.port}" if bind.host is not None else "localhost"
         raw = request_bytes(method, where, headers, body, default)
-        facts = self.reasons.request(self._places[found.name], raw, address)
-        return _Request(self, found, why, method, url, client, raw, facts).explain(call_policy)
+        facts = self.reasons.request(
+            self._places[found.name], raw, address, known and known.values())
+        made = _Request(self, found, why, method, url, client, raw, facts).explain(call_policy)
+        return replace(made, tls=_of_tls(found, known))
 
     def _connection(
         self, listener: EffectiveListener, why: str, url: Url, client: str,
-        address: tuple[str, int] | None,
+        address: tuple[str, int] | None, known: dict[str, str] | None,
     ) -> Explanation:
-        facts = self.reasons.connection(self._places[listener.name], address)
+        facts = self.reasons.connection(
+            self._places[listener.name], address, known and known.values())
         pool = self.pool(facts["pool"], 1.0, None)
         policy = None
         if listener.policy is not None:
@@ -115,6 +123,7 @@ class Explainer:
             url=where, client=client, client_ip=client, trusted=False, path="", routes=(),
             route=None, segments=(), policy=policy, action="pool", answer=None, split=None,
             pools=(pool,), sent="", response_headers=(), mirror="", notes=self.notes([pool]),
+            tls=_of_tls(listener, known),
         )
 
     # --- pools ---
@@ -202,6 +211,10 @@ class Explainer:
         if not self._live and pools:
             found.append("nothing is served here: all servers are as configured, and none is busy")
         return tuple(found)
+
+
+def _of_tls(listener: EffectiveListener, known: dict[str, str] | None) -> str:
+    return in_words(listener, known) if known is not None else ""
 
 
 class _Request:

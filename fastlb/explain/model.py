@@ -113,6 +113,7 @@ class Explanation:
     response_headers: tuple[tuple[str, str], ...]       # that the answer gets
     mirror: str
     notes: tuple[str, ...]
+    tls: str = ""                   # what TLS knows of the client, in words; "" without
 
     @property
     def pool(self) -> str | None:

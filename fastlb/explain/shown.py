@@ -27,6 +27,8 @@ def as_tree(explanation: Explanation) -> Tree:
     client = tree.add(f"client {escape(e.client)}")
     if e.trusted:
         client.add(f"a trusted proxy; it asks for {escape(e.client_ip)}")
+    if e.tls:
+        client.add(escape(e.tls))
     if e.path:
         tree.add(f"path {escape(e.path)}")
     if e.routes:

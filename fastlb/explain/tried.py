@@ -19,6 +19,7 @@ _FAILS = {
     "contains": "is {value}, without {wanted}",
     "regex": "is {value}, which doesn't match {wanted}",
     "pattern": "is {value}, not {wanted}",
+    "one_of": "is {value}, none of {wanted}",
 }
 
 
@@ -27,7 +28,7 @@ def asks_for(route: EffectiveRoute) -> str:
     parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
     parts += [
         f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
-        + ("" if c.op == "present" else f" {c.op} {quoted(c.value)}")
+        + ("" if c.op == "present" else f" {c.op.replace('_', ' ')} {_wanted(c)}")
         for c in route.conditions
     ]
     return ", ".join(part for part in parts if part) or "everything"
@@ -39,6 +40,12 @@ def quoted(value: str | bytes) -> str:
                          for c in text) + '"'
 
 
+def _wanted(condition: Condition) -> str:
+    if condition.op == "one_of":
+        return ", ".join(map(quoted, condition.value.split("\n")))
+    return quoted(condition.value)
+
+
 def _subject(condition: Condition) -> str:
     return f"{condition.kind} {condition.name}".strip()
 
@@ -48,8 +55,9 @@ def _against(condition: Condition, value: bytes | None) -> str:
     if condition.negate:
         if condition.op == "present":
             return f"{subject} is there"
-        how = {"equals": "", "pattern": ""}.get(condition.op, f"{condition.op} ")
-        return f"{subject} is {quoted(value or b'')}: it must not be {how}{quoted(condition.value)}"
+        how = {"equals": "", "pattern": "", "one_of": "one of "}.get(
+            condition.op, f"{condition.op} ")
+        return f"{subject} is {quoted(value or b'')}: it must not be {how}{_wanted(condition)}"
     if value is None:
         return f"{subject} is absent"
     if condition.kind == "method":
@@ -59,7 +67,7 @@ def _against(condition: Condition, value: bytes | None) -> str:
     if condition.op == "present":       # a member that is an object or a list
         return f"{subject} can't be compared"
     return f"{subject} " + _FAILS[condition.op].format(
-        value=quoted(value), wanted=quoted(condition.value))
+        value=quoted(value), wanted=_wanted(condition))
 
 
 def _reasons(route: EffectiveRoute, seen: Seen, host: bytes, path: bytes) -> Iterator[str]:

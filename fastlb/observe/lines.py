@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastlb._core.tables.logformat import LogFormat
-from fastlb.config.observing import FORMATS, JSON_FIELDS, parts
+from fastlb.config.observing import FORMATS, JSON_FIELDS, TLS_FIELDS, parts
 
 NUMBERS = frozenset({
     "client_port", "status", "bytes_in", "bytes_out", "body_bytes", "duration", "connect",
@@ -19,6 +19,13 @@ def log_format(format: str, fields: Sequence[str] = ()) -> LogFormat:
         return LogFormat(_json(fields or JSON_FIELDS), True)
     pieces = parts(FORMATS.get(format, format))
     return LogFormat([(before.encode(), name) for before, name in pieces], False)
+
+
+def has_tls(format: str, fields: Sequence[str] = ()) -> bool:
+    """Whether lines have anything that TLS knows of clients."""
+    if format == "json":
+        return not TLS_FIELDS.isdisjoint(fields)
+    return any(name in TLS_FIELDS for _, name in parts(FORMATS.get(format, format)))
 
 
 def _json(fields: Sequence[str]) -> list[tuple[bytes, str]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.records import Recorder, clock_offset_s, fields_of
-from fastlb.observe.lines import log_format
+from fastlb.observe.lines import has_tls, log_format
 from fastlb.observe.records import Record, Try
 
 log = logging.getLogger("fastlb.access")
@@ -45,7 +45,8 @@ class Subscription:
     `dropped` counts those that were not taken in time: 100,000 are kept at most.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, tls: bool = True) -> None:
+        self.tls = tls
         self._recording = recording
         self._waiting: collections.deque[bytes] = collections.deque()
         self._arrived = threading.Condition()
@@ -146,9 +147,10 @@ class Recording:
         if share is not None or self._recorder is not None:
             self._need().trace(share)
 
-    def subscribe(self) -> Subscription:
+    def subscribe(self, tls: bool = True) -> Subscription:
+        """`tls`: with what TLS knows of clients."""
         self._need()
-        subscription = Subscription(self)
+        subscription = Subscription(self, tls)
         with self._drain_lock:
             self._subscriptions.add(subscription)
         self._want()
@@ -172,7 +174,12 @@ class Recording:
 
     def _want(self) -> None:
         if self._recorder is not None:
-            self._recorder.record(bool(self._subscriptions) or self._file.fd >= 0)
+            where = self._file.where
+            tls = where is not None and has_tls(where.format, where.fields)
+            self._recorder.record(
+                bool(self._subscriptions) or self._file.fd >= 0,
+                tls or any(one.tls for one in tuple(self._subscriptions)),
+            )
 
     # --- reading ---
 

@@ -49,3 +49,7 @@ class Record:
     parent_id: str              # of the span that the client named
     sampled: bool
     engine: int
+    tls_sni: str = ""           # the name that the client asked for
+    tls_version: str = ""       # "TLSv1.2" or "TLSv1.3"
+    tls_client_subject: str = ""        # of its certificate, if that was verified
+    tls_client_fingerprint: str = ""    # the same; SHA-256

@@ -77,3 +77,11 @@ def test_it_is_all_there() -> None:
 def test_what_no_client_could_send(method: str, url: str, keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         request(method, url, **keys)
+
+
+def test_what_tls_knows() -> None:
+    assert request("GET", "/").tls is None
+    tls = fastlb.Tls(client_subject="CN=gateway")
+    made = request("GET", "/", tls=tls)
+    assert made.tls == tls
+    assert (tls.sni, tls.version, tls.client_fingerprint) == ("", "TLSv1.3", "")

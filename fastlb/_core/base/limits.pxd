@@ -81,6 +81,9 @@ cdef enum:
     TICKET_KEYS = 4                 # the latest, two before it, and one to come
     TLS_RECORD_BYTES = 16384        # of data, at most (RFC 8446, 5.1)
     TLS_OVERHEAD_BYTES = 256        # of a record, at most (5.2)
+    TLS_FACTS = 4                   # of a client: TlsFact
+    TLS_NAME_BYTES_MAX = 255        # of a host (RFC 1035, 2.3.4)
+    TLS_SUBJECT_BYTES_MAX = 4096    # of a client, as text; servers take headers of 8 KiB
     H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
     H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
     H2_CONNECTION_BYTES = 163840    # of all streams of a client that exchanges haven't read

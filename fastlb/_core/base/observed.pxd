@@ -51,7 +51,12 @@ cdef enum:                      # the texts of a record, in their order
     TOLD_REQUEST_ID = 6
     TOLD_TRACE = 7              # a traceparent
     TOLD_PARENT = 8             # the span that the client named
-    TOLD_COUNT = 9
+    TOLD_TLS = 9                # from here on those of TlsFact
+    TOLD_COUNT = 13
+
+cdef enum:                      # LiveTable.recording
+    RECORDING = 1               # somebody wants records
+    RECORDING_TLS = 2           # and what TLS knows of clients
 
 cdef struct Tried:              # a server that was left for another one
     uint32_t server             # its name

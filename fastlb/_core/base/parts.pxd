@@ -2,7 +2,9 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX, TICKET_KEYS
+from fastlb._core.base.limits cimport (
+    BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX, TICKET_KEYS, TLS_FACTS,
+)
 from fastlb._core.base.routing cimport HashKey, StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
 
@@ -171,6 +173,10 @@ cdef struct TicketKeys:         # of session tickets; the control plane changes 
 cdef struct TlsName:            # a place in a hash table of names of certificates
     Text name                   # in lower case; "*.example.com" for those one label below
     void* context               # SSL_CTX*
+
+cdef struct TlsFacts:           # what is known of a client; its texts follow
+    Text[TLS_FACTS] all         # TlsFact
+    int32_t holders             # connections and requests; 0: it is there as long as the process
 
 cdef struct TlsEntry:           # how a listener or a pool speaks TLS; see tables/contexts
     void* context               # SSL_CTX*, with the first certificate

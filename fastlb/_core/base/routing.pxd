@@ -14,6 +14,7 @@ cdef enum HashOn:
     HASH_HEADER = 5
     HASH_COOKIE = 6
     HASH_NOTHING = 7            # split: any place, by chance
+    HASH_TLS = 8                # a fact of TLS
 
 cdef enum:
     SEGMENT_BY_NAME = 255
@@ -21,6 +22,7 @@ cdef enum:
 cdef struct HashKey:
     uint8_t on                  # HashOn
     uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
+    uint8_t fact                # HASH_TLS: TlsFact
     Text name
 
 cdef enum RetryOn:
@@ -49,8 +51,9 @@ cdef enum ConditionKind:
     MATCH_QUERY = 5
     MATCH_COOKIE = 6
     MATCH_CLIENT = 7
-    MATCH_JSON = 8              # from here on: of the body
-    MATCH_FORM = 9
+    MATCH_TLS = 8
+    MATCH_JSON = 9              # from here on: of the body
+    MATCH_FORM = 10
 
 cdef enum ConditionOp:
     OP_PRESENT = 1
@@ -61,6 +64,7 @@ cdef enum ConditionOp:
     OP_REGEX = 6
     OP_PATTERN = 7              # of a negated host or path
     OP_NETWORK = 8
+    OP_ONE_OF = 9               # several values, each with a line's end
 
 cdef struct Dfa:                # a regular expression, as compile/regex made it
     const uint8_t* classes      # [256]
@@ -79,6 +83,7 @@ cdef struct Condition:
     uint8_t kind
     uint8_t op
     uint8_t negate
+    uint8_t fact                # MATCH_TLS: TlsFact
     Text name
     Text value
     Dfa dfa
@@ -99,10 +104,11 @@ cdef enum PartKind:
     PART_QUERY = 10
     PART_HEADER = 11
     PART_COOKIE = 12
+    PART_TLS = 13
 
 cdef struct Part:
     uint8_t kind
-    uint8_t segment
+    uint8_t segment             # PART_TLS: TlsFact
     Text text                   # itself, or a name
 
 cdef struct Template:
@@ -270,6 +276,7 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint32_t n_names
     Text request_id
     Text client_ip              # as text
+    const void* secured         # the client's Stream, which may be one of TLS
     Text trace                  # a traceparent: the server's, or the one that came
     Text parent                 # the client's span, where ours takes its place
     uint8_t content             # ContentState

@@ -12,6 +12,7 @@ from fastlb._core.base.mem cimport (
     CHUNK_RAW, chunk_bytes, chunk_class, chunk_size, give_chunk, take_chunk, take_pending,
 )
 from fastlb._core.base.net cimport net_read, net_widen, net_write
+from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.openssl cimport (
@@ -60,11 +61,11 @@ cdef int _on_write(BIO* bio, const char* data, int size) noexcept nogil:
     cdef Wire* wire = <Wire*> BIO_get_data(bio)
     cdef ssize_t n
     BIO_clear_retry_flags(bio)
-    if wire.at != NULL:
-        if unlikely(wire.end - wire.at < size):
+    if wire.gathered != NULL:
+        if unlikely(wire.gathered.end - wire.gathered.at < size):
             return -1
-        memcpy(wire.at, data, size)
-        wire.at += size
+        memcpy(wire.gathered.at, data, size)
+        wire.gathered.at += size
         return size
     n = net_write(wire.stream.fd, data, size, False)
     if n == -EAGAIN:
@@ -78,7 +79,10 @@ cdef long _on_ctrl(BIO* bio, int what, long number, void* pointer) noexcept nogi
 
 
 cdef int _on_destroy(BIO* bio) noexcept nogil:
-    free(BIO_get_data(bio))
+    cdef Wire* wire = <Wire*> BIO_get_data(bio)
+    if wire != NULL:                    # (or memory was gone before it had one)
+        drop_facts(wire.facts)
+        free(wire)
     return 1
 
 
@@ -113,7 +117,8 @@ cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept
         free(wire)
         return False
     wire.stream = s
-    wire.at = NULL
+    wire.gathered = NULL
+    wire.facts = NULL
     BIO_set_init(bio, 1)
     BIO_set_data(bio, wire)
     SSL_set_bio(ssl, bio, bio)
@@ -272,16 +277,18 @@ cdef ssize_t tls_write_bulk(Core* core, Stream* s, const void* data, size_t size
     cdef Wire* wire = <Wire*> BIO_get_data(SSL_get_rbio(<SSL*> s.tls))
     cdef uint32_t room = <uint32_t> (size + (size // TLS_RECORD_BYTES + 1) * TLS_OVERHEAD_BYTES)
     cdef Chunk* chunk = take_chunk(core, chunk_class(room))
+    cdef Gathered gathered
     cdef ssize_t n
     if unlikely(chunk == NULL or chunk_size(chunk.klass) < room):
         if chunk != NULL:
             give_chunk(core, chunk)
         return tls_write(s, data, size)
-    wire.at = chunk_bytes(chunk)
-    wire.end = wire.at + room
+    gathered.at = chunk_bytes(chunk)
+    gathered.end = gathered.at + room
+    wire.gathered = &gathered
     n = tls_write(s, data, size)
-    chunk.end = <uint32_t> (wire.at - chunk_bytes(chunk))
-    wire.at = NULL
+    wire.gathered = NULL
+    chunk.end = <uint32_t> (gathered.at - chunk_bytes(chunk))
     if likely(n > 0):
         n = net_write(s.fd, chunk_bytes(chunk), chunk.end, False)
         if n == -EAGAIN:

@@ -75,6 +75,12 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define SSL_MODE_ENABLE_PARTIAL_WRITE 48
 #define SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER 49
 #define SSL_MODE_RELEASE_BUFFERS 50
+#define TLSEXT_NAMETYPE_host_name 51
+#define SSL_TICKET_SUCCESS 52
+#define SSL_TICKET_SUCCESS_RENEW 53
+#define SSL_TICKET_RETURN_IGNORE_RENEW 54
+#define SSL_TICKET_RETURN_USE 55
+#define SSL_TICKET_RETURN_USE_RENEW 56
 #define OSSL_MAC_PARAM_KEY ""
 #define OSSL_MAC_PARAM_DIGEST ""
 #define SSL_new(...) ((SSL*)0)
@@ -101,6 +107,9 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define SSL_get0_peer_certificate(...) ((X509*)0)
 #define SSL_get_certificate(...) ((X509*)0)
 #define SSL_get_verify_result(...) ((long)0)
+#define SSL_get_verify_mode(...) ((int)0)
+#define SSL_get_servername(...) ((const char*)0)
+#define SSL_SESSION_set1_hostname(...) ((int)0)
 #define SSL_set_SSL_CTX(...) ((SSL_CTX*)0)
 #define SSL_get_SSL_CTX(...) ((SSL_CTX*)0)
 #define SSL_client_hello_get0_ext(...) ((int)0)
@@ -167,6 +176,7 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define SSL_CTX_set_tlsext_status_cb(...) ((int)0)
 #define SSL_CTX_set_tlsext_status_arg(...) ((int)0)
 #define SSL_CTX_set_tlsext_ticket_key_evp_cb(...) ((int)0)
+#define SSL_CTX_set_session_ticket_cb(...) ((int)0)
 #define SSL_CTX_set_ex_data(...) ((int)0)
 #define SSL_CTX_get_ex_data(...) ((void*)0)
 #define SSL_CTX_get_ex_new_index(...) ((int)0)

@@ -59,9 +59,11 @@ cdef extern from "tls.h" nogil:
         SSL_CLIENT_HELLO_SUCCESS, SSL_CLIENT_HELLO_ERROR
         SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK
         SSL_AD_UNRECOGNIZED_NAME, SSL_AD_INTERNAL_ERROR
-        TLSEXT_TYPE_server_name
+        TLSEXT_TYPE_server_name, TLSEXT_NAMETYPE_host_name
         TLSEXT_STATUSTYPE_ocsp
         SSL_SENT_SHUTDOWN
+        SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW, SSL_TICKET_RETURN_IGNORE_RENEW
+        SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW
         SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST
         BIO_CTRL_FLUSH, BIO_TYPE_SOURCE_SINK
         TLS1_2_VERSION, TLS1_3_VERSION
@@ -90,6 +92,9 @@ cdef extern from "tls.h" nogil:
     X509* SSL_get0_peer_certificate(const SSL*)
     X509* SSL_get_certificate(const SSL*)
     long SSL_get_verify_result(const SSL*)
+    int SSL_get_verify_mode(const SSL*)
+    const char* SSL_get_servername(const SSL*, int)
+    int SSL_SESSION_set1_hostname(SSL_SESSION*, const char*)
     SSL_CTX* SSL_set_SSL_CTX(SSL*, SSL_CTX*)
     SSL_CTX* SSL_get_SSL_CTX(const SSL*)
     int SSL_client_hello_get0_ext(SSL*, unsigned int, const unsigned char**, size_t*)
@@ -177,6 +182,10 @@ cdef extern from "tls.h" nogil:
     int SSL_CTX_set_tlsext_ticket_key_evp_cb(
         SSL_CTX*, int (*)(SSL*, unsigned char*, unsigned char*, EVP_CIPHER_CTX*, EVP_MAC_CTX*,
                           int) noexcept nogil)
+    int SSL_CTX_set_session_ticket_cb(
+        SSL_CTX*, int (*)(SSL*, void*) noexcept nogil,
+        int (*)(SSL*, SSL_SESSION*, const unsigned char*, size_t, int, void*) noexcept nogil,
+        void*)
     int SSL_CTX_set_ex_data(SSL_CTX*, int, void*)
     void* SSL_CTX_get_ex_data(const SSL_CTX*, int)
     int SSL_CTX_get_ex_new_index(long, void*, void*, void*, void*)

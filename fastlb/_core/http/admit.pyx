@@ -28,6 +28,7 @@ from fastlb._core.base.routing cimport (
 )
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
+from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.ext.linux cimport memmem
@@ -298,6 +299,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     if not normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output)):
         return refuse(x, 400, REASON_BAD_REQUEST)
     match.client_ip = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
+    match.secured = secured_stream(x)
     route = route_find(entry, &core.http.head, match)
     if unlikely(match.content >= CONTENT_WANTED):
         if match.content == CONTENT_WANTED:

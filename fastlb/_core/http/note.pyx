@@ -4,15 +4,16 @@ from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport HTTP_OLD_CLIENT
 from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPARENT, Head, Text
-from fastlb._core.base.limits cimport TOLD_BYTES_MAX
+from fastlb._core.base.limits cimport TLS_FACTS, TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_COUNT, TOLD_HOST, TOLD_METHOD,
-    TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT,
-    Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING_TLS, TOLD_COUNT, TOLD_HOST,
+    TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
+    TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
 from fastlb._core.base.text cimport equal_nocase, text_of
+from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_load32, unlikely
 from fastlb._core.proto.http1 cimport field_value
@@ -76,6 +77,9 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     if texts[TOLD_REQUEST_ID].size == 0 and head.request_id >= 0:
         texts[TOLD_REQUEST_ID] = field_value(head, &head.fields[head.request_id])
     _find_fields(core, texts)
+    if unlikely(fl_load32(&core.live.recording) & RECORDING_TLS):
+        for i in range(TLS_FACTS):
+            texts[TOLD_TLS + i] = tls_fact(secured_stream(x), i)
     for i in range(TOLD_COUNT):
         if unlikely(texts[i].size > TOLD_BYTES_MAX):
             texts[i].size = TOLD_BYTES_MAX

@@ -13,7 +13,7 @@ from fastlb._core.base.routing cimport (
     EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
     HttpEntry, Route,
 )
-from fastlb._core.base.text cimport Writer, equal_nocase, put, put_text, text_of
+from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
@@ -38,12 +38,26 @@ cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
     put(w, text, size)
 
 
+cdef inline uint8_t _dashed(uint8_t c) noexcept nogil:
+    return 45 if c == 95 else lower(c)
+
+
+cdef bint _same_name(Text a, Text b) noexcept nogil:
+    """In any case, and with any dashes: CGI and WSGI make one of X_Client and X-Client."""
+    cdef uint32_t i
+    if a.size != b.size:
+        return False
+    for i in range(a.size):
+        if _dashed(a.at[i]) != _dashed(b.at[i]):
+            return False
+    return True
+
+
 cdef bint _replaces(const Edit* edits, uint32_t n, Text name) noexcept nogil:
     """Whether a field of this name is replaced or removed."""
     cdef uint32_t i
     for i in range(n):
-        if edits[i].op != EDIT_ADD and equal_nocase(
-                name.at, name.size, edits[i].name.at, edits[i].name.size):
+        if edits[i].op != EDIT_ADD and _same_name(name, edits[i].name):
             return True
     return False
 

@@ -8,13 +8,15 @@ from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Memb
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
-    CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY,
+    CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, HASH_TLS,
     MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
-    MATCH_QUERY, OP_EQUALS, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
-    SEGMENT_BY_NAME,
-    Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route, Shape,
+    MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_ONE_OF, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
+    SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route,
+    Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
+from fastlb._core.base.tlsfacts cimport tls_fact
+from fastlb._core.base.types cimport Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_pton, memmem
 from fastlb._core.http.content cimport content_state
@@ -97,6 +99,18 @@ cdef bint dfa_matches(const Dfa* dfa, Text text) noexcept nogil:
     return dfa.accepting[state] != 0
 
 
+cdef bint _is_one_of(Text values, Text value) noexcept nogil:
+    cdef uint32_t i = 0, start
+    while i < values.size:
+        start = i
+        while values.at[i] != 10:
+            i += 1
+        if equal(values.at + start, i - start, value.at, value.size):
+            return True
+        i += 1
+    return False
+
+
 cdef bint _value_fits(const Condition* c, Text value) noexcept nogil:
     if c.op == OP_PRESENT:
         return True
@@ -104,6 +118,8 @@ cdef bint _value_fits(const Condition* c, Text value) noexcept nogil:
         return equal(value.at, value.size, c.value.at, c.value.size)
     if c.op == OP_REGEX:
         return dfa_matches(&c.dfa, value)
+    if c.op == OP_ONE_OF:
+        return _is_one_of(c.value, value)
     if value.size < c.value.size:
         return False
     if c.op == OP_PREFIX:
@@ -177,6 +193,9 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
         return pattern_fits(c.pattern, match)
     if c.kind == MATCH_CLIENT:
         return _text_is_in(c.networks, c.n_networks, match.client_ip)
+    if c.kind == MATCH_TLS:
+        value = tls_fact(<const Stream*> match.secured, c.fact)
+        return value.size and _value_fits(c, value)
     return _member_fits(c, match)
 
 
@@ -316,6 +335,9 @@ cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) no
         return find_header(head, key.name, value) and value.size > 0
     if key.on == HASH_COOKIE:
         return find_cookie(head, key.name, value) and value.size > 0
+    if key.on == HASH_TLS:
+        value[0] = tls_fact(<const Stream*> match.secured, key.fact)
+        return value.size > 0
     return False
 
 

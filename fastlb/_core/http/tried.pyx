@@ -5,10 +5,12 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.head cimport Head, Member, Text
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON,
-    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, Condition, HostEntry, HttpEntry, Match, Pattern, Route,
-    Shape,
+    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, MATCH_TLS, Condition, HostEntry, HttpEntry, Match,
+    Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, text_of
+from fastlb._core.base.tlsfacts cimport tls_fact
+from fastlb._core.base.types cimport Stream
 from fastlb._core.http.content cimport content_state
 from fastlb._core.http.routes cimport dfa_matches, find_cookie, find_header, pattern_fits
 from fastlb._core.proto.uri cimport query_find
@@ -95,6 +97,9 @@ cdef bint observed(const Condition* c, Head* head, Match* match, Text* value) no
         value[0] = head.path
     elif c.kind == MATCH_CLIENT:
         value[0] = match.client_ip
+    elif c.kind == MATCH_TLS:
+        value[0] = tls_fact(<const Stream*> match.secured, c.fact)
+        return value.size > 0
     else:
         return _member(c, head, match, value)
     return True

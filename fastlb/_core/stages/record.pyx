@@ -7,15 +7,19 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE,
     READER_NAPS, REASON_NO_SERVER,
 )
-from fastlb._core.base.limits cimport TRIES_LOGGED
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.limits cimport (
+    TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,
+)
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, SERIES_GRPC, SERIES_REASON,
-    SERIES_UNANSWERED, Record, Ring, SeriesSlot,
+    RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, SERIES_GRPC,
+    SERIES_REASON, SERIES_UNANSWERED, TOLD_TLS, Record, Ring, SeriesSlot,
 )
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
+from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_fence, fl_load32, fl_load64, likely, unlikely,
@@ -25,6 +29,11 @@ from fastlb._core.http.grpc cimport grpc_status
 from fastlb._core.tables.histogram cimport histogram_add
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.series cimport series_find
+
+
+cdef struct Session:            # a record with room for what TLS knows of the client
+    Record record
+    uint8_t[TLS_NAME_BYTES_MAX + TLS_SUBJECT_BYTES_MAX + 128] texts
 
 
 cdef void record_step(Core* core, Exchange* x) noexcept nogil:
@@ -136,15 +145,32 @@ cdef void _fill(Core* core, Exchange* x, Record* record, int reason,
 
 
 cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
-    cdef Record record
-    memset(&record, 0, sizeof(Record))
-    record.size = (sizeof(Record) + 7) & ~7
-    record.kind = RECORD_TCP
-    _fill(core, x, &record, x.reason, clock_ns())
+    cdef Session session
+    cdef Record* record = &session.record
+    _begin_record(core, x, &session, RECORD_TCP)
+    _fill(core, x, record, x.reason, clock_ns())
     record.pool = x.pool_name
     record.bytes_in = x.bytes_in
-    _name_client(x, &record)
-    _put(core, &record)
+    _put(core, record)
+
+
+cdef void _begin_record(Core* core, Exchange* x, Session* session, int kind) noexcept nogil:
+    """Of one without a note."""
+    cdef Record* record = &session.record
+    cdef uint8_t* at = session.texts
+    cdef Text text
+    cdef int i
+    memset(record, 0, sizeof(Record))
+    record.kind = <uint8_t> kind
+    _name_client(x, record)
+    if unlikely(fl_load32(&core.live.recording) & RECORDING_TLS):
+        for i in range(TLS_FACTS):
+            text = tls_fact(secured_stream(x), i)
+            record.sizes[TOLD_TLS + i] = <uint16_t> text.size
+            if text.size:
+                memcpy(at, text.at, text.size)
+                at += text.size
+    record.size = (<uint32_t> (at - <uint8_t*> session) + 7) & ~<uint32_t> 7
 
 
 cdef void _name_client(const Exchange* x, Record* record) noexcept nogil:
@@ -161,15 +187,12 @@ cdef void _name_client(const Exchange* x, Record* record) noexcept nogil:
 
 cdef void _record_request(Core* core, Exchange* x, int reason, int status, uint32_t route,
                           uint32_t pool, uint64_t now_ns) noexcept nogil:
-    cdef Record short                   # of what was no request, or came before anybody asked
-    cdef Record* record = &short
+    cdef Session short                  # of what was no request, or came before anybody asked
+    cdef Record* record = &short.record
     if likely(x.note != NULL):
         record = <Record*> chunk_bytes(x.note)
     else:
-        memset(record, 0, sizeof(Record))
-        record.size = (sizeof(Record) + 7) & ~7
-        record.kind = RECORD_HTTP
-        _name_client(x, record)
+        _begin_record(core, x, &short, RECORD_HTTP)
     _fill(core, x, record, reason, now_ns)
     record.status = <uint16_t> status
     record.route = route

@@ -18,7 +18,7 @@ from fastlb._core.ext.openssl cimport (
     SSL_CTX_set_default_verify_paths, SSL_CTX_set_ex_data, SSL_CTX_set_keylog_callback,
     SSL_CTX_set_max_proto_version, SSL_CTX_set_min_proto_version, SSL_CTX_set_mode,
     SSL_CTX_set_num_tickets, SSL_CTX_set_options, SSL_CTX_set_read_ahead,
-    SSL_CTX_set_session_cache_mode, SSL_CTX_set_tlsext_status_cb,
+    SSL_CTX_set_session_cache_mode, SSL_CTX_set_session_ticket_cb, SSL_CTX_set_tlsext_status_cb,
     SSL_CTX_set_tlsext_ticket_key_evp_cb, SSL_CTX_set_verify, SSL_CTX_set_verify_depth,
     SSL_CTX_use_PrivateKey, SSL_CTX_use_certificate, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
     SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_RELEASE_BUFFERS, SSL_OP_CIPHER_SERVER_PREFERENCE,
@@ -30,7 +30,8 @@ from fastlb._core.ext.openssl cimport (
 from fastlb._core.tables.certificates cimport Certificate, last_error, memory_bio, no_password
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.hello cimport (
-    Staple, entry_index, find_name, on_alpn, on_hello, on_key, on_status, on_ticket, staple_index,
+    Staple, entry_index, find_name, on_alpn, on_hello, on_key, on_resumed, on_status, on_ticket,
+    staple_index,
 )
 
 import os
@@ -179,6 +180,7 @@ cdef class TlsContext:
             # One, where OpenSSL would send two: each is made, sent and read.
             SSL_CTX_set_num_tickets(context, 1)
             SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket)
+            SSL_CTX_set_session_ticket_cb(context, NULL, on_resumed, NULL)
         else:
             SSL_CTX_set_num_tickets(context, 0)
             SSL_CTX_set_options(context, SSL_OP_NO_TICKET)

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fastlb._core.base.limits cimport TICKET_KEYS
+from fastlb._core.base.limits cimport TICKET_KEYS, TLS_NAME_BYTES_MAX
 from fastlb._core.base.parts cimport TicketKey, TlsEntry, TlsName
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, lower
 from fastlb._core.ext.atomic cimport fl_load32
@@ -15,13 +15,12 @@ from fastlb._core.ext.openssl cimport (
     OSSL_PARAM_construct_utf8_string, RAND_bytes, SSL, SSL_AD_UNRECOGNIZED_NAME,
     SSL_CLIENT_HELLO_ERROR, SSL_CLIENT_HELLO_SUCCESS, SSL_CTX, SSL_CTX_get_ex_data,
     SSL_CTX_get_ex_new_index, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK,
+    SSL_SESSION, SSL_SESSION_set1_hostname, SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE,
+    SSL_TICKET_RETURN_USE_RENEW, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW,
     SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate, SSL_set_SSL_CTX,
     SSL_set_session_id_context, SSL_set_tlsext_status_ocsp_resp, SSL_version, TLS1_3_VERSION,
     TLSEXT_TYPE_server_name,
 )
-
-cdef enum:
-    NAME_BYTES_MAX = 255                # of a host (RFC 1035, 2.3.4)
 
 entry_index = staple_index = -1
 
@@ -35,7 +34,7 @@ cdef uint32_t _name_of(SSL* ssl, uint8_t* into) noexcept nogil:
     if size < 5 or <size_t> (at[0] << 8 | at[1]) + 2 != size or at[2] != 0:
         return 0
     n = at[3] << 8 | at[4]
-    if n + 5 > size or n > NAME_BYTES_MAX:
+    if n + 5 > size or n > TLS_NAME_BYTES_MAX:
         return 0
     for i in range(n):
         into[i] = lower(at[5 + i])
@@ -44,7 +43,7 @@ cdef uint32_t _name_of(SSL* ssl, uint8_t* into) noexcept nogil:
 
 cdef void* _context_of(const TlsEntry* entry, const uint8_t* name, uint32_t size) noexcept nogil:
     """The certificate for a name: its own before a wildcard's; NULL: there is none."""
-    cdef uint8_t[NAME_BYTES_MAX + 1] wild
+    cdef uint8_t[TLS_NAME_BYTES_MAX + 1] wild
     cdef uint32_t first = 0
     cdef void* found = find_name(entry, name, size)
     if found != NULL:
@@ -73,7 +72,7 @@ cdef void* find_name(const TlsEntry* entry, const uint8_t* name, uint32_t size) 
 cdef int on_hello(SSL* ssl, int* alert, void* given) noexcept nogil:
     """Before a session is looked for: which certificate, and whose sessions may be resumed."""
     cdef const TlsEntry* entry = <const TlsEntry*> given
-    cdef uint8_t[NAME_BYTES_MAX] name
+    cdef uint8_t[TLS_NAME_BYTES_MAX] name
     cdef unsigned char[32] digest
     cdef unsigned char[32] scope
     cdef unsigned int n = 32
@@ -177,6 +176,23 @@ cdef int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_
             # A ticket of TLS 1.3 is good for one connection, so there is another one for each.
             return 1 if i == latest and SSL_version(ssl) != TLS1_3_VERSION else 2
     return 0
+
+
+cdef int on_resumed(SSL* ssl, SSL_SESSION* session, const unsigned char* name, size_t size,
+                    int status, void* given) noexcept nogil:
+    """What on_ticket has said holds. Of TLS 1.2, OpenSSL takes the name from a session that goes
+    on, where it is not, since we accept no names (RFC 6066, 3): it is the one in the hello, or the
+    session's context would be another."""
+    cdef uint8_t[TLS_NAME_BYTES_MAX + 1] host
+    cdef uint32_t n
+    if status != SSL_TICKET_SUCCESS and status != SSL_TICKET_SUCCESS_RENEW:
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    if SSL_version(ssl) != TLS1_3_VERSION:
+        n = _name_of(ssl, host)
+        if n:
+            host[n] = 0
+            SSL_SESSION_set1_hostname(session, <const char*> host)
+    return SSL_TICKET_RETURN_USE if status == SSL_TICKET_SUCCESS else SSL_TICKET_RETURN_USE_RENEW
 
 
 def _prepare():

@@ -64,7 +64,7 @@ cdef class Arena:
 
 cdef HashKey _key(Arena arena, object spec):
     cdef HashKey key
-    key.on, key.segment = spec.on, spec.segment
+    key.on, key.segment, key.fact = spec.on, spec.segment, spec.fact
     key.name = arena.text(spec.name)
     return key
 
@@ -230,6 +230,7 @@ cdef Network* _networks(Arena arena, object specs) except NULL:
 
 cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
     condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
+    condition.fact = spec.fact
     condition.name = arena.text(spec.name)
     condition.value = arena.text(spec.value)
     condition.n_networks = len(spec.networks)

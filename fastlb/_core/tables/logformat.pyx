@@ -6,7 +6,8 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.observed cimport (
     RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
-    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT, Record,
+    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT,
+    Record,
 )
 from fastlb._core.base.sys cimport clock_date
 from fastlb._core.base.text cimport put, put_number, put_text, text_of
@@ -47,6 +48,7 @@ cdef enum Field:
     FIELD_SPAN_ID
     FIELD_PARENT_ID
     FIELD_ENGINE
+    FIELD_TLS                   # from here on those of TlsFact
 
 FIELDS = {
     "time": FIELD_TIME,
@@ -80,6 +82,10 @@ FIELDS = {
     "span_id": FIELD_SPAN_ID,
     "parent_id": FIELD_PARENT_ID,
     "engine": FIELD_ENGINE,
+    "tls_sni": FIELD_TLS,
+    "tls_version": FIELD_TLS + 1,
+    "tls_client_subject": FIELD_TLS + 2,
+    "tls_client_fingerprint": FIELD_TLS + 3,
 }
 
 cdef uint8_t[256] _unlike       # what can't stand in a text as it is: 1; 2: not ASCII
@@ -369,6 +375,8 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
         return _version(record)
     elif field == FIELD_REASON:
         return reason_text(record.reason)
+    elif field >= FIELD_TLS:
+        return _told(record, TOLD_TLS + field - FIELD_TLS)
     return text_of(NULL, 0)
 
 

@@ -3,11 +3,11 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
-from fastlb._core.base.limits cimport TRIES_LOGGED
+from fastlb._core.base.limits cimport TLS_FACTS, TRIES_LOGGED
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
-    TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE, TOLD_USER_AGENT,
-    Record, Ring,
+    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING, RECORDING_TLS,
+    TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID,
+    TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
 )
 from fastlb._core.base.ring cimport ring_next
 from fastlb._core.base.sys cimport (
@@ -66,9 +66,10 @@ cdef class Recorder:
     def __dealloc__(self):
         free(self._out)
 
-    def record(self, bint on) -> None:
-        """Whether engines are to put records."""
-        fl_store32(&self.live.table.recording, on)
+    def record(self, bint on, bint secured=False) -> None:
+        """Whether engines are to put records; `secured`: with what TLS knows of clients."""
+        fl_store32(&self.live.table.recording,
+                   (RECORDING | (RECORDING_TLS if secured else 0)) if on else 0)
 
     def trace(self, share: float | None) -> None:
         """Give requests spans, and sample a share of those that begin a trace; None: don't."""
@@ -271,6 +272,7 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
         _told(record, TOLD_REFERER), _told(record, TOLD_REQUEST_ID),
         trace[3:35] if is_trace else "", trace[36:52] if traced else "",
         _told(record, TOLD_PARENT), is_trace and trace[53:] in _SAMPLED, record.engine,
+        *[_told(record, TOLD_TLS + i) for i in range(TLS_FACTS)],
     )
 
 

@@ -136,6 +136,7 @@ cdef class Snapshot:
         pool.balance = _BALANCE[spec.balance]
         pool.hash_key.on = spec.hash_key.on
         pool.hash_key.segment = spec.hash_key.segment
+        pool.hash_key.fact = spec.hash_key.fact
         pool.hash_key.name.at = self._arena.keep(spec.hash_key.name)
         pool.hash_key.name.size = len(spec.hash_key.name)
         pool.idle_max = spec.idle_max

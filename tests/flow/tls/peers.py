@@ -14,6 +14,7 @@ from typing import Any
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.flow.conftest import DEADLINE_S, Site
 
@@ -58,6 +59,27 @@ class Authority:
         if ciphers:
             made.set_ciphers(ciphers)
         return made
+
+    def named(self, attributes: list[tuple[x509.ObjectIdentifier, str]]) -> str:
+        """A file with a client's certificate of this subject, and its key."""
+        issuer = x509.load_pem_x509_certificate(self.ca.cert_pem.bytes())
+        signer: Any = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
+        key = ec.generate_private_key(ec.SECP256R1())
+        # (what is longer than it may be isn't ours to judge)
+        subject = x509.Name([
+            x509.NameAttribute(oid, value, _validate=False) for oid, value in attributes])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        day = datetime.timedelta(days=1)
+        cert = x509.CertificateBuilder(
+            issuer.subject, subject, key.public_key(), x509.random_serial_number(), now - day,
+            now + day).sign(signer, hashes.SHA256())
+        self._n += 1
+        path = self.folder / f"{self._n}.client.pem"
+        path.write_bytes(
+            cert.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption()))
+        return str(path)
 
     def revoked(self, *leaves: trustme.LeafCert, name: str = "crl.pem", days: int = 30) -> str:
         """A file with a list of these."""

@@ -12,11 +12,11 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
+from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import (
-    Compare,
     Conditions,
     Forwarded,
     HeaderEdits,
@@ -59,6 +59,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls},
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
+    Match: {"tls": Secured},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
            "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,
            "tls": ServerTls},
@@ -141,6 +142,10 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
     if model is Match:
         for value in table.get("headers", {}).values():
             found[Compare] |= set(value) if isinstance(value, dict) else set()
+    if model is Secured:                # (the rest is as of header fields)
+        found[CompareAny] |= set(Compare.model_fields)
+        for value in table.values():
+            found[CompareAny] |= set(value) if isinstance(value, dict) else set()
     for name, inner in (("listeners", Listener), ("pools", Pool)):
         for entry in table.get(name, {}).values():
             _gather(entry, inner, found)

@@ -47,6 +47,7 @@ missing() {
         if [ "$level" != run ]; then
             command -v chromium >/dev/null || echo chromium
             command -v curl >/dev/null || echo curl
+            command -v h2load >/dev/null || echo nghttp2-client
             command -v openssl >/dev/null || echo openssl
         fi
     fi

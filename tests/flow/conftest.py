@@ -14,7 +14,7 @@ import pytest
 
 import fastlb
 from fastlb._core.tables.build import build_info
-from fastlb._core.tables.certificates import self_signed
+from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
 from tests.flow import secure
 from tests.flow.secure import TlsSocket, as_server
 
@@ -77,6 +77,7 @@ class Site:
         self.listener = listener
         self.clients: list[socket.socket] = []
         self.context: ssl.SSLContext | None = None      # of a listener with TLS
+        self.h2 = False                                 # clients speak HTTP/2
 
     def connect(self, **keys: Any) -> socket.socket:
         url = self.listener.url.partition("://")[2]
@@ -94,6 +95,10 @@ class Site:
             client.connect((host.strip("[]"), int(port)))
         if self.context is not None:
             client = TlsSocket(client, self.context)    # type: ignore[assignment]
+        if self.h2:
+            from tests.flow.http2.wire import H2Socket
+
+            client = H2Socket(client)                   # type: ignore[assignment]
         self.clients.append(client)
         return client
 
@@ -120,15 +125,21 @@ class Site:
 
 
 MODES = {
-    "thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1, "tls-servers": 1, "tls-both": 2
+    "thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1, "tls-servers": 1, "tls-both": 2,
+    "h2": 2,
 }
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only those run over TLS who can, and by clients that bring none of their own."""
+    """Only those run over TLS who can, and by clients that bring none of their own; over HTTP/2
+    those marked `h2`, whose requests are whole ones."""
     def fits(item: pytest.Item) -> bool:
         call = getattr(item, "callspec", None)
-        if call is None or not str(call.params.get("mode", "")).startswith("tls"):
+        mode = str(call.params.get("mode", "")) if call is not None else ""
+        if mode == "h2":
+            return H2_AVAILABLE and item.get_closest_marker("h2") is not None \
+                and item.get_closest_marker("http1") is None
+        if not mode.startswith("tls"):
             return True
         names: list[str] = getattr(item, "fixturenames", [])
         return "dress" in names and not item.get_closest_marker("plain")
@@ -140,7 +151,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller.
-    With "tls" clients speak it, servers, or both; a test marked `plain` is not for that."""
+    With "tls" clients speak it, servers, or both; a test marked `plain` is not for that. With "h2"
+    clients speak HTTP/2, in tests marked so."""
     if request.param == "poll":
         monkeypatch.setenv("FASTLB_POLLER", "poll")
     return MODES[request.param]
@@ -159,14 +171,19 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 class Dress:
     """What listeners and pools have more, and clients and origins, where they speak TLS."""
 
-    def __init__(self, pair: tuple[str, str], clients: bool, servers: bool) -> None:
+    def __init__(
+        self, pair: tuple[str, str], clients: bool, servers: bool, h2: bool = False
+    ) -> None:
         self.clients = clients
+        self.h2 = h2
         self.pool: dict[str, Any] = {}
         self.context: ssl.SSLContext | None = None
         self.of_servers: ssl.SSLContext | None = None
         self._pair = pair
         if clients:
             self.context = ssl.create_default_context(cafile=pair[0])
+            if h2:
+                self.context.set_alpn_protocols(["h2"])
         if servers:
             self.pool = {"tls": {"ca": pair[0], "server_name": "site.test"}}
             self.of_servers = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -194,7 +211,8 @@ def dress(
     mode: int
 ) -> Dress:
     name = request.node.callspec.params.get("mode", "")
-    made = Dress(pair, name in ("tls", "tls-both"), name in ("tls-servers", "tls-both"))
+    made = Dress(pair, name in ("tls", "tls-both", "h2"), name in ("tls-servers", "tls-both"),
+                 name == "h2")
     monkeypatch.setattr(secure, "of_servers", made.of_servers)
     return made
 
@@ -230,7 +248,7 @@ def site(mode: int, dress: Dress) -> Iterator[Callable[..., Site]]:
             stack.enter_context(balancer.background())
             sites.append(Site(balancer, listener))
             if config is None and "tls" not in keys:
-                sites[-1].context = dress.context
+                sites[-1].context, sites[-1].h2 = dress.context, dress.h2
             return sites[-1]
 
         yield make

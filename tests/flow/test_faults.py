@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 import fastlb
-from fastlb._core.tables.certificates import self_signed
+from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import Wire
+from tests.flow.http2.wire import H2Socket
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 12
@@ -119,9 +120,12 @@ class Crowd:
 
     def _connect(self) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), 10)
-        if self.context is not None:
-            return self.context.wrap_socket(sock, server_hostname="site.test")
-        return sock
+        if self.context is None:
+            return sock
+        secured = self.context.wrap_socket(sock, server_hostname="site.test")
+        if secured.selected_alpn_protocol() == "h2":
+            return H2Socket(secured)        # type: ignore[return-value]
+        return secured
 
     def failed(self, method: str) -> dict[str, str]:
         return {name: outcome for name, outcome in self.outcomes.items()
@@ -129,13 +133,16 @@ class Crowd:
 
 
 class Town:
-    def __init__(self, folder: Path, n: int = 3, secure: bool = False, **pool: Any) -> None:
+    def __init__(self, folder: Path, n: int = 3, secure: str = "", **pool: Any) -> None:
+        """`secure`: "tls" on both sides, or "h2" by clients."""
         pair = [folder / "pair.pem"] if secure else []
         self.context: ssl.SSLContext | None = None
         listener: dict[str, Any] = {"bind": "http://127.0.0.1:0"}
         if secure:
             pair[0].write_bytes(b"".join(self_signed(["site.test"], 30)))
             self.context = ssl.create_default_context(cafile=pair[0])
+            if secure == "h2":
+                self.context.set_alpn_protocols(["h2"])
             listener = {"bind": "https://127.0.0.1:0",
                         "tls": {"certificates": [{"cert": str(pair[0])}]}}
             pool["tls"] = {"ca": str(pair[0]), "server_name": "site.test"}
@@ -233,17 +240,19 @@ FAULTS = [
 
 
 CASES = [
-    *(pytest.param(fault, health, False, id=f"{fault.__name__}-{'un' * (not health)}checked")
+    *(pytest.param(fault, health, "", id=f"{fault.__name__}-{'un' * (not health)}checked")
       for fault in FAULTS for health in (None, HEALTH)),
-    *(pytest.param(fault, None, True, id=f"{fault.__name__}-tls")
+    *(pytest.param(fault, None, "tls", id=f"{fault.__name__}-tls")
       for fault in FAULTS if fault.__name__ in ("kill", "stop", "garbage", "idle", "flap")),
+    *(pytest.param(fault, None, "h2", id=f"{fault.__name__}-h2")
+      for fault in FAULTS if H2_AVAILABLE),
 ]
 
 
 @pytest.mark.parametrize(("fault", "health", "secure"), CASES)
 def test_nobody_notices_who_may_be_served_elsewhere(
     town: Callable[..., Town], fault: Callable[[Origin], Callable[[], None]], health: Any,
-    secure: bool,
+    secure: str,
 ) -> None:
     here = town(secure=secure, health=health, retry={"on": ALL_CAUSES, "budget": "100%"})
     crowd = Crowd(here.listener.port, context=here.context)
@@ -281,9 +290,12 @@ def test_a_killed_server_fails_no_safe_request_by_default(town: Callable[..., To
     assert max(applied.values()) == 1
 
 
-def test_a_truncated_answer_is_told_from_a_whole_one(town: Callable[..., Town]) -> None:
-    here = town()
-    crowd = Crowd(here.listener.port)
+@pytest.mark.parametrize("secure", ["", "h2"] if H2_AVAILABLE else [""])
+def test_a_truncated_answer_is_told_from_a_whole_one(
+    town: Callable[..., Town], secure: str
+) -> None:
+    here = town(secure=secure)
+    crowd = Crowd(here.listener.port, context=here.context)
     time.sleep(0.3)
     here.origins[0].fault("truncate")
     time.sleep(0.5)

@@ -1,7 +1,7 @@
 """`make fuzz`: mutated streams into the parsers, and then through a running balancer.
 
-FUZZ_SECONDS (60) for each of the three (the balancer once more over TLS), FUZZ_SEED (by chance) to
-do the same again.
+FUZZ_SECONDS (60) for each of the four (the balancer once more over TLS, and by HTTP/2), FUZZ_SEED
+(by chance) to do the same again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 
 from fastlb._core.tables.build import build_info
+from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.fuzz import exchanges, mutate
 from tests.fuzz.promises import PROMISES
 
@@ -40,6 +41,8 @@ def main() -> None:
     parse(seconds, random.Random(seed))
     exchanges.run(seconds, random.Random(seed))
     exchanges.run(seconds, random.Random(seed), secure=True)
+    if H2_AVAILABLE:
+        exchanges.run_frames(seconds, random.Random(seed))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import fastlb
-from fastlb._core.tables.certificates import self_signed
+from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
-from tests.fuzz import mutate
+from tests.fuzz import frames, mutate
 from tests.fuzz.hellos import HELLOS
 
 ROUTES = [
@@ -35,7 +35,7 @@ class Site:
 
     def __init__(self, choose: random.Random, secure: bool) -> None:
         self.context: ssl.SSLContext | None = None
-        keys: dict[str, Any] = {"bind": "http://127.0.0.1:0"}
+        keys: dict[str, Any] = {"bind": "http://127.0.0.1:0", "h2c": H2_AVAILABLE}
         if secure:
             self._folder = tempfile.TemporaryDirectory()
             file = Path(self._folder.name) / "pair.pem"
@@ -131,3 +131,13 @@ def run(seconds: float, choose: random.Random, secure: bool = False) -> None:
     site.origin.close()
     over = "exchanges over TLS" if secure else "exchanges"
     print(f"{over}: {n:,} streams, {innocent.n:,} answers to the innocent")
+
+
+def run_frames(seconds: float, choose: random.Random) -> None:
+    """The same with frames of HTTP/2."""
+    site = Site(choose, False)
+    with site.balancer.background():
+        innocent = Innocent(site)
+        n = frames.attack(site.connect, innocent.check, seconds, choose)
+    site.origin.close()
+    print(f"frames: {n:,} sequences, {innocent.n:,} answers to the innocent")

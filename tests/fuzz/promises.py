@@ -9,8 +9,9 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
+from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.core import parsers
-from tests.fuzz import hellos, mutate
+from tests.fuzz import hellos, mutate, streams
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -175,4 +176,6 @@ PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], No
     "log line": (mutate.LINES, log_line),
     "server name": (hellos.NAMED, hellos.server_name),
     "hello": (hellos.HELLOS, hellos.whole),
+    **({"request of HTTP/2": (streams.REQUESTS, streams.request),
+        "answer to HTTP/2": (mutate.ANSWERS, streams.answer)} if H2_AVAILABLE else {}),
 }

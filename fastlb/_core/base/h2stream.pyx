@@ -16,6 +16,7 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport put_hex
 from fastlb._core.base.types cimport H2, Chunk, Core, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
+from fastlb._core.ext.linux cimport memmem
 
 cdef enum:
     FRAMING_BYTES = 20          # of a chunk: 16 digits and two line ends
@@ -264,10 +265,15 @@ cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:
     return room if room < most else most
 
 
+cdef uint32_t _head_bytes(const void* data, uint32_t size) noexcept nogil:
+    cdef const uint8_t* end = <const uint8_t*> memmem(data, size, <const char*> b"\r\n\r\n", 4)
+    return <uint32_t> (end - <const uint8_t*> data) + 4 if end != NULL else 0
+
+
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
     cdef uint32_t held = _held(st)
-    cdef uint32_t most, n = <uint32_t> size
+    cdef uint32_t most, head, n = <uint32_t> size
     cdef int klass = H2_OUTPUT_CLASS
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
@@ -277,6 +283,11 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     if unlikely(st.h2.target != NULL and not st.flags & H2_ANSWERED):
         klass = H2_HEAD_CLASS           # a request's head is taken whole
         most = chunk_size(klass)
+    elif unlikely(held + n > most and not st.flags & H2_ANSWERED):
+        # An answer begins when its head is whole: until then nothing gets out, and makes room.
+        head = held + _head_bytes(data, n)
+        if head > most:
+            most = head if head < chunk_size(klass) else chunk_size(klass)
     if held >= most:
         return -EAGAIN
     if n > most - held:

@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t, uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
-    H2_REFUSED, READABLE,
+    H2_REFUSED, READABLE, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_look, take_h2_stream
 from fastlb._core.base.limits cimport (
@@ -10,6 +10,7 @@ from fastlb._core.base.limits cimport (
     H2_STREAMS_MAX, H2_WINDOW_BYTES,
 )
 from fastlb._core.base.mem cimport give_held
+from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
@@ -190,5 +191,8 @@ cdef void h2_answer(H2* h2, H2Stream* st) noexcept nogil:
             give_held(core, st.output)
             st.output = NULL
         h2_count_ahead(st)
+        if unlikely(st.stream != NULL and not st.stream.ready & WRITABLE):
+            st.stream.ready |= WRITABLE         # (its body had no room beside the head)
+            queue(core, st.stream.exchange)
         if st.flags & H2_ANSWERED:
             return

@@ -161,7 +161,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         http.interim += 1
         if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):
             return fail(x, REASON_BAD_RESPONSE)
-        if not http.flags & HTTP_OLD_CLIENT:
+        if not http.flags & HTTP_OLD_CLIENT or x.carrier != NULL:
             out.at = out.end = data.at
             if not _place_head(core, &out, head_size[0]):
                 return fail(x, REASON_BAD_RESPONSE)

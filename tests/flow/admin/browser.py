@@ -28,12 +28,12 @@ FLAGS = (
 class Browser:
     """One page. `console` has what it complained about."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         assert PROGRAM is not None
         self.console: list[str] = []
         self._ids = itertools.count(1)
         self._process = subprocess.Popen(
-            [PROGRAM, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [PROGRAM, *FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         try:

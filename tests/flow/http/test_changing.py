@@ -13,6 +13,8 @@ from tests.flow.conftest import Origin, Site, read_exactly, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 WAIT_S = 10.0
@@ -39,6 +41,7 @@ def test_servers_are_replaced_in_one_step(web: Web, origins: Origins) -> None:
     assert {name: one.weight for name, one in servers.items()} == {b.address: 1, c.address: 2}
 
 
+@pytest.mark.http1
 def test_who_was_there_stays(site: Callable[..., Site], origin: Origin) -> None:
     other = Origin()
     running = site([origin.address])
@@ -58,6 +61,7 @@ def test_who_was_there_stays(site: Callable[..., Site], origin: Origin) -> None:
     other.close()
 
 
+@pytest.mark.http1
 def test_what_is_left_after_the_timeout_is_reset(
     site: Callable[..., Site], origin: Origin
 ) -> None:
@@ -74,6 +78,7 @@ def test_what_is_left_after_the_timeout_is_reset(
     other.close()
 
 
+@pytest.mark.http1
 def test_one_that_comes_back_is_not_reset(site: Callable[..., Site], origin: Origin) -> None:
     other = Origin()
     running = site([origin.address])
@@ -87,6 +92,7 @@ def test_one_that_comes_back_is_not_reset(site: Callable[..., Site], origin: Ori
     other.close()
 
 
+@pytest.mark.http1
 def test_drain_waits_and_resets_like_a_removal(
     site: Callable[..., Site], origin: Origin
 ) -> None:

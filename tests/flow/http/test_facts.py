@@ -13,6 +13,8 @@ import pytest
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 ALL = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]
@@ -28,6 +30,7 @@ def seen(web: Web, origins: Origins, *fields: str, request: bytes = b"", **keys:
 
 
 @pytest.mark.plain
+@pytest.mark.http1
 def test_nobody_is_believed_unless_told(web: Web, origins: Origins) -> None:
     got = seen(web, origins, *LIES, forwarded={"headers": ALL})
     assert got["x-forwarded-for"] == "127.0.0.1"
@@ -42,6 +45,7 @@ def test_what_is_not_written_is_removed_all_the_same(web: Web, origins: Origins)
 
 
 @pytest.mark.plain
+@pytest.mark.http1
 def test_proxies_before_us_are_believed_and_added_to(web: Web, origins: Origins) -> None:
     got = seen(web, origins, *LIES, forwarded={"headers": ALL, "trusted": ["127.0.0.0/8"]})
     assert got["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"
@@ -121,6 +125,7 @@ def test_host_is_what_the_client_asked_for(web: Web, origins: Origins) -> None:
     assert got["x-forwarded-host"].lower() == "site.test:81"
 
 
+@pytest.mark.http1
 def test_a_request_of_1_0_without_a_host(web: Web, origins: Origins) -> None:
     got = seen(web, origins, request=b"GET / HTTP/1.0\r\n\r\n")
     assert got.line == "GET / HTTP/1.1"
@@ -140,6 +145,7 @@ def test_errors_say_why_in_the_form_that_is_asked_for(web: Web, origins: Origins
         assert "127.0.0.1" not in repr(got)
 
 
+@pytest.mark.http1
 def test_the_header_of_errors_has_any_name_or_none(web: Web, origins: Origins) -> None:
     assert web(["127.0.0.1:1"], error_header="x-why").ask(get("/"))["x-why"] == "no_server"
     got = web(["127.0.0.1:1"], error_header="").ask(get("/"))

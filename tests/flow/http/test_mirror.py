@@ -15,6 +15,8 @@ from tests.flow.conftest import Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
+pytestmark = pytest.mark.h2
+
 Origins = Callable[..., HttpOrigin]
 
 

@@ -14,6 +14,8 @@ from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 
 
@@ -231,6 +233,7 @@ def test_many_threads_keep_to_it_and_nobody_is_forgotten(gatekeeper: Gatekeeper)
 
 
 @pytest.mark.plain
+@pytest.mark.http1
 def test_tcp_waits_too(site: Callable[..., Site], origin: Origin) -> None:
     made = site([fastlb.Server(origin.address, max_connections=1)],
                 pool={"limits": {"max_pending": 1, "pending_timeout": "10s"}})

@@ -16,8 +16,10 @@ import pytest
 
 import fastlb
 from fastlb._core.tables.build import build_info
+from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import DEADLINE_S, Origin, read_exactly, wait_until
 from tests.flow.http.peers import HttpOrigin, Wire, get
+from tests.flow.http2.wire import H2Socket
 
 Origins = Callable[..., HttpOrigin]
 BUILD = build_info()["build"]
@@ -43,7 +45,11 @@ class Running:
         return self.balancer.listeners[listener].port
 
     def wire(self, listener: str = "web") -> Wire:
-        return Wire(socket.create_connection(("127.0.0.1", self.port(listener)), DEADLINE_S))
+        sock = socket.create_connection(("127.0.0.1", self.port(listener)), DEADLINE_S)
+        listens = self.balancer.config.listeners.get(listener)
+        if listens is not None and listens.h2c:
+            sock = H2Socket(sock)           # type: ignore[assignment]
+        return Wire(sock)
 
     def ask(self, path: str = "/", listener: str = "web") -> bytes:
         wire = self.wire(listener)
@@ -74,9 +80,11 @@ def run(mode: int) -> Any:
         background.stop()
 
 
-def toml(port: int, server: str, more: str = "", scheme: str = "http") -> str:
+def toml(
+    port: int, server: str, more: str = "", scheme: str = "http", listener: str = ""
+) -> str:
     return (
-        f'[listeners.web]\nbind = "{scheme}://127.0.0.1:{port}"\npool = "p"\n'
+        f'[listeners.web]\nbind = "{scheme}://127.0.0.1:{port}"\npool = "p"\n{listener}\n'
         f'[pools.p]\nservers = ["{server}"]\n{more}\n'
     )
 
@@ -266,12 +274,13 @@ def test_what_can_not_change_is_said(run: Any, origins: Origins, mode: int,
     assert all(f"reload: {one}" in caplog.messages for one in done.warnings)
 
 
-def test_reloads_under_load(run: Any, origins: Origins) -> None:
+@pytest.mark.parametrize("listener", ["", "h2c = true"] if H2_AVAILABLE else [""])
+def test_reloads_under_load(run: Any, origins: Origins, listener: str) -> None:
     """A short version of the soak test."""
     a, b, echo = origins(name="oa"), origins(name="ob"), Origin()
     more = (f'[listeners.relay]\nbind = "tcp://127.0.0.1:0"\npool = "q"\n[pools.q]\n'
             f'servers = ["{echo.address}"]')
-    running = run(toml(0, a.address, more))
+    running = run(toml(0, a.address, more, listener=listener))
     relays, servers = [], []
     for _ in range(5):
         where = ("127.0.0.1", running.port("relay"))
@@ -306,9 +315,10 @@ def test_reloads_under_load(run: Any, origins: Origins) -> None:
     for i in range(30):
         extra = f'[listeners.l{i}]\nbind = "http://127.0.0.1:0"\npool = "p"'
         server = (a, b)[i % 2].address
-        running.reload(toml(0, server, f'connect_timeout = "{i + 1}s"\n{more}\n{extra}'))
+        running.reload(toml(0, server, f'connect_timeout = "{i + 1}s"\n{more}\n{extra}',
+                            listener=listener))
         most = max(most, len(runtime.retired))
-    running.reload(toml(0, a.address, more))
+    running.reload(toml(0, a.address, more, listener=listener))
     stopped.set()
     for one in clients:
         one.join()

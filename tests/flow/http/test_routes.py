@@ -13,6 +13,8 @@ from tests.flow.conftest import Site
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, get
 
+pytestmark = pytest.mark.h2
+
 Origins = Callable[..., HttpOrigin]
 
 

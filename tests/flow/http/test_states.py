@@ -16,6 +16,8 @@ from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 
@@ -59,6 +61,7 @@ def test_drain_disable_and_enable(
     site.wait_idle()
 
 
+@pytest.mark.http1
 def test_what_is_under_way_goes_on(site: Callable[..., Site], origin: Origin) -> None:
     running = site([origin.address])
     client, server = running.pair(origin)

@@ -16,6 +16,8 @@ from tests.flow.conftest import wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 SECRET = "0123456789abcdef"
@@ -153,6 +155,7 @@ def test_the_fallback_pool_has_cookies_of_its_own(origins: Origins) -> None:
         site.wait_idle()
 
 
+@pytest.mark.http1
 def test_an_upgrade_gets_the_cookie_too(web: Web, origins: Origins) -> None:
     def serve(wire: Any, request: Message) -> bool:
         wire.send(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n")

@@ -27,7 +27,7 @@ class Answer:
     all: Headers = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     trailers: Headers = field(default_factory=list)
-    interim: list[int] = field(default_factory=list)
+    interims: list[Headers] = field(default_factory=list)
     ended: bool = False
     reset: int | None = None
 
@@ -46,11 +46,17 @@ class Client:
         self.goaway: int | None = None
         self.ended = False
         self.reads = True           # and lets the server send more
+        self.strict = False         # what the package calls wrong is an error
+        self.holds = False          # frames, until all are made: they go out with one write
         self.h2.initiate_connection()
         self.flush()
 
     def flush(self) -> None:
         """What can't be sent shows at the next look."""
+        if not self.holds:
+            self._send()
+
+    def _send(self) -> None:
         if data := self.h2.data_to_send():
             with contextlib.suppress(OSError):
                 self.sock.sendall(data)
@@ -94,6 +100,7 @@ class Client:
 
     def look(self) -> bool:
         """Take in what has come; False at the end."""
+        self._send()
         try:
             data = self.sock.recv(65536)
         except TimeoutError:
@@ -109,9 +116,12 @@ class Client:
 
     def _receive(self, data: bytes) -> None:
         """What answers frames that were written by hand may be no part of what `h2` knows of."""
-        with contextlib.suppress(h2.exceptions.ProtocolError):
+        try:
             for event in self.h2.receive_data(data):
                 self._take(event)
+        except h2.exceptions.ProtocolError:
+            if self.strict:
+                raise
 
     def _take(self, event: Any) -> None:
         answer = self.answers.get(getattr(event, "stream_id", None) or 0, Answer())
@@ -120,7 +130,7 @@ class Client:
             answer.all = headers
             answer.fields = dict(headers)
         elif isinstance(event, h2.events.InformationalResponseReceived):
-            answer.interim.append(int(dict(headers)[":status"]))
+            answer.interims.append(headers)
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data
             if self.reads:

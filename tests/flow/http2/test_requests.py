@@ -279,3 +279,50 @@ def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> N
         assert (answer.status, bytes(answer.body), answer.reset) == (403, b"no", 0)
     assert client.get("/").status == 200
     wait_until(lambda: site.site.counts()["h2_streams"] == 0)
+
+
+def test_an_interim_answer_comes_first(h2: Open, origins: Origins) -> None:
+    def serve(wire: Wire, request: Message) -> None:
+        for link in ("a", "b"):
+            wire.send(f"HTTP/1.1 103 Early Hints\r\nLink: {link}\r\nConnection: x\r\n\r\n".encode())
+        wire.send(answer(b"whole"))
+
+    _site, client = h2([origins(serve).address])
+    for _ in range(2):
+        got = client.get("/")
+        assert (got.status, bytes(got.body)) == (200, b"whole")
+        assert got.interims == [[(":status", "103"), ("link", link)] for link in ("a", "b")]
+
+
+def test_an_answer_may_be_waited_for_before_the_body_is_sent(h2: Open, origins: Origins) -> None:
+    """Expect: 100-continue."""
+    def run(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        wire.send(answer(wire.exactly(5)))
+
+    origin = origins()
+    origin._run = run  # type: ignore[method-assign]
+    _site, client = h2([origin.address])
+    stream = client.ask("/", ("expect", "100-continue"), ("content-length", "5"), method="POST",
+                        ends=False)
+    while not client.answers[stream].interims:
+        assert client.look()
+    client.give(stream, b"hello")
+    assert bytes(client.answer(stream).body) == b"hello"
+
+
+def test_large_heads_of_answers_to_all_streams_at_once(h2: Open, origins: Origins) -> None:
+    """A stream may hold the less the more there are: but its head as a whole."""
+    together = threading.Barrier(100, timeout=20)
+
+    def serve(wire: Wire, request: Message) -> None:
+        together.wait()
+        wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: " + b"y" * 6000 + b"\r\n\r\n")
+        wire.send(answer(b"z" * 5000, "200 OK", f"X-Long: {'x' * 12_000}"))
+
+    _site, client = h2([origins(serve).address])
+    for stream in [client.ask(f"/{i}") for i in range(100)]:
+        got = client.answer(stream)
+        assert (got.status, len(got.fields["x-long"]), len(got.body)) == (200, 12_000, 5000)
+        assert len(got.interims) == 1

@@ -13,6 +13,8 @@ from tests.flow.http.conftest import HttpSite
 from tests.flow.http.hostile.conftest import Innocent
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 Beside = Callable[[HttpSite], Innocent]
@@ -169,18 +171,20 @@ def test_a_cut_answer_never_looks_whole(
     beside.check()
     client = site.client()
     client.send(get("/evil", method="POST"))
-    got = client.head()
-    while got.status == 103:
-        got = client.head()
-    read.set()
     if b"\r\n\r\n" in raw and b"103" not in raw:
-        assert got.status == 200
         with pytest.raises((EOFError, ConnectionResetError)):
+            got = client.head()         # (over HTTP/2 the reset may overtake it)
+            read.set()
+            assert got.status == 200
             if "content-length" in got:
                 client.exactly(int(got["content-length"]))
             else:
                 client.chunks(got)
+        read.set()
     else:
+        got = client.head()
+        while got.status == 103:
+            got = client.head()
         assert got.status == 502
         assert client.exactly(int(got["content-length"])) == b"502 Bad Gateway\n"
         client.send(get("/own"))

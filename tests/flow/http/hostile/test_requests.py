@@ -14,6 +14,8 @@ from tests.flow.http.hostile.conftest import Innocent
 from tests.flow.http.hostile.rules import RULES, Rule, table
 from tests.flow.http.peers import HttpOrigin, Wire, get
 
+pytestmark = pytest.mark.h2
+
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
 Beside = Callable[[HttpSite], Innocent]
@@ -37,6 +39,7 @@ def rest_of(wire: Wire) -> bytes:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.http1
 def test_what_can_be_read_in_two_ways_is_refused(
     web: Web, origins: Origins, innocent: Beside, rule: Rule
 ) -> None:
@@ -142,6 +145,7 @@ def test_no_spelling_gets_past_a_route(site: Callable[..., object], origins: Ori
                                 "/%2f/admin", "/%5cadmin"), (spelling, target)
 
 
+@pytest.mark.http1
 def test_names_that_shadow_ours_are_dropped(web: Web, origins: Origins) -> None:
     origin = origins()
     site = web([origin.address])
@@ -153,6 +157,7 @@ def test_names_that_shadow_ours_are_dropped(web: Web, origins: Origins) -> None:
     assert seen == ["HOST_", "X_Own", "Via_"]
 
 
+@pytest.mark.http1
 def test_connection_cannot_remove_what_we_need(web: Web, origins: Origins) -> None:
     origin = origins()
     site = web([origin.address])
@@ -168,6 +173,7 @@ def test_connection_cannot_remove_what_we_need(web: Web, origins: Origins) -> No
     assert "x-a" not in got and got["x-b"] == "2" and "connection" not in got
 
 
+@pytest.mark.http1
 def test_hop_by_hop_fields_stay_here(web: Web, origins: Origins) -> None:
     origin = origins()
     site = web([origin.address])
@@ -180,6 +186,7 @@ def test_hop_by_hop_fields_stay_here(web: Web, origins: Origins) -> None:
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "H2C", "h2", ""])
+@pytest.mark.http1
 def test_an_upgrade_we_would_be_blind_behind_is_not_passed_on(
     web: Web, origins: Origins, upgrade: str
 ) -> None:
@@ -191,6 +198,7 @@ def test_an_upgrade_we_would_be_blind_behind_is_not_passed_on(
     assert "upgrade" not in got and "connection" not in got and "http2-settings" not in got
 
 
+@pytest.mark.http1
 def test_a_body_that_is_owed_is_never_the_next_request(web: Web, origins: Origins) -> None:
     """We answer by ourselves while a body is still to come: its bytes aren't read as a request."""
     origin = origins()
@@ -208,6 +216,7 @@ def test_a_body_that_is_owed_is_never_the_next_request(web: Web, origins: Origin
     assert not origin.requests
 
 
+@pytest.mark.http1
 def test_expect_on_an_answer_of_our_own(web: Web, origins: Origins) -> None:
     site = web([origins().address], routes=[{"name": "no", "match": {"path": "/no"},
                                              "respond": {"status": 403}}])

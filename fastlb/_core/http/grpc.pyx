@@ -125,7 +125,7 @@ cdef void note_grpc_trailers(Http* http, const uint8_t* section, uint32_t size) 
 cdef uint32_t _of_http(int status, int reason) noexcept nogil:
     """What a status of HTTP says (grpc's http-grpc-status-mapping.md); of ours, that it took too
     long, is told apart."""
-    if reason == REASON_TIMEOUT and status == 504:
+    if reason == REASON_TIMEOUT and (status == 504 or status == 408):
         return GRPC_DEADLINE_EXCEEDED
     if status == 400:
         return GRPC_INTERNAL

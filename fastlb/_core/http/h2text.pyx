@@ -199,11 +199,13 @@ cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexce
         colon += 1
         while colon < stop and (colon[0] == 32 or colon[0] == 9):
             colon += 1
+        line = stop + 2
+        while stop > colon and ((stop - 1)[0] == 32 or (stop - 1)[0] == 9):
+            stop -= 1
         fields[n].value, fields[n].valuelen = colon, stop - colon
         fields[n].flags = NGHTTP2_NV_FLAG_NONE
         if likely(not _is_of_connection(fields[n].name, <uint32_t> fields[n].namelen)):
             n += 1
-        line = stop + 2
     return n
 
 

@@ -93,4 +93,10 @@ say "installing what 'make' needs into $venv (a minute or two, the first time)"
 quietly $pip 'setuptools>=77' 'Cython>=3.1,<4'
 say "building the engine and installing fastlb with its dependencies"
 quietly $pip --no-build-isolation -e ".$extras"
+# A test runs it as a program. It wants other versions than ours of what we need too.
+if [ "$level" != run ] && [ ! -x build/sslyze/bin/sslyze ]; then
+    { "$python" -m venv --clear build/sslyze \
+        && build/sslyze/bin/pip --disable-pip-version-check install -q 'sslyze>=6.2' 'cryptography<47'
+    } >"$log" 2>&1 </dev/null || say "sslyze can't be installed here, and its test is skipped"
+fi
 echo "$state" >"$venv/fastlb-$level"

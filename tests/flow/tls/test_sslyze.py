@@ -1,10 +1,9 @@
-"""What sslyze finds at our defaults: nothing. It isn't installed with the other packages of the
-tests, as it wants an old `cryptography`: FASTLB_SSLYZE, or the PATH, has its place."""
+"""What sslyze finds at our defaults: nothing. tools/setup.sh gives it an environment of its own, as
+it wants an old `cryptography`."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,7 +16,8 @@ import trustme
 from tests.flow.conftest import Site
 from tests.flow.tls.peers import Authority, TlsOrigin, answers
 
-SSLYZE = os.environ.get("FASTLB_SSLYZE") or shutil.which("sslyze")
+SSLYZE = shutil.which("sslyze") or shutil.which(
+    Path(__file__).parents[3] / "build" / "sslyze" / "bin" / "sslyze")
 SCANS = [f"--{scan}" for scan in (
     "certinfo", "sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "compression",
     "early_data", "openssl_ccs", "fallback", "heartbleed", "robot", "reneg", "resum",

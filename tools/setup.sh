@@ -96,7 +96,8 @@ quietly $pip --no-build-isolation -e ".$extras"
 # A test runs it as a program. It wants other versions than ours of what we need too.
 if [ "$level" != run ] && [ ! -x build/sslyze/bin/sslyze ]; then
     { "$python" -m venv --clear build/sslyze \
-        && build/sslyze/bin/pip --disable-pip-version-check install -q 'sslyze>=6.2' 'cryptography<47'
+        && build/sslyze/bin/pip --disable-pip-version-check install -q \
+            'sslyze>=6.2' 'cryptography<47'
     } >"$log" 2>&1 </dev/null || say "sslyze can't be installed here, and its test is skipped"
 fi
 echo "$state" >"$venv/fastlb-$level"

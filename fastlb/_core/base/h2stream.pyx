@@ -332,6 +332,10 @@ cdef void h2_close(Stream* s) noexcept nogil:
         if unlikely(s.exchange.reason == REASON_TIMEOUT and h2.heard_ns < s.exchange.sent_ns):
             h2.leaving = True           # nothing was heard of the server since: it may be gone
     h2.n_exchanges -= 1
+    if h2.target != NULL and st.id == 0 and not st.flags & H2_LOOK:
+        give_h2_stream(st)              # the session has never heard of it
+        queue(<Core*> h2.core, h2.carrier)
+        return
     if st.input != NULL:                # nobody reads it any more
         st.consumed += st.input.end - st.input.start - st.head_left
         give_held(<Core*> st.core, st.input)

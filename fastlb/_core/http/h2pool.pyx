@@ -69,7 +69,8 @@ cdef H2* add_h2(Core* core, Exchange* x) noexcept nogil:
     carrier.idle_timer = pool.idle_timer
     h2.target = x.target
     h2.tls_id = _tls_id(pool)
-    h2.streams_max = H2_STREAMS_MAX
+    h2.streams_max = first[0].streams_max if first[0] != NULL and first[0].streams_max \
+        else <uint32_t> H2_STREAMS_MAX      # until it says so itself
     h2.requests_max = pool.requests_max
     h2.expires_ms = core.now_ms + pool.age_max_ms if pool.age_max_ms else 0
     h2.next = first[0]

@@ -178,25 +178,34 @@ cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
 
 cdef int _join(Core* core, Exchange* x) noexcept nogil:
     """Get a stream of a connection of HTTP/2, and wait until it is made. Its own exchange sees to
-    that, and has counted it if it failed."""
+    that, and has counted it if it failed. Who finds that the server allows fewer goes elsewhere."""
     cdef H2* h2
-    if x.to_server.layer != LAYER_H2:
-        h2 = find_h2(core, x)
-        if h2 == NULL:
-            h2 = add_h2(core, x)
-        if unlikely(h2 == NULL or not join_h2(core, x, h2)):
-            x.reason = REASON_NO_MEMORY
+    cdef bint again = False
+    while True:
+        if x.to_server.layer != LAYER_H2:
+            h2 = find_h2(core, x)
+            if h2 == NULL:
+                h2 = add_h2(core, x)
+            if unlikely(h2 == NULL or not join_h2(core, x, h2)):
+                x.reason = REASON_NO_MEMORY
+                return FAIL
+            if not h2.is_ready and not again:
+                timer_start(core, &x.timer, x.pool.connect_timer)
+        h2 = x.to_server.h2.h2
+        if unlikely(h2 == NULL):
+            x.reason = <uint8_t> x.to_server.h2.why
             return FAIL
         if not h2.is_ready:
-            timer_start(core, &x.timer, x.pool.connect_timer)
-    h2 = x.to_server.h2.h2
-    if unlikely(h2 == NULL):
-        x.reason = <uint8_t> x.to_server.h2.why
-        return FAIL
-    if not h2.is_ready:
-        return AGAIN
-    x.connect_ns = core.now_ns - x.picked_ns + 1
-    return NEXT
+            return AGAIN
+        if likely(h2.n_streams <= h2.streams_max):
+            x.connect_ns = core.now_ns - x.picked_ns + 1
+            return NEXT
+        if h2.streams_max == 0:
+            x.reason = REASON_CONNECT_REFUSED
+            return FAIL
+        end_upstream(core, x.http, True)
+        x.to_server = &x.server
+        again = True
 
 
 cdef int connect_step(Core* core, Exchange* x) noexcept nogil:

@@ -174,7 +174,6 @@ def test_clients_of_both_versions_share_connections(front: Front, farm: Farm) ->
     assert origin.connections <= 2              # (one an engine)
 
 
-@pytest.mark.xfail(strict=True, reason="who came before its settings waits on its one connection")
 def test_a_server_says_how_many_at_once(front: Front, farm: Farm) -> None:
     """Further ones go over further connections."""
     settings = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}

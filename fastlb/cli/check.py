@@ -318,7 +318,11 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
 
 
 def _health(health: EffectiveHealth) -> str:
-    what = f"http {health.path}" if health.kind == "http" else health.kind
+    what = health.kind
+    if health.kind == "http":
+        what += f" {health.path}"
+    elif health.service:
+        what += f" {health.service}"
     return f"{what} each {health.interval_s:g}s, {health.fall} down, {health.rise} up"
 
 

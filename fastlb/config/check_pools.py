@@ -88,6 +88,8 @@ def check_pool(
     health = pool.get("health")
     if isinstance(health, Mapping):
         yield from check_health((*path, "health"), health)
+        if health.get("grpc") and pool.get("protocol") != "h2":
+            yield (*path, "health", "grpc"), "gRPC is HTTP/2, and protocol is http/1.1", ()
     seen: set[str] = set()
     for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
         table = {"address": server} if isinstance(server, str) else server

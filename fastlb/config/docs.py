@@ -176,6 +176,8 @@ def _type(hint: Any, said: list[Any]) -> str:
         return "text or table"
     if limits.KEEPALIVE in said:
         return "table, or `false`"
+    if limits.HEALTH_GRPC in said:
+        return "`true`, `false` or text"
     if limits.POOL_TLS in said or limits.TLS_TICKETS in said:
         return "`true`, `false` or table"
     return _plain_type(bare)

@@ -276,7 +276,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         slow_start_ms=duration_ms(pool.slow_start),
         sticky=effective_sticky(pool.sticky) if pool.sticky is not None else None,
         subset=_subset(pool.subset) if pool.subset is not None else None,
-        health=effective_health(pool.health) if pool.health is not None else None,
+        health=effective_health(pool.health, pool.protocol) if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),
         retry=effective_retry(pool.retry),
         limits=effective_limits(pool.limits),

@@ -15,7 +15,7 @@ from fastlb.config.patterns import check_host
 from fastlb.config.positions import Path
 from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
 
-KINDS = ("tcp", "tls", "http", "expect")
+KINDS = ("tcp", "tls", "http", "grpc", "expect")
 
 
 def _check_path(value: str) -> str:
@@ -35,8 +35,8 @@ def check_share(value: str) -> str:
 
 
 class Health(Model):
-    """Checks of a pool's servers: one of `tcp`, `tls`, `http` and `expect` says what a good one
-    does."""
+    """Checks of a pool's servers: one of `tcp`, `tls`, `http`, `grpc` and `expect` says what a good
+    one does."""
 
     tcp: Annotated[Switch, limits.HEALTH_KIND] | None = None
     """It accepts a connection."""
@@ -44,7 +44,12 @@ class Health(Model):
     """It completes a TLS handshake; its certificate is looked at where the pool has `tls`. false
     beside `http` or `expect`: they go without TLS, whatever the pool has."""
     http: Annotated[str, AfterValidator(_check_path), limits.HEALTH_KIND] | None = None
-    """It answers a request for this path."""
+    """It answers a request for this path, in the pool's `protocol`."""
+    grpc: Annotated[
+        Switch | Annotated[str, Field(min_length=1)], limits.HEALTH_GRPC
+    ] | None = None
+    """true: it says SERVING when it is asked by grpc.health.v1; or the name of the service that has
+    to. For a pool with `protocol = "h2"`."""
     expect: Annotated[str, Field(min_length=1), limits.HEALTH_KIND] | None = None
     """It says this, within the first 64 KiB: at once, or when it was sent `send`."""
     send: Annotated[str, limits.HEALTH_SEND] = ""
@@ -54,8 +59,8 @@ class Health(Model):
     ] = limits.HEALTH_METHOD.default
     """With `http`: the method."""
     host: Annotated[str, AfterValidator(check_host), limits.HEALTH_HOST] | None = None
-    """With `http`: the Host, and the server's address if not given; with `tls`: the name that is
-    asked for (SNI), and if not given what the pool's `tls` says, or none."""
+    """With `http` and `grpc`: the Host, and the server's address if not given; with `tls`: the name
+    that is asked for (SNI), and if not given what the pool's `tls` says, or none."""
     statuses: Annotated[
         list[Annotated[str, AfterValidator(check_statuses)]],
         BeforeValidator(as_list),
@@ -93,7 +98,7 @@ class Health(Model):
 
 @dataclass(frozen=True)
 class EffectiveHealth:
-    kind: str                   # tcp, tls, http or expect
+    kind: str                   # one of KINDS
     path: str
     method: str
     host: str                   # "": the server's address
@@ -109,9 +114,11 @@ class EffectiveHealth:
     fall: int
     panic: int                  # of 1000 servers
     plain: bool = False         # without TLS, whatever the pool has
+    speaks_h2: bool = False     # http is said in HTTP/2
+    service: str = ""           # with grpc; "": the server as a whole
 
 
-def effective_health(health: Health) -> EffectiveHealth:
+def effective_health(health: Health, protocol: str = "http/1.1") -> EffectiveHealth:
     interval_ms = duration_ms(health.interval)
     fast = health.fast_interval
     fast_ms = duration_ms(fast) if fast is not None else min(
@@ -134,6 +141,8 @@ def effective_health(health: Health) -> EffectiveHealth:
         fall=health.fall,
         panic=per_mille(health.panic),
         plain=health.tls is False,
+        speaks_h2=protocol == "h2",
+        service=health.grpc if isinstance(health.grpc, str) else "",
     )
 
 
@@ -146,7 +155,7 @@ def check_health(
         has = " and ".join(given) if given else "none"
         yield path, f"health has exactly one of {', '.join(KINDS)}; this one has {has}", KINDS
         return
-    belongs = {"method": ("http",), "host": ("http", "tls"), "statuses": ("http",),
+    belongs = {"method": ("http",), "host": ("http", "grpc", "tls"), "statuses": ("http",),
                "body": ("http",), "send": ("expect",)}
     for key, kinds in belongs.items():
         if key in health and given[0] not in kinds:

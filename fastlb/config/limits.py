@@ -134,6 +134,7 @@ TABLE_SIZE = Limit(
 )
 HEALTH = Choice(None, "a server that can't be connected to is found out without")
 HEALTH_KIND = Choice(None, "exactly one is given")
+HEALTH_GRPC = Choice(None, "exactly one is given")
 HEALTH_SEND = Choice("", "many protocols begin with the server's greeting")
 HEALTH_METHOD = Choice("GET", "every server answers it")
 HEALTH_HOST = Choice(None, "the server's address")

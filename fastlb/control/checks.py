@@ -145,7 +145,9 @@ def _converse(
 
         wire = SecureWire(sock, secure)
     yield from wire.open()
-    if health.kind == "http":
+    if health.kind == "grpc" or (health.kind == "http" and health.speaks_h2):
+        yield from _ask_framed(wire, health, name, report, secure is not None)
+    elif health.kind == "http":
         yield from _ask(wire, health, name, report)
     elif health.kind == "expect":
         yield from _talk(wire, health)
@@ -184,12 +186,33 @@ def _ask(wire: Wire, health: EffectiveHealth, name: str, report: Report) -> Conv
             break
         if n > ANSWER_BYTES_MAX:
             raise Unwell("its answer has no end")
-    status = answer.status
-    if not status:
+    if not answer.status:
         raise Unwell("it closed without an answer")
+    _judge(health, answer.status, answer.body)
+
+
+def _ask_framed(
+    wire: Wire, health: EffectiveHealth, name: str, report: Report, secure: bool
+) -> Conversation:
+    from fastlb.control import framed  # not needed by who has no such checks
+
+    if secure and wire.protocol != "h2":
+        raise Unwell("it doesn't choose h2")
+    fields = framed.head(health, name, secure, USER_AGENT)
+    if health.kind == "grpc":
+        yield from framed.check_grpc(wire, health, fields)
+        return
+    answer = yield from framed.ask(wire, fields, enough=not health.body)
+    told = Answer(report)
+    for key, value in answer.fields.items():
+        told.on_header(key, value)
+    _judge(health, answer.status, answer.body)
+
+
+def _judge(health: EffectiveHealth, status: int, body: bytes) -> None:
     if not any(first <= status <= last for first, last in health.statuses):
         raise Unwell(f"it answered {status}")
-    if health.body not in answer.body:
+    if health.body not in body:
         raise Unwell(f"its answer has no {_shown(health.body)}")
 
 

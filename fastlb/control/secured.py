@@ -48,6 +48,10 @@ class SecureWire(Wire):
                 raise Unwell(f"no TLS: {error.reason or error}") from None
         yield from self._flush()
 
+    @property
+    def protocol(self) -> str | None:
+        return self._session.selected_alpn_protocol()
+
     def send(self, data: bytes) -> Conversation:
         self._session.write(data)
         yield from self._flush()

@@ -20,6 +20,11 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
+    @property
+    def protocol(self) -> str | None:
+        """What was chosen by ALPN; None: nobody asked, or nothing was."""
+        return None
+
     def open(self) -> Conversation:
         yield from ()
 

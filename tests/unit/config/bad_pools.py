@@ -6,7 +6,7 @@ from .forms import LISTENER, POOL, Bad, http_pool, pool
 
 FORM = "a schema's pattern would say it at length"
 ACROSS = "one key says it of another"
-KINDS = "health has exactly one of tcp, tls, http, expect; this one has"
+KINDS = "health has exactly one of tcp, tls, http, grpc, expect; this one has"
 
 POOLS = [
     Bad("table-size-not-prime",
@@ -34,7 +34,7 @@ POOLS = [
          "health.panic: '101%' is not a share up to 100%; write it like \"10%\"", FORM),
     pool("health-unknown", "health = { tcp = true, rises = 3 }",
          "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, tls, http,"
-         " expect, send, method, host, statuses, body, port, interval, fast_interval, timeout,"
+         " grpc, expect, send, method, host, statuses, body, port, interval, fast_interval, timeout,"
          " rise, fall, panic"),
     pool("retry-attempts", "retry = { attempts = 0 }",
          "retry.attempts: 0 is out of range: at least 1"),

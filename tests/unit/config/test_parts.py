@@ -22,7 +22,8 @@ import fastlb
         (lambda: fastlb.Health(http="x"),
          "health.http: 'x' is not a path; write it like \"/healthz\""),
         (lambda: fastlb.Balancer().pool("p", health=fastlb.Health()),
-         "pools.p.health: health has exactly one of tcp, tls, http, expect; this one has none"),
+         "pools.p.health: health has exactly one of tcp, tls, http, grpc, expect; this one has"
+         " none"),
     ],
 )
 def test_mistakes_are_told(make: Callable[[], Any], says: str) -> None:

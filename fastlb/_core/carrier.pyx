@@ -180,7 +180,10 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     cdef int verdict, written
     h2.inside = True
     if unlikely(core.closing or not h2.leaving and x.flags & EXCHANGE_CLOSE):
-        h2_leave(h2)
+        if h2.target == NULL:
+            h2_leave(h2)
+        else:
+            h2.leaving = True           # (servers that hear a GOAWAY may answer nothing any more)
     verdict = _read(core, x)
     written = NEXT
     while written == NEXT:

@@ -1,0 +1,162 @@
+"""How connections to servers of HTTP/2 begin, rest and end, and what a server can't do to them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.flow.conftest import wait_until
+from tests.flow.http.conftest import HttpSite
+from tests.flow.http.peers import get
+from tests.flow.http2.peers import Client
+from tests.flow.http2.servers.conftest import Farm, Front
+from tests.flow.http2.servers.origin import Call, frame
+
+HEADERS, SETTINGS, PUSH_PROMISE, PING = 1, 4, 5, 6
+OWN = frame(SETTINGS, 0, 0)
+LARGE = 6 << 20
+
+
+def silent(sock: socket.socket) -> None:
+    while sock.recv(65536):
+        pass
+
+
+def says(data: bytes, times: int = 1) -> Callable[[socket.socket], None]:
+    def begin(sock: socket.socket) -> None:
+        sock.recv(65536)
+        for _ in range(times):
+            sock.sendall(data)
+        silent(sock)
+
+    return begin
+
+
+def answers(raw: bytes) -> Callable[[socket.socket], None]:
+    """To a request, once it has come."""
+    def begin(sock: socket.socket) -> None:
+        sock.sendall(OWN)
+        heard = b""
+        while b"site.test" not in heard and b"\x01\x05\0\0\0\x01" not in heard:
+            heard += sock.recv(65536)
+        sock.sendall(raw)
+        silent(sock)
+
+    return begin
+
+
+@pytest.mark.parametrize("begin", [
+    silent, says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" * 20),
+    says(b"\0" * 100), says(b"SSH-2.0-OpenSSH\r\n" * 10), lambda sock: None,
+], ids=["silence", "http1", "zeros", "ssh", "hangs-up"])
+def test_what_is_no_server_of_http_2_is_left_for_another(
+    front: Front, farm: Farm, begin: Callable[[socket.socket], None]
+) -> None:
+    bad, good = farm(begin=begin), farm()
+    site = front([bad, good], pool={"connect_timeout": "300ms"})
+    for _ in range(4):
+        assert site.ask(get()).status == 200
+    assert bad.connections > 0
+
+
+@pytest.mark.parametrize("flood", [
+    frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0), frame(2, 0, 1, struct.pack(">IB", 0, 9)),
+], ids=["ping", "settings", "priority"])
+def test_a_server_that_floods_is_left(front: Front, farm: Farm, flood: bytes) -> None:
+    bad, good = farm(begin=says(OWN + flood * 2000)), farm()
+    site = front([bad, good], pool={"retry": {"attempts": 2, "on": ["connect_failure", "reset"]}})
+    assert [site.ask(get()).status for _ in range(4)].count(200) >= 3
+    wait_until(lambda: not any(site.site.counts().values()))
+
+
+@pytest.mark.parametrize("answer", [
+    frame(PUSH_PROMISE, 4, 1, struct.pack(">I", 2) + b"\x82\x84\x86\x41\1a"),
+    frame(HEADERS, 4, 2, b"\x88"), frame(HEADERS, 4, 1, b"\x88\0\1X\1y"),
+    frame(HEADERS, 4, 1, b"\x88\0\x0aconnection\5close"), frame(HEADERS, 4, 1, b"\0\1x\1y"),
+    frame(HEADERS, 4, 1, b"\x88\0\1x\3a\r\n"), frame(HEADERS, 4, 1, b"\xff\xff\xff\xff\xff"),
+    frame(0, 1, 1, b"data"), frame(HEADERS, 5, 1, b"\x88\x0f\x0d\1" + b"5"),
+], ids=["push", "other-stream", "upper", "connection", "no-status", "line-end", "hpack", "data",
+        "length"])
+def test_answers_that_are_none(front: Front, farm: Farm, answer: bytes) -> None:
+    site = front([farm(begin=answers(answer))], response_header_timeout="1s")
+    assert site.ask(get()).status in (502, 504)
+
+
+def test_a_connection_rests_and_is_closed_in_its_time(front: Front, farm: Farm) -> None:
+    origin = farm()
+    site = front([origin], pool={"idle_connection_timeout": "200ms"})
+    assert site.ask(get()).status == 200
+    wait_until(lambda: origin.open() == 0)
+    assert site.idle() == 0
+    assert site.ask(get()).status == 200
+    assert origin.connections == 2
+
+
+def test_a_connection_has_so_many_requests(front: Front, farm: Farm) -> None:
+    origin = farm()
+    site = front([origin], pool={"max_connection_requests": 3})
+    for _ in range(9):
+        assert site.ask(get()).status == 200
+    assert all(len(link.calls) <= 3 for link in origin.links)
+    assert origin.connections >= 3
+
+
+def test_one_slow_stream_stops_no_other_one(front: Front, farm: Farm) -> None:
+    def serve(call: Call) -> None:
+        call.answer(b"x" * LARGE if call.path == "/large" else b"small")
+
+    origin = farm(serve)
+    site = front([origin])
+    slow = [site.client() for _ in range(10)]
+    for wire in slow:
+        wire.send(get("/large"))
+    wait_until(lambda: len(origin.requests) == 10)
+    for _ in range(20):
+        assert site.ask(get("/small")).body == b"small"
+    for wire in slow:
+        assert len(wire.response().body) == LARGE
+
+
+def test_a_server_that_says_nothing_more_is_left(front: Front, farm: Farm) -> None:
+    """Not one that only takes long: its connection stays."""
+    go_on = threading.Event()
+
+    def serve(call: Call) -> None:
+        if call.path == "/late":
+            go_on.wait(10)
+        call.answer(b"here")
+
+    origin = farm(serve)
+    site = front([origin], response_header_timeout="200ms")
+    for _ in range(20):
+        assert site.ask(get("/soon")).status == 200
+    assert site.ask(get("/late")).status == 504
+    wait_until(lambda: origin.open() == len(origin.links) - 1)
+    assert site.ask(get("/soon")).status == 200
+    go_on.set()
+
+
+def test_servers_that_leave_finish_what_they_have(front: Front, farm: Farm) -> None:
+    go_on = threading.Event()
+
+    def serve(call: Call) -> None:
+        if call.path == "/held":
+            go_on.wait(10)
+        call.answer(b"whole")
+
+    old, new = farm(serve), farm(name="new")
+    site: HttpSite = front([old])
+    client = Client(site.site.connect())
+    streams = [client.ask("/held") for _ in range(5)]
+    wait_until(lambda: len(old.requests) == 5)
+    change = site.site.balancer.pools["pool"].set_servers([new.address])
+    wait_until(lambda: site.ask(get()).body.startswith(b"new"))
+    go_on.set()
+    for stream in streams:
+        assert bytes(client.answer(stream).body) == b"whole"
+    assert change.wait(10) == 0
+    wait_until(lambda: old.open() == 0)

@@ -53,7 +53,7 @@ def test_calls_go_through(
     try:
         assert peers.stdout is not None
         ports = json.loads(peers.stdout.readline())
-        pool: dict[str, Any] = {"protocol": "h2"}
+        pool: dict[str, Any] = {"protocol": "h2", "connect_timeout": "5s"}
         keys: dict[str, Any] = {"h2c": True}
         if secure:
             pool["tls"] = {"ca": pair[0], "server_name": "site.test"}

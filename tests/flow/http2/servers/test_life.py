@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import BUILD, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import get
 from tests.flow.http2.peers import Client
@@ -57,7 +57,8 @@ def test_what_is_no_server_of_http_2_is_left_for_another(
     front: Front, farm: Farm, begin: Callable[[socket.socket], None]
 ) -> None:
     bad, good = farm(begin=begin), farm()
-    site = front([bad, good], pool={"connect_timeout": "300ms"})
+    site = front([bad, good], pool={
+        "connect_timeout": "3s" if BUILD == "asan" else "500ms"})
     for _ in range(4):
         assert site.ask(get()).status == 200
     assert bad.connections > 0

@@ -147,7 +147,7 @@ cdef uint32_t grpc_status(const Exchange* x, int reason) noexcept nogil:
     if x.http.grpc and (reason == REASON_DONE or x.answered):
         return x.http.grpc - 1
     if x.http.status == 0:
-        return GRPC_UNAVAILABLE         # cut
+        return GRPC_DEADLINE_EXCEEDED if reason == REASON_TIMEOUT else GRPC_UNAVAILABLE     # cut
     return GRPC_UNKNOWN if x.http.status == 200 else _of_http(x.http.status, reason)
 
 

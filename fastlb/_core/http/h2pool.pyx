@@ -32,7 +32,9 @@ cdef H2* find_h2(Core* core, Exchange* x) noexcept nogil:
     """A connection to the server that was picked, with room for a request; NULL: there is none."""
     cdef H2* h2 = x.target.idle_lists[core.id].h2
     while h2 != NULL:
-        if likely(h2.tls_id == _tls_id(x.pool) and h2.n_streams < h2.streams_max) \
+        if unlikely(h2.is_idle and _is_spent(core, h2)):
+            queue(core, h2.carrier)         # its age came while it rested: it ends
+        elif likely(h2.tls_id == _tls_id(x.pool) and h2.n_streams < h2.streams_max) \
                 and not _is_spent(core, h2):
             return h2
         h2 = h2.next

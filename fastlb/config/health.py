@@ -42,7 +42,7 @@ class Health(Model):
     """It accepts a connection."""
     tls: Annotated[Switch, limits.HEALTH_KIND] | None = None
     """It completes a TLS handshake; its certificate is looked at where the pool has `tls`. false
-    beside `http` or `expect`: they go without TLS, whatever the pool has."""
+    beside `http`, `grpc` or `expect`: they go without TLS, whatever the pool has."""
     http: Annotated[str, AfterValidator(_check_path), limits.HEALTH_KIND] | None = None
     """It answers a request for this path, in the pool's `protocol`."""
     grpc: Annotated[

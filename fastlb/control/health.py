@@ -138,7 +138,7 @@ class _How:
                 self._context = context_of(tls) if tls is not None else anybody()
             except (OSError, ValueError) as error:      # of another OpenSSL than ours
                 log.error("pool %s: its checks look at no certificate: %s", self._pool, error)
-                self._context = anybody()
+                self._context = anybody(tls.alpn if tls is not None else ())
         name = health.host if health.kind == "tls" else ""
         if not name and tls is not None:
             name = tls.server_name or spec.tls_name

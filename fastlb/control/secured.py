@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -86,21 +86,21 @@ class SecureWire(Wire):
         return bool(piece)
 
 
-def anybody() -> ssl.SSLContext:
+def anybody(alpn: Sequence[str] = ()) -> ssl.SSLContext:
     """That takes any certificate: whether it speaks TLS, and not who it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     return context
 
 
 def context_of(tls: EffectiveServerTls) -> ssl.SSLContext:
     """As the pool has it. (Of TLS 1.3, and of curves, Python has its own.)"""
-    context = anybody()
+    context = anybody(tls.alpn)
     context.minimum_version, context.maximum_version = map(VERSIONS.__getitem__, tls.versions)
     context.set_ciphers(tls.ciphers)
-    if tls.alpn:
-        context.set_alpn_protocols(list(tls.alpn))
     if tls.verify:
         context.check_hostname = True
         context.verify_mode = ssl.CERT_REQUIRED

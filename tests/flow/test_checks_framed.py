@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 import fastlb
 from fastlb.config.health import EffectiveHealth, Health, effective_health
 from fastlb.control.checks import Report, Visits
-from tests.flow.conftest import wait_until
-from tests.flow.http2.servers.origin import Call, H2Origin
+from fastlb.control.secured import Secure, anybody
+from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.http2.servers.origin import Call, H2Origin, frame
 from tests.flow.test_checks import Speaker
 from tests.flow.tls.conftest import authority
 from tests.flow.tls.peers import Authority
@@ -22,6 +24,13 @@ __all__ = ["authority"]
 
 Farm = Callable[..., H2Origin]
 SERVING = b"\0\0\0\0\2\x08\1"
+# What servers say, in frames (RFC 9113, 6) and fields of HPACK's table (RFC 7541, A).
+SETTINGS = frame(4, 0, 0)
+STATUS_200, STATUS_500 = b"\x88", b"\x8e"
+GRPC_STATUS_0 = b"\0\x0bgrpc-status\x010"
+GOES_AFTER_1 = frame(7, 0, 0, b"\0\0\0\1" + b"\0\0\0\0")
+GOES_SOON = frame(7, 0, 0, b"\x7f\xff\xff\xff" + b"\0\0\0\0")
+HEAD, ALL = 4, 5                # END_HEADERS, and END_STREAM too
 
 
 @pytest.fixture
@@ -41,14 +50,17 @@ def health(**keys: Any) -> EffectiveHealth:
     return effective_health(Health(**{"timeout": "2s", **keys}), "h2")
 
 
-def check(address: str, wanted: EffectiveHealth, report: Report | None = None) -> str | None:
+def check(
+    address: str, wanted: EffectiveHealth, report: Report | None = None,
+    secure: Secure | None = None,
+) -> str | None:
     host, _, port = address.rpartition(":")
 
     async def ask() -> str | None:
         visits = Visits()
         try:
             return await visits.make(
-                (host, int(port)), wanted, "api.test:80", report or Report())
+                (host, int(port)), wanted, "api.test:80", report or Report(), secure)
         finally:
             visits.close()
 
@@ -108,6 +120,66 @@ def test_what_is_no_http_2(said: bytes) -> None:
     one.close()
 
 
+@pytest.fixture
+def script() -> Iterator[Callable[[bytes], str]]:
+    """The address of a server that says these bytes, and stays."""
+    over = threading.Event()
+    made: list[Speaker] = []
+
+    def say(said: bytes) -> str:
+        def pieces() -> Iterator[bytes]:
+            yield said
+            over.wait(DEADLINE_S)
+
+        made.append(Speaker(pieces))
+        return f"127.0.0.1:{made[-1].address[1]}"
+
+    yield say
+    over.set()
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(("said", "why"), [
+    (GOES_AFTER_1 + frame(1, ALL, 1, STATUS_200), ""),
+    (GOES_SOON + frame(1, ALL, 1, STATUS_200), ""),
+    (GOES_AFTER_1 + frame(1, ALL, 1, STATUS_500), "it answered 500"),
+    (frame(7, 0, 0, bytes(8)), "it said that it goes"),
+    (frame(7, 0, 0, b"\0\0\0\1" + b"\0\0\0\x0b"), "it said that it goes"),
+    (frame(7, 0, 0, b"\0\0\0\1"), "its answer is no HTTP/2"),
+])
+def test_who_goes_may_answer_first(script: Callable[[bytes], str], said: bytes, why: str) -> None:
+    """As servers do that end their connections after so many requests."""
+    assert check(script(SETTINGS + said), health(http="/")) == why
+
+
+def test_grpc_of_who_goes(script: Callable[[bytes], str]) -> None:
+    said = (frame(1, HEAD, 1, STATUS_200) + frame(0, 0, 1, SERVING) + GOES_AFTER_1
+            + frame(1, ALL, 1, GRPC_STATUS_0))
+    assert check(script(SETTINGS + said), health(grpc=True)) == ""
+
+
+def test_what_is_pushed_is_no_answer(script: Callable[[bytes], str]) -> None:
+    """It was said that nothing may be."""
+    promise = frame(5, HEAD, 1, b"\0\0\0\2" + b"\x82\x86\x84\x41\1x")
+    pushed = frame(1, HEAD, 2, STATUS_200) + frame(0, 1, 2, b"fine")
+    own = frame(1, HEAD, 1, STATUS_500) + frame(0, 1, 1, b"not so")
+    for said in (promise + pushed + own, pushed + own):
+        assert check(script(SETTINGS + said), health(http="/", body="fine")) == (
+            "its answer is no HTTP/2")
+
+
+@pytest.mark.parametrize(("said", "why"), [
+    (frame(1, ALL, 1, b"\x08\3abc"), "its answer is no HTTP/2"),
+    (frame(1, ALL, 1, b"\x08\x042000"), "its answer is no HTTP/2"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "its answer is no HTTP/2"),
+    (SETTINGS * 5000, "its answer has no end"),
+])
+def test_who_stays_after_nonsense(script: Callable[[bytes], str], said: bytes, why: str) -> None:
+    """Is found out before the time is over."""
+    assert check(script(SETTINGS + said), health(http="/")) == why
+
+
 def test_who_hangs_up() -> None:
     one = Speaker(lambda: iter([]))
     assert check(f"127.0.0.1:{one.address[1]}", health(grpc=True)) in (
@@ -123,6 +195,9 @@ def test_who_hangs_up() -> None:
     (serving(b"\0\0\0\0\0"), "it says UNKNOWN"),
     (serving(b""), "it says UNKNOWN"),
     (serving(b"\1" + SERVING[1:]), "it says UNKNOWN"),
+    (serving(b"\0\0\0\0\0\x08\1"), "it says UNKNOWN"),
+    (serving(b"\0\0\0\0\3\x08\1"), "it says UNKNOWN"),
+    (serving(SERVING, "x" * 999), "it answered 200 with grpc-status that is no number"),
     (serving(SERVING, "5"), "it answered 200 with grpc-status 5"),
     (serving(b"", "12"), "it answered 200 with grpc-status 12"),
     (answers(), "it answered 200 with grpc-status none"),
@@ -153,16 +228,51 @@ def test_grpc_needs_http_2() -> None:
             "servers": ["127.0.0.1:1"], "health": {"grpc": True}}}})
 
 
-def test_over_tls_a_server_goes_down_and_up(
-    farm: Farm, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a pool has it: by ALPN, with its name and its authority."""
+@pytest.fixture
+def context(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Of the origins."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue("127.0.0.1").configure_cert(context)
     context.set_alpn_protocols(["h2"])
     monkeypatch.setattr(
         "tests.flow.http2.servers.origin.as_server",
         lambda sock: context.wrap_socket(sock, server_side=True))
+    return context
+
+
+def test_a_path_over_tls(farm: Farm, context: ssl.SSLContext) -> None:
+    origin = farm(answers())
+    secure = Secure(anybody(("h2", "http/1.1")), "")
+    assert check(origin.address, health(http="/healthz"), secure=secure) == ""
+    assert origin.requests[0].fields[":scheme"] == "https"
+    context.set_alpn_protocols(["http/1.1"])
+    assert check(origin.address, health(http="/healthz"), secure=secure) == "it doesn't choose h2"
+    assert check(origin.address, health(grpc=True), secure=secure) == "it doesn't choose h2"
+
+
+def test_h2_is_offered_where_no_certificate_can_be_looked_at(
+    farm: Farm, context: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(tls: object) -> ssl.SSLContext:
+        raise ValueError("no such cipher here")
+
+    monkeypatch.setattr("fastlb.control.secured.context_of", other)
+    origin = farm(answers())
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "p"}},
+        "pools": {"p": {
+            "servers": [origin.address], "protocol": "h2", "tls": {"ca": authority.cert},
+            "health": {"http": "/healthz", "interval": "50ms"}}},
+    }), threads=1)
+    with balancer.background():
+        wait_until(lambda: len(origin.requests) > 1)
+        assert balancer.pools["p"].servers[origin.address].state == "up"
+
+
+def test_over_tls_a_server_goes_down_and_up(
+    farm: Farm, context: ssl.SSLContext, authority: Authority
+) -> None:
+    """As a pool has it: by ALPN, with its name and its authority."""
     state = [SERVING]
     origin = farm(lambda call: serving(state[0])(call))
     balancer = fastlb.Balancer(fastlb.Config.build({

@@ -4,10 +4,11 @@ from libc.errno cimport EAGAIN, EPROTO
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HTTP, FAIL, H2_CLOSED, H2_DONE,
-    H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE, REASON_CLIENT_GONE, REASON_DONE,
-    REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD,
-    STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
+    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL,
+    H2_CLOSED, H2_DONE, H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE,
+    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER,
+    STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
@@ -25,7 +26,7 @@ from fastlb._core.http.h2 cimport (
 )
 from fastlb._core.http.h2pool cimport rest_or_work
 from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
-from fastlb._core.stages.connect cimport connect_failed
+from fastlb._core.stages.connect cimport connect_failed, connect_succeeded
 
 
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
@@ -121,7 +122,8 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
         if n == -EAGAIN:
             return AGAIN
         if n <= 0:
-            x.reason = REASON_DONE if x.h2.n_streams == 0 else REASON_CLIENT_GONE
+            x.reason = REASON_DONE if x.h2.n_streams == 0 else \
+                REASON_CLIENT_GONE if x.h2.target == NULL else REASON_SERVER_CLOSED
             return END if n == 0 else broken(x, s)
         if not h2_receive(x.h2, into, <uint32_t> n):
             return NEXT
@@ -172,6 +174,24 @@ cdef void _set_timer(Core* core, Exchange* x, bint had) noexcept nogil:
         timer_cancel(&x.timer)
 
 
+cdef int _go_on_with_server(Core* core, Exchange* x, int verdict) noexcept nogil:
+    """The snapshot is held until the server has said what it allows: then it is connected to. NEXT,
+    that nothing more can be read, is an end too: what it said is no HTTP/2, or it was told so."""
+    cdef H2* h2 = x.h2
+    if unlikely(x.flags & EXCHANGE_HOLDS_SNAPSHOT and h2.is_ready):
+        timer_cancel(&x.timer)
+        connect_succeeded(core, x)
+        let_snapshot_go(core, x)
+    if verdict == AGAIN:
+        return AGAIN if not h2.is_ready or rest_or_work(core, h2) else END
+    if verdict == NEXT:
+        x.reason = REASON_BAD_RESPONSE if h2.n_streams else REASON_DONE
+    if not h2.is_ready:
+        connect_failed(core, x, EPROTO)
+        x.reason = REASON_CONNECT_REFUSED
+    return FAIL if verdict == FAIL else END
+
+
 cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), NEXT (it lingers),
     END, FAIL."""
@@ -192,15 +212,15 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
         if h2.look == NULL:             # (what was sent may have ended requests)
             break
     h2.inside = False
-    if verdict == END or verdict == FAIL:
-        return verdict
     if written == FAIL:
-        return FAIL
-    if verdict == NEXT or (written == NEXT and h2_is_over(h2)):
-        return _end(core, x) if h2.target == NULL else END
-    if h2.target == NULL:
+        verdict = FAIL
+    elif verdict == AGAIN and written == NEXT and h2_is_over(h2):
+        verdict = NEXT
+    if h2.target != NULL:
+        return _go_on_with_server(core, x, verdict)
+    if verdict == NEXT:
+        return _end(core, x)
+    if verdict == AGAIN:
         _set_timer(core, x, had)
-    elif h2.is_ready and not rest_or_work(core, h2):
-        return END
-    h2.moved = False
-    return AGAIN
+        h2.moved = False
+    return verdict

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
-    EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_HEAD_DONE, HTTP_OVERRUN,
-    HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
+    EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_ANSWERING, HTTP_HEAD_DONE,
+    HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER,
     STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
@@ -32,7 +32,9 @@ from fastlb._core.lifecycle cimport (
 from fastlb._core.mirror cimport begin_mirror
 from fastlb._core.policies.outliers cimport server_failed
 from fastlb._core.policies.pending cimport stop_waiting
-from fastlb._core.policies.retry cimport end_retrying, has_another, may_retry, note_tried
+from fastlb._core.policies.retry cimport (
+    end_retrying, has_another, may_retry, note_tried, was_refused,
+)
 from fastlb._core.stages.accept cimport begin
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
@@ -63,7 +65,9 @@ cdef bint try_another(Core* core, Exchange* x) noexcept nogil:
 cdef bint ask_another(Core* core, Exchange* x) noexcept nogil:
     """There was no answer, or none worth passing on: x.reason says why."""
     cdef int cause = 0
-    if x.reason == REASON_SERVER_CLOSED or x.reason == REASON_SERVER_RESET:
+    if unlikely(was_refused(x)) and not x.http.flags & HTTP_ANSWERING:
+        cause = RETRY_CONNECT           # (which is as safe)
+    elif x.reason == REASON_SERVER_CLOSED or x.reason == REASON_SERVER_RESET:
         cause = RETRY_RESET
     elif x.reason == REASON_TIMEOUT and x.http.request.done:
         cause = RETRY_TIMEOUT
@@ -131,7 +135,6 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
             verdict = connect_step(core, x)
             if unlikely(x.h2 != NULL):
                 if verdict == NEXT and begin_server_carrier(core, x):
-                    let_snapshot_go(core, x)
                     continue
             elif verdict == NEXT:
                 x.stage = STAGE_RELAY

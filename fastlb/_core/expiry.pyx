@@ -16,6 +16,7 @@ from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
 from fastlb._core.conveyor cimport advance, ask_another, begin_answer, try_another
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.hedge cimport begin_hedge
+from fastlb._core.http.trailers cimport end_call
 from fastlb._core.http.upstream cimport drop_idle
 from fastlb._core.lifecycle cimport finish, may_answer
 from fastlb._core.questions cimport take_answer, take_answers
@@ -35,6 +36,7 @@ cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
             advance(core, x)
             return
         if not may_answer(core, x):
+            end_call(x)
             finish(core, x)
             return
         if not x.http.request.done:
@@ -129,7 +131,10 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         return
     elif unlikely(x.stage == STAGE_CARRIER):
         if x.h2.target != NULL:
-            x.reason = REASON_DONE if x.h2.is_ready else REASON_CONNECT_TIMEOUT
+            x.reason = REASON_DONE
+            if not x.h2.is_ready:
+                connect_failed(core, x, ETIMEDOUT)
+                x.reason = REASON_CONNECT_TIMEOUT
             finish(core, x)
             return
         x.flags |= EXCHANGE_CLOSE               # (it says so before it goes)

@@ -17,9 +17,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tries cimport forget_times, note_left
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, Snapshot
-from fastlb._core.ext.atomic cimport (
-    fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely,
-)
+from fastlb._core.ext.atomic cimport fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.h2 cimport h2_end
 from fastlb._core.http.h2pool cimport leave_h2

@@ -3,7 +3,7 @@
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY,
+    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY, HTTP_WHOLE,
     ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
 )
 from fastlb._core.base.httpmem cimport take_http
@@ -37,7 +37,7 @@ cdef Exchange* copy_request(Core* core, Exchange* x) noexcept nogil:
     http.request = x.http.request
     http.taken = x.http.taken
     http.begin_ms = x.http.begin_ms
-    http.flags = HTTP_DISCARD | x.http.flags & HTTP_NO_BODY
+    http.flags = HTTP_DISCARD | x.http.flags & (HTTP_NO_BODY | HTTP_WHOLE)
     shadow.http = http
     shadow.stage = STAGE_BALANCE
     shadow.flags = EXCHANGE_HTTP | EXCHANGE_SHADOW | EXCHANGE_HOLDS_SNAPSHOT

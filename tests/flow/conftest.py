@@ -98,6 +98,7 @@ class Site:
         if self.h2:
             from tests.flow.http2.wire import H2Socket
 
+            # (it stands for a socket in all that tests use of one)
             client = H2Socket(client)                   # type: ignore[assignment]
         self.clients.append(client)
         return client

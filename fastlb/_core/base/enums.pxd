@@ -179,7 +179,7 @@ cdef enum HttpFlag:
     HTTP_RETRIED = 4
     HTTP_ANSWERING = 8          # a byte of the response has arrived
     HTTP_HEAD_DONE = 16         # the response's head has been passed on
-    HTTP_SERVER_CLOSES = 32     # its connection can't be used again
+    HTTP_WHOLE = 32             # all of the request is with its head, in http.head
     HTTP_UPGRADE = 64           # the request asks for one
     HTTP_WEBSOCKET = 128
     HTTP_TRAILERS = 256         # the client takes trailers

@@ -11,7 +11,7 @@ cdef void abandon_h2_stream(H2Stream* st, bint reset) noexcept nogil
 cdef void h2_look(H2Stream* st) noexcept nogil
 cdef bint h2_room(Core* core, Chunk** place, uint32_t size, int klass_max) noexcept nogil
 cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil
-cdef bint h2_feed_head(H2Stream* st, const void* data, uint32_t size) noexcept nogil
+cdef bint h2_feed_text(H2Stream* st, const void* data, uint32_t size) noexcept nogil
 cdef ssize_t h2_read(Stream* s, void* into, size_t size) noexcept nogil
 cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil
 cdef void h2_count_ahead(H2Stream* st) noexcept nogil

@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
-    H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT, WRITABLE,
+    H2_REFUSED, H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT, WRITABLE,
 )
 from fastlb._core.base.limits cimport (
     H2_AHEAD_BYTES, H2_EACH_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
@@ -13,10 +13,9 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.text cimport put_hex
+from fastlb._core.base.text cimport head_end, put_hex
 from fastlb._core.base.types cimport H2, Chunk, Core, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
-from fastlb._core.ext.linux cimport memmem
 
 cdef enum:
     FRAMING_BYTES = 20          # of a chunk: 16 digits and two line ends
@@ -76,6 +75,8 @@ cdef void abandon_h2_stream(H2Stream* st, bint reset) noexcept nogil:
     st.why = st.h2.carrier.reason
     st.h2.n_exchanges -= 1
     _unlink(st)
+    if st.id == 0:
+        st.flags |= H2_REFUSED              # the server hasn't heard of it
     if not st.flags & H2_ENDED:
         st.flags |= H2_ENDED | H2_LAST
         st.stream.ready |= <uint8_t> (ERROR if reset else HANGUP)
@@ -130,11 +131,11 @@ cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
     return True
 
 
-cdef bint h2_feed_head(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
-    """The same of a head's text, which comes before any body."""
+cdef bint h2_feed_text(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
+    """The same of text that is no body: a head, which comes before it, or its end."""
     if unlikely(not h2_feed(st, data, size)):
         return False
-    st.head_left += size
+    st.text_left += size
     return True
 
 
@@ -144,6 +145,19 @@ cdef uint32_t _take(H2Stream* st, uint8_t* into, uint32_t n) noexcept nogil:
     memcpy(into, chunk_bytes(st.input) + st.input.start, n)
     st.input.start += n
     return n
+
+
+cdef uint32_t _take_text(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
+    cdef uint32_t n = _take(st, into, st.text_left if st.text_left < size else size)
+    st.text_left -= n
+    return n
+
+
+cdef void _drop_input(H2Stream* st) noexcept nogil:
+    """What has been read to its end."""
+    if st.input.start == st.input.end:
+        give_held(<Core*> st.core, st.input)
+        st.input = NULL
 
 
 cdef uint32_t _take_body(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
@@ -168,17 +182,13 @@ cdef uint32_t _take_body(H2Stream* st, uint8_t* into, uint32_t size) noexcept no
     return framing + n
 
 
-cdef uint32_t _take_end(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
-    """The last chunk, and trailers, if there is room."""
-    cdef uint32_t n = st.trailers.end if st.trailers != NULL else 0
-    if unlikely(n + 5 > size):
-        return 0
+cdef bint _feed_end(H2Stream* st) noexcept nogil:
+    """The last chunk, and trailers; False when memory is gone."""
     st.flags |= H2_LAST
-    memcpy(into, <const char*> b"0\r\n", 3)
-    if n:
-        memcpy(into + 3, chunk_bytes(st.trailers), n)
-    memcpy(into + 3 + n, <const char*> b"\r\n", 2)
-    return n + 5
+    return (h2_feed_text(st, b"0\r\n", 3)
+            and (st.trailers == NULL
+                 or h2_feed_text(st, chunk_bytes(st.trailers), st.trailers.end))
+            and h2_feed_text(st, b"\r\n", 2))
 
 
 cdef ssize_t h2_read(Stream* s, void* given, size_t room) noexcept nogil:
@@ -190,21 +200,19 @@ cdef ssize_t h2_read(Stream* s, void* given, size_t room) noexcept nogil:
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
     if st.input != NULL:
-        if st.head_left:
-            n = _take(st, into, st.head_left if st.head_left < size else size)
-            st.head_left -= n
-        if st.head_left == 0 and st.input.start < st.input.end:
+        n = _take_text(st, into, size)
+        if st.text_left == 0 and st.input.start < st.input.end:
             n += _take_body(st, into + n, size - n)
-        if st.input.start == st.input.end:
-            give_held(<Core*> st.core, st.input)
-            st.input = NULL
-    if st.input == NULL:
-        if not st.flags & H2_ENDED:
-            s.ready &= <uint8_t> ~READABLE
-        elif st.flags & H2_CHUNKED and not st.flags & H2_LAST:
-            n += _take_end(st, into + n, size - n)
-        else:
+        _drop_input(st)
+    if st.input == NULL and st.flags & H2_ENDED:
+        if not st.flags & H2_CHUNKED or st.flags & H2_LAST:
             return n
+        if unlikely(not _feed_end(st)):
+            return -ENOMEM
+        n += _take_text(st, into + n, size - n)
+        _drop_input(st)
+    elif st.input == NULL:
+        s.ready &= <uint8_t> ~READABLE
     if n > 0:
         got = n
     return got
@@ -215,10 +223,10 @@ cdef ssize_t h2_peek(Stream* s, void* into, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
-    if st.head_left == 0:
+    if st.text_left == 0:
         return 0 if st.flags & H2_ENDED else -EAGAIN
-    if size > st.head_left:
-        size = st.head_left
+    if size > st.text_left:
+        size = st.text_left
     memcpy(into, chunk_bytes(st.input) + st.input.start, size)
     return size
 
@@ -265,15 +273,11 @@ cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:
     return room if room < most else most
 
 
-cdef uint32_t _head_bytes(const void* data, uint32_t size) noexcept nogil:
-    cdef const uint8_t* end = <const uint8_t*> memmem(data, size, <const char*> b"\r\n\r\n", 4)
-    return <uint32_t> (end - <const uint8_t*> data) + 4 if end != NULL else 0
-
-
 cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
     cdef H2Stream* st = s.h2
     cdef uint32_t held = _held(st)
-    cdef uint32_t most, head, n = <uint32_t> size
+    cdef const uint8_t* end
+    cdef uint32_t most, n = <uint32_t> size
     cdef int klass = H2_OUTPUT_CLASS
     if unlikely(s.ready & ERROR):
         return -ECONNRESET
@@ -285,9 +289,10 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
         most = chunk_size(klass)
     elif unlikely(held + n > most and not st.flags & H2_ANSWERED):
         # An answer begins when its head is whole: until then nothing gets out, and makes room.
-        head = held + _head_bytes(data, n)
-        if head > most:
-            most = head if head < chunk_size(klass) else chunk_size(klass)
+        end = head_end(<const uint8_t*> data, <const uint8_t*> data + n)
+        if end != NULL and held + (end + 2 - <const uint8_t*> data) > most:
+            most = held + <uint32_t> (end + 2 - <const uint8_t*> data)
+            most = most if most < chunk_size(klass) else chunk_size(klass)
     if held >= most:
         return -EAGAIN
     if n > most - held:
@@ -326,7 +331,8 @@ cdef void h2_close(Stream* s) noexcept nogil:
         give_h2_stream(st)
         return
     if h2.target == NULL:
-        st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
+        if not st.flags & H2_DONE:          # (a call may have ended by its status: see trailers)
+            st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
     else:
         st.flags |= H2_FAILED           # (what is over is H2_CLOSED already)
         if unlikely(s.exchange.reason == REASON_TIMEOUT and h2.heard_ns < s.exchange.sent_ns):
@@ -337,8 +343,8 @@ cdef void h2_close(Stream* s) noexcept nogil:
         queue(<Core*> h2.core, h2.carrier)
         return
     if st.input != NULL:                # nobody reads it any more
-        st.consumed += st.input.end - st.input.start - st.head_left
+        st.consumed += st.input.end - st.input.start - st.text_left
         give_held(<Core*> st.core, st.input)
         st.input = NULL
-        st.head_left = 0
+        st.text_left = 0
     h2_look(st)

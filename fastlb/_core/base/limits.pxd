@@ -102,5 +102,6 @@ cdef enum:
     H2_SETTINGS_MAX = 32            # of a frame
     H2_ACKS_MAX = 100               # that a client may let us owe it
     H2_BAD_MAX = 500                # frames a second that ask for work and bring no request on
+    H2_USELESS_BYTES_MAX = 1048576  # of a client, of no body or head; half is forgotten a second
     H2_HEAD_BYTES_MAX = 65536       # of a request, with its fields' 32 each (RFC 9113, 6.5.2)
     H2_FRAME_BYTES_MAX = 16393      # that we send: the smallest limit that a client can set, + 9

@@ -1,6 +1,6 @@
 # Bytes that are looked at again and again: comparing, searching, trimming.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from fastlb._core.base.head cimport Text
 
@@ -72,6 +72,17 @@ cdef inline bint next_token(Text* rest, Text* token) noexcept nogil:
         if token.size:
             return True
     return False
+
+
+cdef inline const uint8_t* head_end(const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Where the empty line after a head's lines begins; NULL: it isn't whole."""
+    while True:
+        at = <const uint8_t*> memchr(at, 10, end - at)
+        if at == NULL or end - at < 3:
+            return NULL
+        at += 1
+        if at[0] == 13 and at[1] == 10:
+            return at
 
 
 cdef inline uint64_t hash_bytes(uint64_t hash, const uint8_t* at, uint32_t size) noexcept nogil:

@@ -33,7 +33,6 @@ cdef struct Chunk:              # the header of a buffer; its bytes follow
 cdef struct Exchange
 cdef struct Upstream
 cdef struct Http
-
 cdef struct H2
 cdef struct Stream
 cdef struct ServerLive
@@ -51,7 +50,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t[4] pseudo_at       # in `output`, while the head isn't whole: see http/h2text
     uint32_t[4] pseudo_size
     uint32_t head_bytes         # that have come, as RFC 9113, 6.5.2 counts
-    uint32_t head_left          # of `input`: bytes of a head's text
+    uint32_t text_left          # of `input`: bytes that are no body
     uint32_t ahead              # bytes of `output` beyond what each stream may hold
     uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
     uint32_t why                # its connection ended: Reason
@@ -72,9 +71,11 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t head_bytes         # of a client's requests
     uint32_t ahead              # of all its streams
     uint32_t n_bad              # frames of this second that cost us more than the peer
+    uint32_t useless            # bytes that were part of nothing, of late
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued
-    uint8_t leaving             # it takes no more requests
+    uint8_t leaving             # nobody joins it any more
+    uint8_t gone                # and nothing is sent that is new: somebody has said GOAWAY
     uint8_t moved               # some of a body has gone since the last step
     uint8_t is_ready            # to a server: it has said what it allows
     uint8_t is_idle             # to a server: it is counted as one that waits

@@ -2,14 +2,11 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 
-from fastlb._core.base.enums cimport LAYER_H2, LAYER_NONE, STREAM_BULK
-from fastlb._core.base.h2stream cimport h2_takes
 from fastlb._core.base.head cimport Body
-from fastlb._core.base.limits cimport BULK_HELD_BYTES_MAX, HTTP_BULK_BYTES, HTTP_READ_BYTES
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.text cimport Writer, put_hex
-from fastlb._core.base.types cimport Core, Exchange, Stream
-from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.base.types cimport Core
+from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.proto.chunked cimport Piece, chunked_next
 
 
@@ -50,15 +47,3 @@ cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
 cdef void end_chunks(Core* core, Region* out) noexcept nogil:
     memcpy(chunk_bytes(core.http.scratch) + out.end, <const char*> b"0\r\n\r\n", 5)
     out.end += 5
-
-
-cdef uint32_t read_bytes(const Core* core, Exchange* x, const Stream* source) noexcept nogil:
-    """How much is read at a time: more of what comes in bulk and can't be spliced, unless slow
-    clients hold too much already. Of HTTP/2 no more than its stream takes; 0: nothing."""
-    if likely(x.client.layer == LAYER_NONE):
-        return HTTP_READ_BYTES
-    if x.client.layer == LAYER_H2:
-        return h2_takes(&x.client, HTTP_READ_BYTES)
-    if not source.flags & STREAM_BULK or core.counters.chunk_bytes >= BULK_HELD_BYTES_MAX:
-        return HTTP_READ_BYTES
-    return HTTP_BULK_BYTES

@@ -24,6 +24,7 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_session_want_write, nghttp2_submit_goaway, nghttp2_submit_rst_stream,
 )
 from fastlb._core.http.h2client cimport h2_answer, h2_client_session
+from fastlb._core.http.h2frames cimport h2_count_bytes
 from fastlb._core.http.h2server cimport h2_ask, h2_server_session
 
 
@@ -68,12 +69,14 @@ cdef void h2_end(Exchange* x, bint reset) noexcept nogil:
 cdef bint h2_receive(H2* h2, const uint8_t* data, uint32_t size) noexcept nogil:
     """Bytes that have come; False: nothing of what follows can be read, and the client is told."""
     cdef nghttp2_session* session = <nghttp2_session*> h2.session
-    cdef ssize_t n = nghttp2_session_mem_recv(session, data, size)
+    cdef ssize_t n
+    h2_count_bytes(h2, size)
+    n = nghttp2_session_mem_recv(session, data, size)
     if likely(n == <ssize_t> size):
         return True
-    if n == NGHTTP2_ERR_FLOODED and not h2.leaving:
+    if n == NGHTTP2_ERR_FLOODED and not h2.gone:
         fl_count(&(<Core*> h2.core).counters.h2_abused, 1)
-    h2.leaving = True
+    h2.leaving = h2.gone = True
     nghttp2_session_terminate_session(
         session, NGHTTP2_ENHANCE_YOUR_CALM if n == NGHTTP2_ERR_FLOODED else NGHTTP2_PROTOCOL_ERROR)
     return False

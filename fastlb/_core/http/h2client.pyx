@@ -6,8 +6,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_look, take_h2_stream
 from fastlb._core.base.limits cimport (
-    H2_ACKS_MAX, H2_CONNECTION_BYTES, H2_HEADS_BYTES_MAX, H2_HEAD_BYTES_MAX, H2_SETTINGS_MAX,
-    H2_STREAMS_MAX, H2_WINDOW_BYTES,
+    H2_CONNECTION_BYTES, H2_HEADS_BYTES_MAX, H2_HEAD_BYTES_MAX, H2_STREAMS_MAX, H2_WINDOW_BYTES,
 )
 from fastlb._core.base.mem cimport give_held
 from fastlb._core.base.queue cimport queue
@@ -18,10 +17,8 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS,
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_new,
-    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
-    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option,
+    nghttp2_option_set_no_closed_streams, nghttp2_session, nghttp2_session_callbacks,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_frame_send_callback,
@@ -32,7 +29,7 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_submit_response, nghttp2_submit_settings,
 )
 from fastlb._core.http.h2frames cimport (
-    RESET_COST, h2_count_bad, h2_on_read, h2_set_callbacks, h2_stream, h2_wake,
+    RESET_COST, h2_count_bad, h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake,
 )
 from fastlb._core.http.h2text cimport NV_MAX, h2_answer_head, h2_end_head, h2_take_field
 
@@ -78,6 +75,7 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     if st == NULL or st.flags & H2_FAILED:
         return 0
     if frame.hd.type == NGHTTP2_HEADERS and not st.flags & H2_HEAD_READ:
+        h2_is_of_use(st.h2, st.head_bytes)
         if unlikely(not h2_end_head(st, ended)):
             st.flags |= H2_FAILED
         elif unlikely(st.h2.head_bytes > H2_HEADS_BYTES_MAX and st.h2.n_streams > 1):
@@ -117,17 +115,12 @@ cdef int _prepare() except -1:
     global _callbacks, _options
     if not FASTLB_HAS_H2:
         return 0
-    if nghttp2_session_callbacks_new(&_callbacks) or nghttp2_option_new(&_options):
-        raise MemoryError
-    h2_set_callbacks(_callbacks)
+    h2_prepare(&_callbacks, &_options)
     nghttp2_session_callbacks_set_on_begin_headers_callback(_callbacks, _on_begin_headers)
     nghttp2_session_callbacks_set_on_header_callback(_callbacks, _on_header)
     nghttp2_session_callbacks_set_on_frame_recv_callback(_callbacks, _on_frame)
     nghttp2_session_callbacks_set_on_stream_close_callback(_callbacks, _on_close)
     nghttp2_session_callbacks_set_on_frame_send_callback(_callbacks, _on_sent)
-    nghttp2_option_set_no_auto_window_update(_options, 1)
-    nghttp2_option_set_max_outbound_ack(_options, H2_ACKS_MAX)
-    nghttp2_option_set_max_settings(_options, H2_SETTINGS_MAX)
     nghttp2_option_set_no_closed_streams(_options, 1)
     return 0
 

@@ -5,7 +5,9 @@ from fastlb._core.base.enums cimport (
     H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_TUNNEL, H2_WAKE, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
-from fastlb._core.base.limits cimport H2_BAD_MAX
+from fastlb._core.base.limits cimport (
+    H2_ACKS_MAX, H2_BAD_MAX, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_USELESS_BYTES_MAX,
+)
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport H2, Core, H2Stream
@@ -14,7 +16,9 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
     NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
     NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv,
-    nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
+    nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
+    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_consume_connection,
     nghttp2_session_terminate_session, nghttp2_submit_trailer,
@@ -25,19 +29,35 @@ cdef enum:
     CHUNK_TAIL = 2                  # the line end after a chunk's bytes
 
 
-cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil:
-    """So much that brings no request on, in a second: the peer is told to go."""
-    cdef Core* core = <Core*> h2.core
-    cdef uint64_t second = core.now_ms // 1000
-    if h2.bad_second != second:
-        h2.bad_second = second
-        h2.n_bad = 0
-    h2.n_bad += cost
-    if unlikely(h2.n_bad > H2_BAD_MAX) and not h2.leaving:
-        h2.leaving = True
-        fl_count(&core.counters.h2_abused, 1)
+cdef void _calm(H2* h2) noexcept nogil:
+    """The peer is told to go."""
+    if not h2.gone:
+        h2.leaving = h2.gone = True
+        fl_count(&(<Core*> h2.core).counters.h2_abused, 1)
         nghttp2_session_terminate_session(
             <nghttp2_session*> h2.session, NGHTTP2_ENHANCE_YOUR_CALM)
+
+
+cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil:
+    """So much that brings no request on, in a second, is too much."""
+    h2.n_bad += cost
+    if unlikely(h2.n_bad > H2_BAD_MAX):
+        _calm(h2)
+
+
+cdef void h2_count_bytes(H2* h2, uint32_t size) noexcept nogil:
+    """So many have come: those that turn out to be of use are taken off again, and what is left is
+    frames for nobody, padding, and whatever there may be in times to come."""
+    cdef uint64_t second = (<Core*> h2.core).now_ms // 1000
+    if h2.bad_second != second:
+        h2.useless = h2.useless // 2 if second == h2.bad_second + 1 else 0
+        h2.bad_second = second
+        h2.n_bad = 0
+    # (what was under way to a stream when it was reset is a window's bytes at most)
+    if unlikely(h2.useless > <uint32_t> (
+            H2_USELESS_BYTES_MAX if h2.target == NULL else H2_SERVER_BYTES)):
+        _calm(h2)
+    h2.useless += size
 
 
 cdef void h2_wake(H2Stream* st) noexcept nogil:
@@ -77,6 +97,8 @@ cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uin
     if unlikely(not h2_feed(st, data, <uint32_t> size)):
         st.consumed += <uint32_t> size
         st.flags |= H2_FAILED
+    else:
+        h2_is_of_use(st.h2, <uint32_t> size)
     h2_wake(st)
     return 0
 
@@ -171,6 +193,14 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
     return n
 
 
-cdef void h2_set_callbacks(nghttp2_session_callbacks* callbacks) noexcept:
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, _on_begin_frame)
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, _on_data)
+cdef int h2_prepare(nghttp2_session_callbacks** callbacks,
+                    nghttp2_option** options) except -1:
+    """What sessions have in common, to be filled up."""
+    if nghttp2_session_callbacks_new(callbacks) or nghttp2_option_new(options):
+        raise MemoryError
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks[0], _on_begin_frame)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks[0], _on_data)
+    nghttp2_option_set_no_auto_window_update(options[0], 1)
+    nghttp2_option_set_max_outbound_ack(options[0], H2_ACKS_MAX)
+    nghttp2_option_set_max_settings(options[0], H2_SETTINGS_MAX)
+    return 0

@@ -2,8 +2,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HOLDS_SNAPSHOT, H2_IN_CHUNKS, H2_NO_BODY, H2_TUNNEL, HTTP_NO_BODY,
-    HTTP_REUSED, HTTP_UPGRADE, HTTP_WEBSOCKET, LAYER_H2, REASON_DONE, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_CONNECT, STAGE_DEAD, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
+    HTTP_REUSED, HTTP_UPGRADE, HTTP_WEBSOCKET, LAYER_H2, REASON_DONE, REASON_SERVER_CLOSED,
+    ROLE_CLIENT, ROLE_SERVER, STAGE_CONNECT, STAGE_DEAD, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport take_h2_stream
 from fastlb._core.base.head cimport BODY_CHUNKED
@@ -155,4 +155,4 @@ cdef void leave_h2(Core* core, Exchange* x) noexcept nogil:
         h2.target.idle_lists[core.id].h2 = h2.next
     if h2.next != NULL:
         h2.next.prev = h2.prev
-    h2_end(x, x.reason != REASON_DONE)
+    h2_end(x, x.reason != REASON_DONE and x.reason != REASON_SERVER_CLOSED)

@@ -5,14 +5,13 @@ from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
     H2_IN_CHUNKS, H2_LENGTH, H2_NO_BODY, H2_REFUSED, H2_TUNNEL, HTTP_TRAILERS, READABLE,
 )
-from fastlb._core.base.h2stream cimport h2_count_ahead, h2_end_with, h2_feed_head
+from fastlb._core.base.h2stream cimport h2_count_ahead, h2_end_with, h2_feed_text
 from fastlb._core.base.limits cimport (
-    H2_ACKS_MAX, H2_HEAD_BYTES_MAX, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_STREAMS_MAX,
-    H2_WINDOW_BYTES, TRAILER_BYTES_MAX,
+    H2_HEAD_BYTES_MAX, H2_SERVER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES, TRAILER_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.text cimport equal
+from fastlb._core.base.text cimport equal, head_end
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
@@ -22,17 +21,15 @@ from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_ENABLE_PUSH,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
     NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, nghttp2_data_provider, nghttp2_frame, nghttp2_nv,
-    nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
-    nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    nghttp2_option, nghttp2_session, nghttp2_session_callbacks,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_client_new2,
     nghttp2_session_del, nghttp2_session_get_remote_settings, nghttp2_session_set_local_window_size,
     nghttp2_settings_entry, nghttp2_submit_request, nghttp2_submit_settings,
 )
-from fastlb._core.http.h2frames cimport h2_on_read, h2_set_callbacks, h2_stream, h2_wake
-from fastlb._core.http.h2text cimport NV_MAX, h2_head_end, h2_lines
+from fastlb._core.http.h2frames cimport h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake
+from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef nghttp2_session_callbacks* _callbacks = NULL
 cdef nghttp2_option* _options = NULL
@@ -44,13 +41,13 @@ cdef bint _begin_answer(H2Stream* st, const uint8_t* status) noexcept nogil:
     """The line, and what HTTP/1.1 has to say for a tunnel (RFC 8441, 5)."""
     if unlikely(st.flags & H2_TUNNEL) and status[0] == 50:
         return (
-            h2_feed_head(st, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"
+            h2_feed_text(st, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"
                              b"upgrade: websocket\r\nsec-websocket-accept: ", 97)
-            and h2_feed_head(st, st.stream.exchange.http.websocket_accept, 28)
-            and h2_feed_head(st, b"\r\n", 2)
+            and h2_feed_text(st, st.stream.exchange.http.websocket_accept, 28)
+            and h2_feed_text(st, b"\r\n", 2)
         )
-    return (h2_feed_head(st, b"HTTP/1.1 ", 9) and h2_feed_head(st, status, 3)
-            and h2_feed_head(st, b" \r\n", 3))
+    return (h2_feed_text(st, b"HTTP/1.1 ", 9) and h2_feed_text(st, status, 3)
+            and h2_feed_text(st, b" \r\n", 3))
 
 
 cdef bint _take_trailer(H2Stream* st, const uint8_t* name, uint32_t name_size,
@@ -78,8 +75,8 @@ cdef bint _take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return _begin_answer(st, value)
     if equal(name, name_size, <const uint8_t*> b"content-length", 14):
         st.flags |= H2_LENGTH
-    return (h2_feed_head(st, name, name_size) and h2_feed_head(st, b": ", 2)
-            and h2_feed_head(st, value, size) and h2_feed_head(st, b"\r\n", 2))
+    return (h2_feed_text(st, name, name_size) and h2_feed_text(st, b": ", 2)
+            and h2_feed_text(st, value, size) and h2_feed_text(st, b"\r\n", 2))
 
 
 cdef int _on_header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name,
@@ -96,17 +93,18 @@ cdef int _on_header(nghttp2_session* session, const nghttp2_frame* frame, const 
 cdef bint _end_head(H2Stream* st, bint ended) noexcept nogil:
     cdef uint32_t status = st.pseudo_at[0]
     cdef bint fine = True
+    h2_is_of_use(st.h2, st.head_bytes)
     st.head_bytes = 0
     if status < 200:
         st.flags &= <uint32_t> ~H2_LENGTH
-        return h2_feed_head(st, b"\r\n", 2)
+        return h2_feed_text(st, b"\r\n", 2)
     st.flags |= H2_HEAD_READ
     if unlikely(st.flags & H2_TUNNEL) and 200 <= status < 300:
-        return h2_feed_head(st, b"\r\n", 2)
+        return h2_feed_text(st, b"\r\n", 2)
     if not st.flags & (H2_LENGTH | H2_NO_BODY) and status != 204 and status != 304:
         st.flags |= H2_CHUNKED
-        fine = h2_feed_head(st, b"transfer-encoding: chunked\r\n", 28)
-    return fine and h2_feed_head(st, b"\r\n", 2)
+        fine = h2_feed_text(st, b"transfer-encoding: chunked\r\n", 28)
+    return fine and h2_feed_text(st, b"\r\n", 2)
 
 
 cdef void _on_settings(nghttp2_session* session, H2* h2) noexcept nogil:
@@ -133,7 +131,7 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     if frame.hd.type == NGHTTP2_SETTINGS and not frame.hd.flags & NGHTTP2_FLAG_ACK:
         _on_settings(session, h2)
     elif frame.hd.type == NGHTTP2_GOAWAY:
-        h2.leaving = True
+        h2.leaving = h2.gone = True
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
         return 0
     st = h2_stream(session, frame.hd.stream_id)
@@ -169,15 +167,10 @@ cdef int _prepare() except -1:
     global _callbacks, _options
     if not FASTLB_HAS_H2:
         return 0
-    if nghttp2_session_callbacks_new(&_callbacks) or nghttp2_option_new(&_options):
-        raise MemoryError
-    h2_set_callbacks(_callbacks)
+    h2_prepare(&_callbacks, &_options)
     nghttp2_session_callbacks_set_on_header_callback(_callbacks, _on_header)
     nghttp2_session_callbacks_set_on_frame_recv_callback(_callbacks, _on_frame)
     nghttp2_session_callbacks_set_on_stream_close_callback(_callbacks, _on_close)
-    nghttp2_option_set_no_auto_window_update(_options, 1)
-    nghttp2_option_set_max_outbound_ack(_options, H2_ACKS_MAX)
-    nghttp2_option_set_max_settings(_options, H2_SETTINGS_MAX)
     return 0
 
 
@@ -272,11 +265,11 @@ cdef void h2_ask(H2* h2, H2Stream* st) noexcept nogil:
     cdef nghttp2_nv[NV_MAX + 4] fields
     cdef nghttp2_data_provider body
     cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
-    cdef uint8_t* end = h2_head_end(at, chunk_bytes(st.output) + st.output.end)
+    cdef uint8_t* end = <uint8_t*> head_end(at, chunk_bytes(st.output) + st.output.end)
     cdef int n
     if end == NULL:
         return
-    if unlikely(h2.leaving):            # it has said so since
+    if unlikely(h2.gone):
         _give_up(h2, st, H2_REFUSED | H2_CLOSED)
         return
     n = _fields(h2, st, at, end, fields)
@@ -293,7 +286,7 @@ cdef void h2_ask(H2* h2, H2Stream* st) noexcept nogil:
         session, NULL, fields, n, NULL if st.flags & H2_DONE else &body, st)
     if unlikely(st.id < 0):
         st.id = 0
-        h2.leaving = True                           # (its ids are used up, or memory is)
+        h2.leaving = h2.gone = True                 # (its ids are used up, or memory is)
         _give_up(h2, st, H2_REFUSED | H2_CLOSED)
         return
     st.output.start += <uint32_t> (end + 2 - at)

@@ -10,7 +10,6 @@ cdef enum:
 cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
                         const uint8_t* value, uint32_t size) noexcept nogil
 cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil
-cdef uint8_t* h2_head_end(uint8_t* at, uint8_t* end) noexcept nogil
 cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil
 cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
                         uint32_t* head_size) noexcept nogil

@@ -7,11 +7,11 @@ from libc.string cimport memchr, memcmp, memcpy
 from fastlb._core.base.enums cimport (
     H2_AUTHORITY, H2_BEGUN, H2_CHUNKED, H2_ENDED, H2_HEAD_READ, H2_LENGTH, H2_TUNNEL,
 )
-from fastlb._core.base.h2stream cimport h2_feed_head, h2_room
+from fastlb._core.base.h2stream cimport h2_feed_text, h2_room
 from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.random cimport random_below
-from fastlb._core.base.text cimport equal, lower
+from fastlb._core.base.text cimport equal, head_end, lower
 from fastlb._core.base.types cimport Core, H2Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.nghttp2 cimport NGHTTP2_NV_FLAG_NONE, nghttp2_nv
@@ -53,7 +53,7 @@ cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
 cdef bint _feed_pseudo(H2Stream* st, int which) noexcept nogil:
     if st.pseudo_size[which] == 0:
         return True
-    return h2_feed_head(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
+    return h2_feed_text(st, chunk_bytes(st.output) + st.pseudo_at[which], st.pseudo_size[which])
 
 
 cdef bint _begin_tunnel(H2Stream* st) noexcept nogil:
@@ -68,10 +68,10 @@ cdef bint _begin_tunnel(H2Stream* st) noexcept nogil:
     key[21], key[22], key[23] = 65, 61, 61          # (16 bytes in base64 end with A== or the like)
     st.flags |= H2_TUNNEL
     return (
-        h2_feed_head(st, b"GET ", 4) and _feed_pseudo(st, PSEUDO_PATH)
-        and h2_feed_head(st, b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        h2_feed_text(st, b"GET ", 4) and _feed_pseudo(st, PSEUDO_PATH)
+        and h2_feed_text(st, b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
                     b"sec-websocket-key: ", 71)
-        and h2_feed_head(st, key, 24) and h2_feed_head(st, b"\r\n", 2)
+        and h2_feed_text(st, key, 24) and h2_feed_text(st, b"\r\n", 2)
     )
 
 
@@ -90,14 +90,14 @@ cdef bint _begin(H2Stream* st) noexcept nogil:
     fine = _begin_tunnel(st) if st.pseudo_size[PSEUDO_PROTOCOL] and _is_tunnel(st) else (
         st.pseudo_size[PSEUDO_PROTOCOL] == 0
         and _feed_pseudo(st, PSEUDO_METHOD)
-        and h2_feed_head(st, b" ", 1)
+        and h2_feed_text(st, b" ", 1)
         and _feed_pseudo(st, PSEUDO_PATH if st.pseudo_size[PSEUDO_PATH] else PSEUDO_AUTHORITY)
-        and h2_feed_head(st, b" HTTP/1.1\r\n", 11)
+        and h2_feed_text(st, b" HTTP/1.1\r\n", 11)
     )
     if fine and st.pseudo_size[PSEUDO_AUTHORITY]:
         st.flags |= H2_AUTHORITY
-        fine = (h2_feed_head(st, b"host: ", 6) and _feed_pseudo(st, PSEUDO_AUTHORITY)
-                and h2_feed_head(st, b"\r\n", 2))
+        fine = (h2_feed_text(st, b"host: ", 6) and _feed_pseudo(st, PSEUDO_AUTHORITY)
+                and h2_feed_text(st, b"\r\n", 2))
     return fine
 
 
@@ -140,25 +140,25 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return True
     if _is(name, name_size, b"content-length", 14):
         st.flags |= H2_LENGTH
-    return (h2_feed_head(st, name, name_size) and h2_feed_head(st, b": ", 2)
-            and h2_feed_head(st, value, size) and h2_feed_head(st, b"\r\n", 2))
+    return (h2_feed_text(st, name, name_size) and h2_feed_text(st, b": ", 2)
+            and h2_feed_text(st, value, size) and h2_feed_text(st, b"\r\n", 2))
 
 
 cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
     cdef Core* core = <Core*> st.core
     cdef bint fine = st.flags & H2_BEGUN or _begin(st)
     if fine and st.cookies != NULL:
-        fine = (h2_feed_head(st, b"cookie: ", 8)
-                and h2_feed_head(st, chunk_bytes(st.cookies), st.cookies.end)
-                and h2_feed_head(st, b"\r\n", 2))
+        fine = (h2_feed_text(st, b"cookie: ", 8)
+                and h2_feed_text(st, chunk_bytes(st.cookies), st.cookies.end)
+                and h2_feed_text(st, b"\r\n", 2))
     give_held(core, st.cookies)
     give_held(core, st.output)
     st.cookies = st.output = NULL
     if not ended and not st.flags & (H2_LENGTH | H2_TUNNEL):
         st.flags |= H2_CHUNKED      # (h2stream makes them of what comes)
-        fine = fine and h2_feed_head(st, b"transfer-encoding: chunked\r\n", 28)
+        fine = fine and h2_feed_text(st, b"transfer-encoding: chunked\r\n", 28)
     st.flags |= <uint32_t> (H2_HEAD_READ | (H2_ENDED if ended else 0))
-    return fine and h2_feed_head(st, b"\r\n", 2)
+    return fine and h2_feed_text(st, b"\r\n", 2)
 
 
 cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
@@ -167,17 +167,6 @@ cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
             or _is(name, size, b"transfer-encoding", 17) or _is(name, size, b"upgrade", 7)
             or _is(name, size, b"proxy-connection", 16)
             or _is(name, size, b"sec-websocket-accept", 20))
-
-
-cdef uint8_t* h2_head_end(uint8_t* at, uint8_t* end) noexcept nogil:
-    """Where the empty line after a head's lines begins; NULL: it isn't whole."""
-    while True:
-        at = <uint8_t*> memchr(at, 10, end - at)
-        if at == NULL or end - at < 3:
-            return NULL
-        at += 1
-        if at[0] == 13 and at[1] == 10:
-            return at
 
 
 cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil:
@@ -215,7 +204,7 @@ cdef int h2_answer_head(H2Stream* st, nghttp2_nv* fields, uint8_t* status,
     none. They point into what was written, and `status` (3 bytes)."""
     cdef uint8_t* at = chunk_bytes(st.output) + st.output.start
     cdef uint32_t size = st.output.end - st.output.start
-    cdef uint8_t* end = h2_head_end(at, at + size)
+    cdef uint8_t* end = <uint8_t*> head_end(at, at + size)
     if end == NULL:
         return 0
     head_size[0] = <uint32_t> (end - at) + 2

@@ -2,7 +2,7 @@
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
 from libc.stdint cimport uint32_t, uint8_t
 
-from fastlb._core.base.enums cimport EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT
+from fastlb._core.base.enums cimport EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
     FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO,
@@ -17,6 +17,7 @@ from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
+from fastlb._core.http.attach cimport take_chunks
 from fastlb._core.http.naming cimport make_trace, name_request
 from fastlb._core.http.templates cimport put_path, put_template
 from fastlb._core.proto.http1 cimport field_value, valid_host
@@ -317,9 +318,9 @@ cdef bint _write_lines(Core* core, Exchange* x, const Edits* edits) noexcept nog
 
 
 cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
-    """Make x.http.head of core.http.head. Of a body whose length is known, what is `available`
-    after the head goes with it as far as there is room: x.http.taken. Returns 0, or the status to
-    refuse the request with."""
+    """Make x.http.head of core.http.head. What is `available` of the body after the head goes with
+    it as far as there is room, and of a chunked one all or nothing: so many bytes as x.http.taken
+    says. Returns 0, or the status to refuse the request with."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
     cdef Writer w
@@ -328,7 +329,9 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
     cdef int klass, status
     if http.request.kind == BODY_LENGTH:
         body = available if available < http.request.left else <uint32_t> http.request.left
-    klass = chunk_class(head.size + body + OWN_BYTES + x.http.route.n_request_edits * 128)
+    # (of a chunked one there may be less than what is here)
+    klass = chunk_class(head.size + (body if http.request.kind == BODY_LENGTH else available)
+                        + OWN_BYTES + x.http.route.n_request_edits * 128)
     while True:
         chunk = take_held(core, klass)
         if unlikely(chunk == NULL):
@@ -351,6 +354,10 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
         http.request.left -= body
         http.request.total += body
         http.request.done = http.request.left == 0
+    elif http.request.kind == BODY_CHUNKED and available:
+        take_chunks(core, http, available, &w)
+    if http.request.done:
+        http.flags |= HTTP_WHOLE
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
     http.head = chunk
     return 0

@@ -3,10 +3,11 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.h2stream cimport h2_end_with
-from fastlb._core.base.head cimport FIELD_OTHER
+from fastlb._core.base.enums cimport H2_DONE, HTTP_GRPC, HTTP_HEAD_DONE, LAYER_H2
+from fastlb._core.base.head cimport BODY_LENGTH, FIELD_OTHER
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.text cimport equal_nocase
-from fastlb._core.base.types cimport Exchange
+from fastlb._core.base.types cimport Exchange, Http
 from fastlb._core.proto.fields cimport field_kind
 
 
@@ -47,3 +48,13 @@ cdef bint end_with_trailers(Exchange* x, uint8_t* room) noexcept nogil:
     False when memory is gone."""
     cdef uint32_t size = put_trailers(chunk_bytes(x.http.partial), x.http.partial.end, room)
     return h2_end_with(x.client.h2, room + 3, size - 5)
+
+
+cdef void end_call(Exchange* x) noexcept nogil:
+    """Of gRPC, whose time is over and whose answer has begun: its client is told so by a status, as
+    a stream that is reset would look broken."""
+    cdef Http* http = x.http
+    if http.flags & HTTP_GRPC and http.flags & HTTP_HEAD_DONE and x.client.layer == LAYER_H2 \
+            and http.response.kind != BODY_LENGTH and not http.response.done \
+            and h2_end_with(x.client.h2, b"grpc-status: 4\r\n", 16):
+        x.client.h2.flags |= H2_DONE

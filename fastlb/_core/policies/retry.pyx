@@ -4,7 +4,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 
 from fastlb._core.base.enums cimport (
-    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, HTTP_RETRIED, HTTP_REUSED, LAYER_H2,
+    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, HTTP_RETRIED, HTTP_REUSED, HTTP_WHOLE, LAYER_H2,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.head cimport (
@@ -21,7 +21,7 @@ from fastlb._core.policies.take cimport was_tried
 
 cdef bint is_at_hand(const Http* http) noexcept nogil:
     """Whether all of the request is with its head, so that it can be sent again."""
-    return http.request.total == http.taken and http.request.done
+    return http.flags & HTTP_WHOLE
 
 
 cdef bint repeatable(const Http* http) noexcept nogil:
@@ -33,15 +33,20 @@ cdef bint repeatable(const Http* http) noexcept nogil:
             or method == METHOD_TRACE or method == METHOD_PUT or method == METHOD_DELETE)
 
 
+cdef bint was_refused(const Exchange* x) noexcept nogil:
+    """Whether a server of HTTP/2 has said that it did nothing about the request, or never heard of
+    it, and what was sent is at hand: a body that has gone on, or ended, beyond its head isn't."""
+    return x.to_server.layer == LAYER_H2 and x.to_server.h2.flags & H2_REFUSED \
+        and x.http.head != NULL and (is_at_hand(x.http) or not x.http.request.done)
+
+
 cdef bint is_untouched(const Exchange* x) noexcept nogil:
     """Whether the server that doesn't answer has done nothing about the request, and it may be sent
     once more: it had closed a connection that waited, or of HTTP/2 says so (RFC 9113, 8.7)."""
     cdef const Http* http = x.http
     if http.flags & HTTP_RETRIED:
         return False
-    if unlikely(x.to_server.layer == LAYER_H2) and x.to_server.h2.flags & H2_REFUSED:
-        return is_at_hand(http)
-    return http.flags & HTTP_REUSED and repeatable(http)
+    return was_refused(x) or http.flags & HTTP_REUSED and repeatable(http)
 
 
 cdef void count_request(Core* core, const PoolEntry* pool) noexcept nogil:

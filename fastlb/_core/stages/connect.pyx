@@ -47,7 +47,7 @@ cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
     server_failed(core, x.pool, live)
 
 
-cdef void _succeeded(Core* core, Exchange* x) noexcept nogil:
+cdef void connect_succeeded(Core* core, Exchange* x) noexcept nogil:
     if x.http == NULL and x.h2 == NULL:
         server_did_well(core, x.target)
     elif unlikely(fl_load32(&x.target.state) == SERVER_FAILING):
@@ -231,7 +231,8 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
             return verdict
     fl_count(&x.counters.connections, 1)
     x.connect_ns = core.now_ns - x.picked_ns + 1    # (0 is none)
-    _succeeded(core, x)
+    if likely(x.h2 == NULL):            # (which still has to say what it allows)
+        connect_succeeded(core, x)
     if unlikely(x.begun_ns != 0):       # of tcp no more is known than how long it took to connect
         observe_latency(x.pool, x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)
     return NEXT

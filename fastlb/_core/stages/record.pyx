@@ -63,21 +63,21 @@ cdef void note_down(Core* core, Exchange* x) noexcept nogil:
         live_notify(core.live)
 
 
+cdef SeriesSlot* _count(Core* core, Exchange* x, uint32_t route, uint32_t pool,
+                        uint32_t code) noexcept nogil:
+    """One more end of this kind; NULL: there is no room for more kinds."""
+    cdef SeriesSlot* slot = series_find(
+        &core.live.series[core.id], x.listener.name, route, pool, code)
+    if likely(slot != NULL):
+        fl_count(&slot.count, 1)
+    return slot
+
+
 cdef void _count_end(Core* core, Exchange* x, uint32_t route, uint32_t pool, uint32_t code,
                      uint64_t duration_ns) noexcept nogil:
-    cdef SeriesSlot* slot = series_find(
-        &core.live.series[core.id], x.listener.name, route, pool, code)
+    cdef SeriesSlot* slot = _count(core, x, route, pool, code)
     if likely(slot != NULL):
-        fl_count(&slot.count, 1)
         histogram_add(slot.durations, duration_ns)
-
-
-cdef void _count_call(Core* core, Exchange* x, uint32_t route, uint32_t pool,
-                      uint32_t code) noexcept nogil:
-    cdef SeriesSlot* slot = series_find(
-        &core.live.series[core.id], x.listener.name, route, pool, code)
-    if likely(slot != NULL):
-        fl_count(&slot.count, 1)
 
 
 cdef void _count_bytes(Core* core, Exchange* x, uint64_t bytes_in) noexcept nogil:
@@ -104,7 +104,7 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
         duration_ns = now_ns - x.begin_ns
     _count_end(core, x, route, pool, status if status else SERIES_UNANSWERED, duration_ns)
     if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC):
-        _count_call(core, x, route, pool, SERIES_GRPC + grpc_status(x, reason))
+        _count(core, x, route, pool, SERIES_GRPC + grpc_status(x, reason))
     _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_request(core, x, reason, status, route, pool, now_ns)

@@ -83,7 +83,7 @@ def large(to: Through, servers: list[Any]) -> None:
 
 def taken_back(to: Through, servers: list[Any]) -> None:
     call = to.one.future(b"wait", timeout=DEADLINE_S)
-    time.sleep(0.2)
+    time.sleep(0.2)                             # it is under way
     call.cancel()
     wait_for(lambda: "over" in seen)
     assert seen.pop("over") is False

@@ -36,7 +36,7 @@ def draining(to: Through, servers: list[Any]) -> None:
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    time.sleep(0.5)                             # calls before, while it goes, and after
     servers[0].stop(5).wait()
     time.sleep(0.5)
     over.set()

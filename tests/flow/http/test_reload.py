@@ -48,6 +48,7 @@ class Running:
         sock = socket.create_connection(("127.0.0.1", self.port(listener)), DEADLINE_S)
         listens = self.balancer.config.listeners.get(listener)
         if listens is not None and listens.h2c:
+            # (which stands for a socket)
             sock = H2Socket(sock)           # type: ignore[assignment]
         return Wire(sock)
 

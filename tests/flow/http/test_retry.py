@@ -296,3 +296,49 @@ def test_so_many_are_retried_at_a_time(web: Web, origins: Origins, limited: bool
     wait_until(lambda: sum(pool.retrying for pool in live.pools()) == 0)
     assert site.ask(get("/")).status == 200
     wait_until(lambda: sum(pool.retrying for pool in live.pools()) == 0)
+
+
+CHUNKED = {
+    "empty": (b"0\r\n\r\n", b""),
+    "one": (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    "several": (b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nX-Sum: 1\r\n\r\n", b"hello"),
+    "large": (b"3000\r\n" + b"x" * 0x3000 + b"\r\n0\r\n\r\n", b"x" * 0x3000),
+}
+
+
+@pytest.mark.http1
+@pytest.mark.parametrize("body", CHUNKED)
+@pytest.mark.parametrize("cut", [False, True], ids=["with-its-head", "after-its-head"])
+def test_chunked_bodies(web: Web, origins: Origins, body: str, cut: bool) -> None:
+    """One that was here with its head goes again, and whole; another one doesn't."""
+    bad, good = origins(close), origins(name="good")
+    site = web([bad.address, good.address], pool=pool(["reset"]))
+    raw, content = CHUNKED[body]
+    for i in range(4):
+        client = site.client()
+        head = b"PUT /%d HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n" % i
+        if cut:
+            client.send(head)
+            wait_until(lambda i=i: site.totals()["requests"] > i)  # type: ignore[misc]
+            client.send(raw + get("/next"))
+        else:
+            client.send(head + raw + get("/next"))
+        got = client.response()
+        if got.status == 200:
+            assert got.body == b"good PUT /%d HTTP/1.1\n" % i + content
+            assert client.response().body == b"good GET /next HTTP/1.1\n"
+        else:
+            assert (got.status, cut) == (502, True)
+        client.close()
+    assert all(one.body == content for one in bad.requests if one.line.startswith("PUT"))
+    assert cut or len([one for one in good.requests if one.line.startswith("PUT")]) == 4
+    site.wait_idle()
+
+
+@pytest.mark.http1
+def test_a_chunked_body_that_is_too_large_is_refused(web: Web, origins: Origins) -> None:
+    origin = origins()
+    site = web([origin.address], max_body_size="4B")
+    assert site.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    b"5\r\nhello\r\n0\r\n\r\n").status == 413
+    assert not origin.requests

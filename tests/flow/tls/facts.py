@@ -6,12 +6,13 @@ import hashlib
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography.x509.oid import NameOID
 
-from tests.flow.tls.peers import Authority
+from tests.flow.tls.peers import Authority, TlsOrigin
 
 TOLD = {
     "x-sni": "{tls.sni}", "x-version": "{tls.version}", "x-subject": "{tls.client_subject}",
@@ -66,3 +67,16 @@ def printed(path: str) -> str:
     with open(path) as file:
         pem = file.read().partition("-----END CERTIFICATE-----")
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[0] + pem[1])).hexdigest()
+
+
+@pytest.fixture
+def origin() -> Iterator[TlsOrigin]:
+    made = TlsOrigin(echo)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["1.2", "1.3"])
+def versions(request: pytest.FixtureRequest) -> str:
+    version: str = request.param
+    return version

@@ -7,10 +7,11 @@ import datetime
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -198,3 +199,10 @@ def answers(peer: socket.socket) -> None:
         while b"\r\n\r\n" in ahead:
             ahead = ahead.partition(b"\r\n\r\n")[2]
             peer.sendall(OK)
+
+
+@pytest.fixture
+def origin() -> Iterator[TlsOrigin]:
+    made = TlsOrigin(answers)
+    yield made
+    made.close()

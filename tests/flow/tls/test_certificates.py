@@ -7,7 +7,7 @@ import re
 import ssl
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,16 @@ from tests.flow.tls.peers import (
     TlsOrigin,
     answers,
     ask,
+    origin,
     serial,
     serial_of,
     shake,
 )
 
+__all__ = ["origin"]
+
 Make = Callable[..., Site]
 ECDSA12, RSA12 = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(answers)
-    yield made
-    made.close()
 
 
 def shown(made: Site, context: ssl.SSLContext, name: str | None) -> int:

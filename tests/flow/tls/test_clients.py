@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import datetime
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import trustme
 
 from tests.flow.conftest import Site, wait_until
-from tests.flow.tls.peers import Authority, TlsOrigin, answers, ask
+from tests.flow.tls.peers import Authority, TlsOrigin, ask, origin
+
+__all__ = ["origin"]
 
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(answers)
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["1.2", "1.3"])

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,23 +14,12 @@ import trustme
 from cryptography.x509.oid import NameOID
 
 from tests.flow.conftest import DEADLINE_S, Site
-from tests.flow.tls.facts import NAME, SUBJECT, TELL, context, echo, get, printed, wants
+from tests.flow.tls.facts import NAME, SUBJECT, TELL, context, get, origin, printed, versions, wants
 from tests.flow.tls.peers import Authority, TlsOrigin, shake
 
+__all__ = ["origin", "versions"]
+
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(echo)
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=["1.2", "1.3"])
-def versions(request: pytest.FixtureRequest) -> str:
-    version: str = request.param
-    return version
 
 
 def test_servers_are_told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,23 +13,12 @@ from cryptography.x509.oid import NameOID
 
 import fastlb
 from tests.flow.conftest import Site
-from tests.flow.tls.facts import NAME, SUBJECT, context, echo, get, printed, wants
+from tests.flow.tls.facts import NAME, SUBJECT, context, echo, get, origin, printed, versions, wants
 from tests.flow.tls.peers import Authority, TlsOrigin, shake
 
+__all__ = ["origin", "versions"]
+
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(echo)
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=["1.2", "1.3"])
-def versions(request: pytest.FixtureRequest) -> str:
-    version: str = request.param
-    return version
 
 
 def test_policies(
@@ -108,8 +97,8 @@ def test_keys(secure_site: Make, authority: Authority, bind: str, key: str) -> N
         assert sum(map(bool, new)) <= 1
         used |= {n for n, count in enumerate(new) if count}
     assert len(used) > 2
-    for origin in origins:
-        origin.close()
+    for one in origins:
+        one.close()
 
 
 @pytest.mark.parametrize("bind", ["https://127.0.0.1:0", "tls://127.0.0.1:0"])

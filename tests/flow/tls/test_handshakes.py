@@ -8,22 +8,17 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.flow.conftest import DEADLINE_S, Site, read_to_end, reset, wait_until
-from tests.flow.tls.peers import GET, Authority, TlsOrigin, answers, ask
+from tests.flow.tls.peers import GET, Authority, TlsOrigin, ask, origin
+
+__all__ = ["origin"]
 
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(answers)
-    yield made
-    made.close()
 
 
 def plain(made: Site) -> socket.socket:

@@ -5,26 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.flow.conftest import BUILD, Site, wait_until
-from tests.flow.tls.peers import GET, Authority, TlsOrigin, answers
+from tests.flow.tls.peers import GET, Authority, TlsOrigin, origin
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl isn't installed"),
     pytest.mark.skipif(BUILD == "asan", reason="openssl can't be loaded with its runtime"),
 ]
+__all__ = ["origin"]
+
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(answers)
-    yield made
-    made.close()
 
 
 def s_client(made: Site, authority: Authority, *args: str) -> str:

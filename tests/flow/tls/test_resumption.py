@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import fastlb
 from tests.flow.conftest import Site
-from tests.flow.tls.peers import Authority, TlsOrigin, answers, ask
+from tests.flow.tls.peers import Authority, TlsOrigin, ask, origin
+
+__all__ = ["origin"]
 
 Make = Callable[..., Site]
-
-
-@pytest.fixture
-def origin() -> Iterator[TlsOrigin]:
-    made = TlsOrigin(answers)
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["1.2", "1.3"])

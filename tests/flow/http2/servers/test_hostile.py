@@ -23,7 +23,6 @@ END_STREAM, END_HEADERS = 1, 4
 OWN = frame(SETTINGS, 0, 0)
 INTERIM = frame(HEADERS, END_HEADERS, 1, b"\x08\x03103")
 LARGE = 1 << 20
-UNCOUNTED = pytest.mark.xfail(strict=True, reason="frames of streams that are over cost nothing")
 FLOOD_BYTES = 16 << 20
 
 
@@ -131,10 +130,9 @@ class Flood:
     (frame(HEADERS, 0, 1, b"\x88"), frame(CONTINUATION, 0, 1, b"\0\1x\x64" + b"y" * 100)),
     (frame(HEADERS, 0, 1, b"\x88\x40\1x\x7f\xe1\x16" + b"y" * 3000),
      frame(CONTINUATION, 0, 1, b"\xbe" * 16_000)),
-    pytest.param(b"", INTERIM, marks=UNCOUNTED),
+    (b"", INTERIM),
     (frame(HEADERS, END_HEADERS, 1, b"\x88"), frame(DATA, 0, 1)),
-    pytest.param(frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88"),
-                 frame(DATA, 0, 1, b"x" * 1000), marks=UNCOUNTED),
+    (frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88"), frame(DATA, 0, 1, b"x" * 1000)),
 ], ids=["continuation", "fields", "references", "interim", "empty-data", "after-its-end"])
 def test_an_answer_without_end(front: Front, farm: Farm, begin: bytes, more: bytes) -> None:
     flood = Flood(begin, more)

@@ -119,7 +119,7 @@ class Balancer:
         return Listener(self, name)
 
     def _is_tcp(self, listener: str) -> bool:
-        return scheme_of(self._listeners.get(listener, {})) == "tcp"
+        return scheme_of(self._listeners.get(listener, {})) in ("tcp", "udp")
 
     def _route_name(self, listener: str, function: Any) -> str:
         """The function's own, or with a number where it is taken."""

@@ -21,7 +21,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
-from fastlb._core.base.types cimport Core, Exchange
+from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
 from fastlb._core.ext.linux cimport _exit
 from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request
@@ -172,6 +172,13 @@ cdef uint32_t _shown(Core* core, Exchange* x) noexcept nogil:
     return shown_bytes(x.policy, head, head.size + core.http.match.after.size)
 
 
+cdef int _local_fd(const Exchange* x) noexcept nogil:
+    """The socket that its client has connected to, or sends to."""
+    if x.session != NULL:
+        return (<Acceptor*> x.session.acceptor).stream.fd
+    return x.carrier.client.fd if x.carrier != NULL else x.client.fd
+
+
 cdef object _about(Core* core, Exchange* x, Caller caller):
     """The Request or Connection that it is asked about."""
     cdef Address local
@@ -185,7 +192,7 @@ cdef object _about(Core* core, Exchange* x, Caller caller):
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
         size = x.input.end - x.input.start
-    net_local(x.carrier.client.fd if x.carrier != NULL else x.client.fd, &local)
+    net_local(_local_fd(x), &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
         address_text(&local, local_ip), address_port(&local), tls_facts(&x.client))
@@ -262,7 +269,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     else:
         if size:
             memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
-        net_local(x.carrier.client.fd if x.carrier != NULL else x.client.fd, &local)
+        net_local(_local_fd(x), &local)
         question.local_ip_size = address_text(&local, question.local_ip)
         question.local_port = address_port(&local)
     return question

@@ -5,8 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.base.enums cimport (
-    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_IDLE, ROLE_SERVER,
-    ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW, STREAM_DRY,
+    ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_DATAGRAMS, ROLE_IDLE,
+    ROLE_SERVER, ROLE_SESSION, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW, STREAM_DRY,
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport (
@@ -29,6 +29,7 @@ from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
 from fastlb._core.conveyor cimport advance, run_queue
+from fastlb._core.datagrams cimport end_datagrams, hear_clients, hear_server, send_answers
 from fastlb._core.expiry cimport expire, hear_answers
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
@@ -38,7 +39,7 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.forked cimport abandon_streams
 from fastlb._core.http.decided cimport drop_cached, failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
-from fastlb._core.intake cimport accept_some, adopt, resume_acceptors
+from fastlb._core.intake cimport accept_some, adopt, free_dropped, resume_acceptors
 from fastlb._core.lifecycle cimport give_back
 from fastlb._core.policies.outliers cimport eject
 from fastlb._core.policies.pending cimport wake_own_pending
@@ -117,8 +118,12 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
                 s.ready |= ready | READABLE if unlikely(ready & (ERROR | HANGUP)) else ready
                 s.flags &= <uint8_t> ~STREAM_DRY    # (of TLS: its socket has more again)
                 advance(core, s.exchange)
+        elif s.role == ROLE_SESSION:
+            hear_server(core, s)
         elif s.role == ROLE_ACCEPTOR:
             accept_some(core, <Acceptor*> s)
+        elif s.role == ROLE_DATAGRAMS:
+            hear_clients(core, <Acceptor*> s)
         elif s.role == ROLE_WAKE:
             event_clear(s.fd)
             resume_acceptors(core)
@@ -130,6 +135,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         else:
             event_clear(s.fd)
             core.armed_ms = 0
+    if core.datagrams != NULL and core.datagrams.answers.n:
+        send_answers(core)
     if core.run_first != NULL:
         run_queue(core)
     expire(core)
@@ -147,6 +154,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     if core.recorded:
         wake_reader(core)
     give_back(core)
+    if unlikely(core.dropped != NULL):
+        free_dropped(core)
     leave_turn(core)
     return core.stop == STOP_NO or (core.stop == STOP_DRAIN and core.counters.exchanges > 0)
 
@@ -241,6 +250,8 @@ cdef class Engine:
             acceptor = core.acceptors
             core.acceptors = acceptor.next
             free(acceptor)
+        free_dropped(core)
+        end_datagrams(core)
         drop_all_idle(core, False)
         drop_cached(core)
         free_answers(core)
@@ -340,6 +351,7 @@ cdef class Engine:
             "upstreams": fl_read(&core.counters.upstreams),
             "secured": fl_read(&core.counters.secured),
             "h2_streams": fl_read(&core.counters.h2_streams),
+            "sessions": fl_read(&core.counters.sessions),
         }
 
     @property

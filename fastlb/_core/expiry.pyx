@@ -13,6 +13,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
+from fastlb._core.consulted cimport resume_session
 from fastlb._core.conveyor cimport advance, ask_another, begin_answer, try_another
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.hedge cimport begin_hedge
@@ -20,6 +21,7 @@ from fastlb._core.http.trailers cimport end_call
 from fastlb._core.http.upstream cimport drop_idle
 from fastlb._core.lifecycle cimport finish, may_answer
 from fastlb._core.questions cimport take_answer, take_answers
+from fastlb._core.sessions cimport expire_session
 from fastlb._core.stages.connect cimport connect_failed
 
 
@@ -92,13 +94,23 @@ cdef void hear_answers(Core* core) noexcept nogil:
         following = answered.next
         x = <Exchange*> answered.exchange
         if take_answer(core, x, answered):
-            x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
-            advance(core, x)
+            if unlikely(x.session != NULL):
+                resume_session(core, x)
+            else:
+                x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
+                advance(core, x)
         free(answered)
         answered = following
 
 
 cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
+    if unlikely(x.session != NULL):
+        if x.stage == STAGE_POLICY:
+            give_up_asking(core, x)
+            resume_session(core, x)
+        else:
+            expire_session(core, x)
+        return
     if unlikely(x.stage == STAGE_POLICY):
         give_up_asking(core, x)
         advance(core, x)

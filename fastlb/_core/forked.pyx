@@ -1,12 +1,14 @@
 # A forked child has a copy of every descriptor of ours: it closes them, and touches nothing that
 # they stand for.
+from libc.stdlib cimport free
+
 from fastlb._core.base.enums cimport STAGE_FREE
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport give_pipe
 from fastlb._core.base.tls cimport tls_close
-from fastlb._core.base.types cimport Core, Http, Slab, Stream, Upstream
+from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
 
 
 cdef void _abandon(Core* core, Stream* s) noexcept nogil:
@@ -26,6 +28,7 @@ cdef void abandon_streams(Core* core) noexcept nogil:
     cdef Slab* slab = core.slabs
     cdef Upstream* idle = core.http.idle
     cdef Http* http
+    cdef Acceptor* acceptor
     cdef int i
     while slab != NULL:
         for i in range(SLAB_EXCHANGES):
@@ -40,3 +43,9 @@ cdef void abandon_streams(Core* core) noexcept nogil:
         _abandon(core, &idle.stream)
         idle = idle.older
     core.http.idle = NULL
+    while core.dropped != NULL:
+        acceptor = core.dropped
+        core.dropped = acceptor.next
+        if acceptor.stream.fd >= 0:
+            net_close(acceptor.stream.fd)
+        free(acceptor)

@@ -2,25 +2,30 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport calloc, free
 
-from fastlb._core.base.enums cimport AGAIN, END, NEXT, REASON_NO_DESCRIPTOR, ROLE_ACCEPTOR
+from fastlb._core.base.enums cimport (
+    AGAIN, END, NEXT, REASON_NO_DESCRIPTOR, ROLE_ACCEPTOR, ROLE_DATAGRAMS,
+)
 from fastlb._core.base.limits cimport ACCEPTS_MAX, EVENTS_MAX, RESUME_MS
+from fastlb._core.base.net cimport net_close, net_copy
 from fastlb._core.base.poller cimport poller_add, poller_add_level, poller_remove
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.conveyor cimport advance
+from fastlb._core.datagrams cimport begin_datagrams, hear_clients
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_load32, fl_load_pointer, fl_store_pointer, unlikely,
 )
 from fastlb._core.http.decided cimport drop_cached
 from fastlb._core.http.upstream cimport drop_all_idle
 from fastlb._core.lifecycle cimport finish
+from fastlb._core.sessions cimport quieten
 from fastlb._core.stages.accept cimport accept_step
 from fastlb._core.sweep cimport close_idle_clients
 from fastlb._core.tables.live cimport live_notify
 
 
 cdef void _pause_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
-    if not acceptor.paused:
+    if not acceptor.paused and acceptor.stream.role == ROLE_ACCEPTOR:
         acceptor.paused = True
         poller_remove(&core.poller, &acceptor.stream)
 
@@ -100,6 +105,9 @@ cdef void _drop_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
     """Take in who is already connected and waits in the queue, then listen no more."""
     cdef Acceptor** place = &core.acceptors
     cdef int i
+    if acceptor.stream.role == ROLE_DATAGRAMS:
+        _drop_datagrams(core, acceptor)
+        return
     for i in range(EVENTS_MAX):     # bounded: someone may be connecting without end
         acceptor.batch = ACCEPTS_MAX
         if acceptor.paused:
@@ -115,18 +123,56 @@ cdef void _drop_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
     free(acceptor)
 
 
+cdef void _drop_datagrams(Core* core, Acceptor* acceptor) noexcept nogil:
+    """The same of udp: its sessions still get their answers, and only those, by a copy of the
+    socket."""
+    cdef Acceptor** place = &core.acceptors
+    cdef int closing_timer = acceptor.bind.udp.closing_timer
+    hear_clients(core, acceptor)
+    poller_remove(&core.poller, &acceptor.stream)
+    while place[0] != acceptor:
+        place = &place[0].next
+    place[0] = acceptor.next
+    acceptor.stream.fd = net_copy(acceptor.stream.fd)
+    acceptor.is_dropped = True
+    acceptor.bind = NULL
+    acceptor.next = core.dropped
+    core.dropped = acceptor
+    quieten(core, acceptor, closing_timer)
+
+
+cdef void free_dropped(Core* core) noexcept nogil:
+    """Those whose last session has ended."""
+    cdef Acceptor** place = &core.dropped
+    cdef Acceptor* acceptor
+    while place[0] != NULL:
+        acceptor = place[0]
+        if acceptor.sessions:
+            place = &acceptor.next
+            continue
+        place[0] = acceptor.next
+        if acceptor.stream.fd >= 0:
+            net_close(acceptor.stream.fd)
+        free(acceptor)
+
+
 cdef void _add_acceptor(Core* core, BindEntry* bind) noexcept nogil:
-    cdef Acceptor* acceptor = <Acceptor*> calloc(1, sizeof(Acceptor))
+    cdef Acceptor* acceptor
+    if bind.udp != NULL and not begin_datagrams(core):
+        return
+    acceptor = <Acceptor*> calloc(1, sizeof(Acceptor))
     if acceptor == NULL:
         return
     acceptor.stream.fd = bind.fds[core.id]
-    acceptor.stream.role = ROLE_ACCEPTOR
+    acceptor.stream.role = ROLE_DATAGRAMS if bind.udp != NULL else ROLE_ACCEPTOR
     acceptor.bind = bind
+    acceptor.listener = bind.listener
     acceptor.id = bind.id
     acceptor.batch = 1
     acceptor.next = core.acceptors
     core.acceptors = acceptor
-    if core.resume_ms or poller_add_level(&core.poller, &acceptor.stream, bind.shared) < 0:
+    if (core.resume_ms and bind.udp == NULL) \
+            or poller_add_level(&core.poller, &acceptor.stream, bind.shared) < 0:
         acceptor.paused = True
 
 
@@ -174,6 +220,7 @@ cdef void adopt(Core* core) noexcept nogil:
             _add_acceptor(core, bind)
         else:
             acceptor.bind = bind
+            acceptor.listener = bind.listener
     close_idle_clients(core, True)
     drop_all_idle(core, True)
     resume_acceptors(core)         # a limit may have been raised

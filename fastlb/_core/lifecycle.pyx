@@ -1,5 +1,6 @@
 # What an exchange holds while it lives, and its end. Stages close nothing: this does.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport free
 
 from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
@@ -12,6 +13,8 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
+from fastlb._core.base.sessions cimport Session, forget_port, session_unlist
+from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
@@ -178,6 +181,18 @@ cdef void _finish_server_carrier(Core* core, Exchange* x) noexcept nogil:
         core.resume_ms = core.now_ms        # descriptors came free
 
 
+cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
+    cdef Session* session = x.session
+    session_unlist(core.datagrams, session)
+    forget_port(core.live.own_ports, session)
+    if session.sources != NULL:
+        source_give(session.sources, &x.peer)
+    (<Acceptor*> session.acceptor).sessions -= 1
+    x.session = NULL
+    free(session)
+    fl_count(&core.counters.sessions, <uint64_t> -1)
+
+
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
@@ -196,6 +211,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         _finish_carried(core, x)
     if likely(x.carrier == NULL):
         record_step(core, x)
+    if unlikely(x.session != NULL):
+        _end_session(core, x)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0

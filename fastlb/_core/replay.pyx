@@ -6,7 +6,9 @@ from libc.string cimport memchr, memcpy, memset
 from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.text cimport Writer, equal, hash_bytes, hash_seed, put, put_text, text_of
+from fastlb._core.base.text cimport (
+    Writer, equal, hash_bytes, hash_seed, mix64, put, put_text, text_of,
+)
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, htons, inet_pton
 from fastlb._core.http.decided cimport as_the_route_says
@@ -14,7 +16,6 @@ from fastlb._core.proto.logline cimport (
     LINE_CONNECTION, LINE_REQUEST, LINE_UNKNOWN, LogLine, parse_line,
 )
 from fastlb._core.rehearsal cimport Rehearsal, room
-from fastlb._core.tables.maglev cimport mix64
 
 cdef enum:
     LINE_BYTES_MAX = 65536      # longer ones are not understood

@@ -24,6 +24,7 @@ from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.reader import load
 from fastlb.config.tls import day
+from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms
 from fastlb.config.warn import warnings
 from fastlb.errors import ConfigError
@@ -149,6 +150,9 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
     }
     if not any(bind.path for bind in listener.binds):
         del shown["mode"]
+    if listener.udp is not None:
+        shown = {"idle_timeout": shown["idle_timeout"], **_udp(listener.udp),
+                 "reuse_port": shown["reuse_port"]}
     if listener.http is not None:       # these are for relays
         for key in ("idle_timeout", "buffer_size", "bulk_buffer_size"):
             del shown[key]
@@ -159,6 +163,17 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
         first = (f"; {show_bytes(policy.first_bytes)} first, for {show_ms(policy.first_ms)}"
                  if policy.first_bytes else "")
         yield _line("policy", _policy(policy) + first, "listener")
+
+
+def _udp(udp: EffectiveUdp) -> dict[str, str]:
+    return {
+        "max_sessions": str(udp.sessions_max),
+        "max_sessions_per_source": str(udp.source_max or "no limit"),
+        "pick": "for each datagram" if udp.each else "for each session",
+        "answers": "any number" if udp.answers < 0 else str(udp.answers),
+        "on_server_down": "move" if udp.moves else "keep",
+        "receive_buffer_size": show_bytes(udp.receive_buffer),
+    }
 
 
 def _tls(tls: EffectiveTls) -> Iterator[str]:

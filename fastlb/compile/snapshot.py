@@ -29,6 +29,11 @@ from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRetry
+from fastlb.config.limits import CLOSING_MS
+from fastlb.config.udp import EffectiveUdp
+
+# What datagrams are of one session: SessionKind of base/sessions.
+SESSION_CLIENT, SESSION_PAIR, SESSION_QUERY, SESSION_SERVER = range(4)
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
 
@@ -90,6 +95,14 @@ class PoolSpec:
 
 
 @dataclass(frozen=True)
+class UdpSpec:
+    kind: int                   # SessionKind of base/sessions
+    moves: bool
+    source_max: int             # 0: no limit
+    closing_timeout_ms: int
+
+
+@dataclass(frozen=True)
 class BindSpec:
     """One address of a listener, with one socket an engine, or one that they share."""
 
@@ -106,6 +119,7 @@ class BindSpec:
     policy: PolicySpec | None = None    # of tcp
     tls: TlsContext | None = None
     handshake_timeout_ms: int = 0
+    udp: UdpSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,13 @@ def _http(
     return compile_http(replace(http, routes=routes), fallback, index.__getitem__, callers)
 
 
+def _udp(udp: EffectiveUdp) -> UdpSpec:
+    kind = SESSION_CLIENT
+    if udp.each:
+        kind = {0: SESSION_SERVER, 1: SESSION_QUERY}.get(udp.answers, SESSION_PAIR)
+    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS)
+
+
 def compile_snapshot(
     live: Live,
     listeners: Sequence[EffectiveListener],
@@ -243,7 +264,8 @@ def compile_snapshot(
                 pool=index[listener.pool] if listener.pool else -1,
                 http=https.get(listener.name),
                 shared=sockets.shared,
-                max_connections=listener.max_connections,
+                max_connections=listener.udp.sessions_max if listener.udp is not None
+                else listener.max_connections,
                 idle_timeout_ms=listener.idle_timeout_ms,
                 buffer_size=listener.buffer_size,
                 bulk_buffer_size=listener.bulk_buffer_size,
@@ -255,6 +277,7 @@ def compile_snapshot(
                     listener_spec(listener.name, listener.tls), f"listeners.{listener.name}")
                 if listener.tls is not None else None,
                 handshake_timeout_ms=listener.tls.handshake_timeout_ms if listener.tls else 0,
+                udp=_udp(listener.udp) if listener.udp is not None else None,
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]

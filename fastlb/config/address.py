@@ -10,7 +10,7 @@ from fastlb.config import limits
 from fastlb.config.units import show
 
 OVER_TLS = {"tls": "tcp", "https": "http"}
-SCHEMES = ("tcp", "http", *OVER_TLS)
+SCHEMES = ("tcp", "http", "udp", *OVER_TLS)
 USUAL_PORTS = {"http": 80, "https": 443}
 DNS_PORT = 53
 HOST = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)"
@@ -48,15 +48,13 @@ def parse_bind(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise ValueError(f"{show(text)} has no scheme; {_suggest_bind(text)}")
-    if scheme == "udp":
-        raise ValueError(
-            f"udp:// is not available in this version; one of: {', '.join(SCHEMES)}"
-        )
     if scheme not in SCHEMES:
         raise ValueError(f"{show(scheme)} is not a scheme; one of: {', '.join(SCHEMES)}")
     if re.fullmatch(rf"\*?:{PORT}", rest):
         raise ValueError(f"{show(text)} has no host; {_suggest_bind(rest)}")
     address = _parse(rest, text, BIND_HOW)
+    if scheme == "udp" and address.path is not None:
+        raise ValueError(f"{show(text)}: udp has no unix sockets here; write udp://HOST:PORT")
     return Address(scheme, address.host, address.port, address.path)
 
 

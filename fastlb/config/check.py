@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -354,7 +355,9 @@ def _binds_twice(listeners: dict[str, Mapping[str, Any]]) -> Iterator[Found]:
     seen: dict[str, tuple[str, str]] = {}       # an address, and how and where it was written
     wild: dict[str, tuple[str, str]] = {}       # "4:80": all of IPv4 on port 80
     for path, bind, name, address in _binds(listeners):
-        keys = [str(address), f"{_family(address)}:{address.port}"]
+        udp = "udp " if address.scheme == "udp" else ""         # (ports of its own)
+        bare = str(replace(address, scheme=None))
+        keys = [udp + bare, f"{udp}{_family(address)}:{address.port}"]
         taken = seen.get(keys[0]) or wild.get(keys[1])
         is_wild = address.host in ("0.0.0.0", "::")
         if is_wild:

@@ -13,6 +13,7 @@ from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
 from fastlb.config.positions import Path
+from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.units import show
 
 Found = tuple[Path, str, tuple[str, ...]]
@@ -20,7 +21,14 @@ ACTIONS = ("pool", "split", "redirect", "respond")
 HASHES = ("ring_hash", "maglev", "rendezvous")
 # Keys that one of them hasn't.
 TCP_POLICY = ("an http route", ("cache_on", "cache_ttl", "body"))
+UDP_POLICY = (
+    "an http route or a tcp listener", (*TCP_POLICY[1], "first_bytes", "first_bytes_timeout"),
+)
 HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
+NOT_OF_UDP = (
+    "tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size", "mode", "tcp_nodelay",
+    "keepalive",
+)
 NAME = "^[A-Za-z0-9_.-]+$"
 
 
@@ -31,7 +39,7 @@ def _written_scheme(listener: Mapping[str, Any]) -> str:
 
 
 def scheme_of(listener: Mapping[str, Any]) -> str:
-    """"tcp" or "http", be it over TLS; "" where it can't be said."""
+    """"tcp" or "http", be it over TLS, or "udp"; "" where it can't be said."""
     scheme = _written_scheme(listener)
     return OVER_TLS.get(scheme, scheme if scheme in SCHEMES else "")
 
@@ -58,11 +66,17 @@ def check_listener(
                 yield (*path, key), (
                     f"{key} belongs to an http listener, and bind is {written}://"), ()
         yield from _policy((*path, "policy"), listener, pools, TCP_POLICY)
+    elif scheme == "udp":
+        yield from _udp(path, listener, pools)
     elif scheme == "http" and "policy" in listener:
         yield (*path, "policy"), (
             "the policy of an http listener belongs to a route: routes ="
             ' [{ name = "all", policy = ... }]'
         ), ()
+    if scheme != "udp":
+        for key in UDP_KEYS:
+            if key in listener and scheme:
+                yield (*path, key), f"{key} belongs to udp://, and bind is {written}://", ()
     if "pool" not in listener and not listener.get("routes"):
         if scheme == "http" and not from_file:
             pass                # a program adds routes later, by `Listener.route`
@@ -75,6 +89,32 @@ def check_listener(
     for i, route in enumerate(routes if isinstance(routes, (list, tuple)) else ()):
         if isinstance(route, Mapping):
             yield from _route((*path, "routes", i), route, pools, seen)
+
+
+def _udp(
+    path: Path, listener: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Found]:
+    """Datagrams need no connections, and have no buffers."""
+    yield from _policy((*path, "policy"), listener, pools, UDP_POLICY)
+    for key in (*HttpListener.model_fields, *HttpKeys.model_fields, *NOT_OF_UDP):
+        if key in listener:
+            better = "; write max_sessions" if key == "max_connections" else ""
+            yield (*path, key), f"{key} is not of udp{better}", ()
+    if listener.get("answers") is not None and listener.get("pick") == "session":
+        yield (*path, "pick"), (
+            "with answers = 0 or 1 there are no sessions: a server is picked for each datagram"
+        ), ("datagram",)
+    pool = pools.get(str(listener.get("pool")))
+    servers = pool.get("servers") if pool is not None else None
+    for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
+        address = server.get("address") if isinstance(server, Mapping) else server
+        if isinstance(address, str) and address.startswith("unix:"):
+            yield ("pools", str(listener["pool"]), "servers", i), (
+                "a unix socket gets no datagrams, and listeners."
+                f"{path[1]} sends them to this pool"), ()
+    if pool is not None and pool.get("tls"):
+        yield ("pools", str(listener["pool"]), "tls"), (
+            f"tls is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
 
 
 def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Found]:
@@ -266,22 +306,23 @@ def check_pool_key(
     key = pool.get("hash_on")
     hashes = isinstance(key, str) and not key.startswith(("client.", "tls."))
     for user, listener in listeners.items():
-        if listener.get("pool") != name or scheme_of(listener) != "tcp":
+        scheme = scheme_of(listener)
+        if listener.get("pool") != name or scheme not in ("tcp", "udp"):
             continue
         if hashes:
             yield (*path, "hash_on"), (
-                f"{key} is of http, and listeners.{user} relays tcp to this pool"
+                f"{key} is of http, and listeners.{user} relays {scheme} to this pool"
             ), ("client.ip", "client.address")
         if "hedge" in pool:
             yield (*path, "hedge"), (
-                f"second tries are of http, and listeners.{user} relays tcp to this pool"
+                f"second tries are of http, and listeners.{user} relays {scheme} to this pool"
             ), ()
         if "unavailable" in pool:
             yield (*path, "unavailable"), (
-                f"an answer is of http, and listeners.{user} relays tcp to this pool"
+                f"an answer is of http, and listeners.{user} relays {scheme} to this pool"
             ), ()
         if "sticky" in pool:
             yield (*path, "sticky"), (
-                f"a cookie is of http, and listeners.{user} relays tcp to this pool;"
+                f"a cookie is of http, and listeners.{user} relays {scheme} to this pool;"
                 ' use balance = "maglev", which keeps an address on its server'
             ), ()

@@ -46,6 +46,8 @@ from fastlb.config.observing import (
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
+from fastlb.config.udp import KEYS as UDP_KEYS
+from fastlb.config.udp import EffectiveUdp, effective_udp
 from fastlb.config.units import duration_ms, show_bytes, show_ms, size_bytes
 
 # key -> "listener", "pool", "given" (at the top), "defaults" or "built in"
@@ -127,10 +129,11 @@ class EffectiveListener:
     bulk_buffer_size: int
     reuse_port: bool
     mode: int | None            # of a unix socket
-    scheme: str = "tcp"         # or "http": what is spoken, over TLS where there is `tls`
+    scheme: str = "tcp"         # or "http" or "udp": what is spoken, over TLS where there is `tls`
     tls: EffectiveTls | None = None
     http: EffectiveHttp | None = None
-    policy: EffectivePolicy | None = None       # of tcp
+    policy: EffectivePolicy | None = None       # of tcp and udp
+    udp: EffectiveUdp | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -220,14 +223,17 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
     look = _Chain("listener", listener, defaults)
     scheme = parse_bind(listener.bind[0]).scheme or "tcp"
     scheme = OVER_TLS.get(scheme, scheme)
-    for key in ("reuse_port", "mode", "tls"):
+    for key in ("reuse_port", "mode", "tls", *(UDP_KEYS if scheme == "udp" else ())):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
+    idle = limits.IDLE_TIMEOUT
+    if scheme == "udp":
+        idle = limits.UDP_IDLE_TIMEOUT if listener.answers is None else limits.QUERY_TIMEOUT
     return EffectiveListener(
         name=name,
         binds=[parse_bind(bind) for bind in listener.bind],
         pool=listener.pool or "",
         max_connections=look("max_connections", 0),
-        idle_timeout_ms=duration_ms(look("idle_timeout", show_ms(limits.IDLE_TIMEOUT.default))),
+        idle_timeout_ms=duration_ms(look("idle_timeout", show_ms(idle.default))),
         backlog=look("backlog", limits.BACKLOG.default),
         tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
         keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
@@ -240,6 +246,7 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         scheme=scheme,
         tls=effective_tls(listener.tls, scheme) if listener.tls is not None else None,
         http=effective_http(listener, look) if scheme == "http" else None,
+        udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         origins=look.origins,
     )

@@ -109,6 +109,19 @@ MAX_IDLE_CONNECTIONS = Limit(
 IDLE_CONNECTION_TIMEOUT = Limit(
     60_000, 0, DAY_MS, "a server that closes earlier is noticed at once"
 )
+UDP_IDLE_TIMEOUT = Limit(60_000, 0, 30 * DAY_MS, "as Envoy has it; a game sends 20 times a second")
+QUERY_TIMEOUT = Limit(5_000, 0, 30 * DAY_MS, "as a resolver of DNS waits (RES_TIMEOUT of resolv.h)")
+CLOSING_MS = 1000               # of silence, after which a session of a listener that goes has ended
+MAX_SESSIONS = Limit(10_000, 1, 1_000_000, "each takes a descriptor, and most processes have 20,000")
+SOURCE_SESSIONS = Limit(
+    1024, 0, 1_000_000, "a site behind one address has fewer; one host must not take all there are"
+)
+PICK = Choice("session", "most servers remember who speaks to them")
+ANSWERS = Choice(None, "any number, whenever they come")
+ON_SERVER_DOWN = Choice("move", "a server that is down answers nobody")
+RECEIVE_BUFFER_SIZE = Limit(
+    4 << 20, 4 << 10, 1 << 30, "some 10 ms of a gigabit link; a turn of the engine takes less"
+)
 BACKLOG = Limit(
     4096, 1, 65_535, "Linux' own limit (net.core.somaxconn), which caps it; a burst has room"
 )

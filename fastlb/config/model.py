@@ -31,6 +31,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
+from fastlb.config.udp import UdpListener
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
@@ -242,12 +243,12 @@ class Defaults(HttpKeys, Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(HttpListener, HttpKeys, Shared):
+class Listener(HttpListener, UdpListener, HttpKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
-    """`tcp://HOST:PORT`, `http://`, and `tls://` and `https://` of the same over TLS; `[v6]:PORT`,
-    `unix:/PATH`, or a list. Port 0: any."""
+    """`tcp://HOST:PORT`, `http://`, `tls://` and `https://` of the same over TLS, and `udp://`;
+    `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
     tls: Annotated[ListenerTls, bounds.TLS] | None = None
     """Of `tls://` and `https://`: certificates, and more about it."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
@@ -258,7 +259,8 @@ class Listener(HttpListener, HttpKeys, Shared):
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
-    """A relay on which nothing moves for this long, either way, is reset; 0s: never."""
+    """A relay on which nothing moves for this long, either way, is reset, and a session of udp ends;
+    0s: never. Of udp with `answers = 1`, how long one is waited for."""
     backlog: (
         Annotated[
             int,

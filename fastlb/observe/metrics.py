@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastlb._core.tables.counts import series_of
+from fastlb._core.tables.counts import DROPS, series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
 
@@ -40,7 +40,7 @@ METRICS = {
         "counter", "Calls of gRPC, by the status that their clients know."),
     "fastlb_request_duration_seconds": (
         "histogram", "From a request's head to the last byte of its answer."),
-    "fastlb_sessions_total": ("counter", "TCP sessions that have ended, by how."),
+    "fastlb_sessions_total": ("counter", "Sessions of tcp and udp that have ended, by how."),
     "fastlb_session_duration_seconds": ("histogram", "From accepting to the end."),
     "fastlb_series_dropped_total": (
         "counter", "Requests and sessions of a listener, route, pool and code for which there was"
@@ -51,6 +51,10 @@ METRICS = {
     "fastlb_listener_received_bytes_total": (
         "counter", "Bodies of requests, and what tcp clients sent, of what has ended."),
     "fastlb_listener_sent_bytes_total": ("counter", "Sent to clients, of what has ended."),
+    "fastlb_listener_datagrams_total": ("counter", "Passed on, of clients (in) and servers (out)."),
+    "fastlb_listener_datagrams_dropped_total": ("counter", "Of both, that went nowhere."),
+    "fastlb_datagrams_dropped_total": ("counter", "The same of all listeners, by why."),
+    "fastlb_sessions": ("gauge", "Sessions of udp under way."),
     "fastlb_pool_in_flight": ("gauge", "Requests, or tcp sessions, under way."),
     "fastlb_pool_pending": ("gauge", "Requests and sessions that wait for a place."),
     "fastlb_pool_up": ("gauge", "0 when no server could be had by the last client."),
@@ -182,6 +186,7 @@ class Metrics:
         yield from self._servers()
         yield from self._policies()
         yield from self._engines()
+        yield from self._datagrams()
         yield from self._tls()
         yield from _process()
 
@@ -213,12 +218,19 @@ class Metrics:
         yield "fastlb_series_dropped_total", "", others
 
     def _listeners(self) -> Iterator[Sample]:
+        of_udp = {one.name for one in self._runtime.effective.listeners if one.udp is not None}
         for listener in self._runtime.live.listeners():
             where = labels(listener=listener.name)
             yield "fastlb_listener_connections", where, listener.in_flight
             totals = listener.totals()
             for name, key in _OF_LISTENERS.items():
                 yield name, where, totals[key]
+            if listener.name not in of_udp:
+                continue
+            for way in ("in", "out"):
+                yield ("fastlb_listener_datagrams_total", labels(listener=listener.name, way=way),
+                       totals[f"datagrams_{way}"])
+            yield "fastlb_listener_datagrams_dropped_total", where, totals["datagrams_dropped"]
 
     def _pools(self) -> Iterator[Sample]:
         in_flight: dict[str, int] = {}
@@ -273,6 +285,16 @@ class Metrics:
         yield "fastlb_log_lines_total", "", totals["lines"]
         yield "fastlb_log_lines_lost_total", "", totals["lost"]
 
+
+    def _datagrams(self) -> Iterator[Sample]:
+        """Only where there is udp."""
+        if all(listener.udp is None for listener in self._runtime.effective.listeners):
+            return
+        engines = self._runtime.engines.all
+        yield "fastlb_sessions", "", sum(engine.counts()["sessions"] for engine in engines)
+        for name in DROPS:
+            n = sum(engine.totals()[f"dropped_{name}"] for engine in engines)
+            yield "fastlb_datagrams_dropped_total", labels(reason=name), n
 
     def _tls(self) -> Iterator[Sample]:
         """Only where there is TLS."""

@@ -18,7 +18,7 @@ class Try:
 class Record:
     """One HTTP request, or one TCP session, that has ended. Texts are "" where there are none."""
 
-    kind: str                   # "http" or "tcp"
+    kind: str                   # "http", "tcp" or "udp"
     time: float                 # when it began, in seconds since 1970
     listener: str
     route: str

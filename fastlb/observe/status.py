@@ -14,6 +14,7 @@ from fastlb.observe.metrics import REASON, certificates
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
     from fastlb._core.tables.states import Server
+    from fastlb.config.effective import EffectiveListener
     from fastlb.process.runtime import Runtime
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -110,6 +111,13 @@ def _routes(runtime: Runtime) -> list[dict[str, Any]]:
     ]
 
 
+def _most(listener: EffectiveListener | None) -> int:
+    """Connections or sessions at a time; 0: no limit."""
+    if listener is None:
+        return 0
+    return listener.udp.sessions_max if listener.udp is not None else listener.max_connections
+
+
 def _listeners(runtime: Runtime) -> list[dict[str, Any]]:
     configured = {listener.name: listener for listener in runtime.effective.listeners}
     return [
@@ -119,8 +127,7 @@ def _listeners(runtime: Runtime) -> list[dict[str, Any]]:
             "addresses": [
                 str(s.address) for s in runtime.listening if s.listener == listener.name
             ],
-            "max_connections": configured[listener.name].max_connections
-            if listener.name in configured else 0,
+            "max_connections": _most(configured.get(listener.name)),
             "in_flight": listener.in_flight,
             **listener.totals(),
         }

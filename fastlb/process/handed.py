@@ -24,12 +24,13 @@ class Handed:
     def add(self, sock: socket.socket, label: str = "") -> None:
         self._left.append((where(sock), label, sock))
 
-    def take(self, at: Where, label: str) -> list[socket.socket]:
+    def take(self, at: Where, label: str, udp: bool = False) -> list[socket.socket]:
         """All that listen there; of any free port, those that were opened for the same."""
         any_port = not isinstance(at, str) and at[1] == 0
         found = [
             one for one in self._left
             if (one[1] == label if any_port else one[0] == at)
+            and (one[2].type == socket.SOCK_DGRAM) == udp
         ]
         self._left = [one for one in self._left if one not in found]
         return [sock for _, _, sock in found]
@@ -49,7 +50,8 @@ def listening(fd: int, what: str) -> socket.socket:
     """The socket of a descriptor that was handed over; BindError if it is none that listens."""
     try:
         sock = socket.socket(fileno=fd)
-        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        listens = sock.type == socket.SOCK_DGRAM or sock.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise BindError(error.errno or 0, f"{what}: descriptor {fd}: {why}") from None

@@ -81,8 +81,8 @@ def _find(left: list[Listening], listener: str, address: Address) -> Listening |
     return None
 
 
-def _where(address: Address) -> tuple[str | None, int | None, str | None]:
-    return address.host, address.port, address.path
+def _where(address: Address) -> tuple[str | None, int | None, str | None, bool]:
+    return address.host, address.port, address.path, address.scheme == "udp"
 
 
 def _kept(
@@ -101,7 +101,8 @@ def _let_in(gone: list[Listening], address: Address) -> bool:
     """Let a new socket on a port beside ours that go: 0.0.0.0 after 127.0.0.1, say."""
     beside = False
     for one in gone:
-        if address.port and one.address.port == address.port:
+        if address.port and one.address.port == address.port and (
+                (one.address.scheme == "udp") == (address.scheme == "udp")):
             beside = True
             for sock in one.sockets:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -14,6 +14,8 @@ from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 from fastlb.process.handed import Handed
 
+# What Python's socket lacks (linux/udp.h, asm-generic/socket.h, linux/in.h).
+SOL_UDP, UDP_GRO, SO_RCVBUFFORCE, IP_PKTINFO = 17, 104, 33, 8
 SO_ACCEPTCON = 1 << 16      # in the flags of /proc/net/unix: it listens
 
 
@@ -87,7 +89,9 @@ def open_one(
 ) -> Listening:
     """Open one address. `beside`: a socket of ours that goes has its port too."""
     try:
-        if address.path is not None:
+        if address.scheme == "udp":
+            opened = _open_udp(listener, address, ids, engines, handed, beside)
+        elif address.path is not None:
             opened = _open_unix(listener, address, ids, engines, handed)
         else:
             opened = _open_tcp(listener, address, ids, engines, handed, beside)
@@ -135,6 +139,71 @@ def _open_tcp(
     return Listening(next(ids), listener.name, actual, sockets, fds=fds)
 
 
+def _open_udp(
+    listener: EffectiveListener,
+    address: Address,
+    ids: Iterator[int],
+    engines: int,
+    handed: Handed,
+    beside: bool,
+) -> Listening:
+    """The kernel shares flows out among the sockets, by their addresses and ports: a flow stays with
+    its socket while there are as many."""
+    family, where = _resolve(address)
+    found = handed.take(where, label(listener.name, address), udp=True)
+    if found:
+        return _taken(listener, address, ids, engines, found)
+    port = where[1]
+    shares = engines > 1 or listener.reuse_port or beside
+    if port and not listener.reuse_port and not beside:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            _bind_datagrams(probe, (where[0], port), share=False)
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(engines):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            sockets.append(sock)
+            _bind_datagrams(sock, (where[0], port), share=shares)
+            port = sock.getsockname()[1]
+            _options(sock, listener)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    actual = Address(scheme=address.scheme, host=where[0], port=port, path=None)
+    fds = [sock.fileno() for sock in sockets]
+    return Listening(next(ids), listener.name, actual, sockets, fds=fds)
+
+
+def _bind_datagrams(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
+    """Without SO_REUSEADDR, which of udp lets anybody in who sets it too."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if share:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(where)
+
+
+def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
+    assert listener.udp is not None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, listener.udp.receive_buffer)
+    except OSError:                     # not root: as much as the kernel gives to everybody
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, listener.udp.receive_buffer)
+    host = sock.getsockname()[0]
+    if host in ("0.0.0.0", "::"):       # answers have to come from where the client sent to
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    # (each of its datagrams is one of its own where each gets one answer)
+    gathers = int(listener.udp.answers != 1 and listener.policy is None)
+    try:
+        sock.setsockopt(SOL_UDP, UDP_GRO, gathers)
+    except OSError:
+        pass                            # a kernel before 5.0
+
+
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     assert address.host is not None and address.port is not None
     found = socket.getaddrinfo(
@@ -159,6 +228,9 @@ def _bind(
 def _options(sock: socket.socket, listener: EffectiveListener) -> None:
     """What accepted connections inherit, so that it costs nothing for each."""
     sock.setblocking(False)
+    if sock.type == socket.SOCK_DGRAM:
+        _datagram_options(sock, listener)
+        return
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(listener.tcp_nodelay))
@@ -174,6 +246,8 @@ def _options(sock: socket.socket, listener: EffectiveListener) -> None:
 def tune(sock: socket.socket, listener: EffectiveListener) -> None:
     """Give a socket that listens already the options of a new configuration."""
     _options(sock, listener)
+    if sock.type == socket.SOCK_DGRAM:
+        return
     sock.listen(listener.backlog)
     if sock.family == socket.AF_UNIX and listener.mode is not None:
         os.chmod(sock.getsockname(), listener.mode)
@@ -204,12 +278,16 @@ def _taken(
         return _shared(listener, actual, next(ids), engines, found[0])
     fds = [sock.fileno() for sock in found]
     while len(fds) < engines:           # more engines than before
-        more = socket.socket(found[0].family, socket.SOCK_STREAM)
+        more = socket.socket(found[0].family, found[0].type)
         found.append(more)
         assert actual.host is not None and actual.port is not None
-        _bind(more, found[0].family, (actual.host, actual.port), share=True)
-        _options(more, listener)
-        more.listen(listener.backlog)
+        if more.type == socket.SOCK_DGRAM:
+            _bind_datagrams(more, (actual.host, actual.port), share=True)
+            _options(more, listener)
+        else:
+            _bind(more, found[0].family, (actual.host, actual.port), share=True)
+            _options(more, listener)
+            more.listen(listener.backlog)
         fds.append(more.fileno())
     rows = [fds[i : i + engines] for i in range(0, len(fds), engines)]
     return Listening(
@@ -220,7 +298,8 @@ def _taken(
 
 def label(listener: str, wanted: Address) -> str:
     """What an address was opened for, as the parent of a supervised process knows it."""
-    return f"{listener} {wanted.host} {wanted.port} {wanted.path}"
+    udp = " udp" if wanted.scheme == "udp" else ""
+    return f"{listener} {wanted.host} {wanted.port} {wanted.path}{udp}"
 
 
 def _open_unix(

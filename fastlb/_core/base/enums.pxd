@@ -27,6 +27,7 @@ cdef enum Stage:
     STAGE_FIRST = 10    # tcp: its policy wants to see the client's first bytes
     STAGE_HANDSHAKE = 11        # TLS, with the client
     STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
+    STAGE_SESSION = 13          # udp: datagrams both ways
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -109,6 +110,8 @@ cdef enum Role:
     ROLE_WAKE = 4
     ROLE_TIMER = 5
     ROLE_IDLE = 6               # a server's connection that waits for the next request
+    ROLE_DATAGRAMS = 7          # udp: where clients send to
+    ROLE_SESSION = 8            # udp: towards a server
 
 cdef enum ExchangeFlag:
     EXCHANGE_QUEUED = 1         # in the run queue

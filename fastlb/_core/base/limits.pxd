@@ -105,3 +105,16 @@ cdef enum:
     H2_USELESS_BYTES_MAX = 1048576  # of a client, of no body or head; half is forgotten a second
     H2_HEAD_BYTES_MAX = 65536       # of a request, with its fields' 32 each (RFC 9113, 6.5.2)
     H2_FRAME_BYTES_MAX = 16393      # that we send: the smallest limit that a client can set, + 9
+    DATAGRAMS_MAX = 64              # with one system call, which costs little of each then
+    DATAGRAM_BYTES = 65536          # for the longest there is, of 65,527 (IPv6)
+    DATAGRAM_ROOM = 65728           # the same, so that not all begin at one place of the cache
+    CONTROL_BYTES = 64              # beside a datagram: UDP_GRO and in6_pktinfo
+    SEGMENTS_SENT = 64              # that may travel as one (Linux' UDP_MAX_SEGMENTS)
+    SEGMENTED_BYTES_MAX = 65000     # of all of them together: one packet of IP
+    RECEIVES_MAX = 4                # batches of a listener in one turn
+    ANSWERS_MAX = 16                # datagrams of one server's socket in one turn
+    GATHERED_MIN = 4                # answers at a time: the socket may take them as one
+    DROPS = 10                      # what drops of datagrams are counted as: Drop
+    PORTS = 65536
+    SOURCES_MIN = 1024              # places for sources of a listener; they grow
+    SESSION_BUCKETS_MIN = 1024      # of an engine's table of sessions; it grows with them

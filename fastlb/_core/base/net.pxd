@@ -8,11 +8,11 @@ from fastlb._core.base.parts cimport Address, Keepalive, ServerAddress
 from fastlb._core.base.types cimport Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    AF_INET, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,
-    MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR,
-    SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL,
-    TCP_NODELAY,
-    SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, getsockname, getsockopt,
+    AF_INET, F_DUPFD_CLOEXEC, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,
+    MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE,
+    TCP_KEEPINTVL, TCP_NODELAY, UDP_GRO,
+    SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname, getsockopt,
     inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
 
@@ -39,6 +39,34 @@ cdef inline int net_connect(const ServerAddress* to, socklen_t size) noexcept no
         net_close(fd)
         return error
     return fd
+
+
+cdef inline int net_connect_datagrams(const ServerAddress* to, socklen_t size) noexcept nogil:
+    """A socket for datagrams to a server and from it alone: a descriptor, or -errno."""
+    cdef int fd = socket(to.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef int error
+    if fd < 0:
+        return -errno
+    error = <int> fl_syscall(SYS_connect, fd, <long> to, size, 0, 0, 0)
+    if error < 0:
+        net_close(fd)
+        return error
+    return fd
+
+
+cdef inline int net_copy(int fd) noexcept nogil:
+    """Another descriptor of the same socket, or -1."""
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0)
+
+
+cdef inline long net_write_datagram(int fd, const void* data, size_t size) noexcept nogil:
+    return fl_syscall(SYS_sendto, fd, <long> data, size, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0)
+
+
+cdef inline void net_gather(int fd) noexcept nogil:
+    """Datagrams of one length that follow each other may be read as one (UDP_GRO)."""
+    cdef int one = 1
+    setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof(one))
 
 
 cdef inline void net_tune(Stream* s, const Keepalive* keepalive) noexcept nogil:

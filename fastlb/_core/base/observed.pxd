@@ -33,6 +33,7 @@ cdef enum RecordKind:
     RECORD_SKIP = 0             # the rest of the ring is empty: go on at its begin
     RECORD_HTTP = 1
     RECORD_TCP = 2
+    RECORD_UDP = 3
 
 cdef enum RecordFlag:
     RECORD_ANSWERED = 1         # by its server

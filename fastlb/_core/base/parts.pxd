@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
-    BUDGET_SECONDS, DELAYS, LOADS_MAX, PROBES_MAX, TICKET_KEYS, TLS_FACTS,
+    BUDGET_SECONDS, DELAYS, DROPS, LOADS_MAX, PROBES_MAX, TICKET_KEYS, TLS_FACTS,
 )
 from fastlb._core.base.routing cimport HashKey, StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
@@ -68,6 +68,8 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t descriptors        # sockets of exchanges open now
     uint64_t secured            # connections with TLS alive now
     uint64_t h2_streams         # requests of HTTP/2 alive now
+    uint64_t sessions           # of udp alive now
+    uint64_t[DROPS] dropped     # datagrams, by Drop
     uint64_t h2_abused          # connections that were ended for what they did
     uint64_t handshakes         # with clients
     uint64_t resumed            # of which so many were resumed
@@ -127,7 +129,10 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t statuses[6]        # http: answers by their first digit; [0]: none went out
     uint64_t bytes_in           # of exchanges that have ended
     uint64_t bytes_out
-    uint64_t padding[4]
+    uint64_t datagrams_in       # udp: of clients, that were passed on
+    uint64_t datagrams_out      # udp: answers, the same
+    uint64_t dropped            # udp: of both
+    uint64_t padding[1]
 
 cdef struct Keepalive:
     int32_t idle_s              # 0: off

@@ -5,11 +5,13 @@ from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.observed cimport Ring, Series
 from fastlb._core.base.parts cimport ListenerCounters
+from fastlb._core.base.sources cimport Sources
 
 cdef struct ListenerLive:
     Gate connections
     ListenerCounters* counters  # [engine]
     uint32_t name
+    Sources sources             # udp: sessions of each
 
 cdef struct LiveTable:
     void* published             # Snapshot*
@@ -29,3 +31,4 @@ cdef struct LiveTable:
     int32_t reader              # ReaderState
     int reader_fd               # wakes it
     int32_t cuts                # how often servers were cut
+    int32_t* own_ports          # [65536] udp: a hash of the address that sends from it; 0: nobody

@@ -146,3 +146,11 @@ cdef inline void put(Writer* w, const void* data, size_t size) noexcept nogil:
 cdef inline void put_text(Writer* w, Text text) noexcept nogil:
     if text.size:                   # (a text that isn't there lies at NULL)
         put(w, text.at, text.size)
+
+
+cdef inline uint64_t mix64(uint64_t hash) noexcept nogil:
+    """Every bit of the input in every bit of the output (splitmix64; Steele, Lea, Flood, 2014)."""
+    hash += <uint64_t> 0x9E3779B97F4A7C15u
+    hash = (hash ^ hash >> 30) * <uint64_t> 0xBF58476D1CE4E5B9u
+    hash = (hash ^ hash >> 27) * <uint64_t> 0x94D049BB133111EBu
+    return hash ^ hash >> 31

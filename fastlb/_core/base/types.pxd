@@ -1,8 +1,6 @@
-# The structs of the core that refer to each other, and no function.
-#
-# Who owns what: a Core owns its exchanges, chunks and acceptors; an exchange owns its two streams
-# and their pending chunks; a Snapshot (tables/snapshot) owns its binds, pools and servers and never
-# changes; what is named *Live (tables/live) is shared by all engines and outlives snapshots.
+# The structs of the core that refer to each other, and no function. A Core owns its exchanges,
+# chunks and acceptors; an exchange its streams and their pending chunks; a Snapshot its binds,
+# pools and servers, and never changes. What is named *Live is of all engines, outliving snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.asking cimport Cached
@@ -20,6 +18,7 @@ from fastlb._core.base.parts cimport (
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
 )
+from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.base.shared cimport ListenerLive, LiveTable
 from fastlb._core.ext.linux cimport epoll_event, pollfd
 
@@ -225,7 +224,8 @@ cdef struct BindEntry:          # one address of one listener
     uint8_t bulk_class          # the same for flows that fill it
     uint8_t shared              # one socket for all engines (unix): wake one of them
     HttpEntry* http             # NULL: tcp
-    Policy* policy              # tcp: NULL: none
+    Policy* policy              # tcp, udp: NULL: none
+    DatagramEntry* udp          # NULL: tcp or http
     TlsEntry* tls               # NULL: plain
     uint16_t handshake_timer    # slot
     uint32_t id                 # the same address keeps its id over snapshots
@@ -246,12 +246,8 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Stream server
     Timer timer
     uint16_t idle_timer
-    uint8_t stage
-    uint8_t reason
-    uint8_t flags
-    uint8_t chunk_class
-    uint8_t bulk_class
-    uint8_t n_tried
+    uint8_t stage, reason, flags, chunk_class, bulk_class
+    uint8_t n_tried, is_hashed  # tcp, udp: `hash` is what its policy said
     uint8_t attempts            # made to reach a server, the one under way included
     uint16_t bound_to           # http: the server that its cookie names, counted from 1; 0: none
     uint16_t tried[TRIES_MAX]   # servers of the pool that failed to connect
@@ -281,6 +277,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* carrier           # of HTTP/2: the connection that this is a request of
     H2* h2                      # of a carrier: a client's, or one to a server
+    Session* session            # udp
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
     uint32_t bind_id            # http: where to find the bind in the next snapshot
@@ -369,8 +366,10 @@ cdef struct Acceptor:
     BindEntry* bind
     Acceptor* next
     uint32_t id
-    uint8_t paused
-    uint8_t batch               # how many to accept at the next wake-up
+    ListenerLive* listener      # outlives the bind
+    uint8_t paused, batch       # how many to accept at the next wake-up
+    uint8_t is_dropped          # udp: its socket is ours, until its last session has ended
+    uint32_t sessions           # udp: that send their answers by it
     uint64_t last_turn          # when it last had someone waiting
 
 cdef struct Poller:
@@ -378,13 +377,12 @@ cdef struct Poller:
     int fd                      # epoll; -1 with poll(2)
     int n_ready
     epoll_event events[EVENTS_MAX]
-    pollfd* polled              # poll(2) only
+    pollfd* polled              # poll(2) only, from here on
     Stream** streams
     Stream** ready_streams
     uint8_t* ready_bits
     uint16_t* ready_generations
-    int n_polled
-    int polled_size
+    int n_polled, polled_size
 
 cdef struct Slab:
     Slab* next
@@ -435,6 +433,8 @@ cdef struct Core:               # all that one engine owns
     Pipe* pipe                  # empty and warm: spliced through before anyone needs to keep it
     Pipe* free_pipes
     uint32_t n_pipes            # all there are
+    Datagrams* datagrams        # NULL: there was no udp yet
+    Acceptor* dropped           # udp: those that are no more, and have sessions
     Stream wake_stream
     Stream timer_stream
     Counters counters

@@ -9,6 +9,8 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_connect
         SYS_epoll_pwait
         SYS_recvfrom
+        SYS_recvmmsg
+        SYS_sendmmsg
         SYS_sendto
         SYS_splice
 
@@ -50,6 +52,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_UNIX
         AF_INET
         AF_INET6
+        SOCK_DGRAM
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
@@ -70,6 +73,29 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int, int, int, void*, socklen_t*)
     int shutdown(int, int)
     int getsockname(int, sockaddr*, socklen_t*)
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    cmsghdr* CMSG_FIRSTHDR(msghdr*)
+    cmsghdr* CMSG_NXTHDR(msghdr*, cmsghdr*)
+    void* CMSG_DATA(cmsghdr*)
+    size_t CMSG_LEN(size_t)
+    size_t CMSG_SPACE(size_t)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -88,9 +114,26 @@ cdef extern from "<netinet/in.h>" nogil:
         uint32_t sin6_scope_id
     uint16_t htons(uint16_t)
     uint16_t ntohs(uint16_t)
+    struct in_pktinfo:
+        int ipi_ifindex
+        in_addr ipi_spec_dst
+        in_addr ipi_addr
+    struct in6_pktinfo:
+        in6_addr ipi6_addr
+        unsigned int ipi6_ifindex
     enum:
+        IPPROTO_IP
+        IPPROTO_IPV6
         IPPROTO_TCP
+        IP_PKTINFO
+        IPV6_PKTINFO
         INET6_ADDRSTRLEN
+
+cdef extern from "<netinet/udp.h>" nogil:
+    enum:
+        SOL_UDP
+        UDP_GRO
+        UDP_SEGMENT
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
@@ -173,6 +216,7 @@ cdef extern from "<fcntl.h>" nogil:
         O_RDONLY
         O_CLOEXEC
         O_NONBLOCK
+        F_DUPFD_CLOEXEC
         F_SETPIPE_SZ
         SPLICE_F_MOVE
         SPLICE_F_NONBLOCK

@@ -11,11 +11,10 @@ from fastlb._core.base.routing cimport (
     DECISION_CLOSE, DECISION_FAILED, DECISION_MORE, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE,
     Decision, Match, Policy, Route,
 )
-from fastlb._core.base.text cimport equal, hash_bytes, hash_seed
+from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, mix64
 from fastlb._core.base.types cimport Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.http.routes cimport key_find
-from fastlb._core.tables.maglev cimport mix64
 
 # Those that say nothing more. They have no users: nobody gives them back.
 cdef Decision _ROUTE
@@ -221,6 +220,7 @@ cdef void bind_as_decided(Exchange* x) noexcept nogil:
         return
     if decision.is_hashed:
         x.hash = decision.hash
+        x.is_hashed = True
     if decision.server != NULL:
         for i in range(x.pool.n_servers):
             if x.pool.servers[i].live == decision.server:

@@ -7,7 +7,7 @@ from fastlb._core.base.limits cimport NO_SERVER
 from fastlb._core.base.types cimport Core, Exchange, Group
 from fastlb._core.policies.take cimport take
 from fastlb._core.tables.hashring cimport ring_find
-from fastlb._core.tables.maglev cimport mix64
+from fastlb._core.base.text cimport mix64
 
 cdef enum:
     REHASHES = 64               # places tried for a key before all servers in turn

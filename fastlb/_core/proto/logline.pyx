@@ -59,7 +59,7 @@ cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) n
         elif _is(member.name, b"bytes_out", 9):
             bytes_out = _number(value)
         elif _is(member.name, b"protocol", 8):
-            is_tcp = _is(value, b"tcp", 3)
+            is_tcp = _is(value, b"tcp", 3) or _is(value, b"udp", 3)
     if line.bytes == 0:
         line.bytes = bytes_out
     if is_tcp:

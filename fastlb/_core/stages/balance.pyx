@@ -28,7 +28,7 @@ from fastlb._core.policies.retry cimport count_request
 from fastlb._core.policies.sticky cimport take_bound
 from fastlb._core.policies.take cimport take_in_turn
 from fastlb._core.tables.hashring cimport crc32, hash_client
-from fastlb._core.tables.maglev cimport mix64
+from fastlb._core.base.text cimport mix64
 
 
 cdef bint _pick(Core* core, Exchange* x, const Group* group, int which,
@@ -104,7 +104,7 @@ cdef uint32_t _hash_session(Core* core, const Exchange* x, const HashKey* key) n
 cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.pool
     cdef uint32_t i
-    if pool.is_keyed and x.http == NULL:
+    if pool.is_keyed and x.http == NULL and not x.is_hashed:
         x.hash = _hash_session(core, x, &pool.hash_key)
     if x.n_tried >= TRIES_MAX or pool.n_groups == 0:
         return False
@@ -192,6 +192,17 @@ cdef int _go_on_waiting(Core* core, Exchange* x) noexcept nogil:
     stop_waiting(x)
     wake_pending(core, live)            # there may be another place
     return NEXT
+
+
+cdef bint pick_now(Core* core, Exchange* x) noexcept nogil:
+    """For who can't wait; False: x.reason."""
+    cdef bint full = False
+    count_request(core, x.pool)
+    x.attempts += 1
+    if likely(_take_anywhere(core, x, &full)):
+        return True
+    x.reason = REASON_SERVERS_FULL if full else REASON_NO_SERVER
+    return False
 
 
 cdef int balance_step(Core* core, Exchange* x) noexcept nogil:

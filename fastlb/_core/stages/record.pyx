@@ -14,7 +14,7 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, SERIES_GRPC,
+    RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, RECORD_UDP, SERIES_GRPC,
     SERIES_REASON, SERIES_UNANSWERED, TOLD_TLS, Record, Ring, SeriesSlot,
 )
 from fastlb._core.base.ring cimport ring_put
@@ -147,7 +147,7 @@ cdef void _fill(Core* core, Exchange* x, Record* record, int reason,
 cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
     cdef Session session
     cdef Record* record = &session.record
-    _begin_record(core, x, &session, RECORD_TCP)
+    _begin_record(core, x, &session, RECORD_UDP if x.session != NULL else RECORD_TCP)
     _fill(core, x, record, x.reason, clock_ns())
     record.pool = x.pool_name
     record.bytes_in = x.bytes_in

@@ -14,7 +14,7 @@ cdef class Caller:
     """A policy: the function, where it is used, and what became of its calls.
 
     `names` are those of the segments of its route's path, "" for literal ones. One of a listener of
-    connections has no route, and its `scheme` is "tcp" or "tls".
+    connections has no route, and its `scheme` is "tcp", "tls" or "udp".
     """
 
     def __init__(self, object function, object request_class, Live live, str listener, str route,
@@ -26,7 +26,7 @@ cdef class Caller:
         self.listener, self.route, self.scheme = listener, route, scheme
         self.names = names
         self.merge_slashes = merge_slashes
-        self.of_connections = scheme in ("tcp", "tls")
+        self.of_connections = scheme in ("tcp", "tls", "udp")
         self._engines = live.engines
         self.live.counters = <PolicyCounters*> per_engine(live.engines, sizeof(PolicyCounters))
 

@@ -11,6 +11,11 @@ from fastlb._core.tables.live cimport Live
 from fastlb._core.tables.reasons import REASONS as _REASONS
 
 
+# Why datagrams go nowhere: Drop of base/sessions.
+DROPS = ("sessions_full", "source_full", "loop", "from_server", "no_server", "to_server",
+         "to_client", "unasked", "policy", "stopping")
+
+
 def series_of(Live live) -> tuple:
     """({(listener, route, pool): {code: n}}, the same for calls of gRPC, {(listener, route, pool):
     Times}, n): ends by their codes, which are statuses (0: no answer), or 1000 and a reason for
@@ -53,6 +58,7 @@ def series_of(Live live) -> tuple:
 
 cdef dict totals_of(const Counters* counters):
     """What has happened on one engine since its start, by name."""
+    cdef int i
     totals = {
         "turns": fl_read(&counters.turns),
         "accepted": fl_read(&counters.accepted),
@@ -75,6 +81,8 @@ cdef dict totals_of(const Counters* counters):
         "server_resumed": fl_read(&counters.server_resumed),
         "server_handshakes_failed": fl_read(&counters.server_handshakes_failed),
     }
+    for i, name in enumerate(DROPS):
+        totals[f"dropped_{name}"] = fl_read(&counters.dropped[i])
     for name, reason in _REASONS.items():
         totals[f"ended_{name}"] = fl_read(&counters.ended[<int> reason])
     return totals

@@ -1,8 +1,9 @@
 # What all engines of one balancer share, and who is known to it.
-from libc.stdlib cimport free
+from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.asking cimport Question
-from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, TIMER_SLOTS_MAX
+from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, PORTS, TIMER_SLOTS_MAX
 from fastlb._core.base.observed cimport Series
 from fastlb._core.base.shared cimport LiveTable
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
@@ -62,6 +63,10 @@ cdef class Live:
             self.table.wake_fds[i] = -1
         self.table.n_timers = 1         # slot 0 is off
         self.table.series = <Series*> per_engine(engines, sizeof(Series))
+        # (pages of it are taken as sessions of udp begin)
+        self.table.own_ports = <int32_t*> calloc(PORTS, sizeof(int32_t))
+        if self.table.own_ports == NULL:
+            raise MemoryError
         self.table.reader_fd = -1
         self.table.notify_fd = event_open()
         if self.table.notify_fd < 0:
@@ -83,6 +88,7 @@ cdef class Live:
                 free(self.table.rings[i].bytes)
         free(self.table.series)
         free(self.table.rings)
+        free(self.table.own_ports)
 
     def close(self) -> None:
         """Close the notification; engines must be closed before."""

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.observed cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
     TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT,
     Record,
 )
@@ -341,8 +341,9 @@ cdef void _put_amount(const Record* record, int field, Writer* w, bint json) noe
 
 cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
     if field == FIELD_PROTOCOL:
-        return text_of(<const uint8_t*> (b"http" if record.kind == RECORD_HTTP else b"tcp"),
-                       4 if record.kind == RECORD_HTTP else 3)
+        if record.kind == RECORD_HTTP:
+            return text_of(<const uint8_t*> b"http", 4)
+        return text_of(<const uint8_t*> (b"tcp" if record.kind == RECORD_TCP else b"udp"), 3)
     elif field == FIELD_LISTENER:
         return names.text(record.listener)
     elif field == FIELD_ROUTE:

@@ -5,6 +5,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.limits cimport NO_SERVER
+from fastlb._core.base.text cimport mix64
 
 cdef struct Claim:
     uint64_t next               # place in its permutation

@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free, malloc
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
 from fastlb._core.base.limits cimport TLS_FACTS, TRIES_LOGGED
 from fastlb._core.base.observed cimport (
-    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING, RECORDING_TLS,
+    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, RECORDING,
+    RECORDING_TLS,
     TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID,
     TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
 )
@@ -259,7 +260,7 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
                       "response" if record.flags & RECORD_ANSWERED else reason,
                       record.try_ns / 1e9))
     return (
-        "http" if is_http else "tcp", record.begin_ns / 1e9 + offset_s,
+        "http" if is_http else "tcp" if record.kind == RECORD_TCP else "udp", record.begin_ns / 1e9 + offset_s,
         _name(live, record.listener), _name(live, record.route), _name(live, record.pool),
         _name(live, record.server), record.client_ip[:record.client_ip_size].decode(),
         record.client_port, _told(record, TOLD_METHOD), _told(record, TOLD_HOST),

@@ -3,7 +3,8 @@ from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.base.parts cimport Hedge, ServerAddress, TlsEntry
-from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
+from fastlb._core.base.sessions cimport DatagramEntry
+from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
@@ -26,6 +27,7 @@ cdef class Snapshot:
     cdef int _fill_maglev(self, Group* group, uint32_t size) except -1
     cdef int _add_server(self, str pool, ServerEntry* entry, object spec,
                          uint32_t slow_start_ms) except -1
+    cdef DatagramEntry* _datagrams(self, const BindEntry* bind, object spec) except NULL
     cdef int _add_bind(self, int index, object spec) except -1
 
 

@@ -12,10 +12,11 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
-from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
 from fastlb._core.base.parts cimport (
-    Hedge, Keepalive, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
+    Address, Hedge, Keepalive, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
+from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
@@ -25,7 +26,7 @@ from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
     Arena, fill_reply, fill_retry, fill_statuses, http_table, policy_table,
 )
-from fastlb._core.tables.maglev cimport maglev_fill, mix64
+from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.live cimport Live, live_wake_engines
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
@@ -300,6 +301,30 @@ cdef class Snapshot:
         entry.tls_name = self._arena.text(spec.tls_name.encode())
         return 0
 
+    cdef DatagramEntry* _datagrams(self, const BindEntry* bind, object spec) except NULL:
+        """Of a listener of udp, with the servers whose datagrams are no client's."""
+        cdef DatagramEntry* udp = <DatagramEntry*> self._arena.take(1, sizeof(DatagramEntry))
+        cdef uint32_t size = 2, place, i, k
+        cdef ServerAddress* address
+        udp.kind = spec.kind
+        udp.moves = spec.moves
+        udp.source_max = spec.source_max
+        udp.closing_timer = self.live.timer_slot(spec.closing_timeout_ms)
+        while size < 2 * sum([self.table.pools[i].n_servers for i in range(self.table.n_pools)]):
+            size *= 2
+        udp.mask = size - 1
+        udp.servers = <ServerAddress**> self._arena.take(size, sizeof(ServerAddress*))
+        for i in range(self.table.n_pools):
+            for k in range(self.table.pools[i].n_servers):
+                address = &self.table.pools[i].servers[k].address
+                if address.family == AF_UNIX or is_server(udp, <const Address*> address):
+                    continue
+                place = <uint32_t> address_key(<const Address*> address, 0) & udp.mask
+                while udp.servers[place] != NULL:
+                    place = (place + 1) & udp.mask
+                udp.servers[place] = address
+        return udp
+
     cdef int _add_bind(self, int index, object spec) except -1:
         cdef BindEntry* bind = &self.table.binds[index]
         cdef Listener state = self.live.listener(spec.listener)
@@ -321,6 +346,9 @@ cdef class Snapshot:
         if spec.tls is not None:
             bind.tls = self._secured(spec.tls)
             bind.handshake_timer = self.live.timer_slot(spec.handshake_timeout_ms)
+        if spec.udp is not None:
+            bind.udp = self._datagrams(bind, spec.udp)
+            state.count_sources()
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

@@ -24,6 +24,7 @@ cdef class Listener:
     cdef ListenerLive live
     cdef readonly str name
     cdef int _engines
+    cdef int count_sources(self) except -1
 
 
 cdef void* per_engine(size_t n, size_t size) except NULL

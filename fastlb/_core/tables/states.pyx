@@ -11,6 +11,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.limits cimport SHARE_ONE
 from fastlb._core.base.observed cimport Histogram
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
+from fastlb._core.base.sources cimport sources_open
 from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
@@ -45,7 +46,8 @@ cdef void* per_engine(size_t n, size_t size) except NULL:
 _OF_SERVERS = ("connections", "connect_failures", "bytes_to_server", "bytes_to_client", "requests",
                "errors", "reused", "latency_us")
 _OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
-                 *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out")
+                 *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out",
+                  "datagrams_in", "datagrams_out", "datagrams_dropped")
 
 
 cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
@@ -291,6 +293,14 @@ cdef class Listener:
 
     def __dealloc__(self):
         free(self.live.counters)
+        free(self.live.sources.places)
+
+    cdef int count_sources(self) except -1:
+        """Of sessions of udp, from now on."""
+        if self.live.sources.places == NULL and not sources_open(
+                &self.live.sources, int.from_bytes(os.urandom(8), "little")):
+            raise MemoryError
+        return 0
 
     @property
     def in_flight(self) -> int:

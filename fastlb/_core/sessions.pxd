@@ -1,0 +1,18 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastlb._core.base.parts cimport Address
+from fastlb._core.base.types cimport Acceptor, Core, Exchange
+
+cdef void drop(Core* core, Acceptor* acceptor, int why, uint64_t n) noexcept nogil
+cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil
+cdef bint choose_server(Core* core, Exchange* x) noexcept nogil
+cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
+                             const Exchange* chosen) noexcept nogil
+cdef bint connect_session(Core* core, Exchange* x) noexcept nogil
+cdef bint hold_session(Core* core, Exchange* x) noexcept nogil
+cdef bint has_left(const Exchange* x) noexcept nogil
+cdef bint move_session(Core* core, Exchange* x) noexcept nogil
+cdef void server_is_gone(Core* core, Exchange* x, int error) noexcept nogil
+cdef void server_answered(Core* core, Exchange* x) noexcept nogil
+cdef void expire_session(Core* core, Exchange* x) noexcept nogil
+cdef void quieten(Core* core, Acceptor* acceptor, int closing_timer) noexcept nogil

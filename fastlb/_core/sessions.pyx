@@ -1,0 +1,327 @@
+# Sessions of udp: how they begin, go on to another server, and end. A session is an exchange whose
+# client has no socket of its own: what the client sends comes to the listener's, and its answers
+# leave by that. Towards its server it has a socket that is connected, so that nobody else is heard.
+from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport calloc
+
+from fastlb._core.base.batch cimport batch_count
+from fastlb._core.base.enums cimport (
+    CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT,
+    REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_TIMEOUT, ROLE_SESSION,
+    SERVER_UP, STAGE_DEAD, STAGE_SESSION,
+)
+from fastlb._core.base.gate cimport gate_give, gate_take
+from fastlb._core.base.limits cimport SLAB_EXCHANGES, TRIES_MAX
+from fastlb._core.base.mem cimport give_exchange, take_exchange
+from fastlb._core.base.net cimport address_port, net_connect_datagrams, net_local
+from fastlb._core.base.parts cimport Address
+from fastlb._core.base.poller cimport poller_add_level
+from fastlb._core.base.sessions cimport (
+    DROP_LOOP, DROP_NO_SERVER, DROP_POLICY, DROP_SERVER, DROP_SESSIONS, DROP_SOURCE, DROP_STOPPING,
+    DatagramEntry, Datagrams, SESSION_ANSWERED, SESSION_APART, SESSION_CLIENT, SESSION_GATHERS,
+    SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL, Session, address_key, forget_port, is_server,
+    session_key, session_list, session_unlist,
+)
+from fastlb._core.base.sources cimport source_take
+from fastlb._core.base.stream cimport close_stream
+from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.types cimport (
+    Acceptor, BindEntry, Core, Exchange, PoolEntry, PoolLive, Slab, Snapshot,
+)
+from fastlb._core.consulted cimport CONSULTED_NO, CONSULTED_WAIT, consult_session
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, fl_store32, likely, unlikely
+from fastlb._core.lifecycle cimport finish, let_server_go, let_snapshot_go
+from fastlb._core.policies.outliers cimport server_did_well
+from fastlb._core.stages.balance cimport pick_now
+from fastlb._core.stages.connect cimport connect_failed
+from fastlb._core.stages.record cimport note_down
+from fastlb._core.tables.live cimport live_notify
+
+
+cdef void drop(Core* core, Acceptor* acceptor, int why, uint64_t n) noexcept nogil:
+    """Count datagrams that go nowhere."""
+    fl_count(&core.counters.dropped[why], n)
+    fl_count(&acceptor.listener.counters[core.id].dropped, n)
+
+
+# --- who may begin one ---
+
+cdef int32_t _port_mark(const Address* address) noexcept nogil:
+    """Of an address of ours; never 0."""
+    return <int32_t> (address_key(address, 0) | 1)
+
+
+cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil:
+    """What speaks against a session with this source: Drop, or -1."""
+    cdef int port = address_port(peer)
+    if core.closing or acceptor.is_dropped:
+        return DROP_STOPPING
+    if port == 0 or fl_load32(&core.live.own_ports[port]) == _port_mark(peer):
+        return DROP_LOOP
+    if is_server(acceptor.bind.udp, peer):
+        return DROP_SERVER
+    return -1
+
+
+cdef int _take_places(Core* core, BindEntry* bind, const Address* peer) noexcept nogil:
+    """One session more: Drop, or -1."""
+    cdef Snapshot* snapshot = <Snapshot*> core.snapshot
+    if not gate_take(&core.live.connections, snapshot.max_connections):
+        return DROP_SESSIONS
+    if not gate_take(&bind.listener.connections, bind.max_connections):
+        gate_give(&core.live.connections)
+        return DROP_SESSIONS
+    if bind.udp.source_max == 0 or source_take(
+            &bind.listener.sources, peer, bind.udp.source_max):
+        return -1
+    gate_give(&bind.listener.connections)
+    gate_give(&core.live.connections)
+    return DROP_SOURCE
+
+
+# --- its server ---
+
+cdef bint choose_server(Core* core, Exchange* x) noexcept nogil:
+    """Pick one of x.pool; False: none can be had, as x.reason says."""
+    x.n_tried = 0
+    if pick_now(core, x):
+        return True
+    note_down(core, x)
+    return False
+
+
+cdef int _open(Core* core, Exchange* x) noexcept nogil:
+    cdef int fd = net_connect_datagrams(&x.entry.address, x.entry.address_size)
+    cdef Address local
+    if unlikely(fd < 0):
+        return fd
+    fl_count(&core.counters.descriptors, 1)
+    x.server.fd = fd
+    x.server.role = ROLE_SESSION
+    x.server.ready = 0
+    if poller_add_level(&core.poller, &x.server, False) < 0:
+        return -ENOMEM
+    net_local(fd, &local)
+    x.session.own_port = address_port(&local)
+    x.session.own_mark = _port_mark(&local)
+    fl_store32(&core.live.own_ports[x.session.own_port], x.session.own_mark)
+    return fd
+
+
+cdef bint connect_session(Core* core, Exchange* x) noexcept nogil:
+    """To the server that was picked, or one after it that there is a way to; False: x.reason."""
+    cdef int fd
+    while True:
+        fd = _open(core, x)
+        if likely(fd >= 0):
+            break
+        if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
+            x.reason = REASON_NO_DESCRIPTOR
+            return False
+        connect_failed(core, x, -fd)
+        if x.n_tried < TRIES_MAX:
+            x.tried[x.n_tried] = <uint16_t> (x.entry - x.pool.servers)
+            x.n_tried += 1
+        let_server_go(core, x)
+        x.reason = REASON_CONNECT_REFUSED
+        if not pick_now(core, x):
+            return False
+    fl_count(&x.counters.connections, 1)
+    x.session.pool = x.pool.live
+    x.pool_name = x.pool.live.name
+    x.session.flags &= <uint8_t> ~SESSION_TRIAL
+    if unlikely(fl_load32(&x.target.state) != SERVER_UP):
+        x.session.flags |= SESSION_TRIAL
+    let_snapshot_go(core, x)
+    return True
+
+
+cdef void _hold(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
+    x.bind = acceptor.bind
+    x.bind_id = acceptor.id
+    x.pool = acceptor.bind.pool
+    x.snapshot = <Snapshot*> core.snapshot
+    x.flags |= EXCHANGE_HOLDS_SNAPSHOT
+    fl_add32(&x.snapshot.users[core.id], 1)
+
+
+cdef Exchange* _make(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil:
+    """Without a server yet. NULL: memory is gone."""
+    cdef Exchange* x = take_exchange(core)
+    cdef Session* session
+    if unlikely(x == NULL):
+        return NULL
+    session = <Session*> calloc(1, sizeof(Session))
+    if unlikely(session == NULL):
+        x.stage = STAGE_DEAD
+        give_exchange(core, x)
+        return NULL
+    fl_count(&core.counters.sessions, 1)
+    fl_count(&core.counters.accepted, 1)
+    fl_count(&acceptor.bind.listener.counters[core.id].accepted, 1)
+    session.exchange = x
+    session.acceptor = acceptor
+    acceptor.sessions += 1
+    x.session = session
+    x.stage = STAGE_SESSION
+    x.begin_ns = x.picked_ns = core.now_ns
+    x.peer = peer[0]
+    x.listener = acceptor.bind.listener
+    x.idle_timer = acceptor.bind.idle_timer
+    _hold(core, acceptor, x)
+    return x
+
+
+cdef void _take_over(Exchange* x, const Exchange* chosen) noexcept nogil:
+    """A server that was picked before there was a session."""
+    x.pool = chosen.pool
+    x.entry = chosen.entry
+    x.target = chosen.target
+    x.counters = chosen.counters
+    x.loaded = chosen.loaded
+    x.attempts = chosen.attempts
+    x.flags |= chosen.flags & EXCHANGE_HOLDS_SERVER
+
+
+cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
+    """So that it is found by what comes next."""
+    cdef Session* session = x.session
+    if session.kind == SESSION_QUERY:
+        return
+    session.towards = x.target if session.kind != SESSION_CLIENT else NULL
+    session.key = session_key(
+        core.datagrams, acceptor.id, &x.peer if session.kind != SESSION_SERVER else NULL,
+        session.towards)
+    session_list(core.datagrams, session)
+
+
+cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
+                             const Exchange* chosen) noexcept nogil:
+    """For who sent what is in a slot. `chosen`: NULL, or who has its server already, which isn't
+    its any more. NULL: it can't be, and what it sent is counted as dropped."""
+    cdef Datagrams* datagrams = core.datagrams
+    cdef const Address* peer = &datagrams.incoming.peers[slot]
+    cdef DatagramEntry* udp = acceptor.bind.udp
+    cdef uint32_t n = batch_count(&datagrams.incoming, slot)
+    cdef Exchange* x
+    cdef int said, why = _take_places(core, acceptor.bind, peer)
+    if unlikely(why >= 0):
+        drop(core, acceptor, why, n)
+        return NULL
+    x = _make(core, acceptor, peer)
+    if unlikely(x == NULL):
+        gate_give(&acceptor.bind.listener.connections)
+        gate_give(&core.live.connections)
+        drop(core, acceptor, DROP_SESSIONS, n)
+        return NULL
+    if udp.source_max and udp.kind != SESSION_SERVER:
+        x.session.sources = &x.listener.sources
+    x.session.kind = udp.kind
+    x.session.local = datagrams.incoming.locals[slot]
+    if chosen != NULL:
+        _take_over(x, chosen)
+    elif unlikely(acceptor.bind.policy != NULL):
+        said = consult_session(core, acceptor, x, slot)
+        if said == CONSULTED_WAIT:
+            _list(core, acceptor, x)
+            return NULL
+        if said == CONSULTED_NO:
+            drop(core, acceptor, DROP_POLICY, n)
+            finish(core, x)
+            return NULL
+    if not (chosen != NULL or choose_server(core, x)) or not connect_session(core, x):
+        drop(core, acceptor, DROP_NO_SERVER, n)
+        finish(core, x)
+        return NULL
+    _list(core, acceptor, x)
+    timer_start(core, &x.timer, x.idle_timer)
+    return x
+
+
+# --- while it lasts ---
+
+cdef PoolEntry* _pool_of(Core* core, Exchange* x) noexcept nogil:
+    """Where its server was found, as the latest snapshot has it; or its listener's."""
+    cdef uint32_t i
+    for i in range(x.snapshot.n_pools):
+        if x.snapshot.pools[i].live == x.session.pool:
+            return &x.snapshot.pools[i]
+    return x.bind.pool
+
+
+cdef bint hold_session(Core* core, Exchange* x) noexcept nogil:
+    """Go by the latest snapshot; False where its listener is no more."""
+    cdef Acceptor* acceptor = <Acceptor*> x.session.acceptor
+    if not x.flags & EXCHANGE_HOLDS_SNAPSHOT:
+        if acceptor.is_dropped:
+            return False
+        _hold(core, acceptor, x)
+    x.pool = _pool_of(core, x)
+    return True
+
+
+cdef void server_is_gone(Core* core, Exchange* x, int error) noexcept nogil:
+    """Nobody is there, says the network."""
+    if hold_session(core, x):
+        connect_failed(core, x, -error)
+        let_snapshot_go(core, x)
+
+
+cdef bint move_session(Core* core, Exchange* x) noexcept nogil:
+    """To another server of its pool. False: there is none, and the session has ended."""
+    let_server_go(core, x)
+    forget_port(core.live.own_ports, x.session)
+    close_stream(core, &x.server, False)
+    x.bound_to = 0
+    x.session.flags &= <uint8_t> ~(SESSION_ANSWERED | SESSION_APART | SESSION_GATHERS)
+    if hold_session(core, x) and choose_server(core, x) and connect_session(core, x):
+        return True
+    finish(core, x)
+    return False
+
+
+cdef bint has_left(const Exchange* x) noexcept nogil:
+    """Whether its server is known to be down, so that it may move."""
+    if fl_load32(&x.target.conditions) & CONDITION_DOWN:
+        return True
+    return fl_load32(&x.target.state) != SERVER_UP and not x.session.flags & SESSION_TRIAL
+
+
+cdef void server_answered(Core* core, Exchange* x) noexcept nogil:
+    """For the first time."""
+    cdef PoolLive* pool = <PoolLive*> x.session.pool
+    x.session.flags |= SESSION_ANSWERED
+    x.session.flags &= <uint8_t> ~SESSION_TRIAL
+    x.connect_ns = core.now_ns - x.picked_ns + 1
+    server_did_well(core, x.target)
+    if unlikely(fl_load32(&pool.down) != 0):
+        fl_store32(&pool.down, 0)
+        live_notify(core.live)
+
+
+# --- its end ---
+
+cdef void expire_session(Core* core, Exchange* x) noexcept nogil:
+    """Nothing was said for as long as it may be."""
+    x.reason = REASON_DONE
+    if x.session.kind == SESSION_QUERY and not x.session.flags & SESSION_ANSWERED:
+        x.reason = REASON_TIMEOUT
+    finish(core, x)
+
+
+cdef void quieten(Core* core, Acceptor* acceptor, int closing_timer) noexcept nogil:
+    """No datagrams are taken from its clients any more: its sessions wait for answers that are
+    under way, and no longer."""
+    cdef Datagrams* datagrams = core.datagrams
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage == STAGE_SESSION and x.session.acceptor == acceptor:
+                session_unlist(datagrams, x.session)
+                x.idle_timer = <uint16_t> closing_timer
+                timer_start(core, &x.timer, closing_timer)
+        slab = slab.next

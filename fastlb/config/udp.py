@@ -1,0 +1,69 @@
+"""The part of the model that is about udp: sessions of datagrams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fastlb.config import limits
+from fastlb.config.base import Model, Size
+from fastlb.config.units import show_bytes, size_bytes
+
+
+class UdpListener(Model):
+    """Keys of a listener whose `bind` is `udp://`."""
+
+    max_sessions: Annotated[
+        int,
+        Field(strict=True, ge=limits.MAX_SESSIONS.low, le=limits.MAX_SESSIONS.high),
+        limits.MAX_SESSIONS,
+    ] = limits.MAX_SESSIONS.default
+    """udp: sessions at a time, exact over all threads, each a descriptor; others are dropped."""
+    max_sessions_per_source: Annotated[
+        int,
+        Field(strict=True, ge=limits.SOURCE_SESSIONS.low, le=limits.SOURCE_SESSIONS.high),
+        limits.SOURCE_SESSIONS,
+    ] = limits.SOURCE_SESSIONS.default
+    """udp: the same of one IPv4 address, or of one /64 of IPv6; 0: no limit."""
+    pick: Annotated[Literal["session", "datagram"], limits.PICK] = "session"
+    """udp: when a server is picked: once for all that a client sends, or for each datagram."""
+    answers: Annotated[
+        int, Field(strict=True, ge=0, le=1), limits.ANSWERS
+    ] | None = None
+    """udp: how many a datagram gets: 1, as in DNS, and its server is picked for it alone; 0, as in
+    syslog; and if not given any number, as long as the session lasts."""
+    on_server_down: Annotated[Literal["move", "keep"], limits.ON_SERVER_DOWN] = "move"
+    """udp: whether a session whose server is down, ejected or unreachable goes on to another one
+    with its next datagram, or is kept where it is."""
+    receive_buffer_size: Annotated[
+        str, Size(limits.RECEIVE_BUFFER_SIZE)
+    ] = show_bytes(limits.RECEIVE_BUFFER_SIZE.default)
+    """udp: what may wait in the kernel, of each thread (SO_RCVBUF); net.core.rmem_max caps it for
+    who isn't root."""
+
+
+KEYS = tuple(UdpListener.model_fields)
+
+
+@dataclass(frozen=True)
+class EffectiveUdp:
+    sessions_max: int
+    source_max: int             # 0: no limit
+    each: bool                  # a server is picked for each datagram
+    answers: int                # -1: any number
+    moves: bool
+    receive_buffer: int         # bytes
+
+
+def effective_udp(listener: Any) -> EffectiveUdp:
+    """Of a listener's model."""
+    return EffectiveUdp(
+        sessions_max=listener.max_sessions,
+        source_max=listener.max_sessions_per_source,
+        each=listener.pick == "datagram" or listener.answers is not None,
+        answers=-1 if listener.answers is None else listener.answers,
+        moves=listener.on_server_down == "move",
+        receive_buffer=size_bytes(listener.receive_buffer_size),
+    )

@@ -1,0 +1,154 @@
+"""Datagrams of a client go to one server, and its answers come back, as they were sent."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+
+import pytest
+
+from tests.flow.conftest import wait_until
+from tests.flow.udp.conftest import DATAGRAM_MAX, Make, Serve
+
+
+def test_an_answer_comes_back(site: Make, serve: Serve) -> None:
+    server = serve(lambda data: b"you said " + data)
+    made = site([server.address])
+    client = made.client()
+    for word in (b"one", b"two", b""):
+        assert made.ask(word, client) == b"you said " + word
+    assert len(server.peers) == 1
+    assert made.sessions == 1
+    stats = made.listener.stats()
+    assert (stats["datagrams_in"], stats["datagrams_out"], stats["datagrams_dropped"]) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 1472, 1473, 9000, 65_000, DATAGRAM_MAX])
+def test_datagrams_of_every_size_stay_whole(site: Make, serve: Serve, size: int) -> None:
+    made = site([serve().address])
+    data = random.Random(size).randbytes(size)
+    client = made.client()
+    for _ in range(3):
+        assert made.ask(data, client) == data
+
+
+def test_a_client_keeps_its_server(site: Make, serve: Serve) -> None:
+    a, b = serve(lambda data: b"a"), serve(lambda data: b"b")
+    made = site([a.address, b.address])
+    clients = [made.client() for _ in range(4)]
+    first = [made.ask(b"x", client) for client in clients]
+    assert sorted(first) == [b"a", b"a", b"b", b"b"]
+    for _ in range(3):
+        assert [made.ask(b"x", client) for client in clients] == first
+    assert made.sessions == 4
+
+
+def test_an_address_keeps_its_server_when_its_port_changes(site: Make, serve: Serve) -> None:
+    servers = [serve(str(i).encode().__add__) for i in range(5)]
+    made = site([s.address for s in servers], {"balance": "maglev", "hash_on": "client.ip"})
+    for n in range(1, 20):
+        host = f"127.0.1.{n}"
+        assert len({made.ask(b"!", made.client(host)) for _ in range(4)}) == 1
+    assert sum(1 for server in servers if server.heard) > 1
+
+
+def test_a_session_ends_when_nothing_is_said(site: Make, serve: Serve) -> None:
+    server = serve()
+    made = site([server.address], idle_timeout="300ms")
+    client = made.client()
+    for _ in range(5):                      # what is said keeps it
+        time.sleep(0.1)
+        assert made.ask(b"x", client) == b"x"
+    assert made.sessions == 1 and len(server.peers) == 1
+    made.wait_idle()
+    assert made.totals()["ended_done"] == 1
+    assert made.ask(b"again", client) == b"again"
+    assert len(server.peers) == 2
+
+
+def test_only_the_server_that_was_chosen_is_heard(site: Make, serve: Serve) -> None:
+    server, stranger = serve(None), serve(None)
+    made = site([server.address])
+    client = made.client()
+    client.send(b"hello")
+    wait_until(lambda: len(server.heard) == 1)
+    behind = server.heard[0][1]
+    stranger.socket.sendto(b"spoofed", behind)
+    server.socket.sendto(b"real", behind)
+    assert client.recv(100) == b"real"
+    client.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        client.recv(100)
+
+
+def test_many_datagrams_at_once_stay_in_order(site: Make, serve: Serve) -> None:
+    server = serve(None)
+    made = site([server.address], receive_buffer_size="8MiB")
+    client = made.client()
+    sizes = random.Random(7)
+    sent = [i.to_bytes(4, "big") + bytes(sizes.choice((0, 1, 96, 96, 96, 1400)))
+            for i in range(400)]
+    for data in sent:
+        client.send(data)
+    wait_until(lambda: len(server.heard) == len(sent), lambda: f"{len(server.heard)} came")
+    assert [data for data, _ in server.heard] == sent
+    assert not made.dropped()
+
+
+def test_many_answers_at_once_stay_in_order(site: Make, serve: Serve) -> None:
+    answers = [i.to_bytes(4, "big") + bytes(1200) for i in range(300)]
+    made = site([serve(lambda data: answers).address])
+    client = made.client()
+    client.send(b"all of it")
+    assert [client.recv(DATAGRAM_MAX) for _ in answers] == answers
+
+
+def test_segments_of_one_send_are_datagrams_of_their_own(site: Make, serve: Serve) -> None:
+    """What a sender hands to the kernel as one (UDP_SEGMENT) comes to us as one (UDP_GRO)."""
+    server = serve(None)
+    made = site([server.address])
+    client = made.client()
+    client.setsockopt(17, 103, 500)         # SOL_UDP, UDP_SEGMENT
+    data = random.Random(1).randbytes(500 * 20 + 123)
+    client.send(data)
+    wait_until(lambda: len(server.heard) == 21)
+    assert b"".join(part for part, _ in server.heard) == data
+    assert {len(part) for part, _ in server.heard} == {500, 123}
+    assert made.listener.stats()["datagrams_in"] == 21
+
+
+@pytest.mark.parametrize("bind", ["udp://0.0.0.0:0", "udp://[::]:0"])
+def test_answers_come_from_where_the_client_sent_to(
+    site: Make, serve: Serve, bind: str
+) -> None:
+    if "[" in bind and not socket.has_ipv6:
+        pytest.skip("there is no IPv6 here")
+    made = site([serve().address], bind=bind)
+    port = made.where[1]
+    for host in ("::1",) if "[" in bind else ("127.0.0.1", "127.0.0.9", "127.3.2.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.sendto(b"x", (host, port))
+            data, peer = client.recvfrom(100)
+            assert data == b"x" and peer[:2] == (host, port)
+
+
+def test_servers_of_ipv6(site: Make, serve: Serve) -> None:
+    made = site([serve(host="::1").address])
+    assert made.ask(b"six") == b"six"
+
+
+def test_records_tell_of_sessions(site: Make, serve: Serve) -> None:
+    server = serve()
+    made = site([server.address], idle_timeout="200ms")
+    records = made.balancer.records()
+    client = made.client()
+    made.ask(b"12345", client)
+    record = next(iter(records))
+    records.close()
+    assert (record.kind, record.listener, record.pool, record.server) == (
+        "udp", "l", "p", server.address)
+    assert (record.bytes_in, record.bytes_out, record.reason) == (5, 5, "done")
+    assert (record.client_ip, record.client_port) == client.getsockname()

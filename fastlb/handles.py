@@ -255,7 +255,7 @@ class Listener:
                 given = {**conditions, **keys, **({"pool": pool} if pool is not None else {})}
                 if given:
                     raise ConfigError([Problem(
-                        f"{', '.join(given)}: a listener of tcp or udp has no requests to tell apart",
+                        f"{', '.join(given)}: without http there are no requests to tell apart",
                         f"listeners.{self.name}.policy",
                     )])
                 self._balancer._change_listener(

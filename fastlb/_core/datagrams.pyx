@@ -16,9 +16,9 @@ from fastlb._core.base.net cimport net_gather, net_write_datagram
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.sessions cimport (
-    DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED, Datagrams, SESSION_ANSWERED,
-    SESSION_APART, SESSION_CLIENT, SESSION_GATHERS, SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL,
-    Session,
+    DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED, Datagrams,
+    SESSION_ANSWERED, SESSION_APART, SESSION_CLIENT, SESSION_GATHERS, SESSION_QUERY,
+    SESSION_SERVER, SESSION_TRIAL, Session,
     datagrams_close, datagrams_open, same_address, session_at, session_key,
 )
 from fastlb._core.base.timers cimport timer_touch

@@ -6,7 +6,8 @@ from libc.string cimport memset
 
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_DATAGRAMS, ROLE_IDLE,
-    ROLE_SERVER, ROLE_SESSION, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW, STREAM_DRY,
+    ROLE_SERVER, ROLE_SESSION, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW,
+    STREAM_DRY,
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport (

@@ -14,7 +14,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, TRIES_MAX
 from fastlb._core.base.mem cimport give_exchange, take_exchange
-from fastlb._core.base.net cimport address_port, net_connect_datagrams, net_local
+from fastlb._core.base.net cimport address_port, net_connect_datagrams, net_deepen, net_local
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.poller cimport poller_add_level
 from fastlb._core.base.sessions cimport (
@@ -100,6 +100,8 @@ cdef int _open(Core* core, Exchange* x) noexcept nogil:
     x.server.fd = fd
     x.server.role = ROLE_SESSION
     x.server.ready = 0
+    if x.session.kind != SESSION_QUERY:
+        net_deepen(fd, (<Acceptor*> x.session.acceptor).bind.udp.receive_buffer)
     if poller_add_level(&core.poller, &x.server, False) < 0:
         return -ENOMEM
     net_local(fd, &local)

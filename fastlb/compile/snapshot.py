@@ -100,6 +100,7 @@ class UdpSpec:
     moves: bool
     source_max: int             # 0: no limit
     closing_timeout_ms: int
+    receive_buffer: int         # bytes
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ def _udp(udp: EffectiveUdp) -> UdpSpec:
     kind = SESSION_CLIENT
     if udp.each:
         kind = {0: SESSION_SERVER, 1: SESSION_QUERY}.get(udp.answers, SESSION_PAIR)
-    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS)
+    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS, udp.receive_buffer)
 
 
 def compile_snapshot(

@@ -111,8 +111,8 @@ IDLE_CONNECTION_TIMEOUT = Limit(
 )
 UDP_IDLE_TIMEOUT = Limit(60_000, 0, 30 * DAY_MS, "as Envoy has it; a game sends 20 times a second")
 QUERY_TIMEOUT = Limit(5_000, 0, 30 * DAY_MS, "as a resolver of DNS waits (RES_TIMEOUT of resolv.h)")
-CLOSING_MS = 1000               # of silence, after which a session of a listener that goes has ended
-MAX_SESSIONS = Limit(10_000, 1, 1_000_000, "each takes a descriptor, and most processes have 20,000")
+CLOSING_MS = 1000   # of silence, after which a session of a listener that goes has ended
+MAX_SESSIONS = Limit(10_000, 1, 1_000_000, "each takes a descriptor, of 20,000 or so there are")
 SOURCE_SESSIONS = Limit(
     1024, 0, 1_000_000, "a site behind one address has fewer; one host must not take all there are"
 )

@@ -259,8 +259,8 @@ class Listener(HttpListener, UdpListener, HttpKeys, Shared):
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
-    """A relay on which nothing moves for this long, either way, is reset, and a session of udp ends;
-    0s: never. Of udp with `answers = 1`, how long one is waited for."""
+    """A relay on which nothing moves for this long, either way, is reset, and a session of udp
+    ends; 0s: never. Of udp with `answers = 1`, how long one is waited for."""
     backlog: (
         Annotated[
             int,

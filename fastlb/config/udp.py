@@ -40,8 +40,8 @@ class UdpListener(Model):
     receive_buffer_size: Annotated[
         str, Size(limits.RECEIVE_BUFFER_SIZE)
     ] = show_bytes(limits.RECEIVE_BUFFER_SIZE.default)
-    """udp: what may wait in the kernel, of each thread (SO_RCVBUF); net.core.rmem_max caps it for
-    who isn't root."""
+    """udp: what may wait in the kernel, of each thread, and of each session (SO_RCVBUF); for who
+    isn't root, net.core.rmem_max caps it."""
 
 
 KEYS = tuple(UdpListener.model_fields)

@@ -147,8 +147,8 @@ def _open_udp(
     handed: Handed,
     beside: bool,
 ) -> Listening:
-    """The kernel shares flows out among the sockets, by their addresses and ports: a flow stays with
-    its socket while there are as many."""
+    """The kernel shares flows out among the sockets, by their addresses and ports: a flow stays
+    with its socket while there are as many."""
     family, where = _resolve(address)
     found = handed.take(where, label(listener.name, address), udp=True)
     if found:

@@ -184,8 +184,9 @@ cdef inline bint is_gone(int error) noexcept nogil:
 
 
 cdef int sending_flush(Sending* out, int fd, uint32_t* lost, bint* whole) noexcept nogil:
-    """Send all: 0; or, on a socket that is connected, the -errno that says that nobody is there: the
-    rest wasn't sent then. What couldn't be sent for other reasons is lost, and counted. `whole`: set where what travels as one has to be sent apart, so that it isn't tried again."""
+    """Send all: 0; or, on a connected socket, the -errno that says that nobody is there, where the
+    rest wasn't sent. What couldn't be sent for other reasons is lost, and counted. `whole` becomes
+    False where what travels as one has to be sent apart."""
     cdef uint32_t done = 0, i
     cdef int n
     _mark_segments(out)

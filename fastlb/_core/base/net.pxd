@@ -8,10 +8,10 @@ from fastlb._core.base.parts cimport Address, Keepalive, ServerAddress
 from fastlb._core.base.types cimport Stream
 from fastlb._core.ext.atomic cimport fl_syscall
 from fastlb._core.ext.linux cimport (
-    AF_INET, F_DUPFD_CLOEXEC, AF_INET6, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL,
-    MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
-    SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NODELAY, UDP_GRO,
+    AF_INET, AF_INET6, F_DUPFD_CLOEXEC, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE,
+    MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
+    SOCK_STREAM, SOL_SOCKET, SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_RCVBUF,
+    SO_RCVBUFFORCE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, UDP_GRO,
     SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname, getsockopt,
     inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
@@ -61,6 +61,12 @@ cdef inline int net_copy(int fd) noexcept nogil:
 
 cdef inline long net_write_datagram(int fd, const void* data, size_t size) noexcept nogil:
     return fl_syscall(SYS_sendto, fd, <long> data, size, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0)
+
+
+cdef inline void net_deepen(int fd, int size) noexcept nogil:
+    """Room for what waits to be read: as much as wanted for root, and else as the kernel allows."""
+    if setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0:
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size))
 
 
 cdef inline void net_gather(int fd) noexcept nogil:

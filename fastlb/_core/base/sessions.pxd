@@ -64,6 +64,7 @@ cdef struct DatagramEntry:      # what a bind says of it; part of a snapshot
     uint8_t kind                # SessionKind
     uint8_t moves               # to another server, when its own is down
     uint16_t closing_timer      # slot
+    int32_t receive_buffer      # bytes, of each session's socket too
     int32_t source_max          # sessions of one source; 0: no limit
     ServerAddress** servers     # a hash table of those of its pools
     uint32_t mask

@@ -61,6 +61,8 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_LINGER
         SO_KEEPALIVE
         SO_OOBINLINE
+        SO_RCVBUF
+        SO_RCVBUFFORCE
         SO_SNDBUF
         MSG_NOSIGNAL
         MSG_MORE

@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.observed cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD, TOLD_PARENT,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
+    TOLD_PARENT,
     TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT,
     Record,
 )

@@ -260,7 +260,8 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
                       "response" if record.flags & RECORD_ANSWERED else reason,
                       record.try_ns / 1e9))
     return (
-        "http" if is_http else "tcp" if record.kind == RECORD_TCP else "udp", record.begin_ns / 1e9 + offset_s,
+        "http" if is_http else "tcp" if record.kind == RECORD_TCP else "udp",
+        record.begin_ns / 1e9 + offset_s,
         _name(live, record.listener), _name(live, record.route), _name(live, record.pool),
         _name(live, record.server), record.client_ip[:record.client_ip_size].decode(),
         record.client_port, _told(record, TOLD_METHOD), _told(record, TOLD_HOST),

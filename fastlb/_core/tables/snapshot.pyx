@@ -309,6 +309,7 @@ cdef class Snapshot:
         udp.kind = spec.kind
         udp.moves = spec.moves
         udp.source_max = spec.source_max
+        udp.receive_buffer = spec.receive_buffer
         udp.closing_timer = self.live.timer_slot(spec.closing_timeout_ms)
         while size < 2 * sum([self.table.pools[i].n_servers for i in range(self.table.n_pools)]):
             size *= 2

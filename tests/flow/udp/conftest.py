@@ -123,6 +123,9 @@ class Site:
                 for server in pool.servers.values():
                     server.drain(0)
             self.wait_idle()
+            for pool in self.balancer.pools.values():
+                for server in pool.servers.values():
+                    server.enable()
 
     def wait_idle(self) -> None:
         wait_until(lambda: not any(self.counts().values()), lambda: f"alive: {self.counts()}")

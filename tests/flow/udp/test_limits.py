@@ -21,7 +21,7 @@ def test_there_are_no_more_sessions_than_allowed(site: Make, serve: Serve) -> No
     for client in kept:                         # who is there isn't disturbed
         assert made.ask(b"y", client) == b"y"
     assert made.listener.stats()["datagrams_dropped"] == 5
-    made.wait_idle()
+    made.end()
     assert made.ask(b"now", late) == b"now"
 
 
@@ -32,7 +32,7 @@ def test_one_source_has_no_more_sessions_than_allowed(site: Make, serve: Serve) 
             assert made.ask(b"x", made.client(host)) == b"x"
         made.client(host).send(b"too many")
     made.wait_dropped("source_full", 3)
-    made.wait_idle()
+    made.end()
     for _ in range(2):
         assert made.ask(b"x", made.client("127.0.2.1")) == b"x"
 
@@ -68,10 +68,10 @@ def test_a_server_that_nobody_asked_is_not_a_client(site: Make, serve: Serve) ->
 
 def test_a_port_of_a_session_that_has_ended_is_anybodys(site: Make, serve: Serve) -> None:
     server = serve()
-    made = site([server.address], idle_timeout="100ms")
+    made = site([server.address])
     made.ask(b"x")
     _, (host, port) = server.heard[0]
-    made.wait_idle()
+    made.end()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((host, port))
         client.settimeout(10)
@@ -98,5 +98,5 @@ def test_a_server_has_no_more_sessions_than_allowed(site: Make, serve: Serve) ->
     made = site([{"address": a.address, "max_connections": 1}, b.address])
     answers = [made.ask(b"x") for _ in range(4)]
     assert sorted(answers) == [b"a", b"b", b"b", b"b"]
-    made.wait_idle()
+    made.end()
     wait_until(lambda: made.balancer.pools["p"].stats()[a.address]["in_flight"] == 0)

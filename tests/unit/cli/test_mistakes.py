@@ -61,14 +61,59 @@ def test_explain_says_why_a_running_process_calls_no_policy(
     assert "--call-policy doesn't go with --live" in err
 
 
-def test_udp_is_not_promised_by_tcp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("line", "told"), [
+    ("max_connections = 5", "max_connections: max_connections is not of udp; write max_sessions"),
+    ("backlog = 5", "backlog: backlog is not of udp"),
+    ("h2c = true", "h2c: h2c is not of udp"),
+    ("max_header_size = '8KiB'", "max_header_size: max_header_size is not of udp"),
+    ("answers = 1\npick = 'session'",
+     "pick: with answers = 0 or 1 there are no sessions: a server is picked for each datagram"),
+    ("answers = 2", "answers: 2 is out of range: at most 1"),
+    ("policy = { call = 'a:b', first_bytes = '1KiB' }",
+     "policy.first_bytes: first_bytes belongs to the policy of an http route or a tcp listener"),
+])
+def test_what_is_not_of_udp_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
     path = tmp_path / "a.toml"
     path.write_text('[listeners.game]\nbind = "udp://0.0.0.0:27015"\npool = "a"\n'
+                    f'{line}\n[pools.a]\nservers = ["10.0.0.1:1"]\n')
+    status, out, err = said(capsys, "check", str(path))
+    assert (status, out) == (2, "") and f"listeners.game.{told}" in err
+
+
+def test_servers_of_datagrams_have_ports_and_no_tls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('[listeners.game]\nbind = "udp://0.0.0.0:27015"\npool = "a"\n'
+                    '[pools.a]\nservers = ["unix:/run/a.sock"]\ntls = true\n')
+    _, _, err = said(capsys, "check", str(path))
+    assert "pools.a.servers[0]: a unix socket gets no datagrams" in err
+    assert "pools.a.tls: tls is not of udp" in err
+
+
+def test_what_is_of_udp_alone_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('[listeners.l]\nbind = "tcp://0.0.0.0:27015"\npool = "a"\nmax_sessions = 5\n'
                     '[pools.a]\nservers = ["10.0.0.1:1"]\n')
-    assert said(capsys, "check", str(path)) == (
-        2, "", f"{path}:2: listeners.game.bind: udp:// is not available in this version; one of:"
-        " tcp, http, tls, https\n",
-    )
+    _, _, err = said(capsys, "check", str(path))
+    assert "listeners.l.max_sessions: max_sessions belongs to udp://, and bind is tcp://" in err
+
+
+def test_check_shows_what_holds_for_udp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('[listeners.dns]\nbind = "udp://0.0.0.0:5300"\npool = "a"\nanswers = 1\n'
+                    '[pools.a]\nservers = ["10.0.0.1:53"]\n')
+    status, out, _ = said(capsys, "check", str(path))
+    assert status == 0
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    assert {"answers 1 listener", "pick for each datagram built in", "idle_timeout 5s built in",
+            "max_sessions 10000 built in", "receive_buffer_size 4MiB built in"} <= lines
 
 
 def test_a_port_that_is_taken_is_told_by_the_option() -> None:

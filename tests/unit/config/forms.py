@@ -16,7 +16,9 @@ TOP_KEYS = (
 )
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
-    " body_idle_timeout, keepalive_timeout, websocket_timeout, routes, max_header_size,"
+    " body_idle_timeout, keepalive_timeout, websocket_timeout, max_sessions,"
+    " max_sessions_per_source, pick, answers, on_server_down, receive_buffer_size, routes,"
+    " max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
     " traceparent, via, error_header, on_client_close, h2c, merge_slashes,"
     " max_match_body, bind, tls, pool, policy,"

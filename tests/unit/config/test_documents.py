@@ -46,6 +46,7 @@ from fastlb.config.policy import Policy
 from fastlb.config.reader import load
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls, TlsKeys
+from fastlb.config.udp import UdpListener
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,7 +84,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, Conditions, TlsKeys}        # of others
+    parts = {Shared, HttpKeys, HttpListener, UdpListener, Conditions, TlsKeys}      # of others
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}

@@ -150,6 +150,6 @@ def test_a_route_that_is_added_is_checked_at_once() -> None:
 def test_a_tcp_listener_has_no_routes_to_tell_apart() -> None:
     lb = fastlb.Balancer()
     tcp = lb.listen("tcp://127.0.0.1:0", name="l", pool=lb.pool("p", ["127.0.0.1:1"]))
-    with pytest.raises(fastlb.ConfigError, match="path: a tcp listener has no requests"):
+    with pytest.raises(fastlb.ConfigError, match="path: without http there are no requests"):
         tcp.route("/x")(by_nothing)
     assert tcp.route(first_bytes="1KiB")(by_nothing) is by_nothing

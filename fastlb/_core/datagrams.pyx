@@ -6,7 +6,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.base.batch cimport (
-    Batch, Sending, batch_bytes, batch_count, batch_receive, sending_flush, sending_put,
+    Batch, Sending, batch_bytes, batch_count, batch_receive, batch_receive_one, sending_flush,
+    sending_put,
 )
 from fastlb._core.base.enums cimport (
     REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
@@ -17,9 +18,9 @@ from fastlb._core.base.parts cimport Address
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.sessions cimport (
     DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED, Datagrams,
-    SESSION_ANSWERED, SESSION_APART, SESSION_CLIENT, SESSION_GATHERS, SESSION_QUERY,
-    SESSION_SERVER, SESSION_TRIAL, Session,
-    datagrams_close, datagrams_open, same_address, session_at, session_key,
+    SESSION_ANSWERED, SESSION_APART, SESSION_ASKED, SESSION_CLIENT, SESSION_GATHERS, SESSION_QUERY,
+    SESSION_SERVER, SESSION_TRIAL, Session, datagrams_close, datagrams_open, same_address,
+    session_at, session_key,
 )
 from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Snapshot, Stream
@@ -182,6 +183,7 @@ cdef void _pass_on(Core* core, Session* session) noexcept nogil:
     cdef bint moves = acceptor.bind.udp.moves and session.kind == SESSION_CLIENT
     cdef int error
     session.first = 0
+    session.flags |= SESSION_ASKED
     if unlikely(moves and has_left(x)) and not move_session(core, x):
         drop(core, acceptor, DROP_NO_SERVER, _count(core, first))
         return
@@ -287,7 +289,12 @@ cdef void hear_server(Core* core, Stream* s) noexcept nogil:
     if answers.n + ANSWERS_MAX > DATAGRAMS_MAX:
         send_answers(core)
     first = answers.n
-    n = batch_receive(answers, s.fd, ANSWERS_MAX, False)
+    # Most answer what they were asked, once; the others are met again, and then in bulk.
+    if likely((session.flags & (SESSION_ASKED | SESSION_GATHERS)) == SESSION_ASKED):
+        n = batch_receive_one(answers, s.fd)
+    else:
+        n = batch_receive(answers, s.fd, ANSWERS_MAX, False)
+    session.flags &= <uint8_t> ~SESSION_ASKED
     if unlikely(n <= 0):
         if _is_gone(n):
             _server_left(core, x, n)

@@ -48,6 +48,7 @@ cdef inline uint32_t batch_count(const Batch* batch, uint32_t slot) noexcept nog
 cdef bint batch_open(Batch* batch) noexcept nogil
 cdef void batch_close(Batch* batch) noexcept nogil
 cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) noexcept nogil
+cdef int batch_receive_one(Batch* batch, int fd) noexcept nogil
 cdef void sending_put(Sending* out, const Batch* batch, uint32_t slot, const Address* to,
                       const Local* local, bint gather) noexcept nogil
 cdef int sending_flush(Sending* out, int fd, uint32_t* lost, bint* whole) noexcept nogil

@@ -13,6 +13,7 @@ cdef enum SessionFlag:
     SESSION_GATHERS = 4         # its server's may come as one
     SESSION_TRIAL = 8           # its server had failed, and it finds out whether it is back
     SESSION_LISTED = 16         # in the table
+    SESSION_ASKED = 32          # its client has said something since its server last did
 
 cdef enum SessionKind:          # what datagrams are of one session
     SESSION_CLIENT = 0          # those of a client

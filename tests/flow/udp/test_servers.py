@@ -99,8 +99,8 @@ def test_a_removed_server_keeps_its_sessions_until_it_is_cut(site: Make, serve: 
     assert made.ask(b"x", client) == b"a"
     made.balancer.pools["p"].set_servers([b.address], drain_timeout="300ms")
     assert made.ask(b"x", client) == b"a"
-    assert made.ask(b"x") == b"b"
-    wait_until(lambda: made.totals()["ended_removed"] == 1)
+    wait_until(lambda: made.ask(b"x") == b"b")
+    wait_until(lambda: made.totals()["ended_removed"] >= 1)
     assert made.ask(b"x", client) == b"b"
     for one in made.clients:
         one.close()

@@ -18,7 +18,7 @@ from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
 from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
-from fastlb.config.health import Health
+from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
 from fastlb.config.model import (
     Config,
@@ -282,6 +282,8 @@ def _model_at(path: Path) -> type[Model]:
         }
         if path[2:4] == ("tls", "certificate") and len(path) > 4:
             return Certificate
+        if path[2:4] == ("health", "udp") and len(path) > 4:
+            return Datagrams
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
     top: dict[str, type[Model]] = {
         "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,

@@ -90,11 +90,17 @@ def check_pool(
         yield from check_health((*path, "health"), health)
         if health.get("grpc") and pool.get("protocol") != "h2":
             yield (*path, "health", "grpc"), "gRPC is HTTP/2, and protocol is http/1.1", ()
+    datagrams = isinstance(health, Mapping) and isinstance(health.get("udp"), Mapping)
     seen: set[str] = set()
     for i, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
         table = {"address": server} if isinstance(server, str) else server
         if isinstance(table, Mapping):
             yield from _server((*path, "servers", i), table, seen)
+            where = table.get("address")
+            if datagrams and isinstance(where, str) and where.startswith("unix:"):
+                yield (*path, "servers", i), (
+                    f"{where}: checks with datagrams (health.udp) need HOST:PORT"
+                ), ()
 
 
 def _server(

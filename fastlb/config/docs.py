@@ -15,7 +15,7 @@ from fastlb.config.admin import Admin, AdminBinds
 from fastlb.config.base import Measure, Model
 from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
-from fastlb.config.health import Health
+from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Forwarded,
     HeaderEdits,
@@ -55,6 +55,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("A server of a pool", Server),
     ("`tls = { ... }` of a pool", ServerTls),
     ("`health = { ... }`", Health),
+    ("`udp = { ... }` of `health`", Datagrams),
     ("`outliers = { ... }`", Outliers),
     ("`retry = { ... }`", Retry),
     ("`hedge = { ... }`", Hedge),
@@ -176,7 +177,7 @@ def _type(hint: Any, said: list[Any]) -> str:
         return "text or table"
     if limits.KEEPALIVE in said:
         return "table, or `false`"
-    if limits.HEALTH_GRPC in said:
+    if any(one is limits.HEALTH_GRPC for one in said):     # (others read the same)
         return "`true`, `false` or text"
     if limits.POOL_TLS in said or limits.TLS_TICKETS in said:
         return "`true`, `false` or table"

@@ -13,9 +13,9 @@ from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.patterns import check_host
 from fastlb.config.positions import Path
-from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
+from fastlb.config.units import as_bytes, duration_ms, per_mille, show, show_ms, statuses
 
-KINDS = ("tcp", "tls", "http", "grpc", "expect")
+KINDS = ("tcp", "tls", "http", "grpc", "expect", "udp")
 
 
 def _check_path(value: str) -> str:
@@ -34,9 +34,32 @@ def check_share(value: str) -> str:
     return value
 
 
+def _check_datagram(value: str) -> str:
+    n = len(as_bytes(value))
+    if n > limits.HEALTH_DATAGRAM_BYTES_MAX:
+        raise ValueError(
+            f"{show(value)} has {n:,} bytes, and a datagram at most"
+            f" {limits.HEALTH_DATAGRAM_BYTES_MAX:,}"
+        )
+    return value
+
+
+class Datagrams(Model):
+    """One is sent, and one has to come back. Beside text, there may be bytes such as `\\xff`, and
+    `\\0`, `\\t`, `\\r`, `\\n` and `\\\\`: in TOML best between single quotes, which leave them as
+    they are."""
+
+    send: Annotated[
+        str, AfterValidator(_check_datagram), limits.HEALTH_UDP_SEND
+    ] = limits.HEALTH_UDP_SEND.default
+    """What is sent, of 1,472 bytes at most."""
+    expect: Annotated[str, AfterValidator(_check_datagram), limits.HEALTH_UDP_EXPECT] = ""
+    """What the answer has to contain; "": any answer is good."""
+
+
 class Health(Model):
-    """Checks of a pool's servers: one of `tcp`, `tls`, `http`, `grpc` and `expect` says what a good
-    one does."""
+    """Checks of a pool's servers: one of `tcp`, `tls`, `http`, `grpc`, `expect` and `udp` says what
+    a good one does."""
 
     tcp: Annotated[Switch, limits.HEALTH_KIND] | None = None
     """It accepts a connection."""
@@ -54,6 +77,8 @@ class Health(Model):
     """It says this, within the first 64 KiB: at once, or when it was sent `send`."""
     send: Annotated[str, limits.HEALTH_SEND] = ""
     """With `expect`: what is said first, such as "PING\\r\\n"."""
+    udp: Annotated[Datagrams, limits.HEALTH_UDP] | None = None
+    """It answers a datagram. Where nobody listens (ICMP says so), it is down at once."""
     method: Annotated[
         str, Field(pattern="^[A-Z]{1,20}$"), limits.HEALTH_METHOD
     ] = limits.HEALTH_METHOD.default
@@ -124,6 +149,7 @@ def effective_health(health: Health, protocol: str = "http/1.1") -> EffectiveHea
     fast_ms = duration_ms(fast) if fast is not None else min(
         interval_ms, limits.HEALTH_FAST_INTERVAL.default
     )
+    udp = health.udp
     return EffectiveHealth(
         kind=next(kind for kind in KINDS if getattr(health, kind)),
         path=health.http or "",
@@ -131,8 +157,8 @@ def effective_health(health: Health, protocol: str = "http/1.1") -> EffectiveHea
         host=health.host or "",
         statuses=tuple(statuses(text) for text in health.statuses),
         body=health.body.encode(),
-        send=health.send.encode(),
-        expect=(health.expect or "").encode(),
+        send=health.send.encode() if udp is None else as_bytes(udp.send),
+        expect=(health.expect or "").encode() if udp is None else as_bytes(udp.expect),
         port=health.port or 0,
         interval_s=interval_ms / 1000,
         fast_interval_s=fast_ms / 1000,

@@ -35,6 +35,7 @@ NAME_MAX = 100              # of a listener or a pool: it has to fit in a log li
 TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
 DEPTH_MAX = 32              # of tables and lists in each other; no key is deeper than 6
 FILE_BYTES_MAX = 16 << 20   # of a configuration; more is a mistake
+HEALTH_DATAGRAM_BYTES_MAX = 1472     # one packet of Ethernet: what is cut in pieces gets lost
 UNIX_PATH_BYTES_MAX = 107   # sun_path has 108 bytes, and ends with a 0
 THREADS_MAX = 64            # ENGINES_MAX of the core
 
@@ -149,6 +150,9 @@ HEALTH = Choice(None, "a server that can't be connected to is found out without"
 HEALTH_KIND = Choice(None, "exactly one is given")
 HEALTH_GRPC = Choice(None, "exactly one is given")
 HEALTH_SEND = Choice("", "many protocols begin with the server's greeting")
+HEALTH_UDP = Choice(None, "exactly one is given")
+HEALTH_UDP_SEND = Choice("ping", "an empty one is nothing to many programs")
+HEALTH_UDP_EXPECT = Choice("", "most servers answer in a way of their own")
 HEALTH_METHOD = Choice("GET", "every server answers it")
 HEALTH_HOST = Choice(None, "the server's address")
 HEALTH_STATUSES = Choice(("200-399",), "a redirect to a login is a sign of life, too")

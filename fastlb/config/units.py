@@ -1,4 +1,5 @@
-"""Durations, sizes, shares and statuses: text with a unit or a form. And how any value is shown."""
+"""Durations, sizes, shares, statuses and bytes: text with a unit or a form. And how any value is
+shown."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ SHOWN_MAX = 120         # characters of a value in a message: enough to know it 
 DURATION = r"^[0-9]{1,15}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 SIZE = r"^[0-9]{1,15}(B|KiB|MiB|GiB|KB|MB|GB)$"
 
+_ESCAPED = {"0": b"\0", "t": b"\t", "r": b"\r", "n": b"\n", "\\": b"\\"}
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {
     "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
@@ -62,6 +64,24 @@ def per_mille(text: str, most: int = 100) -> int:
     if not found or float(found[1]) > most:
         raise ValueError(f'{show(text)} is not a share up to {most}%; write it like "10%"')
     return round(float(found[1]) * 10)
+
+
+def as_bytes(text: str) -> bytes:
+    """Bytes of a text, in which \\xff is one, and \\0, \\t, \\r, \\n and \\\\ are what they are
+    elsewhere. ValueError says what is wrong."""
+    made = bytearray()
+    for plain, hexed, escaped in re.findall(r"([^\\]+)|\\x([0-9A-Fa-f]{2})|\\(.?)", text, re.S):
+        if plain:
+            made += plain.encode()
+        elif hexed:
+            made.append(int(hexed, 16))
+        elif escaped in _ESCAPED:
+            made += _ESCAPED[escaped]
+        else:
+            raise ValueError(
+                f"{show(text)}: \\{escaped} is none of \\xff (two digits), \\0, \\t, \\r, \\n, \\\\"
+            )
+    return bytes(made)
 
 
 def _must_be_text(value: Any, *units: str) -> None:

@@ -1,4 +1,4 @@
-"""How a server is asked whether it is well: one connection, and what is said on it.
+"""How a server is asked whether it is well: one connection, and what is said on it; or a datagram.
 
 Thousands of servers may be asked each second, beside the traffic. So a conversation is a generator
 that is woken when its socket is ready, and not a task with its futures.
@@ -40,6 +40,7 @@ class Report:
 
     in_flight: int | None = None
     latency_ms = 0.0
+    nobody = False              # its host says that nobody listens there for datagrams
 
 
 class Visits:
@@ -61,8 +62,9 @@ class Visits:
         family = socket.AF_UNIX if isinstance(address, str) else (
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         )
+        kind = socket.SOCK_DGRAM if health.kind == "udp" else socket.SOCK_STREAM
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
         except OSError as error:
             return _what(error)
         visit = _Visit(
@@ -139,6 +141,9 @@ def _converse(
         # A port that is only looked at: leave no TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         return
+    if health.kind == "udp":
+        yield from _ask_by_datagram(sock, health, report)
+        return
     wire = Wire(sock)
     if secure is not None:
         from fastlb.control.secured import SecureWire
@@ -162,6 +167,31 @@ def _talk(wire: Wire, health: EffectiveHealth) -> Conversation:
         if not piece or len(said) > READ_BYTES_MAX:
             raise Unwell(f"it said {_shown(said)}")
         said += piece
+
+
+def _ask_by_datagram(
+    sock: socket.socket, health: EffectiveHealth, report: Report
+) -> Conversation:
+    """The socket is connected, so that nobody but the server is heard. What gets lost is a check
+    that failed, as it is with clients."""
+    try:
+        while True:
+            try:
+                sock.send(health.send)
+                break
+            except BlockingIOError:
+                yield
+        while True:
+            try:
+                said = sock.recv(READ_BYTES_MAX)
+                break
+            except BlockingIOError:
+                yield
+    except ConnectionRefusedError:
+        report.nobody = True
+        raise
+    if health.expect not in said:
+        raise Unwell(f"it said {_shown(said)}")
 
 
 def _ask(wire: Wire, health: EffectiveHealth, name: str, report: Report) -> Conversation:

@@ -127,7 +127,7 @@ class _How:
 
     def secure(self, spec: ServerSpec) -> Secure | None:
         health, tls = self.health, self.tls
-        if health is None or health.kind == "tcp" or health.plain:
+        if health is None or health.kind in ("tcp", "udp") or health.plain:
             return None
         if health.kind != "tls" and tls is None:
             return None
@@ -173,25 +173,25 @@ class Patient:
                 self.known = False      # the first check after it decides at once
                 self.row = 0
             else:
-                why = await self._check()
+                why, at_once = await self._check()
                 if why is not None:
-                    self.note(why)
+                    self.note(why, at_once)
             wait_s = self.health.fast_interval_s if self.row else self.health.interval_s
             wait_s *= 1 + random.uniform(-JITTER, JITTER)
             await asyncio.sleep(max(0.0, begin_s + wait_s - loop.time()))
 
-    def note(self, why: str) -> None:
-        """The result of one check: "" if all was well."""
+    def note(self, why: str, at_once: bool = False) -> None:
+        """The result of one check: "" if all was well. `at_once`: it needs no other one."""
         changes = bool(why) != self.server.down
         self.row = self.row + 1 if changes else 0
         needed = self.health.fall if why else self.health.rise
-        if changes and (self.row >= needed or not self.known):
+        if changes and (self.row >= needed or at_once or not self.known):
             self.row = 0
             self.server.down = bool(why)
             self.on_change(self.server, why)
         self.known = True
 
-    async def _check(self) -> str | None:
+    async def _check(self) -> tuple[str | None, bool]:
         report = Report()
         name = self.server.address
         why = await self.visits.make(
@@ -199,4 +199,4 @@ class Patient:
         )
         if report.in_flight is not None:
             self.server.report(report.in_flight, report.latency_ms)
-        return why
+        return why, report.nobody

@@ -273,7 +273,7 @@ def test_transitions_are_those_of_the_model(rise: int, fall: int, checks: list[b
 
 
 @pytest.mark.parametrize(("health", "problem"), [
-    ({}, "exactly one of tcp, tls, http, grpc, expect; this one has none"),
+    ({}, "exactly one of tcp, tls, http, grpc, expect, udp; this one has none"),
     ({"tcp": True, "http": "/"}, "this one has tcp and http"),
     ({"tcp": True, "send": "x"}, "send belongs to expect, and this check is of tcp"),
     ({"tcp": True, "host": "x"}, "host belongs to http and grpc and tls, and this check is of tcp"),

@@ -6,7 +6,7 @@ from .forms import LISTENER, POOL, Bad, http_pool, pool
 
 FORM = "a schema's pattern would say it at length"
 ACROSS = "one key says it of another"
-KINDS = "health has exactly one of tcp, tls, http, grpc, expect; this one has"
+KINDS = "health has exactly one of tcp, tls, http, grpc, expect, udp; this one has"
 
 POOLS = [
     Bad("table-size-not-prime",
@@ -30,11 +30,29 @@ POOLS = [
          "health.statuses[0]: '399-200' ends before it begins", FORM),
     pool("health-key-of-another-kind", 'health = { tcp = true, body = "ok" }',
          "health.body: body belongs to http, and this check is of tcp", ACROSS),
+    pool("health-udp-switch", "health = { udp = true }", "health.udp: true is not a table"),
+    pool("health-udp-and-tcp", "health = { udp = {}, tcp = true }",
+         f"health: {KINDS} tcp and udp", ACROSS),
+    pool("health-udp-send-beside", 'health = { udp = {}, send = "x" }',
+         "health.send: send belongs to expect, and this check is of udp", ACROSS),
+    pool("health-udp-escape", r"health = { udp = { send = '\x4g' } }",
+         r"health.udp.send: '\\x4g': \x is none of \xff (two digits), \0, \t, \r, \n, \\", FORM),
+    pool("health-udp-escape-ends", r"health = { udp = { expect = 'a\' } }",
+         r"health.udp.expect: 'a\\': \ is none of \xff (two digits), \0, \t, \r, \n, \\", FORM),
+    pool("health-udp-long", 'health = { udp = { send = "%s" } }' % ("a" * 1473),
+         "health.udp.send: '%s... has 1,473 bytes, and a datagram at most 1,472" % ("a" * 119),
+         FORM),
+    pool("health-udp-unknown", 'health = { udp = { sent = "x" } }',
+         "health.udp.sent: 'sent' is not a key here; did you mean 'send'? One of: send, expect"),
+    Bad("health-udp-unix",
+        f'{LISTENER}[pools.api]\nservers = ["unix:/run/a.sock"]\nhealth = {{ udp = {{}} }}\n',
+        "f.toml:5: pools.api.servers[0]: unix:/run/a.sock: checks with datagrams (health.udp) need"
+        " HOST:PORT", ACROSS),
     pool("health-panic", 'health = { tcp = true, panic = "101%" }',
          "health.panic: '101%' is not a share up to 100%; write it like \"10%\"", FORM),
     pool("health-unknown", "health = { tcp = true, rises = 3 }",
          "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, tls, http,"
-         " grpc, expect, send, method, host, statuses, body, port, interval, fast_interval,"
+         " grpc, expect, send, udp, method, host, statuses, body, port, interval, fast_interval,"
          " timeout, rise, fall, panic"),
     pool("retry-attempts", "retry = { attempts = 0 }",
          "retry.attempts: 0 is out of range: at least 1"),

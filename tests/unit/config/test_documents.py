@@ -15,7 +15,7 @@ from fastlb.config.base import Model
 from fastlb.config.compare import Compare, CompareAny, Secured
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
-from fastlb.config.health import Health
+from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Conditions,
     Forwarded,
@@ -61,6 +61,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
     Match: {"tls": Secured},
+    Health: {"udp": Datagrams},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
            "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,
            "tls": ServerTls},

@@ -22,7 +22,7 @@ import fastlb
         (lambda: fastlb.Health(http="x"),
          "health.http: 'x' is not a path; write it like \"/healthz\""),
         (lambda: fastlb.Balancer().pool("p", health=fastlb.Health()),
-         "pools.p.health: health has exactly one of tcp, tls, http, grpc, expect; this one has"
+         "pools.p.health: health has exactly one of tcp, tls, http, grpc, expect, udp; this one has"
          " none"),
     ],
 )

@@ -15,7 +15,7 @@ from fastlb.config.address import Address, parse_bind, parse_nameserver, parse_s
 from fastlb.config.effective import effective
 from fastlb.config.model import Config
 from fastlb.config.reader import loads
-from fastlb.config.units import duration_ms, show, show_bytes, show_ms, size_bytes
+from fastlb.config.units import as_bytes, duration_ms, show, show_bytes, show_ms, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,33 @@ def test_a_size_is_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"is not a size|has no unit"):
         size_bytes(text)
+
+
+@pytest.mark.parametrize(("text", "data"), [
+    ("", b""),
+    ("ping", b"ping"),
+    (r"\xff\xFF\x00", b"\xff\xff\x00"),
+    (r"a\0\t\r\n\\n", b"a\x00\x09\x0d\x0a\x5cn"),
+    (r"\\xff", b"\x5cxff"),
+    (r"\xffff", b"\xffff"),
+    ("\u00e9\n", b"\xc3\xa9\x0a"),
+    (r"\xff\xff\xff\xffTSource Engine Query\0", b"\xff\xff\xff\xffTSource Engine Query\x00"),
+])
+def test_bytes_are_read(text: str, data: bytes) -> None:
+    assert as_bytes(text) == data
+
+
+@pytest.mark.parametrize(
+    "text", ["\\", r"\x", r"\xf", r"\xg0", r"\q", "\\\n", r"\\\\\x1", r"\u00e9"]
+)
+def test_what_is_no_escape_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is none of"):
+        as_bytes(text)
+
+
+@given(st.binary(max_size=40))
+def test_all_bytes_can_be_written(data: bytes) -> None:
+    assert as_bytes("".join(f"\\x{byte:02x}" for byte in data)) == data
 
 
 @given(st.integers(0, 10**12))

@@ -12,13 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import certificate, environment, machine, measure, process
-from bench.load import Load, errors_of
+from bench.load import DatagramLoad, DatagramOrigin, Generator, Load, errors_of
 from bench.model import (
     BALANCER_CPU,
     H2_TO_H2,
     LOAD_CPU,
     SMALL_EXCHANGE_BYTES,
     TLS_MODES,
+    UDP,
     Reading,
     Row,
     Scenario,
@@ -41,9 +42,10 @@ NGHTTPD = "/usr/sbin/nghttpd"
 BODY_PERIOD = 251  # (of body.h)
 
 
-def free_ports(count: int) -> tuple[int, ...]:
+def free_ports(count: int, mode: str = "") -> tuple[int, ...]:
+    kind = socket.SOCK_DGRAM if mode == UDP else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        held = [stack.enter_context(socket.socket(type=kind)) for _ in range(count)]
         for s in held:
             s.bind(("127.0.0.1", 0))
         return tuple(s.getsockname()[1] for s in held)
@@ -68,13 +70,21 @@ class Bench:
         self._patience = machine.Patience(patience)
         self._load_binary = environment.compile_c("load", "ssl", "crypto")
         self._origin_binary = environment.compile_c("origin")
+        self._datagrams_binary = environment.compile_c("datagrams")
+        self._datagram_origin_binary = environment.compile_c("datagram_origin")
+        self.datagram_origin: DatagramOrigin | None = None
         self.origin_ports: tuple[int, ...] = ()
         self.origin_pid = 0
 
     @contextlib.contextmanager
     def origin(self, mode: str = "http") -> Iterator[None]:
-        self.origin_ports = free_ports(ORIGIN_PORTS)
+        self.origin_ports = free_ports(ORIGIN_PORTS, mode)
         log = self.folder / "origin.log"
+        if mode == UDP:
+            with DatagramOrigin(self._datagram_origin_binary, self.origin_ports, log) as origin:
+                self.datagram_origin, self.origin_pid = origin, origin.pid
+                yield
+            return
         with contextlib.ExitStack() as stack:
             for argv in self._origins(mode):
                 started = process.start(argv, LOAD_CPU, log)
@@ -101,7 +111,7 @@ class Bench:
         if peer is None:
             yield Running(None, self.origin_ports[0])
             return
-        (port,) = free_ports(1)
+        (port,) = free_ports(1, scenario.mode)
         shown = self.certificate if scenario.mode in TLS_MODES else None
         tls = certificate.trusting(shown) if shown else None
         work = Work(scenario.mode, scenario.kind, port, self.origin_ports, shown)
@@ -112,7 +122,10 @@ class Bench:
                 command.argv, BALANCER_CPU, log, command.env, command.cwd or Path(name)
             )
             try:
-                process.wait_until_serving(started, port, log, tls)
+                if scenario.mode == UDP:
+                    process.wait_until_echoing(started, port, log)
+                else:
+                    process.wait_until_serving(started, port, log, tls)
                 if scenario.mode in TELLING_MODES:
                     process.check_forwarded(port, tls)
                 yield Running(started.pid, port)
@@ -122,12 +135,19 @@ class Bench:
     def load(self, port: int, traffic: Traffic) -> Load:
         return Load(self._load_binary, port, traffic, self.certificate, self.folder / "load.log")
 
+    def generator(self, scenario: Scenario, port: int) -> Generator:
+        """What does the scenario's traffic."""
+        if scenario.datagrams is not None:
+            log = self.folder / "load.log"
+            return DatagramLoad(self._datagrams_binary, port, scenario.datagrams, log)
+        assert scenario.traffic is not None
+        return self.load(port, scenario.traffic)
+
     def _count_syscalls(self, scenario: Scenario, peer: Peer, row: Row) -> None:
         """System calls per request, in a short run of its own: strace slows everything down."""
-        assert scenario.traffic is not None
         with (
             self.running(scenario, peer) as target,
-            self.load(target.port, scenario.traffic) as load,
+            self.generator(scenario, target.port) as load,
         ):
             assert target.pid is not None
             time.sleep(WARM_SECONDS)

@@ -1,4 +1,5 @@
-"""The load generators: load.c, which checks every answer; wrk, which people know; h2load."""
+"""The load generators: load.c and datagrams.c, which check every answer; wrk, which people know;
+h2load."""
 
 from __future__ import annotations
 
@@ -6,29 +7,29 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import process
-from bench.model import LOAD_CPU, RESUMED, Certificate, Traffic
+from bench.model import LOAD_CPU, RESUMED, Certificate, Datagrams, Traffic
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # How long the answers under way may take after a pause.
 PAUSE_SECONDS = 0.1
 
 
-class Load:
-    """load.c, running from `with` to its end."""
+class Told:
+    """A program that runs from `with` to its end, is told what to do by single bytes, and answers
+    with lines."""
 
-    def __init__(
-        self, binary: Path, port: int, traffic: Traffic, certificate: Certificate, log: Path
-    ) -> None:
-        tls = []
-        if traffic.tls:
-            tls = ["-r" if traffic.tls == RESUMED else "-f", str(certificate.cert)]
-        self._argv = [str(binary), *tls, str(port), str(traffic.connections), traffic.path,
-                      str(traffic.body_bytes), traffic.mode, *traffic.fields]
+    def __init__(self, argv: Sequence[str], log: Path) -> None:
+        self._argv = argv
         self._log = log
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._process = process.start(self._argv, LOAD_CPU, self._log, pipes=True)
         self.pid = self._process.pid
         return self
@@ -41,10 +42,30 @@ class Load:
         try:
             self._process.stdin.write(command)
         except BrokenPipeError:
-            raise RuntimeError(f"the load ended: {self._log.read_text().strip()}") from None
+            raise RuntimeError(self._ended()) from None
+
+    def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(self._ended())
+        return line
+
+    def _ended(self) -> str:
+        return f"{Path(self._argv[0]).name} ended: {self._log.read_text().strip()}"
 
     def begin_window(self) -> None:
         self._say(b"r")
+
+    def window(self) -> dict[str, float]:
+        """What has happened since begin_window."""
+        self._say(b"s")
+        found: dict[str, float] = json.loads(self._line())
+        return found
+
+
+class Generator(Told):
+    """Its windows have seconds, requests (that were answered), p50_us, p99_us and errors."""
 
     def pause(self) -> None:
         self._say(b"p")
@@ -53,19 +74,47 @@ class Load:
     def go_on(self) -> None:
         self._say(b"g")
 
-    def window(self) -> dict[str, float]:
-        """What has happened since begin_window: seconds, requests, p50_us, p99_us, errors."""
-        assert self._process.stdout is not None
-        self._say(b"s")
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the load ended: {self._log.read_text().strip()}")
-        found: dict[str, float] = json.loads(line)
-        return found
+
+class Load(Generator):
+    """load.c."""
+
+    def __init__(
+        self, binary: Path, port: int, traffic: Traffic, certificate: Certificate, log: Path
+    ) -> None:
+        tls = []
+        if traffic.tls:
+            tls = ["-r" if traffic.tls == RESUMED else "-f", str(certificate.cert)]
+        super().__init__([str(binary), *tls, str(port), str(traffic.connections), traffic.path,
+                          str(traffic.body_bytes), traffic.mode, *traffic.fields], log)
+
+
+class DatagramLoad(Generator):
+    """datagrams.c. Its windows have sent, lost, late and unsent beside."""
+
+    def __init__(self, binary: Path, port: int, datagrams: Datagrams, log: Path) -> None:
+        super().__init__([str(binary), str(port), str(datagrams.flows), str(datagrams.bytes),
+                          str(datagrams.rate)], log)
+
+
+class DatagramOrigin(Told):
+    """datagram_origin.c. Its windows have received, p50_us and p99_us (on the way) and errors, of
+    datagrams that want no answer."""
+
+    def __init__(self, binary: Path, ports: Sequence[int], log: Path) -> None:
+        super().__init__([str(binary), *map(str, ports)], log)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._line()            # it listens
+        return self
+
+    def begin_window(self) -> None:
+        super().begin_window()
+        self.window()           # what is sent from now on is in it
 
 
 def errors_of(window: dict[str, float]) -> str:
-    """The errors that a window of load.c reports, as text; empty where there are none."""
+    """The errors that a window reports, as text; empty where there are none."""
     kinds = {k.removeprefix("error_"): int(v) for k, v in window.items() if k.startswith("error_")}
     return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
 

@@ -25,6 +25,7 @@ P50 = Column("p50_us", "p50 us")
 P99 = Column("p99_us", "p99 us")
 RESIDENT = Column("resident_mib", "resident MiB")
 BUSY = Column("busy", "CPU busy %", 0)
+LOST = Column("lost_percent", "lost %", 3)
 MEAN = Column("mean_us", "mean us")
 LONGEST = Column("max_us", "longest us", 0)
 COST = Column("cpu_us", "CPU us/request", 2)
@@ -55,11 +56,10 @@ class _Window:
 
 
 def steady_load(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
-    """A window of load.c's traffic: cost, rate, latency, memory."""
-    assert scenario.traffic is not None
+    """A window of load.c's or datagrams.c's traffic: cost, rate, latency, memory."""
     with (
         bench.running(scenario, peer) as target,
-        bench.load(target.port, scenario.traffic) as load,
+        bench.generator(scenario, target.port) as load,
     ):
         time.sleep(WARM_SECONDS)
         window = _Window(bench, target, load.pid)
@@ -82,11 +82,54 @@ def steady_load(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
         "p50_us": found["p50_us"],
         "p99_us": found["p99_us"],
     }
+    if "lost" in found:
+        values["lost_percent"] = 100 * found["lost"] / found["sent"]
     if window.balancer_ns is not None and memory is not None:
         cost = window.balancer_ns / 1e3 / found["requests"]
         values["cpu_us"] = cost
-        values["cpu_us_per_mib"] = cost / scenario.traffic.body_bytes * MIB
+        if scenario.traffic is not None:
+            values["cpu_us_per_mib"] = cost / scenario.traffic.body_bytes * MIB
         values["busy"] = 100 * window.balancer_ns / window.wall_ns
+        values["resident_mib"] = memory.resident / MIB
+    return Reading(values, disturbed=window.disturbed)
+
+
+def datagram_stream(bench: Bench, scenario: Scenario, peer: Peer | None) -> Reading:
+    """A window of datagrams one way. Generator and origin are quiet before and after it, so that
+    what was sent in it either has arrived or is lost."""
+    origin = bench.datagram_origin
+    assert origin is not None
+    with (
+        bench.running(scenario, peer) as target,
+        bench.generator(scenario, target.port) as load,
+    ):
+        time.sleep(WARM_SECONDS)
+        load.pause()
+        origin.begin_window()
+        window = _Window(bench, target, load.pid)
+        load.begin_window()
+        load.go_on()
+        time.sleep(bench.seconds)
+        load.pause()
+        window.end()
+        sent, arrived = load.window(), origin.window()
+        memory = measure.memory(target.pid) if target.pid is not None else None
+    errors = ", ".join(filter(None, (loads.errors_of(sent), loads.errors_of(arrived))))
+    if window.ended_process:
+        errors = errors or "a process of the balancer ended"
+    if not errors and not arrived["received"]:
+        errors = "nothing arrived"
+    if errors:
+        return Reading({}, errors)
+    values = {
+        "requests_s": arrived["received"] / sent["seconds"],
+        "p50_us": arrived["p50_us"],
+        "p99_us": arrived["p99_us"],
+        "lost_percent": 100 * (1 - arrived["received"] / sent["sent"]),
+    }
+    if window.balancer_ns is not None and memory is not None:
+        values["cpu_us"] = window.balancer_ns / 1e3 / arrived["received"]
+        values["busy"] = 100 * window.balancer_ns / 1e9 / sent["seconds"]
         values["resident_mib"] = memory.resident / MIB
     return Reading(values, disturbed=window.disturbed)
 

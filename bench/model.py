@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 # What a balancer is to do, so that a peer can choose its best settings for it.
 SMALL, CONNECTIONS, BULK, IDLE = "small", "connections", "bulk", "idle"
-WEBSOCKET = "websocket"
+WEBSOCKET, MEDIA = "websocket", "media"
 
 # What a listener speaks over TLS: HTTP/1.1 alone, or HTTP/2 as well, whose clients here use no
 # other. The servers speak plain HTTP/1.1, but for H2_TO_H2's, which speak HTTP/2 without TLS.
 HTTPS, H2, H2_TO_H2 = "https", "h2", "h2_to_h2"
+UDP = "udp"
 H2_MODES = frozenset({H2, H2_TO_H2})
 TLS_MODES = frozenset({HTTPS, *H2_MODES})
 
@@ -52,6 +53,8 @@ class Work:
 
     @property
     def scheme(self) -> str:
+        if self.mode == UDP:
+            return UDP
         return "http" if self.certificate is None else "https"
 
     @property
@@ -84,6 +87,16 @@ class Traffic:
     streams: int = 1
 
 
+@dataclass(frozen=True)
+class Datagrams:
+    """What datagrams.c does: flows with a socket each, of datagrams with so many bytes; `rate` a
+    second in all, one way, or 0: each as soon as the one before is answered."""
+
+    flows: int
+    bytes: int
+    rate: int = 0
+
+
 FULL, RESUMED = "full", "resumed"
 SMALL_EXCHANGE_BYTES = 101
 BIG_EXCHANGE_BYTES = 1024 * 1024
@@ -111,12 +124,14 @@ class Column:
 @dataclass(frozen=True)
 class Target:
     """At most `limit`: times the cheapest of `against` where there are any (with `more`, more than
-    it), else as it is. `of` is who is judged: every build of fastlb if not given."""
+    it), else as it is. `of` is who is judged: every build of fastlb if not given. `key`: another
+    column than the first."""
 
     limit: float
     against: tuple[str, ...] = ()
     of: str = ""
     more: bool = False
+    key: str = ""
 
 
 Measure = Callable[["Bench", "Scenario", "Peer | None"], Reading]
@@ -133,6 +148,7 @@ class Scenario:
     columns: tuple[Column, ...]
     measure: Measure
     traffic: Traffic | None = None
+    datagrams: Datagrams | None = None
     targets: tuple[Target, ...] = ()
     direct: bool = True
     syscalls: bool = False
@@ -180,12 +196,13 @@ class Table:
     def row(self, peer: str) -> Row | None:
         return next((r for r in self.rows if r.peer == peer), None)
 
-    def compared(self, peer: str) -> float | None:
-        """The compared value of a balancer, or None where it is missing or void."""
+    def compared(self, peer: str, key: str = "") -> float | None:
+        """The compared value of a balancer (or that of another column), or None where it is missing
+        or void."""
         row = self.row(peer)
         if row is None or row.void:
             return None
-        return row.value(self.scenario.columns[0].key)
+        return row.value(key or self.scenario.columns[0].key)
 
 
 class SetupError(Exception):

@@ -17,6 +17,7 @@ PR_SET_PDEATHSIG = 1
 STOP_SECONDS_MAX = 5.0
 READY_SECONDS_MAX = 20.0
 HOST = "bench.test"
+PROBE = b"ready?"     # (of datagram_origin.c)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -123,6 +124,20 @@ def wait_until_serving(
             if answer.startswith(b"HTTP/1.1 200"):
                 return
         _still_starting(process, port, log, deadline)
+
+
+def wait_until_echoing(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Returns once a datagram has gone to an origin through the port, and come back."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        s.settimeout(0.2)
+        s.connect(("127.0.0.1", port))
+        while True:
+            with contextlib.suppress(OSError):
+                s.send(PROBE)
+                if s.recv(100) == PROBE:
+                    return
+            _still_starting(process, port, log, deadline)
 
 
 def _still_starting(

@@ -14,9 +14,11 @@ The balancer runs on CPU 0 with one worker thread; the load generator and the or
 Cost is CPU time of the balancer's whole process tree (every thread's schedstat, before and after
 the window) over the requests completed in it. Figures are medians over the rounds; within a round
 the balancers take turns, each in a fresh process. The load generator (bench/load.c) checks status,
-length and bytes of the answers; a single error of any kind voids the row. System calls are counted
-with `strace -f -c` in a run of their own. A reading that other programs on the two CPUs disturbed
-is taken again. `direct` is the load on the origin without a balancer.
+length and bytes of the answers; a single error of any kind voids the row. Datagrams are checked on
+both sides (bench/datagrams.c, bench/datagram_origin.c): one that is lost is counted, one that is
+changed, comes twice or comes to somebody else voids the row. System calls are counted with
+`strace -f -c` in a run of their own. A reading that other programs on the two CPUs disturbed is
+taken again. `direct` is the load on the origin without a balancer.
 
 Targets are judged by the ratio of the medians. The ratio of the best rounds is shown beside it, as
 noise here only ever adds.
@@ -117,7 +119,7 @@ class Verdict:
 
     def cells(self) -> list[str]:
         target = self.target
-        column = self.scenario.columns[0]
+        column = _column(self.scenario, target)
         limit = f"{target.limit:.2f} of the cheapest of {', '.join(target.against)}"
         if len(target.against) == 1:
             limit = f"{target.limit:.2f} of {target.against[0]}"
@@ -131,25 +133,33 @@ class Verdict:
                 self.reference, number(self.ratio, 3), number(self.best_ratio, 3), limit, verdict]
 
 
-def _best_round(found: Table, label: str) -> float:
+def _column(scenario: Scenario, target: Target) -> Column:
+    if not target.key:
+        return scenario.columns[0]
+    return next(column for column in scenario.columns if column.key == target.key)
+
+
+def _best_round(found: Table, label: str, key: str) -> float:
     row = found.row(label)
-    spread = row.spread(found.scenario.columns[0].key) if row else None
+    spread = row.spread(key) if row else None
     assert spread is not None
     return spread[0]
 
 
 def _verdict(found: Table, target: Target, label: str) -> Verdict:
-    values = {name: found.compared(name) for name in target.against}
+    column = _column(found.scenario, target)
+    values = {name: found.compared(name, column.key) for name in target.against}
     known = {name: value for name, value in values.items() if value is not None}
     best = min(known, key=lambda name: known[name]) if known else None
-    value = found.compared(label)
+    value = found.compared(label, column.key)
     ratio = best_ratio = more = None
     if value is not None and best is not None:
-        ratio = value / known[best]
         more = value - known[best]
-        best_ratio = _best_round(found, label) / _best_round(found, best)
-    digits = found.scenario.columns[0].digits
-    reference = f"{best} {number(known[best], digits)}" if best else ""
+        best_round = _best_round(found, best, column.key)
+        if known[best] and best_round:          # (shares that are lost may well be 0)
+            ratio = value / known[best]
+            best_ratio = _best_round(found, label, column.key) / best_round
+    reference = f"{best} {number(known[best], column.digits)}" if best else ""
     return Verdict(found.scenario, target, label, value, reference, ratio, best_ratio,
                    more)
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import wheel_file
-from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, WEBSOCKET, Command, Work
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP, WEBSOCKET, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
 
 H2_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def address(port: int, protocol: str = "TCP") -> dict[str, Any]:
+    return {"socket_address": {
+        "protocol": protocol, "address": "127.0.0.1", "port_value": port,
+    }}
 
 
 def tcp_filter() -> dict[str, Any]:
@@ -23,6 +25,36 @@ def tcp_filter() -> dict[str, Any]:
     return {
         "name": "envoy.filters.network.tcp_proxy",
         "typed_config": {"@type": kind, "stat_prefix": "tcp", "cluster": "servers"},
+    }
+
+
+def udp_listener(work: Work) -> dict[str, Any]:
+    kind = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3"
+    route = {"@type": f"{kind}.Route", "cluster": "servers"}
+    proxy = {
+        "@type": f"{kind}.UdpProxyConfig",
+        "stat_prefix": "udp",
+        "idle_timeout": "300s",
+        "matcher": {"on_no_match": {"action": {"name": "route", "typed_config": route}}},
+    }
+    return {
+        "name": "front",
+        "address": address(work.bind_port, "UDP"),
+        "listener_filters": [
+            {"name": "envoy.filters.udp_listener.udp_proxy", "typed_config": proxy}
+        ],
+    }
+
+
+def tcp_listener(work: Work) -> dict[str, Any]:
+    chain: dict[str, Any] = {"filters": [tcp_filter() if work.mode == "tcp" else http_filter(work)]}
+    if work.certificate:
+        chain["transport_socket"] = tls_socket(work)
+    return {
+        "name": "front",
+        "address": address(work.bind_port),
+        "tcp_backlog_size": 4096,
+        "filter_chains": [chain],
     }
 
 
@@ -96,7 +128,7 @@ def cluster(name: str, work: Work) -> dict[str, Any]:
 
 class Envoy(Peer):
     name = "envoy"
-    modes = frozenset({"tcp", "http", *TLS_MODES})
+    modes = frozenset({"tcp", UDP, "http", *TLS_MODES})
     notes = ("Envoy: --concurrency 1, no access log, circuit breakers out of the way.",)
 
     def version(self) -> str:
@@ -105,18 +137,8 @@ class Envoy(Peer):
         return match[1] if match else line
 
     def command(self, work: Work, folder: Path) -> Command:
-        http = work.mode != "tcp"
-        names = [*ROUTES, "servers"] if http else ["servers"]
-        relay = http_filter(work) if http else tcp_filter()
-        chain: dict[str, Any] = {"filters": [relay]}
-        if work.certificate:
-            chain["transport_socket"] = tls_socket(work)
-        listener = {
-            "name": "front",
-            "address": address(work.bind_port),
-            "tcp_backlog_size": 4096,
-            "filter_chains": [chain],
-        }
+        names = ["servers"] if work.mode in ("tcp", UDP) else [*ROUTES, "servers"]
+        listener = udp_listener(work) if work.mode == UDP else tcp_listener(work)
         config = folder / "envoy.json"
         config.write_text(json.dumps({"static_resources": {
             "listeners": [listener], "clusters": [cluster(name, work) for name in names],

@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 from bench.environment import ROOT
-from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, Command, Work
-from bench.peers.base import ROUTES, Peer, first_line
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP, Command, Work
+from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
 
 TOP = """\
 threads = 1
@@ -30,6 +30,10 @@ pool = "{name}"
 SAME_FIELDS = """\
 forwarded.headers = ["x-forwarded-for", "x-forwarded-proto"]
 request_id = false
+"""
+DATAGRAM_KEYS = f"""\
+idle_timeout = "5m"
+max_sessions = {CONNECTIONS_MAX}
 """
 POOL = """
 [pools.{name}]
@@ -79,6 +83,12 @@ def http_config(work: Work, policy: str = "") -> str:
     return "".join(parts)
 
 
+def udp_config(work: Work) -> str:
+    servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
+    listener = TOP.format(scheme=work.scheme, port=work.bind_port, listener=DATAGRAM_KEYS)
+    return listener + POOL.format(name="servers", servers=servers)
+
+
 def pools_config(work: Work) -> str:
     servers = ", ".join(SERVER.format(port=port) for port in work.server_ports)
     parts = [top(work)]
@@ -100,7 +110,7 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", "http", *TLS_MODES, "pools", "observed", "policy"})
+    modes = frozenset({"tcp", UDP, "http", *TLS_MODES, "pools", "observed", "policy"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -124,7 +134,7 @@ class Fastlb(Peer):
         return first_line(*shlex.split(self._command), "version").removeprefix("fastlb ")
 
     def _config(self, work: Work) -> str:
-        return http_config(work)
+        return udp_config(work) if work.mode == UDP else http_config(work)
 
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "fastlb.toml"

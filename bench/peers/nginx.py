@@ -7,7 +7,17 @@ import shutil
 from pathlib import Path
 
 from bench.environment import wheel_file
-from bench.model import BULK, H2_MODES, H2_TO_H2, HTTPS, TLS_MODES, WEBSOCKET, Command, Work
+from bench.model import (
+    BULK,
+    H2_MODES,
+    H2_TO_H2,
+    HTTPS,
+    TLS_MODES,
+    UDP,
+    WEBSOCKET,
+    Command,
+    Work,
+)
 from bench.peers.base import (
     CONNECTIONS_MAX,
     DESCRIPTORS_MAX,
@@ -22,6 +32,7 @@ BULK_BUFFER = "256k"
 # of 32 KiB 1,029; of 256 KiB 1,315.
 BULK_TLS_BUFFER = "16k"
 UPSTREAM_KEPT = 1024  # nginx sets room for all of them aside, in each of the pools
+RECEIVE_BUFFER = "4m"   # as much as these machines allow
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 COMMON = """\
@@ -35,7 +46,7 @@ pid {folder}/nginx.pid;
 
 events {{
     worker_connections {connections};
-    use epoll;
+    use epoll;{events}
 }}
 """
 
@@ -45,7 +56,7 @@ stream {{
 {servers}
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {listen};
         proxy_pass servers;
         proxy_timeout 5m;
 {tuning}
@@ -111,6 +122,7 @@ HTTP_BULK = """\
 def stream(work: Work) -> str:
     return STREAM.format(
         port=work.bind_port,
+        listen=f"udp rcvbuf={RECEIVE_BUFFER}" if work.mode == UDP else "backlog=4096",
         tuning=f"        proxy_buffer_size {BULK_BUFFER};" if work.kind == BULK else "",
         servers=server_lines(work),
     )
@@ -153,8 +165,9 @@ def server_lines(work: Work) -> str:
 
 class Nginx(Peer):
     name = "nginx"
-    modes = frozenset({"tcp", "http", *TLS_MODES})
-    notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk, 16 KiB over TLS.",)
+    modes = frozenset({"tcp", UDP, "http", *TLS_MODES})
+    notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk, 16 KiB over TLS; "
+             "multi_accept for datagrams.",)
     user = "root"
     load = ""
 
@@ -172,8 +185,10 @@ class Nginx(Peer):
             descriptors=DESCRIPTORS_MAX,
             folder=folder,
             connections=2 * CONNECTIONS_MAX,
+            events="\n    multi_accept on;" if work.mode == UDP else "",
         )
-        config.write_text(common + (stream(work) if work.mode == "tcp" else http(work, folder)))
+        relayed = work.mode in ("tcp", UDP)
+        config.write_text(common + (stream(work) if relayed else http(work, folder)))
         return Command((self.binary(), "-p", str(folder), "-e", "stderr", "-c", str(config)))
 
 
@@ -182,7 +197,7 @@ class DebianNginx(Nginx):
 
     name = "nginx-debian"
     # (1.22 has no directive `http2`, and no HTTP/2 to servers)
-    modes = frozenset({"tcp", "http", HTTPS})
+    modes = frozenset({"tcp", UDP, "http", HTTPS})
     notes = (
         "nginx-debian: Debian's package, measured where it is installed because the wheel's "
         "nginx is compiled for size.",

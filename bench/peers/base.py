@@ -14,6 +14,9 @@ from bench.model import Command, Work
 CONNECTIONS_MAX = 9000
 DESCRIPTORS_MAX = 20000
 
+# What datagrams wait in at listeners; these machines allow no more.
+RECEIVE_BYTES = 4 << 20
+
 # Of an http balancer: path prefixes with a pool each. What is measured fits none of them, and goes
 # to the default.
 ROUTES = tuple(f"r{i}" for i in range(19))

@@ -9,8 +9,9 @@ from typing import Any
 
 from bench.environment import wheel_file
 from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP, WEBSOCKET, Command, Work
-from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
+from bench.peers.base import CONNECTIONS_MAX, RECEIVE_BYTES, ROUTES, Peer, first_line
 
+SOL_SOCKET, SO_RCVBUF = 1, 8
 H2_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -40,6 +41,7 @@ def udp_listener(work: Work) -> dict[str, Any]:
     return {
         "name": "front",
         "address": address(work.bind_port, "UDP"),
+        "socket_options": [{"level": SOL_SOCKET, "name": SO_RCVBUF, "int_value": RECEIVE_BYTES}],
         "listener_filters": [
             {"name": "envoy.filters.udp_listener.udp_proxy", "typed_config": proxy}
         ],

@@ -21,6 +21,7 @@ from bench.model import (
 from bench.peers.base import (
     CONNECTIONS_MAX,
     DESCRIPTORS_MAX,
+    RECEIVE_BYTES,
     REQUESTS_MAX,
     ROUTES,
     Peer,
@@ -32,7 +33,6 @@ BULK_BUFFER = "256k"
 # of 32 KiB 1,029; of 256 KiB 1,315.
 BULK_TLS_BUFFER = "16k"
 UPSTREAM_KEPT = 1024  # nginx sets room for all of them aside, in each of the pools
-RECEIVE_BUFFER = "4m"   # as much as these machines allow
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 COMMON = """\
@@ -122,7 +122,7 @@ HTTP_BULK = """\
 def stream(work: Work) -> str:
     return STREAM.format(
         port=work.bind_port,
-        listen=f"udp rcvbuf={RECEIVE_BUFFER}" if work.mode == UDP else "backlog=4096",
+        listen=f"udp rcvbuf={RECEIVE_BYTES}" if work.mode == UDP else "backlog=4096",
         tuning=f"        proxy_buffer_size {BULK_BUFFER};" if work.kind == BULK else "",
         servers=server_lines(work),
     )

@@ -47,9 +47,9 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
         "AccessLog", "Admin", "Certificate", "Conditions", "Defaults", "Dns", "Forwarded",
-        "HeaderEdits", "Health", "Hedge", "Keepalive", "Limits", "Listener", "Match", "Outliers",
-        "Pool", "Respond", "Retry", "Rewrite", "Route", "Secured", "Server", "ServerTls", "Sticky",
-        "Subset", "Tickets", "Tls", "Tracing", "Unavailable",
+        "HeaderEdits", "Health", "Hedge", "Keepalive", "Limits", "Listener", "Match", "Mqtt",
+        "Outliers", "Pool", "Respond", "Retry", "Rewrite", "Route", "Secured", "Server",
+        "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Tracing", "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}
 

@@ -114,7 +114,8 @@ class Balancer:
         name = name if name is not None else f"listener{len(self._listeners) + 1}"
         target = pool.name if isinstance(pool, Pool) else pool
         spec = {"bind": bind, **({} if target is None else {"pool": target}), **_given(keys)}
-        self._check(name, self._listeners, {"listeners": {name: spec}, "pools": self._pools})
+        self._check(name, self._listeners, {
+            "listeners": {**self._listeners, name: spec}, "pools": self._pools})
         self._listeners[name] = spec
         return Listener(self, name)
 
@@ -147,7 +148,7 @@ class Balancer:
         if self._config is not None:
             raise RuntimeError("this balancer was made from a whole config: change that instead")
         spec = {**self._listeners[listener], **keys}
-        Config.build({"listeners": {listener: spec}, "pools": self._pools})
+        Config.build({"listeners": {**self._listeners, listener: spec}, "pools": self._pools})
         self._listeners[listener] = spec
 
     def _check(self, name: str, existing: dict[str, Any], part: dict[str, Any]) -> None:

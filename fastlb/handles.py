@@ -235,8 +235,9 @@ class Listener:
 
         `match` has further conditions; other keywords are keys of `policy` (`deadline`,
         `cache_on`, `cache_ttl`, `blocking`, `max_pending`, `body`) or of a route. On a tcp
-        listener, `@tcp.route(first_bytes="1KiB")` lets it decide about connections. Returns the
-        function itself. Mistakes raise ConfigError.
+        listener, `@tcp.route(first_bytes="1KiB")` lets it decide about connections, with
+        `match={"protocol": "mqtt"}` about those. Returns the function itself. Mistakes raise
+        ConfigError.
         """
         conditions = {
             **({"path": path} if path is not None else {}),
@@ -251,13 +252,8 @@ class Listener:
 
         def add(function: Function) -> Function:
             called = name or self._balancer._route_name(self.name, function)
-            if self._balancer._is_tcp(self.name):
-                given = {**conditions, **keys, **({"pool": pool} if pool is not None else {})}
-                if given:
-                    raise ConfigError([Problem(
-                        f"{', '.join(given)}: without http there are no requests to tell apart",
-                        f"listeners.{self.name}.policy",
-                    )])
+            if self._balancer._is_tcp(self.name) and not (
+                    conditions or keys or name is not None or pool is not None):
                 self._balancer._change_listener(
                     self.name, {"policy": {"call": function, **policy}})
                 return function

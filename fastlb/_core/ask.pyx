@@ -179,6 +179,14 @@ cdef int _local_fd(const Exchange* x) noexcept nogil:
     return x.carrier.client.fd if x.carrier != NULL else x.client.fd
 
 
+cdef uint32_t _first(Exchange* x) noexcept nogil:
+    """Bytes of x.input, of tcp, that its policy gets to see; of udp it is a datagram."""
+    cdef uint32_t size = x.input.end - x.input.start if x.input != NULL else 0
+    if x.session != NULL or size < x.policy.body_max:
+        return size
+    return x.policy.body_max
+
+
 cdef object _about(Core* core, Exchange* x, Caller caller):
     """The Request or Connection that it is asked about."""
     cdef Address local
@@ -191,7 +199,7 @@ cdef object _about(Core* core, Exchange* x, Caller caller):
                             tls_facts(secured_stream(x)))
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
-        size = x.input.end - x.input.start
+        size = _first(x)
     net_local(_local_fd(x), &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
@@ -254,7 +262,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
         size = _shown(core, x)
         question = make_question(core, x, kept_bytes(&core.http.head, size))
     else:
-        size = x.input.end - x.input.start if x.input != NULL else 0
+        size = _first(x)
         question = make_question(core, x, size)
     if question == NULL:
         return NULL

@@ -4,24 +4,27 @@ from libc.stdint cimport uint8_t
 from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
-    EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HTTP_ANSWERING, HTTP_HEAD_DONE,
+    EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HAND, HTTP_ANSWERING, HTTP_HEAD_DONE,
     HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER,
     STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
-    STAGE_RELAY, STAGE_REQUEST, STREAM_EOF, TUNNEL,
+    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
+from fastlb._core.base.observed cimport RECORDING_TLS
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
+from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.carrier cimport begin_carrier, begin_server_carrier, carrier_step
-from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_assert, fl_count, fl_load32, likely, unlikely
 from fastlb._core.first cimport first_step, pass_on_first
+from fastlb._core.handing cimport hand_over
 from fastlb._core.hedge cimport hear_hedge, take_over
 from fastlb._core.http.admit cimport admit_decided
 from fastlb._core.http.mirror cimport part_from_hedge
@@ -35,7 +38,7 @@ from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport (
     end_retrying, has_another, may_retry, note_tried, was_refused,
 )
-from fastlb._core.stages.accept cimport begin
+from fastlb._core.stages.accept cimport begin, begin_first
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_step
@@ -45,6 +48,7 @@ from fastlb._core.stages.linger cimport linger_step
 from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
+from fastlb._core.stages.sniff cimport sniff_step
 from fastlb._core.tunnel cimport open_tunnel
 
 
@@ -121,9 +125,8 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 x.picked_ns = core.now_ns
                 continue
         elif unlikely(x.stage != STAGE_CONNECT):
-            verdict = first_step(core, x)
+            verdict = _decide(core, x)
             if verdict == NEXT:
-                x.stage = STAGE_BALANCE
                 continue
             if verdict == AGAIN:
                 _again(core, x)
@@ -141,6 +144,9 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 timer_start(core, &x.timer, x.idle_timer)
                 if unlikely(x.input != NULL):
                     pass_on_first(core, x)
+                if unlikely(x.client.tls != NULL) and not (
+                        fl_load32(&core.live.recording) & RECORDING_TLS):
+                    drop_told(&x.client)
                 end_retrying(x)
                 x.pool_name = x.pool.live.name
                 let_snapshot_go(core, x)
@@ -154,6 +160,24 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
         queue(core, x)                 # others first
         return
     finish(core, x)
+
+
+cdef int _decide(Core* core, Exchange* x) noexcept nogil:
+    """Where a connection goes, by its first bytes: NEXT once that is known, AGAIN, or FAIL."""
+    cdef int verdict
+    if x.stage != STAGE_SNIFF:
+        verdict = first_step(core, x)
+        if verdict == NEXT:
+            x.stage = STAGE_BALANCE
+        return verdict
+    verdict = sniff_step(core, x)
+    if verdict == HAND:
+        return NEXT if hand_over(core, x) else FAIL
+    if verdict == NEXT and x.policy != NULL:
+        begin_first(core, x)
+    elif verdict == NEXT:
+        x.stage = STAGE_BALANCE
+    return verdict
 
 
 cdef bint _begin(Core* core, Exchange* x) noexcept nogil:

@@ -8,7 +8,7 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HTTP, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE,
     REASON_IDLE, REASON_PENDING, REASON_TIMEOUT, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT,
     STAGE_FIRST, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY,
-    STAGE_REQUEST, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM,
+    STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM,
 )
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start
@@ -117,6 +117,10 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         return
     if unlikely(x.stage == STAGE_FIRST):
         x.status = 1                        # its policy has to do with what there is
+        advance(core, x)
+        return
+    if unlikely(x.stage == STAGE_SNIFF):
+        x.sniffed.over = True
         advance(core, x)
         return
     if unlikely(x.stage == STAGE_HANDSHAKE):

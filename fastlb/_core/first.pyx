@@ -1,19 +1,20 @@
-# The policy of a tcp listener: it sees the first bytes that the client sends, if it wants any, and
-# they go on to the server as they came.
+# The policy of a tcp listener or of its route: it sees the first bytes that the client sends, if it
+# wants any, and they go on to the server as they came.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
 from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_CLIENT_RESET, REASON_NO_MEMORY,
-    REASON_POLICY, REASON_RESPONDED, STAGE_POLICY, STREAM_EOF,
+    REASON_NO_ROUTE, REASON_POLICY, REASON_RESPONDED, STAGE_POLICY, STREAM_EOF,
 )
 from fastlb._core.base.flow cimport count_bytes, flow_read
-from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, take_held
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_input, take_held
 from fastlb._core.base.net cimport address_text
 from fastlb._core.base.routing cimport DECISION_CLOSE, DECISION_MORE, Policy
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Exchange
+from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count
 from fastlb._core.http.decided cimport bind_as_decided, drop_decision, failed, go_by_decision
 
@@ -26,17 +27,31 @@ cdef uint32_t _size(const Exchange* x) noexcept nogil:
     return x.input.end if x.input != NULL else 0
 
 
+cdef bint _have_room(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
+    """For all that it may see; what was read before may lie in a smaller chunk."""
+    cdef Chunk* bigger
+    if x.input != NULL and chunk_size(x.input.klass) >= policy.body_max:
+        return True
+    bigger = take_held(core, chunk_class(policy.body_max))
+    if bigger == NULL:
+        return False
+    if x.input != NULL:
+        memcpy(chunk_bytes(bigger), chunk_bytes(x.input), x.input.end)
+        bigger.end = x.input.end
+        give_input(core, x)
+    x.input = bigger
+    return True
+
+
 cdef bint _read(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
     """As much as the policy may see and is here; False: the connection has ended, as x.reason
     says."""
     cdef ssize_t n
     while x.client.ready & READABLE and not x.client.flags & STREAM_EOF \
             and _size(x) < policy.body_max:
-        if x.input == NULL:
-            x.input = take_held(core, chunk_class(policy.body_max))
-            if x.input == NULL:
-                x.reason = REASON_NO_MEMORY
-                return False
+        if not _have_room(core, x, policy):
+            x.reason = REASON_NO_MEMORY
+            return False
         n = flow_read(&x.client, chunk_bytes(x.input) + x.input.end,
                       policy.body_max - x.input.end)
         if n < 0 and n != -EAGAIN:
@@ -68,7 +83,8 @@ cdef int _go(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
         x.reason = REASON_POLICY
         return FAIL
     if x.pool == NULL:
-        x.pool = x.bind.pool
+        x.reason = REASON_NO_ROUTE
+        return FAIL
     bind_as_decided(x)
     drop_decision(x)
     timer_cancel(&x.timer)
@@ -77,7 +93,14 @@ cdef int _go(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
 
 cdef int first_step(Core* core, Exchange* x) noexcept nogil:
     """NEXT (to x.pool), AGAIN, or FAIL (x.reason; it may be that the policy wants it closed)."""
-    cdef Policy* policy = x.bind.policy
+    cdef int verdict = _step(core, x)
+    if verdict == FAIL:
+        x.pool = NULL               # (it went to none)
+    return verdict
+
+
+cdef int _step(Core* core, Exchange* x) noexcept nogil:
+    cdef Policy* policy = x.policy
     if x.stage == STAGE_POLICY:
         return FAIL if has_left(x) else AGAIN
     if x.client.ready & ERROR:
@@ -91,8 +114,6 @@ cdef int first_step(Core* core, Exchange* x) noexcept nogil:
         return AGAIN
     if x.client_ip_size == 0:
         x.client_ip_size = address_text(&x.peer, x.client_ip)
-    x.policy = policy
-    x.pool = NULL
     return _go(core, x, policy) if ask(core, x) else AGAIN
 
 

@@ -2,7 +2,7 @@
 # they stand for.
 from libc.stdlib cimport free
 
-from fastlb._core.base.enums cimport STAGE_FREE
+from fastlb._core.base.enums cimport LAYER_TLS, STAGE_FREE
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close
@@ -17,7 +17,7 @@ cdef void _abandon(Core* core, Stream* s) noexcept nogil:
     if s.pipe != NULL:
         give_pipe(core, s.pipe)
         s.pipe = NULL
-    if s.tls != NULL:
+    if s.layer == LAYER_TLS:
         tls_close(core, s, True)
     if s.fd >= 0:
         net_close(s.fd)

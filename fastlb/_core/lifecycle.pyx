@@ -18,6 +18,7 @@ from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
+from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.tries cimport forget_times, note_left
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely
@@ -221,6 +222,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     if x.input != NULL:
         give_input(core, x)
     drop_note(core, x)
+    drop_told(&x.client)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
     drop_decision(x)

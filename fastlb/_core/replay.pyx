@@ -346,7 +346,9 @@ cdef class Replay:
                 self._totals.keys_missing += 1
             if x.http != NULL and x.http.route != NULL:
                 o.route = <uint16_t> (x.http.route - x.bind.http.routes)
-        if verdict == NEXT:
+        if verdict == NEXT and x.pool == NULL:
+            o.status = 404              # (of tcp, by what a client says first: no log has that)
+        elif verdict == NEXT:
             self._pick(of, x, o)
         else:
             o.status = x.status if verdict == ANSWER else 400

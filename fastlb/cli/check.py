@@ -15,8 +15,9 @@ from fastlb.config.effective import (
     EffectiveServer,
     effective,
 )
-from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
+from fastlb.config.effective_http import Condition, EffectiveHttp, EffectiveRoute
 from fastlb.config.effective_routes import TIMEOUTS
+from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
@@ -39,7 +40,7 @@ def command(config: str) -> int:
     """
     model = load(config)
     values = effective(model)
-    if any(listener.policy or listener.http for listener in values.listeners):
+    if any(listener.policies for listener in values.listeners):
         from fastlb.process.functions import find_all, look_beside
 
         look_beside(config)
@@ -80,6 +81,8 @@ def describe(values: Effective) -> Iterator[str]:
             yield from _tls(listener.tls)
         if listener.http is not None:
             yield from _http(listener.http, listener.origins)
+        if listener.sniffing is not None:
+            yield from _sniffing(listener.sniffing, listener.origins)
     for pool in values.pools:
         yield ""
         yield f"pool {pool.name}"
@@ -270,18 +273,44 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         yield f"    {route.name:<18} {_match(route)} -> {_action(route)}"
 
 
+def _sniffing(sniffing: EffectiveSniffing, origins: Mapping[str, str]) -> Iterator[str]:
+    for key, ms in (("sniff_timeout", sniffing.silence_ms),
+                    ("sniff_whole_timeout", sniffing.whole_ms)):
+        yield _line(key, show_ms(ms), origins[key])
+    if sniffing.routes:
+        yield "  routes, in the order in which they are tried"
+    for route in sniffing.routes:
+        parts = [" or ".join(route.protocols), f"tls.sni {route.sni}" if route.sni else "",
+                 *map(_condition, route.conditions)]
+        fits = ", ".join(part for part in parts if part) or "everything"
+        yield f"    {route.name:<18} {fits} -> {_session(route)}"
+
+
+def _session(route: SniffRoute) -> str:
+    where = f"listener {route.listener}" if route.listener else f"pool {route.pool}"
+    if route.split:
+        where = "split " + ", ".join(f"{name} {weight}" for name, weight in route.split)
+    if route.policy is None:
+        return where
+    otherwise = where if route.pool or route.split else "the listener's pool"
+    return f"policy {_policy(route.policy)}; None: {otherwise}"
+
+
 def _time(ms: int) -> str:
     return show_ms(ms) if ms else "none"
 
 
 def _match(route: EffectiveRoute) -> str:
     parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
-    parts += [
-        f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
-        + ("" if c.op == "present" else f" {c.op.replace('_', ' ')} {c.value}".replace("\n", ", "))
-        for c in route.conditions
-    ]
+    parts += map(_condition, route.conditions)
     return ", ".join(part for part in parts if part) or "everything"
+
+
+def _condition(c: Condition) -> str:
+    what = f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
+    if c.op == "present":
+        return what
+    return what + f" {c.op.replace('_', ' ')} {c.value}".replace("\n", ", ")
 
 
 def _action(route: EffectiveRoute) -> str:

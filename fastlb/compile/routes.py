@@ -7,7 +7,6 @@ routes, as a route of one may come between two of another.
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
+from fastlb.compile.keys import HASH_NOTHING, TLS_FACTS, KeySpec, hash_key
+from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -25,18 +26,13 @@ from fastlb.config.effective_http import (
 from fastlb.config.failing import DEADLINES_MS
 
 # The numbers of base/routing.pxd.
-HASH_ON = {
-    "client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6, "tls": 8,
-}
-HASH_NOTHING = 7
-SEGMENT_BY_NAME = 255
 KINDS = {
     "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
     "client": 7, "tls": 8, "json": 9, "form": 10,
 }
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
-    "network": 8, "one_of": 9,
+    "network": 8, "one_of": 9, "names": 10,
 }
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
@@ -45,7 +41,6 @@ PARTS = {
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
 PART_TLS = 13
-TLS_FACTS = {"sni": 0, "version": 1, "client_subject": 2, "client_fingerprint": 3}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
@@ -53,19 +48,10 @@ FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4
 
 if TYPE_CHECKING:
     from fastlb.config.failing import EffectiveRetry
-    from fastlb.config.policy import EffectivePolicy
     from fastlb.config.regex import Dfa
 
 Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
-
-
-@dataclass(frozen=True)
-class KeySpec:
-    on: int = 0                 # 0: none
-    segment: int = 0
-    name: bytes = b""
-    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,19 +88,6 @@ class ReplySpec:
     content_type: bytes
     content: bytes
     lines: bytes                        # header fields, each with its end
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    caller: Caller
-    is_sync: bool
-    deadline_ms: int
-    on_error: int                       # -1: 503
-    pending_max: int
-    body_max: int                       # of tcp: of the first bytes
-    cache_on: KeySpec
-    cache_ms: int
-    first_ms: int                       # how long a client's first bytes are waited for; 0: not
 
 
 @dataclass(frozen=True)
@@ -178,7 +151,7 @@ class HttpSpec:
     deadlines_ms: tuple[int, ...] = DEADLINES_MS
 
 
-def _dfa(pattern: str, *, whole: bool) -> Dfa:
+def dfa(pattern: str, *, whole: bool) -> Dfa:
     from fastlb.config.regex import compile_regex  # few configurations need it
 
     return compile_regex(pattern, whole=whole)
@@ -193,22 +166,6 @@ def parse_pattern(path: str) -> PatternSpec:
     names = tuple(s[1:-1] if s.startswith("{") and s.endswith("}") else "" for s in segments)
     literals = tuple(None if n else s.encode() for s, n in zip(segments, names, strict=True))
     return PatternSpec(literals, is_open, names)
-
-
-def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
-    """The key of "client.ip", "header.x-user" or "path.doc_id"; `names` are of the segments."""
-    if not text:
-        return KeySpec()
-    if text in HASH_ON:
-        return KeySpec(HASH_ON[text])
-    kind, _, name = text.partition(".")
-    if kind == "tls":
-        return KeySpec(HASH_ON[kind], fact=TLS_FACTS[name])
-    if kind == "path":
-        # Of a pool, the routes that lead to it have the segment in different places, or not at all.
-        segment = names.index(name) if name in names else SEGMENT_BY_NAME
-        return KeySpec(HASH_ON["path"], segment, name.encode())
-    return KeySpec(HASH_ON[kind], 0, (name.lower() if kind == "header" else name).encode())
 
 
 def template(text: str, names: Sequence[str], constants: Mapping[str, str]) -> Parts:
@@ -251,12 +208,12 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
 
 def _condition(condition: Condition) -> ConditionSpec:
     value = condition.value
-    dfa = pattern = None
+    compared = pattern = None
     networks: Sequence[tuple[int, int, bytes]] = ()
     op = OPS[condition.op]
     if condition.op == "regex":
         # Of a path the whole has to fit, of anything else a part that is anchored as it says.
-        dfa = _dfa(value, whole=condition.kind == "path")
+        compared = dfa(value, whole=condition.kind == "path")
         value = ""
     elif condition.kind == "path":
         pattern, value = parse_pattern(value), ""
@@ -265,16 +222,16 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [_network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network_spec(ipaddress.ip_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
-    elif condition.op == "one_of":
+    elif condition.op in ("one_of", "names"):
         value += "\n"
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
-        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern,
-        networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
+        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), compared,
+        pattern, networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
     )
 
 
@@ -295,30 +252,6 @@ def compile_reply(reply: Respond) -> ReplySpec:
 def names_of(route: EffectiveRoute) -> tuple[str, ...]:
     """Of its path's segments; "" for literal ones."""
     return tuple(parse_pattern(route.path).names) if route.path else ()
-
-
-def is_async(function: Callable[..., object]) -> bool:
-    """`async def`, or an object whose `__call__` is."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        type(function).__call__
-    )
-
-
-def compile_policy(
-    policy: EffectivePolicy, names: tuple[str, ...], pool_index: Callable[[str], int],
-    caller: Caller,
-) -> PolicySpec:
-    return PolicySpec(
-        caller=caller,
-        is_sync=not policy.blocking and not is_async(caller.function),
-        deadline_ms=policy.deadline_ms,
-        on_error=pool_index(policy.on_error) if policy.on_error else -1,
-        pending_max=policy.pending_max,
-        body_max=policy.body_bytes or policy.first_bytes,
-        cache_on=hash_key(policy.cache_on, names) if policy.cache_on else KeySpec(HASH_NOTHING),
-        cache_ms=policy.cache_ms,
-        first_ms=policy.first_ms if policy.first_bytes else 0,
-    )
 
 
 def conditions_of(route: EffectiveRoute) -> list[Condition]:
@@ -381,7 +314,7 @@ def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
         name = route.host.removeprefix("*").encode()
         host = hosts.setdefault(name, HostSpec(name, [], [], []))
         if route.path_regex:
-            host.regexes.append((_dfa(route.path_regex, whole=True), index))
+            host.regexes.append((dfa(route.path_regex, whole=True), index))
         elif not route.path:
             host.any.append(index)
         else:
@@ -403,7 +336,7 @@ def _add_pattern(host: HostSpec, pattern: PatternSpec, index: int) -> None:
     known.routes.append(index)
 
 
-def _network(
+def network_spec(
     network: ipaddress.IPv4Network | ipaddress.IPv6Network,
 ) -> tuple[int, int, bytes]:
     return network.version, network.prefixlen, network.network_address.packed
@@ -433,7 +366,7 @@ def compile_http(
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
-        trusted=[_network(network) for network in http.trusted],
+        trusted=[network_spec(network) for network in http.trusted],
         routes=[_route(route, pool_index, callers) for route in routes],
         hosts=_hosts(routes),
     )

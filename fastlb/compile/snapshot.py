@@ -12,17 +12,11 @@ from fastlb._core.tables.contexts import TlsContext
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.certificates import Contexts, listener_spec, pool_spec
+from fastlb.compile.keys import KeySpec, hash_key
+from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.pools import ring, sequence
-from fastlb.compile.routes import (
-    HttpSpec,
-    KeySpec,
-    PolicySpec,
-    ReplySpec,
-    compile_http,
-    compile_policy,
-    compile_reply,
-    hash_key,
-)
+from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply
+from fastlb.compile.sniffing import SniffSpec, compile_sniffing
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
 from fastlb.config.check_routes import HASHES
@@ -118,6 +112,7 @@ class BindSpec:
     bulk_buffer_size: int
     fds: Sequence[int]
     policy: PolicySpec | None = None    # of tcp
+    sniff: SniffSpec | None = None      # of tcp
     tls: TlsContext | None = None
     handshake_timeout_ms: int = 0
     udp: UdpSpec | None = None
@@ -255,6 +250,9 @@ def compile_snapshot(
         for listener in listeners
         if listener.http is not None
     }
+    first: dict[str, int] = {}              # by listener: its first bind
+    for i, sockets in enumerate(opened):
+        first.setdefault(sockets.listener, i)
     binds = []
     for sockets in opened:
         listener = by_name[sockets.listener]
@@ -274,6 +272,9 @@ def compile_snapshot(
                 policy=compile_policy(
                     listener.policy, (), index.__getitem__, callers[listener.name][""])
                 if listener.policy is not None else None,
+                sniff=compile_sniffing(
+                    listener.sniffing, index.__getitem__, first, callers.get(listener.name, {}))
+                if listener.sniffing is not None else None,
                 tls=contexts.of(
                     listener_spec(listener.name, listener.tls), f"listeners.{listener.name}")
                 if listener.tls is not None else None,

@@ -34,6 +34,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.patterns import TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
+from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show
@@ -301,7 +302,8 @@ def _http_model_at(keys: Path) -> type[Model]:
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
         "query": Compare, "cookies": Compare, **dict.fromkeys(TLS_FACTS, CompareAny),
-        "tls": Tls, "certificates": Certificate, "tickets": Tickets,
+        "tls": Tls, "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
+        "client_id": CompareAny, "username": CompareAny,
     }
     found: type[Model] = Listener
     for key in keys:
@@ -312,7 +314,8 @@ def _http_model_at(keys: Path) -> type[Model]:
 
 def _not_one_of(path: Path, value: Any, expected: str) -> Found:
     valid = tuple(re.findall(r"'([^']+)'", expected))
-    what = {"balance": "policy", "hash_on": "key to hash"}.get(str(path[-1]), "valid value")
+    words = {"balance": "policy", "hash_on": "key to hash", "protocol": "protocol"}
+    what = words.get(str(path[-1]), "valid value")
     return path, f"{show(value)} is not a {what}{hint(value, valid)}", valid
 
 
@@ -343,7 +346,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
             yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
-        yield from check_listener(name, listener, pools, from_file)
+        yield from check_listener(name, listener, pools, listeners, from_file)
     yield from check_admin(raw.get("admin") if isinstance(raw, Mapping) else None)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)

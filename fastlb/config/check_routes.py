@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastlb.config.address import OVER_TLS, SCHEMES
+from fastlb.config.check_sniffing import check_http_route, check_tcp_route, conditions
 from fastlb.config.compare import Compare, CompareAny
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
 from fastlb.config.patterns import check_path, segment_names
 from fastlb.config.positions import Path
+from fastlb.config.sniffing import SniffKeys
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.units import show
 
 Found = tuple[Path, str, tuple[str, ...]]
-ACTIONS = ("pool", "split", "redirect", "respond")
+ACTIONS = {"http": ("pool", "split", "redirect", "respond"), "tcp": ("pool", "split", "listener")}
 HASHES = ("ring_hash", "maglev", "rendezvous")
 # Keys that one of them hasn't.
 TCP_POLICY = ("an http route", ("cache_on", "cache_ttl", "body"))
@@ -46,7 +48,7 @@ def scheme_of(listener: Mapping[str, Any]) -> str:
 
 def check_listener(
     name: str, listener: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]],
-    from_file: bool,
+    listeners: Mapping[str, Mapping[str, Any]], from_file: bool,
 ) -> Iterator[Found]:
     path: Path = ("listeners", name)
     scheme, written = scheme_of(listener), _written_scheme(listener)
@@ -62,7 +64,7 @@ def check_listener(
         yield from _alpn((*path, "tls", "alpn"), listener.get("tls"))
     if scheme == "tcp":
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
-            if key in listener:
+            if key in listener and key != "routes":
                 yield (*path, key), (
                     f"{key} belongs to an http listener, and bind is {written}://"), ()
         yield from _policy((*path, "policy"), listener, pools, TCP_POLICY)
@@ -73,10 +75,11 @@ def check_listener(
             "the policy of an http listener belongs to a route: routes ="
             ' [{ name = "all", policy = ... }]'
         ), ()
-    if scheme != "udp":
-        for key in UDP_KEYS:
-            if key in listener and scheme:
-                yield (*path, key), f"{key} belongs to udp://, and bind is {written}://", ()
+    for whose, wanted, keys in (("udp://", "udp", UDP_KEYS),
+                                ("a tcp listener", "tcp", tuple(SniffKeys.model_fields))):
+        for key in keys if scheme not in ("", wanted) else ():
+            if key in listener:
+                yield (*path, key), f"{key} belongs to {whose}, and bind is {written}://", ()
     if "pool" not in listener and not listener.get("routes"):
         if scheme == "http" and not from_file:
             pass                # a program adds routes later, by `Listener.route`
@@ -87,8 +90,15 @@ def check_listener(
     routes = listener.get("routes")
     seen: set[str] = set()
     for i, route in enumerate(routes if isinstance(routes, (list, tuple)) else ()):
-        if isinstance(route, Mapping):
-            yield from _route((*path, "routes", i), route, pools, seen)
+        if not isinstance(route, Mapping):
+            continue
+        where = (*path, "routes", i)
+        yield from _route(where, route, pools, seen, "tcp" if scheme == "tcp" else "http")
+        if scheme == "tcp":
+            schemes = {one: _written_scheme(keys) for one, keys in listeners.items()}
+            yield from check_tcp_route(where, route, written, schemes)
+        elif scheme == "http":
+            yield from check_http_route(where, route, written)
 
 
 def _udp(
@@ -154,7 +164,8 @@ def check_ticket_keys(listeners: Mapping[str, Mapping[str, Any]]) -> Iterator[Fo
 
 
 def _route(
-    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], seen: set[str]
+    path: Path, route: Mapping[str, Any], pools: Mapping[str, Mapping[str, Any]], seen: set[str],
+    scheme: str,
 ) -> Iterator[Found]:
     name = route.get("name")
     if isinstance(name, str):
@@ -165,9 +176,11 @@ def _route(
         if name in seen:
             yield (*path, "name"), f"{show(name)} is taken by an earlier route", ()
         seen.add(name)
-    given = [action for action in ACTIONS if action in route]
+    actions = ACTIONS[scheme]
+    given = [action for action in actions if action in route]
     if "policy" in route:
-        yield from _policy((*path, "policy"), route, pools, HTTP_POLICY)
+        yield from _policy(
+            (*path, "policy"), route, pools, TCP_POLICY if scheme == "tcp" else HTTP_POLICY)
         for action in given:
             if action not in ("pool", "split"):
                 yield (*path, action), (
@@ -175,10 +188,10 @@ def _route(
                 ), ()
     if len(given) > 1 or (not given and "policy" not in route):
         has = " and ".join(given) if given else "none"
-        yield path, f"a route has exactly one of {', '.join(ACTIONS)}; this one has {has}", ACTIONS
+        yield path, f"a route has exactly one of {', '.join(actions)}; this one has {has}", actions
     yield from _targets(path, route, pools)
     names = _names(route)
-    for where, condition in _conditions(path, route):
+    for where, condition in conditions(path, route):
         yield from _condition(where, condition)
     for where, text in _texts(path, route):
         try:
@@ -252,24 +265,14 @@ def _names(route: Mapping[str, Any]) -> set[str]:
         return set()
 
 
-def _conditions(
-    path: Path, route: Mapping[str, Any]
-) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    match = route.get("match")
-    if isinstance(match, Mapping):
-        yield (*path, "match"), match
-        if isinstance(match.get("not"), Mapping):
-            yield (*path, "match", "not"), match["not"]
-
-
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
     if "path" in match and "path_regex" in match and path[-1] == "match":
         yield (*path, "path_regex"), "a route has a path or a path_regex", ("path", "path_regex")
-    for kind in ("headers", "query", "cookies", "json", "form", "tls"):
+    for kind in ("headers", "query", "cookies", "json", "form", "tls", "mqtt"):
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:
-                valid = tuple((CompareAny if kind == "tls" else Compare).model_fields)
+                valid = tuple((CompareAny if kind in ("tls", "mqtt") else Compare).model_fields)
                 yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
 
 
@@ -299,15 +302,27 @@ def _texts(path: Path, route: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
                     yield (*path, key, op, name), value
 
 
+def _relayed_to(listener: Mapping[str, Any]) -> set[Any]:
+    """The pools of a tcp listener and its routes."""
+    found = {listener["pool"]} if isinstance(listener.get("pool"), str) else set()
+    routes = listener.get("routes")
+    for route in routes if isinstance(routes, (list, tuple)) else ():
+        if isinstance(route, Mapping) and isinstance(route.get("pool"), str):
+            found.add(route["pool"])
+        if isinstance(route, Mapping) and isinstance(route.get("split"), Mapping):
+            found |= set(route["split"])
+    return found
+
+
 def check_pool_key(
     path: Path, pool: Mapping[str, Any], listeners: Mapping[str, Mapping[str, Any]], name: str
 ) -> Iterator[Found]:
     """A pool that hashes a part of a request, or has cookies, is for requests."""
     key = pool.get("hash_on")
-    hashes = isinstance(key, str) and not key.startswith(("client.", "tls."))
+    hashes = isinstance(key, str) and not key.startswith(("client.", "tls.", "mqtt."))
     for user, listener in listeners.items():
         scheme = scheme_of(listener)
-        if listener.get("pool") != name or scheme not in ("tcp", "udp"):
+        if scheme not in ("tcp", "udp") or name not in _relayed_to(listener):
             continue
         if hashes:
             yield (*path, "hash_on"), (

@@ -75,8 +75,9 @@ def _compare_any(value: Any) -> Any:
 
 
 def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", value):
-        raise ValueError(f'{show(value)} is not a host; write it like "example.com"')
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]{1,253}", value):
+        raise ValueError(f'{show(value)} is not a host; write it like "example.com" or'
+                         ' "*.example.com"')
     return value.lower()
 
 
@@ -143,11 +144,18 @@ def _whole(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def written_names(value: CompareAny) -> tuple[str, ...]:
+    """Those that a name is to be equal to, or with a star lie below; () of another comparison."""
+    if value.equals is not None:
+        return (value.equals,)
+    return tuple(value.one_of or ())
+
+
 class Secured(Model):
     """What TLS knows of a client, likewise; a list says what it may be."""
 
     sni: Annotated[AnyValue, _whole(_name), limits.CONDITION] | None = None
-    """The name that it asked for, in lower case."""
+    """The name that it asked for, in lower case; `*.example.com` is all below it."""
     version: Annotated[AnyValue, _whole(_version), limits.CONDITION] | None = None
     """`TLSv1.2` or `TLSv1.3`."""
     client_subject: Annotated[AnyValue, _whole(_subject), limits.CONDITION] | None = None
@@ -155,3 +163,5 @@ class Secured(Model):
     that was verified; nobody else has any."""
     client_fingerprint: Annotated[AnyValue, _whole(_fingerprint), limits.CONDITION] | None = None
     """SHA-256 of that certificate (DER), in hexadecimal digits."""
+    alpn: Annotated[AnyValue, limits.CONDITION] | None = None
+    """Of tcp: a protocol that it offers, or behind `tls://` the one that was chosen."""

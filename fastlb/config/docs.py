@@ -41,6 +41,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
+from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show_ms
@@ -66,8 +67,9 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("`match.tls`", Secured),
+    ("`match.mqtt`", Mqtt),
     ("A comparison in `match`", Compare),
-    ("A comparison in `match.tls`", CompareAny),
+    ("A comparison in `match.tls` and `match.mqtt`", CompareAny),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
     ("`policy = { ... }`", Policy),

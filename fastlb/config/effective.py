@@ -17,6 +17,7 @@ from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
 from fastlb.config.effective_http import EffectiveHttp, Respond
 from fastlb.config.effective_routes import effective_http, effective_respond
+from fastlb.config.effective_sniffing import EffectiveSniffing, effective_sniffing
 from fastlb.config.effective_tls import (
     EffectiveServerTls,
     EffectiveTls,
@@ -45,6 +46,7 @@ from fastlb.config.observing import (
     effective_tracing,
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
+from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.udp import EffectiveUdp, effective_udp
@@ -134,7 +136,20 @@ class EffectiveListener:
     http: EffectiveHttp | None = None
     policy: EffectivePolicy | None = None       # of tcp and udp
     udp: EffectiveUdp | None = None
+    sniffing: EffectiveSniffing | None = None   # of tcp: where somebody asks what clients speak
     origins: Origins = field(default_factory=dict, compare=False)
+
+    @property
+    def policies(self) -> list[tuple[str, EffectivePolicy]]:
+        """Its own, by "", and those of its routes by their names, each once."""
+        found: dict[str, EffectivePolicy] = {}
+        for route in self.http.routes if self.http is not None else ():
+            if route.policy is not None:
+                found[route.name] = route.policy
+        for one in self.sniffing.routes if self.sniffing is not None else ():
+            if one.policy is not None:
+                found[one.name] = one.policy
+        return [*([("", self.policy)] if self.policy else []), *found.items()]
 
     @property
     def written_scheme(self) -> str:
@@ -194,7 +209,7 @@ def effective(config: Config) -> Effective:
         busy_poll=config.busy_poll,
         zone=config.zone or "",
         dns=dns,
-        listeners=[_listener(n, v, config.defaults) for n, v in config.listeners.items()],
+        listeners=[_listener(name, one, config) for name, one in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
         access_log=None if config.access_log is None else effective_access_log(config.access_log),
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
@@ -219,11 +234,12 @@ def _keepalive(value: Keepalive | bool) -> tuple[int, int, int] | None:
     )
 
 
-def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveListener:
-    look = _Chain("listener", listener, defaults)
-    scheme = parse_bind(listener.bind[0]).scheme or "tcp"
-    scheme = OVER_TLS.get(scheme, scheme)
-    for key in ("reuse_port", "mode", "tls", *(UDP_KEYS if scheme == "udp" else ())):
+def _listener(name: str, listener: Listener, config: Config) -> EffectiveListener:
+    look = _Chain("listener", listener, config.defaults)
+    written = parse_bind(listener.bind[0]).scheme or "tcp"
+    scheme = OVER_TLS.get(written, written)
+    for key in ("reuse_port", "mode", "tls", *(UDP_KEYS if scheme == "udp" else ()),
+                *(SniffKeys.model_fields if scheme == "tcp" else ())):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     idle = limits.IDLE_TIMEOUT
     if scheme == "udp":
@@ -248,6 +264,7 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         http=effective_http(listener, look) if scheme == "http" else None,
         udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
+        sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,
         origins=look.origins,
     )
 

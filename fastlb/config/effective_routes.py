@@ -8,7 +8,7 @@ from typing import Any
 
 from fastlb.config import http as model
 from fastlb.config import limits
-from fastlb.config.compare import Compare, CompareAny
+from fastlb.config.compare import Compare, CompareAny, written_names
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -140,13 +140,18 @@ def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
     for fact in TLS_FACTS:
         compared = getattr(match.tls, fact)
         if compared is not None:
-            yield _condition("tls", fact, compared, negate)
+            yield condition_of("tls", fact, compared, negate)
     for kind, table in tables:
         for name, value in table.items():
-            yield _condition(kind, name, value, negate)
+            yield condition_of(kind, name, value, negate)
 
 
-def _condition(kind: str, name: str, value: Compare, negate: bool) -> Condition:
+def condition_of(kind: str, name: str, value: Compare, negate: bool) -> Condition:
+    if kind == "tls" and name == "sni" and isinstance(value, CompareAny):
+        names = written_names(value)
+        if any(one.startswith("*.") for one in names):
+            below = "\n".join(one.removeprefix("*") for one in names)
+            return Condition(kind, name, "names", below, negate)
     if value.present is not None:
         return Condition(kind, name, "present", "", negate == value.present)
     for op in ("equals", "prefix", "suffix", "contains", "regex"):

@@ -14,6 +14,7 @@ from fastlb.config.compare import TEXT, Regex, Secured, Value, loose, one_or_lis
 from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
+    MQTT_KEYS,
     TLS_KEYS,
     check_edited_name,
     check_field_name,
@@ -22,6 +23,7 @@ from fastlb.config.patterns import (
     check_template,
 )
 from fastlb.config.policy import AnyPolicy
+from fastlb.config.sniffing import Mqtt, Protocols
 from fastlb.config.units import show
 
 
@@ -40,7 +42,8 @@ def _check_key(value: str) -> str:
     if not re.match(KEY, value):
         raise ValueError(
             f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
-            f" {', '.join(TLS_KEYS)}, path.NAME, query.NAME, header.NAME, cookie.NAME"
+            f" {', '.join((*TLS_KEYS, *MQTT_KEYS))}, path.NAME, query.NAME, header.NAME,"
+            " cookie.NAME"
         )
     return value
 
@@ -88,8 +91,14 @@ PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
 
 
 class Conditions(Model):
-    """What a request must have; all of it."""
+    """What a request must have, or a connection of tcp: protocol, client_ip, tls and mqtt; all of
+    it."""
 
+    protocol: Protocols | None = None
+    """Of tcp: what a client speaks, by its first bytes, or a list of that; "unknown" is anything
+    else, and silence."""
+    mqtt: Annotated[Mqtt, limits.CONDITION] = Field(default_factory=Mqtt)
+    """Of tcp: what a client of MQTT says of itself."""
     host: (
         Annotated[str, AfterValidator(check_host), limits.CONDITION] | None
     ) = None
@@ -236,7 +245,8 @@ class Forwarded(Model):
 
 class Route(Model):
     """A match on a request, and what to do with it: one of pool, split, redirect and respond, or a
-    policy that says it."""
+    policy that says it. Of tcp a match on a connection: one of pool, split and listener, or a
+    policy."""
 
     name: Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
     """Seen in logs and metrics; unique in its listener."""
@@ -248,6 +258,8 @@ class Route(Model):
         dict[str, Annotated[int, Field(strict=True, ge=0, le=10_000)]], limits.ACTION
     ] | None = None
     """Pools with their shares of the requests."""
+    listener: Annotated[PoolName, limits.ACTION] | None = None
+    """Of tcp: the http listener that goes on with the connection, as if it had accepted it."""
     redirect: (
         Annotated[
             Redirect,
@@ -327,12 +339,13 @@ class HttpKeys(Model):
 
 
 class HttpListener(Model):
-    """What only http listeners have."""
+    """What only http listeners have, but for the routes."""
 
     routes: Annotated[list[Route], BeforeValidator(as_list), limits.ROUTES] = Field(
         default_factory=list
     )
-    """`[[listeners.NAME.routes]]`: the most specific that fits is taken, then `pool`, then 404."""
+    """`[[listeners.NAME.routes]]`: the most specific that fits is taken, then `pool`, then 404; of
+    tcp, then `policy` or `pool`, or the connection is closed."""
     max_header_size: Annotated[str, Size(limits.MAX_HEADER_SIZE)] = "32KiB"
     """Of a request's head; then 431."""
     max_headers: Annotated[

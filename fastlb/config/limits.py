@@ -276,6 +276,12 @@ POLICY_FIRST_TIMEOUT = Limit(
     200, 1, HOUR_MS, "a client that speaks first does so within a round trip",
 )
 POLICY_BODY = Limit(0, 0, 64 << 10, "most look at the head, and needn't wait for more")
+SNIFF_TIMEOUT = Limit(
+    250, 1, HOUR_MS, "a client that speaks first does so within a round trip; others wait so long",
+)
+SNIFF_WHOLE_TIMEOUT = Limit(
+    5_000, 1, HOUR_MS, "a packet that was lost comes again within seconds",
+)
 UNAVAILABLE_STATUS = Limit(503, 200, 599, "the one that says: not now (RFC 9110, 15.6.4)")
 RESPOND_BODY = Choice("", "an answer needs none")
 RESPOND_TYPE = Choice("text/plain; charset=utf-8", "what can't be taken for a page")

@@ -29,6 +29,7 @@ from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
+from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
 from fastlb.config.udp import UdpListener
@@ -243,7 +244,7 @@ class Defaults(HttpKeys, Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(HttpListener, UdpListener, HttpKeys, Shared):
+class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
@@ -252,7 +253,7 @@ class Listener(HttpListener, UdpListener, HttpKeys, Shared):
     tls: Annotated[ListenerTls, bounds.TLS] | None = None
     """Of `tls://` and `https://`: certificates, and more about it."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
-    """The pool that connections go to, or requests that no route fits."""
+    """The pool that connections go to, or what no route fits."""
     policy: Annotated[AnyPolicy, bounds.POLICY] | None = None
     """Of tcp: a Python function that decides where a connection goes, or a table with more about
     it; `pool` is where it goes when that returns None. Of http, routes have policies."""
@@ -298,8 +299,9 @@ class Pool(Shared):
     a client stays. See docs/policies.md."""
     hash_on: Annotated[HashKey, bounds.HASH_ON] | None = None
     """What a hash policy hashes: `client.ip`, `client.address` (with the port), of TLS `tls.sni`,
-    `tls.version`, `tls.client_subject` and `tls.client_fingerprint`, and of http also
-    `path.NAME`, `query.NAME`, `header.NAME` and `cookie.NAME`."""
+    `tls.version`, `tls.client_subject` and `tls.client_fingerprint`, of MQTT behind tcp
+    `mqtt.client_id` and `mqtt.username`, and of http also `path.NAME`, `query.NAME`,
+    `header.NAME` and `cookie.NAME`."""
     bounded_load: Annotated[
         float,
         Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),

@@ -16,8 +16,9 @@ TLS_KEYS = tuple(f"tls.{fact}" for fact in TLS_FACTS)
 REQUEST_KEY = (
     rf"^(tls\.({'|'.join(TLS_FACTS)})|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
 )
+MQTT_KEYS = ("mqtt.client_id", "mqtt.username")
 KEY = (
-    rf"^(client\.(ip|address)|tls\.({'|'.join(TLS_FACTS)})"
+    rf"^(client\.(ip|address)|tls\.({'|'.join(TLS_FACTS)})|mqtt\.(client_id|username)"
     r"|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
 )
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
+from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveTls
 from fastlb.config.model import Config
 from fastlb.config.ocsp import good_until
 from fastlb.config.tls import day
+from fastlb.config.warn_sniffing import sniffing_warnings
 
 EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal has failed by then
 
@@ -30,12 +32,13 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
         yield from _unreachable(each)
         yield from _keyless(each, values)
         yield from _unsecured(each, values)
+        if each.sniffing is not None:
+            yield from sniffing_warnings(each, values)
     yield from tls_warnings(values)
     used = {name for listener in values.listeners for name in _pools(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
         used |= {pool.fallback for pool in values.pools if pool.name in used}
-    asked = any(listener.policy or any(route.policy for route in _routes(listener))
-                for listener in values.listeners)
+    asked = any(listener.policies for listener in values.listeners)
     for name, pool in config.pools.items():
         if name not in used and not asked:      # a policy may name any pool
             yield f"pools.{name}: no listener uses this pool"
@@ -109,7 +112,7 @@ def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:
     return listener.http.routes if listener.http is not None else ()
 
 
-def _targets(route: EffectiveRoute) -> Iterator[str]:
+def _targets(route: EffectiveRoute | SniffRoute) -> Iterator[str]:
     if route.pool:
         yield route.pool
     for name, _ in route.split:
@@ -121,6 +124,8 @@ def _pools(listener: EffectiveListener) -> Iterator[str]:
     for route in _routes(listener):
         yield from _targets(route)
         yield route.mirror_pool
+    for one in listener.sniffing.routes if listener.sniffing is not None else ():
+        yield from _targets(one)
 
 
 def _unreachable(listener: EffectiveListener) -> Iterator[str]:
@@ -166,6 +171,13 @@ def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
         if pool.hash_on.startswith("path.")
     }
     what = "client.ip is hashed instead"
+    used = set(_pools(listener)) if listener.http is not None else set()
+    for pool in values.pools:
+        if pool.name in used and pool.hash_on.startswith("mqtt."):
+            yield (
+                f"listeners.{listener.name}: pool '{pool.name}' hashes {pool.hash_on}, which no"
+                f" request has: {what}"
+            )
     for route in _routes(listener):
         names = set(_segments(route.path))
         for name in _targets(route):
@@ -187,6 +199,7 @@ def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
     if tls is not None and tls.client_auth != "none":
         return
     missing = "tls." if tls is None else "tls.client_"
+    known = ("tls.sni",) if listener.sniffing is not None else ()       # of a hello
     why = "has no TLS" if tls is None else "asks clients for no certificates (client_auth)"
     where = f"listeners.{listener.name}"
     for route in _routes(listener):
@@ -196,7 +209,7 @@ def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
             yield f"{where}: route '{route.name}' is about {fact}, and the listener {why}"
     used = set(_pools(listener))
     for pool in values.pools:
-        if pool.name in used and pool.hash_on.startswith(missing):
+        if pool.name in used and pool.hash_on.startswith(missing) and pool.hash_on not in known:
             yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and the listener {why}:"
                    " client.ip is hashed instead")
 

@@ -94,6 +94,10 @@ class Explainer:
         known = secured(found, where.host, tls or {})
         self.reasons.refresh()
         if found.http is None:
+            if not found.pool:
+                raise ValueError(
+                    f"listener {found.name!r} goes by what a client says first, and has no pool for"
+                    " others")
             return self._connection(found, why, where, client, address, known)
         bind = self._binds[found.name][0]
         default = f"{bind.host}:{bind.port}" if bind.host is not None else "localhost"

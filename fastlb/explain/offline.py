@@ -75,6 +75,13 @@ def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[s
                 find(listener.policy.call, where) if functions else _nobody, Connection, live,
                 listener.name, "", listener.written_scheme, (), False,
             )}
+        for one in listener.sniffing.routes if listener.sniffing is not None else ():
+            if one.policy is not None:
+                where = f"listeners.{listener.name}.routes.{one.name}.policy"
+                found.setdefault(listener.name, {})[one.name] = Caller(
+                    find(one.policy.call, where) if functions else _nobody, Connection, live,
+                    listener.name, one.name, listener.written_scheme, (), False,
+                )
         for route in listener.http.routes if listener.http is not None else ():
             if route.policy is None:
                 continue

@@ -20,6 +20,7 @@ _FAILS = {
     "regex": "is {value}, which doesn't match {wanted}",
     "pattern": "is {value}, not {wanted}",
     "one_of": "is {value}, none of {wanted}",
+    "names": "is {value}, none of {wanted}",
 }
 
 
@@ -41,7 +42,7 @@ def quoted(value: str | bytes) -> str:
 
 
 def _wanted(condition: Condition) -> str:
-    if condition.op == "one_of":
+    if condition.op in ("one_of", "names"):
         return ", ".join(map(quoted, condition.value.split("\n")))
     return quoted(condition.value)
 
@@ -55,7 +56,7 @@ def _against(condition: Condition, value: bytes | None) -> str:
     if condition.negate:
         if condition.op == "present":
             return f"{subject} is there"
-        how = {"equals": "", "pattern": "", "one_of": "one of "}.get(
+        how = {"equals": "", "pattern": "", "one_of": "one of ", "names": "one of "}.get(
             condition.op, f"{condition.op} ")
         return f"{subject} is {quoted(value or b'')}: it must not be {how}{_wanted(condition)}"
     if value is None:

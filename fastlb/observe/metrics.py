@@ -92,6 +92,8 @@ METRICS = {
     "fastlb_keys_missing_total": ("counter", "Requests without what their pool hashes."),
     "fastlb_bodies_unread_total": (
         "counter", "Bodies that a route asked about, too long or broken."),
+    "fastlb_protocols_unknown_total": (
+        "counter", "Connections of tcp listeners with routes that said nothing known in time."),
     "fastlb_tls_connections": ("gauge", "Connections over TLS, with clients and servers."),
     "fastlb_tls_handshakes_total": (
         "counter", "Handshakes with clients or servers (side), and whether a session was resumed."),
@@ -127,6 +129,7 @@ _OF_ENGINES = {
     "fastlb_mirrors_dropped_total": "mirrors_dropped",
     "fastlb_keys_missing_total": "keys_missing",
     "fastlb_bodies_unread_total": "bodies_unread",
+    "fastlb_protocols_unknown_total": "protocols_unknown",
 }
 _OF_SERVERS = {
     "fastlb_server_connections_total": "connections",
@@ -195,7 +198,7 @@ class Metrics:
         for (listener, route, pool), codes in sorted(counts.items()):
             for code, n in sorted(codes.items()):
                 if code >= REASON:
-                    where = labels(listener=listener, pool=pool,
+                    where = labels(listener=listener, route=route, pool=pool,
                                    reason=BY_NUMBER.get(code - REASON, ""))
                     yield "fastlb_sessions_total", where, n
                 else:
@@ -204,11 +207,10 @@ class Metrics:
             times = durations.get((listener, route, pool))
             if times is None:
                 continue
+            found = {"listener": listener, "route": route, "pool": pool}
             if min(codes) >= REASON:
-                found = {"listener": listener, "pool": pool}
                 yield from _histogram("fastlb_session_duration_seconds", found, times, POWERS)
             else:
-                found = {"listener": listener, "route": route, "pool": pool}
                 yield from _histogram("fastlb_request_duration_seconds", found, times, POWERS)
         for (listener, route, pool), codes in sorted(calls.items()):
             for code, n in sorted(codes.items()):

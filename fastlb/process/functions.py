@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastlb.compile.routes import is_async
+from fastlb.compile.policies import is_async
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.policy import EffectivePolicy
 from fastlb.errors import ConfigError, Problem
@@ -61,11 +61,8 @@ def policies_of(
     """All that a configuration names, with their keys' paths."""
     for listener in listeners:
         where = f"listeners.{listener.name}"
-        if listener.policy is not None:
-            yield f"{where}.policy", listener.policy
-        for route in listener.http.routes if listener.http is not None else ():
-            if route.policy is not None:
-                yield f"{where}.routes.{route.name}.policy", route.policy
+        for route, policy in listener.policies:
+            yield f"{where}.routes.{route}.policy" if route else f"{where}.policy", policy
 
 
 def _imported(call: str, where: str) -> Any:

@@ -18,7 +18,8 @@ from fastlb._core.ask import questions
 from fastlb._core.engine import Engine
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
-from fastlb.compile.routes import is_async, names_of
+from fastlb.compile.policies import is_async
+from fastlb.compile.routes import names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
@@ -83,19 +84,18 @@ class Policies:
         found: dict[str, dict[str, Policy]] = {}
         known: dict[Key, tuple[object, Policy]] = {}
         for listener in listeners:
-            for route in listener.http.routes if listener.http is not None else ():
-                if route.policy is not None:
-                    self._add(listener, route, route.policy, known, found)
-            if listener.policy is not None:
-                self._add(listener, None, listener.policy, known, found)
+            routes = listener.http.routes if listener.http is not None else ()
+            of_requests = {route.name: route for route in routes}
+            for name, policy in listener.policies:
+                self._add(listener, name, of_requests.get(name), policy, known, found)
         self._known = known
         return found
 
     def _add(
-        self, listener: EffectiveListener, route: EffectiveRoute | None, values: EffectivePolicy,
-        known: dict[Key, tuple[object, Policy]], found: dict[str, dict[str, Policy]],
+        self, listener: EffectiveListener, name: str, route: EffectiveRoute | None,
+        values: EffectivePolicy, known: dict[Key, tuple[object, Policy]],
+        found: dict[str, dict[str, Policy]],
     ) -> None:
-        name = route.name if route is not None else ""
         http = listener.http
         made_of = (values, route and route.path, http and http.merge_slashes,
                    listener.written_scheme)

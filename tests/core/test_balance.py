@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
+from fastlb.compile.keys import hash_key
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
-from fastlb.compile.routes import hash_key
 from fastlb.compile.snapshot import GroupSpec, ServerSpec, groups, rank
 from fastlb.config.failing import (
     OUTLIERS,
@@ -66,7 +66,8 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
-        buffer_size=16384, bulk_buffer_size=16384, fds=[], policy=None, tls=None,
+        buffer_size=16384, bulk_buffer_size=16384, fds=[], policy=None, sniff=None, udp=None,
+        tls=None,
     )
     return probe.Picker(Snapshot(Live(1), [pool], [bind]), keys.pop("seed", 1))
 

@@ -104,6 +104,20 @@ def test_connections_of_tcp() -> None:
     assert run({"listener": "web", "protocol": "tcp"}).unknown == 1
 
 
+def test_connections_whose_route_the_first_bytes_decide() -> None:
+    """No log has these, so that they go where no route fits; without a pool nowhere."""
+    edge = {"bind": "tcp://127.0.0.1:0", "routes": [
+        {"name": "mqtt", "match": {"protocol": "mqtt"}, "pool": "api"}]}
+    config = {"listeners": {"edge": edge}, "pools": {"api": {"servers": ["10.0.1.1:1"]}}}
+    line = json.dumps({"listener": "edge", "protocol": "tcp", "client_ip": "10.0.0.1"}).encode()
+    found = replay(effective(fastlb.Config.build(config)), io.BytesIO(line), None)
+    assert (found.connections, found.no_route, found.unknown) == (1, 1, 0)
+    edge["pool"] = "api"
+    found = replay(effective(fastlb.Config.build(config)), io.BytesIO(line), None)
+    assert (found.connections, found.no_route) == (1, 0)
+    assert found.spread.pools == {"api": Load(1, 0)}
+
+
 def test_clients_without_an_address_and_keys_that_are_missing() -> None:
     found = run(common("GET /api/a HTTP/1.1").replace("10.0.0.1", "a.example"))
     assert found.clients_unknown == 1

@@ -1,7 +1,7 @@
 """`make fuzz`: mutated streams into the parsers, and then through a running balancer.
 
-FUZZ_SECONDS (60) for each of the four (the balancer once more over TLS, and by HTTP/2), FUZZ_SEED
-(by chance) to do the same again.
+FUZZ_SECONDS (60) for each of the six (the balancer once more over TLS, at a port for all protocols,
+without TLS and with it, and by HTTP/2), FUZZ_SEED (by chance) to do the same again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def main() -> None:
     parse(seconds, random.Random(seed))
     exchanges.run(seconds, random.Random(seed))
     exchanges.run(seconds, random.Random(seed), secure=True)
+    exchanges.run_openings(seconds, random.Random(seed))
+    exchanges.run_openings(seconds, random.Random(seed), secure=True)
     if H2_AVAILABLE:
         exchanges.run_frames(seconds, random.Random(seed))
 

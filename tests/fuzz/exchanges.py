@@ -15,9 +15,12 @@ from typing import Any
 
 import fastlb
 from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
+from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
+from tests.flow.tls.peers import TlsOrigin
 from tests.fuzz import frames, mutate
 from tests.fuzz.hellos import HELLOS
+from tests.fuzz.spoken import OPENINGS
 
 ROUTES = [
     {"name": "json", "match": {"json": {"model": "large"}}, "pool": "p"},
@@ -33,7 +36,8 @@ ROUTES = [
 class Site:
     """A balancer, a fair origin for the innocent, and an unfair one for the rest."""
 
-    def __init__(self, choose: random.Random, secure: bool) -> None:
+    def __init__(self, choose: random.Random, secure: bool, to_edge: bool = False) -> None:
+        self.to_edge = to_edge
         self.context: ssl.SSLContext | None = None
         keys: dict[str, Any] = {"bind": "http://127.0.0.1:0", "h2c": H2_AVAILABLE}
         if secure:
@@ -54,7 +58,25 @@ class Site:
             websocket_timeout="300ms", traceparent=True, via="f",
             forwarded={"trusted": ["127.0.0.0/8"], "headers": ["x-forwarded-for", "forwarded"]},
         )
+        self.listen_to_all(lb)
         self.balancer = lb
+
+    def listen_to_all(self, lb: fastlb.Balancer) -> None:
+        """A listener that hands requests over, and relays what is none of them to nobody in
+        particular."""
+        self.silent = TlsOrigin(_read_on)
+        lb.pool("q", [self.silent.address], balance="maglev", hash_on="mqtt.client_id")
+        web = self.listener.name
+        self.edge = lb.listen(
+            "tcp://127.0.0.1:0", name="edge", pool="q", sniff_timeout="20ms",
+            sniff_whole_timeout="20ms", idle_timeout="300ms", routes=[
+                {"name": "http", "match": {"protocol": ["http/1.1", "h2", "websocket"]},
+                 "listener": web} if self.context is None else
+                {"name": "tls", "match": {"protocol": "tls"}, "listener": web},
+                {"name": "name", "match": {"tls": {"sni": ["example.com", "*.test"]}}, "pool": "q"},
+                {"name": "mqtt", "match": {"mqtt": {"username": {"regex": "^a"}}}, "pool": "q"},
+                {"name": "all", "match": {"protocol": ["ssh", "redis"]}, "pool": "q"},
+            ])
 
     def _serve(self, wire: Wire, request: Message) -> bool | None:
         if request.target.startswith("/innocent"):
@@ -66,10 +88,16 @@ class Site:
         return None if len(reply) % 2 else False
 
     def connect(self, secure: bool = True) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", self.listener.port), timeout=10)
+        port = (self.edge if self.to_edge else self.listener).port
+        made = socket.create_connection(("127.0.0.1", port), timeout=10)
         if secure and self.context is not None:
             return self.context.wrap_socket(made, server_hostname="a")
         return made
+
+
+def _read_on(peer: socket.socket) -> None:
+    while peer.recv(65536):
+        pass
 
 
 class Innocent:
@@ -130,6 +158,32 @@ def run(seconds: float, choose: random.Random, secure: bool = False) -> None:
             n += 1
     site.origin.close()
     over = "exchanges over TLS" if secure else "exchanges"
+    print(f"{over}: {n:,} streams, {innocent.n:,} answers to the innocent")
+
+
+def run_openings(seconds: float, choose: random.Random, secure: bool = False) -> None:
+    """First bytes of all protocols at a port for all of them; in the end nothing is held."""
+    site = Site(choose, secure, to_edge=True)
+    streams = mutate.mutated((*OPENINGS, *mutate.GOOD), choose)
+    with site.balancer.background():
+        innocent = Innocent(site)
+        end, n = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            stream = next(streams)
+            try:
+                attack(site, stream, choose, False)
+                innocent.check()
+            except BaseException:
+                print(f"broken by the stream {stream!r}")
+                raise
+            n += 1
+        innocent.wire.close()
+        runtime = site.balancer._runtime
+        assert runtime is not None
+        wait_until(lambda: runtime.live.in_flight == 0)
+    site.origin.close()
+    site.silent.close()
+    over = "openings over TLS" if secure else "openings"
     print(f"{over}: {n:,} streams, {innocent.n:,} answers to the innocent")
 
 

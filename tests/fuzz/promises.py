@@ -11,7 +11,7 @@ from typing import Any
 
 from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.core import parsers
-from tests.fuzz import hellos, mutate, streams
+from tests.fuzz import hellos, mutate, spoken, streams
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -176,6 +176,9 @@ PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], No
     "log line": (mutate.LINES, log_line),
     "server name": (hellos.NAMED, hellos.server_name),
     "hello": (hellos.HELLOS, hellos.whole),
+    "first bytes": (spoken.OPENINGS, spoken.first_bytes),
+    "client hello": (spoken.OPENINGS[:4] + hellos.HELLOS, spoken.client_hello),
+    "connect of MQTT": (spoken.OPENINGS[4:7], spoken.mqtt),
     **({"request of HTTP/2": (streams.REQUESTS, streams.request),
         "answer to HTTP/2": (mutate.ANSWERS, streams.answer)} if H2_AVAILABLE else {}),
 }

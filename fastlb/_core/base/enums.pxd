@@ -12,6 +12,7 @@ cdef enum Verdict:
     ELSEWHERE = 8       # http: another server may do better than this answer
     ASK = 9             # http: a policy has to decide
     CARRY = 10          # http: it is HTTP/2, and x.input has what was read
+    HAND = 11           # tcp: another listener goes on with it
 
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list
@@ -28,6 +29,7 @@ cdef enum Stage:
     STAGE_HANDSHAKE = 11        # TLS, with the client
     STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
     STAGE_SESSION = 13          # udp: datagrams both ways
+    STAGE_SNIFF = 14            # tcp: its first bytes say where it goes
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -55,7 +57,21 @@ cdef enum Reason:
     REASON_REMOVED = 23         # its server was, and what it had did not end in time
     REASON_HANDSHAKE = 24       # of TLS, with the client
     REASON_SERVER_HANDSHAKE = 25
-    REASON_COUNT = 26
+    REASON_LISTENER_FULL = 26   # the listener that it was to be handed over to
+    REASON_HANDED_OVER = 27     # of its listener's sessions: another one has it now
+    REASON_COUNT = 28
+
+cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
+    PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time
+    PROTOCOL_TLS = 1
+    PROTOCOL_HTTP1 = 2
+    PROTOCOL_H2 = 3
+    PROTOCOL_WEBSOCKET = 4
+    PROTOCOL_MQTT = 5
+    PROTOCOL_RTMP = 6
+    PROTOCOL_SSH = 7
+    PROTOCOL_REDIS = 8
+    PROTOCOL_POSTGRES = 9
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:

@@ -84,6 +84,9 @@ cdef enum:
     TLS_FACTS = 4                   # of a client: TlsFact
     TLS_NAME_BYTES_MAX = 255        # of a host (RFC 1035, 2.3.4)
     TLS_SUBJECT_BYTES_MAX = 4096    # of a client, as text; servers take headers of 8 KiB
+    SNIFF_BYTES_MAX = 16384         # looked at to tell a protocol: heads and hellos have 2 KiB
+    SNIFF_CLASS = 2                 # 16 KiB: as much
+    ALPN_BYTES_MAX = 256            # that a client offers, and are looked at; browsers send 12
     H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
     H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
     H2_CONNECTION_BYTES = 163840    # of all streams of a client that exchanges haven't read

@@ -1,6 +1,6 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
-from libc.stdint cimport uint16_t, uint8_t
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
@@ -11,8 +11,9 @@ from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, F_DUPFD_CLOEXEC, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE,
     MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
     SOCK_STREAM, SOL_SOCKET, SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_RCVBUF,
-    SO_RCVBUFFORCE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, UDP_GRO,
-    SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname, getsockopt,
+    SO_RCVBUFFORCE, SO_RCVLOWAT, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
+    UDP_GRO, SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname,
+    getsockopt,
     inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
 
@@ -136,6 +137,13 @@ cdef inline void net_shut_both(int fd) noexcept nogil:
 cdef inline ssize_t net_peek(int fd, void* into, size_t size) noexcept nogil:
     """What can be read, and stays to be read; -errno."""
     return fl_syscall(SYS_recvfrom, fd, <long> into, size, MSG_PEEK | MSG_DONTWAIT, 0, 0)
+
+
+cdef inline void net_hold(int fd, uint32_t size) noexcept nogil:
+    """Be told of what can be read only when so many bytes are here, or the end; 1: of any. Sockets
+    of Unix know nothing of it (SO_RCVLOWAT)."""
+    cdef int n = <int> size
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &n, sizeof(n))
 
 
 cdef inline bint net_is_quiet(int fd) noexcept nogil:

@@ -43,13 +43,14 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[26]          # by Reason
+    uint64_t ended[28]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end
     uint64_t bodies_unread      # that a route asked about, too long or broken
+    uint64_t protocols_unknown  # connections that said nothing known where routes ask about it
     uint64_t hedges             # second tries alive now
     uint64_t hedged             # requests that were sent to a second server too
     uint64_t hedges_won         # of which that one answered first

@@ -15,6 +15,7 @@ cdef enum HashOn:
     HASH_COOKIE = 6
     HASH_NOTHING = 7            # split: any place, by chance
     HASH_TLS = 8                # a fact of TLS
+    HASH_MQTT = 9               # tcp: of the first bytes, see SniffedKey
 
 cdef enum:
     SEGMENT_BY_NAME = 255
@@ -22,8 +23,13 @@ cdef enum:
 cdef struct HashKey:
     uint8_t on                  # HashOn
     uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
-    uint8_t fact                # HASH_TLS: TlsFact
+    uint8_t fact                # HASH_TLS: TlsFact; HASH_MQTT: SniffedKey
     Text name
+
+cdef enum SniffedKey:
+    KEY_CLIENT_ID = 0
+    KEY_USERNAME = 1
+    SNIFFED_KEYS = 2
 
 cdef enum RetryOn:
     RETRY_CONNECT = 1           # no connection
@@ -54,6 +60,7 @@ cdef enum ConditionKind:
     MATCH_TLS = 8
     MATCH_JSON = 9              # from here on: of the body
     MATCH_FORM = 10
+    MATCH_SPOKEN = 11           # tcp: what the first bytes say
 
 cdef enum ConditionOp:
     OP_PRESENT = 1
@@ -65,6 +72,7 @@ cdef enum ConditionOp:
     OP_PATTERN = 7              # of a negated host or path
     OP_NETWORK = 8
     OP_ONE_OF = 9               # several values, each with a line's end
+    OP_NAMES = 10               # the same, of hosts; with a leading dot what is below a domain
 
 cdef struct Dfa:                # a regular expression, as compile/regex made it
     const uint8_t* classes      # [256]
@@ -83,7 +91,7 @@ cdef struct Condition:
     uint8_t kind
     uint8_t op
     uint8_t negate
-    uint8_t fact                # MATCH_TLS: TlsFact
+    uint8_t fact                # MATCH_TLS: TlsFact; MATCH_SPOKEN: SpokenFact
     Text name
     Text value
     Dfa dfa
@@ -131,6 +139,7 @@ cdef enum Action:
     ACTION_REDIRECT = 3
     ACTION_RESPOND = 4
     ACTION_NONE = 5             # of a policy that has to say it
+    ACTION_LISTENER = 6         # tcp: another one goes on with the connection
 
 cdef struct Share:
     uint32_t pool               # index in the snapshot
@@ -316,3 +325,44 @@ cdef struct HttpEntry:          # of one listener
     HostEntry* any_host
     uint32_t n_routes
     Route* routes
+
+# --- connections, by their first bytes ---
+
+cdef struct SniffRoute:
+    uint32_t id                 # its name's, see tables/names
+    uint32_t protocols          # a bit each of Protocol; 0: any
+    uint8_t action
+    uint32_t pool               # index in the snapshot
+    uint32_t n_shares
+    Share* shares
+    HashKey split_on
+    HashKey hash_on             # on 0: the pool's
+    int32_t bind                # ACTION_LISTENER: index in the snapshot; -1: it isn't open
+    uint32_t n_conditions
+    Condition* conditions
+    Policy* policy              # NULL: none
+
+cdef struct SniffName:          # routes of one name of TLS
+    Text name                   # in lower case; with a leading dot what is below a domain
+    uint32_t n_routes
+    SniffRoute** routes         # in the order in which they are tried
+
+cdef struct SniffTable:         # of one listener
+    uint32_t name_mask          # slots - 1 of a hash table
+    SniffName** names           # NULL: no route has one
+    uint32_t n_any
+    SniffRoute** any            # routes of any name
+    uint32_t n_routes
+    SniffRoute* routes
+    uint16_t silence_timer      # slots
+    uint16_t whole_timer
+
+cdef struct Sniffed:            # what is known of a connection by its first bytes
+    uint8_t protocol            # Protocol
+    uint8_t keys_known          # a bit each of SniffedKey
+    uint8_t begun               # there were some
+    uint8_t over                # no more are waited for
+    uint8_t held                # the socket tells of more only when all that is wanted is here
+    uint32_t[SNIFFED_KEYS] keys # CRC-32
+    uint32_t route_name         # of its route, see tables/names
+    SniffRoute* route           # NULL: none; only while the snapshot is held

@@ -5,6 +5,7 @@
 # OpenSSL's queue of errors is empty between calls: whoever meets an error clears it.
 from libc.stdint cimport uint8_t
 
+from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport TlsFacts
 from fastlb._core.base.types cimport Core, Stream, TlsEntry
 
@@ -23,6 +24,7 @@ cdef struct Wire:
 cdef bint tls_open(Core* core, Stream* s, TlsEntry* entry, bint accept) noexcept nogil
 cdef void tls_moved(Stream* s) noexcept nogil
 cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil
+cdef Text tls_chosen(const Stream* s) noexcept nogil
 cdef bint tls_speaks_h2(const Stream* s) noexcept nogil
 cdef bint tls_is_resumed(const Stream* s) noexcept nogil
 cdef bint tls_is_trusted(const Stream* s) noexcept nogil

@@ -7,11 +7,13 @@ from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HANGUP, LAYER_NONE, LAYER_TLS, NEXT, PEER_SHUT, READABLE, ROLE_CLIENT,
     STREAM_CAUTIOUS, STREAM_CUT, STREAM_DRY, WRITABLE,
 )
+from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES
 from fastlb._core.base.mem cimport (
     CHUNK_RAW, chunk_bytes, chunk_class, chunk_size, give_chunk, take_chunk, take_pending,
 )
 from fastlb._core.base.net cimport net_read, net_widen, net_write
+from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
@@ -152,12 +154,18 @@ cdef bint tls_expect(Stream* s, const char* name, bint verify) noexcept nogil:
     return fine
 
 
-cdef bint tls_speaks_h2(const Stream* s) noexcept nogil:
-    """Whether both sides have chosen HTTP/2 (RFC 9113, 3.2)."""
+cdef Text tls_chosen(const Stream* s) noexcept nogil:
+    """The protocol that both sides have chosen (ALPN); nothing if there is none."""
     cdef const unsigned char* name = NULL
     cdef unsigned int size = 0
     SSL_get0_alpn_selected(<SSL*> s.tls, &name, &size)
-    return size == 2 and name[0] == 104 and name[1] == 50
+    return text_of(name, size)
+
+
+cdef bint tls_speaks_h2(const Stream* s) noexcept nogil:
+    """Whether that is HTTP/2 (RFC 9113, 3.2)."""
+    cdef Text name = tls_chosen(s)
+    return name.size == 2 and name.at[0] == 104 and name.at[1] == 50
 
 
 cdef bint tls_is_resumed(const Stream* s) noexcept nogil:

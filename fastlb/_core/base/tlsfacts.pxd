@@ -1,8 +1,10 @@
 # What TLS knows of a client, for routes, header fields, policies and the log. It is found out when
 # somebody first asks, and kept with the connection from then on.
+from fastlb._core.base.enums cimport LAYER_NONE
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport TlsFacts
 from fastlb._core.base.types cimport Exchange, Stream
+from fastlb._core.ext.atomic cimport unlikely
 
 cdef enum:                      # TlsFact
     TLS_SNI = 0                 # the name that was asked for, in lower case
@@ -25,6 +27,13 @@ cdef inline Text tls_fact(const Stream* s, int which) noexcept nogil:
     nothing.at = NULL
     nothing.size = 0
     return nothing
+
+
+cdef inline void drop_told(Stream* s) noexcept nogil:
+    """What is known of a client whose TLS somebody else ends."""
+    if unlikely(s.tls != NULL) and s.layer == LAYER_NONE:
+        drop_facts(<TlsFacts*> s.tls)
+        s.tls = NULL
 
 
 cdef TlsFacts* tls_facts(const Stream* s) noexcept nogil

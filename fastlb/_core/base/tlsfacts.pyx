@@ -116,7 +116,7 @@ cdef TlsFacts* tls_facts(const Stream* s) noexcept nogil:
     cdef Wire* wire
     if ssl == NULL:
         return NULL
-    if unlikely(s.layer != LAYER_TLS):  # of a rehearsal, which has been told
+    if unlikely(s.layer != LAYER_TLS):  # of a rehearsal, or by its first bytes: it has been told
         return <TlsFacts*> s.tls
     wire = <Wire*> BIO_get_data(SSL_get_rbio(ssl))
     if unlikely(wire.facts == NULL):

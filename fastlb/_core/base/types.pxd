@@ -7,8 +7,8 @@ from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, DELAYS, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES,
-    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
+    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES, TIMER_SLOTS_MAX,
+    TRIES_LOGGED, TRIES_MAX,
 )
 from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
@@ -16,7 +16,7 @@ from fastlb._core.base.parts cimport (
     ServerAddress, ServerCounters, Sticky, Timer, TimerList, TlsEntry,
 )
 from fastlb._core.base.routing cimport (
-    Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route,
+    Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.base.shared cimport ListenerLive, LiveTable
@@ -158,7 +158,6 @@ cdef struct PoolLive:
     uint32_t name
 
 # --- one immutable, compiled configuration (tables/snapshot) ---
-
 cdef struct ServerEntry:
     ServerAddress address
     uint32_t address_size
@@ -224,7 +223,8 @@ cdef struct BindEntry:          # one address of one listener
     uint8_t bulk_class          # the same for flows that fill it
     uint8_t shared              # one socket for all engines (unix): wake one of them
     HttpEntry* http             # NULL: tcp
-    Policy* policy              # tcp, udp: NULL: none
+    Policy* policy              # tcp, udp: NULL: none; where no route of `sniff` fits
+    SniffTable* sniff           # tcp: NULL: nobody asks what is spoken
     DatagramEntry* udp          # NULL: tcp or http
     TlsEntry* tls               # NULL: plain
     uint16_t handshake_timer    # slot
@@ -240,7 +240,6 @@ cdef struct Snapshot:
     int32_t users[ENGINES_MAX]  # exchanges of each engine that still read from it
 
 # --- one engine ---
-
 cdef struct Exchange:           # one TCP session, from accept to the last byte
     Stream client
     Stream server
@@ -271,6 +270,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Address peer                # the client's
     Http* http                  # the request under way
     Policy* policy              # that decides about it, while the snapshot is held
+    Sniffed sniffed             # tcp
     Decision* decision          # what it said
     uint64_t ticket             # of the question that is open; 0: none
     Chunk* input                # read from the client, and not used up yet
@@ -298,7 +298,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t answered_bytes     # the size of its body
     uint8_t n_left
     Tried[TRIES_LOGGED] left    # the servers before this one
-    uint32_t wanted             # bytes in x.input that a route or policy waits for; 0: a head's end
+    uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
     uint8_t client_ip_size
     uint8_t peer_ip_size
     char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it

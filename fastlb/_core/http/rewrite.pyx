@@ -2,7 +2,9 @@
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
 from libc.stdint cimport uint32_t, uint8_t
 
-from fastlb._core.base.enums cimport EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE
+from fastlb._core.base.enums cimport (
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE, LAYER_TLS,
+)
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
     FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO,
@@ -14,6 +16,7 @@ from fastlb._core.base.routing cimport (
     HttpEntry, Route,
 )
 from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
+from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET6
@@ -171,6 +174,11 @@ cdef bint _has(Head* head, int kind) noexcept nogil:
     return False
 
 
+cdef inline bint _is_secured(Exchange* x) noexcept nogil:
+    """Also where TLS ended at another listener, which has handed it over."""
+    return x.bind.tls != NULL or secured_stream(x).layer == LAYER_TLS
+
+
 cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
     cdef Head* head = &core.http.head
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
@@ -182,7 +190,7 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
         put_text(w, peer)
         _put(w, b"\r\n", 2)
     if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
-        if x.bind.tls != NULL:
+        if _is_secured(x):
             _put(w, b"X-Forwarded-Proto: https\r\n", 26)
         else:
             _put(w, b"X-Forwarded-Proto: http\r\n", 25)
@@ -208,7 +216,7 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
             _put(w, b';host="', 7)
             put_text(w, head.authority)
             _put(w, b'"', 1)
-        if x.bind.tls != NULL:
+        if _is_secured(x):
             _put(w, b";proto=https\r\n", 14)
         else:
             _put(w, b";proto=http\r\n", 13)

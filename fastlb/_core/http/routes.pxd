@@ -1,16 +1,20 @@
+from libc.stdint cimport uint32_t
+
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
-    Condition, Dfa, HashKey, HttpEntry, Match, Pattern, Route,
+    Condition, Dfa, HashKey, HttpEntry, Match, Network, Pattern, Route,
 )
 
 
 cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogil
 cdef bint pattern_fits(const Pattern* pattern, Match* match) noexcept nogil
 cdef bint dfa_matches(const Dfa* dfa, Text text) noexcept nogil
+cdef bint value_fits(const Condition* c, Text value) noexcept nogil
 cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept nogil
 cdef bint find_header(Head* head, Text name, Text* value) noexcept nogil
 cdef bint find_cookie(Head* head, Text name, Text* value) noexcept nogil
 cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil
 cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil
+cdef bint text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil

@@ -10,9 +10,9 @@ from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, HASH_TLS,
     MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
-    MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_ONE_OF, OP_PREFIX, OP_PRESENT, OP_REGEX, OP_SUFFIX,
-    SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network, Pattern, Route,
-    Shape,
+    MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX, OP_PRESENT, OP_REGEX,
+    OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network,
+    Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact
@@ -111,7 +111,25 @@ cdef bint _is_one_of(Text values, Text value) noexcept nogil:
     return False
 
 
-cdef bint _value_fits(const Condition* c, Text value) noexcept nogil:
+cdef bint _is_named(Text names, Text value) noexcept nogil:
+    """Whether a host is one of these, or below one that begins with a dot."""
+    cdef uint32_t i = 0, start, size
+    while i < names.size:
+        start = i
+        while names.at[i] != 10:
+            i += 1
+        size = i - start
+        if names.at[start] == 46:
+            if value.size > size and memcmp(
+                    value.at + value.size - size, names.at + start, size) == 0:
+                return True
+        elif equal(names.at + start, size, value.at, value.size):
+            return True
+        i += 1
+    return False
+
+
+cdef bint value_fits(const Condition* c, Text value) noexcept nogil:
     if c.op == OP_PRESENT:
         return True
     if c.op == OP_EQUALS:
@@ -120,6 +138,8 @@ cdef bint _value_fits(const Condition* c, Text value) noexcept nogil:
         return dfa_matches(&c.dfa, value)
     if c.op == OP_ONE_OF:
         return _is_one_of(c.value, value)
+    if c.op == OP_NAMES:
+        return _is_named(c.value, value)
     if value.size < c.value.size:
         return False
     if c.op == OP_PREFIX:
@@ -138,7 +158,7 @@ cdef bint _header_fits(const Condition* c, Head* head) noexcept nogil:
         if (field.name_size == c.name.size and not (field.drop and field.kind == FIELD_OTHER)
                 and equal_nocase(head.bytes + field.name_at, field.name_size, c.name.at,
                                  c.name.size)
-                and _value_fits(c, text_of(head.bytes + field.value_at, field.value_size))):
+                and value_fits(c, text_of(head.bytes + field.value_at, field.value_size))):
             return True
     return False
 
@@ -182,9 +202,9 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
     if c.kind == MATCH_METHOD:          # c.value is " GET HEAD "
         return _method_fits(c, head)
     if c.kind == MATCH_QUERY:
-        return query_find(head.query, c.name, &value) and _value_fits(c, value)
+        return query_find(head.query, c.name, &value) and value_fits(c, value)
     if c.kind == MATCH_COOKIE:
-        return find_cookie(head, c.name, &value) and _value_fits(c, value)
+        return find_cookie(head, c.name, &value) and value_fits(c, value)
     if c.kind == MATCH_HOST:
         return _host_fits(c, head.host)
     if c.kind == MATCH_PATH:
@@ -192,10 +212,10 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
             return dfa_matches(&c.dfa, head.path)
         return pattern_fits(c.pattern, match)
     if c.kind == MATCH_CLIENT:
-        return _text_is_in(c.networks, c.n_networks, match.client_ip)
+        return text_is_in(c.networks, c.n_networks, match.client_ip)
     if c.kind == MATCH_TLS:
         value = tls_fact(<const Stream*> match.secured, c.fact)
-        return value.size and _value_fits(c, value)
+        return value.size and value_fits(c, value)
     return _member_fits(c, match)
 
 
@@ -207,7 +227,7 @@ cdef bint _member_fits(const Condition* c, Match* match) noexcept nogil:
     for i in range(match.members.n):
         member = &match.members.all[i]
         if equal(member.name.at, member.name.size, c.name.at, c.name.size):
-            return c.op == OP_PRESENT or (member.is_plain and _value_fits(c, member.value))
+            return c.op == OP_PRESENT or (member.is_plain and value_fits(c, member.value))
     return False
 
 
@@ -387,10 +407,10 @@ cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
 
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:
     """The same of an address in a forwarded header; whatever is none is not trusted."""
-    return _text_is_in(entry.trusted, entry.n_trusted, text)
+    return text_is_in(entry.trusted, entry.n_trusted, text)
 
 
-cdef bint _text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil:
+cdef bint text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil:
     cdef char[64] address
     cdef uint8_t[16] packed
     if text.size == 0 or text.size >= sizeof(address):

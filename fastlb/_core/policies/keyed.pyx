@@ -3,14 +3,35 @@ from libc.math cimport log
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport BALANCE_MAGLEV
+from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport NO_SERVER
+from fastlb._core.base.routing cimport (
+    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_MQTT, HASH_TLS, HashKey,
+)
+from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Core, Exchange, Group
+from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.policies.take cimport take
-from fastlb._core.tables.hashring cimport ring_find
+from fastlb._core.tables.hashring cimport crc32, hash_client, ring_find
 from fastlb._core.base.text cimport mix64
 
 cdef enum:
     REHASHES = 64               # places tried for a key before all servers in turn
+
+
+cdef uint32_t session_hash(Core* core, const Exchange* x, const HashKey* key) noexcept nogil:
+    """CRC-32 of what a client of tcp has, or else of its address."""
+    cdef Text value
+    if likely(key.on == HASH_CLIENT_IP or key.on == HASH_CLIENT_ADDRESS):
+        return hash_client(&x.peer, key.on)
+    if key.on == HASH_TLS:
+        value = tls_fact(&x.client, key.fact)
+        if value.size:
+            return crc32(value.at, value.size)
+    elif key.on == HASH_MQTT and x.sniffed.keys_known >> key.fact & 1:
+        return x.sniffed.keys[key.fact]
+    fl_count(&core.counters.keys_missing, 1)
+    return hash_client(&x.peer, HASH_CLIENT_IP)
 
 
 cdef bint take_from_ring(Core* core, Exchange* x, const Group* group, int which,

@@ -5,17 +5,17 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_REQUEST, STREAM_CAUTIOUS,
-    STREAM_TUNED, WRITABLE,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_REQUEST, STAGE_SNIFF,
+    STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
-from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
+from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS, SNIFF_CLASS
 from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
 from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
 from fastlb._core.tables.live cimport live_wake_engines
 
@@ -42,20 +42,56 @@ cdef bint _have_http(Core* core) noexcept nogil:
     return core.http.scratch != NULL and core.http.output != NULL
 
 
+cdef bint have_scratch(Core* core, BindEntry* bind) noexcept nogil:
+    """What exchanges of a bind read into is there."""
+    return _have_scratch(core, bind.chunk_class) and _have_scratch(core, bind.bulk_class) \
+        and (bind.http == NULL or _have_http(core)) \
+        and (likely(bind.sniff == NULL) or _have_scratch(core, SNIFF_CLASS))
+
+
+cdef void begin_first(Core* core, Exchange* x) noexcept nogil:
+    """x.policy decides, once it has seen the first bytes that it wants."""
+    x.stage = STAGE_FIRST
+    x.status = x.policy.body_max == 0       # (it has seen all that it will)
+    if not x.status:
+        timer_start(core, &x.timer, x.policy.first_timer)
+
+
 cdef void begin(Core* core, Exchange* x) noexcept nogil:
     """What comes first on a connection, once it is secured where it is to be."""
     cdef BindEntry* bind = x.bind
     if bind.http != NULL:
         x.stage = STAGE_REQUEST
         timer_start(core, &x.timer, bind.http.header_timer)
-        return
-    x.stage = STAGE_BALANCE
-    if unlikely(bind.policy != NULL):
-        x.stage = STAGE_FIRST
-        if bind.policy.body_max == 0:
-            x.status = 1                    # (it has seen all that it will)
-        else:
-            timer_start(core, &x.timer, bind.policy.first_timer)
+    elif unlikely(bind.sniff != NULL):
+        x.stage = STAGE_SNIFF
+        timer_start(core, &x.timer, bind.sniff.silence_timer)
+    elif unlikely(bind.policy != NULL):
+        x.policy = bind.policy
+        begin_first(core, x)
+    else:
+        x.stage = STAGE_BALANCE
+
+
+cdef void belong(Exchange* x, BindEntry* bind) noexcept nogil:
+    """Let it be one of a bind's connections."""
+    x.pool = bind.pool
+    x.listener = bind.listener
+    x.bind = bind
+    x.chunk_class = bind.chunk_class
+    x.bulk_class = bind.bulk_class
+    x.idle_timer = bind.idle_timer
+    if bind.http != NULL:
+        x.flags |= EXCHANGE_HTTP
+        x.bind_id = bind.id
+
+
+cdef void secure_or_begin(Core* core, Exchange* x) noexcept nogil:
+    if unlikely(x.bind.tls != NULL):
+        x.stage = STAGE_HANDSHAKE
+        timer_start(core, &x.timer, x.bind.handshake_timer)
+    else:
+        begin(core, x)
 
 
 cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:
@@ -68,9 +104,7 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         core.spare_fd = spare_open()
         if core.spare_fd < 0:
             return FAIL
-    if not _have_scratch(core, bind.chunk_class) or not _have_scratch(core, bind.bulk_class):
-        return FAIL
-    if bind.http != NULL and not _have_http(core):
+    if not have_scratch(core, bind):
         return FAIL
     if not _take_gate(&core.live.connections, snapshot.max_connections):
         return END
@@ -98,15 +132,10 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     fl_count(&core.counters.descriptors, 1)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
     x.begin_ns = core.now_ns if bind.http == NULL else 0
-    x.pool = bind.pool
-    x.listener = bind.listener
-    x.bind = bind
     x.snapshot = snapshot
     x.flags = EXCHANGE_HOLDS_SNAPSHOT
     fl_add32(&snapshot.users[core.id], 1)
-    x.chunk_class = bind.chunk_class
-    x.bulk_class = bind.bulk_class
-    x.idle_timer = bind.idle_timer
+    belong(x, bind)
     x.client.fd = fd
     x.client.role = ROLE_CLIENT
     x.client.flags = STREAM_TUNED   # accepted sockets inherit their options from the listening one
@@ -115,13 +144,6 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         x.client.flags |= STREAM_CAUTIOUS
     x.client.ready = WRITABLE       # a write is tried before it is waited for
     x.server.role = ROLE_SERVER
-    if bind.http != NULL:
-        x.flags |= EXCHANGE_HTTP
-        x.bind_id = bind.id
-    if unlikely(bind.tls != NULL):
-        x.stage = STAGE_HANDSHAKE
-        timer_start(core, &x.timer, bind.handshake_timer)
-    else:
-        begin(core, x)
+    secure_or_begin(core, x)
     accepted[0] = x
     return NEXT

@@ -10,15 +10,13 @@ from fastlb._core.base.enums cimport (
     FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
-from fastlb._core.base.head cimport Text
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
-from fastlb._core.base.routing cimport HASH_CLIENT_IP, HASH_TLS, HashKey
-from fastlb._core.base.tlsfacts cimport tls_fact
-from fastlb._core.ext.atomic cimport fl_add64, fl_count, fl_load32, fl_load64, likely, unlikely
-from fastlb._core.policies.keyed cimport take_by_table, take_from_ring
+from fastlb._core.base.routing cimport HASH_CLIENT_IP, HashKey
+from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
+from fastlb._core.policies.keyed cimport session_hash, take_by_table, take_from_ring
 from fastlb._core.policies.load cimport take_least_connections, take_of_two
 from fastlb._core.policies.pending cimport (
     is_next, may_wait, stop_waiting, wait_for_place, wake_pending,
@@ -27,7 +25,7 @@ from fastlb._core.policies.prequal cimport take_prequal
 from fastlb._core.policies.retry cimport count_request
 from fastlb._core.policies.sticky cimport take_bound
 from fastlb._core.policies.take cimport take_in_turn
-from fastlb._core.tables.hashring cimport crc32, hash_client
+from fastlb._core.tables.hashring cimport hash_client
 from fastlb._core.base.text cimport mix64
 
 
@@ -89,23 +87,18 @@ cdef bint _pick_among(Core* core, Exchange* x, bint* full) noexcept nogil:
     return False
 
 
-cdef uint32_t _hash_session(Core* core, const Exchange* x, const HashKey* key) noexcept nogil:
-    """Of tcp: what the client has, or else its address."""
-    cdef Text value
-    if unlikely(key.on == HASH_TLS):
-        value = tls_fact(&x.client, key.fact)
-        if value.size:
-            return crc32(value.at, value.size)
-        fl_count(&core.counters.keys_missing, 1)
-        return hash_client(&x.peer, HASH_CLIENT_IP)
-    return hash_client(&x.peer, key.on)
+cdef const HashKey* _key(const Exchange* x) noexcept nogil:
+    """What is hashed of a session: its route comes before the pool."""
+    if unlikely(x.sniffed.route != NULL) and x.sniffed.route.hash_on.on:
+        return &x.sniffed.route.hash_on
+    return &x.pool.hash_key
 
 
 cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     cdef PoolEntry* pool = x.pool
     cdef uint32_t i
     if pool.is_keyed and x.http == NULL and not x.is_hashed:
-        x.hash = _hash_session(core, x, &pool.hash_key)
+        x.hash = session_hash(core, x, _key(x))
     if x.n_tried >= TRIES_MAX or pool.n_groups == 0:
         return False
     if unlikely(x.bound_to != 0):

@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE,
-    READER_NAPS, REASON_NO_SERVER,
+    READER_NAPS, REASON_HANDED_OVER, REASON_NO_SERVER,
 )
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
@@ -51,10 +51,19 @@ cdef void record_step(Core* core, Exchange* x) noexcept nogil:
         fl_count(&x.listener.counters[core.id].refused, 1)
         note_down(core, x)
         x.pool_name = x.pool.live.name if x.pool != NULL else 0
-    _count_end(core, x, 0, x.pool_name, SERIES_REASON + x.reason, clock_ns() - x.begin_ns)
+    _count_end(core, x, x.sniffed.route_name, x.pool_name, SERIES_REASON + x.reason,
+               clock_ns() - x.begin_ns)
     _count_bytes(core, x, x.bytes_in)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_session(core, x)
+
+
+cdef void record_handed(Core* core, Exchange* x) noexcept nogil:
+    """For its listener, a session has ended; what it becomes is counted by the next one."""
+    fl_count(&core.counters.ended[<int> REASON_HANDED_OVER], 1)
+    fl_count(&x.listener.counters[core.id].closed, 1)
+    _count_end(core, x, x.sniffed.route_name, 0, SERIES_REASON + REASON_HANDED_OVER,
+               core.now_ns - x.begin_ns)
 
 
 cdef void note_down(Core* core, Exchange* x) noexcept nogil:
@@ -149,6 +158,7 @@ cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
     cdef Record* record = &session.record
     _begin_record(core, x, &session, RECORD_UDP if x.session != NULL else RECORD_TCP)
     _fill(core, x, record, x.reason, clock_ns())
+    record.route = x.sniffed.route_name
     record.pool = x.pool_name
     record.bytes_in = x.bytes_in
     _put(core, record)

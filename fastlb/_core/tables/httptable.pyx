@@ -62,7 +62,7 @@ cdef class Arena:
         return made
 
 
-cdef HashKey _key(Arena arena, object spec):
+cdef HashKey hash_key(Arena arena, object spec):
     cdef HashKey key
     key.on, key.segment, key.fact = spec.on, spec.segment, spec.fact
     key.name = arena.text(spec.name)
@@ -228,7 +228,7 @@ cdef Network* _networks(Arena arena, object specs) except NULL:
     return made
 
 
-cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
+cdef int fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
     condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
     condition.fact = spec.fact
     condition.name = arena.text(spec.name)
@@ -251,7 +251,7 @@ cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1:
     return 0
 
 
-cdef int _pool_index(object index, int n_pools) except -1:
+cdef int pool_index(object index, int n_pools) except -1:
     if not 0 <= index < n_pools:
         raise ValueError("a route names a pool that isn't there")
     return index
@@ -269,10 +269,10 @@ cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel,
     policy.cancel = cancel
     policy.timer = live.timer_slot(spec.deadline_ms)
     policy.deadline_ms = spec.deadline_ms
-    policy.on_error = _pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
+    policy.on_error = pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
     policy.pending_max = spec.pending_max
     policy.body_max = spec.body_max
-    policy.cache_on = _key(arena, spec.cache_on)
+    policy.cache_on = hash_key(arena, spec.cache_on)
     policy.cache_ms = spec.cache_ms
     policy.first_timer = live.timer_slot(spec.first_ms)
     return policy
@@ -285,24 +285,24 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.name = arena.text(spec.name)
     route.id = live.names.id(spec.name.decode())
     route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
-    route.pool = _pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
+    route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
     route.shares = <Share*> arena.take(route.n_shares, sizeof(Share))
     for i in range(route.n_shares):
         pool, weight = spec.shares[i]
         upto += <uint32_t> weight
-        route.shares[i].pool = _pool_index(pool, n_pools)
+        route.shares[i].pool = pool_index(pool, n_pools)
         route.shares[i].upto = upto
     route.n_names = len(spec.names)
     route.names = <Text*> arena.take(route.n_names, sizeof(Text))
     for i in range(route.n_names):
         route.names[i] = arena.text(spec.names[i])
-    route.split_on = _key(arena, spec.split_on)
-    route.hash_on = _key(arena, spec.hash_on)
+    route.split_on = hash_key(arena, spec.split_on)
+    route.hash_on = hash_key(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
     route.conditions = <Condition*> arena.take(route.n_conditions, sizeof(Condition))
     for i in range(route.n_conditions):
-        _fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
+        fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
     route.location = _template(arena, spec.location)
     if spec.reply is not None:
         fill_reply(arena, &route.reply, spec.reply)
@@ -312,7 +312,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.request_edits = _edits(arena, spec.request_edits)
     route.n_response_edits = len(spec.response_edits)
     route.response_edits = _edits(arena, spec.response_edits)
-    route.mirror = _pool_index(spec.mirror, n_pools) if spec.mirror >= 0 else -1
+    route.mirror = pool_index(spec.mirror, n_pools) if spec.mirror >= 0 else -1
     route.mirror_share = spec.mirror_share
     route.response_timer = live.timer_slot(spec.response_timeout_ms)
     route.request_timer = live.timer_slot(spec.request_timeout_ms)

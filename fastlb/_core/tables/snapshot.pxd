@@ -19,6 +19,7 @@ cdef class Snapshot:
     cdef readonly frozenset slots   # of timeouts
     cdef Arena _arena
     cdef dict _http                 # the tables of http listeners, by name
+    cdef dict _sniffed              # and of tcp listeners whose clients' first bytes are looked at
     cdef int _add_pool(self, int index, object spec) except -1
     cdef TlsEntry* _secured(self, TlsContext context) noexcept
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1

@@ -11,7 +11,7 @@ from fastlb._core.base.limits cimport (
     DELAYS, ENGINES_MAX, GROUPS_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
 )
 from fastlb._core.base.mem cimport chunk_class
-from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply
+from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
@@ -28,6 +28,7 @@ from fastlb._core.tables.httptable cimport (
 )
 from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.live cimport Live, live_wake_engines
+from fastlb._core.tables.sniffing cimport sniff_table
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
 
@@ -88,7 +89,7 @@ cdef class Snapshot:
         live._slots = set()
         self.slots = frozenset()
         self._arena = Arena()
-        self._http = {}
+        self._http, self._sniffed = {}, {}
         self.servers = self.pools = self.listeners = ()
         self.table.max_connections = max_connections
         self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
@@ -344,6 +345,11 @@ cdef class Snapshot:
         if spec.policy is not None:
             bind.policy = policy_table(
                 self.live, self._arena, spec.policy, False, self.table.n_pools)
+        if spec.sniff is not None:
+            if spec.listener not in self._sniffed:
+                self._sniffed[spec.listener] = <size_t> sniff_table(
+                    self.live, self._arena, spec.sniff, self.table.n_pools, self.table.n_binds)
+            bind.sniff = <SniffTable*> <size_t> self._sniffed[spec.listener]
         if spec.tls is not None:
             bind.tls = self._secured(spec.tls)
             bind.handshake_timer = self.live.timer_slot(spec.handshake_timeout_ms)

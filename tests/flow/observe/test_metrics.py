@@ -105,8 +105,10 @@ def test_tcp_sessions_are_counted_by_reason(
         client.close()
     made.wait_idle()
     found = Scraped(made.balancer)
-    assert found("fastlb_sessions_total", listener="listener", pool="pool", reason="done") == 3
-    assert found("fastlb_session_duration_seconds_count", listener="listener", pool="pool") == 3
+    assert found("fastlb_sessions_total", listener="listener", route="", pool="pool",
+                 reason="done") == 3
+    assert found("fastlb_session_duration_seconds_count", listener="listener", route="",
+                 pool="pool") == 3
     assert found("fastlb_listener_received_bytes_total", listener="listener") == 15
     assert found("fastlb_listener_sent_bytes_total", listener="listener") == 9
     where = {"pool": "pool", "server": origin.address}

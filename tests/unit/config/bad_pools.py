@@ -77,8 +77,8 @@ POOLS = [
          " \"*.example.com\", without a port" % ("a" * 64), FORM),
     pool("hash-on-tls", 'hash_on = "tls.name"\nbalance = "maglev"',
          "hash_on: 'tls.name' is not a key to hash. One of: client.ip, client.address, tls.sni,"
-         " tls.version, tls.client_subject, tls.client_fingerprint, path.NAME, query.NAME,"
-         " header.NAME, cookie.NAME"),
+         " tls.version, tls.client_subject, tls.client_fingerprint, mqtt.client_id,"
+         " mqtt.username, path.NAME, query.NAME, header.NAME, cookie.NAME"),
     http_pool("sticky-path", f'sticky = {{ cookie = "c", secret = "{"x" * 16}", path = "api" }}',
          "sticky.path: 'api' is not a path: it begins with /", FORM),
     http_pool("hedge-neither", 'hedge = { budget = "5%" }',

@@ -15,7 +15,8 @@ TOP_KEYS = (
     " defaults, listeners, pools"
 )
 LISTENER_KEYS = (
-    "tcp_nodelay, keepalive, request_header_timeout, response_header_timeout, request_timeout,"
+    "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"
+    " response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout, max_sessions,"
     " max_sessions_per_source, pick, answers, on_server_down, receive_buffer_size, routes,"
     " max_header_size,"

@@ -44,6 +44,7 @@ from fastlb.config.model import (
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
 from fastlb.config.reader import load
+from fastlb.config.sniffing import Mqtt, SniffKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls, TlsKeys
 from fastlb.config.udp import UdpListener
@@ -60,7 +61,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls},
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
-    Match: {"tls": Secured},
+    Match: {"tls": Secured, "mqtt": Mqtt},
     Health: {"udp": Datagrams},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
            "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,
@@ -85,7 +86,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, UdpListener, Conditions, TlsKeys}      # of others
+    parts = {Shared, HttpKeys, HttpListener, UdpListener, Conditions, SniffKeys, TlsKeys}
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}

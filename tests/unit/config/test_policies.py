@@ -147,9 +147,13 @@ def test_a_route_that_is_added_is_checked_at_once() -> None:
         "by_nothing", "by_nothing-2"]
 
 
-def test_a_tcp_listener_has_no_routes_to_tell_apart() -> None:
+def test_a_tcp_listener_tells_connections_apart_and_no_requests() -> None:
     lb = fastlb.Balancer()
     tcp = lb.listen("tcp://127.0.0.1:0", name="l", pool=lb.pool("p", ["127.0.0.1:1"]))
-    with pytest.raises(fastlb.ConfigError, match="path: without http there are no requests"):
+    with pytest.raises(fastlb.ConfigError, match="path is of requests, and bind is tcp://"):
         tcp.route("/x")(by_nothing)
     assert tcp.route(first_bytes="1KiB")(by_nothing) is by_nothing
+    assert tcp.route(match={"protocol": "mqtt"}, first_bytes="64B")(by_nothing) is by_nothing
+    listener = lb.config.listeners["l"]
+    assert listener.policy is not None and listener.policy.first_bytes == "1KiB"
+    assert [route.name for route in listener.routes] == ["by_nothing"]

@@ -1,0 +1,87 @@
+# Routes of a tcp listener, laid out for the engines. fastlb/compile/sniffing says what goes in.
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastlb._core.base.routing cimport Condition, Share, SniffName, SniffRoute, SniffTable
+from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.tables.httptable cimport (
+    Arena, fill_condition, hash_key, policy_table, pool_index,
+)
+from fastlb._core.tables.live cimport Live
+
+
+cdef SniffRoute** _routes(Arena arena, const SniffTable* table, object indices) except NULL:
+    cdef SniffRoute** made = <SniffRoute**> arena.take(len(indices), sizeof(SniffRoute*))
+    cdef uint32_t i, index
+    for i in range(<uint32_t> len(indices)):
+        index = indices[i]
+        if index >= table.n_routes:
+            raise ValueError("a name has a route that isn't there")
+        made[i] = &table.routes[index]
+    return made
+
+
+cdef int _fill_names(Arena arena, SniffTable* table, object names) except -1:
+    cdef uint32_t slots = 4, slot
+    cdef uint64_t hash
+    cdef SniffName* name
+    if not names:
+        return 0
+    while slots < 2 * len(names):
+        slots *= 2
+    table.name_mask = slots - 1
+    table.names = <SniffName**> arena.take(slots, sizeof(SniffName*))
+    for text, indices in names:
+        name = <SniffName*> arena.take(1, sizeof(SniffName))
+        name.name = arena.text(text)
+        name.n_routes = len(indices)
+        name.routes = _routes(arena, table, indices)
+        hash = hash_bytes(hash_seed(), name.name.at, name.name.size)
+        slot = <uint32_t> (hash ^ hash >> 32) & table.name_mask
+        while table.names[slot] != NULL:
+            slot = (slot + 1) & table.name_mask
+        table.names[slot] = name
+    return 0
+
+
+cdef int _fill_route(Live live, Arena arena, SniffRoute* route, object spec, int n_pools,
+                     int n_binds) except -1:
+    cdef uint32_t i, upto = 0
+    if spec.bind >= n_binds:
+        raise ValueError("a route names a listener that isn't there")
+    route.id = live.names.id(spec.name)
+    route.protocols = spec.protocols
+    route.action = spec.action
+    route.bind = spec.bind
+    route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
+    route.n_shares = len(spec.shares)
+    route.shares = <Share*> arena.take(route.n_shares, sizeof(Share))
+    for i in range(route.n_shares):
+        pool, weight = spec.shares[i]
+        upto += <uint32_t> weight
+        route.shares[i].pool = pool_index(pool, n_pools)
+        route.shares[i].upto = upto
+    route.split_on = hash_key(arena, spec.split_on)
+    route.hash_on = hash_key(arena, spec.hash_on)
+    route.n_conditions = len(spec.conditions)
+    route.conditions = <Condition*> arena.take(route.n_conditions, sizeof(Condition))
+    for i in range(route.n_conditions):
+        fill_condition(arena, &route.conditions[i], spec.conditions[i], NULL)
+    if spec.policy is not None:
+        route.policy = policy_table(live, arena, spec.policy, False, n_pools)
+    return 0
+
+
+cdef SniffTable* sniff_table(Live live, Arena arena, object spec, int n_pools,
+                             int n_binds) except NULL:
+    cdef SniffTable* table = <SniffTable*> arena.take(1, sizeof(SniffTable))
+    cdef uint32_t i
+    table.silence_timer = live.timer_slot(spec.silence_ms)
+    table.whole_timer = live.timer_slot(spec.whole_ms)
+    table.n_routes = len(spec.routes)
+    table.routes = <SniffRoute*> arena.take(table.n_routes, sizeof(SniffRoute))
+    for i in range(table.n_routes):
+        _fill_route(live, arena, &table.routes[i], spec.routes[i], n_pools, n_binds)
+    _fill_names(arena, table, spec.names)
+    table.n_any = len(spec.any)
+    table.any = _routes(arena, table, spec.any)
+    return table

@@ -23,10 +23,13 @@ from fastlb.config.effective_http import (
     Respond,
 )
 from fastlb.config.failing import DEADLINES_MS
+from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
+from fastlb.config.proxy_protocol import Network
 
 # The numbers of base/routing.pxd.
 HASH_ON = {
     "client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6, "tls": 8,
+    "proxy": 9,
 }
 HASH_NOTHING = 7
 SEGMENT_BY_NAME = 255
@@ -43,9 +46,8 @@ PARTS = {
     "request.method": 7,
 }
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
-NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
-PART_TLS = 13
-TLS_FACTS = {"sni": 0, "version": 1, "client_subject": 2, "client_fingerprint": 3}
+NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
+FACTS = {"tls": TLS_FACTS, "proxy": PROXY_FACTS}       # in the order of TlsFact and ProxyFact
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
@@ -202,8 +204,8 @@ def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
     if text in HASH_ON:
         return KeySpec(HASH_ON[text])
     kind, _, name = text.partition(".")
-    if kind == "tls":
-        return KeySpec(HASH_ON[kind], fact=TLS_FACTS[name])
+    if kind in FACTS:
+        return KeySpec(HASH_ON[kind], fact=FACTS[kind].index(name))
     if kind == "path":
         # Of a pool, the routes that lead to it have the segment in different places, or not at all.
         segment = names.index(name) if name in names else SEGMENT_BY_NAME
@@ -240,8 +242,8 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
     if variable in PARTS:
         return PARTS[variable], 0, b""
     kind, _, name = variable.partition(".")
-    if kind == "tls":
-        return PART_TLS, TLS_FACTS[name], b""
+    if kind in FACTS:
+        return NAMED_PARTS[kind], FACTS[kind].index(name), b""
     if variable == "path.rest":
         return PART_REST, 0, b""
     if kind == "path":
@@ -265,7 +267,7 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [_network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
@@ -274,7 +276,7 @@ def _condition(condition: Condition) -> ConditionSpec:
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
         KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), dfa, pattern,
-        networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
+        networks, TLS_FACTS.index(name) if condition.kind == "tls" else 0,
     )
 
 
@@ -403,10 +405,9 @@ def _add_pattern(host: HostSpec, pattern: PatternSpec, index: int) -> None:
     known.routes.append(index)
 
 
-def _network(
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
-) -> tuple[int, int, bytes]:
-    return network.version, network.prefixlen, network.network_address.packed
+def network(one: Network) -> tuple[int, int, bytes]:
+    """As base/routing.pxd has it."""
+    return one.version, one.prefixlen, one.network_address.packed
 
 
 def compile_http(
@@ -433,7 +434,7 @@ def compile_http(
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
-        trusted=[_network(network) for network in http.trusted],
+        trusted=[network(one) for one in http.trusted],
         routes=[_route(route, pool_index, callers) for route in routes],
         hosts=_hosts(routes),
     )

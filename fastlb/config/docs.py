@@ -41,6 +41,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
+from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show_ms
@@ -51,6 +52,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`tls = { ... }` of a listener", Tls),
     ("`certificates` and `certificate`", Certificate),
     ("`tickets = { ... }`", Tickets),
+    ("`proxy_protocol = { ... }` of a listener", ProxyProtocol),
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
     ("`tls = { ... }` of a pool", ServerTls),

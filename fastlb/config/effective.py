@@ -45,6 +45,7 @@ from fastlb.config.observing import (
     effective_tracing,
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
+from fastlb.config.proxy_protocol import EffectiveProxyProtocol, effective_proxy_protocol
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.udp import EffectiveUdp, effective_udp
@@ -112,6 +113,7 @@ class EffectivePool:
     unavailable: Respond | None = None
     tls: EffectiveServerTls | None = None
     protocol: str = "http/1.1"
+    proxy_protocol: str = ""                                    # "v1", "v2"; "": none
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -134,6 +136,7 @@ class EffectiveListener:
     http: EffectiveHttp | None = None
     policy: EffectivePolicy | None = None       # of tcp and udp
     udp: EffectiveUdp | None = None
+    proxy_protocol: EffectiveProxyProtocol | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -248,6 +251,8 @@ def _listener(name: str, listener: Listener, defaults: Defaults) -> EffectiveLis
         http=effective_http(listener, look) if scheme == "http" else None,
         udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
+        proxy_protocol=effective_proxy_protocol(listener.proxy_protocol)
+        if listener.proxy_protocol is not None else None,
         origins=look.origins,
     )
 
@@ -260,7 +265,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
-                "fallback", "unavailable", "tls", "protocol"):
+                "fallback", "unavailable", "tls", "protocol", "proxy_protocol"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -283,7 +288,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         slow_start_ms=duration_ms(pool.slow_start),
         sticky=effective_sticky(pool.sticky) if pool.sticky is not None else None,
         subset=_subset(pool.subset) if pool.subset is not None else None,
-        health=effective_health(pool.health, pool.protocol) if pool.health is not None else None,
+        health=effective_health(pool.health, pool.protocol, pool.proxy_protocol)
+        if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),
         retry=effective_retry(pool.retry),
         limits=effective_limits(pool.limits),
@@ -292,6 +298,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         unavailable=effective_respond(pool.unavailable) if pool.unavailable is not None else None,
         tls=effective_server_tls(pool.tls, pool.protocol),
         protocol=pool.protocol,
+        proxy_protocol=pool.proxy_protocol or "",
         origins=look.origins,
     )
 

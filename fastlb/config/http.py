@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from fastlb.config.compare import TEXT, Regex, Secured, Value, loose, one_or_lis
 from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
+    PROXY_KEYS,
     TLS_KEYS,
     check_edited_name,
     check_field_name,
@@ -22,6 +22,7 @@ from fastlb.config.patterns import (
     check_template,
 )
 from fastlb.config.policy import AnyPolicy
+from fastlb.config.proxy_protocol import check_network
 from fastlb.config.units import show
 
 
@@ -40,16 +41,9 @@ def _check_key(value: str) -> str:
     if not re.match(KEY, value):
         raise ValueError(
             f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
-            f" {', '.join(TLS_KEYS)}, path.NAME, query.NAME, header.NAME, cookie.NAME"
+            f" {', '.join((*TLS_KEYS, *PROXY_KEYS))}, path.NAME, query.NAME, header.NAME,"
+            " cookie.NAME"
         )
-    return value
-
-
-def _check_network(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f'{show(value)} is not a network like "10.0.0.0/8": {error}') from None
     return value
 
 
@@ -113,7 +107,7 @@ class Conditions(Model):
     """A method, or a list of them."""
     client_ip: (
         Annotated[
-            list[Annotated[str, AfterValidator(_check_network)]],
+            list[Annotated[str, AfterValidator(check_network)]],
             BeforeValidator(one_or_list),
             Field(min_length=1),
             loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
@@ -221,7 +215,7 @@ class Forwarded(Model):
     """What servers are told of the client, and by whom it is believed."""
 
     trusted: Annotated[
-        list[Annotated[str, AfterValidator(_check_network)]],
+        list[Annotated[str, AfterValidator(check_network)]],
         BeforeValidator(as_list),
         limits.TRUSTED,
     ] = Field(default_factory=list)

@@ -135,11 +135,12 @@ def _converse(
         if error not in (errno.EINPROGRESS, errno.EALREADY):
             raise OSError(error, os.strerror(error))
         yield
+    wire = Wire(sock)
+    yield from wire.send(health.first)
     if health.kind == "tcp":
         # A port that is only looked at: leave no TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         return
-    wire = Wire(sock)
     if secure is not None:
         from fastlb.control.secured import SecureWire
 

@@ -28,6 +28,7 @@ cdef enum Stage:
     STAGE_HANDSHAKE = 11        # TLS, with the client
     STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
     STAGE_SESSION = 13          # udp: datagrams both ways
+    STAGE_PROXIED = 14          # what may be a header of the PROXY protocol is waited for
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -55,7 +56,8 @@ cdef enum Reason:
     REASON_REMOVED = 23         # its server was, and what it had did not end in time
     REASON_HANDSHAKE = 24       # of TLS, with the client
     REASON_SERVER_HANDSHAKE = 25
-    REASON_COUNT = 26
+    REASON_PROXY_HEADER = 26    # broken, or of somebody who may not send one; or there was none
+    REASON_COUNT = 27
 
 # What the poller told and nobody has used up. The first five have the values of poll(2)'s bits.
 cdef enum Ready:

@@ -11,7 +11,8 @@ from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, F_DUPFD_CLOEXEC, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE,
     MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
     SOCK_STREAM, SOL_SOCKET, SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_RCVBUF,
-    SO_RCVBUFFORCE, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, UDP_GRO,
+    SO_RCVBUFFORCE, SO_RCVLOWAT, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
+    UDP_GRO,
     SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname, getsockopt,
     inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
 )
@@ -136,6 +137,11 @@ cdef inline void net_shut_both(int fd) noexcept nogil:
 cdef inline ssize_t net_peek(int fd, void* into, size_t size) noexcept nogil:
     """What can be read, and stays to be read; -errno."""
     return fl_syscall(SYS_recvfrom, fd, <long> into, size, MSG_PEEK | MSG_DONTWAIT, 0, 0)
+
+
+cdef inline void net_want(int fd, int size) noexcept nogil:
+    """Let poll(2) call a socket readable only when so much is there, or its end."""
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &size, sizeof(size))
 
 
 cdef inline bint net_is_quiet(int fd) noexcept nogil:

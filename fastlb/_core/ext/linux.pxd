@@ -63,6 +63,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_OOBINLINE
         SO_RCVBUF
         SO_RCVBUFFORCE
+        SO_RCVLOWAT
         SO_SNDBUF
         MSG_NOSIGNAL
         MSG_MORE

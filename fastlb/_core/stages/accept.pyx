@@ -5,8 +5,8 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_REQUEST, STREAM_CAUTIOUS,
-    STREAM_TUNED, WRITABLE,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_PROXIED, STAGE_REQUEST,
+    STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS
@@ -56,6 +56,15 @@ cdef void begin(Core* core, Exchange* x) noexcept nogil:
             x.status = 1                    # (it has seen all that it will)
         else:
             timer_start(core, &x.timer, bind.policy.first_timer)
+
+
+cdef void begin_secured(Core* core, Exchange* x) noexcept nogil:
+    """The same, once it is known who the client is."""
+    if unlikely(x.bind.tls != NULL):
+        x.stage = STAGE_HANDSHAKE
+        timer_start(core, &x.timer, x.bind.handshake_timer)
+    else:
+        begin(core, x)
 
 
 cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:
@@ -118,10 +127,10 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     if bind.http != NULL:
         x.flags |= EXCHANGE_HTTP
         x.bind_id = bind.id
-    if unlikely(bind.tls != NULL):
-        x.stage = STAGE_HANDSHAKE
-        timer_start(core, &x.timer, bind.handshake_timer)
+    if unlikely(bind.proxy != NULL):
+        x.stage = STAGE_PROXIED
+        timer_start(core, &x.timer, bind.proxy.timer)
     else:
-        begin(core, x)
+        begin_secured(core, x)
     accepted[0] = x
     return NEXT

@@ -13,9 +13,10 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
-from fastlb._core.base.routing cimport HASH_CLIENT_IP, HASH_TLS, HashKey
+from fastlb._core.base.routing cimport HASH_CLIENT_IP, HASH_PROXY, HASH_TLS, HashKey
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.ext.atomic cimport fl_add64, fl_count, fl_load32, fl_load64, likely, unlikely
 from fastlb._core.policies.keyed cimport take_by_table, take_from_ring
@@ -92,8 +93,9 @@ cdef bint _pick_among(Core* core, Exchange* x, bint* full) noexcept nogil:
 cdef uint32_t _hash_session(Core* core, const Exchange* x, const HashKey* key) noexcept nogil:
     """Of tcp: what the client has, or else its address."""
     cdef Text value
-    if unlikely(key.on == HASH_TLS):
-        value = tls_fact(&x.client, key.fact)
+    if unlikely(key.on == HASH_TLS or key.on == HASH_PROXY):
+        value = tls_fact(&x.client, key.fact) if key.on == HASH_TLS \
+            else proxy_fact(&x.client, key.fact)
         if value.size:
             return crc32(value.at, value.size)
         fl_count(&core.counters.keys_missing, 1)

@@ -74,6 +74,7 @@ cdef dict totals_of(const Counters* counters):
         "mirrored": fl_read(&counters.mirrored),
         "mirrors_dropped": fl_read(&counters.mirrors_dropped),
         "bodies_unread": fl_read(&counters.bodies_unread),
+        "proxy_headers": fl_read(&counters.proxy_headers),
         "handshakes": fl_read(&counters.handshakes),
         "resumed": fl_read(&counters.resumed),
         "handshakes_failed": fl_read(&counters.handshakes_failed),

@@ -1,5 +1,5 @@
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.routing cimport HttpEntry, Policy, Reply, Retry, StatusSet
+from fastlb._core.base.routing cimport HttpEntry, Network, Policy, Reply, Retry, StatusSet
 from fastlb._core.tables.live cimport Live
 
 
@@ -14,6 +14,7 @@ cdef class Arena:
     cdef Text text(self, bytes text)
 
 
+cdef Network* network_table(Arena arena, object specs) except NULL
 cdef int fill_statuses(StatusSet* into, object statuses) except -1
 cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1
 cdef int fill_retry(Retry* into, object spec) except -1

@@ -167,7 +167,8 @@ TYPES = [
         "key-to-hash",
         'hash_on = "client.ips"\nbalance = "ring_hash"',
         "hash_on: 'client.ips' is not a key to hash. One of: client.ip, client.address,"
-        " tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
+        " tls.sni, tls.version, tls.client_subject, tls.client_fingerprint, proxy.authority,"
+        " proxy.unique_id, proxy.alpn, proxy.vpce, proxy.dst,"
         " path.NAME, query.NAME, header.NAME, cookie.NAME",
     ),
 ]

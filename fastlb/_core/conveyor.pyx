@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
     REASON_CLIENT_RESET, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER,
     STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
-    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
+    STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
@@ -38,13 +38,14 @@ from fastlb._core.policies.pending cimport stop_waiting
 from fastlb._core.policies.retry cimport (
     end_retrying, has_another, may_retry, note_tried, was_refused,
 )
-from fastlb._core.stages.accept cimport begin, begin_first
+from fastlb._core.stages.accept cimport begin, begin_first, secure_or_begin
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_step
 from fastlb._core.stages.forward cimport forward_step
 from fastlb._core.stages.handshake cimport handshake_step
 from fastlb._core.stages.linger cimport linger_step
+from fastlb._core.stages.proxied cimport proxied_step
 from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
@@ -106,6 +107,12 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
         elif unlikely(x.stage == STAGE_HANDSHAKE):
             verdict = handshake_step(core, x)
             if verdict == NEXT and _begin(core, x):
+                continue
+        elif unlikely(x.stage == STAGE_PROXIED):
+            verdict = proxied_step(core, x)
+            if verdict == NEXT:
+                timer_cancel(&x.timer)
+                secure_or_begin(core, x)
                 continue
         elif unlikely(x.stage == STAGE_CARRIER):
             verdict = carrier_step(core, x)

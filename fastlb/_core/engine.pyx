@@ -351,6 +351,7 @@ cdef class Engine:
             "requests": fl_read(&core.counters.https),
             "upstreams": fl_read(&core.counters.upstreams),
             "secured": fl_read(&core.counters.secured),
+            "proxied": fl_read(&core.counters.proxied),
             "h2_streams": fl_read(&core.counters.h2_streams),
             "sessions": fl_read(&core.counters.sessions),
         }

@@ -5,10 +5,10 @@ from libc.stdlib cimport free
 from fastlb._core.ask cimport give_up_asking
 from fastlb._core.base.asking cimport Answered
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_HTTP, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE,
+    EXCHANGE_CLOSE, EXCHANGE_HTTP, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE,
     REASON_IDLE, REASON_PENDING, REASON_TIMEOUT, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT,
-    STAGE_FIRST, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_RELAY,
-    STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM,
+    STAGE_FIRST, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_PROXIED,
+    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM,
 )
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start
@@ -22,7 +22,9 @@ from fastlb._core.http.upstream cimport drop_idle
 from fastlb._core.lifecycle cimport finish, may_answer
 from fastlb._core.questions cimport take_answer, take_answers
 from fastlb._core.sessions cimport expire_session
+from fastlb._core.stages.accept cimport secure_or_begin
 from fastlb._core.stages.connect cimport connect_failed
+from fastlb._core.stages.proxied cimport proxied_late
 
 
 cdef void _expire_http(Core* core, Exchange* x, bint again) noexcept nogil:
@@ -121,6 +123,13 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
         return
     if unlikely(x.stage == STAGE_SNIFF):
         x.sniffed.over = True
+        advance(core, x)
+        return
+    if unlikely(x.stage == STAGE_PROXIED):
+        if proxied_late(core, x) != NEXT:
+            finish(core, x)
+            return
+        secure_or_begin(core, x)
         advance(core, x)
         return
     if unlikely(x.stage == STAGE_HANDSHAKE):

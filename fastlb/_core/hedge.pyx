@@ -38,7 +38,7 @@ cdef void begin_hedge(Core* core, Http* http) noexcept nogil:
     note_tried(x)                   # (another one is wanted, also if this one comes to nothing)
     if not afford_hedge(core, x):
         return
-    hedge = copy_request(core, x)
+    hedge = copy_request(core, x, x.pool)
     if hedge == NULL:
         return
     fl_count(&core.counters.hedges, 1)

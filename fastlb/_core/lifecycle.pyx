@@ -13,6 +13,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
+from fastlb._core.base.proxied cimport drop_proxied
 from fastlb._core.base.sessions cimport Session, forget_port, session_unlist
 from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
@@ -27,7 +28,7 @@ from fastlb._core.http.h2 cimport h2_end
 from fastlb._core.http.h2pool cimport leave_h2
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
-from fastlb._core.http.upstream cimport end_upstream
+from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
 from fastlb._core.policies.retry cimport end_retrying
@@ -147,6 +148,7 @@ cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
         give_input(core, x)
     let_server_go(core, x)
     let_snapshot_go(core, x)
+    drop_proxied(core, x)
     fl_count(&core.counters.hedges if hedge else &core.counters.mirrors, <uint64_t> -1)
     x.stage = STAGE_DEAD
     if not x.flags & EXCHANGE_QUEUED:
@@ -223,6 +225,9 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         give_input(core, x)
     drop_note(core, x)
     drop_told(&x.client)
+    drop_proxied(core, x)
+    if unlikely(x.kept != NULL):
+        drop_idle(core, x.kept)
     close_stream(core, &x.server, forced or x.reason == REASON_CLIENT_RESET)
     close_stream(core, &x.client, forced or x.reason == REASON_SERVER_RESET)
     drop_decision(x)

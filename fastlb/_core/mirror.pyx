@@ -22,16 +22,16 @@ cdef void begin_mirror(Core* core, Exchange* x) noexcept nogil:
     """Copy a request whose head for the server is made and not sent yet, and whose fields are
     still at hand. Where there are MIRRORS_MAX already, it is dropped and counted."""
     cdef Route* route = x.http.route
-    cdef Exchange* shadow
+    cdef Exchange* shadow = NULL
     if x.http.flags & HTTP_UPGRADE or core.closing or not _is_chosen(core, route):
         return
-    shadow = copy_request(core, x) if core.counters.mirrors < MIRRORS_MAX else NULL
+    if core.counters.mirrors < MIRRORS_MAX:
+        shadow = copy_request(core, x, &x.snapshot.pools[route.mirror])
     if shadow == NULL:
         fl_count(&core.counters.mirrors_dropped, 1)
         return
     fl_count(&core.counters.mirrors, 1)
     fl_count(&core.counters.mirrored, 1)
-    shadow.pool = &x.snapshot.pools[route.mirror]
     if shadow.pool.is_keyed:
         shadow.hash = key_hash(core, x, &shadow.pool.hash_key)
     if not x.http.request.done:

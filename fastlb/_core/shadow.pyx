@@ -10,13 +10,14 @@ from fastlb._core.base.httpmem cimport take_http
 from fastlb._core.base.mem cimport (
     chunk_bytes, give_exchange, give_held, take_exchange, take_held,
 )
-from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
-from fastlb._core.ext.atomic cimport fl_add32
+from fastlb._core.base.proxied cimport share_proxied
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, PoolEntry
+from fastlb._core.ext.atomic cimport fl_add32, unlikely
 
 
-cdef Exchange* copy_request(Core* core, Exchange* x) noexcept nogil:
-    """An exchange with the same request, whose head is made for a server; NULL when memory is
-    gone."""
+cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept nogil:
+    """An exchange with the same request, whose head is made for a server of `pool`; NULL when
+    memory is gone."""
     cdef Exchange* shadow = take_exchange(core)
     cdef Chunk* head = take_held(core, x.http.head.klass)
     cdef Http* http = NULL
@@ -48,5 +49,7 @@ cdef Exchange* copy_request(Core* core, Exchange* x) noexcept nogil:
     shadow.snapshot = x.snapshot
     fl_add32(&x.snapshot.users[core.id], 1)
     shadow.peer = x.peer
-    shadow.pool = x.pool
+    shadow.pool = pool
+    if unlikely(pool.proxy_protocol):
+        shadow.proxied = share_proxied(core, x)
     return shadow

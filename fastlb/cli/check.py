@@ -23,6 +23,7 @@ from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, Effec
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.policy import EffectivePolicy
+from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.reader import load
 from fastlb.config.tls import day
 from fastlb.config.udp import EffectiveUdp
@@ -77,6 +78,8 @@ def describe(values: Effective) -> Iterator[str]:
             yield _line("bind", str(bind), "listener")
         yield _line("pool", listener.pool or "none", "listener")
         yield from _listener(listener)
+        if listener.proxy_protocol is not None:
+            yield from _proxy_protocol(listener.proxy_protocol)
         if listener.tls is not None:
             yield from _tls(listener.tls)
         if listener.http is not None:
@@ -177,6 +180,15 @@ def _udp(udp: EffectiveUdp) -> dict[str, str]:
         "on_server_down": "move" if udp.moves else "keep",
         "receive_buffer_size": show_bytes(udp.receive_buffer),
     }
+
+
+def _proxy_protocol(proxy: EffectiveProxyProtocol) -> Iterator[str]:
+    shown = {
+        "trusted": ", ".join(map(str, proxy.trusted)), "required": _switch(proxy.required),
+        "timeout": show_ms(proxy.timeout_ms),
+    }
+    for key, value in shown.items():
+        yield _line(f"proxy_protocol.{key}", value, proxy.origins[key])
 
 
 def _tls(tls: EffectiveTls) -> Iterator[str]:
@@ -348,6 +360,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"fallback": pool.fallback} if pool.fallback else {}),
         **({"unavailable": f"respond {pool.unavailable.status}"} if pool.unavailable else {}),
         "protocol": pool.protocol,
+        **({"proxy_protocol": pool.proxy_protocol} if pool.proxy_protocol else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
         "idle_connection_timeout": _time(pool.idle_timeout_ms),

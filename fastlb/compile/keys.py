@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
+
 # The numbers of base/routing.pxd.
 HASH_ON = {
     "client.ip": 1, "client.address": 2, "path": 3, "query": 4, "header": 5, "cookie": 6, "tls": 8,
-    "mqtt": 9,
+    "mqtt": 9, "proxy": 10,
 }
 HASH_NOTHING = 7
 SEGMENT_BY_NAME = 255
-TLS_FACTS = {"sni": 0, "version": 1, "client_subject": 2, "client_fingerprint": 3}
-MQTT_KEYS = {"client_id": 0, "username": 1}
+# In the order of TlsFact, SniffedKey and ProxyFact.
+FACTS = {"tls": TLS_FACTS, "mqtt": ("client_id", "username"), "proxy": PROXY_FACTS}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ def hash_key(text: str, names: Sequence[str] = ()) -> KeySpec:
     if text in HASH_ON:
         return KeySpec(HASH_ON[text])
     kind, _, name = text.partition(".")
-    if kind in ("tls", "mqtt"):
-        return KeySpec(HASH_ON[kind], fact=(TLS_FACTS if kind == "tls" else MQTT_KEYS)[name])
+    if kind in FACTS:
+        return KeySpec(HASH_ON[kind], fact=FACTS[kind].index(name))
     if kind == "path":
         # Of a pool, the routes that lead to it have the segment in different places, or not at all.
         segment = names.index(name) if name in names else SEGMENT_BY_NAME

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
-from fastlb.compile.keys import HASH_NOTHING, TLS_FACTS, KeySpec, hash_key
+from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.config.effective_http import (
     Condition,
@@ -24,6 +24,7 @@ from fastlb.config.effective_http import (
     Respond,
 )
 from fastlb.config.failing import DEADLINES_MS
+from fastlb.config.proxy_protocol import Network
 
 # The numbers of base/routing.pxd.
 KINDS = {
@@ -39,8 +40,7 @@ PARTS = {
     "request.method": 7,
 }
 PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
-NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12}
-PART_TLS = 13
+NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
@@ -197,8 +197,8 @@ def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
     if variable in PARTS:
         return PARTS[variable], 0, b""
     kind, _, name = variable.partition(".")
-    if kind == "tls":
-        return PART_TLS, TLS_FACTS[name], b""
+    if kind in FACTS:
+        return NAMED_PARTS[kind], FACTS[kind].index(name), b""
     if variable == "path.rest":
         return PART_REST, 0, b""
     if kind == "path":
@@ -222,7 +222,7 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [network_spec(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
@@ -231,7 +231,7 @@ def _condition(condition: Condition) -> ConditionSpec:
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
         KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), compared,
-        pattern, networks, TLS_FACTS[name] if condition.kind == "tls" else 0,
+        pattern, networks, FACTS["tls"].index(name) if condition.kind == "tls" else 0,
     )
 
 
@@ -336,10 +336,9 @@ def _add_pattern(host: HostSpec, pattern: PatternSpec, index: int) -> None:
     known.routes.append(index)
 
 
-def network_spec(
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
-) -> tuple[int, int, bytes]:
-    return network.version, network.prefixlen, network.network_address.packed
+def network(one: Network) -> tuple[int, int, bytes]:
+    """As base/routing.pxd has it."""
+    return one.version, one.prefixlen, one.network_address.packed
 
 
 def compile_http(
@@ -366,7 +365,7 @@ def compile_http(
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
-        trusted=[network_spec(network) for network in http.trusted],
+        trusted=[network(one) for one in http.trusted],
         routes=[_route(route, pool_index, callers) for route in routes],
         hosts=_hosts(routes),
     )

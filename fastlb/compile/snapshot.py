@@ -15,7 +15,7 @@ from fastlb.compile.certificates import Contexts, listener_spec, pool_spec
 from fastlb.compile.keys import KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.pools import ring, sequence
-from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply
+from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply, network
 from fastlb.compile.sniffing import SniffSpec, compile_sniffing
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
@@ -24,6 +24,7 @@ from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRetry
 from fastlb.config.limits import CLOSING_MS
+from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.udp import EffectiveUdp
 
 # What datagrams are of one session: SessionKind of base/sessions.
@@ -86,6 +87,16 @@ class PoolSpec:
     retry_after_s: int
     tls: TlsContext | None = None
     speaks_h2: bool = False
+    proxy_protocol: int = 0     # the version; 0: none
+
+
+@dataclass(frozen=True)
+class ProxySpec:
+    """Whose headers of the PROXY protocol are believed."""
+
+    trusted: Sequence[tuple[int, int, bytes]]       # family, bits, address
+    required: bool
+    timeout_ms: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,7 @@ class BindSpec:
     tls: TlsContext | None = None
     handshake_timeout_ms: int = 0
     udp: UdpSpec | None = None
+    proxy: ProxySpec | None = None
 
 
 @dataclass(frozen=True)
@@ -193,8 +205,13 @@ def compile_pool(
             pool_spec(pool.name, pool.tls), f"pools.{pool.name}")
         if pool.tls is not None else None,
         speaks_h2=pool.protocol == "h2",
+        proxy_protocol=int(pool.proxy_protocol[1:] or 0),
         **vars(pool.limits),
     )
+
+
+def _proxied(proxy: EffectiveProxyProtocol) -> ProxySpec:
+    return ProxySpec([network(one) for one in proxy.trusted], proxy.required, proxy.timeout_ms)
 
 
 def _http(
@@ -280,6 +297,8 @@ def compile_snapshot(
                 if listener.tls is not None else None,
                 handshake_timeout_ms=listener.tls.handshake_timeout_ms if listener.tls else 0,
                 udp=_udp(listener.udp) if listener.udp is not None else None,
+                proxy=_proxied(listener.proxy_protocol)
+                if listener.proxy_protocol is not None else None,
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]

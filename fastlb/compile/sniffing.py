@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
-from fastlb.compile.routes import KINDS, OPS, ConditionSpec, dfa, network_spec
+from fastlb.compile.routes import KINDS, OPS, ConditionSpec, dfa, network
 from fastlb.config.effective_http import Condition
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.sniffing import PROTOCOLS
@@ -53,7 +53,7 @@ class SniffSpec:
 def _condition(condition: Condition) -> ConditionSpec:
     name, value, op = condition.name, condition.value, OPS[condition.op]
     if condition.kind == "client":
-        networks = [network_spec(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
         return ConditionSpec(
             KINDS["client"], op, condition.negate, b"", b"", None, None, networks)
     compared = dfa(value, whole=False) if condition.op == "regex" else None

@@ -34,6 +34,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.patterns import TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
+from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
@@ -303,7 +304,7 @@ def _http_model_at(keys: Path) -> type[Model]:
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
         "query": Compare, "cookies": Compare, **dict.fromkeys(TLS_FACTS, CompareAny),
         "tls": Tls, "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
-        "client_id": CompareAny, "username": CompareAny,
+        "client_id": CompareAny, "username": CompareAny, "proxy_protocol": ProxyProtocol,
     }
     found: type[Model] = Listener
     for key in keys:

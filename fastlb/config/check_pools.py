@@ -84,6 +84,10 @@ def check_pool(
         ), ("hedge", "sticky")
     if pool.get("protocol") == "h2":
         yield from _speaks_h2(path, pool)
+        if pool.get("proxy_protocol") is not None:
+            yield (*path, "proxy_protocol"), (
+                "its header tells of one client, and connections of HTTP/2 are shared"
+            ), ()
     yield from _fallback(path, pool, pools)
     health = pool.get("health")
     if isinstance(health, Mapping):

@@ -29,7 +29,7 @@ UDP_POLICY = (
 HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NOT_OF_UDP = (
     "tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size", "mode", "tcp_nodelay",
-    "keepalive",
+    "keepalive", "proxy_protocol",
 )
 NAME = "^[A-Za-z0-9_.-]+$"
 
@@ -122,9 +122,10 @@ def _udp(
             yield ("pools", str(listener["pool"]), "servers", i), (
                 "a unix socket gets no datagrams, and listeners."
                 f"{path[1]} sends them to this pool"), ()
-    if pool is not None and pool.get("tls"):
-        yield ("pools", str(listener["pool"]), "tls"), (
-            f"tls is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
+    for key in ("tls", "proxy_protocol"):
+        if pool is not None and pool.get(key):
+            yield ("pools", str(listener["pool"]), key), (
+                f"{key} is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
 
 
 def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Found]:
@@ -319,7 +320,7 @@ def check_pool_key(
 ) -> Iterator[Found]:
     """A pool that hashes a part of a request, or has cookies, is for requests."""
     key = pool.get("hash_on")
-    hashes = isinstance(key, str) and not key.startswith(("client.", "tls.", "mqtt."))
+    hashes = isinstance(key, str) and not key.startswith(("client.", "tls.", "mqtt.", "proxy."))
     for user, listener in listeners.items():
         scheme = scheme_of(listener)
         if scheme not in ("tcp", "udp") or name not in _relayed_to(listener):

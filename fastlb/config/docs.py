@@ -41,6 +41,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
+from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
@@ -52,6 +53,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`tls = { ... }` of a listener", Tls),
     ("`certificates` and `certificate`", Certificate),
     ("`tickets = { ... }`", Tickets),
+    ("`proxy_protocol = { ... }` of a listener", ProxyProtocol),
     ("`[pools.NAME]`", Pool),
     ("A server of a pool", Server),
     ("`tls = { ... }` of a pool", ServerTls),

@@ -46,6 +46,7 @@ from fastlb.config.observing import (
     effective_tracing,
 )
 from fastlb.config.policy import EffectivePolicy, effective_policy
+from fastlb.config.proxy_protocol import EffectiveProxyProtocol, effective_proxy_protocol
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.udp import KEYS as UDP_KEYS
@@ -114,6 +115,7 @@ class EffectivePool:
     unavailable: Respond | None = None
     tls: EffectiveServerTls | None = None
     protocol: str = "http/1.1"
+    proxy_protocol: str = ""                                    # "v1", "v2"; "": none
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -137,6 +139,7 @@ class EffectiveListener:
     policy: EffectivePolicy | None = None       # of tcp and udp
     udp: EffectiveUdp | None = None
     sniffing: EffectiveSniffing | None = None   # of tcp: where somebody asks what clients speak
+    proxy_protocol: EffectiveProxyProtocol | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -265,6 +268,8 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,
+        proxy_protocol=effective_proxy_protocol(listener.proxy_protocol)
+        if listener.proxy_protocol is not None else None,
         origins=look.origins,
     )
 
@@ -277,7 +282,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
-                "fallback", "unavailable", "tls", "protocol"):
+                "fallback", "unavailable", "tls", "protocol", "proxy_protocol"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -300,7 +305,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         slow_start_ms=duration_ms(pool.slow_start),
         sticky=effective_sticky(pool.sticky) if pool.sticky is not None else None,
         subset=_subset(pool.subset) if pool.subset is not None else None,
-        health=effective_health(pool.health, pool.protocol) if pool.health is not None else None,
+        health=effective_health(pool.health, pool.protocol, pool.proxy_protocol)
+        if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),
         retry=effective_retry(pool.retry),
         limits=effective_limits(pool.limits),
@@ -309,6 +315,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         unavailable=effective_respond(pool.unavailable) if pool.unavailable is not None else None,
         tls=effective_server_tls(pool.tls, pool.protocol),
         protocol=pool.protocol,
+        proxy_protocol=pool.proxy_protocol or "",
         origins=look.origins,
     )
 

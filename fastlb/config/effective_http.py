@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from fastlb.config.failing import EffectiveRetry
 from fastlb.config.policy import EffectivePolicy
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from fastlb.config.proxy_protocol import Network
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.patterns import check_host
 from fastlb.config.positions import Path
+from fastlb.config.proxy_protocol import OWN_HEADERS
 from fastlb.config.units import as_bytes, duration_ms, per_mille, show, show_ms, statuses
 
 KINDS = ("tcp", "tls", "http", "grpc", "expect", "udp")
@@ -141,9 +142,12 @@ class EffectiveHealth:
     plain: bool = False         # without TLS, whatever the pool has
     speaks_h2: bool = False     # http is said in HTTP/2
     service: str = ""           # with grpc; "": the server as a whole
+    first: bytes = b""          # what comes before all else, TLS too
 
 
-def effective_health(health: Health, protocol: str = "http/1.1") -> EffectiveHealth:
+def effective_health(
+    health: Health, protocol: str = "http/1.1", proxy_protocol: str | None = None
+) -> EffectiveHealth:
     interval_ms = duration_ms(health.interval)
     fast = health.fast_interval
     fast_ms = duration_ms(fast) if fast is not None else min(
@@ -169,6 +173,7 @@ def effective_health(health: Health, protocol: str = "http/1.1") -> EffectiveHea
         plain=health.tls is False,
         speaks_h2=protocol == "h2",
         service=health.grpc if isinstance(health.grpc, str) else "",
+        first=OWN_HEADERS[proxy_protocol] if proxy_protocol else b"",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
     MQTT_KEYS,
+    PROXY_KEYS,
     TLS_KEYS,
     check_edited_name,
     check_field_name,
@@ -23,6 +23,7 @@ from fastlb.config.patterns import (
     check_template,
 )
 from fastlb.config.policy import AnyPolicy
+from fastlb.config.proxy_protocol import check_network
 from fastlb.config.sniffing import Mqtt, Protocols
 from fastlb.config.units import show
 
@@ -42,17 +43,10 @@ def _check_key(value: str) -> str:
     if not re.match(KEY, value):
         raise ValueError(
             f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
-            f" {', '.join((*TLS_KEYS, *MQTT_KEYS))}, path.NAME, query.NAME, header.NAME,"
+            f" {', '.join((*TLS_KEYS, *MQTT_KEYS, *PROXY_KEYS))}, path.NAME, query.NAME,"
+            " header.NAME,"
             " cookie.NAME"
         )
-    return value
-
-
-def _check_network(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f'{show(value)} is not a network like "10.0.0.0/8": {error}') from None
     return value
 
 
@@ -122,7 +116,7 @@ class Conditions(Model):
     """A method, or a list of them."""
     client_ip: (
         Annotated[
-            list[Annotated[str, AfterValidator(_check_network)]],
+            list[Annotated[str, AfterValidator(check_network)]],
             BeforeValidator(one_or_list),
             Field(min_length=1),
             loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
@@ -230,7 +224,7 @@ class Forwarded(Model):
     """What servers are told of the client, and by whom it is believed."""
 
     trusted: Annotated[
-        list[Annotated[str, AfterValidator(_check_network)]],
+        list[Annotated[str, AfterValidator(check_network)]],
         BeforeValidator(as_list),
         limits.TRUSTED,
     ] = Field(default_factory=list)

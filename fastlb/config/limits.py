@@ -198,6 +198,12 @@ NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 
 PEM_BYTES_MAX = 1 << 20     # of a file of certificates; the system's authorities are 0.2 MiB
+PROXY_PROTOCOL = Choice(None, "clients are who they seem to be, and a header is what they say")
+PROXY_REQUIRED = Choice(False, "a check of a proxy's may come without a header")
+PROXY_TIMEOUT = Limit(
+    5_000, 10, 600_000, "it is the first thing that a proxy says, in its first segment"
+)
+POOL_PROXY_PROTOCOL = Choice(None, "servers that expect no header take it for a broken request")
 TLS = Choice(None, "the scheme of `bind` says whether there is any")
 POOL_TLS = Choice(None, "a pool's servers speak plain TCP or HTTP")
 SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")

@@ -29,6 +29,7 @@ from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
+from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
@@ -252,6 +253,8 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
     tls: Annotated[ListenerTls, bounds.TLS] | None = None
     """Of `tls://` and `https://`: certificates, and more about it."""
+    proxy_protocol: Annotated[ProxyProtocol, bounds.PROXY_PROTOCOL] | None = None
+    """Whose headers of the PROXY protocol are believed; none if not given."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
     """The pool that connections go to, or what no route fits."""
     policy: Annotated[AnyPolicy, bounds.POLICY] | None = None
@@ -300,8 +303,9 @@ class Pool(Shared):
     hash_on: Annotated[HashKey, bounds.HASH_ON] | None = None
     """What a hash policy hashes: `client.ip`, `client.address` (with the port), of TLS `tls.sni`,
     `tls.version`, `tls.client_subject` and `tls.client_fingerprint`, of MQTT behind tcp
-    `mqtt.client_id` and `mqtt.username`, and of http also `path.NAME`, `query.NAME`,
-    `header.NAME` and `cookie.NAME`."""
+    `mqtt.client_id` and `mqtt.username`, of the PROXY protocol `proxy.authority`, `.unique_id`,
+    `.alpn`, `.vpce` and `.dst`, and of http also `path.NAME`, `query.NAME`, `header.NAME` and
+    `cookie.NAME`."""
     bounded_load: Annotated[
         float,
         Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),
@@ -365,6 +369,9 @@ class Pool(Shared):
     protocol: Annotated[Literal["http/1.1", "h2"], bounds.SERVER_PROTOCOL] = "http/1.1"
     """http: what its servers speak; h2: requests share connections of HTTP/2, by TLS's ALPN or
     without TLS by prior knowledge."""
+    proxy_protocol: Outgoing | None = None
+    """Tell servers of each client in a header of the PROXY protocol, of this version. An http
+    connection is then for one client alone, and is kept as long as that one's."""
     limits: Annotated[Limits, bounds.LIMITS] = Field(default_factory=Limits)
     """How much it gets at a time, and who waits."""
 

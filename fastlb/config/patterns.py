@@ -13,18 +13,20 @@ HOST = r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
 PATH = r"^/\S*$"
 TLS_FACTS = ("sni", "version", "client_subject", "client_fingerprint")
 TLS_KEYS = tuple(f"tls.{fact}" for fact in TLS_FACTS)
-REQUEST_KEY = (
-    rf"^(tls\.({'|'.join(TLS_FACTS)})|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
-)
+PROXY_FACTS = ("authority", "unique_id", "alpn", "vpce", "dst")
+PROXY_KEYS = tuple(f"proxy.{fact}" for fact in PROXY_FACTS)
 MQTT_KEYS = ("mqtt.client_id", "mqtt.username")
+_FACT = rf"tls\.({'|'.join(TLS_FACTS)})|proxy\.({'|'.join(PROXY_FACTS)})"
+REQUEST_KEY = rf"^({_FACT}|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
 KEY = (
-    rf"^(client\.(ip|address)|tls\.({'|'.join(TLS_FACTS)})|mqtt\.(client_id|username)"
+    rf"^(client\.(ip|address)|{_FACT}|mqtt\.(client_id|username)"
     r"|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
 )
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 PLAIN_VARIABLES = (
     "client.ip", "client.port", "request.id", "request.host", "request.path", "request.method",
     "route", "path.rest", *TLS_KEYS,
+    *PROXY_KEYS,
 )
 KINDS = ("path", "query", "header", "cookie")
 # Framing and the connection are ours; a host is rewritten by `rewrite`.

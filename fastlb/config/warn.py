@@ -34,6 +34,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
         yield from _unsecured(each, values)
         if each.sniffing is not None:
             yield from sniffing_warnings(each, values)
+        yield from _unproxied(each, values)
     yield from tls_warnings(values)
     used = {name for listener in values.listeners for name in _pools(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
@@ -212,6 +213,22 @@ def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
         if pool.name in used and pool.hash_on.startswith(missing) and pool.hash_on not in known:
             yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and the listener {why}:"
                    " client.ip is hashed instead")
+
+
+def _unproxied(listener: EffectiveListener, values: Effective) -> Iterator[str]:
+    """What asks for facts of the PROXY protocol, which the listener doesn't hear."""
+    if listener.proxy_protocol is not None:
+        return
+    where = f"listeners.{listener.name}"
+    for route in _routes(listener):
+        for key in sorted({route.hash_on, route.split_on}):
+            if key.startswith("proxy."):
+                yield f"{where}: route '{route.name}' hashes {key}, and proxy_protocol isn't given"
+    used = set(_pools(listener))
+    for pool in values.pools:
+        if pool.name in used and pool.hash_on.startswith("proxy."):
+            yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and proxy_protocol isn't"
+                   " given: client.ip is hashed instead")
 
 
 def _segments(path: str) -> Iterator[str]:

@@ -137,14 +137,15 @@ def _converse(
         if error not in (errno.EINPROGRESS, errno.EALREADY):
             raise OSError(error, os.strerror(error))
         yield
-    if health.kind == "tcp":
-        # A port that is only looked at: leave no TIME_WAIT.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-        return
     if health.kind == "udp":
         yield from _ask_by_datagram(sock, health, report)
         return
     wire = Wire(sock)
+    yield from wire.send(health.first)
+    if health.kind == "tcp":
+        # A port that is only looked at: leave no TIME_WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        return
     if secure is not None:
         from fastlb.control.secured import SecureWire
 

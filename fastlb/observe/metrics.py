@@ -104,6 +104,8 @@ METRICS = {
         "counter", "Listeners and pools whose files of certificates had changed and were read."),
     "fastlb_tls_refreshes_refused_total": (
         "counter", "Changes of such files that couldn't be used."),
+    "fastlb_proxy_headers_total": (
+        "counter", "Headers of the PROXY protocol, believed or refused (result)."),
     "fastlb_records_total": ("counter", "Records made for the access log and programs."),
     "fastlb_records_dropped_total": ("counter", "Records that came too fast."),
     "fastlb_log_lines_total": ("counter", "Lines written to the access log."),
@@ -191,6 +193,7 @@ class Metrics:
         yield from self._engines()
         yield from self._datagrams()
         yield from self._tls()
+        yield from self._proxied()
         yield from _process()
 
     def _series(self) -> Iterator[Sample]:
@@ -297,6 +300,15 @@ class Metrics:
         for name in DROPS:
             n = sum(engine.totals()[f"dropped_{name}"] for engine in engines)
             yield "fastlb_datagrams_dropped_total", labels(reason=name), n
+
+    def _proxied(self) -> Iterator[Sample]:
+        """Only where a listener hears of clients from proxies."""
+        if all(one.proxy_protocol is None for one in self._runtime.effective.listeners):
+            return
+        totals = [engine.totals() for engine in self._runtime.engines.all]
+        for word, key in (("believed", "proxy_headers"), ("refused", "ended_proxy_header")):
+            yield ("fastlb_proxy_headers_total", labels(result=word),
+                   sum(one[key] for one in totals))
 
     def _tls(self) -> Iterator[Sample]:
         """Only where there is TLS."""

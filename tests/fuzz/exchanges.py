@@ -1,5 +1,6 @@
 """Mutated requests and answers through a running balancer, beside a client that must always get
-exactly its own answers; then the same over TLS, with mutated hellos among them."""
+exactly its own answers; then the same over TLS, with mutated hellos among them. Some come behind
+headers of the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from tests.flow.http.peers import HttpOrigin, Message, Wire, get
 from tests.flow.tls.peers import TlsOrigin
 from tests.fuzz import frames, mutate
 from tests.fuzz.hellos import HELLOS
+from tests.fuzz.proxies import HEADERS
 from tests.fuzz.spoken import OPENINGS
 
 ROUTES = [
@@ -57,6 +59,7 @@ class Site:
             body_idle_timeout="300ms", response_header_timeout="300ms", keepalive_timeout="300ms",
             websocket_timeout="300ms", traceparent=True, via="f",
             forwarded={"trusted": ["127.0.0.0/8"], "headers": ["x-forwarded-for", "forwarded"]},
+            proxy_protocol={"trusted": ["127.0.0.0/8"], "timeout": "300ms"},
         )
         self.listen_to_all(lb)
         self.balancer = lb
@@ -142,6 +145,7 @@ def run(seconds: float, choose: random.Random, secure: bool = False) -> None:
     site = Site(choose, secure)
     streams = mutate.mutated(mutate.requests(), choose)
     shakes = mutate.mutated(HELLOS, choose)
+    headers = mutate.mutated(HEADERS, choose)
     with site.balancer.background():
         innocent = Innocent(site)
         end, n = time.monotonic() + seconds, 0
@@ -149,8 +153,11 @@ def run(seconds: float, choose: random.Random, secure: bool = False) -> None:
             shaking = secure and choose.random() < 0.5
             stream = b"".join(next(shakes if shaking else streams)
                               for _ in range(choose.choice((1, 1, 2, 5))))
+            told = choose.random() < 0.3
+            if told:
+                stream = next(headers) + stream
             try:
-                attack(site, stream, choose, not shaking)
+                attack(site, stream, choose, not (shaking or told))
                 innocent.check()
             except BaseException:
                 print(f"broken by the stream {stream!r}")

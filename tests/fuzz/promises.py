@@ -11,7 +11,7 @@ from typing import Any
 
 from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.core import parsers
-from tests.fuzz import hellos, mutate, spoken, streams
+from tests.fuzz import hellos, mutate, proxies, spoken, streams
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -175,6 +175,7 @@ PROMISES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes, random.Random], No
     "form": (mutate.FORMS, form_members),
     "log line": (mutate.LINES, log_line),
     "server name": (hellos.NAMED, hellos.server_name),
+    "proxy header": (proxies.HEADERS, proxies.promise),
     "hello": (hellos.HELLOS, hellos.whole),
     "first bytes": (spoken.OPENINGS, spoken.first_bytes),
     "client hello": (spoken.OPENINGS[:4] + hellos.HELLOS, spoken.client_hello),

@@ -30,6 +30,7 @@ cdef enum Stage:
     STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
     STAGE_SESSION = 13          # udp: datagrams both ways
     STAGE_SNIFF = 14            # tcp: its first bytes say where it goes
+    STAGE_PROXIED = 15          # what may be a header of the PROXY protocol is waited for
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -59,7 +60,8 @@ cdef enum Reason:
     REASON_SERVER_HANDSHAKE = 25
     REASON_LISTENER_FULL = 26   # the listener that it was to be handed over to
     REASON_HANDED_OVER = 27     # of its listener's sessions: another one has it now
-    REASON_COUNT = 28
+    REASON_PROXY_HEADER = 28    # broken, or of somebody who may not send one; or there was none
+    REASON_COUNT = 29
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time

@@ -87,6 +87,14 @@ cdef enum:
     SNIFF_BYTES_MAX = 16384         # looked at to tell a protocol: heads and hellos have 2 KiB
     SNIFF_CLASS = 2                 # 16 KiB: as much
     ALPN_BYTES_MAX = 256            # that a client offers, and are looked at; browsers send 12
+    PROXY_FACTS = 5                 # of a client: ProxyFact
+    PROXY_V1_BYTES_MAX = 107        # of a header, with its line's end (PROXY protocol, 2.1)
+    PROXY_V2_BYTES_MAX = 4096       # of one with TLVs: certificates' names, and ids
+    PROXY_LOCAL_BYTES = 216         # of two unix sockets' paths (2.2)
+    PROXY_WRITTEN_BYTES_MAX = 4352  # the TLVs of one that came behind addresses of ours
+    PROXY_AUTHORITY_BYTES_MAX = 255         # as HAProxy has it: of a host
+    PROXY_UNIQUE_ID_BYTES_MAX = 128         # (2.2.5)
+    PROXY_FACT_BYTES_MAX = 255      # of any other that goes into header fields
     H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
     H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
     H2_CONNECTION_BYTES = 163840    # of all streams of a client that exchanges haven't read

@@ -3,9 +3,9 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
-    BUDGET_SECONDS, DELAYS, DROPS, LOADS_MAX, PROBES_MAX, TICKET_KEYS, TLS_FACTS,
+    BUDGET_SECONDS, DELAYS, DROPS, LOADS_MAX, PROBES_MAX, PROXY_FACTS, TICKET_KEYS, TLS_FACTS,
 )
-from fastlb._core.base.routing cimport HashKey, StatusSet
+from fastlb._core.base.routing cimport HashKey, Network, StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef struct Link:
@@ -34,6 +34,13 @@ cdef union ServerAddress:
     sockaddr_in6 v6
     sockaddr_un local
 
+cdef struct Chunk:              # the header of a buffer; its bytes follow
+    Chunk* next
+    uint32_t klass
+    uint32_t start
+    uint32_t end
+    uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
+
 cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
     int read_fd
     int write_fd
@@ -43,7 +50,7 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[28]          # by Reason
+    uint64_t ended[29]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now
@@ -68,6 +75,8 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t pipes              # held by streams now
     uint64_t descriptors        # sockets of exchanges open now
     uint64_t secured            # connections with TLS alive now
+    uint64_t proxied            # clients alive now of whom proxies have told
+    uint64_t proxy_headers      # that were believed
     uint64_t h2_streams         # requests of HTTP/2 alive now
     uint64_t sessions           # of udp alive now
     uint64_t[DROPS] dropped     # datagrams, by Drop
@@ -195,3 +204,26 @@ cdef struct TlsEntry:           # how a listener or a pool speaks TLS; see table
     Text alpn                   # what we speak, as in RFC 7301, 3.1
     TicketKeys* tickets
     int key_log_fd              # -1: none
+
+cdef struct ProxyEntry:         # how a listener speaks the PROXY protocol
+    uint32_t n_trusted
+    Network* trusted            # who may say whom a connection is from
+    uint8_t required            # connections that begin otherwise are closed
+    uint16_t timer              # slot: how long the first bytes are waited for
+
+cdef struct ProxyHeader:        # of the PROXY protocol; its texts lie in what was parsed
+    uint32_t size
+    uint8_t version
+    uint8_t is_local            # the proxy speaks for itself
+    Address source              # the client's; family 0: not told
+    Address destination         # where it connected to
+    Text local                  # of AF_UNIX: both of them, as they came
+    Text tlvs
+    Text[PROXY_FACTS] facts     # of them, as they came: ProxyFact
+
+cdef struct Proxied:            # what a proxy told of a client; its texts follow
+    int32_t holders             # exchanges of one engine
+    Address destination
+    Text local
+    Text tlvs                   # that go on to servers
+    Text[PROXY_FACTS] facts     # fit for header fields

@@ -16,6 +16,7 @@ cdef enum HashOn:
     HASH_NOTHING = 7            # split: any place, by chance
     HASH_TLS = 8                # a fact of TLS
     HASH_MQTT = 9               # tcp: of the first bytes, see SniffedKey
+    HASH_PROXY = 10             # of the PROXY protocol
 
 cdef enum:
     SEGMENT_BY_NAME = 255
@@ -23,7 +24,7 @@ cdef enum:
 cdef struct HashKey:
     uint8_t on                  # HashOn
     uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
-    uint8_t fact                # HASH_TLS: TlsFact; HASH_MQTT: SniffedKey
+    uint8_t fact                # HASH_TLS: TlsFact; HASH_MQTT: SniffedKey; HASH_PROXY: ProxyFact
     Text name
 
 cdef enum SniffedKey:
@@ -113,10 +114,11 @@ cdef enum PartKind:
     PART_HEADER = 11
     PART_COOKIE = 12
     PART_TLS = 13
+    PART_PROXY = 14
 
 cdef struct Part:
     uint8_t kind
-    uint8_t segment             # PART_TLS: TlsFact
+    uint8_t segment             # PART_TLS: TlsFact; PART_PROXY: ProxyFact
     Text text                   # itself, or a name
 
 cdef struct Template:

@@ -12,8 +12,9 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
-    Address, Budget, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool, RingPoint,
-    ServerAddress, ServerCounters, Sticky, Timer, TimerList, TlsEntry,
+    Address, Budget, Chunk, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool,
+    Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList,
+    TlsEntry,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
@@ -21,13 +22,6 @@ from fastlb._core.base.routing cimport (
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.base.shared cimport ListenerLive, LiveTable
 from fastlb._core.ext.linux cimport epoll_event, pollfd
-
-cdef struct Chunk:              # the header of a buffer; its bytes follow
-    Chunk* next
-    uint32_t klass
-    uint32_t start
-    uint32_t end
-    uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
 
 cdef struct Exchange
 cdef struct Upstream
@@ -212,6 +206,7 @@ cdef struct PoolEntry:
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     TlsEntry* tls               # NULL: plain
     uint8_t speaks_h2           # http: its servers do
+    uint8_t proxy_protocol      # the version that its servers are told of clients in; 0: none
     PoolLive* live
 
 cdef struct BindEntry:          # one address of one listener
@@ -228,6 +223,7 @@ cdef struct BindEntry:          # one address of one listener
     DatagramEntry* udp          # NULL: tcp or http
     TlsEntry* tls               # NULL: plain
     uint16_t handshake_timer    # slot
+    ProxyEntry* proxy           # NULL: clients are who they seem to be
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -267,7 +263,9 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Stream* to_server           # &server, or that of an Upstream
     Exchange* next_run
     Exchange* next_free         # free list, and the dead of this turn
-    Address peer                # the client's
+    Address peer                # the client's, as a proxy said that may
+    Proxied* proxied            # what else it said; NULL: nothing
+    Upstream* kept              # http: a connection that waits for this client alone
     Http* http                  # the request under way
     Policy* policy              # that decides about it, while the snapshot is held
     Sniffed sniffed             # tcp
@@ -334,7 +332,9 @@ cdef struct Upstream:           # a connection to a server of http: with an exch
     uint32_t idle_max
     uint32_t requests_max
     uint16_t idle_timer
-    uint16_t keep               # may be kept
+    uint8_t keep                # may be kept
+    uint8_t is_private          # it began by saying who the client is
+    Exchange* owner             # of a private one that waits: whose it is
     uint32_t requests
     uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint64_t expires_ms         # by age; 0: never

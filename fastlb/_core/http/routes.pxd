@@ -15,6 +15,7 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
 cdef bint find_header(Head* head, Text name, Text* value) noexcept nogil
 cdef bint find_cookie(Head* head, Text name, Text* value) noexcept nogil
 cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) noexcept nogil
+cdef bint is_in_networks(const Network* networks, uint32_t n, const Address* peer) noexcept nogil
 cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil
 cdef bint text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil

@@ -7,10 +7,12 @@ from libc.string cimport memcmp, memcpy
 from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Member, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
-    CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_QUERY, HASH_TLS,
-    MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD, MATCH_PATH,
-    MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX, OP_PRESENT, OP_REGEX,
+    CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_PROXY, HASH_QUERY,
+    HASH_TLS, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD,
+    MATCH_PATH, MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX, OP_PRESENT,
+    OP_REGEX,
     OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network,
     Pattern, Route, Shape,
 )
@@ -358,6 +360,9 @@ cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) no
     if key.on == HASH_TLS:
         value[0] = tls_fact(<const Stream*> match.secured, key.fact)
         return value.size > 0
+    if key.on == HASH_PROXY:
+        value[0] = proxy_fact(<const Stream*> match.secured, key.fact)
+        return value.size > 0
     return False
 
 
@@ -377,10 +382,6 @@ cdef bint _is_in(const Network* networks, uint32_t n, uint8_t family,
     return False
 
 
-cdef bint _is_trusted(HttpEntry* entry, uint8_t family, const uint8_t* address) noexcept nogil:
-    return _is_in(entry.trusted, entry.n_trusted, family, address)
-
-
 cdef bint _is_mapped(const uint8_t* address) noexcept nogil:
     """An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)."""
     cdef uint32_t i
@@ -390,19 +391,24 @@ cdef bint _is_mapped(const uint8_t* address) noexcept nogil:
     return address[10] == 255 and address[11] == 255
 
 
-cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
+cdef bint is_in_networks(const Network* networks, uint32_t n, const Address* peer) noexcept nogil:
     """Whether a client is a proxy whose word counts; one of a unix socket is, if any is."""
     cdef const uint8_t* address
-    if likely(entry.n_trusted == 0):
+    if likely(n == 0):
         return False
     if peer.family == AF_INET:
-        return _is_trusted(entry, 4, <const uint8_t*> &peer.v4.sin_addr)
+        return _is_in(networks, n, 4, <const uint8_t*> &peer.v4.sin_addr)
     if peer.family == AF_INET6:
         address = <const uint8_t*> &peer.v6.sin6_addr
         if _is_mapped(address):
-            return _is_trusted(entry, 4, address + 12)
-        return _is_trusted(entry, 6, address)
+            return _is_in(networks, n, 4, address + 12)
+        return _is_in(networks, n, 6, address)
     return True
+
+
+cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
+    """The same of forwarded headers."""
+    return is_in_networks(entry.trusted, entry.n_trusted, peer)
 
 
 cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:

@@ -3,10 +3,11 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.net cimport address_port
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_HEADER, PART_HOST,
-    PART_METHOD, PART_PATH, PART_QUERY, PART_REQUEST_ID, PART_REST, PART_SEGMENT, PART_TEXT,
-    PART_TLS, HashKey, Match, Part, Template,
+    PART_METHOD, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID, PART_REST, PART_SEGMENT,
+    PART_TEXT, PART_TLS, HashKey, Match, Part, Template,
 )
 from fastlb._core.base.text cimport Writer, put, put_number, put_text
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
@@ -65,6 +66,8 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
         put_text(w, match.rest)
     elif part.kind == PART_TLS:
         _put_foreign(w, part, tls_fact(secured_stream(x), part.segment), in_path)
+    elif part.kind == PART_PROXY:
+        _put_foreign(w, part, proxy_fact(secured_stream(x), part.segment), in_path)
     else:
         key.on = (HASH_QUERY if part.kind == PART_QUERY else
                   HASH_HEADER if part.kind == PART_HEADER else HASH_COOKIE)

@@ -1,9 +1,10 @@
 from libc.stdint cimport uint8_t
 
-from fastlb._core.base.types cimport Core, Http, ServerLive, Stream, Upstream
+from fastlb._core.base.types cimport Core, Exchange, Http, ServerLive, Stream, Upstream
 
 
 cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil
+cdef Upstream* take_kept(Core* core, Exchange* x) noexcept nogil
 cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil
 cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil
 cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil

@@ -6,13 +6,16 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    ERROR, HANGUP, HTTP_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
+    ERROR, EXCHANGE_SHADOW, HANGUP, HTTP_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE,
+    ROLE_SERVER,
 )
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream, stream_read
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Http, IdleList, ServerLive, Stream, Upstream
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
+from fastlb._core.base.types cimport (
+    Core, Exchange, Http, IdleList, ServerLive, Stream, Upstream,
+)
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 
 
 cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
@@ -31,6 +34,9 @@ cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
     if upstream.older != NULL:
         upstream.older.newer = upstream.newer
     upstream.newer = upstream.older = NULL
+    if unlikely(upstream.owner != NULL):
+        upstream.owner.kept = NULL
+        upstream.owner = NULL
     idle.count -= 1
     timer_cancel(&upstream.timer)
     fl_add32(&upstream.target.idle, -1)
@@ -49,18 +55,39 @@ cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil:
     give_upstream(core, upstream)
 
 
+cdef inline bint _is_spent(const Core* core, const Upstream* upstream) noexcept nogil:
+    return upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) != 0 or (
+        upstream.expires_ms != 0 and upstream.expires_ms <= core.now_ms)
+
+
+cdef inline Exchange* _client_of(Exchange* x) noexcept nogil:
+    """Of a request of HTTP/2, its connection."""
+    return x.carrier if x.carrier != NULL else x
+
+
 cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
     cdef IdleList* idle = &target.idle_lists[core.id]
     cdef Upstream* upstream
     while idle.first != NULL:
         upstream = idle.first
-        if upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) or (
-                upstream.expires_ms and upstream.expires_ms <= core.now_ms):
+        if _is_spent(core, upstream) or unlikely(upstream.owner != NULL):
             drop_idle(core, upstream)
             continue
         _unlink(core, upstream)
         return upstream
     return NULL
+
+
+cdef Upstream* take_kept(Core* core, Exchange* x) noexcept nogil:
+    """The one to x.target on which a server was told of this client, if it waits."""
+    cdef Upstream* upstream = _client_of(x).kept
+    if upstream == NULL or upstream.target != x.target:
+        return NULL
+    if _is_spent(core, upstream):
+        drop_idle(core, upstream)
+        return NULL
+    _unlink(core, upstream)
+    return upstream
 
 
 cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
@@ -98,6 +125,20 @@ cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil:
         upstream = following
 
 
+cdef bint _may_wait(Core* core, Exchange* x, Upstream* upstream) noexcept nogil:
+    """Any may, but of those on which servers were told of the client one for each, the latest."""
+    cdef Exchange* client = _client_of(x)
+    if likely(not upstream.is_private):
+        return True
+    if x.flags & EXCHANGE_SHADOW:
+        return False
+    if client.kept != NULL:
+        drop_idle(core, client.kept)
+    client.kept = upstream
+    upstream.owner = client
+    return True
+
+
 cdef bint _is_drained(Stream* s) noexcept nogil:
     """Whether nothing follows the response. A body that was read to its length and not until the
     socket had no more leaves that open."""
@@ -126,7 +167,7 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
             and not upstream.stream.ready & (ERROR | HANGUP | PEER_SHUT) \
             and upstream.target.idle_lists[core.id].count < upstream.idle_max \
             and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max) \
-            and _is_drained(&upstream.stream):
+            and _is_drained(&upstream.stream) and _may_wait(core, http.exchange, upstream):
         keep_idle(core, upstream)
         return
     close_stream(core, &upstream.stream, reset)

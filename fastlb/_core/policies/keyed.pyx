@@ -5,8 +5,9 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from fastlb._core.base.enums cimport BALANCE_MAGLEV
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport NO_SERVER
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
-    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_MQTT, HASH_TLS, HashKey,
+    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_MQTT, HASH_PROXY, HASH_TLS, HashKey,
 )
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Core, Exchange, Group
@@ -26,6 +27,10 @@ cdef uint32_t session_hash(Core* core, const Exchange* x, const HashKey* key) no
         return hash_client(&x.peer, key.on)
     if key.on == HASH_TLS:
         value = tls_fact(&x.client, key.fact)
+        if value.size:
+            return crc32(value.at, value.size)
+    elif key.on == HASH_PROXY:
+        value = proxy_fact(&x.client, key.fact)
         if value.size:
             return crc32(value.at, value.size)
     elif key.on == HASH_MQTT and x.sniffed.keys_known >> key.fact & 1:

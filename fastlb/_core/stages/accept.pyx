@@ -5,7 +5,8 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_REQUEST, STAGE_SNIFF,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_PROXIED, STAGE_REQUEST,
+    STAGE_SNIFF,
     STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
@@ -87,6 +88,7 @@ cdef void belong(Exchange* x, BindEntry* bind) noexcept nogil:
 
 
 cdef void secure_or_begin(Core* core, Exchange* x) noexcept nogil:
+    """Once it is known who the client is."""
     if unlikely(x.bind.tls != NULL):
         x.stage = STAGE_HANDSHAKE
         timer_start(core, &x.timer, x.bind.handshake_timer)
@@ -144,6 +146,10 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         x.client.flags |= STREAM_CAUTIOUS
     x.client.ready = WRITABLE       # a write is tried before it is waited for
     x.server.role = ROLE_SERVER
-    secure_or_begin(core, x)
+    if unlikely(bind.proxy != NULL):
+        x.stage = STAGE_PROXIED
+        timer_start(core, &x.timer, bind.proxy.timer)
+    else:
+        secure_or_begin(core, x)
     accepted[0] = x
     return NEXT

@@ -7,29 +7,40 @@ from libc.errno cimport (
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT, REASON_CONNECT_REFUSED,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, SERVER_EJECTED, SERVER_FAILING,
-    SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED, WRITABLE,
+    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT, READABLE,
+    REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE,
+    SERVER_EJECTED, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED,
+    WRITABLE,
 )
+from fastlb._core.base.flow cimport count_write
+from fastlb._core.base.head cimport Text
 from fastlb._core.base.httpmem cimport take_upstream
-from fastlb._core.base.limits cimport FAILING_PAUSE_MS
-from fastlb._core.base.net cimport net_close, net_connect, net_error, net_is_quiet
+from fastlb._core.base.limits cimport FAILING_PAUSE_MS, PROXY_WRITTEN_BYTES_MAX
+from fastlb._core.base.net cimport (
+    net_close, net_connect, net_error, net_is_quiet, net_local, net_write,
+)
+from fastlb._core.base.parts cimport Address, Proxied
 from fastlb._core.base.poller cimport poller_add
+from fastlb._core.base.proxied cimport proxied_of
+from fastlb._core.base.stream cimport stream_peek
 from fastlb._core.base.sys cimport clock_ns
+from fastlb._core.base.text cimport text_of
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.tls cimport (
     tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
 )
+from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport H2, Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX, EKEYREJECTED
 from fastlb._core.http.h2pool cimport add_h2, find_h2, join_h2
-from fastlb._core.http.upstream cimport end_upstream, take_idle
+from fastlb._core.http.upstream cimport end_upstream, take_idle, take_kept
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport repeatable
+from fastlb._core.proto.proxyproto cimport write_proxy_v1, write_proxy_v2
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.states cimport live_warm
 
@@ -74,10 +85,14 @@ cdef inline uint32_t _tls_id(const PoolEntry* pool) noexcept nogil:
     return pool.tls.id if unlikely(pool.tls != NULL) else 0
 
 
+cdef inline Upstream* _waiting(Core* core, Exchange* x) noexcept nogil:
+    return take_kept(core, x) if unlikely(x.pool.proxy_protocol) else take_idle(core, x.target)
+
+
 cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
     """Take a connection that waits for a request. One that mustn't be repeated gets one that is
     known to be alive: the server may have closed it, and we not have heard of that yet."""
-    cdef Upstream* upstream = take_idle(core, x.target)
+    cdef Upstream* upstream = _waiting(core, x)
     while upstream != NULL:
         if likely(upstream.tls_id == _tls_id(x.pool)) and (
                 likely(repeatable(x.http)) or net_is_quiet(upstream.stream.fd)):
@@ -92,7 +107,7 @@ cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
         upstream.keep = False
         x.http.upstream = upstream
         end_upstream(core, x.http, False)
-        upstream = take_idle(core, x.target)
+        upstream = _waiting(core, x)
     return False
 
 
@@ -104,6 +119,7 @@ cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
     upstream.stream.exchange = x
     upstream.target = x.target
     upstream.tls_id = _tls_id(pool)
+    upstream.is_private = pool.proxy_protocol != 0
     upstream.idle_max = pool.idle_max
     upstream.idle_timer = pool.idle_timer
     upstream.requests_max = pool.requests_max
@@ -150,6 +166,48 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
         return FAIL
     timer_start(core, &x.timer, pool.connect_timer)
     return AGAIN
+
+
+cdef bint _has_more(Exchange* x) noexcept nogil:
+    """Whether more follows at once that the server is to get, so that it may have one segment."""
+    cdef uint8_t byte
+    if x.http != NULL or x.pool.tls != NULL or x.input != NULL:
+        return True
+    return x.client.ready & READABLE and stream_peek(&x.client, &byte, 1) > 0
+
+
+cdef bint _introduce(Core* core, Exchange* x, Stream* server) noexcept nogil:
+    """The PROXY protocol's header, before all else: who the client is, and where it connected to.
+    A fresh socket has room for it. False: x.reason."""
+    cdef uint8_t[PROXY_WRITTEN_BYTES_MAX] header
+    cdef const Proxied* proxied = proxied_of(x)
+    cdef const Stream* client = secured_stream(x)
+    cdef Address destination
+    cdef Text local = text_of(NULL, 0)
+    cdef Text tlvs = text_of(NULL, 0)
+    cdef bint more = _has_more(x)
+    cdef ssize_t n
+    cdef uint32_t size
+    destination.family = 0
+    if proxied != NULL:
+        tlvs = proxied.tlvs
+        destination = proxied.destination
+        if x.peer.family == AF_UNIX:
+            local = proxied.local
+    if destination.family == 0 and client.fd >= 0:
+        net_local(client.fd, &destination)
+    if x.pool.proxy_protocol == 1:
+        size = write_proxy_v1(header, &x.peer, &destination)
+    else:
+        size = write_proxy_v2(header, &x.peer, &destination, local, tlvs, False)
+    n = net_write(server.fd, header, size, more)
+    if unlikely(n != <ssize_t> size):
+        connect_failed(core, x, <int> -n if n < 0 else EPIPE)
+        x.reason = REASON_CONNECT_REFUSED
+        return False
+    if not more:
+        count_write(x, server)
+    return True
 
 
 cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
@@ -225,6 +283,9 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
             return FAIL
     if not server.ready & WRITABLE and server.tls == NULL:
         return AGAIN
+    if unlikely(x.pool.proxy_protocol) and server.tls == NULL \
+            and not _introduce(core, x, server):
+        return FAIL
     if unlikely(x.pool.tls != NULL):
         verdict = _secure(core, x, server)
         if verdict != NEXT:

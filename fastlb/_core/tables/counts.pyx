@@ -75,6 +75,7 @@ cdef dict totals_of(const Counters* counters):
         "mirrors_dropped": fl_read(&counters.mirrors_dropped),
         "bodies_unread": fl_read(&counters.bodies_unread),
         "protocols_unknown": fl_read(&counters.protocols_unknown),
+        "proxy_headers": fl_read(&counters.proxy_headers),
         "handshakes": fl_read(&counters.handshakes),
         "resumed": fl_read(&counters.resumed),
         "handshakes_failed": fl_read(&counters.handshakes_failed),

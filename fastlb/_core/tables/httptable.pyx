@@ -219,7 +219,7 @@ cdef int _fill_hosts(Arena arena, HttpEntry* entry, object specs) except -1:
     return 0
 
 
-cdef Network* _networks(Arena arena, object specs) except NULL:
+cdef Network* network_table(Arena arena, object specs) except NULL:
     cdef Network* made = <Network*> arena.take(len(specs), sizeof(Network))
     cdef uint32_t i
     for i, (family, bits, address) in enumerate(specs):
@@ -234,7 +234,7 @@ cdef int fill_condition(Arena arena, Condition* condition, object spec, Route* r
     condition.name = arena.text(spec.name)
     condition.value = arena.text(spec.value)
     condition.n_networks = len(spec.networks)
-    condition.networks = _networks(arena, spec.networks)
+    condition.networks = network_table(arena, spec.networks)
     if spec.dfa is not None:
         condition.dfa = _dfa(arena, spec.dfa)
     if spec.pattern is not None:
@@ -351,7 +351,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.via = arena.text(spec.via)
     entry.error_header = arena.text(spec.error_header)
     entry.n_trusted = len(spec.trusted)
-    entry.trusted = _networks(arena, spec.trusted)
+    entry.trusted = network_table(arena, spec.trusted)
     entry.n_routes = len(spec.routes)
     entry.routes = <Route*> arena.take(entry.n_routes, sizeof(Route))
     for i in range(entry.n_routes):

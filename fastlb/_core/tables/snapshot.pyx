@@ -14,7 +14,7 @@ from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
 from fastlb._core.base.parts cimport (
-    Address, Hedge, Keepalive, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
+    Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
@@ -24,7 +24,7 @@ from fastlb._core.ext.linux cimport (
 )
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    Arena, fill_reply, fill_retry, fill_statuses, http_table, policy_table,
+    Arena, fill_reply, fill_retry, fill_statuses, http_table, network_table, policy_table,
 )
 from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.live cimport Live, live_wake_engines
@@ -172,6 +172,7 @@ cdef class Snapshot:
         if spec.tls is not None:
             pool.tls = self._secured(spec.tls)
         pool.speaks_h2 = spec.speaks_h2
+        pool.proxy_protocol = spec.proxy_protocol
         pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)
@@ -194,6 +195,14 @@ cdef class Snapshot:
     cdef TlsEntry* _secured(self, TlsContext context) noexcept:
         self._arena.hold(context)
         return &context.entry
+
+    cdef ProxyEntry* _proxied(self, object spec) except NULL:
+        cdef ProxyEntry* entry = <ProxyEntry*> self._arena.take(1, sizeof(ProxyEntry))
+        entry.n_trusted = len(spec.trusted)
+        entry.trusted = network_table(self._arena, spec.trusted)
+        entry.required = spec.required
+        entry.timer = self.live.timer_slot(spec.timeout_ms)
+        return entry
 
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1:
         cdef int i
@@ -356,6 +365,8 @@ cdef class Snapshot:
         if spec.udp is not None:
             bind.udp = self._datagrams(bind, spec.udp)
             state.count_sources()
+        if spec.proxy is not None:
+            bind.proxy = self._proxied(spec.proxy)
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

@@ -168,7 +168,8 @@ TYPES = [
         'hash_on = "client.ips"\nbalance = "ring_hash"',
         "hash_on: 'client.ips' is not a key to hash. One of: client.ip, client.address,"
         " tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
-        " mqtt.client_id, mqtt.username, path.NAME, query.NAME, header.NAME, cookie.NAME",
+        " mqtt.client_id, mqtt.username, proxy.authority, proxy.unique_id, proxy.alpn, proxy.vpce,"
+        " proxy.dst, path.NAME, query.NAME, header.NAME, cookie.NAME",
     ),
 ]
 

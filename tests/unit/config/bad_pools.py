@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .forms import LISTENER, POOL, Bad, http_pool, pool
+from .forms import LISTENER, POOL, Bad, http_pool, listener, pool
 
 FORM = "a schema's pattern would say it at length"
 ACROSS = "one key says it of another"
@@ -78,7 +78,26 @@ POOLS = [
     pool("hash-on-tls", 'hash_on = "tls.name"\nbalance = "maglev"',
          "hash_on: 'tls.name' is not a key to hash. One of: client.ip, client.address, tls.sni,"
          " tls.version, tls.client_subject, tls.client_fingerprint, mqtt.client_id,"
-         " mqtt.username, path.NAME, query.NAME, header.NAME, cookie.NAME"),
+         " mqtt.username, proxy.authority,"
+         " proxy.unique_id, proxy.alpn, proxy.vpce, proxy.dst, path.NAME, query.NAME,"
+         " header.NAME, cookie.NAME"),
+    pool("proxy-protocol-version", 'proxy_protocol = "v3"',
+         "proxy_protocol: 'v3' is not a valid value. One of: v1, v2"),
+    listener("proxy-protocol-of-nobody", "proxy_protocol = { required = true }",
+             "proxy_protocol.trusted: this key is missing"),
+    listener("proxy-protocol-trusting-none", "proxy_protocol = { trusted = [] }",
+             "proxy_protocol.trusted: the list is empty"),
+    listener("proxy-protocol-switch", "proxy_protocol = true",
+             "proxy_protocol: true is not a table"),
+    listener("proxy-protocol-network", 'proxy_protocol = { trusted = ["10.0.0.1/8"] }',
+             "proxy_protocol.trusted[0]: '10.0.0.1/8' is not a network like \"10.0.0.0/8\":"
+             " 10.0.0.1/8 has host bits set", FORM),
+    listener("proxy-protocol-unknown", 'proxy_protocol = { trusted = ["::/0"], require = true }',
+             "proxy_protocol.require: 'require' is not a key here; did you mean 'required'?"
+             " One of: trusted, required, timeout"),
+    http_pool("proxy-protocol-of-h2", 'proxy_protocol = "v2"\nprotocol = "h2"',
+         "proxy_protocol: its header tells of one client, and connections of HTTP/2 are shared",
+         ACROSS),
     http_pool("sticky-path", f'sticky = {{ cookie = "c", secret = "{"x" * 16}", path = "api" }}',
          "sticky.path: 'api' is not a path: it begins with /", FORM),
     http_pool("hedge-neither", 'hedge = { budget = "5%" }',

@@ -43,6 +43,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import Policy
+from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load
 from fastlb.config.sniffing import Mqtt, SniffKeys
 from fastlb.config.sticky import Sticky
@@ -58,7 +59,8 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
-    Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls},
+    Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls,
+               "proxy_protocol": ProxyProtocol},
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
     Match: {"tls": Secured, "mqtt": Mqtt},

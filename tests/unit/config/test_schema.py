@@ -48,8 +48,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     names = {
         "AccessLog", "Admin", "Certificate", "Conditions", "Datagrams", "Defaults", "Dns",
         "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive", "Limits", "Listener",
-        "Match", "Mqtt", "Outliers", "Pool", "Respond", "Retry", "Rewrite", "Route", "Secured",
-        "Server",
+        "Match", "Mqtt", "Outliers", "Pool", "ProxyProtocol", "Respond", "Retry", "Rewrite",
+        "Route", "Secured", "Server",
         "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Tracing", "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}

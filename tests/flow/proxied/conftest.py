@@ -1,0 +1,3 @@
+from tests.flow.http.conftest import origins, web
+
+__all__ = ["origins", "web"]

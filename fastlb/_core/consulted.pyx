@@ -8,7 +8,7 @@ from fastlb._core.ask cimport ask
 from fastlb._core.base.enums cimport NEXT, REASON_POLICY, REASON_RESPONDED, STAGE_SESSION
 from fastlb._core.base.batch cimport batch_bytes
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_input, take_input
-from fastlb._core.base.net cimport address_text, net_write_datagram
+from fastlb._core.base.net cimport address_text, net_write_datagram, net_write_parts
 from fastlb._core.base.routing cimport DECISION_CLOSE, DECISION_MORE, Policy
 from fastlb._core.base.sessions cimport (
     DROP_NO_SERVER, DROP_POLICY, DROP_TO_SERVER, Datagrams,
@@ -71,12 +71,16 @@ cdef void resume_session(Core* core, Exchange* x) noexcept nogil:
         drop(core, acceptor, DROP_NO_SERVER, 1)
         finish(core, x)
         return
-    n = net_write_datagram(x.server.fd, chunk_bytes(x.input), x.input.end)
+    if x.session.header != NULL:
+        n = net_write_parts(x.server.fd, x.session.header, x.session.header_size,
+                            chunk_bytes(x.input), x.input.end)
+    else:
+        n = net_write_datagram(x.server.fd, chunk_bytes(x.input), x.input.end)
     if n < 0:
         drop(core, acceptor, DROP_TO_SERVER, 1)
     else:
-        x.bytes_in += n
-        fl_count(&x.counters.bytes_to_server, n)
+        x.bytes_in += x.input.end
+        fl_count(&x.counters.bytes_to_server, x.input.end)
         fl_count(&x.listener.counters[core.id].datagrams_in, 1)
     give_input(core, x)
     timer_start(core, &x.timer, x.idle_timer)

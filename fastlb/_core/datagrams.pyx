@@ -6,8 +6,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.base.batch cimport (
-    Batch, Sending, batch_bytes, batch_count, batch_receive, batch_receive_one, sending_flush,
-    sending_put,
+    Batch, Sending, batch_bytes, batch_client, batch_count, batch_receive, batch_receive_one,
+    sending_flush, sending_put,
 )
 from fastlb._core.base.enums cimport (
     REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
@@ -26,6 +26,7 @@ from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Snapshot, Stream
 from fastlb._core.consulted cimport CONSULTED_GO, consult_session
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.introduced cimport send_introduced, unwrap
 from fastlb._core.lifecycle cimport finish, let_server_go
 from fastlb._core.sessions cimport (
     begin_session, choose_server, drop, has_left, is_refused, move_session, server_answered,
@@ -55,16 +56,17 @@ cdef void end_datagrams(Core* core) noexcept nogil:
 
 # --- from clients ---
 
-cdef Exchange* _find(Core* core, Acceptor* acceptor, const Address* peer,
+cdef Exchange* _find(Core* core, Acceptor* acceptor, const Address* peer, const Address* client,
                      const void* towards) noexcept nogil:
     """`peer`: NULL where all that goes to one server is of one session."""
-    cdef uint64_t key = session_key(core.datagrams, acceptor.id, peer, towards)
+    cdef uint64_t key = session_key(core.datagrams, acceptor.id, peer, client, towards)
     cdef Session* session = session_at(core.datagrams, key)
     cdef Exchange* x
     while session != NULL:
         if session.key == key and session.acceptor == acceptor and session.towards == towards:
             x = <Exchange*> session.exchange
-            if peer == NULL or likely(same_address(&x.peer, peer)):
+            if peer == NULL or likely(same_address(&session.sender, peer) and (
+                    client == peer or same_address(&x.peer, client))):
                 return x
         session = session.next
     return NULL
@@ -76,8 +78,10 @@ cdef Exchange* _decide(Core* core, Acceptor* acceptor, uint32_t slot) noexcept n
     cdef Exchange* x
     cdef int kind = acceptor.bind.udp.kind
     cdef const Address* peer = &core.datagrams.incoming.peers[slot]
+    cdef const Address* client = batch_client(&core.datagrams.incoming, slot)
     memset(&chosen, 0, sizeof(chosen))
-    chosen.peer = peer[0]
+    chosen.stage = STAGE_SESSION
+    chosen.peer = client[0]
     chosen.bind = acceptor.bind
     chosen.pool = acceptor.bind.pool
     chosen.listener = acceptor.bind.listener
@@ -94,7 +98,7 @@ cdef Exchange* _decide(Core* core, Acceptor* acceptor, uint32_t slot) noexcept n
         return begin_session(core, acceptor, slot, &chosen)
     if kind == SESSION_SERVER:
         peer = NULL                     # (all clients share the one)
-    x = _find(core, acceptor, peer, chosen.target)
+    x = _find(core, acceptor, peer, client, chosen.target)
     if x == NULL:
         return begin_session(core, acceptor, slot, &chosen)
     let_server_go(core, &chosen)
@@ -106,8 +110,10 @@ cdef Exchange* _session_of(Core* core, Acceptor* acceptor, uint32_t slot) noexce
     cdef const Address* peer = &core.datagrams.incoming.peers[slot]
     cdef Exchange* x
     cdef int why
+    if unlikely(acceptor.bind.proxy != NULL) and not unwrap(core, acceptor, slot):
+        return NULL
     if likely(acceptor.bind.udp.kind == SESSION_CLIENT):
-        x = _find(core, acceptor, peer, NULL)
+        x = _find(core, acceptor, peer, batch_client(&core.datagrams.incoming, slot), NULL)
         if likely(x != NULL):
             if likely(x.stage == STAGE_SESSION):
                 return x
@@ -144,6 +150,8 @@ cdef int _send_all(Core* core, Exchange* x, uint32_t first, uint32_t* lost) noex
     cdef uint32_t slot = first
     cdef long n
     cdef int error
+    if unlikely(x.session.header != NULL):
+        return send_introduced(core, x, first, lost)
     if likely(incoming.next[first - 1] == 0 and incoming.segments[first - 1] == 0):
         n = net_write_datagram(x.server.fd, batch_bytes(incoming, first - 1),
                                incoming.sizes[first - 1])
@@ -300,7 +308,7 @@ cdef void hear_server(Core* core, Stream* s) noexcept nogil:
             _server_left(core, x, n)
         return
     for i in range(first, answers.n):
-        answers.peers[i] = x.peer
+        answers.peers[i] = session.sender
         answers.locals[i] = session.local
         answers.owners[i] = session.acceptor
         answers.follows[i] = i > first

@@ -192,6 +192,7 @@ cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
         source_give(session.sources, &x.peer)
     (<Acceptor*> session.acceptor).sessions -= 1
     x.session = NULL
+    free(session.header)
     free(session)
     fl_count(&core.counters.sessions, <uint64_t> -1)
 

@@ -5,10 +5,11 @@ from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc
 
-from fastlb._core.base.batch cimport batch_count
+from fastlb._core.base.batch cimport batch_client, batch_count
 from fastlb._core.base.enums cimport (
     CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT,
-    REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_TIMEOUT, ROLE_SESSION,
+    REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT,
+    ROLE_SESSION,
     SERVER_UP, STAGE_DEAD, STAGE_SESSION,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
@@ -21,7 +22,7 @@ from fastlb._core.base.sessions cimport (
     DROP_LOOP, DROP_NO_SERVER, DROP_POLICY, DROP_SERVER, DROP_SESSIONS, DROP_SOURCE, DROP_STOPPING,
     DatagramEntry, Datagrams, SESSION_ANSWERED, SESSION_APART, SESSION_CLIENT, SESSION_GATHERS,
     SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL, Session, address_key, forget_port, is_server,
-    session_key, session_list, session_unlist,
+    same_address, session_key, session_list, session_unlist,
 )
 from fastlb._core.base.sources cimport source_take
 from fastlb._core.base.stream cimport close_stream
@@ -31,6 +32,7 @@ from fastlb._core.base.types cimport (
 )
 from fastlb._core.consulted cimport CONSULTED_NO, CONSULTED_WAIT, consult_session
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, fl_store32, likely, unlikely
+from fastlb._core.introduced cimport introduce_session, keep_told
 from fastlb._core.lifecycle cimport finish, let_server_go, let_snapshot_go
 from fastlb._core.policies.outliers cimport server_did_well
 from fastlb._core.stages.balance cimport pick_now
@@ -132,6 +134,10 @@ cdef bint connect_session(Core* core, Exchange* x) noexcept nogil:
     fl_count(&x.counters.connections, 1)
     x.session.pool = x.pool.live
     x.pool_name = x.pool.live.name
+    if unlikely(x.pool.proxy_protocol != 0 or x.session.header != NULL) \
+            and not introduce_session(x, (<Acceptor*> x.session.acceptor).stream.fd):
+        x.reason = REASON_NO_MEMORY
+        return False
     x.session.flags &= <uint8_t> ~SESSION_TRIAL
     if unlikely(fl_load32(&x.target.state) != SERVER_UP):
         x.session.flags |= SESSION_TRIAL
@@ -189,12 +195,16 @@ cdef void _take_over(Exchange* x, const Exchange* chosen) noexcept nogil:
 cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
     """So that it is found by what comes next."""
     cdef Session* session = x.session
+    cdef const Address* sender = NULL
+    cdef const Address* client = NULL
     if session.kind == SESSION_QUERY:
         return
     session.towards = x.target if session.kind != SESSION_CLIENT else NULL
-    session.key = session_key(
-        core.datagrams, acceptor.id, &x.peer if session.kind != SESSION_SERVER else NULL,
-        session.towards)
+    if session.kind != SESSION_SERVER:
+        sender = client = &session.sender
+        if not same_address(sender, &x.peer):
+            client = &x.peer
+    session.key = session_key(core.datagrams, acceptor.id, sender, client, session.towards)
     session_list(core.datagrams, session)
 
 
@@ -203,15 +213,15 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
     """For who sent what is in a slot. `chosen`: NULL, or who has its server already, which isn't
     its any more. NULL: it can't be, and what it sent is counted as dropped."""
     cdef Datagrams* datagrams = core.datagrams
-    cdef const Address* peer = &datagrams.incoming.peers[slot]
+    cdef const Address* client = batch_client(&datagrams.incoming, slot)
     cdef DatagramEntry* udp = acceptor.bind.udp
     cdef uint32_t n = batch_count(&datagrams.incoming, slot)
     cdef Exchange* x
-    cdef int said, why = _take_places(core, acceptor.bind, peer)
+    cdef int said, why = _take_places(core, acceptor.bind, client)
     if unlikely(why >= 0):
         drop(core, acceptor, why, n)
         return NULL
-    x = _make(core, acceptor, peer)
+    x = _make(core, acceptor, client)
     if unlikely(x == NULL):
         gate_give(&acceptor.bind.listener.connections)
         gate_give(&core.live.connections)
@@ -221,6 +231,12 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
         x.session.sources = &x.listener.sources
     x.session.kind = udp.kind
     x.session.local = datagrams.incoming.locals[slot]
+    x.session.sender = datagrams.incoming.peers[slot]
+    if unlikely(datagrams.incoming.headers[slot] != 0) and not keep_told(core, x, slot):
+        drop(core, acceptor, DROP_SESSIONS, n)
+        x.reason = REASON_NO_MEMORY
+        finish(core, x)
+        return NULL
     if chosen != NULL:
         _take_over(x, chosen)
     elif unlikely(acceptor.bind.policy != NULL):

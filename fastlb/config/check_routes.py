@@ -29,7 +29,7 @@ UDP_POLICY = (
 HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NOT_OF_UDP = (
     "tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size", "mode", "tcp_nodelay",
-    "keepalive", "proxy_protocol",
+    "keepalive",
 )
 NAME = "^[A-Za-z0-9_.-]+$"
 
@@ -122,10 +122,12 @@ def _udp(
             yield ("pools", str(listener["pool"]), "servers", i), (
                 "a unix socket gets no datagrams, and listeners."
                 f"{path[1]} sends them to this pool"), ()
-    for key in ("tls", "proxy_protocol"):
-        if pool is not None and pool.get(key):
-            yield ("pools", str(listener["pool"]), key), (
-                f"{key} is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
+    if pool is not None and pool.get("tls"):
+        yield ("pools", str(listener["pool"]), "tls"), (
+            f"tls is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
+    if pool is not None and pool.get("proxy_protocol") == "v1":
+        yield ("pools", str(listener["pool"]), "proxy_protocol"), (
+            f"v1 knows no datagrams, and listeners.{path[1]} sends them to this pool"), ("v2",)
 
 
 def _tls(path: Path, written: str, listener: Mapping[str, Any]) -> Iterator[Found]:

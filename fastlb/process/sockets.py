@@ -196,8 +196,9 @@ def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    # (each of its datagrams is one of its own where each gets one answer)
-    gathers = int(listener.udp.answers != 1 and listener.policy is None)
+    # (not where each datagram is looked at by itself)
+    gathers = int(listener.udp.answers != 1 and listener.policy is None
+                  and listener.proxy_protocol is None)
     try:
         sock.setsockopt(SOL_UDP, UDP_GRO, gathers)
     except OSError:

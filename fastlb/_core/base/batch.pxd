@@ -5,6 +5,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.limits cimport CONTROL_BYTES, DATAGRAMS_MAX
 from fastlb._core.base.parts cimport Address
+from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.linux cimport iovec, mmsghdr
 
 cdef struct Local:              # where a datagram came to, and its answers come from
@@ -22,6 +23,9 @@ cdef struct Batch:              # slots, of a datagram each, or of some that cam
     uint32_t[DATAGRAMS_MAX] sizes
     uint32_t[DATAGRAMS_MAX] segments    # the size of all but the last of those in it; 0: it is one
     uint32_t[DATAGRAMS_MAX] next        # incoming: slot + 1 of the same session; 0: it is the last
+    uint32_t[DATAGRAMS_MAX] headers     # incoming: bytes of the PROXY protocol before what is told
+    uint8_t[DATAGRAMS_MAX] is_told      # incoming: they say who the client is:
+    Address[DATAGRAMS_MAX] clients
     uint8_t[DATAGRAMS_MAX] follows      # answers: it is of the same session as the one before it
     void* owners[DATAGRAMS_MAX]         # answers: Acceptor*, by which they leave
 
@@ -37,6 +41,13 @@ cdef struct Sending:            # messages of one system call
 
 cdef inline uint8_t* batch_bytes(const Batch* batch, uint32_t slot) noexcept nogil:
     return <uint8_t*> batch.places[slot].iov_base
+
+
+cdef inline const Address* batch_client(const Batch* batch, uint32_t slot) noexcept nogil:
+    """Whom what is in a slot is from, as it seems, or as a proxy told."""
+    if unlikely(batch.is_told[slot]):
+        return &batch.clients[slot]
+    return &batch.peers[slot]
 
 
 cdef inline uint32_t batch_count(const Batch* batch, uint32_t slot) noexcept nogil:

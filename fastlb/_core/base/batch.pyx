@@ -69,6 +69,7 @@ cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) no
         room = DATAGRAMS_MAX - first
     for i in range(first, first + room):
         header = &batch.messages[i].msg_hdr
+        batch.places[i].iov_base = batch.bytes + <size_t> i * DATAGRAM_ROOM     # (see `headers`)
         header.msg_name = &batch.peers[i] if from_anyone else NULL
         header.msg_namelen = sizeof(Address) if from_anyone else 0
         header.msg_controllen = CONTROL_BYTES
@@ -79,6 +80,8 @@ cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) no
         batch.sizes[i] = batch.messages[i].msg_len
         batch.segments[i] = 0
         batch.next[i] = 0
+        batch.headers[i] = 0
+        batch.is_told[i] = False
         batch.locals[i].family = 0
         if unlikely(batch.messages[i].msg_hdr.msg_controllen != 0):
             _read_controls(batch, i)

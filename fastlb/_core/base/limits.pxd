@@ -125,7 +125,7 @@ cdef enum:
     RECEIVES_MAX = 4                # batches of a listener in one turn
     ANSWERS_MAX = 16                # datagrams of one server's socket in one turn
     GATHERED_MIN = 4                # answers at a time: the socket may take them as one
-    DROPS = 10                      # what drops of datagrams are counted as: Drop
+    DROPS = 11                      # what drops of datagrams are counted as: Drop
     PORTS = 65536
     SOURCES_MIN = 1024              # places for sources of a listener; they grow
     SESSION_BUCKETS_MIN = 1024      # of an engine's table of sessions; it grows with them

@@ -1,7 +1,7 @@
 # System calls on sockets, as the stages need them. Every result is a count, or -errno.
 from libc.errno cimport EAGAIN, EINPROGRESS, errno
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
 from fastlb._core.base.parts cimport Address, Keepalive, ServerAddress
@@ -12,9 +12,9 @@ from fastlb._core.ext.linux cimport (
     MSG_NOSIGNAL, MSG_PEEK, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
     SOCK_STREAM, SOL_SOCKET, SOL_UDP, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_OOBINLINE, SO_RCVBUF,
     SO_RCVBUFFORCE, SO_RCVLOWAT, SO_SNDBUF, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY,
-    UDP_GRO, SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendto, fcntl, getsockname,
-    getsockopt,
-    inet_ntop, linger, ntohs, setsockopt, shutdown, sockaddr, socket, socklen_t,
+    UDP_GRO, SYS_accept4, SYS_close, SYS_connect, SYS_recvfrom, SYS_sendmsg, SYS_sendto, fcntl,
+    getsockname, getsockopt, inet_ntop, iovec, linger, msghdr, ntohs, setsockopt, shutdown,
+    sockaddr, socket, socklen_t,
 )
 
 
@@ -53,6 +53,21 @@ cdef inline int net_connect_datagrams(const ServerAddress* to, socklen_t size) n
         net_close(fd)
         return error
     return fd
+
+
+cdef inline long net_write_parts(int fd, const void* first, size_t first_size, const void* second,
+                                 size_t second_size) noexcept nogil:
+    """One datagram of two parts."""
+    cdef iovec[2] parts
+    cdef msghdr header
+    memset(&header, 0, sizeof(header))
+    parts[0].iov_base = <void*> first
+    parts[0].iov_len = first_size
+    parts[1].iov_base = <void*> second
+    parts[1].iov_len = second_size
+    header.msg_iov = parts
+    header.msg_iovlen = 2
+    return fl_syscall(SYS_sendmsg, fd, <long> &header, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0)
 
 
 cdef inline int net_copy(int fd) noexcept nogil:

@@ -6,6 +6,7 @@ from fastlb._core.base.batch cimport Batch, Local, Sending
 from fastlb._core.base.parts cimport Address, ServerAddress
 from fastlb._core.base.sources cimport Sources
 from fastlb._core.base.text cimport mix64
+from fastlb._core.ext.atomic cimport likely, unlikely
 
 cdef enum SessionFlag:
     SESSION_ANSWERED = 1        # its server has said something
@@ -33,6 +34,7 @@ cdef enum Drop:
     DROP_UNASKED = 7            # an answer that nobody waits for
     DROP_POLICY = 8             # its policy had it dropped, or failed, or is still at work
     DROP_STOPPING = 9           # its listener is about to go
+    DROP_PROXY = 10             # its header of the PROXY protocol is missing, or nobody's to send
 
 cdef struct Session:
     void* exchange              # Exchange*
@@ -50,6 +52,9 @@ cdef struct Session:
     uint16_t own_port           # that it sends to its server from; 0: none
     int32_t own_mark            # see LiveTable.own_ports
     Local local
+    Address sender              # who gets the answers: the client, or the proxy that told of it
+    uint8_t* header             # of the PROXY protocol, to the server; NULL: none
+    uint32_t header_size
 
 cdef struct Datagrams:          # what an engine has for udp
     Batch incoming              # from clients
@@ -75,14 +80,16 @@ cdef uint64_t address_key(const Address* address, uint64_t seed) noexcept nogil
 
 
 cdef inline uint64_t session_key(const Datagrams* datagrams, uint32_t bind, const Address* peer,
-                                 const void* towards) noexcept nogil:
-    """`peer` and `towards` may be NULL."""
+                                 const Address* client, const void* towards) noexcept nogil:
+    """`peer`: who sends; `client`: the same, or whom it sends for. All three may be NULL."""
     cdef uint64_t seed = datagrams.seed ^ <uint64_t> bind << 48
+    cdef uint64_t key
     if peer == NULL:
         return mix64(seed ^ <size_t> towards)
-    if towards == NULL:
-        return address_key(peer, seed)
-    return address_key(peer, seed) ^ mix64(<size_t> towards)
+    key = address_key(peer, seed)
+    if unlikely(client != peer):
+        key ^= address_key(client, ~seed)
+    return key if likely(towards == NULL) else key ^ mix64(<size_t> towards)
 
 
 cdef bint same_address(const Address* a, const Address* b) noexcept nogil

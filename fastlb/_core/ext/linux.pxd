@@ -11,6 +11,7 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_recvfrom
         SYS_recvmmsg
         SYS_sendmmsg
+        SYS_sendmsg
         SYS_sendto
         SYS_splice
 

@@ -65,7 +65,7 @@ def test_a_policy_may_drop_and_may_fail(site: Make, serve: Serve) -> None:
 
     def decide(connection: Connection) -> Any:
         if connection.data == b"bad":
-            return fastlb.CLOSE
+            return fastlb.Close()
         if connection.data == b"bug":
             raise RuntimeError("out of order")
         return None

@@ -182,7 +182,7 @@ cdef int _local_fd(const Exchange* x) noexcept nogil:
 cdef uint32_t _first(Exchange* x) noexcept nogil:
     """Bytes of x.input, of tcp, that its policy gets to see; of udp it is a datagram."""
     cdef uint32_t size = x.input.end - x.input.start if x.input != NULL else 0
-    if x.session != NULL or size < x.policy.body_max:
+    if x.bind.udp != NULL or size < x.policy.body_max:
         return size
     return x.policy.body_max
 

@@ -22,7 +22,7 @@ class Application:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["path"].startswith("/dashboards/") and scope["type"] == "http":
-            await self._dashboard(scope, send)
+            await self._dashboard(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
         elif scope["path"].endswith("/events"):
@@ -65,7 +65,7 @@ class Application:
         finally:
             team.remove(queue)
 
-    async def _dashboard(self, scope: dict[str, Any], send: Any) -> None:
+    async def _dashboard(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Events with numbers: who comes back says which was the last that he got."""
         team = scope["path"].split("/")[2]
         last = int(dict(scope["headers"]).get(b"last-event-id", b"-1"))
@@ -76,6 +76,7 @@ class Application:
         headers = [(b"content-type", b"text/event-stream"), (b"x-server", self.name.encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         n = len(said)
+        leaving = asyncio.create_task(_until_left(receive, queue))
         try:
             for i, text in missed:
                 await send({"type": "http.response.body", "body": _event(i, text),
@@ -86,6 +87,7 @@ class Application:
                 n += 1
             await send({"type": "http.response.body", "body": b""})
         finally:
+            leaving.cancel()
             self.listeners[team].remove(queue)
 
     async def _socket(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -93,6 +95,12 @@ class Application:
         await send({"type": "websocket.accept", "headers": [(b"x-server", self.name.encode())]})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": f"{self.name}: {message['text']}"})
+
+
+async def _until_left(receive: Any, queue: asyncio.Queue[str]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    queue.put_nowait("end")
 
 
 def _event(i: int, text: str) -> bytes:

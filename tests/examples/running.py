@@ -9,7 +9,10 @@ from typing import Any
 import tomllib
 
 import fastlb
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
+
+# For much at once, of clients and servers that are Python in the same process.
+PATIENCE_S = 3 * DEADLINE_S
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

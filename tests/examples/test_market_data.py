@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -13,12 +14,13 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import InvalidStatus
 
-from tests.examples.running import Running, Start
+from tests.examples.running import PATIENCE_S, Running, Start
 from tests.flow.conftest import DEADLINE_S
 
 SERVERS = 3
 CLIENTS = [f"client-{i}" for i in range(24)]
 TICKS = 1500
+MESSAGES = 200                  # of them over WebSocket
 ORDERS = 200
 GREETING_BYTES = 2              # the server's number, and a line's end
 
@@ -67,7 +69,7 @@ class Exchange:
         client = parse_qs(urlsplit(ws.request.path).query)["client"][0]
         self.clients[client] += 1
         await ws.send(str(self.number))
-        for i in range(TICKS):
+        for i in range(MESSAGES):
             await ws.send(tick(client, i))
         self.orders.append((client, b"".join([str(await ws.recv()).encode() for _ in range(3)])))
 
@@ -79,7 +81,7 @@ async def program(market: Running, client: str) -> int:
     await writer.drain()
     writer.write(f"{client}\n".encode() + orders(client))
     writer.write_eof()
-    data = await asyncio.wait_for(reader.read(-1), DEADLINE_S)
+    data = await asyncio.wait_for(reader.read(-1), PATIENCE_S)
     writer.close()
     assert data[GREETING_BYTES:] == feed(client), client
     return int(data[:GREETING_BYTES])
@@ -87,9 +89,9 @@ async def program(market: Running, client: str) -> int:
 
 async def browser(market: Running, client: str) -> int:
     url = market.url("browsers").replace("http://", "ws://")
-    async with connect(f"{url}/ticks?client={client}", proxy=None) as ws:
+    async with connect(f"{url}/ticks?client={client}", proxy=None, open_timeout=PATIENCE_S) as ws:
         home = int(await ws.recv())
-        for i in range(TICKS):
+        for i in range(MESSAGES):
             assert await ws.recv() == tick(client, i)
         for i in range(3):
             await ws.send(f"{client} {i};")
@@ -156,11 +158,10 @@ def test_who_says_something_else_gets_nothing(start: Start) -> None:
             for said in (b"GET / HTTP/1.1\r\n\r\n", b"LOGON \n", b"x" * 500, b"LOGON half"):
                 reader, writer = await asyncio.open_connection(*market.where("programs"))
                 writer.write(said)
-                writer.write_eof()
-                try:
+                with contextlib.suppress(OSError):      # cut off before it was read to its end
+                    writer.write_eof()
+                with contextlib.suppress(ConnectionResetError):
                     assert await asyncio.wait_for(reader.read(-1), DEADLINE_S) == b""
-                except ConnectionResetError:
-                    pass                        # it wasn't read to its end
                 writer.close()
             url = market.url("browsers").replace("http://", "ws://")
             with pytest.raises(InvalidStatus) as refused:

@@ -93,7 +93,6 @@ def run(start: Start, test: Callable[[Running, AsyncExitStack], object]) -> None
 
 def test_all_edits_are_seen_in_one_order(start: Start) -> None:
     async def edit(editor: Running, stack: AsyncExitStack) -> None:
-        homes = set()
         for tier in ("", "premium"):
             for document in DOCUMENTS:
                 header = {"x_team_tier": tier} if tier else {}
@@ -105,7 +104,6 @@ def test_all_edits_are_seen_in_one_order(start: Start) -> None:
                     for i in range(EDITORS)
                 ]
                 assert len({one.home for one in open_by}) == 1
-                homes.add(open_by[0].home)
                 assert open_by[0].home.startswith(tier or "standard")
                 await asyncio.gather(
                     *(one.edit(f"{document} {i}", EDITS) for i, one in enumerate(open_by)),
@@ -116,7 +114,6 @@ def test_all_edits_are_seen_in_one_order(start: Start) -> None:
                 for i in range(EDITORS):        # of each editor in his order
                     his = [text for text in first if text.startswith(f"{document} {i} ")]
                     assert his == [f"{document} {i} writes {n}" for n in range(EDITS)]
-        assert homes == {"standard 0", "standard 1", "standard 2", "premium 0", "premium 1"}
 
     run(start, edit)
 

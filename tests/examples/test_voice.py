@@ -20,7 +20,7 @@ from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Server
 
 NOBODY = [f"127.0.0.1:{i}" for i in (1, 2, 3)]        # for pools that a test doesn't use
-STREAMS = 12
+STREAMS = 20
 PACKETS = 100
 PERIOD_S = 0.02                     # 50 packets a second, as G.711 has them
 SAMPLES = 160

@@ -160,7 +160,7 @@ def main() -> int:
                 p99.setdefault(label, []).append(took[len(took) * 99 // 100])
     print(f"load average {os.getloadavg()[0]:.1f}, {options.rounds} rounds of {options.ticks} "
           f"ticks, {options.rate} a second to {options.clients} others\n")
-    print("| us | p50 | p99 | added to p50 | best added |\n|---|---|---|---|---|")
+    print("| us | p50 | p99 | added to p50 | least added |\n|---|---|---|---|---|")
     for label, medians in p50.items():
         added = [a - b for a, b in zip(medians, p50["direct"], strict=True)]
         more = f"{median(added):.0f} | {min(added):.0f}" if label != "direct" else " | "

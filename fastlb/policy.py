@@ -254,7 +254,7 @@ class Redirect(_Decided):
 
 @dataclass(frozen=True)
 class Hashed(_Decided):
-    """The server of a hash pool that a key has. Made by `Pool.hash()`."""
+    """The server of a hash pool that a key has: `Hashed("docs", "7")`, or `docs.hash("7")`."""
 
     pool: str
     key: str

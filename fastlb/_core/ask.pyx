@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from fastlb._core.base.asking cimport Question
 from fastlb._core.base.enums cimport (
     ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, STAGE_FIRST,
-    STAGE_POLICY, STAGE_REQUEST, STAGE_SESSION,
+    STAGE_POLICY, STAGE_REQUEST,
 )
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
@@ -182,7 +182,7 @@ cdef int _local_fd(const Exchange* x) noexcept nogil:
 cdef uint32_t _first(Exchange* x) noexcept nogil:
     """Bytes of x.input, of tcp, that its policy gets to see; of udp it is a datagram."""
     cdef uint32_t size = x.input.end - x.input.start if x.input != NULL else 0
-    if x.stage == STAGE_SESSION or size < x.policy.body_max:
+    if x.bind.udp != NULL or size < x.policy.body_max:
         return size
     return x.policy.body_max
 

@@ -80,7 +80,6 @@ cdef Exchange* _decide(Core* core, Acceptor* acceptor, uint32_t slot) noexcept n
     cdef const Address* peer = &core.datagrams.incoming.peers[slot]
     cdef const Address* client = batch_client(&core.datagrams.incoming, slot)
     memset(&chosen, 0, sizeof(chosen))
-    chosen.stage = STAGE_SESSION
     chosen.peer = client[0]
     chosen.bind = acceptor.bind
     chosen.pool = acceptor.bind.pool

@@ -18,9 +18,12 @@ class Application:
     def __init__(self, name: str) -> None:
         self.name = name
         self.listeners: dict[str, list[asyncio.Queue[str]]] = {}
+        self.said: dict[str, list[str]] = {}            # by team; a dashboard shows all of it
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "websocket":
+        if scope["path"].startswith("/dashboards/") and scope["type"] == "http":
+            await self._dashboard(scope, receive, send)
+        elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
         elif scope["path"].endswith("/events"):
             await self._events(scope, receive, send)
@@ -34,7 +37,9 @@ class Application:
             data += message.get("body", b"")
             more = message.get("more_body", False)
         if scope["path"].endswith("/messages"):
-            for queue in self.listeners.get(scope["path"].split("/")[2], []):
+            team = scope["path"].split("/")[2]
+            self.said.setdefault(team, []).append(data.decode())
+            for queue in self.listeners.get(team, []):
                 queue.put_nowait(data.decode())
         said = {
             "name": self.name, "method": scope["method"], "path": scope["path"],
@@ -60,11 +65,46 @@ class Application:
         finally:
             team.remove(queue)
 
+    async def _dashboard(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Events with numbers: who comes back says which was the last that he got."""
+        team = scope["path"].split("/")[2]
+        last = int(dict(scope["headers"]).get(b"last-event-id", b"-1"))
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        said = self.said.setdefault(team, [])
+        missed = list(enumerate(said))[last + 1:]
+        self.listeners.setdefault(team, []).append(queue)
+        headers = [(b"content-type", b"text/event-stream"), (b"x-server", self.name.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        n = len(said)
+        leaving = asyncio.create_task(_until_left(receive, queue))
+        try:
+            for i, text in missed:
+                await send({"type": "http.response.body", "body": _event(i, text),
+                            "more_body": True})
+            while (text := await queue.get()) != "end":
+                await send({"type": "http.response.body", "body": _event(n, text),
+                            "more_body": True})
+                n += 1
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            leaving.cancel()
+            self.listeners[team].remove(queue)
+
     async def _socket(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "headers": [(b"x-server", self.name.encode())]})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": f"{self.name}: {message['text']}"})
+
+
+async def _until_left(receive: Any, queue: asyncio.Queue[str]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    queue.put_nowait("end")
+
+
+def _event(i: int, text: str) -> bytes:
+    return f"id: {i}\nevent: figure\ndata: {text}\n\n".encode()
 
 
 class Servers:

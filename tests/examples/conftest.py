@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +11,7 @@ import tomllib
 
 import fastlb
 from tests.examples.applications import Servers
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+from tests.examples.running import EXAMPLES, Running, Start
 
 
 class Example:
@@ -58,3 +56,21 @@ def example(servers: Servers) -> Iterator[Callable[[str], Example]]:
             return made
 
         yield run
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts examples; whoever they served has gone when the test ends, and nothing is left."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))      # where their policies are
+    with ExitStack() as stack:
+        made: list[Running] = []
+
+        def run(name: str, servers: Mapping[str, Sequence[str]]) -> Running:
+            one = Running(name, servers)
+            stack.enter_context(one.balancer.background())
+            made.append(one)
+            return one
+
+        yield run
+        for one in made:
+            one.end()

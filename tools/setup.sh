@@ -47,10 +47,28 @@ missing() {
         if [ "$level" != run ]; then
             command -v chromium >/dev/null || echo chromium
             command -v curl >/dev/null || echo curl
+            command -v ffmpeg >/dev/null || echo ffmpeg
             command -v h2load >/dev/null || echo nghttp2-client
             command -v openssl >/dev/null || echo openssl
+            [ -x /usr/sbin/mosquitto ] || echo mosquitto
+            [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || echo libnginx-mod-rtmp
         fi
     fi
+}
+
+# Tests start nginx and mosquitto by themselves: they aren't to become services of this machine.
+without_services() {
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then
+        "$@"
+        return
+    fi
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+    "$@"
+    rm -f $policy
+    trap - EXIT
 }
 
 packages=$(echo $(missing))
@@ -59,7 +77,7 @@ if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing them with apt-get"
         quietly apt-get update -q
-        quietly env DEBIAN_FRONTEND=noninteractive \
+        without_services quietly env DEBIAN_FRONTEND=noninteractive \
             apt-get install -q -y --no-install-recommends $packages
     else
         say "install them with: sudo apt-get install -y $packages"

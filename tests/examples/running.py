@@ -29,8 +29,11 @@ class Running:
         for listener in raw["listeners"].values():
             listener["bind"] = listener["bind"].partition("://")[0] + "://127.0.0.1:0"
         for pool, addresses in servers.items():
-            assert len(addresses) == len(raw["pools"][pool]["servers"])
-            raw["pools"][pool]["servers"] = list(addresses)
+            written = raw["pools"][pool]["servers"]
+            raw["pools"][pool]["servers"] = [
+                {**old, "address": new} if isinstance(old, dict) else new
+                for old, new in zip(written, addresses, strict=True)
+            ]
         self.balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=raw.get("threads", 1))
 
     def url(self, listener: str) -> str:

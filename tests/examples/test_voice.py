@@ -54,7 +54,9 @@ class Speaker(asyncio.DatagramProtocol):
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()       # all was sent, and as much heard
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+    def connection_made(            # type: ignore[override]
+        self, transport: asyncio.DatagramTransport
+    ) -> None:
         self.transport = transport
 
     def speak(self, peer: tuple[str, int] | None) -> None:
@@ -85,7 +87,9 @@ class Media(asyncio.DatagramProtocol):
         self.number = number
         self.streams: dict[tuple[str, int], Speaker] = {}
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+    def connection_made(            # type: ignore[override]
+        self, transport: asyncio.DatagramTransport
+    ) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.flow.conftest import wait_until
-from tests.flow.udp.conftest import Make, Serve
+from tests.flow.udp.conftest import Make, Serve, set_aside
 
 
 def test_a_server_that_dies_loses_only_its_own(site: Make, serve: Serve) -> None:
@@ -39,7 +39,8 @@ def test_a_server_that_dies_loses_only_its_own(site: Make, serve: Serve) -> None
 
 
 def test_a_session_is_kept_where_that_is_wanted(site: Make, serve: Serve) -> None:
-    a, b = serve(lambda data: b"a"), serve(lambda data: b"b")
+    a = serve(lambda data: b"a", port=set_aside())
+    b = serve(lambda data: b"b", port=set_aside())
     made = site([a.address, b.address], on_server_down="keep")
     client = made.client()
     first = made.ask(b"x", client)

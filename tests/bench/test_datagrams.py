@@ -212,7 +212,8 @@ def test_flows_are_counted_in_whatever_order(origin: Origin) -> None:
     (datagram(1, 2)[:-1] + b"\0", 0, "1 bytes"),
     (datagram(1, 2) + b"x" * 3000, 0, "1 bytes"),
     (b"", 0, "1 bytes"),
-])
+], ids=["again", "other run", "other flow", "other port", "cut", "cut to a header", "changed",
+        "longer", "empty"])
 def test_what_is_not_as_it_should_be_is_an_error(
     origin: Origin, data: bytes, port: int, error: str
 ) -> None:

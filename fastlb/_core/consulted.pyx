@@ -46,6 +46,11 @@ cdef int consult_session(Core* core, Acceptor* acceptor, Exchange* x, uint32_t s
     cdef Datagrams* datagrams = core.datagrams
     cdef int said
     x.policy = acceptor.bind.policy
+    if unlikely(x.session == NULL and not x.policy.is_sync):
+        # (who is only looked at for one datagram can't wait; the control plane has said so)
+        fl_count(&x.policy.live.counters[core.id].failures, 1)
+        x.reason = REASON_POLICY
+        return CONSULTED_NO
     x.client_ip_size = address_text(&x.peer, x.client_ip)
     if not take_input(core, x, batch_bytes(&datagrams.incoming, slot),
                       datagrams.incoming.sizes[slot]):

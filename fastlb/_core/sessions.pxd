@@ -7,7 +7,7 @@ cdef void drop(Core* core, Acceptor* acceptor, int why, uint64_t n) noexcept nog
 cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil
 cdef bint choose_server(Core* core, Exchange* x) noexcept nogil
 cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
-                             const Exchange* chosen) noexcept nogil
+                             Exchange* chosen) noexcept nogil
 cdef bint connect_session(Core* core, Exchange* x) noexcept nogil
 cdef bint hold_session(Core* core, Exchange* x) noexcept nogil
 cdef bint has_left(const Exchange* x) noexcept nogil

@@ -24,7 +24,7 @@ from fastlb._core.base.sessions cimport (
     SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL, Session, address_key, forget_port, is_server,
     same_address, session_key, session_list, session_unlist,
 )
-from fastlb._core.base.sources cimport source_take
+from fastlb._core.base.sources cimport source_give, source_take
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
@@ -66,6 +66,10 @@ cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcep
     return -1
 
 
+cdef inline bint _counts_sources(const BindEntry* bind) noexcept nogil:
+    return bind.udp.source_max > 0 and bind.udp.kind != SESSION_SERVER
+
+
 cdef int _take_places(Core* core, BindEntry* bind, const Address* peer) noexcept nogil:
     """One session more: Drop, or -1."""
     cdef Snapshot* snapshot = <Snapshot*> core.snapshot
@@ -74,7 +78,7 @@ cdef int _take_places(Core* core, BindEntry* bind, const Address* peer) noexcept
     if not gate_take(&bind.listener.connections, bind.max_connections):
         gate_give(&core.live.connections)
         return DROP_SESSIONS
-    if bind.udp.source_max == 0 or source_take(
+    if not _counts_sources(bind) or source_take(
             &bind.listener.sources, peer, bind.udp.source_max):
         return -1
     gate_give(&bind.listener.connections)
@@ -209,7 +213,7 @@ cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
 
 
 cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
-                             const Exchange* chosen) noexcept nogil:
+                             Exchange* chosen) noexcept nogil:
     """For who sent what is in a slot. `chosen`: NULL, or who has its server already, which isn't
     its any more. NULL: it can't be, and what it sent is counted as dropped."""
     cdef Datagrams* datagrams = core.datagrams
@@ -218,16 +222,22 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
     cdef uint32_t n = batch_count(&datagrams.incoming, slot)
     cdef Exchange* x
     cdef int said, why = _take_places(core, acceptor.bind, client)
+    if likely(why < 0):
+        x = _make(core, acceptor, client)
+        if unlikely(x == NULL):
+            if _counts_sources(acceptor.bind):
+                source_give(&acceptor.bind.listener.sources, client)
+            gate_give(&acceptor.bind.listener.connections)
+            gate_give(&core.live.connections)
+            why = DROP_SESSIONS
     if unlikely(why >= 0):
+        if chosen != NULL:
+            let_server_go(core, chosen)
         drop(core, acceptor, why, n)
         return NULL
-    x = _make(core, acceptor, client)
-    if unlikely(x == NULL):
-        gate_give(&acceptor.bind.listener.connections)
-        gate_give(&core.live.connections)
-        drop(core, acceptor, DROP_SESSIONS, n)
-        return NULL
-    if udp.source_max and udp.kind != SESSION_SERVER:
+    if chosen != NULL:
+        _take_over(x, chosen)
+    if _counts_sources(acceptor.bind):
         x.session.sources = &x.listener.sources
     x.session.kind = udp.kind
     x.session.local = datagrams.incoming.locals[slot]
@@ -237,9 +247,7 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
         x.reason = REASON_NO_MEMORY
         finish(core, x)
         return NULL
-    if chosen != NULL:
-        _take_over(x, chosen)
-    elif unlikely(acceptor.bind.policy != NULL):
+    if chosen == NULL and unlikely(acceptor.bind.policy != NULL):
         said = consult_session(core, acceptor, x, slot)
         if said == CONSULTED_WAIT:
             _list(core, acceptor, x)

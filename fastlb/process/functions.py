@@ -15,9 +15,12 @@ from fastlb.config.policy import EffectivePolicy
 from fastlb.errors import ConfigError, Problem
 
 
-def find(call: str | Callable[..., Any], where: str, blocking: bool = False) -> Callable[..., Any]:
+def find(
+    call: str | Callable[..., Any], where: str, blocking: bool = False, at_once: bool = False
+) -> Callable[..., Any]:
     """The function that is meant, which may lie in the working directory. Raises ConfigError where
-    there is none, or none that can be called with one argument; `where` is the key's path."""
+    there is none, or none that can be called with one argument; `where` is the key's path.
+    `at_once`: nobody can wait for what it says."""
     function = call if not isinstance(call, str) else _imported(call, where)
     name = call if isinstance(call, str) else getattr(call, "__qualname__", repr(call))
     if not callable(function):
@@ -33,6 +36,9 @@ def find(call: str | Callable[..., Any], where: str, blocking: bool = False) -> 
     if blocking and is_async(function):
         raise _error(f"{name} is an async function, which doesn't block: leave it out",
                      f"{where}.blocking")
+    if at_once and (blocking or is_async(function)):
+        raise _error(f"{name} can't be waited for where each datagram is decided about: write a"
+                     " plain function, without blocking", where)
     return function
 
 
@@ -46,9 +52,9 @@ def look_beside(config: str) -> None:
 def find_all(listeners: list[EffectiveListener]) -> None:
     """Raises ConfigError with all that can't be found."""
     problems: list[Problem] = []
-    for where, policy in policies_of(listeners):
+    for where, policy, at_once in policies_of(listeners):
         try:
-            find(policy.call, where, policy.blocking)
+            find(policy.call, where, policy.blocking, at_once)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -57,12 +63,13 @@ def find_all(listeners: list[EffectiveListener]) -> None:
 
 def policies_of(
     listeners: list[EffectiveListener],
-) -> Iterator[tuple[str, EffectivePolicy]]:
-    """All that a configuration names, with their keys' paths."""
+) -> Iterator[tuple[str, EffectivePolicy, bool]]:
+    """All that a configuration names, with their keys' paths, and whether they decide at once."""
     for listener in listeners:
         where = f"listeners.{listener.name}"
         for route, policy in listener.policies:
-            yield f"{where}.routes.{route}.policy" if route else f"{where}.policy", policy
+            at_once = listener.udp is not None and listener.udp.each
+            yield f"{where}.routes.{route}.policy" if route else f"{where}.policy", policy, at_once
 
 
 def _imported(call: str, where: str) -> Any:

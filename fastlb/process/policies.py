@@ -105,7 +105,8 @@ class Policies:
         else:
             where = f"listeners.{listener.name}" + (f".routes.{name}" if name else "") + ".policy"
             policy = Policy(
-                find(values.call, where, values.blocking),
+                find(values.call, where, values.blocking,
+                     listener.udp is not None and listener.udp.each),
                 Request if route is not None else Connection, self._live, listener.name, name,
                 listener.written_scheme, names_of(route) if route is not None else (),
                 http.merge_slashes if http is not None else False,
@@ -124,7 +125,7 @@ class Policies:
         """
         self._before = self._known
         changed = self._modules.refresh(
-            (policy.call, where) for where, policy in policies_of(listeners)
+            (policy.call, where) for where, policy, _ in policies_of(listeners)
             if isinstance(policy.call, str)
         )
         self._known = {

@@ -75,6 +75,7 @@ def test_a_flood_where_each_is_decided_about(site: Make, serve: Serve, answers: 
     wait_until(lambda: sum(made.dropped().values()) + made.listener.stats()["datagrams_in"] > 1500,
                lambda: str(made.dropped()))
     made.wait_idle()
+    assert not any(one["in_flight"] for one in made.balancer.pools["p"].stats().values())
 
 
 def test_a_server_that_floods_reaches_only_its_client(site: Make, serve: Serve) -> None:

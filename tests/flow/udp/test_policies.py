@@ -95,3 +95,13 @@ def test_each_datagram_by_what_it_says(site: Make, serve: Serve) -> None:
     assert [made.ask(call, client) for call in calls] == first
     assert [made.ask(call) for call in calls[:6]] == first[:6]     # from elsewhere, too
     wait_until(lambda: sum(len(s.heard) for s in servers) == 54)
+
+
+@pytest.mark.parametrize("later", ["async", "blocking"])
+def test_who_decides_about_each_datagram_can_not_be_waited_for(serve: Serve, later: str) -> None:
+    lb = fastlb.Balancer(threads=1)
+    pool = lb.pool("p", [serve().address])
+    listener = lb.listen("udp://127.0.0.1:0", name="l", pool=pool, answers=1)
+    listener.route(blocking=later == "blocking")(of_kind(later, lambda connection: None))
+    with pytest.raises(fastlb.ConfigError, match="can't be waited for"), lb.background():
+        pass

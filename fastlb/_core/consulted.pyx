@@ -15,7 +15,7 @@ from fastlb._core.base.sessions cimport (
 )
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
-from fastlb._core.ext.atomic cimport fl_count
+from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.decided cimport bind_as_decided, drop_decision, failed, go_by_decision
 from fastlb._core.lifecycle cimport finish
 from fastlb._core.sessions cimport choose_server, connect_session, drop, hold_session

@@ -194,6 +194,31 @@ def builds_of_fastlb(peers: Sequence[Peer]) -> list[str]:
     return [p.label for p in peers if isinstance(p, Fastlb) and "http" in p.modes]
 
 
+def _measured(run: Run) -> str:
+    """What a section says that is of another run than its page."""
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    return (f"Measured {run.date}, {run.rounds} rounds of {run.seconds:g} s, by"
+            f" `{run.command}`; {versions}.")
+
+
+def updated(before: str, run: Run, tables: Sequence[Table]) -> str:
+    """A page with the sections and targets of these tables in place of those that it had."""
+    head, *sections = before.rstrip("\n").split("\n\n## ")
+    texts = {section.partition("\n")[0]: section for section in sections}
+    method = texts.pop("Method")
+    for each in tables:
+        title = each.scenario.title
+        texts[title] = f"{title}\n\n{table(each)}\n\n{_measured(run)}"
+    known = [[cell.strip() for cell in line[1:-1].split("|")]
+             for line in texts["Targets"].split("\n") if line.startswith("| ")][2:]
+    titles = {each.scenario.title for each in tables}
+    found = verdicts(tables, builds_of_fastlb(run.peers) or [Fastlb.name])
+    head_row = ["work", "", "figure", "against", "ratio", "of best rounds", "at most", ""]
+    rows = [*(row for row in known if row[0] not in titles), *(v.cells() for v in found)]
+    texts["Targets"] = "Targets\n\n" + grid([head_row, *rows])
+    return "\n\n## ".join([head, *texts.values(), method]) + "\n"
+
+
 def page(run: Run, tables: Sequence[Table]) -> str:
     """docs/benchmarks.md."""
     facts = [["", ""], ["Date", run.date], *([a, b] for a, b in run.machine),

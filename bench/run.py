@@ -45,6 +45,8 @@ def arguments() -> argparse.Namespace:
                         help="how long to wait, in all, for other programs to be quiet")
     parser.add_argument("--no-write", action="store_true",
                         help=f"leave {PAGE.relative_to(environment.ROOT)} as it is")
+    parser.add_argument("--update", action="store_true",
+                        help="put what is measured into the page, and leave the rest of it")
     parser.add_argument("--list", action="store_true", help="print scenarios and peers, and end")
     return parser.parse_args()
 
@@ -132,6 +134,9 @@ def main() -> int:
     print(f"## As ratios to HAProxy\n\n{render.ratio_table(tables, peers)}\n")
     if builds:
         print(f"## Targets\n\n{render.target_table(render.verdicts(tables, builds))}\n")
+    if options.update:
+        PAGE.write_text(render.updated(PAGE.read_text(), run, tables))
+        print(f"updated: {PAGE.relative_to(environment.ROOT)}")
     whole = not (options.only or options.peers or options.quick)
     if whole and not options.no_write:
         PAGE.parent.mkdir(exist_ok=True)

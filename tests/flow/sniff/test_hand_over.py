@@ -335,3 +335,22 @@ def test_a_stop_waits_for_them(handing: Callable[..., Edge]) -> None:
     wire.send(get("/")[5:])
     assert wire.response().status == 200
     stopping.wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize("where", ["web", "secure"])
+def test_what_a_proxy_told_goes_along(
+    handing: Callable[..., Edge], origin: HttpOrigin, authority: Authority, where: str
+) -> None:
+    """The header belongs to the listener that accepted; the client is who it says in the other."""
+    made = handing(proxy_protocol={"trusted": ["127.0.0.0/8"]})
+    plain = made.connect()
+    plain.sendall(b"PROXY TCP4 192.0.2.7 198.51.100.1 4242 443\r\n")
+    sock = plain if where == "web" else authority.trusting().wrap_socket(
+        plain, server_hostname="site.test")
+    wire = Wire(sock)
+    for _ in range(2):
+        wire.send(get())
+        assert wire.response().status == 200
+    assert [one["x-forwarded-for"] for one in origin.requests] == ["192.0.2.7"] * 2
+    assert handed(made, where)["accepted"] == 1
+    wire.close()

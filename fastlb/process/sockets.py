@@ -259,6 +259,9 @@ def tune(sock: socket.socket, listener: EffectiveListener) -> None:
 def _shared(
     listener: EffectiveListener, address: Address, id: int, engines: int, sock: socket.socket
 ) -> Listening:
+    if sock.type == socket.SOCK_DGRAM:      # two threads would each have a client's session
+        fds = [sock.fileno(), *[-1] * (engines - 1)]
+        return Listening(id, listener.name, address, [sock], fds=fds)
     fds = [sock.fileno()] * engines
     return Listening(id, listener.name, address, [sock], shared=engines > 1, fds=fds)
 

@@ -208,7 +208,7 @@ def test_a_server_that_is_gone_is_down_at_once(
     assert not server.down
     one.close()
     wait_until(lambda: server.down)
-    assert f"server {one.address} is down: connection refused" in caplog.text
+    wait_until(lambda: f"server {one.address} is down: connection refused" in caplog.text)
     before = len(one.asked)
     one.open_again()
     wait_until(lambda: not server.down)

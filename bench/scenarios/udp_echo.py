@@ -27,5 +27,9 @@ SCENARIO = Scenario(
     ),
     syscalls=True,
     order=70,
-    notes=("A pair is a datagram to the server and its answer; sessions begin before the window.",),
+    notes=(
+        "A pair is a datagram to the server and its answer; sessions begin before the window.",
+        "A bare relay in C with the same four calls a pair costs 0.79 to 0.91 of nginx: what is"
+        " left is the kernel's.",
+    ),
 )

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "datagram.h"
 #include "histogram.h"
 
@@ -195,9 +196,7 @@ static void print_window(void) {
 }
 
 static void on_command(void) {
-    char command = 'q';
-    if (read(0, &command, 1) != 1 || command == 'q')
-        exit(0);
+    char command = next_command();
     if (command == 's')
         print_window();
     if (command == 'r')

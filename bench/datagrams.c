@@ -24,6 +24,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "datagram.h"
 #include "histogram.h"
 
@@ -219,9 +220,7 @@ static void print_window(void) {
 }
 
 static void on_command(void) {
-    char command = 'q';
-    if (read(0, &command, 1) != 1 || command == 'q')
-        exit(0);
+    char command = next_command();
     if (command == 's')
         print_window();
     if (command == 'p') {

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "body.h"
+#include "command.h"
 #include "histogram.h"
 #include "request.h"
 #include "tls.h"
@@ -348,9 +349,7 @@ static void print_window(void) {
 }
 
 static void on_command(void) {
-    char command = 'q';
-    if (read(0, &command, 1) != 1 || command == 'q')
-        exit(0);
+    char command = next_command();
     if (command == 's')
         print_window();
     if (command == 'p')

@@ -2,17 +2,14 @@
 # says where it goes. One that runs on the control plane is waited for by the session, with that
 # datagram; what its client sends meanwhile is dropped.
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
 
 from fastlb._core.ask cimport ask
 from fastlb._core.base.enums cimport NEXT, REASON_POLICY, REASON_RESPONDED, STAGE_SESSION
 from fastlb._core.base.batch cimport batch_bytes
-from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_input, take_input
+from fastlb._core.base.mem cimport chunk_bytes, give_input, take_input
 from fastlb._core.base.net cimport address_text, net_write_datagram, net_write_parts
 from fastlb._core.base.routing cimport DECISION_CLOSE, DECISION_MORE, Policy
-from fastlb._core.base.sessions cimport (
-    DROP_NO_SERVER, DROP_POLICY, DROP_TO_SERVER, Datagrams,
-)
+from fastlb._core.base.sessions cimport DROP_NO_SERVER, DROP_POLICY, DROP_TO_SERVER, Datagrams
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, unlikely

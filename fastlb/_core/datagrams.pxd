@@ -2,6 +2,6 @@ from fastlb._core.base.types cimport Acceptor, Core, Stream
 
 cdef bint begin_datagrams(Core* core) noexcept nogil
 cdef void end_datagrams(Core* core) noexcept nogil
-cdef void hear_clients(Core* core, Acceptor* acceptor) noexcept nogil
+cdef bint hear_clients(Core* core, Acceptor* acceptor) noexcept nogil
 cdef void hear_server(Core* core, Stream* s) noexcept nogil
 cdef void send_answers(Core* core) noexcept nogil

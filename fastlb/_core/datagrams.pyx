@@ -1,13 +1,12 @@
 # Datagrams both ways: received many at a time, sorted by session, and sent many at a time. What is
 # heard in a turn leaves in that turn; nothing is kept, so that nobody is waited for.
-from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.base.batch cimport (
-    Batch, Sending, batch_bytes, batch_client, batch_count, batch_receive, batch_receive_one,
-    sending_flush, sending_put,
+    Batch, batch_bytes, batch_client, batch_count, batch_cut, batch_receive, batch_receive_one,
+    is_gone, sending_flush, sending_put,
 )
 from fastlb._core.base.enums cimport (
     REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
@@ -29,7 +28,7 @@ from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.introduced cimport send_introduced, unwrap
 from fastlb._core.lifecycle cimport finish, let_server_go
 from fastlb._core.sessions cimport (
-    begin_session, choose_server, drop, has_left, is_refused, move_session, server_answered,
+    begin_session, choose_server, drop, server_has_left, is_refused, move_session, server_answered,
     server_is_gone,
 )
 
@@ -137,10 +136,6 @@ cdef inline void _touch(Datagrams* datagrams, Session* session, uint32_t slot) n
     session.last = slot + 1
 
 
-cdef inline bint _is_gone(int error) noexcept nogil:
-    return error == -ECONNREFUSED or error == -EHOSTUNREACH or error == -ENETUNREACH
-
-
 cdef int _send_all(Core* core, Exchange* x, uint32_t first, uint32_t* lost) noexcept nogil:
     """0, or the -errno that says that the server is gone."""
     cdef Datagrams* datagrams = core.datagrams
@@ -155,7 +150,7 @@ cdef int _send_all(Core* core, Exchange* x, uint32_t first, uint32_t* lost) noex
         n = net_write_datagram(x.server.fd, batch_bytes(incoming, first - 1),
                                incoming.sizes[first - 1])
         if unlikely(n < 0):
-            if _is_gone(<int> n):
+            if is_gone(n):
                 return <int> n
             lost[0] += 1
         return 0
@@ -191,13 +186,13 @@ cdef void _pass_on(Core* core, Session* session) noexcept nogil:
     cdef int error
     session.first = 0
     session.flags |= SESSION_ASKED
-    if unlikely(moves and has_left(x)) and not move_session(core, x):
+    if unlikely(moves and server_has_left(x)) and not move_session(core, x):
         drop(core, acceptor, DROP_NO_SERVER, _count(core, first))
         return
     error = _send_all(core, x, first, &lost)
     if unlikely(error < 0):
         server_is_gone(core, x, error)
-        if moves and has_left(x) and not move_session(core, x):
+        if moves and server_has_left(x) and not move_session(core, x):
             drop(core, acceptor, DROP_NO_SERVER, _count(core, first))
             return
         # (what was told is of an earlier datagram; these weren't sent)
@@ -218,9 +213,9 @@ cdef uint32_t _count(Core* core, uint32_t first) noexcept nogil:
     return n
 
 
-cdef void hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
+cdef bint hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
     """A listener's socket has datagrams: send them on, by session, in the order in which they
-    came. What is too much for one turn is told again."""
+    came. True: there may be more, as the poller tells again."""
     cdef Datagrams* datagrams = core.datagrams
     cdef Batch* incoming = &datagrams.incoming
     cdef Exchange* x
@@ -228,10 +223,10 @@ cdef void hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
     cdef int round, n
     cdef uint32_t slot
     for round in range(RECEIVES_MAX):
-        incoming.n = 0
-        n = batch_receive(incoming, acceptor.stream.fd, DATAGRAMS_MAX, True)
+        batch_cut(incoming, 0)
+        n = batch_receive(incoming, acceptor.stream.fd, DATAGRAMS_MAX)
         if n <= 0:
-            return                      # (errors are of what was sent, and of no concern here)
+            return False                # (errors are of what was sent, and of no concern here)
         for slot in range(<uint32_t> n):
             x = _session_of(core, acceptor, slot)
             if likely(x != NULL):
@@ -243,7 +238,8 @@ cdef void hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
             session = session.touched
             _pass_on(core, x.session)
         if n < DATAGRAMS_MAX:
-            return
+            return False
+    return True
 
 
 # --- from servers ---
@@ -266,7 +262,7 @@ cdef void send_answers(Core* core) noexcept nogil:
         sending_flush(&datagrams.sending, acceptor.stream.fd, &lost, &whole)
         if unlikely(lost != 0):
             drop(core, acceptor, DROP_TO_CLIENT, lost)
-    answers.n = 0
+    batch_cut(answers, 0)
 
 
 cdef void _server_left(Core* core, Exchange* x, int error) noexcept nogil:
@@ -300,10 +296,10 @@ cdef void hear_server(Core* core, Stream* s) noexcept nogil:
     if likely((session.flags & (SESSION_ASKED | SESSION_GATHERS)) == SESSION_ASKED):
         n = batch_receive_one(answers, s.fd)
     else:
-        n = batch_receive(answers, s.fd, ANSWERS_MAX, False)
+        n = batch_receive(answers, s.fd, ANSWERS_MAX)
     session.flags &= <uint8_t> ~SESSION_ASKED
     if unlikely(n <= 0):
-        if _is_gone(n):
+        if is_gone(n):
             _server_left(core, x, n)
         return
     for i in range(first, answers.n):
@@ -314,7 +310,7 @@ cdef void hear_server(Core* core, Stream* s) noexcept nogil:
         size += answers.sizes[i]
         count += batch_count(answers, i)
     if unlikely(session.kind == SESSION_SERVER):
-        answers.n = first               # nobody has asked
+        batch_cut(answers, first)       # nobody has asked
         drop(core, <Acceptor*> session.acceptor, DROP_UNASKED, count)
         return
     if unlikely(not session.flags & SESSION_ANSWERED):
@@ -335,7 +331,7 @@ cdef void _end_query(Core* core, Exchange* x, uint32_t first, uint64_t count) no
     """It has its answer, and gets no other one."""
     cdef Batch* answers = &core.datagrams.answers
     if answers.n > first + 1:
-        answers.n = first + 1
+        batch_cut(answers, first + 1)
         drop(core, <Acceptor*> x.session.acceptor, DROP_UNASKED, count - 1)
     x.reason = REASON_DONE
     finish(core, x)

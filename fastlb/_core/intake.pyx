@@ -101,9 +101,18 @@ cdef BindEntry* _find_bind(Core* core, Snapshot* snapshot, uint32_t id) noexcept
     return NULL
 
 
+cdef void _forget_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
+    """It hears of its socket no more."""
+    cdef Acceptor** place = &core.acceptors
+    if not acceptor.paused:
+        poller_remove(&core.poller, &acceptor.stream)
+    while place[0] != acceptor:
+        place = &place[0].next
+    place[0] = acceptor.next
+
+
 cdef void _drop_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
     """Take in who is already connected and waits in the queue, then listen no more."""
-    cdef Acceptor** place = &core.acceptors
     cdef int i
     if acceptor.stream.role == ROLE_DATAGRAMS:
         _drop_datagrams(core, acceptor)
@@ -115,24 +124,19 @@ cdef void _drop_acceptor(Core* core, Acceptor* acceptor) noexcept nogil:
         accept_some(core, acceptor)
         if acceptor.batch < ACCEPTS_MAX:
             break
-    if not acceptor.paused:
-        poller_remove(&core.poller, &acceptor.stream)
-    while place[0] != acceptor:
-        place = &place[0].next
-    place[0] = acceptor.next
+    _forget_acceptor(core, acceptor)
     free(acceptor)
 
 
 cdef void _drop_datagrams(Core* core, Acceptor* acceptor) noexcept nogil:
     """The same of udp: its sessions still get their answers, and only those, by a copy of the
     socket."""
-    cdef Acceptor** place = &core.acceptors
     cdef int closing_timer = acceptor.bind.udp.closing_timer
-    hear_clients(core, acceptor)
-    poller_remove(&core.poller, &acceptor.stream)
-    while place[0] != acceptor:
-        place = &place[0].next
-    place[0] = acceptor.next
+    cdef int i
+    for i in range(EVENTS_MAX):     # bounded: somebody may be sending without end
+        if not hear_clients(core, acceptor):
+            break
+    _forget_acceptor(core, acceptor)
     acceptor.stream.fd = net_copy(acceptor.stream.fd)
     acceptor.is_dropped = True
     acceptor.bind = NULL

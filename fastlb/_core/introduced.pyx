@@ -1,16 +1,15 @@
 # The PROXY protocol of datagrams (version 2): a header before what each of them says, of proxies in
 # front of us, and to servers that are told of our clients.
-from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastlb._core.base.batch cimport Batch, batch_bytes
+from fastlb._core.base.batch cimport Batch, batch_bytes, is_gone
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport PROXY_WRITTEN_BYTES_MAX
 from fastlb._core.base.net cimport net_local, net_write_parts
-from fastlb._core.base.parts cimport Address, Proxied, ProxyHeader
-from fastlb._core.base.proxied cimport drop_proxied, make_proxied
+from fastlb._core.base.parts cimport Address, ProxyHeader
+from fastlb._core.base.proxied cimport make_proxied
 from fastlb._core.base.sessions cimport DROP_PROXY
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
@@ -97,7 +96,7 @@ cdef int send_introduced(Core* core, Exchange* x, uint32_t first, uint32_t* lost
                 part = incoming.segments[slot - 1]
             n = net_write_parts(x.server.fd, x.session.header, x.session.header_size,
                                 batch_bytes(incoming, slot - 1) + at, part)
-            if n == -ECONNREFUSED or n == -EHOSTUNREACH or n == -ENETUNREACH:
+            if is_gone(n):
                 return <int> n
             if n < 0:
                 lost[0] += 1

@@ -10,7 +10,7 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
                              Exchange* chosen) noexcept nogil
 cdef bint connect_session(Core* core, Exchange* x) noexcept nogil
 cdef bint hold_session(Core* core, Exchange* x) noexcept nogil
-cdef bint has_left(const Exchange* x) noexcept nogil
+cdef bint server_has_left(const Exchange* x) noexcept nogil
 cdef bint move_session(Core* core, Exchange* x) noexcept nogil
 cdef void server_is_gone(Core* core, Exchange* x, int error) noexcept nogil
 cdef void server_answered(Core* core, Exchange* x) noexcept nogil

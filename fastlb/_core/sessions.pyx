@@ -7,10 +7,9 @@ from libc.stdlib cimport calloc
 
 from fastlb._core.base.batch cimport batch_client, batch_count
 from fastlb._core.base.enums cimport (
-    CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT,
-    REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT,
-    ROLE_SESSION,
-    SERVER_UP, STAGE_DEAD, STAGE_SESSION,
+    CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED,
+    REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT, ROLE_SESSION, SERVER_UP,
+    STAGE_DEAD, STAGE_SESSION,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, TRIES_MAX
@@ -28,7 +27,7 @@ from fastlb._core.base.sources cimport source_give, source_take
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport (
-    Acceptor, BindEntry, Core, Exchange, PoolEntry, PoolLive, Slab, Snapshot,
+    Acceptor, BindEntry, Core, Exchange, PoolEntry, Slab, Snapshot,
 )
 from fastlb._core.consulted cimport CONSULTED_NO, CONSULTED_WAIT, consult_session
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, fl_store32, likely, unlikely
@@ -107,7 +106,7 @@ cdef int _open(Core* core, Exchange* x) noexcept nogil:
     x.server.role = ROLE_SESSION
     x.server.ready = 0
     if x.session.kind != SESSION_QUERY:
-        net_deepen(fd, (<Acceptor*> x.session.acceptor).bind.udp.receive_buffer)
+        net_deepen(fd, x.bind.udp.receive_buffer)
     if poller_add_level(&core.poller, &x.server, False) < 0:
         return -ENOMEM
     net_local(fd, &local)
@@ -136,7 +135,6 @@ cdef bint connect_session(Core* core, Exchange* x) noexcept nogil:
         if not pick_now(core, x):
             return False
     fl_count(&x.counters.connections, 1)
-    x.session.pool = x.pool.live
     x.pool_name = x.pool.live.name
     if unlikely(x.pool.proxy_protocol != 0 or x.session.header != NULL) \
             and not introduce_session(x, (<Acceptor*> x.session.acceptor).stream.fd):
@@ -267,23 +265,29 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
 
 # --- while it lasts ---
 
-cdef PoolEntry* _pool_of(Core* core, Exchange* x) noexcept nogil:
-    """Where its server was found, as the latest snapshot has it; or its listener's."""
+cdef PoolEntry* _pool_of(Core* core, const Exchange* x) noexcept nogil:
+    """Where its server was found, as the latest snapshot has it: the pool's name lasts, and what is
+    known of it may be gone. NULL: it is no more."""
+    cdef Snapshot* snapshot = <Snapshot*> core.snapshot
     cdef uint32_t i
-    for i in range(x.snapshot.n_pools):
-        if x.snapshot.pools[i].live == x.session.pool:
-            return &x.snapshot.pools[i]
-    return x.bind.pool
+    for i in range(snapshot.n_pools):
+        if snapshot.pools[i].live.name == x.pool_name:
+            return &snapshot.pools[i]
+    return NULL
 
 
 cdef bint hold_session(Core* core, Exchange* x) noexcept nogil:
     """Go by the latest snapshot; False where its listener is no more."""
     cdef Acceptor* acceptor = <Acceptor*> x.session.acceptor
-    if not x.flags & EXCHANGE_HOLDS_SNAPSHOT:
-        if acceptor.is_dropped:
-            return False
-        _hold(core, acceptor, x)
-    x.pool = _pool_of(core, x)
+    cdef PoolEntry* pool
+    if acceptor.is_dropped:
+        return False
+    # (one that waited for its policy has held an older one)
+    let_snapshot_go(core, x)
+    _hold(core, acceptor, x)
+    pool = _pool_of(core, x)
+    if pool != NULL:
+        x.pool = pool
     return True
 
 
@@ -307,7 +311,7 @@ cdef bint move_session(Core* core, Exchange* x) noexcept nogil:
     return False
 
 
-cdef bint has_left(const Exchange* x) noexcept nogil:
+cdef bint server_has_left(const Exchange* x) noexcept nogil:
     """Whether its server is known to be down, so that it may move."""
     if fl_load32(&x.target.conditions) & CONDITION_DOWN:
         return True
@@ -316,13 +320,13 @@ cdef bint has_left(const Exchange* x) noexcept nogil:
 
 cdef void server_answered(Core* core, Exchange* x) noexcept nogil:
     """For the first time."""
-    cdef PoolLive* pool = <PoolLive*> x.session.pool
+    cdef PoolEntry* pool = _pool_of(core, x)
     x.session.flags |= SESSION_ANSWERED
     x.session.flags &= <uint8_t> ~SESSION_TRIAL
     x.connect_ns = core.now_ns - x.picked_ns + 1
     server_did_well(core, x.target)
-    if unlikely(fl_load32(&pool.down) != 0):
-        fl_store32(&pool.down, 0)
+    if likely(pool != NULL) and unlikely(fl_load32(&pool.live.down) != 0):
+        fl_store32(&pool.live.down, 0)
         live_notify(core.live)
 
 

@@ -269,7 +269,7 @@ def _open_inet(address: Address, beside: bool) -> _Place:
     family, where = _resolve(address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        _bind(sock, family, where, share=beside)
+        _bind(sock, where, share=beside)
     except BaseException:
         sock.close()
         raise

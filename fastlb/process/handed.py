@@ -24,13 +24,13 @@ class Handed:
     def add(self, sock: socket.socket, label: str = "") -> None:
         self._left.append((where(sock), label, sock))
 
-    def take(self, at: Where, label: str, udp: bool = False) -> list[socket.socket]:
+    def take(self, at: Where, label: str, kind: int = socket.SOCK_STREAM) -> list[socket.socket]:
         """All that listen there; of any free port, those that were opened for the same."""
         any_port = not isinstance(at, str) and at[1] == 0
         found = [
             one for one in self._left
             if (one[1] == label if any_port else one[0] == at)
-            and (one[2].type == socket.SOCK_DGRAM) == udp
+            and one[2].type == kind
         ]
         self._left = [one for one in self._left if one not in found]
         return [sock for _, _, sock in found]

@@ -89,19 +89,17 @@ def open_one(
 ) -> Listening:
     """Open one address. `beside`: a socket of ours that goes has its port too."""
     try:
-        if address.scheme == "udp":
-            opened = _open_udp(listener, address, ids, engines, handed, beside)
-        elif address.path is not None:
+        if address.path is not None:
             opened = _open_unix(listener, address, ids, engines, handed)
         else:
-            opened = _open_tcp(listener, address, ids, engines, handed, beside)
+            opened = _open_ip(listener, address, ids, engines, handed, beside)
     except OSError as error:
         raise explained(f"listeners.{listener.name}.bind", address, error) from None
     opened.wanted = address
     return opened
 
 
-def _open_tcp(
+def _open_ip(
     listener: EffectiveListener,
     address: Address,
     ids: Iterator[int],
@@ -109,8 +107,11 @@ def _open_tcp(
     handed: Handed,
     beside: bool,
 ) -> Listening:
+    """Of udp, the kernel shares flows out among the sockets, by their addresses and ports: a flow
+    stays with its socket while there are as many."""
+    kind = socket.SOCK_DGRAM if address.scheme == "udp" else socket.SOCK_STREAM
     family, where = _resolve(address)
-    found = handed.take(where, label(listener.name, address))
+    found = handed.take(where, label(listener.name, address), kind)
     if found:
         return _taken(listener, address, ids, engines, found)
     port = where[1]
@@ -118,18 +119,18 @@ def _open_tcp(
     if port and not listener.reuse_port and not beside:
         # SO_REUSEPORT would let us in beside a stranger of the same user, and split its traffic:
         # so ask once without it.
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            _bind(probe, family, (where[0], port), share=False)
+        with socket.socket(family, kind) as probe:
+            _bind(probe, (where[0], port), share=False)
     sockets: list[socket.socket] = []
     try:
         for _ in range(engines):
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(family, kind)
             sockets.append(sock)
-            _bind(sock, family, (where[0], port), share=shares)
+            _bind(sock, (where[0], port), share=shares)
             port = sock.getsockname()[1]
             _options(sock, listener)
         for sock in sockets:
-            sock.listen(listener.backlog)
+            _listen(sock, listener)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -139,49 +140,9 @@ def _open_tcp(
     return Listening(next(ids), listener.name, actual, sockets, fds=fds)
 
 
-def _open_udp(
-    listener: EffectiveListener,
-    address: Address,
-    ids: Iterator[int],
-    engines: int,
-    handed: Handed,
-    beside: bool,
-) -> Listening:
-    """The kernel shares flows out among the sockets, by their addresses and ports: a flow stays
-    with its socket while there are as many."""
-    family, where = _resolve(address)
-    found = handed.take(where, label(listener.name, address), udp=True)
-    if found:
-        return _taken(listener, address, ids, engines, found)
-    port = where[1]
-    shares = engines > 1 or listener.reuse_port or beside
-    if port and not listener.reuse_port and not beside:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            _bind_datagrams(probe, (where[0], port), share=False)
-    sockets: list[socket.socket] = []
-    try:
-        for _ in range(engines):
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-            sockets.append(sock)
-            _bind_datagrams(sock, (where[0], port), share=shares)
-            port = sock.getsockname()[1]
-            _options(sock, listener)
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    actual = Address(scheme=address.scheme, host=where[0], port=port, path=None)
-    fds = [sock.fileno() for sock in sockets]
-    return Listening(next(ids), listener.name, actual, sockets, fds=fds)
-
-
-def _bind_datagrams(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
-    """Without SO_REUSEADDR, which of udp lets anybody in who sets it too."""
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    if share:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(where)
+def _listen(sock: socket.socket, listener: EffectiveListener) -> None:
+    if sock.type == socket.SOCK_STREAM:
+        sock.listen(listener.backlog)
 
 
 def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
@@ -214,11 +175,10 @@ def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     return family, (str(where[0]), int(where[1]))
 
 
-def _bind(
-    sock: socket.socket, family: socket.AddressFamily, where: tuple[str, int], share: bool
-) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
+def _bind(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
+    if sock.type == socket.SOCK_STREAM:     # (of udp it lets anybody in who sets it too)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
         # [::] and 0.0.0.0 are two addresses, to be named both where both are meant.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if share:
@@ -247,9 +207,7 @@ def _options(sock: socket.socket, listener: EffectiveListener) -> None:
 def tune(sock: socket.socket, listener: EffectiveListener) -> None:
     """Give a socket that listens already the options of a new configuration."""
     _options(sock, listener)
-    if sock.type == socket.SOCK_DGRAM:
-        return
-    sock.listen(listener.backlog)
+    _listen(sock, listener)
     if sock.family == socket.AF_UNIX and listener.mode is not None:
         os.chmod(sock.getsockname(), listener.mode)
     if sock.family != socket.AF_UNIX and listener.keepalive is None:
@@ -285,13 +243,9 @@ def _taken(
         more = socket.socket(found[0].family, found[0].type)
         found.append(more)
         assert actual.host is not None and actual.port is not None
-        if more.type == socket.SOCK_DGRAM:
-            _bind_datagrams(more, (actual.host, actual.port), share=True)
-            _options(more, listener)
-        else:
-            _bind(more, found[0].family, (actual.host, actual.port), share=True)
-            _options(more, listener)
-            more.listen(listener.backlog)
+        _bind(more, (actual.host, actual.port), share=True)
+        _options(more, listener)
+        _listen(more, listener)
         fds.append(more.fileno())
     rows = [fds[i : i + engines] for i in range(0, len(fds), engines)]
     return Listening(

@@ -72,7 +72,7 @@ def watch(told: Told, done: Callable[[dict[str, float]], object]) -> dict[str, f
         if done(found):
             return found
         assert time.monotonic() < deadline, found
-        time.sleep(0.005)
+        time.sleep(0.005)       # (a program tells of itself when it is asked)
 
 
 def generated(

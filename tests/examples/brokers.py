@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.examples.programs import Program, Programs, found, free_ports
-from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.conftest import DEADLINE_S
 
 MOSQUITTO = found("mosquitto")
 NAME = "broker"             # where each broker has its own, for who asks
@@ -118,8 +118,7 @@ class Brokers:
                 file.stem, str(MOSQUITTO), "-c", str(file), ports=[port])
         for name, program in self.running.items():
             if name.startswith(bridged) and self.ports[name] != hub:
-                wait_until(lambda p=program: "Received SUBACK" in p.said(),     # type: ignore[misc]
-                           program.said)
+                program.wait_said("Received SUBACK")
         for name, port in self.ports.items():
             writer = Device(("127.0.0.1", port), "writer")
             writer.connect()

@@ -59,6 +59,9 @@ class Program:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def wait_said(self, text: str) -> None:
+        wait_until(lambda: text in self.said(), self.said)
+
     def wait_listening(self, *ports: int) -> None:
         wait_until(lambda: self.process.poll() is not None or all(map(listens, ports)), self.said)
         assert self.process.poll() is None, self.said()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -73,7 +73,7 @@ async def opened(editor: Running, path: str, **headers: str) -> AsyncIterator[Ed
         yield Editor(ws, json.loads(await ws.recv())["server"])
 
 
-def run(start: Start, test: Callable[[Running, AsyncExitStack], object]) -> None:
+def run(start: Start, test: Callable[[Running, AsyncExitStack], Awaitable[None]]) -> None:
     """The test, with the example in front of rooms of both tiers."""
     async def main() -> None:
         async with AsyncExitStack() as stack:
@@ -86,7 +86,7 @@ def run(start: Start, test: Callable[[Running, AsyncExitStack], object]) -> None
                     servers.setdefault(pool, []).append(f"127.0.0.1:{port}")
             editor = start("documents.toml", servers)
             async with AsyncExitStack() as editors:
-                await test(editor, editors)     # type: ignore[misc]
+                await test(editor, editors)
 
     asyncio.run(main())
 

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -54,10 +55,8 @@ class Speaker(asyncio.DatagramProtocol):
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()       # all was sent, and as much heard
 
-    def connection_made(            # type: ignore[override]
-        self, transport: asyncio.DatagramTransport
-    ) -> None:
-        self.transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def speak(self, peer: tuple[str, int] | None) -> None:
         self.peer = peer
@@ -87,10 +86,8 @@ class Media(asyncio.DatagramProtocol):
         self.number = number
         self.streams: dict[tuple[str, int], Speaker] = {}
 
-    def connection_made(            # type: ignore[override]
-        self, transport: asyncio.DatagramTransport
-    ) -> None:
-        self.transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
         stream = self.streams.get(peer)

@@ -1,7 +1,8 @@
 # Datagrams in bulk: received many with one system call, and sent many with one. Those that follow
 # each other to one place, and are equally long, travel as one through the kernel (UDP_SEGMENT), and
 # may come as one (UDP_GRO).
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 
 from fastlb._core.base.limits cimport CONTROL_BYTES, DATAGRAMS_MAX
 from fastlb._core.base.parts cimport Address
@@ -56,9 +57,15 @@ cdef inline uint32_t batch_count(const Batch* batch, uint32_t slot) noexcept nog
     return (batch.sizes[slot] + segment - 1) // segment if segment else 1
 
 
-cdef bint batch_open(Batch* batch) noexcept nogil
+cdef inline bint is_gone(long error) noexcept nogil:
+    """Whether a -errno says that nobody is where datagrams go to."""
+    return error == -ECONNREFUSED or error == -EHOSTUNREACH or error == -ENETUNREACH
+
+
+cdef bint batch_open(Batch* batch, bint from_anyone) noexcept nogil
 cdef void batch_close(Batch* batch) noexcept nogil
-cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) noexcept nogil
+cdef void batch_cut(Batch* batch, uint32_t n) noexcept nogil
+cdef int batch_receive(Batch* batch, int fd, uint32_t room) noexcept nogil
 cdef int batch_receive_one(Batch* batch, int fd) noexcept nogil
 cdef void sending_put(Sending* out, const Batch* batch, uint32_t slot, const Address* to,
                       const Local* local, bint gather) noexcept nogil

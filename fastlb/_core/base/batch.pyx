@@ -1,7 +1,5 @@
-from libc.errno cimport (
-    EAGAIN, ECONNREFUSED, EHOSTUNREACH, EINTR, EINVAL, EIO, EMSGSIZE, ENETUNREACH,
-)
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -13,25 +11,38 @@ from fastlb._core.ext.atomic cimport fl_syscall, likely, unlikely
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, IPPROTO_IP,
     IPPROTO_IPV6, IPV6_PKTINFO, IP_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, SOL_UDP, SYS_recvfrom,
-    SYS_recvmmsg, SYS_sendmmsg, SYS_sendto, UDP_GRO, UDP_SEGMENT, cmsghdr, in6_pktinfo, in_pktinfo,
-    iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6,
+    SYS_recvmmsg, SYS_sendmmsg, SYS_sendmsg, UDP_GRO, UDP_SEGMENT, cmsghdr, in6_pktinfo, in_pktinfo,
+    iovec, msghdr, sockaddr_in, sockaddr_in6,
 )
 
 
-cdef bint batch_open(Batch* batch) noexcept nogil:
-    """False when memory is gone. Pages of it are taken as longer datagrams come."""
-    cdef int i
+cdef void _offer(Batch* batch, uint32_t slot) noexcept nogil:
+    """What the kernel writes over, and who takes a header off."""
+    cdef msghdr* header = &batch.messages[slot].msg_hdr
+    header.msg_namelen = sizeof(Address) if header.msg_name != NULL else 0
+    header.msg_controllen = CONTROL_BYTES
+    batch.places[slot].iov_base = batch.bytes + <size_t> slot * DATAGRAM_ROOM
+    batch.headers[slot] = 0
+    batch.is_told[slot] = False
+
+
+cdef bint batch_open(Batch* batch, bint from_anyone) noexcept nogil:
+    """False when memory is gone. Pages of it are taken as longer datagrams come. `from_anyone`: who
+    sent them, and where to, is wanted."""
+    cdef uint32_t i
     batch.n = 0
     batch.bytes = <uint8_t*> malloc(<size_t> DATAGRAMS_MAX * DATAGRAM_ROOM)
     if batch.bytes == NULL:
         return False
     memset(batch.messages, 0, sizeof(batch.messages))
-    for i in range(DATAGRAMS_MAX):
-        batch.places[i].iov_base = batch.bytes + <size_t> i * DATAGRAM_ROOM
+    for i in range(<uint32_t> DATAGRAMS_MAX):
         batch.places[i].iov_len = DATAGRAM_BYTES
         batch.messages[i].msg_hdr.msg_iov = &batch.places[i]
         batch.messages[i].msg_hdr.msg_iovlen = 1
         batch.messages[i].msg_hdr.msg_control = &batch.controls[i * CONTROL_BYTES]
+        if from_anyone:
+            batch.messages[i].msg_hdr.msg_name = &batch.peers[i]
+        _offer(batch, i)
     return True
 
 
@@ -59,20 +70,21 @@ cdef void _read_controls(Batch* batch, uint32_t slot) noexcept nogil:
         control = CMSG_NXTHDR(header, control)
 
 
-cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) noexcept nogil:
+cdef void batch_cut(Batch* batch, uint32_t n) noexcept nogil:
+    """All slots but the first `n` are free again."""
+    cdef uint32_t i
+    for i in range(n, batch.n):
+        _offer(batch, i)
+    batch.n = n
+
+
+cdef int batch_receive(Batch* batch, int fd, uint32_t room) noexcept nogil:
     """Receive into at most `room` free slots, as there are: how many, 0 if nothing has come, or
-    -errno. `from_anyone`: who sent them, and where to, is wanted."""
+    -errno."""
     cdef uint32_t first = batch.n, i
     cdef int n
-    cdef msghdr* header
     if room > DATAGRAMS_MAX - first:
         room = DATAGRAMS_MAX - first
-    for i in range(first, first + room):
-        header = &batch.messages[i].msg_hdr
-        batch.places[i].iov_base = batch.bytes + <size_t> i * DATAGRAM_ROOM     # (see `headers`)
-        header.msg_name = &batch.peers[i] if from_anyone else NULL
-        header.msg_namelen = sizeof(Address) if from_anyone else 0
-        header.msg_controllen = CONTROL_BYTES
     n = <int> fl_syscall(SYS_recvmmsg, fd, <long> &batch.messages[first], room, MSG_DONTWAIT, 0, 0)
     if n <= 0:
         return 0 if n == -EAGAIN or n == -EINTR else n
@@ -80,8 +92,6 @@ cdef int batch_receive(Batch* batch, int fd, uint32_t room, bint from_anyone) no
         batch.sizes[i] = batch.messages[i].msg_len
         batch.segments[i] = 0
         batch.next[i] = 0
-        batch.headers[i] = 0
-        batch.is_told[i] = False
         batch.locals[i].family = 0
         if unlikely(batch.messages[i].msg_hdr.msg_controllen != 0):
             _read_controls(batch, i)
@@ -181,24 +191,23 @@ cdef void _mark_segments(Sending* out) noexcept nogil:
 
 cdef uint32_t _send_apart(int fd, const msghdr* header, uint32_t segment) noexcept nogil:
     """What can't travel as one here, one by one: how many of them couldn't be sent."""
+    cdef msghdr each = header[0]
+    cdef iovec piece
     cdef uint32_t lost = 0
-    cdef size_t k, at, size
-    cdef const iovec* part
+    cdef size_t k, at, left
+    each.msg_iov = &piece
+    each.msg_iovlen = 1
+    each.msg_controllen -= CMSG_SPACE(sizeof(uint16_t))     # (UDP_SEGMENT came last)
     for k in range(header.msg_iovlen):
-        part = &header.msg_iov[k]
         at = 0
-        while at < part.iov_len:
-            size = part.iov_len - at if part.iov_len - at < segment else segment
-            if fl_syscall(SYS_sendto, fd, <long> (<uint8_t*> part.iov_base + at), size,
-                          MSG_DONTWAIT | MSG_NOSIGNAL, <long> header.msg_name,
-                          header.msg_namelen) < 0:
+        while at < header.msg_iov[k].iov_len:
+            left = header.msg_iov[k].iov_len - at
+            piece.iov_base = <uint8_t*> header.msg_iov[k].iov_base + at
+            piece.iov_len = left if left < segment else segment
+            if fl_syscall(SYS_sendmsg, fd, <long> &each, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0) < 0:
                 lost += 1
-            at += size
+            at += piece.iov_len
     return lost
-
-
-cdef inline bint is_gone(int error) noexcept nogil:
-    return error == -ECONNREFUSED or error == -EHOSTUNREACH or error == -ENETUNREACH
 
 
 cdef int sending_flush(Sending* out, int fd, uint32_t* lost, bint* whole) noexcept nogil:

@@ -39,7 +39,6 @@ cdef enum Drop:
 cdef struct Session:
     void* exchange              # Exchange*
     void* acceptor              # Acceptor*: whose socket answers leave by
-    void* pool                  # PoolLive*: where its server was found
     Sources* sources            # where it is counted, if it is
     Session* next               # in the same place of the table
     Session* touched            # the next one that has got something in this batch

@@ -4,7 +4,7 @@ from libc.string cimport memcmp, memcpy
 
 from fastlb._core.base.batch cimport batch_close, batch_open
 from fastlb._core.base.limits cimport SESSION_BUCKETS_MIN
-from fastlb._core.base.parts cimport Address, ServerAddress
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.text cimport mix64
 from fastlb._core.ext.atomic cimport fl_load32, fl_store32
 from fastlb._core.ext.linux cimport AF_INET
@@ -55,8 +55,8 @@ cdef bint datagrams_open(Datagrams* datagrams, uint64_t seed) noexcept nogil:
     datagrams.seed = seed
     datagrams.mask = SESSION_BUCKETS_MIN - 1
     datagrams.places = <Session**> calloc(SESSION_BUCKETS_MIN, sizeof(Session*))
-    return datagrams.places != NULL and batch_open(&datagrams.incoming) \
-        and batch_open(&datagrams.answers)
+    return datagrams.places != NULL and batch_open(&datagrams.incoming, True) \
+        and batch_open(&datagrams.answers, False)
 
 
 cdef void datagrams_close(Datagrams* datagrams) noexcept nogil:

@@ -9,12 +9,12 @@ from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_MQTT, HASH_PROXY, HASH_TLS, HashKey,
 )
+from fastlb._core.base.text cimport mix64
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Core, Exchange, Group
 from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.policies.take cimport take
 from fastlb._core.tables.hashring cimport crc32, hash_client, ring_find
-from fastlb._core.base.text cimport mix64
 
 cdef enum:
     REHASHES = 64               # places tried for a key before all servers in turn

@@ -13,6 +13,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
+from fastlb._core.base.text cimport mix64
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
 from fastlb._core.base.routing cimport HASH_CLIENT_IP, HashKey
 from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
@@ -26,7 +27,6 @@ from fastlb._core.policies.retry cimport count_request
 from fastlb._core.policies.sticky cimport take_bound
 from fastlb._core.policies.take cimport take_in_turn
 from fastlb._core.tables.hashring cimport hash_client
-from fastlb._core.base.text cimport mix64
 
 
 cdef bint _pick(Core* core, Exchange* x, const Group* group, int which,

@@ -15,9 +15,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.flow cimport flow_read
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport (
-    ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS, TLS_NAME_BYTES_MAX,
-)
+from fastlb._core.base.limits cimport ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS
 from fastlb._core.base.mem cimport chunk_bytes, take_chunk, take_held
 from fastlb._core.base.net cimport address_text, net_hold, net_peek
 from fastlb._core.base.random cimport random_below

@@ -1,6 +1,6 @@
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.routing cimport (
-    Condition, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, StatusSet,
+    Condition, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share, StatusSet,
 )
 from fastlb._core.tables.live cimport Live
 
@@ -18,7 +18,8 @@ cdef class Arena:
 
 cdef HashKey hash_key(Arena arena, object spec)
 cdef int pool_index(object index, int n_pools) except -1
-cdef int fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1
+cdef Share* share_table(Arena arena, object specs, int n_pools) except NULL
+cdef Condition* condition_table(Arena arena, object specs, Route* routes) except NULL
 cdef Network* network_table(Arena arena, object specs) except NULL
 cdef int fill_statuses(StatusSet* into, object statuses) except -1
 cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1

@@ -228,7 +228,7 @@ cdef Network* network_table(Arena arena, object specs) except NULL:
     return made
 
 
-cdef int fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
+cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
     condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
     condition.fact = spec.fact
     condition.name = arena.text(spec.name)
@@ -278,21 +278,35 @@ cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel,
     return policy
 
 
+cdef Share* share_table(Arena arena, object specs, int n_pools) except NULL:
+    """Of a split: pools and weights."""
+    cdef Share* shares = <Share*> arena.take(len(specs), sizeof(Share))
+    cdef uint32_t i, upto = 0
+    for i in range(<uint32_t> len(specs)):
+        pool, weight = specs[i]
+        upto += <uint32_t> weight
+        shares[i].pool = pool_index(pool, n_pools)
+        shares[i].upto = upto
+    return shares
+
+
+cdef Condition* condition_table(Arena arena, object specs, Route* routes) except NULL:
+    cdef Condition* conditions = <Condition*> arena.take(len(specs), sizeof(Condition))
+    cdef uint32_t i
+    for i in range(<uint32_t> len(specs)):
+        _fill_condition(arena, &conditions[i], specs[i], routes)
+    return conditions
+
+
 cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* routes,
                      int n_pools) except -1:
     cdef uint32_t i
-    cdef uint32_t upto = 0
     route.name = arena.text(spec.name)
     route.id = live.names.id(spec.name.decode())
     route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
     route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
-    route.shares = <Share*> arena.take(route.n_shares, sizeof(Share))
-    for i in range(route.n_shares):
-        pool, weight = spec.shares[i]
-        upto += <uint32_t> weight
-        route.shares[i].pool = pool_index(pool, n_pools)
-        route.shares[i].upto = upto
+    route.shares = share_table(arena, spec.shares, n_pools)
     route.n_names = len(spec.names)
     route.names = <Text*> arena.take(route.n_names, sizeof(Text))
     for i in range(route.n_names):
@@ -300,9 +314,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.split_on = hash_key(arena, spec.split_on)
     route.hash_on = hash_key(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
-    route.conditions = <Condition*> arena.take(route.n_conditions, sizeof(Condition))
-    for i in range(route.n_conditions):
-        fill_condition(arena, &route.conditions[i], spec.conditions[i], routes)
+    route.conditions = condition_table(arena, spec.conditions, routes)
     route.location = _template(arena, spec.location)
     if spec.reply is not None:
         fill_reply(arena, &route.reply, spec.reply)

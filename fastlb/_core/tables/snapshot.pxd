@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.base.parts cimport Hedge, ProxyEntry, ServerAddress, TlsEntry
 from fastlb._core.base.sessions cimport DatagramEntry
-from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
+from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
@@ -18,6 +18,7 @@ cdef class Snapshot:
     cdef readonly tuple listeners
     cdef readonly frozenset slots   # of timeouts
     cdef Arena _arena
+    cdef DatagramEntry _of_servers  # what all listeners of udp have in common
     cdef dict _http                 # the tables of http listeners, by name
     cdef dict _sniffed              # and of tcp listeners whose clients' first bytes are looked at
     cdef int _add_pool(self, int index, object spec) except -1
@@ -29,7 +30,8 @@ cdef class Snapshot:
     cdef int _fill_maglev(self, Group* group, uint32_t size) except -1
     cdef int _add_server(self, str pool, ServerEntry* entry, object spec,
                          uint32_t slow_start_ms) except -1
-    cdef DatagramEntry* _datagrams(self, const BindEntry* bind, object spec) except NULL
+    cdef DatagramEntry* _datagrams(self, object spec) except NULL
+    cdef int _add_of_servers(self, DatagramEntry* udp) except -1
     cdef int _add_bind(self, int index, object spec) except -1
 
 

@@ -311,16 +311,22 @@ cdef class Snapshot:
         entry.tls_name = self._arena.text(spec.tls_name.encode())
         return 0
 
-    cdef DatagramEntry* _datagrams(self, const BindEntry* bind, object spec) except NULL:
-        """Of a listener of udp, with the servers whose datagrams are no client's."""
+    cdef DatagramEntry* _datagrams(self, object spec) except NULL:
         cdef DatagramEntry* udp = <DatagramEntry*> self._arena.take(1, sizeof(DatagramEntry))
-        cdef uint32_t size = 2, place, i, k
-        cdef ServerAddress* address
         udp.kind = spec.kind
         udp.moves = spec.moves
         udp.source_max = spec.source_max
         udp.receive_buffer = spec.receive_buffer
         udp.closing_timer = self.live.timer_slot(spec.closing_timeout_ms)
+        if self._of_servers.servers == NULL:        # the same for all listeners
+            self._add_of_servers(&self._of_servers)
+        udp.servers, udp.mask = self._of_servers.servers, self._of_servers.mask
+        return udp
+
+    cdef int _add_of_servers(self, DatagramEntry* udp) except -1:
+        """The servers whose datagrams are no client's."""
+        cdef uint32_t size = 2, place, i, k
+        cdef ServerAddress* address
         while size < 2 * sum([self.table.pools[i].n_servers for i in range(self.table.n_pools)]):
             size *= 2
         udp.mask = size - 1
@@ -334,7 +340,7 @@ cdef class Snapshot:
                 while udp.servers[place] != NULL:
                     place = (place + 1) & udp.mask
                 udp.servers[place] = address
-        return udp
+        return 0
 
     cdef int _add_bind(self, int index, object spec) except -1:
         cdef BindEntry* bind = &self.table.binds[index]
@@ -363,7 +369,7 @@ cdef class Snapshot:
             bind.tls = self._secured(spec.tls)
             bind.handshake_timer = self.live.timer_slot(spec.handshake_timeout_ms)
         if spec.udp is not None:
-            bind.udp = self._datagrams(bind, spec.udp)
+            bind.udp = self._datagrams(spec.udp)
             state.count_sources()
         if spec.proxy is not None:
             bind.proxy = self._proxied(spec.proxy)

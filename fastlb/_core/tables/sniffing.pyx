@@ -1,10 +1,10 @@
 # Routes of a tcp listener, laid out for the engines. fastlb/compile/sniffing says what goes in.
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastlb._core.base.routing cimport Condition, Share, SniffName, SniffRoute, SniffTable
+from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.httptable cimport (
-    Arena, fill_condition, hash_key, policy_table, pool_index,
+    Arena, condition_table, hash_key, policy_table, pool_index, share_table,
 )
 from fastlb._core.tables.live cimport Live
 
@@ -45,7 +45,6 @@ cdef int _fill_names(Arena arena, SniffTable* table, object names) except -1:
 
 cdef int _fill_route(Live live, Arena arena, SniffRoute* route, object spec, int n_pools,
                      int n_binds) except -1:
-    cdef uint32_t i, upto = 0
     if spec.bind >= n_binds:
         raise ValueError("a route names a listener that isn't there")
     route.id = live.names.id(spec.name)
@@ -54,18 +53,11 @@ cdef int _fill_route(Live live, Arena arena, SniffRoute* route, object spec, int
     route.bind = spec.bind
     route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
-    route.shares = <Share*> arena.take(route.n_shares, sizeof(Share))
-    for i in range(route.n_shares):
-        pool, weight = spec.shares[i]
-        upto += <uint32_t> weight
-        route.shares[i].pool = pool_index(pool, n_pools)
-        route.shares[i].upto = upto
+    route.shares = share_table(arena, spec.shares, n_pools)
     route.split_on = hash_key(arena, spec.split_on)
     route.hash_on = hash_key(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
-    route.conditions = <Condition*> arena.take(route.n_conditions, sizeof(Condition))
-    for i in range(route.n_conditions):
-        fill_condition(arena, &route.conditions[i], spec.conditions[i], NULL)
+    route.conditions = condition_table(arena, spec.conditions, NULL)
     if spec.policy is not None:
         route.policy = policy_table(live, arena, spec.policy, False, n_pools)
     return 0

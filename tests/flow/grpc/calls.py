@@ -82,8 +82,9 @@ def large(to: Through, servers: list[Any]) -> None:
 
 
 def taken_back(to: Through, servers: list[Any]) -> None:
+    before = seen.get("waits", 0)
     call = to.one.future(b"wait", timeout=DEADLINE_S)
-    time.sleep(0.2)                             # it is under way
+    wait_for(lambda: seen.get("waits", 0) > before)
     call.cancel()
     wait_for(lambda: "over" in seen)
     assert seen.pop("over") is False

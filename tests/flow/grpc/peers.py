@@ -43,6 +43,7 @@ class Handlers(grpc.GenericRpcHandler):
         if message == b"abort":
             context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: äöü")
         if message == b"wait":
+            seen["waits"] = seen.get("waits", 0) + 1
             until = time.monotonic() + DEADLINE_S
             while context.is_active() and time.monotonic() < until:
                 time.sleep(0.01)

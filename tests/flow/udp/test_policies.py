@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -105,3 +106,33 @@ def test_who_decides_about_each_datagram_can_not_be_waited_for(serve: Serve, lat
     listener.route(blocking=later == "blocking")(of_kind(later, lambda connection: None))
     with pytest.raises(fastlb.ConfigError, match="can't be waited for"), lb.background():
         pass
+
+
+def test_a_listener_goes_while_a_policy_is_at_work(serve: Serve) -> None:
+    server = serve()
+    asked, go_on = threading.Event(), threading.Event()
+    lb = fastlb.Balancer(threads=1)
+    pool = lb.pool("p", [server.address])
+    listener = lb.listen("udp://127.0.0.1:0", name="l", pool=pool)
+
+    @listener.route(blocking=True, deadline="20s")
+    def decide(connection: Connection) -> None:
+        asked.set()
+        go_on.wait(10)
+
+    with lb.background():
+        made = Site(lb, listener)
+        made.client().send(b"slow to decide about")
+        assert asked.wait(10)
+        raw = {"listeners": {"other": {"bind": "udp://127.0.0.1:0", "pool": "p"}},
+               "pools": {"p": {"servers": [server.address]}}}
+        loop = lb._running().loop
+        assert loop is not None
+        asyncio.run_coroutine_threadsafe(
+            lb.reload(fastlb.Config.build(raw)), loop).result(20)
+        go_on.set()
+        made.wait_dropped("policy", 1)
+        made.wait_idle()
+        for client in made.clients:
+            client.close()
+    assert not server.heard

@@ -40,5 +40,5 @@ def test_a_socket_of_another_kind_is_not_taken() -> None:
         sock.listen()
         handed = Handed()
         handed.add(sock)
-        assert handed.take(sock.getsockname()[:2], "", udp=True) == []
+        assert handed.take(sock.getsockname()[:2], "", socket.SOCK_DGRAM) == []
         assert handed.take(sock.getsockname()[:2], "") == [sock]

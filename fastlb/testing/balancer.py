@@ -50,9 +50,9 @@ class Lazy(Balancer):
         with self._interrupted():
             return super().listen(bind, **keys)
 
-    def _add_route(self, listener: str, route: dict[str, Any]) -> None:
+    def _change_listener(self, listener: str, keys: dict[str, Any]) -> None:
         with self._interrupted():
-            super()._add_route(listener, route)
+            super()._change_listener(listener, keys)
 
     @contextmanager
     def _interrupted(self) -> Iterator[None]:

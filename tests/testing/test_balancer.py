@@ -127,6 +127,23 @@ def test_what_is_added_while_it_runs_keeps_the_ports(made: TestBalancer) -> None
     assert get(first.url).text == "one"
 
 
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_policy_of_connections_may_be_added_while_it_runs(
+    made: TestBalancer, kind: str
+) -> None:
+    site = made.listen(f"{kind}://127.0.0.1:0", pool=made.pool())
+    url = site.url
+
+    @site.route()
+    def nobody(connection: fastlb.Connection) -> fastlb.Decision:
+        return fastlb.Close()
+
+    assert site.url == url
+    with pytest.raises(fastlb.ConfigError):
+        site.route(cache_on="nothing")(nobody)
+    assert site.url == url
+
+
 def test_mistakes_are_told_where_they_are_made(made: TestBalancer) -> None:
     with pytest.raises(fastlb.ConfigError, match=r"pools\.p\.balance"):
         made.pool("p", balance="fastest")

@@ -208,14 +208,7 @@ class TestBalancer:
         lines = [f"seed {self.seed}", f"{len(records)} requests"]
         lines += [f"    {_shown(record)}" for record in records[-SHOWN:]]
         for origin in self._origins:
-            if isinstance(origin, Origin):
-                lines.append(f"{origin.name} {origin.address}: {len(origin.requests)} requests")
-                lines += [
-                    f"    {one.method} {one.target} -> {one.outcome}"
-                    for one in origin.requests[-SHOWN:]
-                ]
-            else:
-                lines.append(f"{origin.name} {origin.address}: {len(origin.received)} bytes")
+            lines += origin._describe(SHOWN)
         return "\n".join(lines)
 
 

@@ -66,12 +66,18 @@ def _distribution(text: str) -> Draw:
     )
 
 
-def _share(what: str, value: object) -> float:
+def share_of(what: str, value: object) -> float:
     if isinstance(value, bool):
         return float(value)
     if isinstance(value, (int, float)) and 0 <= value <= 1:
         return float(value)
     raise ValueError(f"{what}: {show(value)} is not a probability from 0 to 1, True or False")
+
+
+def flag_of(what: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what}: {show(value)} is not True or False")
+    return value
 
 
 def _one_of(what: str, shares: list[float]) -> None:
@@ -88,13 +94,18 @@ def delay_of(delay: Delay | None) -> Draw | None:
     if isinstance(delay, tuple) and len(delay) == 2:
         return _uniform(_seconds("delay", delay[0]), _seconds("delay", delay[1]))
     if isinstance(delay, Mapping):
-        parts = [(_distribution(text), _share("delay", share)) for text, share in delay.items()]
+        parts = [(_distribution(text), share_of("delay", share)) for text, share in delay.items()]
         _one_of("delay", [share for _, share in parts])
         return lambda generator: _mixture(parts, generator)
     if callable(delay):
         return delay
     _seconds("delay", delay)            # a number: it says what to write
     raise ValueError(f"delay: {show(delay)} is no delay")
+
+
+def drawn_delay(draw: Draw | None, generator: random.Random) -> float:
+    """Seconds, within what is sensible."""
+    return 0.0 if draw is None else min(max(draw(generator), 0.0), SLEEP_S_MAX)
 
 
 def _mixture(parts: list[tuple[Draw, float]], generator: random.Random) -> float:
@@ -111,7 +122,7 @@ def _statuses(status: int | Mapping[int, float] | None) -> tuple[tuple[int, floa
     for one in given:
         if not isinstance(one, int) or not 200 <= one <= 599:
             raise ValueError(f"status: {show(one)} is not a status from 200 to 599")
-    parts = tuple((one, _share("status", share)) for one, share in given.items())
+    parts = tuple((one, share_of("status", share)) for one, share in given.items())
     _one_of("status", [share for _, share in parts])
     return parts
 
@@ -137,9 +148,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         for name in ("reset", "truncate", "hang", "garbage"):
-            object.__setattr__(self, name, _share(name, getattr(self, name)))
-        if not isinstance(self.refuse, bool):
-            raise ValueError(f"refuse: {show(self.refuse)} is not True or False")
+            object.__setattr__(self, name, share_of(name, getattr(self, name)))
+        flag_of("refuse", self.refuse)
         object.__setattr__(self, "_draw", delay_of(self.delay))
         object.__setattr__(self, "_parts", _statuses(self.status))
         if self.bandwidth is not None:
@@ -153,7 +163,7 @@ class Fault:
 
     def drawn(self, generator: random.Random) -> Drawn:
         """What becomes of one request."""
-        delay_s = 0.0 if self._draw is None else self._draw(generator)
+        delay_s = drawn_delay(self._draw, generator)
         at, status = generator.random(), 0
         for one, share in self._parts:
             if 0 <= at < share:
@@ -164,10 +174,7 @@ class Fault:
             generator.random() < share
             for share in (self.hang, self.reset, self.garbage, self.truncate)
         )
-        return Drawn(
-            min(max(delay_s, 0.0), SLEEP_S_MAX), status, hang, reset, garbage, truncate,
-            self.bytes_per_s,
-        )
+        return Drawn(delay_s, status, hang, reset, garbage, truncate, self.bytes_per_s)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,10 @@ class _Faulty:
         """End the connections that there are, each by an RST."""
         self._port.reset_all()
 
+    def _describe(self, last: int) -> list[str]:
+        """Lines for people: what it got, and the last ones of it."""
+        raise NotImplementedError
+
     def _close(self) -> None:
         self._port.close()
 
@@ -187,6 +191,13 @@ class Origin(_Faulty):
             else:
                 found.append(answer_of(step))
         self._steps = deque(found)
+
+    def _describe(self, last: int) -> list[str]:
+        found = self.requests
+        return [
+            f"{self.name} {self.address}: {len(found)} requests",
+            *(f"    {one.method} {one.target} -> {one.outcome}" for one in found[-last:]),
+        ]
 
     # --- in the reactor's thread ---
 
@@ -345,6 +356,9 @@ class TcpOrigin(_Faulty):
         `reset`: an RST instead of an echo; `hang`: nothing more is said.
         """
         self._set(Fault(reset, None, delay, 0.0, bandwidth, refuse, hang))
+
+    def _describe(self, last: int) -> list[str]:
+        return [f"{self.name} {self.address}: {len(self._received)} bytes"]
 
     def _serve(self, connection: Connection) -> Script:
         if self._greeting:

@@ -13,20 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlb.testing.balancer import TestBalancer
+    from fastlb.testing.datagrams import Datagram, UdpOrigin
     from fastlb.testing.faults import Fault
     from fastlb.testing.origins import Answer, Origin, Received, TcpOrigin
     from fastlb.testing.requests import request
 
-__all__ = ["Answer", "Fault", "Origin", "Received", "TcpOrigin", "TestBalancer", "request"]
+__all__ = [
+    "Answer", "Datagram", "Fault", "Origin", "Received", "TcpOrigin", "TestBalancer", "UdpOrigin",
+    "request",
+]
 
 # Imported when first used: pytest imports the plugin in every run of whoever has fastlb installed.
 _HOMES = {
     "Answer": "origins",
+    "Datagram": "datagrams",
     "Fault": "faults",
     "Origin": "origins",
     "Received": "origins",
     "TcpOrigin": "origins",
     "TestBalancer": "balancer",
+    "UdpOrigin": "datagrams",
     "request": "requests",
 }
 

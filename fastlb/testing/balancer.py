@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,13 +15,18 @@ from typing import Any
 from fastlb._core.tables.certificates import self_signed
 from fastlb.background import Background
 from fastlb.balancer import Balancer
+from fastlb.config.address import parse_bind
 from fastlb.config.model import Config
 from fastlb.handles import Listener, Pool, Server
 from fastlb.observe.recording import Subscription
 from fastlb.observe.records import Record
-from fastlb.testing.limits import RECORDS_KEPT
+from fastlb.testing.datagrams import Handler as DatagramHandler
+from fastlb.testing.datagrams import UdpOrigin
+from fastlb.testing.limits import RECORDS_KEPT, WAIT_S
 from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
 from fastlb.testing.reactor import Reactor
+
+AnyOrigin = Origin | TcpOrigin | UdpOrigin
 
 CERTIFICATE_DAYS = 2
 STOP_S = 0.0        # a test is over: what is still under way is of no use to anybody
@@ -104,7 +110,8 @@ class TestBalancer:
         self.balancer: Balancer = self._lazy
         Config.build(keys)      # mistakes are told here, and not when it starts
         self._reactor = Reactor()
-        self._origins: list[Origin | TcpOrigin] = []
+        self._origins: list[AnyOrigin] = []
+        self._sockets: list[socket.socket] = []                 # of clients
         self._folder: TemporaryDirectory[str] | None = None     # of a certificate
 
     # --- building ---
@@ -124,15 +131,23 @@ class TestBalancer:
         self._origins.append(made)
         return made
 
+    def udp_origin(
+        self, answer: bytes | DatagramHandler | None = None, *, name: str | None = None
+    ) -> UdpOrigin:
+        """An origin of datagrams. It echoes, or says `answer`: bytes, or a function of what came
+        that returns bytes, a list of them, or None for no answer."""
+        name = name or f"origin{len(self._origins) + 1}"
+        made = UdpOrigin(self._reactor, name, f"{self.seed} {name}", answer)
+        self._origins.append(made)
+        return made
+
     def pool(
         self, name: str | None = None,
-        servers: Iterable[Origin | TcpOrigin | Server | str] = (), **keys: Any,
+        servers: Iterable[AnyOrigin | Server | str] = (), **keys: Any,
     ) -> Pool:
         """A pool, as of Balancer.pool(); origins are servers."""
         name = name or f"pool{len(self.balancer._pools) + 1}"
-        addresses = [
-            one.address if isinstance(one, (Origin, TcpOrigin)) else one for one in servers
-        ]
+        addresses = [one if isinstance(one, (Server, str)) else one.address for one in servers]
         return self.balancer.pool(name, addresses, **keys)
 
     def listen(
@@ -163,10 +178,25 @@ class TestBalancer:
         """Of a client that trusts it: `httpx.get(site.url, verify=balancer.ssl_context)`."""
         return ssl.create_default_context(cafile=self.ca_file)
 
+    def connect(self, listener: Listener, *, timeout: float = WAIT_S) -> socket.socket:
+        """A plain socket that is connected to a listener's first address: of datagrams where that
+        is of udp. It raises TimeoutError after `timeout` seconds, and is closed with the balancer
+        at the latest. Raises ValueError for a unix socket's listener."""
+        address = parse_bind(listener.url)
+        if address.port is None:
+            raise ValueError(f"{address} has no port to connect to")
+        kind = socket.SOCK_DGRAM if address.scheme == "udp" else socket.SOCK_STREAM
+        family, *_, where = socket.getaddrinfo(address.host, address.port, type=kind)[0]
+        made = socket.socket(family, kind)
+        self._sockets = [*(one for one in self._sockets if one.fileno() >= 0), made]
+        made.settimeout(timeout)
+        made.connect(where)
+        return made
+
     @property
     def records(self) -> list[Record]:
-        """What became of each request, and each session of tcp, that has ended, in order: those of
-        all answers that clients have are there. 100,000 are kept."""
+        """What became of each request, and each session of tcp or udp, that has ended, in order:
+        those of all answers that clients have are there. 100,000 are kept."""
         return self._lazy.recorded()
 
     # --- running ---
@@ -180,6 +210,9 @@ class TestBalancer:
         try:
             self._lazy.end()
         finally:
+            for one in self._sockets:
+                one.close()
+            self._sockets.clear()
             for origin in self._origins:
                 origin._close()
             self._origins.clear()

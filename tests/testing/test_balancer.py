@@ -235,6 +235,27 @@ def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
     assert set(threading.enumerate()) == threads
 
 
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "udp://[::1]:0",
+                                  "tcp://0.0.0.0:0"])
+def test_a_client_is_a_plain_socket(made: TestBalancer, bind: str) -> None:
+    origin = made.udp_origin() if bind.startswith("udp") else made.tcp_origin()
+    site = made.listen(bind, pool=made.pool(servers=[origin]))
+    with made.connect(site) as one:
+        one.send(b"hello")
+        assert one.recv(100) == b"hello"
+    other = made.connect(site, timeout=0.01)
+    with pytest.raises(TimeoutError):
+        other.recv(1)
+    made.stop()
+    assert other.fileno() < 0
+
+
+def test_a_unix_socket_has_no_port_to_connect_to(made: TestBalancer, tmp_path: Path) -> None:
+    site = made.listen(f"tcp://unix:{tmp_path}/s", pool=made.pool())
+    with pytest.raises(ValueError, match="has no port to connect to"):
+        made.connect(site)
+
+
 def test_stopping_twice_and_without_starting() -> None:
     balancer = TestBalancer()
     balancer.origin().fault(refuse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +164,30 @@ def test_it(balancer):
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*fastlb, balancer*", "seed 0", "origin1 *: 1 requests",
                                "*GET / -> 200"])
+
+
+def test_the_game_of_the_documentation(run: pytest.Pytester) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+    game = re.search(r"^## Datagrams\n.*?^```python\n(.*?)^```", page.read_text(),
+                     re.DOTALL | re.MULTILINE)
+    assert game is not None
+    run.makepyfile(game[1])
+    run.runpytest_inprocess("-W", "error").assert_outcomes(passed=1)
+
+
+def test_a_failing_test_shows_datagrams(run: pytest.Pytester) -> None:
+    run.makepyfile("""
+def test_it(balancer):
+    origin = balancer.udp_origin(b"pong")
+    site = balancer.listen("udp://127.0.0.1:0", pool=balancer.pool(servers=[origin]))
+    client = balancer.connect(site)
+    client.send(b"ping")
+    assert client.recv(100) == b"ping"
+""")
+    done = run.runpytest_inprocess()
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["origin1 127.0.0.1:*: 1 datagrams",
+                               "    b'ping' of 127.0.0.1:* -> answered"])
 
 
 def test_what_an_origins_function_raises_is_an_error(run: pytest.Pytester) -> None:

@@ -64,6 +64,19 @@ class Tls(NamedTuple):
     client_fingerprint: str = ""
 
 
+class Proxied(NamedTuple):
+    """What a trusted proxy told of a client, by the PROXY protocol. `authority` is the name that
+    the client asked the proxy for, `unique_id` the connection's id there, `alpn` the protocol that
+    was chosen, `vpce` the id of its VPC endpoint (AWS), `dst` where it connected to, "IP:PORT".
+    What wasn't told is ""."""
+
+    authority: str = ""
+    unique_id: str = ""
+    alpn: str = ""
+    vpce: str = ""
+    dst: str = ""
+
+
 class Request(_Request):
     """A request that a route asks a policy about. Names follow Starlette's.
 
@@ -88,6 +101,12 @@ class Request(_Request):
         """What TLS knows of the client; None where there is none."""
         secured = self.secured
         return Tls(*secured) if secured is not None else None
+
+    @property
+    def proxy(self) -> Proxied | None:
+        """What a trusted proxy told of the client; None where none did."""
+        told = self.told
+        return Proxied(*told) if told is not None else None
 
     @property
     def url(self) -> str:
@@ -161,6 +180,12 @@ class Connection(_Connection):
         """What TLS knows of the client; None where there is none."""
         secured = self.secured
         return Tls(*secured) if secured is not None else None
+
+    @property
+    def proxy(self) -> Proxied | None:
+        """What a trusted proxy told of the client; None where none did."""
+        told = self.told
+        return Proxied(*told) if told is not None else None
 
     @property
     def local(self) -> Address:

@@ -13,6 +13,7 @@ from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.proxied cimport keep_told, told_by_proxy
 from fastlb._core.base.routing cimport (
     DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
     PART_TEXT, Part, Policy,
@@ -196,14 +197,15 @@ cdef object _about(Core* core, Exchange* x, Caller caller):
     if x.flags & EXCHANGE_HTTP:
         return make_request(caller, &core.http.head, _shown(core, x), x.client_ip,
                             x.client_ip_size, address_port(&x.peer),
-                            tls_facts(secured_stream(x)))
+                            tls_facts(secured_stream(x)), told_by_proxy(x))
     if x.input != NULL:
         data = chunk_bytes(x.input) + x.input.start
         size = _first(x)
     net_local(_local_fd(x), &local)
     return make_connection(
         caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
-        address_text(&local, local_ip), address_port(&local), tls_facts(&x.client))
+        address_text(&local, local_ip), address_port(&local), tls_facts(&x.client),
+        told_by_proxy(x))
 
 
 cdef Decision* _call(Core* core, Exchange* x) noexcept with gil:
@@ -251,6 +253,7 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
 
 cdef void _free(Question* question) noexcept nogil:
     drop_facts(question.secured)
+    free(question.told)
     free(question)
 
 
@@ -272,6 +275,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     question.size = size
     question.secured = tls_facts(secured_stream(x))
     hold_facts(question.secured)
+    question.told = keep_told(told_by_proxy(x))
     if x.flags & EXCHANGE_HTTP:
         keep_head(<Head*> (question + 1), &core.http.head, size)
     else:
@@ -326,14 +330,15 @@ cdef bint has_left(Exchange* x) noexcept nogil:
 
 
 cdef object _asked_about(Caller caller, Question* question):
+    cdef const Text* told = question.told.all if question.told != NULL else NULL
     if caller.of_connections:
         return make_connection(
             caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
             question.client_ip_size, question.client_port, question.local_ip,
-            question.local_ip_size, question.local_port, question.secured)
+            question.local_ip_size, question.local_port, question.secured, told)
     return make_request(
         caller, <const Head*> (question + 1), question.size, question.client_ip,
-        question.client_ip_size, question.client_port, question.secured)
+        question.client_ip_size, question.client_port, question.secured, told)
 
 
 def questions(Live live, callers) -> list[tuple]:

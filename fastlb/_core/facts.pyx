@@ -11,8 +11,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport FIELD_COOKIE, Field, Head, Text
-from fastlb._core.base.limits cimport FIELDS_MAX, TLS_FACTS
-from fastlb._core.base.parts cimport TlsFacts
+from fastlb._core.base.limits cimport FIELDS_MAX, PROXY_FACTS, TLS_FACTS
+from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
+from fastlb._core.base.proxied cimport keep_told
 from fastlb._core.base.text cimport lower, text_of
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, make_facts
 from fastlb._core.http.admit cimport normalise
@@ -72,13 +73,11 @@ cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogi
     return True
 
 
-cdef tuple _told(const TlsFacts* facts):
+cdef tuple _texts(const Text* all, int n):
     cdef int i
-    if facts == NULL:
-        return None
     return tuple([
-        (<const char*> facts.all[i].at)[:facts.all[i].size].decode("ascii")
-        if facts.all[i].size else "" for i in range(TLS_FACTS)
+        (<const char*> all[i].at)[:all[i].size].decode("ascii") if all[i].size else ""
+        for i in range(n)
     ])
 
 
@@ -87,6 +86,7 @@ cdef class Request:
 
     def __dealloc__(self):
         free(self._head)
+        free(self._told)
         drop_facts(self._secured)
 
     cdef Head* _cut(self) except NULL:
@@ -138,7 +138,12 @@ cdef class Request:
     @property
     def secured(self) -> tuple[str, str, str, str] | None:
         """What TLS knows of the client, in the order of TlsFact; None without TLS."""
-        return _told(self._secured)
+        return _texts(self._secured.all, TLS_FACTS) if self._secured != NULL else None
+
+    @property
+    def told(self) -> tuple[str, str, str, str, str] | None:
+        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
+        return _texts(self._told.all, PROXY_FACTS) if self._told != NULL else None
 
     @property
     def listener(self) -> str:
@@ -271,12 +276,18 @@ cdef class Connection:
     first bytes that the client has sent (b"" if it waits for the server to begin)."""
 
     def __dealloc__(self):
+        free(self._told)
         drop_facts(self._secured)
 
     @property
     def secured(self) -> tuple[str, str, str, str] | None:
         """What TLS knows of the client, in the order of TlsFact; None without TLS."""
-        return _told(self._secured)
+        return _texts(self._secured.all, TLS_FACTS) if self._secured != NULL else None
+
+    @property
+    def told(self) -> tuple[str, str, str, str, str] | None:
+        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
+        return _texts(self._told.all, PROXY_FACTS) if self._told != NULL else None
 
     @property
     def listener(self) -> str:
@@ -292,8 +303,16 @@ cdef object _new(object kind):
     return (<PyTypeObject*> kind).tp_new(kind, <PyObject*> _NOTHING, NULL)
 
 
+cdef ProxyFacts* _kept(const Text* told) except? NULL:
+    cdef ProxyFacts* kept = keep_told(told)
+    if told != NULL and kept == NULL:
+        raise MemoryError
+    return kept
+
+
 cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
-                          uint8_t client_ip_size, int client_port, TlsFacts* secured):
+                          uint8_t client_ip_size, int client_port, TlsFacts* secured,
+                          const Text* told):
     cdef Request request = _new(caller.request_class)
     request._caller = caller
     request._head = <Head*> malloc(kept_bytes(head, size))
@@ -306,13 +325,14 @@ cdef Request make_request(Caller caller, const Head* head, uint32_t size, const 
     request.client_port = client_port
     hold_facts(secured)
     request._secured = secured
+    request._told = _kept(told)
     return request
 
 
 cdef Connection make_connection(
         Caller caller, const uint8_t* data, size_t size, const char* client_ip,
         size_t client_ip_size, int client_port, const char* local_ip, size_t local_ip_size,
-        int local_port, TlsFacts* secured):
+        int local_port, TlsFacts* secured, const Text* told):
     cdef Connection connection = _new(caller.request_class)
     connection._caller = caller
     connection.data = (<const char*> data)[:size]
@@ -322,6 +342,7 @@ cdef Connection make_connection(
     connection.local_port = local_port
     hold_facts(secured)
     connection._secured = secured
+    connection._told = _kept(told)
     return connection
 
 
@@ -341,10 +362,21 @@ cdef TlsFacts* facts_of(object told) except? NULL:
     return facts
 
 
+cdef list _view(object told, Text* all):
+    """Five texts, in the order of ProxyFact, for as long as what this returns."""
+    cdef int i
+    texts = [text.encode("ascii") for text in told]
+    for i in range(PROXY_FACTS):
+        all[i] = text_of(<const uint8_t*> <const char*> <bytes> texts[i],
+                         <uint32_t> len(texts[i]))
+    return texts
+
+
 def request_of(Caller caller, bytes head, bytes body, str client_host, int client_port,
-               secured=None) -> Request:
+               secured=None, told=None) -> Request:
     """A request of these bytes, as for a test. Raises ValueError where they are none."""
     cdef TlsFacts* facts = NULL
+    cdef Text[PROXY_FACTS] texts
     cdef bytes raw = head + body
     cdef bytes ip = client_host.encode("latin-1")
     cdef const uint8_t* data = <const uint8_t*> <const char*> raw
@@ -362,12 +394,14 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
     room = <uint8_t*> (cut + 1)
     try:                                # as the engine does it
         facts = facts_of(secured)
+        kept = _view(told, texts) if told is not None else None
         if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
             raise ValueError("not a request's head")
         if not normalise(cut, caller.merge_slashes, room):
             raise ValueError("not a request's path")
         return make_request(caller, cut, <uint32_t> len(raw), <const char*> ip,
-                            <uint8_t> len(ip), client_port, facts)
+                            <uint8_t> len(ip), client_port, facts,
+                            texts if kept is not None else NULL)
     finally:
         free(cut)
         drop_facts(facts)
@@ -381,4 +415,4 @@ def connection_of(
     cdef bytes local = local_host.encode("latin-1")
     return make_connection(
         caller, <const uint8_t*> <const char*> data, len(data), <const char*> ip, len(ip),
-        client_port, <const char*> local, len(local), local_port, NULL)
+        client_port, <const char*> local, len(local), local_port, NULL, NULL)

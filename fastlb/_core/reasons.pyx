@@ -3,7 +3,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.parts cimport Address, ServerAddress, TlsFacts
+from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress, TlsFacts
+from fastlb._core.base.proxied cimport PROXY_DST, make_proxied, told_by_proxy
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
@@ -18,7 +19,7 @@ from fastlb._core.base.routing cimport (
     ACTION_REDIRECT, DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
     HashKey, HttpEntry, Match, Route,
 )
-from fastlb._core.base.text cimport Writer
+from fastlb._core.base.text cimport Writer, text_of
 from fastlb._core.base.tlsfacts cimport drop_facts, tls_facts
 from fastlb._core.base.types cimport Exchange, PoolEntry, ServerEntry
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
@@ -72,10 +73,11 @@ cdef class Reasons(Rehearsal):
     cdef int _verdict
     cdef TlsFacts* _secured             # of the client
 
-    def request(self, unsigned int bind, bytes raw, object client,
-                object secured=None) -> dict[str, object]:
+    def request(self, unsigned int bind, bytes raw, object client, object secured=None,
+                object told=None) -> dict[str, object]:
         """What becomes of a request (head and body) of a client's, (host, port) or None for one of
-        a unix socket; `secured` is what TLS knows of it (see Request.secured). Its "verdict" is
+        a unix socket; `secured` is what TLS knows of it (see Request.secured), `told` what a proxy
+        said: the first four of ProxyFact as they came, and an address or None. Its "verdict" is
         "forward" (to a server of "pool"), "answer" (by ourselves, "status" and "reason"), "ask" (a
         policy has to decide: see `decide`) or "wait" (more of the body is missing)."""
         cdef Match* match = &self.core.http.match
@@ -83,8 +85,7 @@ cdef class Reasons(Rehearsal):
             raise ValueError("no such http listener")
         if self.begin(bind) == NULL:
             raise MemoryError
-        self.x.peer = client_address(client)
-        self._secure(secured)
+        self._introduce(client, secured, told)
         # One that is refused early leaves there what the request before has put, whose bytes end.
         memset(match, 0, sizeof(Match))
         match.members = &self.core.http.members
@@ -95,10 +96,25 @@ cdef class Reasons(Rehearsal):
         self._verdict = self.receive(<const uint8_t*> <const char*> raw, <uint32_t> len(raw))
         return self._facts()
 
-    cdef int _secure(self, object secured) except -1:
+    cdef int _introduce(self, object client, object secured, object told) except -1:
+        """Who it is that asks."""
+        cdef ProxyHeader header
+        cdef int i
+        self.x.peer = client_address(client)
         drop_facts(self._secured)
         self._secured = NULL
         self.x.client.tls = self._secured = facts_of(secured)
+        if told is None:
+            return 0
+        texts = [text.encode() for text in told[0]]     # (which the list holds)
+        memset(&header, 0, sizeof(header))
+        for i in range(PROXY_DST):
+            header.facts[i] = text_of(<const uint8_t*> <const char*> <bytes> texts[i],
+                                      <uint32_t> len(texts[i]))
+        header.destination = client_address(told[1])
+        self.x.proxied = make_proxied(self.core, &header)
+        if self.x.proxied == NULL:
+            raise MemoryError
         return 0
 
     def __dealloc__(self):
@@ -114,7 +130,7 @@ cdef class Reasons(Rehearsal):
         caller = <Caller> x.policy.caller
         return caller.function, make_request(
             caller, head, shown_bytes(x.policy, head, <uint32_t> len(self._raw)), x.client_ip,
-            x.client_ip_size, address_port(&x.peer), tls_facts(&x.client))
+            x.client_ip_size, address_port(&x.peer), tls_facts(&x.client), told_by_proxy(x))
 
     def decide(self, object result=None, bint failure=False) -> dict[str, object]:
         """The same once the policy has returned `result`, or has failed. Raises what
@@ -164,15 +180,14 @@ cdef class Reasons(Rehearsal):
             self.core, x, <uint32_t> len(self._raw) - self.core.http.head.size)
         return self._facts()
 
-    def connection(self, unsigned int bind, object client,
-                   object secured=None) -> dict[str, object]:
+    def connection(self, unsigned int bind, object client, object secured=None,
+                   object told=None) -> dict[str, object]:
         """The same for a connection of tcp."""
         if bind >= self.table.n_binds or self.table.binds[bind].http != NULL:
             raise ValueError("no such tcp listener")
         if self.begin(bind) == NULL:
             raise MemoryError
-        self.x.peer = client_address(client)
-        self._secure(secured)
+        self._introduce(client, secured, told)
         self._verdict = NEXT
         return {"verdict": "forward", "pool": self.x.pool - self.table.pools}
 

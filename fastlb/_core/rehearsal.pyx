@@ -12,6 +12,7 @@ from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOT
 from fastlb._core.base.mem cimport (
     free_all, give_exchange, give_input, take_chunk, take_exchange,
 )
+from fastlb._core.base.proxied cimport drop_proxied
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.timers cimport timer_cancel
@@ -194,6 +195,7 @@ cdef class Rehearsal:
             give_input(self.core, x)
         let_server_go(self.core, x)
         x.client.tls = NULL             # (what it was told of, and no connection)
+        drop_proxied(self.core, x)
         x.stage = STAGE_DEAD
         give_exchange(self.core, x)
 

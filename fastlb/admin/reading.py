@@ -113,7 +113,7 @@ class Reading:
         """Which route and server a request would get, and why."""
         made = await body_of(request, {
             "method": str, "url": str, "headers": (dict, list), "body": str, "client": str,
-            "listener": str, "call_policy": bool, "tls": dict,
+            "listener": str, "call_policy": bool, "tls": dict, "proxy": dict,
         })
         if "url" not in made:
             raise Refusal(422, "there is no url", [Problem("this key is missing", "url")])

@@ -61,6 +61,13 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
     "--client-subject", metavar="TEXT", help="Of its certificate, such as CN=gateway,O=Example.",
 )
 @click.option("--client-fingerprint", metavar="HEX", help="Of its certificate (SHA-256).")
+@click.option(
+    "--proxy-authority", metavar="NAME", help="The name that a proxy tells (PROXY protocol, v2).",
+)
+@click.option("--proxy-unique-id", metavar="TEXT", help="The connection's id there.")
+@click.option("--proxy-alpn", metavar="NAME", help="The protocol that was chosen there.")
+@click.option("--proxy-vpce", metavar="ID", help="The id of the client's VPC endpoint (AWS).")
+@click.option("--proxy-dst", metavar="IP:PORT", help="Where the client connected to.")
 @click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
 @click.option(
     "--live", is_flag=True, help="Ask the process that runs, with its servers' states.",
@@ -72,6 +79,7 @@ def command(
     config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
     client: str, sni: str | None, client_subject: str | None, client_fingerprint: str | None,
     listener: str | None, live: bool, admin: str | None, call_policy: bool, as_json: bool,
+    **told: str | None,
 ) -> int:
     """Say where a request for URL would go by the file CONFIG, and why. Nothing is sent.
 
@@ -85,6 +93,8 @@ def command(
     tls = {fact: value for fact, value in (
         ("sni", sni), ("client_subject", client_subject),
         ("client_fingerprint", client_fingerprint)) if value is not None}
+    proxy = {name.removeprefix("proxy_"): value for name, value in told.items()
+             if value is not None}
     method = method or ("POST" if body else "GET")
     made = load(config)
     if live and call_policy:
@@ -96,13 +106,13 @@ def command(
         if live:
             asked = {"headers": [list(pair) for pair in headers], "client": client,
                      "body": body.decode("utf-8"),
-                     **({"tls": tls} if tls else {}),
+                     **({"tls": tls} if tls else {}), **({"proxy": proxy} if proxy else {}),
                      **({"listener": listener} if listener is not None else {})}
             explanation = _asked(admin or _admin_of(made), method, url, asked)
         else:
             explainer = Explainer.offline(effective(made), functions=call_policy)
             explanation = explainer.explain(
-                method, url, headers, body, client, listener, call_policy, tls)
+                method, url, headers, body, client, listener, call_policy, tls, proxy)
     except ConfigError:
         raise
     except ValueError as error:

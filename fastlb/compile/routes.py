@@ -29,7 +29,7 @@ from fastlb.config.proxy_protocol import Network
 # The numbers of base/routing.pxd.
 KINDS = {
     "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
-    "client": 7, "tls": 8, "json": 9, "form": 10,
+    "client": 7, "tls": 8, "proxy": 9, "json": 10, "form": 11,
 }
 OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
@@ -231,7 +231,7 @@ def _condition(condition: Condition) -> ConditionSpec:
     name = condition.name.lower() if condition.kind == "header" else condition.name
     return ConditionSpec(
         KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), compared,
-        pattern, networks, FACTS["tls"].index(name) if condition.kind == "tls" else 0,
+        pattern, networks, FACTS[condition.kind].index(name) if condition.kind in FACTS else 0,
     )
 
 

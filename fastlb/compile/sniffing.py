@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastlb._core.tables.caller import Caller
-from fastlb.compile.keys import HASH_NOTHING, KeySpec, hash_key
+from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.routes import KINDS, OPS, ConditionSpec, dfa, network
 from fastlb.config.effective_http import Condition
@@ -19,8 +19,8 @@ from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.sniffing import PROTOCOLS
 
 # The numbers of base/routing.pxd and proto/protocols.pxd.
-SPOKEN = 11
-FACTS = {
+SPOKEN = 12
+SPOKEN_FACTS = {
     "tls.sni": 0, "tls.version": 1, "tls.client_subject": 2, "tls.client_fingerprint": 3,
     "tls.alpn": 4, "mqtt.client_id": 5, "mqtt.username": 6, "mqtt.level": 7,
 }
@@ -59,9 +59,11 @@ def _condition(condition: Condition) -> ConditionSpec:
     compared = dfa(value, whole=False) if condition.op == "regex" else None
     if condition.op in ("one_of", "names"):
         value += "\n"
+    kind, fact = (KINDS["proxy"], FACTS["proxy"].index(name)) if condition.kind == "proxy" else (
+        SPOKEN, SPOKEN_FACTS[f"{condition.kind}.{name}"])
     return ConditionSpec(
-        SPOKEN, op, condition.negate, b"", b"" if compared else value.encode(), compared, None,
-        (), FACTS[f"{condition.kind}.{name}"],
+        kind, op, condition.negate, b"", b"" if compared else value.encode(), compared, None, (),
+        fact,
     )
 
 

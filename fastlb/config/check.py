@@ -16,7 +16,7 @@ from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
-from fastlb.config.compare import Compare, CompareAny, Secured
+from fastlb.config.compare import Compare, CompareAny, Secured, Told
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
@@ -31,7 +31,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
-from fastlb.config.patterns import TLS_FACTS
+from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.proxy_protocol import ProxyProtocol
@@ -302,8 +302,9 @@ def _http_model_at(keys: Path) -> type[Model]:
         "policy": Policy,
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
-        "query": Compare, "cookies": Compare, **dict.fromkeys(TLS_FACTS, CompareAny),
-        "tls": Tls, "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
+        "query": Compare, "cookies": Compare,
+        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), CompareAny), "proxy": Told, "tls": Tls,
+        "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
         "client_id": CompareAny, "username": CompareAny, "proxy_protocol": ProxyProtocol,
     }
     found: type[Model] = Listener

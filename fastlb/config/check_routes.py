@@ -268,14 +268,18 @@ def _names(route: Mapping[str, Any]) -> set[str]:
         return set()
 
 
+# Tables of match whose values may be lists.
+FACTS = ("tls", "proxy", "mqtt")
+
+
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
     if "path" in match and "path_regex" in match and path[-1] == "match":
         yield (*path, "path_regex"), "a route has a path or a path_regex", ("path", "path_regex")
-    for kind in ("headers", "query", "cookies", "json", "form", "tls", "mqtt"):
+    for kind in ("headers", "query", "cookies", "json", "form", *FACTS):
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:
-                valid = tuple((CompareAny if kind in ("tls", "mqtt") else Compare).model_fields)
+                valid = tuple((CompareAny if kind in FACTS else Compare).model_fields)
                 yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
 
 

@@ -15,7 +15,7 @@ from fastlb.config.units import show
 
 ACTIONS = ("pool", "split", "listener")
 ROUTE_KEYS = ("name", "match", *ACTIONS, "split_on", "hash_on", "policy")
-MATCH_KEYS = ("protocol", "tls", "mqtt", "client_ip")
+MATCH_KEYS = ("protocol", "tls", "proxy", "mqtt", "client_ip")
 # What is in a hello, while nobody has ended its TLS.
 HELLO_FACTS = ("sni", "alpn")
 # (What is no key at all is told otherwise.)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -105,6 +107,34 @@ def _fingerprint(value: str) -> str:
     return found
 
 
+def _printable(value: str) -> str:
+    if not re.fullmatch("[!-~]+", value):
+        raise ValueError(f"{show(value)}: what isn't printable ASCII is written in hexadecimal"
+                         " digits, as 6120 for 'a '")
+    return value
+
+
+def destination(value: str) -> tuple[str, int]:
+    """The address and the port of "IP:PORT", as the core writes them. ValueError."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", value)
+    try:
+        if found is None or int(found[3]) > 65535:
+            raise ValueError
+        host = ipaddress.ip_address(found[1] or found[2])
+        if (host.version == 6) != bool(found[1]):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f'{show(value)} is not an address; write it like "192.0.2.1:443" or'
+                         ' "[2001:db8::1]:443"') from None
+    family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+    return socket.inet_ntop(family, host.packed), int(found[3])
+
+
+def _destination(value: str) -> str:
+    host, port = destination(value)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class CompareAny(Compare):
     """The same, where a list says what it may be."""
 
@@ -127,7 +157,7 @@ AnyValue = Annotated[
 # What is to be equal to a fact, in its one form.
 WHOLE = {
     "sni": _name, "version": _version, "client_subject": _subject,
-    "client_fingerprint": _fingerprint,
+    "client_fingerprint": _fingerprint, "authority": _name,
 }
 
 
@@ -165,3 +195,19 @@ class Secured(Model):
     """SHA-256 of that certificate (DER), in hexadecimal digits."""
     alpn: Annotated[AnyValue, limits.CONDITION] | None = None
     """Of tcp: a protocol that it offers, or behind `tls://` the one that was chosen."""
+
+
+class Told(Model):
+    """What a trusted proxy told of a client, by the PROXY protocol, likewise."""
+
+    authority: Annotated[AnyValue, _whole(_name), limits.CONDITION] | None = None
+    """The name that the client asked the proxy for, in lower case; `*.example.com` is all below
+    it."""
+    unique_id: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    """The connection's id at the proxy; what isn't printable ASCII is in hexadecimal digits."""
+    alpn: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    """The protocol that was chosen there."""
+    vpce: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    """AWS: the id of the client's VPC endpoint."""
+    dst: Annotated[AnyValue, _whole(_destination), limits.CONDITION] | None = None
+    """Where the client connected to: `192.0.2.1:443`, `[2001:db8::1]:443`."""

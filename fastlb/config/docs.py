@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from fastlb.config import limits
 from fastlb.config.admin import Admin, AdminBinds
 from fastlb.config.base import Measure, Model
-from fastlb.config.compare import Compare, CompareAny, Secured
+from fastlb.config.compare import Compare, CompareAny, Secured, Told
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
@@ -69,9 +69,10 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
     ("`match.tls`", Secured),
+    ("`match.proxy`", Told),
     ("`match.mqtt`", Mqtt),
     ("A comparison in `match`", Compare),
-    ("A comparison in `match.tls` and `match.mqtt`", CompareAny),
+    ("A comparison in `match.tls`, `match.proxy` and `match.mqtt`", CompareAny),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
     ("`policy = { ... }`", Policy),

@@ -20,7 +20,7 @@ from fastlb.config.failing import effective_retry
 from fastlb.config.http import Conditions, HeaderEdits, Route
 from fastlb.config.limits import Limit
 from fastlb.config.model import Listener
-from fastlb.config.patterns import TLS_FACTS
+from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
@@ -34,6 +34,10 @@ TIMEOUTS = {
     "keepalive_timeout": limits.KEEPALIVE_TIMEOUT,
     "websocket_timeout": limits.WEBSOCKET_TIMEOUT,
 }
+
+
+# Of hosts; a star stands for all that is below one.
+NAMES = (("tls", "sni"), ("proxy", "authority"))
 
 
 def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
@@ -141,13 +145,21 @@ def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
         compared = getattr(match.tls, fact)
         if compared is not None:
             yield condition_of("tls", fact, compared, negate)
+    yield from told_conditions(match, negate)
     for kind, table in tables:
         for name, value in table.items():
             yield condition_of(kind, name, value, negate)
 
 
+def told_conditions(match: Conditions, negate: bool) -> Iterator[Condition]:
+    for fact in PROXY_FACTS:
+        compared = getattr(match.proxy, fact)
+        if compared is not None:
+            yield condition_of("proxy", fact, compared, negate)
+
+
 def condition_of(kind: str, name: str, value: Compare, negate: bool) -> Condition:
-    if kind == "tls" and name == "sni" and isinstance(value, CompareAny):
+    if (kind, name) in NAMES and isinstance(value, CompareAny):
         names = written_names(value)
         if any(one.startswith("*.") for one in names):
             below = "\n".join(one.removeprefix("*") for one in names)

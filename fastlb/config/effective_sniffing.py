@@ -8,7 +8,7 @@ from typing import Any
 
 from fastlb.config.compare import written_names
 from fastlb.config.effective_http import Condition
-from fastlb.config.effective_routes import condition_of
+from fastlb.config.effective_routes import condition_of, told_conditions
 from fastlb.config.http import Conditions, Route
 from fastlb.config.model import Listener, Pool
 from fastlb.config.patterns import MQTT_KEYS, TLS_FACTS
@@ -96,6 +96,7 @@ def _conditions(match: Conditions, negate: bool, skip_sni: bool = False) -> Iter
         compared = getattr(match.tls, fact)
         if compared is not None and not (fact == "sni" and skip_sni):
             yield condition_of("tls", fact, compared, negate)
+    yield from told_conditions(match, negate)
     for fact in MQTT_FACTS:
         compared = getattr(match.mqtt, fact)
         if compared is not None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
-from fastlb.config.compare import TEXT, Regex, Secured, Value, loose, one_or_list
+from fastlb.config.compare import TEXT, Regex, Secured, Told, Value, loose, one_or_list
 from fastlb.config.failing import Retry
 from fastlb.config.patterns import (
     KEY,
@@ -85,8 +85,8 @@ PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
 
 
 class Conditions(Model):
-    """What a request must have, or a connection of tcp: protocol, client_ip, tls and mqtt; all of
-    it."""
+    """What a request must have, or a connection of tcp: protocol, client_ip, tls, proxy and mqtt;
+    all of it."""
 
     protocol: Protocols | None = None
     """Of tcp: what a client speaks, by its first bytes, or a list of that; "unknown" is anything
@@ -127,6 +127,8 @@ class Conditions(Model):
     """Networks that the client is in, as trusted proxies saw it: `10.0.0.0/8`, or a list."""
     tls: Annotated[Secured, limits.CONDITION] = Field(default_factory=Secured)
     """What TLS knows of the client."""
+    proxy: Annotated[Told, limits.CONDITION] = Field(default_factory=Told)
+    """What a trusted proxy told of the client (`proxy_protocol`)."""
     headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
     """By name: a text to be equal to, true (present), false (absent), or a comparison."""
     query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)

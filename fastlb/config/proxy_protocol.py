@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.units import duration_ms, show, show_ms
+
+if TYPE_CHECKING:
+    from fastlb.config.effective import Effective, EffectiveListener
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What servers are told in a check: that we speak for ourselves (`LOCAL`, `UNKNOWN`).
@@ -61,4 +64,13 @@ def effective_proxy_protocol(proxy: ProxyProtocol) -> EffectiveProxyProtocol:
         timeout_ms=duration_ms(proxy.timeout),
         origins={key: "listener" if key in given else "built in"
                  for key in ProxyProtocol.model_fields},
+    )
+
+
+def hears_proxies(listener: EffectiveListener, values: Effective) -> bool:
+    """Whether proxies can have told of its clients: to itself, or to who hands them over."""
+    return listener.proxy_protocol is not None or any(
+        route.listener == listener.name
+        for one in values.listeners if one.proxy_protocol is not None and one.sniffing is not None
+        for route in one.sniffing.routes
     )

@@ -11,6 +11,7 @@ from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveTls
 from fastlb.config.model import Config
 from fastlb.config.ocsp import good_until
+from fastlb.config.proxy_protocol import hears_proxies
 from fastlb.config.tls import day
 from fastlb.config.warn_sniffing import sniffing_warnings
 
@@ -217,13 +218,20 @@ def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
 
 def _unproxied(listener: EffectiveListener, values: Effective) -> Iterator[str]:
     """What asks for facts of the PROXY protocol, which the listener doesn't hear."""
-    if listener.proxy_protocol is not None:
+    if hears_proxies(listener, values):
         return
     where = f"listeners.{listener.name}"
-    for route in _routes(listener):
-        for key in sorted({route.hash_on, route.split_on}):
-            if key.startswith("proxy."):
-                yield f"{where}: route '{route.name}' hashes {key}, and proxy_protocol isn't given"
+    asked: dict[str, set[str]] = {}         # (of a route of tcp there is one for each name)
+    sniffed = listener.sniffing.routes if listener.sniffing is not None else ()
+    routes: tuple[EffectiveRoute | SniffRoute, ...] = (*_routes(listener), *sniffed)
+    for route in routes:
+        facts = {f"proxy.{c.name}" for c in route.conditions if c.kind == "proxy" and not c.negate}
+        asked.setdefault(route.name, set()).update(f"is about {fact}" for fact in facts)
+        asked[route.name] |= {f"hashes {key}" for key in (route.hash_on, route.split_on)
+                              if key.startswith("proxy.")}
+    for name, whats in asked.items():
+        for what in sorted(whats):
+            yield f"{where}: route '{name}' {what}, and proxy_protocol isn't given"
     used = set(_pools(listener))
     for pool in values.pools:
         if pool.name in used and pool.hash_on.startswith("proxy."):

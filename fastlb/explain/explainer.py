@@ -29,6 +29,8 @@ from fastlb.explain.model import (
 )
 from fastlb.explain.offline import compile_offline
 from fastlb.explain.secured import in_words, secured
+from fastlb.explain.told import Facts, told
+from fastlb.explain.told import in_words as told_in_words
 from fastlb.explain.tried import tried
 from fastlb.explain.wire import (
     Headers,
@@ -82,37 +84,40 @@ class Explainer:
     def explain(
         self, method: str, url: str, headers: Headers = (), body: bytes = b"",
         client: str = "127.0.0.1", listener: str | None = None, call_policy: bool = False,
-        tls: Mapping[str, str] | None = None,
+        tls: Mapping[str, str] | None = None, proxy: Mapping[str, str] | None = None,
     ) -> Explanation:
-        """`tls` is what TLS knows of the client, such as {"client_subject": "CN=gateway"}. Raises
-        ValueError for what is no request, or where there is no such listener."""
+        """`tls` is what TLS knows of the client, such as {"client_subject": "CN=gateway"}, `proxy`
+        what a proxy tells of it, such as {"authority": "a.example"}. Raises ValueError for what is
+        no request, or where there is no such listener."""
         where = parse_url(url)
         found, why = choose_listener(self.values.listeners, self._binds, where, listener)
         address = None if client == "unix:" else parse_client(client)
         if found.name not in self._places:
             raise ValueError(f"listener {found.name!r} isn't served")
         known = secured(found, where.host, tls or {})
+        facts_told = told(found, self.values, proxy or {})
         self.reasons.refresh()
         if found.http is None:
             if not found.pool:
                 raise ValueError(
                     f"listener {found.name!r} goes by what a client says first, and has no pool for"
                     " others")
-            return self._connection(found, why, where, client, address, known)
+            made = self._connection(found, why, where, client, address, known, facts_told)
+            return replace(made, proxy=told_in_words(proxy or {}))
         bind = self._binds[found.name][0]
         default = f"{bind.host}:{bind.port}" if bind.host is not None else "localhost"
         raw = request_bytes(method, where, headers, body, default)
         facts = self.reasons.request(
-            self._places[found.name], raw, address, known and known.values())
+            self._places[found.name], raw, address, known and known.values(), facts_told)
         made = _Request(self, found, why, method, url, client, raw, facts).explain(call_policy)
-        return replace(made, tls=_of_tls(found, known))
+        return replace(made, tls=_of_tls(found, known), proxy=told_in_words(proxy or {}))
 
     def _connection(
         self, listener: EffectiveListener, why: str, url: Url, client: str,
-        address: tuple[str, int] | None, known: dict[str, str] | None,
+        address: tuple[str, int] | None, known: dict[str, str] | None, facts_told: Facts | None,
     ) -> Explanation:
         facts = self.reasons.connection(
-            self._places[listener.name], address, known and known.values())
+            self._places[listener.name], address, known and known.values(), facts_told)
         pool = self.pool(facts["pool"], 1.0, None)
         policy = None
         if listener.policy is not None:

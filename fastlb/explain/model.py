@@ -114,6 +114,7 @@ class Explanation:
     mirror: str
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without
+    proxy: str = ""                 # what a proxy tells of it, likewise
 
     @property
     def pool(self) -> str | None:

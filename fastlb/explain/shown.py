@@ -29,6 +29,8 @@ def as_tree(explanation: Explanation) -> Tree:
         client.add(f"a trusted proxy; it asks for {escape(e.client_ip)}")
     if e.tls:
         client.add(escape(e.tls))
+    if e.proxy:
+        client.add(escape(e.proxy))
     if e.path:
         tree.add(f"path {escape(e.path)}")
     if e.routes:

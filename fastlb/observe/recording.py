@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.records import Recorder, clock_offset_s, fields_of
-from fastlb.observe.lines import has_tls, log_format
+from fastlb.config.observing import PROXY_FIELDS, TLS_FIELDS
+from fastlb.observe.lines import has_any, log_format
 from fastlb.observe.records import Record, Try
 
 log = logging.getLogger("fastlb.access")
@@ -45,8 +46,8 @@ class Subscription:
     `dropped` counts those that were not taken in time: 100,000 are kept at most.
     """
 
-    def __init__(self, recording: Recording, tls: bool = True) -> None:
-        self.tls = tls
+    def __init__(self, recording: Recording, facts: bool = True) -> None:
+        self.facts = facts
         self._recording = recording
         self._waiting: collections.deque[bytes] = collections.deque()
         self._arrived = threading.Condition()
@@ -147,10 +148,10 @@ class Recording:
         if share is not None or self._recorder is not None:
             self._need().trace(share)
 
-    def subscribe(self, tls: bool = True) -> Subscription:
-        """`tls`: with what TLS knows of clients."""
+    def subscribe(self, facts: bool = True) -> Subscription:
+        """`facts`: with what TLS knows of clients, and what proxies tell of them."""
         self._need()
-        subscription = Subscription(self, tls)
+        subscription = Subscription(self, facts)
         with self._drain_lock:
             self._subscriptions.add(subscription)
         self._want()
@@ -175,11 +176,12 @@ class Recording:
     def _want(self) -> None:
         if self._recorder is not None:
             where = self._file.where
-            tls = where is not None and has_tls(where.format, where.fields)
-            self._recorder.record(
-                bool(self._subscriptions) or self._file.fd >= 0,
-                tls or any(one.tls for one in tuple(self._subscriptions)),
+            facts = any(one.facts for one in tuple(self._subscriptions))
+            tls, proxy = (
+                facts or (where is not None and has_any(names, where.format, where.fields))
+                for names in (TLS_FIELDS, PROXY_FIELDS)
             )
+            self._recorder.record(bool(self._subscriptions) or self._file.fd >= 0, tls, proxy)
 
     # --- reading ---
 

@@ -53,3 +53,8 @@ class Record:
     tls_version: str = ""       # "TLSv1.2" or "TLSv1.3"
     tls_client_subject: str = ""        # of its certificate, if that was verified
     tls_client_fingerprint: str = ""    # the same; SHA-256
+    proxy_authority: str = ""   # what a trusted proxy told: the name that it was asked for
+    proxy_unique_id: str = ""   # of the connection, there
+    proxy_alpn: str = ""
+    proxy_vpce: str = ""        # of AWS
+    proxy_dst: str = ""         # "IP:PORT" that the client connected to

@@ -32,7 +32,7 @@ class Tracing:
         self.config = config
         self._spans = _Spans(config, provider)
         self._recording = recording
-        self._records = recording.subscribe(tls=False)
+        self._records = recording.subscribe(facts=False)
         recording.trace(config.sample)
         self._thread = threading.Thread(target=self._run, name="fastlb-tracing", daemon=True)
         self._thread.start()

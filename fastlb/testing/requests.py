@@ -11,7 +11,7 @@ from fastlb._core.facts import request_of
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb.compile.routes import parse_pattern
-from fastlb.policy import Request, Tls, path_of
+from fastlb.policy import Proxied, Request, Tls, path_of
 from fastlb.process.machine import PIP_LINE, bind_llhttp
 
 HOST = "testserver"         # as in Starlette's tests
@@ -25,14 +25,15 @@ def request(
     client: tuple[str, int] | str = ("127.0.0.1", 50_000),
     route: Callable[..., Any] | str | None = None,
     path_params: Mapping[str, str] | None = None,
-    listener: str = "test", tls: Tls | None = None,
+    listener: str = "test", tls: Tls | None = None, proxy: Proxied | None = None,
 ) -> Request:
     """A Request as a policy gets it: `by_tier(request("GET", "/sync/1", headers={"X-Tier": "a"}))`.
 
     `url` is a path with or without a query, or has scheme and host too. Header names may be in any
     case. `path_params` come from the path by `route`: a function that has one, or a pattern such as
-    "/sync/{doc_id}"; or are given. `tls` is what TLS knows of the client. Raises ValueError for
-    what no client could have sent, or the balancer would have refused.
+    "/sync/{doc_id}"; or are given. `tls` is what TLS knows of the client, `proxy` what a trusted
+    proxy told of it. Raises ValueError for what no client could have sent, or the balancer would
+    have refused.
     """
     parts = urlsplit(url)
     if not parts.path.startswith("/") or parts.fragment:
@@ -56,7 +57,8 @@ def request(
         raise ValueError("a line break in a header field, or in the url")
     pattern = path_of(route) if callable(route) else route
     host, port = (client, 50_000) if isinstance(client, str) else client
-    made = request_of(_caller(pattern, listener, parts.scheme), head, content, host, port, tls)
+    made = request_of(
+        _caller(pattern, listener, parts.scheme), head, content, host, port, tls, proxy)
     assert isinstance(made, Request)
     if path_params is not None:
         made.known["path_params"] = dict(path_params)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import fastlb
+from fastlb.policy import Proxied
 from fastlb.testing import request
 
 lb = fastlb.Balancer()
@@ -77,6 +78,14 @@ def test_it_is_all_there() -> None:
 def test_what_no_client_could_send(method: str, url: str, keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         request(method, url, **keys)
+
+
+def test_what_a_proxy_told() -> None:
+    assert request("GET", "/").proxy is None
+    proxy = Proxied(authority="a.example", dst="[2001:db8::1]:443")
+    made = request("GET", "/", proxy=proxy)
+    assert made.proxy == proxy
+    assert (proxy.unique_id, proxy.alpn, proxy.vpce) == ("", "", "")
 
 
 def test_what_tls_knows() -> None:

@@ -1,7 +1,7 @@
 # What engines and the control plane hand each other about policies.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.parts cimport TlsFacts
+from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
 from fastlb._core.base.routing cimport Decision
 
 cdef struct Question:           # to a policy on the control plane; what it is about follows
@@ -18,6 +18,7 @@ cdef struct Question:           # to a policy on the control plane; what it is a
     char client_ip[46]
     char local_ip[46]
     TlsFacts* secured           # a part of them is ours
+    ProxyFacts* told            # ours
     uint32_t size               # of the bytes; http: which follow their Head
 
 cdef struct Answered:           # what a policy on the control plane said

@@ -53,11 +53,13 @@ cdef enum:                      # the texts of a record, in their order
     TOLD_TRACE = 7              # a traceparent
     TOLD_PARENT = 8             # the span that the client named
     TOLD_TLS = 9                # from here on those of TlsFact
-    TOLD_COUNT = 13
+    TOLD_PROXY = 13             # and those of ProxyFact
+    TOLD_COUNT = 18
 
 cdef enum:                      # LiveTable.recording
     RECORDING = 1               # somebody wants records
     RECORDING_TLS = 2           # and what TLS knows of clients
+    RECORDING_PROXY = 4         # and what proxies told of them
 
 cdef struct Tried:              # a server that was left for another one
     uint32_t server             # its name

@@ -227,3 +227,6 @@ cdef struct Proxied:            # what a proxy told of a client; its texts follo
     Text local
     Text tlvs                   # that go on to servers
     Text[PROXY_FACTS] facts     # fit for header fields
+
+cdef struct ProxyFacts:         # the same, for one who outlives the client; its texts follow
+    Text[PROXY_FACTS] all       # ProxyFact

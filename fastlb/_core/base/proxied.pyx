@@ -2,9 +2,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.limits cimport (
-    PROXY_AUTHORITY_BYTES_MAX, PROXY_FACTS, PROXY_FACT_BYTES_MAX, PROXY_UNIQUE_ID_BYTES_MAX,
-)
+from fastlb._core.base.limits cimport PROXY_FACTS
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.text cimport Writer, is_digit, lower, put, put_number, text_of
@@ -15,10 +13,6 @@ from fastlb._core.ext.linux cimport AF_INET, AF_INET6
 cdef enum:
     TLV_CRC32C = 3
     TLV_NOOP = 4
-    ADDRESS_BYTES_MAX = 64          # "[", 45 of IPv6, "]:65535"
-    # Of all facts, as they are written: bytes that no header field may have take two each.
-    FACTS_BYTES_MAX = (PROXY_AUTHORITY_BYTES_MAX + 2 * PROXY_UNIQUE_ID_BYTES_MAX
-                       + 4 * PROXY_FACT_BYTES_MAX + ADDRESS_BYTES_MAX)
 
 
 cdef Text _since(const Writer* w, const uint8_t* start) noexcept nogil:
@@ -143,3 +137,26 @@ cdef void drop_proxied(Core* core, Exchange* x) noexcept nogil:
         free(x.proxied)
         fl_count(&core.counters.proxied, <uint64_t> -1)
     x.proxied = NULL
+
+
+cdef ProxyFacts* keep_told(const Text* told) noexcept nogil:
+    """A copy for who outlives the connection, or is on another thread: it has to be freed. NULL of
+    nothing, and when memory is gone."""
+    cdef size_t size = sizeof(ProxyFacts)
+    cdef ProxyFacts* facts
+    cdef uint8_t* at
+    cdef int i
+    if told == NULL:
+        return NULL
+    for i in range(PROXY_FACTS):
+        size += told[i].size
+    facts = <ProxyFacts*> malloc(size)
+    if unlikely(facts == NULL):
+        return NULL
+    at = <uint8_t*> (facts + 1)
+    for i in range(PROXY_FACTS):
+        facts.all[i] = text_of(at, told[i].size)
+        if told[i].size:
+            memcpy(at, told[i].at, told[i].size)
+            at += told[i].size
+    return facts

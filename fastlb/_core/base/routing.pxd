@@ -59,9 +59,10 @@ cdef enum ConditionKind:
     MATCH_COOKIE = 6
     MATCH_CLIENT = 7
     MATCH_TLS = 8
-    MATCH_JSON = 9              # from here on: of the body
-    MATCH_FORM = 10
-    MATCH_SPOKEN = 11           # tcp: what the first bytes say
+    MATCH_PROXY = 9
+    MATCH_JSON = 10             # from here on: of the body
+    MATCH_FORM = 11
+    MATCH_SPOKEN = 12           # tcp: what the first bytes say
 
 cdef enum ConditionOp:
     OP_PRESENT = 1
@@ -92,7 +93,7 @@ cdef struct Condition:
     uint8_t kind
     uint8_t op
     uint8_t negate
-    uint8_t fact                # MATCH_TLS: TlsFact; MATCH_SPOKEN: SpokenFact
+    uint8_t fact                # MATCH_TLS: TlsFact; MATCH_PROXY: ProxyFact; or SpokenFact
     Text name
     Text value
     Dfa dfa

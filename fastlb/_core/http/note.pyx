@@ -4,14 +4,15 @@ from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport HTTP_OLD_CLIENT
 from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPARENT, Head, Text
-from fastlb._core.base.limits cimport TLS_FACTS, TOLD_BYTES_MAX
+from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS, TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING_TLS, TOLD_COUNT, TOLD_HOST,
-    TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
-    TOLD_TRACE, TOLD_USER_AGENT, Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING_PROXY, RECORDING_TLS, TOLD_COUNT,
+    TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER,
+    TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
+from fastlb._core.base.proxied cimport told_by_proxy
 from fastlb._core.base.text cimport equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
@@ -62,6 +63,7 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     """Of core.http.head and match. Nothing is noted when memory is gone."""
     cdef Head* head = &core.http.head
     cdef Text[TOLD_COUNT] texts
+    cdef const Text* told
     cdef Record* record
     cdef uint8_t* at
     cdef uint32_t size = sizeof(Record)
@@ -80,6 +82,10 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     if unlikely(fl_load32(&core.live.recording) & RECORDING_TLS):
         for i in range(TLS_FACTS):
             texts[TOLD_TLS + i] = tls_fact(secured_stream(x), i)
+    if unlikely(fl_load32(&core.live.recording) & RECORDING_PROXY):
+        told = told_by_proxy(x)
+        if told != NULL:
+            memcpy(&texts[TOLD_PROXY], told, PROXY_FACTS * sizeof(Text))
     for i in range(TOLD_COUNT):
         if unlikely(texts[i].size > TOLD_BYTES_MAX):
             texts[i].size = TOLD_BYTES_MAX

@@ -11,10 +11,9 @@ from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_PROXY, HASH_QUERY,
     HASH_TLS, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD,
-    MATCH_PATH, MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX, OP_PRESENT,
-    OP_REGEX,
-    OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry, Match, Network,
-    Pattern, Route, Shape,
+    MATCH_PATH, MATCH_PROXY, MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX,
+    OP_PRESENT, OP_REGEX, OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry,
+    Match, Network, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact
@@ -217,6 +216,9 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
         return text_is_in(c.networks, c.n_networks, match.client_ip)
     if c.kind == MATCH_TLS:
         value = tls_fact(<const Stream*> match.secured, c.fact)
+        return value.size and value_fits(c, value)
+    if c.kind == MATCH_PROXY:
+        value = proxy_fact(<const Stream*> match.secured, c.fact)
         return value.size and value_fits(c, value)
     return _member_fits(c, match)
 

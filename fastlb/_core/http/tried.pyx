@@ -3,10 +3,11 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Head, Member, Text
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON,
-    MATCH_METHOD, MATCH_PATH, MATCH_QUERY, MATCH_TLS, Condition, HostEntry, HttpEntry, Match,
-    Pattern, Route, Shape,
+    MATCH_METHOD, MATCH_PATH, MATCH_PROXY, MATCH_QUERY, MATCH_TLS, Condition, HostEntry, HttpEntry,
+    Match, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact
@@ -99,6 +100,9 @@ cdef bint observed(const Condition* c, Head* head, Match* match, Text* value) no
         value[0] = match.client_ip
     elif c.kind == MATCH_TLS:
         value[0] = tls_fact(<const Stream*> match.secured, c.fact)
+        return value.size > 0
+    elif c.kind == MATCH_PROXY:
+        value[0] = proxy_fact(<const Stream*> match.secured, c.fact)
         return value.size > 0
     else:
         return _member(c, head, match, value)

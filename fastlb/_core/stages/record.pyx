@@ -9,14 +9,16 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
-    TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,
+    PROXY_FACTS, TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,
 )
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
-    RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, RECORD_UDP, SERIES_GRPC,
-    SERIES_REASON, SERIES_UNANSWERED, TOLD_TLS, Record, Ring, SeriesSlot,
+    RECORDING_PROXY, RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL,
+    RECORD_UDP, SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED, TOLD_PROXY, TOLD_TLS, Record, Ring,
+    SeriesSlot,
 )
+from fastlb._core.base.proxied cimport FACTS_BYTES_MAX, told_by_proxy
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
@@ -31,9 +33,9 @@ from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.series cimport series_find
 
 
-cdef struct Session:            # a record with room for what TLS knows of the client
+cdef struct Session:            # a record with room for what TLS and a proxy know of the client
     Record record
-    uint8_t[TLS_NAME_BYTES_MAX + TLS_SUBJECT_BYTES_MAX + 128] texts
+    uint8_t[TLS_NAME_BYTES_MAX + TLS_SUBJECT_BYTES_MAX + 128 + FACTS_BYTES_MAX] texts
 
 
 cdef void record_step(Core* core, Exchange* x) noexcept nogil:
@@ -164,22 +166,30 @@ cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
     _put(core, record)
 
 
+cdef uint8_t* _add_text(Record* record, int which, Text text, uint8_t* at) noexcept nogil:
+    """Where the next one may lie."""
+    record.sizes[which] = <uint16_t> text.size
+    if text.size:
+        memcpy(at, text.at, text.size)
+    return at + text.size
+
+
 cdef void _begin_record(Core* core, Exchange* x, Session* session, int kind) noexcept nogil:
     """Of one without a note."""
     cdef Record* record = &session.record
     cdef uint8_t* at = session.texts
-    cdef Text text
+    cdef const Text* told
     cdef int i
     memset(record, 0, sizeof(Record))
     record.kind = <uint8_t> kind
     _name_client(x, record)
     if unlikely(fl_load32(&core.live.recording) & RECORDING_TLS):
         for i in range(TLS_FACTS):
-            text = tls_fact(secured_stream(x), i)
-            record.sizes[TOLD_TLS + i] = <uint16_t> text.size
-            if text.size:
-                memcpy(at, text.at, text.size)
-                at += text.size
+            at = _add_text(record, TOLD_TLS + i, tls_fact(secured_stream(x), i), at)
+    if unlikely(fl_load32(&core.live.recording) & RECORDING_PROXY):
+        told = told_by_proxy(x)
+        for i in range(PROXY_FACTS if told != NULL else 0):
+            at = _add_text(record, TOLD_PROXY + i, told[i], at)
     record.size = (<uint32_t> (at - <uint8_t*> session) + 7) & ~<uint32_t> 7
 
 

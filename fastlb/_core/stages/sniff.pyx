@@ -18,10 +18,11 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS
 from fastlb._core.base.mem cimport chunk_bytes, take_chunk, take_held
 from fastlb._core.base.net cimport address_text, net_hold, net_peek
+from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, Condition, HASH_NOTHING, KEY_CLIENT_ID,
-    KEY_USERNAME, MATCH_CLIENT, OP_PRESENT, SniffName, SniffRoute, SniffTable,
+    KEY_USERNAME, MATCH_CLIENT, MATCH_PROXY, OP_PRESENT, SniffName, SniffRoute, SniffTable,
 )
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
@@ -181,6 +182,9 @@ cdef bint _is_met(const Condition* c, const Exchange* x, const Spoken* spoken) n
     if c.kind == MATCH_CLIENT:
         return text_is_in(
             c.networks, c.n_networks, text_of(<const uint8_t*> x.client_ip, x.client_ip_size))
+    if c.kind == MATCH_PROXY:
+        value = proxy_fact(&x.client, c.fact)
+        return value.size and value_fits(c, value)
     value = spoken.facts[c.fact]
     if value.size == 0 or c.op == OP_PRESENT:
         return value.size != 0

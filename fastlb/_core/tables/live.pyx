@@ -7,6 +7,7 @@ from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, PORTS, TIMER_SLOTS
 from fastlb._core.base.observed cimport Series
 from fastlb._core.base.shared cimport LiveTable
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
+from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32
 from fastlb._core.ext.linux cimport close
 from fastlb._core.tables.names cimport Names
@@ -79,6 +80,8 @@ cdef class Live:
         self.close()
         while question != NULL:         # of engines that have ended
             following = question.next
+            drop_facts(question.secured)
+            free(question.told)
             free(question)
             question = following
         for i in range(self.engines):

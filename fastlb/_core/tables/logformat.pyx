@@ -4,11 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from fastlb._core.base.limits cimport TLS_FACTS
 from fastlb._core.base.observed cimport (
     RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
-    TOLD_PARENT,
-    TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT,
-    Record,
+    TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
+    TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
 from fastlb._core.base.sys cimport clock_date
 from fastlb._core.base.text cimport put, put_number, put_text, text_of
@@ -49,7 +49,8 @@ cdef enum Field:
     FIELD_SPAN_ID
     FIELD_PARENT_ID
     FIELD_ENGINE
-    FIELD_TLS                   # from here on those of TlsFact
+    FIELD_TLS                   # from here on those of TlsFact, and then of ProxyFact
+    FIELD_PROXY = FIELD_TLS + TLS_FACTS
 
 FIELDS = {
     "time": FIELD_TIME,
@@ -87,6 +88,11 @@ FIELDS = {
     "tls_version": FIELD_TLS + 1,
     "tls_client_subject": FIELD_TLS + 2,
     "tls_client_fingerprint": FIELD_TLS + 3,
+    "proxy_authority": FIELD_PROXY,
+    "proxy_unique_id": FIELD_PROXY + 1,
+    "proxy_alpn": FIELD_PROXY + 2,
+    "proxy_vpce": FIELD_PROXY + 3,
+    "proxy_dst": FIELD_PROXY + 4,
 }
 
 cdef uint8_t[256] _unlike       # what can't stand in a text as it is: 1; 2: not ASCII
@@ -377,6 +383,8 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
         return _version(record)
     elif field == FIELD_REASON:
         return reason_text(record.reason)
+    elif field >= FIELD_PROXY:
+        return _told(record, TOLD_PROXY + field - FIELD_PROXY)
     elif field >= FIELD_TLS:
         return _told(record, TOLD_TLS + field - FIELD_TLS)
     return text_of(NULL, 0)

@@ -3,12 +3,11 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
-from fastlb._core.base.limits cimport TLS_FACTS, TRIES_LOGGED
+from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS, TRIES_LOGGED
 from fastlb._core.base.observed cimport (
     RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, RECORDING,
-    RECORDING_TLS,
-    TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID,
-    TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
+    RECORDING_PROXY, RECORDING_TLS, TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY,
+    TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
 )
 from fastlb._core.base.ring cimport ring_next
 from fastlb._core.base.sys cimport (
@@ -67,10 +66,15 @@ cdef class Recorder:
     def __dealloc__(self):
         free(self._out)
 
-    def record(self, bint on, bint secured=False) -> None:
-        """Whether engines are to put records; `secured`: with what TLS knows of clients."""
-        fl_store32(&self.live.table.recording,
-                   (RECORDING | (RECORDING_TLS if secured else 0)) if on else 0)
+    def record(self, bint on, bint secured=False, bint told=False) -> None:
+        """Whether engines are to put records; `secured`: with what TLS knows of clients, `told`:
+        with what proxies tell of them."""
+        cdef int wanted = RECORDING
+        if secured:
+            wanted |= RECORDING_TLS
+        if told:
+            wanted |= RECORDING_PROXY
+        fl_store32(&self.live.table.recording, wanted if on else 0)
 
     def trace(self, share: float | None) -> None:
         """Give requests spans, and sample a share of those that begin a trace; None: don't."""
@@ -275,6 +279,7 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
         trace[3:35] if is_trace else "", trace[36:52] if traced else "",
         _told(record, TOLD_PARENT), is_trace and trace[53:] in _SAMPLED, record.engine,
         *[_told(record, TOLD_TLS + i) for i in range(TLS_FACTS)],
+        *[_told(record, TOLD_PROXY + i) for i in range(PROXY_FACTS)],
     )
 
 

@@ -37,3 +37,19 @@ def test_states_are_those_of_the_process(
         assert run(["explain", str(path), "docs", "--live"]) == 1
         assert "neither a URL" in capsys.readouterr().err
     assert run(["explain", str(path), "/a", "--live"]) == 3
+
+
+def test_it_is_told_what_a_proxy_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTLB_ADMIN", raising=False)
+    path = tmp_path / "a.toml"
+    path.write_text(CONFIG.format(path=tmp_path / "s").replace('pool = "api"', """\
+proxy_protocol = { trusted = ["127.0.0.0/8"] }
+routes = [{ name = "in", match = { proxy = { dst = { suffix = ":443" } } }, pool = "api" }]"""))
+    with fastlb.Balancer(fastlb.Config.from_file(path)).background():
+        for args, route in (("--proxy-dst", "192.0.2.1:443"), "in"), ((), None):
+            assert run(["explain", str(path), "/a", "--live", "--json", *args]) == 0
+            assert json.loads(capsys.readouterr().out)["route"] == route
+        assert run(["explain", str(path), "/a", "--live", "--proxy-dst", "here"]) == 1
+        assert "'here' is not an address" in capsys.readouterr().err

@@ -175,7 +175,7 @@ listen front
     lines = dict(line.split(": ") for line in said.split("\n") if not line.endswith(": "))
     assert lines["x-forwarded-for"] == "127.0.0.1"
     assert lines["x-port"] == str(own) and lines["x-dst"] == f"127.0.0.1:{port}"
-    assert made.totals()["proxy_headers"] == 1 + WAITED
+    wait_until(lambda: made.totals()["proxy_headers"] == 1 + WAITED)
 
 
 WAITED = 1      # (that it listens is found out by a connection, which HAProxy passes on)

@@ -12,7 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, CompareAny, Secured
+from fastlb.config.compare import Compare, CompareAny, Secured, Told
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -63,7 +63,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
                "proxy_protocol": ProxyProtocol},
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
-    Match: {"tls": Secured, "mqtt": Mqtt},
+    Match: {"tls": Secured, "proxy": Told, "mqtt": Mqtt},
     Health: {"udp": Datagrams},
     Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
            "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,

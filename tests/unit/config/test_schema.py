@@ -50,7 +50,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
         "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive", "Limits", "Listener",
         "Match", "Mqtt", "Outliers", "Pool", "ProxyProtocol", "Respond", "Retry", "Rewrite",
         "Route", "Secured", "Server",
-        "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Tracing", "Unavailable",
+        "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Told", "Tracing",
+        "Unavailable",
     }
     assert titles == {"A configuration of fastlb", *names}
 

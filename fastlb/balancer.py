@@ -284,14 +284,16 @@ class Balancer:
         self, method: str, url: str, *, headers: Headers = (), body: str | bytes = b"",
         client: str = "127.0.0.1", listener: str | None = None, call_policy: bool = False,
         tls: Mapping[str, str] | None = None, proxy: Mapping[str, str] | None = None,
+        says: Mapping[str, str] | None = None,
     ) -> Explanation:
         """Why a request would go where it goes: nothing is sent or changed.
 
         `url` is a whole one, or a path for the first http listener; `client` is "IP", "IP:PORT" or
         "unix:"; `tls` is what TLS knows of it, such as {"sni": "a.example"}, and `proxy` what a
-        proxy tells of it, such as {"authority": "a.example"}. While running, servers are in the
-        states they have now. Policies are asked with `call_policy`. Raises ValueError for what is
-        no request.
+        proxy tells of it, such as {"authority": "a.example"}. Of a "tcp://" one, `says` is what its
+        client says first, such as {"protocol": "mqtt", "client_id": "sensor-7"}, or that is `body`.
+        While running, servers are in the states they have now. Policies are asked with
+        `call_policy`. Raises ValueError for what is no request.
         """
         from fastlb.explain.explainer import Explainer
         from fastlb.explain.running import explainer_of
@@ -301,7 +303,7 @@ class Balancer:
             else Explainer.offline(effective(self.config), functions=call_policy)
         content = body.encode() if isinstance(body, str) else body
         return explainer.explain(
-            method, url, headers, content, client, listener, call_policy, tls, proxy)
+            method, url, headers, content, client, listener, call_policy, tls, proxy, says)
 
     # --- running ---
 

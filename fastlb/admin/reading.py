@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -113,7 +114,8 @@ class Reading:
         """Which route and server a request would get, and why."""
         made = await body_of(request, {
             "method": str, "url": str, "headers": (dict, list), "body": str, "client": str,
-            "listener": str, "call_policy": bool, "tls": dict, "proxy": dict,
+            "listener": str, "call_policy": bool, "tls": dict, "proxy": dict, "says": dict,
+            "body_base64": str,
         })
         if "url" not in made:
             raise Refusal(422, "there is no url", [Problem("this key is missing", "url")])
@@ -121,6 +123,8 @@ class Reading:
         if explain is None:
             raise Refusal(501, "this version can't explain")
         try:
+            if "body_base64" in made:
+                made["body"] = base64.b64decode(made.pop("body_base64"), validate=True)
             explained = explain(
                 made.pop("method", "GET"), made.pop("url"), **made
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -50,17 +51,24 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
     help="A header field; repeatable.",
 )
 @click.option(
-    "-d", "--data", "body", callback=_body, metavar="TEXT|@FILE", help="The body; @- is stdin.",
+    "-d", "--data", "body", callback=_body, metavar="TEXT|@FILE",
+    help="The body; of tcp, what the client sends first. @- is stdin.",
 )
 @click.option(
     "--from", "client", default="127.0.0.1", show_default=True, metavar="IP[:PORT]",
     help='The client\'s address; "unix:" for one of a unix socket.',
 )
-@click.option("--sni", metavar="NAME", help="The name that it asks for over TLS; else the URL's.")
 @click.option(
-    "--client-subject", metavar="TEXT", help="Of its certificate, such as CN=gateway,O=Example.",
+    "--sni", "tls_sni", metavar="NAME", help="The name that it asks for over TLS; else the URL's.",
 )
-@click.option("--client-fingerprint", metavar="HEX", help="Of its certificate (SHA-256).")
+@click.option(
+    "--client-subject", "tls_client_subject", metavar="TEXT",
+    help="Of its certificate, such as CN=gateway,O=Example.",
+)
+@click.option(
+    "--client-fingerprint", "tls_client_fingerprint", metavar="HEX",
+    help="Of its certificate (SHA-256).",
+)
 @click.option(
     "--proxy-authority", metavar="NAME", help="The name that a proxy tells (PROXY protocol, v2).",
 )
@@ -68,6 +76,15 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
 @click.option("--proxy-alpn", metavar="NAME", help="The protocol that was chosen there.")
 @click.option("--proxy-vpce", metavar="ID", help="The id of the client's VPC endpoint (AWS).")
 @click.option("--proxy-dst", metavar="IP:PORT", help="Where the client connected to.")
+@click.option(
+    "--says", "says_protocol", metavar="PROTOCOL", help="What it speaks over tcp, such as mqtt.",
+)
+@click.option(
+    "--alpn", "says_alpn", metavar="NAMES", help="What it offers over TLS, such as h2,http/1.1.",
+)
+@click.option("--client-id", "says_client_id", metavar="TEXT", help="Of MQTT.")
+@click.option("--username", "says_username", metavar="TEXT", help="Of MQTT.")
+@click.option("--level", "says_level", metavar="VERSION", help="Of MQTT: 3.1, 3.1.1 or 5.")
 @click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
 @click.option(
     "--live", is_flag=True, help="Ask the process that runs, with its servers' states.",
@@ -77,24 +94,19 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a tree.")
 def command(
     config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
-    client: str, sni: str | None, client_subject: str | None, client_fingerprint: str | None,
-    listener: str | None, live: bool, admin: str | None, call_policy: bool, as_json: bool,
-    **told: str | None,
+    client: str, listener: str | None, live: bool, admin: str | None, call_policy: bool,
+    as_json: bool, **facts: str | None,
 ) -> int:
     """Say where a request for URL would go by the file CONFIG, and why. Nothing is sent.
 
-    URL is a whole one, a path for the first http listener, or tcp://HOST:PORT. With --live, CONFIG
-    only says where the admin API is, if neither --admin nor $FASTLB_ADMIN does.
+    URL is a whole one, a path for the first http listener, tcp://HOST:PORT or udp://HOST:PORT. With
+    --live, CONFIG only says where the admin API is, if neither --admin nor $FASTLB_ADMIN does.
     """
     from fastlb.config.effective import effective
     from fastlb.config.reader import load
     from fastlb.explain.explainer import Explainer
 
-    tls = {fact: value for fact, value in (
-        ("sni", sni), ("client_subject", client_subject),
-        ("client_fingerprint", client_fingerprint)) if value is not None}
-    proxy = {name.removeprefix("proxy_"): value for name, value in told.items()
-             if value is not None}
+    known = {of: _facts(of, facts) for of in ("tls", "proxy", "says")}
     method = method or ("POST" if body else "GET")
     made = load(config)
     if live and call_policy:
@@ -104,21 +116,34 @@ def command(
         )
     try:
         if live:
-            asked = {"headers": [list(pair) for pair in headers], "client": client,
-                     "body": body.decode("utf-8"),
-                     **({"tls": tls} if tls else {}), **({"proxy": proxy} if proxy else {}),
+            asked = {"headers": [list(pair) for pair in headers], "client": client, **_sent(body),
+                     **{of: found for of, found in known.items() if found},
                      **({"listener": listener} if listener is not None else {})}
             explanation = _asked(admin or _admin_of(made), method, url, asked)
         else:
             explainer = Explainer.offline(effective(made), functions=call_policy)
             explanation = explainer.explain(
-                method, url, headers, body, client, listener, call_policy, tls, proxy)
+                method, url, headers, body, client, listener, call_policy, **known)
     except ConfigError:
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     show(explanation, as_json)
     return 0
+
+
+def _facts(of: str, given: dict[str, str | None]) -> dict[str, str]:
+    """Those that are named, without what they are of."""
+    return {name.removeprefix(f"{of}_"): value for name, value in given.items()
+            if name.startswith(f"{of}_") and value is not None}
+
+
+def _sent(body: bytes) -> dict[str, str]:
+    """As JSON can have it."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
 
 
 def _admin_of(config: Config) -> str | None:

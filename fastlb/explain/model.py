@@ -92,7 +92,7 @@ class Explanation:
     """Why a request (or a connection, for tcp) goes where it goes. As a text, it is a tree."""
 
     listener: str
-    mode: str                       # http, tcp
+    mode: str                       # http, tcp, udp
     chosen_by: str                  # why this listener
     live: bool                      # servers' states are those of a running process
     method: str
@@ -105,7 +105,7 @@ class Explanation:
     route: str | None               # "" is the listener's own pool, None: no route
     segments: tuple[tuple[str, str], ...]
     policy: Policy | None
-    action: str                     # pool, split, redirect, respond, policy, refuse, wait
+    action: str         # pool, split, redirect, respond, policy, listener, refuse, wait
     answer: Answer | None
     split: Split | None
     pools: tuple[PoolPick, ...]
@@ -115,6 +115,8 @@ class Explanation:
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without
     proxy: str = ""                 # what a proxy tells of it, likewise
+    says: str = ""                  # of tcp: what its first bytes tell
+    handed: str = ""                # the listener that goes on with it
 
     @property
     def pool(self) -> str | None:

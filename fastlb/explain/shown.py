@@ -31,14 +31,16 @@ def as_tree(explanation: Explanation) -> Tree:
         client.add(escape(e.tls))
     if e.proxy:
         client.add(escape(e.proxy))
+    if e.says:
+        client.add(escape(e.says))
     if e.path:
         tree.add(f"path {escape(e.path)}")
     if e.routes:
         routes = tree.add("routes, in the order in which they are tried")
         for route in e.routes:
             _add_route(routes, route)
-    if e.mode == "http" and not (e.answer is not None and e.action == "refuse"
-                                 and e.answer.reason != "no_route"):
+    if (e.routes or e.mode == "http") and not (
+            e.answer is not None and e.action == "refuse" and e.answer.reason != "no_route"):
         _add_match(tree, e)
     if e.policy is not None:
         tree.add(f"policy [bold]{escape(e.policy.call)}[/] {escape(e.policy.said)}")
@@ -70,7 +72,13 @@ def _add_match(tree: Tree, e: Explanation) -> None:
 def _add_action(tree: Tree, e: Explanation) -> None:
     if e.action == "wait":
         tree.add("waits for the rest of its body")
-    if e.answer is not None:
+    if e.handed:
+        handed = escape(e.handed)
+        tree.add(f"goes on as a connection of listener [bold]{handed}[/]: ask for its requests with"
+                 f" --listener {handed}")
+    if e.answer is not None and e.mode != "http":
+        tree.add("closed").add(escape(e.answer.rule))
+    elif e.answer is not None:
         to = f" to {escape(e.answer.location)}" if e.answer.location else ""
         answer = tree.add(f"answered by fastlb: [bold]{e.answer.status}[/]{to}")
         answer.add(escape(e.answer.rule))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fastlb.compile.routes import conditions_of
 from fastlb.config.effective_http import Condition, EffectiveRoute
+from fastlb.config.policy import EffectivePolicy
 from fastlb.explain.model import RouteTried
 
 # As fastlb._core.reasons has it: host and path fit, and of each condition whether it is met, and
@@ -27,12 +28,14 @@ _FAILS = {
 def asks_for(route: EffectiveRoute) -> str:
     """What a request must have, in one line."""
     parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
-    parts += [
-        f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
-        + ("" if c.op == "present" else f" {c.op.replace('_', ' ')} {_wanted(c)}")
-        for c in route.conditions
-    ]
+    parts += [wanted_of(condition) for condition in route.conditions]
     return ", ".join(part for part in parts if part) or "everything"
+
+
+def wanted_of(condition: Condition) -> str:
+    c = condition
+    how = "" if c.op == "present" else f" {c.op.replace('_', ' ')} {_wanted(c)}"
+    return f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}{how}"
 
 
 def quoted(value: str | bytes) -> str:
@@ -51,7 +54,7 @@ def _subject(condition: Condition) -> str:
     return f"{condition.kind} {condition.name}".strip()
 
 
-def _against(condition: Condition, value: bytes | None) -> str:
+def against(condition: Condition, value: bytes | None) -> str:
     subject = _subject(condition)
     if condition.negate:
         if condition.op == "present":
@@ -80,20 +83,40 @@ def _reasons(route: EffectiveRoute, seen: Seen, host: bytes, path: bytes) -> Ite
         yield f"path is {quoted(path)}, not {quoted(wanted)}"
     for condition, (met, value) in zip(conditions_of(route), conditions, strict=True):
         if not met:
-            yield _against(condition, value)
+            yield against(condition, value)
 
 
 def tried(
     routes: Sequence[EffectiveRoute], seen: Sequence[Seen], taken: int, host: bytes, path: bytes
 ) -> tuple[RouteTried, ...]:
     """All routes of a listener; `taken` is the one that was, or -1."""
+    return rated([
+        (route.name, asks_for(route), tuple(_reasons(route, one, host, path)))
+        for route, one in zip(routes, seen, strict=True)
+    ], taken)
+
+
+def rated(
+    routes: Sequence[tuple[str, str, tuple[str, ...]]], taken: int
+) -> tuple[RouteTried, ...]:
+    """Of each route its name, what it asks for, and all that speaks against it."""
     found = []
-    for i, route in enumerate(routes):
-        reasons = tuple(_reasons(route, seen[i], host, path))
+    for i, (name, what, reasons) in enumerate(routes):
         outcome = "taken" if i == taken else "no"
         if i != taken and not reasons:
             outcome = "later"
-            first = routes[taken].name if 0 <= taken < len(routes) else "another"
+            first = routes[taken][0] if 0 <= taken < len(routes) else "another"
             reasons = (f"it fits, but {first} comes before",)
-        found.append(RouteTried(route.name, asks_for(route), outcome, reasons))
+        found.append(RouteTried(name, what, outcome, reasons))
     return tuple(found)
+
+
+def name_of(policy: EffectivePolicy) -> str:
+    """Of its function, as it is written."""
+    call = policy.call
+    return call if isinstance(call, str) else f"{call.__module__}:{call.__qualname__}"
+
+
+def readable(value: bytes | None) -> str:
+    """Whatever it is; "" for nothing."""
+    return "" if value is None else value.decode("utf-8", "backslashreplace")

@@ -101,7 +101,8 @@ def choose_listener(
             if listener.name == wanted:
                 return listener, "it was asked for"
         raise ValueError(f"there is no listener {wanted!r}; there are: {names}")
-    modes = ("http",) if url.scheme in ("", "http", "https") else ("tcp",)
+    modes = ("http",) if url.scheme in ("", "http", "https") else (
+        ("udp",) if url.scheme == "udp" else ("tcp",))
     fitting = [listener for listener in listeners if listener.scheme in modes]
     if url.authority:
         for listener in [*fitting, *listeners]:

@@ -135,28 +135,27 @@ cdef void _keep_key(Exchange* x, int key, Text value) noexcept nogil:
         x.sniffed.keys_known |= <uint8_t> (1 << key)
 
 
-cdef void _note(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
-    """What is known of the client, for its route and for later. Behind TLS, its facts are those of
-    what we have ended, and not of another one in it."""
+cdef void _use_secured(Exchange* x, Spoken* spoken) noexcept nogil:
+    """Behind TLS, facts of TLS are those of what we have ended, and not of another one in it."""
     cdef int i
-    cdef Text chosen
+    cdef Text chosen = tls_chosen(&x.client)
+    for i in range(TLS_FACTS):
+        spoken.facts[i] = tls_fact(&x.client, i)
+    if chosen.size >= ALPN_BYTES_MAX:
+        chosen.size = 0
+    spoken.hello.alpn[0] = <uint8_t> chosen.size
+    if chosen.size:
+        memcpy(&spoken.hello.alpn[1], chosen.at, chosen.size)
+    spoken.facts[SPOKEN_ALPN] = text_of(spoken.hello.alpn, chosen.size + 1 if chosen.size else 0)
+
+
+cdef void _note(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
+    """What is known of the client, for its route and for later."""
     x.sniffed.protocol = spoken.protocol
     if spoken.protocol == PROTOCOL_UNKNOWN:
         fl_count(&core.counters.protocols_unknown, 1)
-    if x.client.layer == LAYER_NONE:
-        if spoken.protocol == PROTOCOL_TLS:
-            _keep_name(x, spoken)
-    else:
-        for i in range(TLS_FACTS):
-            spoken.facts[i] = tls_fact(&x.client, i)
-        chosen = tls_chosen(&x.client)
-        if chosen.size >= ALPN_BYTES_MAX:
-            chosen.size = 0
-        spoken.hello.alpn[0] = <uint8_t> chosen.size
-        if chosen.size:
-            memcpy(&spoken.hello.alpn[1], chosen.at, chosen.size)
-        spoken.facts[SPOKEN_ALPN] = text_of(
-            spoken.hello.alpn, chosen.size + 1 if chosen.size else 0)
+    if x.client.layer == LAYER_NONE and x.client.tls == NULL and spoken.protocol == PROTOCOL_TLS:
+        _keep_name(x, spoken)
     if spoken.protocol == PROTOCOL_MQTT:
         _keep_key(x, KEY_CLIENT_ID, spoken.facts[SPOKEN_CLIENT_ID])
         _keep_key(x, KEY_USERNAME, spoken.facts[SPOKEN_USERNAME])
@@ -177,7 +176,8 @@ cdef bint _offers(const Condition* c, Text offered) noexcept nogil:
     return False
 
 
-cdef bint _is_met(const Condition* c, const Exchange* x, const Spoken* spoken) noexcept nogil:
+cdef bint sniff_meets(const Condition* c, const Exchange* x, const Spoken* spoken) noexcept nogil:
+    """Whether it holds what a condition asks for, be it wanted or not."""
     cdef Text value
     if c.kind == MATCH_CLIENT:
         return text_is_in(
@@ -196,7 +196,7 @@ cdef bint _fits(const SniffRoute* route, const Exchange* x, const Spoken* spoken
     if route.protocols and not route.protocols >> spoken.protocol & 1:
         return False
     for i in range(route.n_conditions):
-        if _is_met(&route.conditions[i], x, spoken) == route.conditions[i].negate:
+        if sniff_meets(&route.conditions[i], x, spoken) == route.conditions[i].negate:
             return False
     return True
 
@@ -280,6 +280,12 @@ cdef int _take(Core* core, Exchange* x, SniffRoute* route) noexcept nogil:
     return NEXT
 
 
+cdef int sniff_told(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
+    """Where it goes, once that is known: NEXT, HAND or FAIL."""
+    _note(core, x, spoken)
+    return _take(core, x, _find(x.bind.sniff, x, spoken))
+
+
 cdef int sniff_step(Core* core, Exchange* x) noexcept nogil:
     cdef Bytes seen
     cdef Spoken spoken
@@ -302,5 +308,6 @@ cdef int sniff_step(Core* core, Exchange* x) noexcept nogil:
         x.wanted = spoken.wanted
         return AGAIN
     _settle(x)
-    _note(core, x, &spoken)
-    return _take(core, x, _find(x.bind.sniff, x, &spoken))
+    if x.client.layer != LAYER_NONE:
+        _use_secured(x, &spoken)
+    return sniff_told(core, x, &spoken)

@@ -53,3 +53,30 @@ routes = [{ name = "in", match = { proxy = { dst = { suffix = ":443" } } }, pool
             assert json.loads(capsys.readouterr().out)["route"] == route
         assert run(["explain", str(path), "/a", "--live", "--proxy-dst", "here"]) == 1
         assert "'here' is not an address" in capsys.readouterr().err
+
+
+def test_it_is_told_what_a_client_says_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are no text too."""
+    monkeypatch.delenv("FASTLB_ADMIN", raising=False)
+    path = tmp_path / "a.toml"
+    path.write_text(CONFIG.format(path=tmp_path / "s").replace("http://127", "tcp://127") + """
+[[listeners.web.routes]]
+name = "stream"
+match.protocol = "rtmp"
+pool = "api"
+[[listeners.web.routes]]
+name = "device"
+match.mqtt = { username = "ann" }
+pool = "api"
+""")
+    (tmp_path / "first").write_bytes(b"\x03\xff\xfe\xfd\xfc" + bytes(4) + b"\xff" * 1528)
+    with fastlb.Balancer(fastlb.Config.from_file(path)).background():
+        for args, route in (
+            (("-d", f"@{tmp_path}/first"), "stream"), (("--username", "ann"), "device"), ((), ""),
+        ):
+            assert run(["explain", str(path), "tcp://x", "--live", "--json", *args]) == 0
+            assert json.loads(capsys.readouterr().out)["route"] == route
+        assert run(["explain", str(path), "tcp://x", "--live", "--says", "mqt"]) == 1
+        assert "'mqt' is not a protocol" in capsys.readouterr().err

@@ -16,7 +16,6 @@ from fastlb.config.effective import effective
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.schema import schema
 from fastlb.config.warn import warnings
-from fastlb.explain.explainer import Explainer
 
 POOLS = {name: {"servers": ["10.0.0.1:7000"]} for name in ("a", "b")}
 
@@ -260,17 +259,6 @@ def test_a_difference_is_told_by_routes() -> None:
                                   sniff_timeout="250ms"))
     assert [str(one) for one in diff(old, new)] == [
         '~ listeners.edge.routes.r0.match.protocol: ["mqtt"] -> ["mqtt", "tls"]']
-
-
-def test_explanations_are_of_requests_alone() -> None:
-    config = fastlb.Config.build(raw({"listener": "web"}))
-    explainer = Explainer.offline(effective(config))
-    assert [pick.name for pick in explainer.explain("GET", "http://a/").pools] == ["a"]
-    with pytest.raises(ValueError, match="'edge' goes by what a client says first"):
-        explainer.explain("GET", "/", listener="edge")
-    config = fastlb.Config.build(raw({"listener": "web"}, pool="b"))
-    made = Explainer.offline(effective(config)).explain("GET", "/", listener="edge")
-    assert [pick.name for pick in made.pools] == ["b"]
 
 
 FILE = """

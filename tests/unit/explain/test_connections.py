@@ -1,0 +1,242 @@
+"""Explanations of connections of tcp, by what a client says first, and of sessions of udp."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastlb
+from fastlb._core.tables.certificates import AVAILABLE, self_signed
+from fastlb.cli import run
+from fastlb.config.sniffing import PROTOCOLS
+from fastlb.explain.model import Explanation
+
+CONFIG = """\
+[listeners.edge]
+bind = "tcp://127.0.0.1:9100"
+pool = "rest"
+[[listeners.edge.routes]]
+name = "old"
+match = { protocol = "mqtt", mqtt = { level = ["3.1", "3.1.1"] } }
+pool = "old"
+hash_on = "mqtt.username"
+[[listeners.edge.routes]]
+name = "sensors"
+match.protocol = "mqtt"
+match.mqtt = { client_id = { prefix = "dev-" } }
+match.not.client_ip = "10.0.0.0/8"
+pool = "sensors"
+[[listeners.edge.routes]]
+name = "shop"
+match.tls = { sni = "*.shop.test", alpn = "h2" }
+split = { sensors = 3, rest = 1 }
+[[listeners.edge.routes]]
+name = "halves"
+match.protocol = "postgres"
+split = { sensors = 1, rest = 1 }
+split_on = "client.ip"
+[[listeners.edge.routes]]
+name = "web"
+match.protocol = ["http/1.1", "h2", "websocket"]
+listener = "web"
+[[listeners.edge.routes]]
+name = "asked"
+match.protocol = "ssh"
+policy = "decisions:where"
+
+[listeners.strict]
+bind = "tcp://127.0.0.1:9101"
+[[listeners.strict.routes]]
+name = "redis"
+match.protocol = "redis"
+pool = "rest"
+
+[listeners.web]
+bind = "http://127.0.0.1:9102"
+pool = "rest"
+[listeners.plain]
+bind = "tcp://127.0.0.1:9103"
+pool = "rest"
+[listeners.games]
+bind = "udp://127.0.0.1:9104"
+pool = "sensors"
+
+[pools.rest]
+servers = ["10.0.0.1:1"]
+[pools.old]
+servers = ["10.0.0.2:1", "10.0.0.3:1"]
+balance = "maglev"
+[pools.sensors]
+servers = ["10.0.0.4:1", "10.0.0.5:1"]
+balance = "maglev"
+hash_on = "mqtt.client_id"
+"""
+EDGE, STRICT = "tcp://127.0.0.1:9100", "tcp://127.0.0.1:9101"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "a.toml").write_text(CONFIG)
+    return str(tmp_path / "a.toml")
+
+
+def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    status = run(["explain", *args])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def known(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
+    status, out, err = said(capsys, *args, "--json")
+    assert status == 0, err
+    made: dict[str, Any] = json.loads(out)
+    assert Explanation.from_json(made).as_json() == made
+    return made
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_a_client_of_each_protocol_says_is_that_protocol(
+    protocol: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = known(capsys, file, EDGE, "--says", protocol)
+    assert made["says"].startswith(
+        f"speaks {protocol}" if protocol != "unknown" else "says nothing, or nothing that is known")
+    assert made["route"] == {
+        "http/1.1": "web", "h2": "web", "websocket": "web", "ssh": "asked", "mqtt": "old",
+        "postgres": "halves",
+    }.get(protocol, "")
+    assert made["handed"] == ("web" if made["route"] == "web" else "")
+
+
+def test_what_speaks_for_and_against_each_route(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = said(
+        capsys, file, EDGE, "--client-id", "dev-7", "--level", "5", "--from", "10.1.2.3:7")
+    assert (status, err) == (0, "")
+    assert out == """\
+tcp://127.0.0.1:9100
+├── listener edge (it listens on tcp://127.0.0.1:9100)
+├── client 10.1.2.3:7
+│   └── speaks mqtt, mqtt.client_id dev-7, mqtt.level 5
+├── routes, in the order in which they are tried
+│   ├── - shop: tls.sni *.shop.test, tls.alpn equals "h2"
+│   │   └── it asks for no name; tls alpn is absent
+│   ├── - sensors: mqtt, mqtt.client_id prefix "dev-", not client network "10.0.0.0/8"
+│   │   └── client is "10.1.2.3": it must not be network "10.0.0.0/8"
+│   ├── - old: mqtt, mqtt.level one of "3.1", "3.1.1"
+│   │   └── mqtt level is "5", none of "3.1", "3.1.1"
+│   ├── - halves: postgres
+│   │   └── it speaks mqtt
+│   ├── - web: http/1.1 or h2 or websocket
+│   │   └── it speaks mqtt
+│   └── - asked: ssh
+│       └── it speaks mqtt
+├── no route fits: the listener's own pool
+├── pool rest, round_robin
+│   ├── servers
+│   │   └── 10.0.0.1:1: 100%
+│   ├── picked: 10.0.0.1:1
+│   └── retry: 3 tries, on connect_failure, reset
+└── note: nothing is served here: all servers are as configured, and none is busy
+"""
+
+
+def test_keys_are_what_was_said(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = known(capsys, file, EDGE, "--client-id", "dev-7")["pools"][0]
+    assert (made["key"]["on"], made["key"]["value"], made["key"]["missing"]) == (
+        "mqtt.client_id", "dev-7", False)
+    other = known(capsys, file, EDGE, "--client-id", "dev-8")["pools"][0]
+    assert other["key"]["hash"] != made["key"]["hash"]
+    made = known(capsys, file, EDGE, "--client-id", "x", "--username", "ann")["pools"][0]
+    assert (made["name"], made["key"]["on"], made["key"]["value"]) == (
+        "old", "mqtt.username", "ann")
+    made = known(capsys, file, EDGE, "--client-id", "x")["pools"][0]
+    assert made["key"]["missing"]
+
+
+def test_splits(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = known(capsys, file, EDGE, "--sni", "A.Shop.test", "--alpn", "http/1.1,h2")
+    assert (made["route"], made["action"]) == ("shop", "split")
+    assert [(pool["name"], pool["share"]) for pool in made["pools"]] == [
+        ("sensors", 0.75), ("rest", 0.25)]
+    assert [pool["pick"][:8] for pool in made["pools"]] == [
+        made["pools"][0]["pick"][:8], "10.0.0.1"]
+    assert made["says"] == "speaks tls, tls.sni a.shop.test, tls.alpn http/1.1, h2"
+    made = known(capsys, file, EDGE, "--says", "postgres", "--from", "10.9.9.9")
+    assert made["split"]["key"]["value"] == "10.9.9.9" and len(made["pools"]) == 1
+
+
+def test_where_it_goes_on_elsewhere_or_nowhere(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = said(capsys, file, EDGE, "--says", "h2")
+    assert status == 0 and "goes on as a connection of listener web" in out
+    status, out, _ = said(capsys, file, STRICT, "--says", "ssh")
+    assert status == 0 and "no route fits, and the listener has no pool" in out and "closed" in out
+    status, out, _ = said(capsys, file, EDGE, "--says", "ssh")
+    assert "policy decisions:where was not asked; this is what None leads to" in out
+
+
+def test_the_first_bytes_themselves(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hello").write_bytes(b"\x03" + bytes(1536))
+    assert known(capsys, file, EDGE, "-d", f"@{tmp_path}/hello")["says"] == "speaks rtmp"
+    assert known(capsys, file, STRICT, "-d", "PING\r\n")["route"] == "redis"
+
+
+def test_a_session_of_udp(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = known(capsys, file, "udp://127.0.0.1:9104")
+    assert (made["mode"], made["pools"][0]["name"], made["pools"][0]["retry"], made["says"]) == (
+        "udp", "sensors", "", "")
+    assert known(capsys, file, "udp://elsewhere:1")["listener"] == "games"
+
+
+@pytest.mark.parametrize(("args", "problem"), [
+    ((EDGE, "--says", "mqt"), "'mqt' is not a protocol. One of: unknown, tls,"),
+    ((EDGE, "--says", "ssh", "--client-id", "7"), "a client of ssh doesn't say its client_id"),
+    ((EDGE, "--level", "4"), "level: '4' is none of 3.1, 3.1.1, 5"),
+    ((EDGE, "--says", "tls", "-d", "x"), "either the first bytes themselves are said, or"),
+    ((EDGE, "--client-id", "a" * 65536), "client_id has more than 65535 bytes"),
+    ((EDGE, "--sni", ".shop"), "sni: '.shop'"),
+    ((EDGE, "--client-subject", "CN=a"), "listener 'edge' has no TLS, to know client_subject"),
+    (("tcp://127.0.0.1:9103", "--says", "tls"),
+     "listener 'plain' doesn't look at what its clients say first"),
+    (("http://127.0.0.1:9102/", "--says", "tls"), "listener 'web' doesn't look at"),
+])
+def test_what_no_client_says(
+    args: tuple[str, ...], problem: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = said(capsys, file, *args)
+    assert (status, out) == (2, "")
+    assert problem in err, err
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="built without TLS")
+def test_behind_tls_its_facts_are_of_what_has_ended(tmp_path: Path) -> None:
+    cert, key = self_signed(["site.test"], 90)
+    (tmp_path / "a.pem").write_bytes(cert)
+    (tmp_path / "a.key").write_bytes(key)
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {
+            "bind": "tls://127.0.0.1:0", "pool": "b",
+            "tls": {"certificates": [
+                {"cert": str(tmp_path / "a.pem"), "key": str(tmp_path / "a.key")}],
+                "alpn": ["mqtt"]},
+            "routes": [{
+                "name": "mqtt", "pool": "a",
+                "match": {"protocol": "mqtt", "tls": {"sni": "site.test", "alpn": "mqtt"}},
+            }]}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]}, "b": {"servers": ["10.0.0.2:1"]}},
+    }))
+    says = {"client_id": "7", "alpn": "mqtt"}
+    made = balancer.explain("", "tls://site.test", tls={"sni": "site.test"}, says=says)
+    assert (made.route, made.pool) == ("mqtt", "a"), str(made)
+    assert "TLSv1.3" in made.tls
+    assert balancer.explain("", "tls://site.test", tls={"sni": "x.test"}, says=says).pool == "b"
+    assert balancer.explain("", "tls://site.test", says={"client_id": "7"}).pool == "b"
+    assert balancer.explain("", "tls://x", says={"protocol": "tls", "sni": "site.test"}).pool == "b"

@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which the first of them makes.
 PYTHON_VENV = .venv/bin/python
-# More for pytest, as in: make test PYTEST='-n 2 tests/unit'
-PYTEST ?=
+# For pytest: two workers, as most tests wait. A part of them: make test PYTEST=tests/unit
+PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL = help
 .PHONY: help run test lint typecheck sanitize fuzz coverage bench bench-quick policies soak wheel clean

@@ -38,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"the core doesn't build:\n{build.stdout[-20_000:]}", returncode=1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: with several workers, none is left alone with them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def example_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that examples/full.toml names."""

@@ -24,6 +24,20 @@ SAID = {"plain": PLAIN, "tls": HELLO, "mqtt": CONNECT_4}
 SOME = [ASKED[i] for i in (0, 2, 4, 6, 7, 9, 10, 12, 14, 16, 17, 18, 19, 21, 22)]
 
 
+# What each header tells, for `explain`.
+TOLD = {
+    SHOP: {"authority": "Shop.Example", "unique_id": "id-1", "alpn": "h2",
+           "vpce": "vpce-08d2bf15", "dst": "198.51.100.1:443"},
+    BELOW: {"authority": "a.shop.example", "unique_id": "\0\1", "alpn": "http/1.1",
+            "dst": "[2001:db8::1]:443"},
+    V1: {"dst": "198.51.100.1:443"}, LOCAL: {}, b"": {},
+}
+
+
+def serves(made: Edge, header: bytes, data: bytes, pool: str) -> None:
+    made.serves(says(made, header, data), pool, data, proxy=TOLD[header])
+
+
 def says(made: Edge, header: bytes, data: bytes) -> Any:
     client = begin(made, header + data)
     client.settimeout(DEADLINE_S)
@@ -38,7 +52,7 @@ def test_routes(edge: Make, asked: dict[str, Any], of: str) -> None:
         made = edge([{"name": "in", "match": match, "pool": "a"}], pool="b", **HERE)
         for name, header in CLIENTS.items():
             fits = (name in of.split()) != negated
-            made.serves(says(made, header, PLAIN), "a" if fits else "b", PLAIN)
+            serves(made, header, PLAIN, "a" if fits else "b")
 
 
 @pytest.mark.parametrize("said", SAID)
@@ -49,7 +63,7 @@ def test_routes_whatever_is_spoken(edge: Make, said: str) -> None:
         {"name": "below", "match": {"protocol": protocol, "proxy": {"alpn": "http/1.1"}},
          "pool": "b"}], pools="a b c", pool="c", **HERE)
     for header, pool in ((SHOP, "a"), (BELOW, "b"), (V1, "c"), (LOCAL, "c"), (b"", "c")):
-        made.serves(says(made, header, SAID[said]), pool, SAID[said])
+        serves(made, header, SAID[said], pool)
 
 
 def test_with_names_of_tls(edge: Make) -> None:
@@ -64,14 +78,14 @@ def test_with_names_of_tls(edge: Make) -> None:
         (SHOP, HELLO, "a"), (BELOW, HELLO, "b"), (LOCAL, HELLO, "b"), (b"", HELLO, "b"),
         (SHOP, PLAIN, "c"), (BELOW, PLAIN, "c"), (V1, PLAIN, "d"), (SHOP, CONNECT_4, "d"),
     ):
-        made.serves(says(made, header, data), pool, data)
+        serves(made, header, data, pool)
 
 
 def test_who_says_nothing(edge: Make) -> None:
     made = edge([{"name": "shop", "match": {"proxy": {"authority": "shop.example"}}, "pool": "a"}],
                 pool="b", sniff_timeout="20ms", **HERE)
     for header, pool in ((SHOP, "a"), (BELOW, "b")):
-        made.serves(says(made, header, b""), pool, b"")
+        serves(made, header, b"", pool)
 
 
 def test_behind_tls(edge: Make, tls: dict[str, Any], authority: Authority) -> None:
@@ -99,7 +113,7 @@ def test_keys_splits_and_policies(edge: Make) -> None:
         {"name": "rest", "match": {"proxy": {"authority": True}},
          "split": {"a": 1, "b": 1}, "split_on": "proxy.unique_id"}], **HERE)
     for _ in range(2):
-        made.serves(says(made, SHOP, PLAIN), "a", PLAIN)
+        serves(made, SHOP, PLAIN, "a")
     assert [(one.proxy.authority, one.proxy.dst) for one in kept if one.proxy] == [
         ("shop.example", "198.51.100.1:443")] * 2
     made.says(BELOW + PLAIN)

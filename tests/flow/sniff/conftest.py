@@ -31,27 +31,31 @@ class Edge(Site):
         return client
 
     def serves(
-        self, client: Any, pool: str, sent: bytes, explained: bool = True
+        self, client: Any, pool: str, sent: bytes, explained: bool = True,
+        proxy: dict[str, str] | None = None,
     ) -> socket.socket:
         """What the client has sent reaches this pool's origin as it was, and the rest follows, both
-        ways; and `explain` knows it."""
+        ways; and `explain` knows it. `proxy` is what one has told of the client before."""
         server = self.origins[pool].accept()
         if explained:
-            self.is_explained(client, pool, sent)
+            self.is_explained(client, pool, sent, proxy)
         client.sendall(b"more")
         assert read_exactly(server, len(sent) + 4) == sent + b"more"
         server.sendall(b"answer")
         assert read_exactly(client, 6) == b"answer"
         return server
 
-    def is_explained(self, client: Any, pool: str, sent: bytes) -> None:
+    def is_explained(
+        self, client: Any, pool: str, sent: bytes, proxy: dict[str, str] | None
+    ) -> None:
         """`explain` says the same of a client of plain tcp that says all of it at once."""
         if not self.listener.url.startswith("tcp://"):
             return
         peer = "unix:"
         if client.family == socket.AF_INET:
             peer = "{}:{}".format(*client.getsockname())
-        said = self.balancer.explain("", "tcp://", body=sent, client=peer, listener="edge")
+        said = self.balancer.explain(
+            "", "tcp://", body=sent, client=peer, listener="edge", proxy=proxy)
         assert said.policy is not None or pool in {one.name for one in said.pools}, str(said)
 
     def ended(self) -> dict[str, int]:

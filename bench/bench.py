@@ -19,7 +19,7 @@ from bench.model import (
     LOAD_CPU,
     SMALL_EXCHANGE_BYTES,
     TLS_MODES,
-    UDP,
+    UDP_MODES,
     Reading,
     Row,
     Scenario,
@@ -43,7 +43,7 @@ BODY_PERIOD = 251  # (of body.h)
 
 
 def free_ports(count: int, mode: str = "") -> tuple[int, ...]:
-    kind = socket.SOCK_DGRAM if mode == UDP else socket.SOCK_STREAM
+    kind = socket.SOCK_DGRAM if mode in UDP_MODES else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.socket(type=kind)) for _ in range(count)]
         for s in held:
@@ -80,7 +80,7 @@ class Bench:
     def origin(self, mode: str = "http") -> Iterator[None]:
         self.origin_ports = free_ports(ORIGIN_PORTS, mode)
         log = self.folder / "origin.log"
-        if mode == UDP:
+        if mode in UDP_MODES:
             with DatagramOrigin(self._datagram_origin_binary, self.origin_ports, log) as origin:
                 self.datagram_origin, self.origin_pid = origin, origin.pid
                 yield
@@ -122,7 +122,7 @@ class Bench:
                 command.argv, BALANCER_CPU, log, command.env, command.cwd or Path(name)
             )
             try:
-                if scenario.mode == UDP:
+                if scenario.mode in UDP_MODES:
                     process.wait_until_echoing(started, port, log)
                 else:
                     process.wait_until_serving(started, port, log, tls)

@@ -20,6 +20,8 @@ WEBSOCKET, MEDIA = "websocket", "media"
 # other. The servers speak plain HTTP/1.1, but for H2_TO_H2's, which speak HTTP/2 without TLS.
 HTTPS, H2, H2_TO_H2 = "https", "h2", "h2_to_h2"
 UDP = "udp"
+UDP_STREAM = "udp_stream"         # one way
+UDP_MODES = frozenset({UDP, UDP_STREAM})
 H2_MODES = frozenset({H2, H2_TO_H2})
 TLS_MODES = frozenset({HTTPS, *H2_MODES})
 
@@ -53,7 +55,7 @@ class Work:
 
     @property
     def scheme(self) -> str:
-        if self.mode == UDP:
+        if self.mode in UDP_MODES:
             return UDP
         return "http" if self.certificate is None else "https"
 

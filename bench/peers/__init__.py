@@ -6,7 +6,14 @@ from bench.model import SetupError
 from bench.peers.base import Peer
 from bench.peers.caddy import Caddy
 from bench.peers.envoy import Envoy
-from bench.peers.fastlb import Fastlb, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbPools
+from bench.peers.fastlb import (
+    Fastlb,
+    FastlbChecks,
+    FastlbCoalesce,
+    FastlbObserved,
+    FastlbPolicy,
+    FastlbPools,
+)
 from bench.peers.haproxy import HAProxy
 from bench.peers.nghttpx import Nghttpx
 from bench.peers.nginx import DebianNginx, Nginx
@@ -16,8 +23,8 @@ __all__ = ["PEERS", "Peer", "choose"]
 
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
-        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, HAProxy, Nginx,
-        DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
+        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbCoalesce, HAProxy,
+        Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
     )
 }
 

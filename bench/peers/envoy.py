@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import wheel_file
-from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP, WEBSOCKET, Command, Work
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP_MODES, WEBSOCKET, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, RECEIVE_BYTES, ROUTES, Peer, first_line
 
 SOL_SOCKET, SO_RCVBUF = 1, 8
@@ -130,7 +130,7 @@ def cluster(name: str, work: Work) -> dict[str, Any]:
 
 class Envoy(Peer):
     name = "envoy"
-    modes = frozenset({"tcp", UDP, "http", *TLS_MODES})
+    modes = frozenset({"tcp", *UDP_MODES, "http", *TLS_MODES})
     notes = ("Envoy: --concurrency 1, no access log, circuit breakers out of the way.",)
 
     def version(self) -> str:
@@ -139,8 +139,8 @@ class Envoy(Peer):
         return match[1] if match else line
 
     def command(self, work: Work, folder: Path) -> Command:
-        names = ["servers"] if work.mode in ("tcp", UDP) else [*ROUTES, "servers"]
-        listener = udp_listener(work) if work.mode == UDP else tcp_listener(work)
+        names = ["servers"] if work.mode in {"tcp", *UDP_MODES} else [*ROUTES, "servers"]
+        listener = udp_listener(work) if work.mode in UDP_MODES else tcp_listener(work)
         config = folder / "envoy.json"
         config.write_text(json.dumps({"static_resources": {
             "listeners": [listener], "clusters": [cluster(name, work) for name in names],

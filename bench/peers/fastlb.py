@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from bench.environment import ROOT
-from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP, Command, Work
+from bench.model import H2_MODES, H2_TO_H2, TLS_MODES, UDP_MODES, UDP_STREAM, Command, Work
 from bench.peers.base import CONNECTIONS_MAX, ROUTES, Peer, first_line
 
 TOP = """\
@@ -35,6 +35,7 @@ DATAGRAM_KEYS = f"""\
 idle_timeout = "5m"
 max_sessions = {CONNECTIONS_MAX}
 """
+COALESCE = 'coalesce = "1ms"\n'
 POOL = """
 [pools.{name}]
 servers = [{servers}]
@@ -83,9 +84,9 @@ def http_config(work: Work, policy: str = "") -> str:
     return "".join(parts)
 
 
-def udp_config(work: Work) -> str:
+def udp_config(work: Work, more: str = "") -> str:
     servers = ", ".join(f'"127.0.0.1:{port}"' for port in work.server_ports)
-    listener = TOP.format(scheme=work.scheme, port=work.bind_port, listener=DATAGRAM_KEYS)
+    listener = TOP.format(scheme=work.scheme, port=work.bind_port, listener=DATAGRAM_KEYS + more)
     return listener + POOL.format(name="servers", servers=servers)
 
 
@@ -110,7 +111,7 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", UDP, "http", *TLS_MODES, "pools", "observed", "policy"})
+    modes = frozenset({"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -134,7 +135,7 @@ class Fastlb(Peer):
         return first_line(*shlex.split(self._command), "version").removeprefix("fastlb ")
 
     def _config(self, work: Work) -> str:
-        return udp_config(work) if work.mode == UDP else http_config(work)
+        return udp_config(work) if work.mode in UDP_MODES else http_config(work)
 
     def command(self, work: Work, folder: Path) -> Command:
         config = folder / "fastlb.toml"
@@ -154,6 +155,17 @@ class Fastlb(Peer):
             "--bind", f"{work.mode}://127.0.0.1:{work.bind_port}", *servers_given,
             "--threads", "1",
         ))
+
+
+class FastlbCoalesce(Fastlb):
+    """With datagrams that wait a little, as streams may."""
+
+    name = "fastlb-coalesce"
+    modes = frozenset({UDP_STREAM})
+    notes = ()
+
+    def _config(self, work: Work) -> str:
+        return udp_config(work, COALESCE)
 
 
 class FastlbPools(Fastlb):

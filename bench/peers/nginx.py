@@ -13,7 +13,7 @@ from bench.model import (
     H2_TO_H2,
     HTTPS,
     TLS_MODES,
-    UDP,
+    UDP_MODES,
     WEBSOCKET,
     Command,
     Work,
@@ -122,7 +122,7 @@ HTTP_BULK = """\
 def stream(work: Work) -> str:
     return STREAM.format(
         port=work.bind_port,
-        listen=f"udp rcvbuf={RECEIVE_BYTES}" if work.mode == UDP else "backlog=4096",
+        listen=f"udp rcvbuf={RECEIVE_BYTES}" if work.mode in UDP_MODES else "backlog=4096",
         tuning=f"        proxy_buffer_size {BULK_BUFFER};" if work.kind == BULK else "",
         servers=server_lines(work),
     )
@@ -165,7 +165,7 @@ def server_lines(work: Work) -> str:
 
 class Nginx(Peer):
     name = "nginx"
-    modes = frozenset({"tcp", UDP, "http", *TLS_MODES})
+    modes = frozenset({"tcp", *UDP_MODES, "http", *TLS_MODES})
     notes = ("nginx: one worker, no access log; 256 KiB buffers for bulk, 16 KiB over TLS; "
              "multi_accept for datagrams.",)
     user = "root"
@@ -185,9 +185,9 @@ class Nginx(Peer):
             descriptors=DESCRIPTORS_MAX,
             folder=folder,
             connections=2 * CONNECTIONS_MAX,
-            events="\n    multi_accept on;" if work.mode == UDP else "",
+            events="\n    multi_accept on;" if work.mode in UDP_MODES else "",
         )
-        relayed = work.mode in ("tcp", UDP)
+        relayed = work.mode in {"tcp", *UDP_MODES}
         config.write_text(common + (stream(work) if relayed else http(work, folder)))
         return Command((self.binary(), "-p", str(folder), "-e", "stderr", "-c", str(config)))
 
@@ -197,7 +197,7 @@ class DebianNginx(Nginx):
 
     name = "nginx-debian"
     # (1.22 has no directive `http2`, and no HTTP/2 to servers)
-    modes = frozenset({"tcp", UDP, "http", HTTPS})
+    modes = frozenset({"tcp", *UDP_MODES, "http", HTTPS})
     notes = (
         "nginx-debian: Debian's package, measured where it is installed because the wheel's "
         "nginx is compiled for size.",

@@ -9,11 +9,14 @@ from fastlb._core.base.batch cimport (
     is_gone, sending_flush, sending_put,
 )
 from fastlb._core.base.enums cimport (
-    REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
+    POLLER_EPOLL, REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
 )
-from fastlb._core.base.limits cimport ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, RECEIVES_MAX
+from fastlb._core.base.limits cimport (
+    ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX,
+)
 from fastlb._core.base.net cimport net_gather, net_write_datagram
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.poller cimport poller_add_level, poller_remove
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.sessions cimport (
     DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED, Datagrams,
@@ -213,20 +216,21 @@ cdef uint32_t _count(Core* core, uint32_t first) noexcept nogil:
     return n
 
 
-cdef bint hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
+cdef int hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
     """A listener's socket has datagrams: send them on, by session, in the order in which they
-    came. True: there may be more, as the poller tells again."""
+    came. How many; with HEARD_MAX, there may be more."""
     cdef Datagrams* datagrams = core.datagrams
     cdef Batch* incoming = &datagrams.incoming
     cdef Exchange* x
     cdef Session* session
-    cdef int round, n
+    cdef int round, n, heard = 0
     cdef uint32_t slot
     for round in range(RECEIVES_MAX):
         batch_cut(incoming, 0)
         n = batch_receive(incoming, acceptor.stream.fd, DATAGRAMS_MAX)
         if n <= 0:
-            return False                # (errors are of what was sent, and of no concern here)
+            return heard                # (errors are of what was sent, and of no concern here)
+        heard += n
         for slot in range(<uint32_t> n):
             x = _session_of(core, acceptor, slot)
             if likely(x != NULL):
@@ -238,8 +242,47 @@ cdef bint hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
             session = session.touched
             _pass_on(core, x.session)
         if n < DATAGRAMS_MAX:
-            return False
-    return True
+            break
+    return heard
+
+
+# --- resting ---
+
+cdef void _rest(Core* core, Acceptor* acceptor) noexcept nogil:
+    """Let what comes next wait in the socket for a while, so that more of it leaves at once."""
+    acceptor.look_ns = core.now_ns + acceptor.bind.udp.coalesce_ns
+    if core.datagrams.look_ns == 0 or acceptor.look_ns < core.datagrams.look_ns:
+        core.datagrams.look_ns = acceptor.look_ns
+
+
+cdef void hear_and_rest(Core* core, Acceptor* acceptor) noexcept nogil:
+    """The poller tells of datagrams. These go on at once; those that follow them may be held up."""
+    cdef int heard = hear_clients(core, acceptor)
+    if unlikely(acceptor.bind.udp.coalesce_ns != 0) and 0 < heard < HEARD_MAX \
+            and core.poller.kind == POLLER_EPOLL:
+        poller_remove(&core.poller, &acceptor.stream)
+        acceptor.paused = True
+        _rest(core, acceptor)
+
+
+cdef void look_again(Core* core) noexcept nogil:
+    """At listeners that have rested: whose clients are quiet by now is left to the poller."""
+    cdef Acceptor* acceptor = core.acceptors
+    cdef int heard
+    core.datagrams.look_ns = 0
+    while acceptor != NULL:
+        if acceptor.look_ns > core.now_ns:
+            if core.datagrams.look_ns == 0 or acceptor.look_ns < core.datagrams.look_ns:
+                core.datagrams.look_ns = acceptor.look_ns
+        elif acceptor.look_ns:
+            acceptor.look_ns = 0
+            heard = hear_clients(core, acceptor)
+            if 0 < heard < HEARD_MAX and acceptor.bind.udp.coalesce_ns:
+                _rest(core, acceptor)
+            else:                       # (who finds no memory is tried again by resume_acceptors)
+                acceptor.paused = poller_add_level(
+                    &core.poller, &acceptor.stream, acceptor.bind.shared) < 0
+        acceptor = acceptor.next
 
 
 # --- from servers ---

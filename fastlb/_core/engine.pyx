@@ -10,14 +10,12 @@ from fastlb._core.base.enums cimport (
     STREAM_DRY,
 )
 from fastlb._core.base.httpmem cimport free_http
-from fastlb._core.base.limits cimport (
-    SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY, TIMER_SLOTS_MAX,
-)
+from fastlb._core.base.limits cimport TIMER_SLOTS_MAX
 from fastlb._core.base.mem cimport free_all
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes
 from fastlb._core.base.poller cimport (
-    poller_add_level, poller_close, poller_event, poller_open, poller_wait,
+    poller_add_level, poller_close, poller_event, poller_open,
 )
 from fastlb._core.base.sys cimport (
     clock_ms, clock_ns, event_clear, event_open, event_set, spare_open, timer_open, timer_set,
@@ -30,7 +28,9 @@ from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
 from fastlb._core.ask cimport decision_of
 from fastlb._core.conveyor cimport advance, run_queue
-from fastlb._core.datagrams cimport end_datagrams, hear_clients, hear_server, send_answers
+from fastlb._core.datagrams cimport (
+    end_datagrams, hear_and_rest, hear_server, look_again, send_answers,
+)
 from fastlb._core.expiry cimport expire, hear_answers
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
@@ -53,49 +53,14 @@ from fastlb._core.tables.counts cimport totals_of
 from fastlb._core.tables.live cimport Live, live_notify
 from fastlb._core.tables.states cimport Server
 from fastlb._core.tables.snapshot cimport Snapshot
+from fastlb._core.waiting cimport timeout_ms_of, wait_for_events
 
 import os
 
 
-cdef int _timeout_ms(Core* core) noexcept nogil:
-    cdef uint64_t due = timers_next_ms(core)
-    if core.run_first != NULL:
-        return 0
-    if core.resume_ms and (due == 0 or core.resume_ms < due):
-        due = core.resume_ms
-    if due == 0:
-        return -1
-    if due <= core.now_ms:
-        return 0
-    return <int> (due - core.now_ms if due - core.now_ms < 3600000 else 3600000)
-
-
-cdef int _wait(Core* core, int timeout_ms) noexcept nogil:
-    """How many events there are. Where one or two peers answer each other at once, wait awake:
-    to fall asleep and be woken takes longer than their answers."""
-    cdef uint64_t begin
-    cdef int n
-    if not core.busy_poll or timeout_ms == 0 or core.poller.n_ready > SPIN_EVENTS_MAX:
-        return poller_wait(&core.poller, timeout_ms)
-    begin = clock_ns()
-    if core.quick_waits >= SPIN_AFTER:
-        while clock_ns() - begin < SPIN_NS:
-            n = poller_wait(&core.poller, 0)
-            if n:
-                return n
-        core.quick_waits = -SPIN_PENALTY
-        return poller_wait(&core.poller, timeout_ms)
-    n = poller_wait(&core.poller, timeout_ms)
-    if clock_ns() - begin < SPIN_NS:
-        core.quick_waits += 1
-    elif core.quick_waits > 0:
-        core.quick_waits = 0
-    return n
-
-
 cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     """Wait for events and handle them. False when the engine is to end."""
-    cdef int n = _wait(core, timeout_ms)
+    cdef int n = wait_for_events(core, timeout_ms)
     cdef int i
     cdef uint8_t ready = 0
     cdef Stream* s
@@ -124,7 +89,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         elif s.role == ROLE_ACCEPTOR:
             accept_some(core, <Acceptor*> s)
         elif s.role == ROLE_DATAGRAMS:
-            hear_clients(core, <Acceptor*> s)
+            hear_and_rest(core, <Acceptor*> s)
         elif s.role == ROLE_WAKE:
             event_clear(s.fd)
             resume_acceptors(core)
@@ -136,8 +101,11 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
         else:
             event_clear(s.fd)
             core.armed_ms = 0
-    if core.datagrams != NULL and core.datagrams.answers.n:
-        send_answers(core)
+    if core.datagrams != NULL:
+        if unlikely(core.datagrams.look_ns) and core.datagrams.look_ns <= core.now_ns:
+            look_again(core)
+        if core.datagrams.answers.n:
+            send_answers(core)
     if core.run_first != NULL:
         run_queue(core)
     expire(core)
@@ -163,18 +131,22 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
 
 cdef void _arm(Core* core) noexcept nogil:
     """Inline, someone else's loop waits: the next timeout must make our descriptor readable."""
-    cdef uint64_t due = timers_next_ms(core)
+    cdef uint64_t due = timers_next_ms(core), look_ms
     if core.run_first != NULL:
         event_set(core.wake_fd)
     if core.resume_ms and (due == 0 or core.resume_ms < due):
         due = core.resume_ms
+    if core.datagrams != NULL and core.datagrams.look_ns:       # (in whole milliseconds here)
+        look_ms = core.datagrams.look_ns // 1000000 + 1
+        if due == 0 or look_ms < due:
+            due = look_ms
     if due and (core.armed_ms == 0 or due < core.armed_ms):
         timer_set(core.timer_fd, due)
         core.armed_ms = due
 
 
 cdef void _run(Core* core) noexcept nogil:
-    while _turn(core, _timeout_ms(core)):
+    while _turn(core, timeout_ms_of(core)):
         pass
 
 

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from fastlb._core.base.enums cimport (
     AGAIN, END, NEXT, REASON_NO_DESCRIPTOR, ROLE_ACCEPTOR, ROLE_DATAGRAMS,
 )
-from fastlb._core.base.limits cimport ACCEPTS_MAX, EVENTS_MAX, RESUME_MS
+from fastlb._core.base.limits cimport ACCEPTS_MAX, EVENTS_MAX, HEARD_MAX, RESUME_MS
 from fastlb._core.base.net cimport net_close, net_copy
 from fastlb._core.base.poller cimport poller_add, poller_add_level, poller_remove
 from fastlb._core.base.sys cimport spare_open
@@ -54,7 +54,7 @@ cdef void resume_acceptors(Core* core) noexcept nogil:
         fl_add32(&core.live.descriptors_out, -1)
         live_notify(core.live)
     while acceptor != NULL:
-        if acceptor.paused and poller_add_level(
+        if acceptor.paused and acceptor.look_ns == 0 and poller_add_level(
                 &core.poller, &acceptor.stream, acceptor.bind.shared) == 0:
             acceptor.paused = False
         acceptor = acceptor.next
@@ -134,7 +134,7 @@ cdef void _drop_datagrams(Core* core, Acceptor* acceptor) noexcept nogil:
     cdef int closing_timer = acceptor.bind.udp.closing_timer
     cdef int i
     for i in range(EVENTS_MAX):     # bounded: somebody may be sending without end
-        if not hear_clients(core, acceptor):
+        if hear_clients(core, acceptor) < HEARD_MAX:
             break
     _forget_acceptor(core, acceptor)
     acceptor.stream.fd = net_copy(acceptor.stream.fd)

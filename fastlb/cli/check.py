@@ -27,7 +27,7 @@ from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.reader import load
 from fastlb.config.tls import day
 from fastlb.config.udp import EffectiveUdp
-from fastlb.config.units import show_bytes, show_ms
+from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
 from fastlb.errors import ConfigError
 
@@ -178,6 +178,7 @@ def _udp(udp: EffectiveUdp) -> dict[str, str]:
         "pick": "for each datagram" if udp.each else "for each session",
         "answers": "any number" if udp.answers < 0 else str(udp.answers),
         "on_server_down": "move" if udp.moves else "keep",
+        "coalesce": show_us(udp.coalesce_us),
         "receive_buffer_size": show_bytes(udp.receive_buffer),
     }
 

@@ -106,6 +106,7 @@ class UdpSpec:
     source_max: int             # 0: no limit
     closing_timeout_ms: int
     receive_buffer: int         # bytes
+    coalesce_us: int = 0
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ def _udp(udp: EffectiveUdp) -> UdpSpec:
     kind = SESSION_CLIENT
     if udp.each:
         kind = {0: SESSION_SERVER, 1: SESSION_QUERY}.get(udp.answers, SESSION_PAIR)
-    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS, udp.receive_buffer)
+    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS, udp.receive_buffer, udp.coalesce_us)
 
 
 def compile_snapshot(

@@ -20,7 +20,18 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fastlb.config import limits
 from fastlb.config.limits import Limit
-from fastlb.config.units import DURATION, SIZE, duration_ms, show, show_bytes, show_ms, size_bytes
+from fastlb.config.units import (
+    DURATION,
+    SHORT,
+    SIZE,
+    duration_ms,
+    duration_us,
+    show,
+    show_bytes,
+    show_ms,
+    show_us,
+    size_bytes,
+)
 
 Switch = Annotated[bool, Field(strict=True)]
 
@@ -78,6 +89,15 @@ class Duration(Measure):
 
     def __init__(self, limit: Limit) -> None:
         super().__init__(duration_ms, show_ms, DURATION, limit)
+
+
+class Short(Measure):
+    """A duration that may be shorter than a millisecond."""
+
+    kind = "duration"
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(duration_us, show_us, SHORT, limit)
 
 
 class Size(Measure):

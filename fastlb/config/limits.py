@@ -120,6 +120,9 @@ SOURCE_SESSIONS = Limit(
 PICK = Choice("session", "most servers remember who speaks to them")
 ANSWERS = Choice(None, "any number, whenever they come")
 ON_SERVER_DOWN = Choice("move", "a server that is down answers nobody")
+COALESCE = Limit(
+    0, 0, 10_000, "none: who plays or trades waits for nothing; 200us (microseconds) suit video"
+)
 RECEIVE_BUFFER_SIZE = Limit(
     4 << 20, 4 << 10, 1 << 30, "some 10 ms of a gigabit link; a turn of the engine takes less"
 )

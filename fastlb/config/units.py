@@ -11,6 +11,7 @@ SHOWN_MAX = 120         # characters of a value in a message: enough to know it 
 
 # Digits are bounded, so that no number gets too large to count with.
 DURATION = r"^[0-9]{1,15}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
+SHORT = r"^[0-9]{1,9}(\.[0-9]{1,3})?(us|ms|s)$"
 SIZE = r"^[0-9]{1,15}(B|KiB|MiB|GiB|KB|MB|GB)$"
 
 _ESCAPED = {"0": b"\0", "t": b"\t", "r": b"\r", "n": b"\n", "\\": b"\\"}
@@ -33,6 +34,19 @@ def duration_ms(value: Any) -> int:
     if 0 < ms < 1:
         raise ValueError(f"{value!r} is less than a millisecond, which is the least there is")
     return round(ms)
+
+
+def duration_us(value: Any) -> int:
+    """Whole microseconds of "200us" or "1.5ms". ValueError says what to write."""
+    _must_be_text(value, "us", "ms")
+    found = re.fullmatch(SHORT, value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'{show(value)} is not a duration; write it like "200us" or "1ms"')
+    unit = found[2]
+    us = float(value.removesuffix(unit)) * {"us": 1, "ms": 1000, "s": 1_000_000}[unit]
+    if 0 < us < 1:
+        raise ValueError(f"{value!r} is less than a microsecond, which is the least there is")
+    return round(us)
 
 
 def size_bytes(value: Any) -> int:
@@ -115,6 +129,11 @@ def show_ms(ms: int) -> str:
         if ms % _MS[unit] == 0:
             return f"{ms // _MS[unit]}{unit}"
     return f"{ms}ms"
+
+
+def show_us(us: int) -> str:
+    """Likewise."""
+    return show_ms(us // 1000) if us % 1000 == 0 else f"{us}us"
 
 
 def show_bytes(n: int) -> str:

@@ -123,6 +123,7 @@ cdef enum:
     SEGMENTS_SENT = 64              # that may travel as one (Linux' UDP_MAX_SEGMENTS)
     SEGMENTED_BYTES_MAX = 65000     # of all of them together: one packet of IP
     RECEIVES_MAX = 4                # batches of a listener in one turn
+    HEARD_MAX = RECEIVES_MAX * DATAGRAMS_MAX
     ANSWERS_MAX = 16                # datagrams of one server's socket in one turn
     GATHERED_MIN = 4                # answers at a time: the socket may take them as one
     DROPS = 11                      # what drops of datagrams are counted as: Drop

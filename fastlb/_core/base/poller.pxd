@@ -44,3 +44,4 @@ cdef int poller_move(Poller* poller, Stream* old, Stream* s) noexcept nogil
 cdef void poller_remove(Poller* poller, Stream* s) noexcept nogil
 cdef void poller_forget(Poller* poller, Stream* s) noexcept nogil
 cdef int poller_wait(Poller* poller, int timeout_ms) noexcept nogil
+cdef int poller_wait_ns(Poller* poller, uint64_t timeout_ns) noexcept nogil

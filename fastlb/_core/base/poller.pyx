@@ -1,5 +1,5 @@
-from libc.errno cimport ENOMEM, errno
-from libc.stdint cimport uint16_t, uint8_t
+from libc.errno cimport ENOMEM, ENOSYS, errno
+from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
 from fastlb._core.base.enums cimport (
@@ -8,11 +8,11 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport EVENTS_MAX
 from fastlb._core.base.types cimport Poller, Stream
-from fastlb._core.ext.atomic cimport fl_assert, fl_syscall
+from fastlb._core.ext.atomic cimport fl_assert, fl_syscall, unlikely
 from fastlb._core.ext.linux cimport (
     EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLL_CTL_MOD, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait, close,
-    epoll_create1, epoll_ctl, epoll_event, poll, pollfd,
+    EPOLL_CTL_DEL, EPOLL_CTL_MOD, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SYS_epoll_pwait,
+    SYS_epoll_pwait2, close, epoll_create1, epoll_ctl, epoll_event, poll, pollfd, timespec,
 )
 
 
@@ -183,4 +183,19 @@ cdef int poller_wait(Poller* poller, int timeout_ms) noexcept nogil:
         poller.n_ready = n if n > 0 else 0
     else:
         poller.n_ready = _poll_wait(poller, timeout_ms)
+    return poller.n_ready
+
+
+cdef int poller_wait_ns(Poller* poller, uint64_t timeout_ns) noexcept nogil:
+    """The same for less than a millisecond, where the kernel can (Linux 5.11)."""
+    cdef timespec timeout
+    cdef int n = -ENOSYS
+    if poller.kind == POLLER_EPOLL:
+        timeout.tv_sec = <long> (timeout_ns // 1000000000)
+        timeout.tv_nsec = <long> (timeout_ns % 1000000000)
+        n = <int> fl_syscall(SYS_epoll_pwait2, poller.fd, <long> &poller.events[0], EVENTS_MAX,
+                             <long> &timeout, 0, 0)
+    if unlikely(n == -ENOSYS):
+        return poller_wait(poller, <int> ((timeout_ns + 999999) // 1000000))
+    poller.n_ready = n if n > 0 else 0
     return poller.n_ready

@@ -64,11 +64,13 @@ cdef struct Datagrams:          # what an engine has for udp
     uint32_t n_sessions         # in it
     uint64_t seed
     Session* touched
+    uint64_t look_ns            # when to look at a listener that rests; 0: none does
 
 cdef struct DatagramEntry:      # what a bind says of it; part of a snapshot
     uint8_t kind                # SessionKind
     uint8_t moves               # to another server, when its own is down
     uint16_t closing_timer      # slot
+    uint32_t coalesce_ns        # how long a listener rests after datagrams; 0: it doesn't
     int32_t receive_buffer      # bytes, of each session's socket too
     int32_t source_max          # sessions of one source; 0: no limit
     ServerAddress** servers     # a hash table of those of its pools

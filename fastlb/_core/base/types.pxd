@@ -370,7 +370,7 @@ cdef struct Acceptor:
     uint8_t paused, batch       # how many to accept at the next wake-up
     uint8_t is_dropped          # udp: its socket is ours, until its last session has ended
     uint32_t sessions           # udp: that send their answers by it
-    uint64_t last_turn          # when it last had someone waiting
+    uint64_t last_turn, look_ns     # when it had someone waiting; udp, resting: until when
 
 cdef struct Poller:
     int kind

@@ -9,6 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441 /* unknown to headers before Linux 5.11; the same everywhere */
+#endif
+
 #define fl_likely(x) (__builtin_expect(!!(x), 1))
 #define fl_unlikely(x) (__builtin_expect(!!(x), 0))
 

@@ -8,6 +8,7 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_close
         SYS_connect
         SYS_epoll_pwait
+        SYS_epoll_pwait2
         SYS_recvfrom
         SYS_recvmmsg
         SYS_sendmmsg

@@ -317,6 +317,7 @@ cdef class Snapshot:
         udp.moves = spec.moves
         udp.source_max = spec.source_max
         udp.receive_buffer = spec.receive_buffer
+        udp.coalesce_ns = spec.coalesce_us * 1000
         udp.closing_timer = self.live.timer_slot(spec.closing_timeout_ms)
         if self._of_servers.servers == NULL:        # the same for all listeners
             self._add_of_servers(&self._of_servers)

@@ -4,7 +4,7 @@ PYTHON_VENV = .venv/bin/python
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint typecheck sanitize fuzz coverage bench bench-quick policies soak wheel clean
+.PHONY: help run test lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -28,6 +28,16 @@ typecheck: ## mypy alone, and stubtest on the compiled modules
 sanitize: ## The test suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup.sh test
 	@tools/sanitize.sh $(PYTEST)
+
+# What parses bytes of strangers, keeps books of memory, or ends in the middle of something.
+SANITIZED = tests/core tests/adversity tests/flow/udp tests/flow/sniff tests/flow/proxied \
+	tests/flow/tcp tests/flow/http/hostile tests/flow/http2/test_hostile.py \
+	tests/flow/http2/servers/test_hostile.py tests/flow/manners tests/flow/test_faults.py \
+	tests/flow/tls/test_handshakes.py tests/flow/tls/test_endings.py tests/flow/explain
+
+sanitize-quick: ## The part of it that finds the most, in some minutes
+	@tools/setup.sh test
+	@tools/sanitize.sh $(PYTEST) $(SANITIZED)
 
 fuzz: ## Mutated streams into the parsers and a balancer, under the sanitizers, FUZZ_SECONDS each
 	@tools/setup.sh test

@@ -25,7 +25,7 @@ def test_what_follows_leaves_together(site: Make) -> None:
         server.bind(("127.0.0.1", 0))
         server.setsockopt(SOL_UDP, UDP_GRO, 1)
         server.settimeout(DEADLINE_S)
-        made = site(["127.0.0.1:{}".format(server.getsockname()[1])], coalesce="10ms")
+        made = site([f"127.0.0.1:{server.getsockname()[1]}"], coalesce="10ms")
         client = made.client()
         pieces = 0
         for round in range(3):

@@ -1,4 +1,4 @@
-from libc.errno cimport ENOMEM, ENOSYS, errno
+from libc.errno cimport EINTR, ENOMEM, ENOSYS, errno
 from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
@@ -187,7 +187,8 @@ cdef int poller_wait(Poller* poller, int timeout_ms) noexcept nogil:
 
 
 cdef int poller_wait_ns(Poller* poller, uint64_t timeout_ns) noexcept nogil:
-    """The same for less than a millisecond, where the kernel can (Linux 5.11)."""
+    """The same for less than a millisecond, where the kernel can (Linux 5.11) and a sandbox lets
+    it: else for a whole one."""
     cdef timespec timeout
     cdef int n = -ENOSYS
     if poller.kind == POLLER_EPOLL:
@@ -195,7 +196,7 @@ cdef int poller_wait_ns(Poller* poller, uint64_t timeout_ns) noexcept nogil:
         timeout.tv_nsec = <long> (timeout_ns % 1000000000)
         n = <int> fl_syscall(SYS_epoll_pwait2, poller.fd, <long> &poller.events[0], EVENTS_MAX,
                              <long> &timeout, 0, 0)
-    if unlikely(n == -ENOSYS):
+    if unlikely(n < 0 and n != -EINTR):
         return poller_wait(poller, <int> ((timeout_ns + 999999) // 1000000))
     poller.n_ready = n if n > 0 else 0
     return poller.n_ready

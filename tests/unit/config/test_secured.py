@@ -131,3 +131,8 @@ def test_what_can_never_be_there_is_warned_of(tls: dict[str, Any]) -> None:
         "listeners.web: pool 'api' hashes tls.sni, and the listener has no TLS: client.ip is"
         " hashed instead"]
     assert said(build(None, {"not": about})) == []
+    handed = build(None, about, keyed).model_dump(by_alias=True, exclude_unset=True)
+    handed["listeners"]["edge"] = {
+        "bind": "tls://127.0.0.1:0", "tls": tls,
+        "routes": [{"name": "all", "match": {"protocol": "http/1.1"}, "listener": "web"}]}
+    assert said(fastlb.Config.build(handed)) == []

@@ -315,12 +315,18 @@ class Close:
 
     _decided = "close"
 
+    def __repr__(self) -> str:
+        return "Close()"
+
 
 class More:
     """What the policy of a tcp listener returns to be asked again with more of the first bytes; if
     there are no more, or not in time, it has failed."""
 
     _decided = "more"
+
+    def __repr__(self) -> str:
+        return "More()"
 
 
 def _edits(headers: Mapping[str, str | None]) -> Iterator[Edit]:

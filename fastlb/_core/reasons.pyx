@@ -4,22 +4,20 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress, TlsFacts
-from fastlb._core.base.proxied cimport PROXY_DST, make_proxied, proxy_fact, told_by_proxy
+from fastlb._core.base.proxied cimport PROXY_DST, make_proxied, told_by_proxy
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, HAND, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
+    AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
     REASON_NO_ROUTE, REASON_NO_SERVER, REASON_POLICY, REASON_QUEUE_FULL, REASON_RESPONDED,
     REASON_SERVERS_FULL, REASON_TOO_LARGE,
 )
 from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.limits cimport (
-    HTTP_OUTPUT_CLASS, SEGMENTS_MAX, SNIFF_BYTES_MAX, TLS_FACTS,
-)
+from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, SEGMENTS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.routing cimport (
-    ACTION_REDIRECT, DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, MATCH_CLIENT, MATCH_PROXY,
-    Condition, Decision, HashKey, HttpEntry, Match, Route, SniffTable,
+    ACTION_REDIRECT, DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
+    HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport Writer, text_of
 from fastlb._core.base.tlsfacts cimport drop_facts, tls_facts
@@ -32,9 +30,7 @@ from fastlb._core.http.decided cimport as_the_route_says, failed, shown_bytes
 from fastlb._core.http.routes cimport condition_fits, key_find
 from fastlb._core.http.templates cimport put_template
 from fastlb._core.http.tried cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
-from fastlb._core.proto.protocols cimport SPOKEN_ALPN, SPOKEN_FACTS, Spoken, protocol_of
 from fastlb._core.rehearsal cimport Rehearsal, room
-from fastlb._core.stages.sniff cimport sniff_meets, sniff_told
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.snapshot cimport pack_address
 
@@ -50,7 +46,7 @@ cdef enum:
 _VERDICTS = {NEXT: "forward", ANSWER: "answer", ASK: "ask", AGAIN: "wait", FAIL: "answer"}
 
 
-cdef bytes _bytes(Text text):
+cdef bytes bytes_of(Text text):
     return (<const char*> text.at)[:text.size] if text.size else b""
 
 
@@ -72,12 +68,6 @@ cdef class Reasons(Rehearsal):
     and so are routes (in their listener), pools, and servers (those of all pools, one after the
     other).
     """
-
-    cdef bytes _raw
-    cdef int _verdict
-    cdef TlsFacts* _secured             # of the client
-    cdef Spoken _spoken                 # by a connection
-    cdef bytes _chosen
 
     def request(self, unsigned int bind, bytes raw, object client, object secured=None,
                 object told=None) -> dict[str, object]:
@@ -189,88 +179,6 @@ cdef class Reasons(Rehearsal):
             self.core, x, <uint32_t> len(self._raw) - self.core.http.head.size)
         return self._facts()
 
-    def connection(self, unsigned int bind, object client, object secured=None,
-                   object told=None, bytes first=b"", bytes chosen=b"") -> dict[str, object]:
-        """The same for a connection of tcp, or a session of udp. `first`: what its client says
-        first, all of it; `chosen`: what TLS has chosen with it (ALPN). Where routes go by it there
-        is a "protocol", by its number, "facts" (SpokenFact) and a "route" (-1: none), and "hand" is
-        a verdict too: to another listener."""
-        cdef Exchange* x
-        cdef int verdict
-        if bind >= self.table.n_binds or self.table.binds[bind].http != NULL:
-            raise ValueError("no such tcp or udp listener")
-        x = self.begin(bind)
-        if x == NULL:
-            raise MemoryError
-        self._introduce(client, secured, told)
-        self._verdict = NEXT
-        if x.bind.sniff == NULL:
-            return {"verdict": "forward", "pool": x.pool - self.table.pools}
-        self._raw = first               # (which facts are parts of)
-        self._hear(first, chosen)
-        verdict = sniff_told(self.core, x, &self._spoken)
-        if self._secured == NULL:
-            self._secured = <TlsFacts*> x.client.tls        # (that a hello told)
-        if verdict != NEXT or x.pool == NULL:
-            self._verdict = FAIL
-        return {
-            "verdict": "hand" if verdict == HAND else "ask" if verdict == NEXT and x.pool == NULL
-            else _VERDICTS[verdict],
-            "pool": x.pool - self.table.pools if self._verdict == NEXT else -1,
-            "protocol": self._spoken.protocol,
-            "facts": [self._said(i) for i in range(SPOKEN_FACTS)],
-            "route": x.sniffed.route - x.bind.sniff.routes if x.sniffed.route != NULL else -1,
-        }
-
-    cdef int _hear(self, bytes first, bytes chosen) except -1:
-        cdef int i
-        cdef uint32_t size = <uint32_t> min(len(first), SNIFF_BYTES_MAX)
-        protocol_of(<const uint8_t*> <const char*> first, size, &self._spoken)
-        if self._secured == NULL:
-            return 0
-        for i in range(TLS_FACTS):
-            self._spoken.facts[i] = self._secured.all[i]
-        self._chosen = bytes([len(chosen)]) + chosen if chosen else b""
-        self._spoken.facts[SPOKEN_ALPN] = text_of(
-            <const uint8_t*> <const char*> self._chosen, <uint32_t> len(self._chosen))
-        return 0
-
-    cdef bytes _said(self, int fact):
-        """As people write it."""
-        cdef bytes found = _bytes(self._spoken.facts[fact])
-        cdef int at = 0
-        if fact != SPOKEN_ALPN:
-            return found
-        offered = []
-        while at < len(found):
-            offered.append(found[at + 1 : at + 1 + found[at]])
-            at += 1 + found[at]
-        return b", ".join(offered)
-
-    def sniffed_routes(self) -> list[list[tuple[bool, bytes | None]]]:
-        """Of each route of the connection's listener, and each of its conditions, whether it is
-        met, and what the client has there."""
-        cdef const SniffTable* table = self.x.bind.sniff
-        cdef const Condition* condition
-        cdef uint32_t i, k
-        found = []
-        for i in range(table.n_routes):
-            conditions = []
-            for k in range(table.routes[i].n_conditions):
-                condition = &table.routes[i].conditions[k]
-                conditions.append((
-                    sniff_meets(condition, self.x, &self._spoken) != condition.negate,
-                    self._seen(condition) or None))
-            found.append(conditions)
-        return found
-
-    cdef bytes _seen(self, const Condition* condition):
-        if condition.kind == MATCH_CLIENT:
-            return self.x.client_ip[:self.x.client_ip_size]
-        if condition.kind == MATCH_PROXY:
-            return _bytes(proxy_fact(&self.x.client, condition.fact))
-        return self._said(condition.fact)
-
     def picks(self, int rounds) -> tuple[int, str, list[int], int, int]:
         """Pick so many times, each as if the one before had ended: the first server (-1: none) and
         why there was none ("waits" for a place), how often each server was picked, in how many
@@ -322,17 +230,17 @@ cdef class Reasons(Rehearsal):
             "client_ip": x.client_ip[:x.client_ip_size].decode("ascii", "replace"),
             "trusted": x.flags & EXCHANGE_TRUSTED != 0,
             "method": (<const char*> head.bytes + head.method_at)[:head.method_size],
-            "host": _bytes(head.host), "path": _bytes(head.path), "query": _bytes(head.query),
+            "host": bytes_of(head.host), "path": bytes_of(head.path), "query": bytes_of(head.query),
             "route": route - x.bind.http.routes if route != NULL else -1,
             "pool": x.pool - self.table.pools if self._verdict == NEXT else -1,
             "routed": match.n_segments != NOT_ROUTED,
             "segments": [],
-            "rest": _bytes(match.rest) if route != NULL else b"",
+            "rest": bytes_of(match.rest) if route != NULL else b"",
         }
         if route != NULL:
             for i in range(<uint32_t> SEGMENTS_MAX):
                 if i < match.n_segments:
-                    facts["segments"].append(_bytes(match.segments[i]))
+                    facts["segments"].append(bytes_of(match.segments[i]))
         if self._verdict == ASK:
             facts["route"] = self._asking_route()
         if x.http != NULL and x.http.head != NULL:
@@ -382,7 +290,7 @@ cdef class Reasons(Rehearsal):
         if key.on == HASH_CLIENT_ADDRESS:
             return b"%b:%d" % (x.peer_ip[:x.peer_ip_size], address_port(&x.peer))
         if key_find(key, &self.core.http.head, &self.core.http.match, &value):
-            return _bytes(value)
+            return bytes_of(value)
         return None
 
     def bound(self) -> tuple[bool, int]:
@@ -412,7 +320,7 @@ cdef class Reasons(Rehearsal):
             conditions = []
             for k in range(entry.routes[i].n_conditions):
                 condition = &entry.routes[i].conditions[k]
-                seen = _bytes(value) if observed(condition, head, &match, &value) else None
+                seen = bytes_of(value) if observed(condition, head, &match, &value) else None
                 conditions.append(
                     (condition_fits(condition, head, &match) != condition.negate, seen))
             found.append((tried[i] & TRIED_HOST != 0, tried[i] & TRIED_PATH != 0, conditions))

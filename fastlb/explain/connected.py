@@ -12,6 +12,7 @@ from fastlb.config.policy import EffectivePolicy
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import Answer, Explanation, Key, Policy, PoolPick, RouteTried, Split
 from fastlb.explain.opening import Heard
+from fastlb.explain.requested import called
 from fastlb.explain.sniffed import in_words, tried
 from fastlb.explain.told import Facts
 from fastlb.explain.tried import name_of
@@ -37,6 +38,7 @@ class Connected:
         self.why = why
         self.url, self.client = url, client
         self.heard = heard
+        self.is_asked = False           # its policy
         self.facts: dict[str, Any] = explainer.reasons.connection(
             explainer.places[listener.name], *who, heard.first, heard.chosen)
         self.routes = listener.sniffing.routes if listener.sniffing is not None else ()
@@ -55,19 +57,22 @@ class Connected:
     def protocol(self) -> str:
         return PROTOCOLS[self.facts["protocol"]]
 
-    def explain(self) -> Explanation:
+    def explain(self, call_policy: bool, local: tuple[str, int]) -> Explanation:
+        """`local` is what the client has connected to."""
+        policy = self._ask(call_policy, local)
         sniffing = self.listener.sniffing is not None
         pools, split = self._pools()
         verdict = self.facts["verdict"]
         handed = self.route.listener if self.route is not None and verdict == "hand" else ""
         action = "split" if split is not None else {
-            "forward": "pool", "hand": "listener", "ask": "policy"}.get(verdict, "refuse")
+            "forward": "pool", "hand": "listener", "ask": "policy", "more": "wait",
+        }.get(verdict, "refuse")
         return Explanation(
             listener=self.listener.name, mode=self.listener.scheme, chosen_by=self.why,
             live=self.of.live, method="", url=self.url, client=self.client,
             client_ip=self.client, trusted=False, path="", routes=self._tried(),
             route=self.route.name if self.route is not None else "" if pools else None,
-            segments=(), policy=self._policy(), action=action, answer=self._answer(action),
+            segments=(), policy=policy, action=action, answer=self._answer(action),
             split=split, pools=pools, sent="", response_headers=(), mirror="",
             notes=self.of.notes(pools), handed=handed,
             says=in_words(self.protocol, self.said) if sniffing else "",
@@ -80,19 +85,36 @@ class Connected:
             self.routes, self.of.reasons.sniffed_routes(), self.facts["route"], self.protocol,
             self.said.get("tls.sni", ""))
 
-    def _policy(self) -> Policy | None:
+    def _ask(self, call: bool, local: tuple[str, int]) -> Policy | None:
         policy: EffectivePolicy | None = self.route.policy if self.route is not None \
             else self.listener.policy
         if policy is None:
             return None
+        if call and self.facts["verdict"] != "hand":
+            return self._call(name_of(policy), local)
         leads = "this is what None leads to" if self.facts["verdict"] == "forward" \
             else "it has to name a pool"
         unknown = "" if self.heard.first else ", as nobody knows what a client sends first"
         return Policy(name_of(policy), False, f"was not asked{unknown}; {leads}")
 
+    def _call(self, name: str, local: tuple[str, int]) -> Policy:
+        function, connection = self.of.reasons.question_of(*local)
+        self.is_asked = True
+        try:
+            result = called(function, connection)
+            self.facts |= self.of.reasons.decided(result)
+        except Exception as error:
+            self.facts |= self.of.reasons.decided(failure=True)
+            return Policy(name, True, f"failed: {type(error).__name__}: {error}")
+        return Policy(name, True, f"said {result!r}")
+
     def _answer(self, action: str) -> Answer | None:
         if action != "refuse":
             return None
+        if self.is_asked:
+            closed = self.facts["verdict"] == "close"
+            return Answer(0, "responded" if closed else "policy_failed", "the policy says so"
+                          if closed else "the policy names no pool, and has no on_error", "")
         why = "no route fits, and the listener has no pool"
         if self.route is not None and self.route.listener:
             why = f"listener {self.route.listener} isn't served"
@@ -104,7 +126,7 @@ class Connected:
         if self.facts["verdict"] != "forward":
             return (), None
         route = self.route
-        if route is None or not route.split:
+        if route is None or not route.split or self.is_asked:
             return (self._pick(self.facts["pool"], 1.0),), None
         if route.split_on:
             key = self._key(Key(route.split_on, "", False, 0))
@@ -120,7 +142,9 @@ class Connected:
 
     def _pick(self, index: int, share: float) -> PoolPick:
         pick = self.of.pool(index, share, None)
-        if pick.key is not None:
+        if pick.key is not None and self.facts.get("by_key"):
+            pick = replace(pick, key=replace(pick.key, on="of the policy"))
+        elif pick.key is not None:
             on = self.route.hash_on if self.route is not None else ""
             pick = replace(pick, key=self._key(replace(pick.key, on=on or pick.key.on)))
         if self.listener.udp is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fastlb._core.reasons import Reasons
+from fastlb._core.heard import Heard
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
@@ -45,7 +45,7 @@ class Explainer:
         if failure and any(listener.http is not None for listener in values.listeners):
             raise ConfigError([Problem(f"http needs llhttp, and {failure}", "")])
         self.values = values
-        self.reasons = Reasons(snapshot)
+        self.reasons = Heard(snapshot)
         self.snapshot = snapshot
         self._binds = binds
         self.places = places           # of a bind of each listener in the snapshot
@@ -85,7 +85,9 @@ class Explainer:
         bind = self._binds[found.name][0]
         if found.http is None:
             url = f"{where.scheme or found.scheme}://{where.authority or bind}"
-            made = Connected(self, found, why, url, client, who, first, proxy or {}).explain()
+            made = Connected(
+                self, found, why, url, client, who, first, proxy or {}
+            ).explain(call_policy, (bind.host or "", bind.port or 0))
         else:
             default = f"{bind.host}:{bind.port}" if bind.host is not None else "localhost"
             raw = request_bytes(method, where, headers, body, default)

@@ -116,7 +116,7 @@ def heard(
     if listener.sniffing is None:
         if says:
             raise ValueError(f"{whose} doesn't look at what its clients say first")
-        return tls, Heard()
+        return tls, Heard(body)
     if listener.tls is None and list(tls) == ["sni"]:
         tls, says = {}, {"sni": tls["sni"], **says}
     chosen = b""

@@ -83,7 +83,7 @@ class Requested:
             return
         function, request = self.of.reasons.question()
         try:
-            result = _called(function, request)
+            result = called(function, request)
             self.facts = self.of.reasons.decide(result)
         except Exception as error:
             self.facts = self.of.reasons.decide(failure=True)
@@ -157,7 +157,7 @@ class Requested:
         return found
 
 
-def _called(function: Any, request: Any) -> Any:
+def called(function: Any, request: Any) -> Any:
     """What a policy returns; one that is async gets a loop of its own."""
     if not inspect.iscoroutinefunction(function):
         return function(request)

@@ -71,7 +71,7 @@ def _add_match(tree: Tree, e: Explanation) -> None:
 
 def _add_action(tree: Tree, e: Explanation) -> None:
     if e.action == "wait":
-        tree.add("waits for the rest of its body")
+        tree.add("waits for the rest of its body" if e.mode == "http" else "waits for more bytes")
     if e.handed:
         handed = escape(e.handed)
         tree.add(f"goes on as a connection of listener [bold]{handed}[/]: ask for its requests with"

@@ -41,7 +41,7 @@ FACES = dict.fromkeys(
     ("balancer", "background", "handles", "policy", "client", "link", "explain"), "process"
 )
 # Modules of the core that Python may import, beside tables.
-DOORS = "engine|ask|facts|reasons|replay"
+DOORS = "engine|ask|facts|reasons|heard|replay"
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")

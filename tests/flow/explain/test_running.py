@@ -118,3 +118,19 @@ def test_after_a_stop_it_is_as_configured(origins: Origins) -> None:
     with lb.background():
         assert lb.explain("GET", "/").live
     assert not lb.explain("GET", "/").live
+
+
+def test_a_policy_of_tcp_names_a_server(site: Callable[..., Site], origins: Origins) -> None:
+    servers = [origins(name).address for name in "abc"]
+    named: list[Any] = []
+
+    def policy(connection: fastlb.Connection) -> Any:
+        return named[0] if connection.data == b"second" else None
+
+    made = site(servers, policy={"call": policy, "first_bytes": "100B"})
+    named.append(fastlb.Pool(made.balancer, "pool").servers[servers[1]])
+    for _ in range(3):
+        said = made.balancer.explain("", made.listener.url, body="second", call_policy=True)
+        assert said.server == servers[1] and said.pools[0].certain
+    said = made.balancer.explain("", made.listener.url, body="other", call_policy=True)
+    assert not said.pools[0].certain

@@ -240,3 +240,55 @@ def test_behind_tls_its_facts_are_of_what_has_ended(tmp_path: Path) -> None:
     assert balancer.explain("", "tls://site.test", tls={"sni": "x.test"}, says=says).pool == "b"
     assert balancer.explain("", "tls://site.test", says={"client_id": "7"}).pool == "b"
     assert balancer.explain("", "tls://x", says={"protocol": "tls", "sni": "site.test"}).pool == "b"
+
+
+def where(connection: fastlb.Connection) -> object:
+    """The policy of the tests below: it does what the client says."""
+    assert connection.client.port == 4000
+    said = connection.data.decode()
+    return {
+        "pool": "b", "hashed": fastlb.Hashed("b", "ann"),
+        "close": fastlb.Close(), "more": fastlb.More(), "elsewhere": "c", "": None,
+    }[said]
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
+@pytest.mark.parametrize(("said", "action", "pool", "told"), [
+    ("pool", "pool", "b", "said 'b'"), ("hashed", "pool", "b", "said Hashed("),
+    ("", "pool", "a", "said None"),
+    ("close", "refuse", None, "said Close()"), ("more", "wait", None, "said More()"),
+    ("elsewhere", "refuse", None, "failed: "), ("nothing", "refuse", None, "failed: KeyError"),
+])
+def test_policies_are_called_with_what_is_said(
+    bind: str, said: str, action: str, pool: str | None, told: str
+) -> None:
+    policy = {"call": where, **({"first_bytes": "100B"} if bind.startswith("tcp") else {})}
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {"bind": bind, "pool": "a", "policy": policy}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]},
+                  "b": {"servers": ["10.0.0.2:1", "10.0.0.3:1"], "balance": "maglev"}},
+    }))
+    if bind.startswith("udp") and said == "more":
+        action = "refuse"               # there is no more of a datagram
+    url = bind.replace(":0", ":1")
+    made = balancer.explain("", url, body=said, client="192.0.2.1:4000", call_policy=True)
+    assert (made.action, made.pool) == (action, pool), str(made)
+    assert made.policy is not None and made.policy.asked
+    assert made.policy.said.startswith(told), made.policy
+    if said == "hashed":
+        assert made.pools[0].key is not None and made.pools[0].key.on == "of the policy"
+        again = balancer.explain("", url, body="hashed", client="192.0.2.1:4000",
+                                 call_policy=True)
+        assert again.server == made.server
+    told_of = balancer.explain("", url, body=said, client="192.0.2.1:4000").policy
+    assert told_of is not None and not told_of.asked
+
+
+def test_a_policy_that_fails_has_somewhere_to_go() -> None:
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {
+            "bind": "udp://127.0.0.1:0", "pool": "a", "policy": {"call": where, "on_error": "b"}}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]}, "b": {"servers": ["10.0.0.2:1"]}},
+    }))
+    made = balancer.explain("", "udp://x", body="x", client="192.0.2.1:4000", call_policy=True)
+    assert (made.action, made.pool) == ("pool", "b")

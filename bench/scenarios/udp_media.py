@@ -34,6 +34,7 @@ SCENARIO = Scenario(
         "Datagrams leave every 0.5 ms, what is due of a flow together; p50 and p99 are of the way"
         " to the server.",
         "Cost is over those that arrived: what a balancer loses makes the others dearer.",
-        "A bare relay in C that receives and sends many at once, as fastlb does, costs 0.49 of nginx.",
+        "A bare relay in C that receives and sends many at once, as fastlb does, costs 0.49 of"
+        " nginx.",
     ),
 )

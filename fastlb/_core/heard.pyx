@@ -31,10 +31,10 @@ cdef class Heard(Reasons):
 
     def connection(self, unsigned int bind, object client, object secured=None,
                    object told=None, bytes first=b"", bytes chosen=b"") -> dict[str, object]:
-        """What becomes of a connection of tcp, or of a session of udp: see Reasons.request. `first`: what its client says
-        first, all of it; `chosen`: what TLS has chosen with it (ALPN). Where routes go by it there
-        is a "protocol", by its number, "facts" (SpokenFact) and a "route" (-1: none), and "hand" is
-        a verdict too: to another listener."""
+        """What becomes of a connection of tcp, or of a session of udp: see Reasons.request.
+        `first`: what its client says first, all of it; `chosen`: what TLS has chosen with it
+        (ALPN). Where routes go by it there is a "protocol", by its number, "facts" (SpokenFact) and
+        a "route" (-1: none), and "hand" is a verdict too: to another listener."""
         cdef Exchange* x
         cdef int verdict
         if bind >= self.table.n_binds or self.table.binds[bind].http != NULL:
@@ -45,7 +45,7 @@ cdef class Heard(Reasons):
         self._introduce(client, secured, told)
         self._verdict = NEXT
         self._raw = first               # (which facts are parts of)
-        if x.bind.sniff == NULL:
+        if x.bind.sniff == NULL:        # (then there is a pool)
             x.policy = x.bind.policy
             return {"verdict": "forward", "pool": x.pool - self.table.pools}
         self._hear(first, chosen)

@@ -292,3 +292,17 @@ def test_a_policy_that_fails_has_somewhere_to_go() -> None:
     }))
     made = balancer.explain("", "udp://x", body="x", client="192.0.2.1:4000", call_policy=True)
     assert (made.action, made.pool) == ("pool", "b")
+
+
+def test_a_policy_of_a_route_alone_has_to_say_it() -> None:
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {"bind": "tcp://127.0.0.1:0", "routes": [
+            {"name": "asked", "policy": {"call": where, "first_bytes": "100B"}}]}},
+        "pools": {"b": {"servers": ["10.0.0.2:1"]}},
+    }))
+    made = balancer.explain("", "tcp://x")
+    assert (made.action, made.pools, made.route) == ("policy", (), "asked")
+    assert made.policy is not None and "it has to name a pool" in made.policy.said
+    for said, action in (("pool", "pool"), ("", "refuse"), ("close", "refuse"), ("more", "wait")):
+        made = balancer.explain("", "tcp://x", body=said, client="192.0.2.1:4000", call_policy=True)
+        assert made.action == action, str(made)

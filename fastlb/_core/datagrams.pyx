@@ -12,7 +12,7 @@ from fastlb._core.base.enums cimport (
     POLLER_EPOLL, REASON_CONNECT_REFUSED, REASON_DONE, REASON_SERVER_RESET, STAGE_SESSION,
 )
 from fastlb._core.base.limits cimport (
-    ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX,
+    ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX, RESUME_MS,
 )
 from fastlb._core.base.net cimport net_gather, net_write_datagram
 from fastlb._core.base.parts cimport Address
@@ -248,9 +248,9 @@ cdef int hear_clients(Core* core, Acceptor* acceptor) noexcept nogil:
 
 # --- resting ---
 
-cdef void _rest(Core* core, Acceptor* acceptor) noexcept nogil:
+cdef void _rest(Core* core, Acceptor* acceptor, uint32_t ns) noexcept nogil:
     """Let what comes next wait in the socket for a while, so that more of it leaves at once."""
-    acceptor.look_ns = core.now_ns + acceptor.bind.udp.coalesce_ns
+    acceptor.look_ns = core.now_ns + ns
     if core.datagrams.look_ns == 0 or acceptor.look_ns < core.datagrams.look_ns:
         core.datagrams.look_ns = acceptor.look_ns
 
@@ -262,7 +262,7 @@ cdef void hear_and_rest(Core* core, Acceptor* acceptor) noexcept nogil:
             and core.poller.kind == POLLER_EPOLL:
         poller_remove(&core.poller, &acceptor.stream)
         acceptor.paused = True
-        _rest(core, acceptor)
+        _rest(core, acceptor, acceptor.bind.udp.coalesce_ns)
 
 
 cdef void look_again(Core* core) noexcept nogil:
@@ -278,10 +278,12 @@ cdef void look_again(Core* core) noexcept nogil:
             acceptor.look_ns = 0
             heard = hear_clients(core, acceptor)
             if 0 < heard < HEARD_MAX and acceptor.bind.udp.coalesce_ns:
-                _rest(core, acceptor)
-            else:                       # (who finds no memory is tried again by resume_acceptors)
-                acceptor.paused = poller_add_level(
-                    &core.poller, &acceptor.stream, acceptor.bind.shared) < 0
+                _rest(core, acceptor, acceptor.bind.udp.coalesce_ns)
+            elif likely(poller_add_level(
+                    &core.poller, &acceptor.stream, acceptor.bind.shared) == 0):
+                acceptor.paused = False
+            else:                       # there is no memory for it: it rests on
+                _rest(core, acceptor, RESUME_MS * 1000000)
         acceptor = acceptor.next
 
 

@@ -3,7 +3,8 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport FAIL, HAND, NEXT
-from fastlb._core.base.limits cimport SNIFF_BYTES_MAX, TLS_FACTS
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.limits cimport PROXY_FACTS, SNIFF_BYTES_MAX, TLS_FACTS
 from fastlb._core.base.net cimport address_port, address_text
 from fastlb._core.base.parts cimport TlsFacts
 from fastlb._core.base.proxied cimport proxy_fact, told_by_proxy
@@ -47,7 +48,8 @@ cdef class Heard(Reasons):
         self._raw = first               # (which facts are parts of)
         if x.bind.sniff == NULL:        # (then there is a pool)
             x.policy = x.bind.policy
-            return {"verdict": "forward", "pool": x.pool - self.table.pools}
+            return {"verdict": "forward", "pool": x.pool - self.table.pools,
+                    "told": self._told()}
         self._hear(first, chosen)
         verdict = sniff_told(self.core, x, &self._spoken)
         if self._secured == NULL:
@@ -58,10 +60,17 @@ cdef class Heard(Reasons):
             "verdict": "hand" if verdict == HAND else "ask" if verdict == NEXT and x.pool == NULL
             else "forward" if verdict == NEXT else "answer",
             "pool": x.pool - self.table.pools if self._verdict == NEXT else -1,
+            "told": self._told(),
             "protocol": self._spoken.protocol,
             "facts": [self._said(i) for i in range(SPOKEN_FACTS)],
             "route": x.sniffed.route - x.bind.sniff.routes if x.sniffed.route != NULL else -1,
         }
+
+    cdef list _told(self):
+        """What a proxy tells, as it is hashed: by ProxyFact."""
+        cdef const Text* told = told_by_proxy(self.x)
+        cdef int i
+        return [bytes_of(told[i]) for i in range(PROXY_FACTS)] if told != NULL else []
 
     cdef int _hear(self, bytes first, bytes chosen) except -1:
         cdef int i

@@ -51,8 +51,12 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 def answer(
     data: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
+    """What JSON can say and UTF-8 can't (half a surrogate pair) is escaped, as JSON has it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
-    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=text.encode("utf-8", "backslashreplace"), status=status,
+        content_type="application/json", charset="utf-8", headers=headers,
+    )
 
 
 def json_object(text: str) -> dict[str, Any]:

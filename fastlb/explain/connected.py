@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastlb.config.effective import EffectiveListener
-from fastlb.config.patterns import TLS_FACTS
+from fastlb.config.patterns import PROXY_KEYS, TLS_FACTS
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import Answer, Explanation, Key, Policy, PoolPick, RouteTried, Split
@@ -15,7 +15,7 @@ from fastlb.explain.opening import Heard
 from fastlb.explain.requested import called
 from fastlb.explain.sniffed import in_words, tried
 from fastlb.explain.told import Facts
-from fastlb.explain.tried import name_of
+from fastlb.explain.tried import name_of, readable
 
 if TYPE_CHECKING:
     from fastlb.explain.explainer import Explainer
@@ -31,14 +31,14 @@ class Connected:
 
     def __init__(
         self, explainer: Explainer, listener: EffectiveListener, why: str, url: str, client: str,
-        who: Who, heard: Heard, proxy: Mapping[str, str],
+        who: Who, heard: Heard,
     ) -> None:
         self.of = explainer
         self.listener = listener
         self.why = why
         self.url, self.client = url, client
         self.heard = heard
-        self.is_asked = False           # its policy
+        self.is_asked = self.is_decided = False     # its policy; by it
         self.facts: dict[str, Any] = explainer.reasons.connection(
             explainer.places[listener.name], *who, heard.first, heard.chosen)
         self.routes = listener.sniffing.routes if listener.sniffing is not None else ()
@@ -49,7 +49,7 @@ class Connected:
                      for name, value in said.items() if value}
         address = who[0]
         self.keys = {
-            **self.said, **{f"proxy.{name}": value for name, value in proxy.items()},
+            **self.said, **dict(zip(PROXY_KEYS, map(readable, self.facts["told"]), strict=False)),
             "client.ip": address[0] if address is not None else "", "client.address": client,
         }
 
@@ -103,8 +103,10 @@ class Connected:
         try:
             result = called(function, connection)
             self.facts |= self.of.reasons.decided(result)
+            self.is_decided = result is not None
         except Exception as error:
             self.facts |= self.of.reasons.decided(failure=True)
+            self.is_decided = True
             return Policy(name, True, f"failed: {type(error).__name__}: {error}")
         return Policy(name, True, f"said {result!r}")
 
@@ -126,7 +128,7 @@ class Connected:
         if self.facts["verdict"] != "forward":
             return (), None
         route = self.route
-        if route is None or not route.split or self.is_asked:
+        if route is None or not route.split or self.is_decided:
             return (self._pick(self.facts["pool"], 1.0),), None
         if route.split_on:
             key = self._key(Key(route.split_on, "", False, 0))

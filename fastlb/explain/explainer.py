@@ -21,7 +21,14 @@ from fastlb.explain.secured import in_words, secured
 from fastlb.explain.told import in_words as told_in_words
 from fastlb.explain.told import told
 from fastlb.explain.tried import readable
-from fastlb.explain.wire import Headers, choose_listener, parse_client, parse_url, request_bytes
+from fastlb.explain.wire import (
+    Headers,
+    choose_listener,
+    met_by,
+    parse_client,
+    parse_url,
+    request_bytes,
+)
 from fastlb.process.machine import bind_llhttp
 
 ROUNDS = 1000           # picks that shares are told by: within 3 %, and a millisecond
@@ -86,8 +93,8 @@ class Explainer:
         if found.http is None:
             url = f"{where.scheme or found.scheme}://{where.authority or bind}"
             made = Connected(
-                self, found, why, url, client, who, first, proxy or {}
-            ).explain(call_policy, (bind.host or "", bind.port or 0))
+                self, found, why, url, client, who, first
+            ).explain(call_policy, met_by(self._binds[found.name], where))
         else:
             default = f"{bind.host}:{bind.port}" if bind.host is not None else "localhost"
             raw = request_bytes(method, where, headers, body, default)

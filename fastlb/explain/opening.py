@@ -15,22 +15,26 @@ from fastlb.config.units import show
 FACTS = {"tls": ("sni", "alpn"), "mqtt": ("client_id", "username", "level")}
 LEVELS = {"3.1": 3, "3.1.1": 4, "5": 5}
 FIELD_BYTES_MAX = 65535         # of a text in MQTT
+ALPN_BYTES_MAX = 255            # of a name (RFC 7301, 3.1)
+ALPN_MAX = 64                   # names; there are not so many
 
 
 def _hello(facts: Mapping[str, str]) -> bytes:
     """What OpenSSL would send."""
+    names = [one.strip() for one in facts["alpn"].split(",")] if "alpn" in facts else []
+    if not all(0 < len(one.encode()) <= ALPN_BYTES_MAX for one in names) or len(names) > ALPN_MAX:
+        raise ValueError(f"alpn: {show(facts['alpn'])} is not like h2,http/1.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    if "alpn" in facts:
-        context.set_alpn_protocols([one.strip() for one in facts["alpn"].split(",")])
     written = ssl.MemoryBIO()
     try:
+        context.set_alpn_protocols(names)
         client = context.wrap_bio(
             ssl.MemoryBIO(), written, server_hostname=facts.get("sni") or None)
         client.do_handshake()
     except ssl.SSLWantReadError:
         return written.read()
-    except ValueError as error:
+    except (ValueError, TypeError, ssl.SSLError) as error:
         raise ValueError(f"sni: {show(facts.get('sni', ''))}: {error}") from None
     raise AssertionError("a handshake wants an answer")
 
@@ -91,11 +95,9 @@ def first_bytes(says: Mapping[str, str]) -> bytes:
         (one for one, names in FACTS.items() if set(names) & set(facts)), "unknown")
     if protocol not in PROTOCOLS:
         raise ValueError(f"{show(protocol)} is not a protocol. One of: {', '.join(PROTOCOLS)}")
-    for name, value in facts.items():
+    for name in facts:
         if name not in FACTS.get(protocol, ()):
-            raise ValueError(f"a client of {protocol} doesn't say its {name}")
-        if not isinstance(value, str):
-            raise ValueError(f"{name}: {show(value)} is not a text")
+            raise ValueError(f"a client of {protocol} doesn't say {show(name)}")
     return _FIRST[protocol](facts)
 
 
@@ -119,9 +121,18 @@ def heard(
         return tls, Heard(body)
     if listener.tls is None and list(tls) == ["sni"]:
         tls, says = {}, {"sni": tls["sni"], **says}
+    for name, value in says.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{show(name)}: {show(value)} is not a text")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{show(name)}: {value!a} is not a text") from None
     chosen = b""
     if listener.tls is not None and says.get("protocol") != "tls":
         chosen = says.pop("alpn", "").encode()
+        if len(chosen) > ALPN_BYTES_MAX:
+            raise ValueError(f"alpn has more than {ALPN_BYTES_MAX} bytes")
     if body and says:
         raise ValueError("either the first bytes themselves are said, or what they would say")
     return tls, Heard(body or first_bytes(says), chosen)

@@ -26,7 +26,7 @@ def told(
                 f"{fact!r} is nothing that a proxy tells. One of: {', '.join(PROXY_FACTS)}")
         if not isinstance(value, str):
             raise ValueError(f"{fact}: {value!r} is not a text")
-        if len(value.encode()) > MOST.get(fact, len(value)):
+        if fact in MOST and len(value.encode("utf-8", "replace")) > MOST[fact]:
             raise ValueError(f"{fact} has more than {MOST[fact]} bytes")
     if not given:
         return None

@@ -116,11 +116,25 @@ def choose_listener(
     return fitting[0], f"the first that speaks {fitting[0].scheme}; name another with its listener"
 
 
+def met_by(binds: Sequence[Address], url: Url) -> tuple[str, int]:
+    """What a client of the URL has connected to; ("", 0) for a unix socket."""
+    bind = next((one for one in binds
+                 if url.authority and one.port == url.port and _meets(one, url.host)), binds[0])
+    if bind.host is None:
+        return "", 0
+    host = url.host if bind.host in ("0.0.0.0", "::") and _is_ip(url.host) else bind.host
+    return host, bind.port or 0
+
+
+def _is_ip(host: str) -> bool:
+    return re.fullmatch(r"[0-9.]+|.*:.*", host) is not None
+
+
 def _meets(bind: Address, host: str) -> bool:
     """A name may stand for any address."""
     if bind.host in ("0.0.0.0", "::") or bind.host == host:
         return True
-    return not re.fullmatch(r"[0-9.]+|.*:.*", host)
+    return not _is_ip(host)
 
 
 # --- refusals ---

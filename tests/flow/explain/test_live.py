@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,28 @@ pool = "api"
             assert json.loads(capsys.readouterr().out)["route"] == route
         assert run(["explain", str(path), "tcp://x", "--live", "--says", "mqt"]) == 1
         assert "'mqt' is not a protocol" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [
+    {"says": {"alpn": 5}}, {"says": {"sni": "a\0b"}}, {"says": {"client_id": "\ud800"}},
+    {"proxy": {"dst": "\u0663:1"}}, {"body_base64": "?"}, {"url": "tcp://\ud800:1", "says": {}},
+])
+def test_what_nobody_can_have_said_is_a_problem_of_the_request(
+    tmp_path: Path, asked: dict[str, object]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(CONFIG.format(path=tmp_path / "s").replace("http://127", "tcp://127")
+                    + '[[listeners.web.routes]]\nname = "tls"\nmatch.protocol = "tls"\n'
+                    + 'pool = "api"\n')
+    with fastlb.Balancer(fastlb.Config.from_file(path)).background():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(tmp_path / "s"))
+            body = json.dumps({"url": "tcp://x", **asked}).encode()
+            client.sendall(
+                b"POST /explain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+    status = int(answer.split()[1])
+    assert status == (200 if "url" in asked else 422), answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])

@@ -198,7 +198,7 @@ def test_a_session_of_udp(file: str, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(("args", "problem"), [
     ((EDGE, "--says", "mqt"), "'mqt' is not a protocol. One of: unknown, tls,"),
-    ((EDGE, "--says", "ssh", "--client-id", "7"), "a client of ssh doesn't say its client_id"),
+    ((EDGE, "--says", "ssh", "--client-id", "7"), "a client of ssh doesn't say 'client_id'"),
     ((EDGE, "--level", "4"), "level: '4' is none of 3.1, 3.1.1, 5"),
     ((EDGE, "--says", "tls", "-d", "x"), "either the first bytes themselves are said, or"),
     ((EDGE, "--client-id", "a" * 65536), "client_id has more than 65535 bytes"),
@@ -306,3 +306,65 @@ def test_a_policy_of_a_route_alone_has_to_say_it() -> None:
     for said, action in (("pool", "pool"), ("", "refuse"), ("close", "refuse"), ("more", "wait")):
         made = balancer.explain("", "tcp://x", body=said, client="192.0.2.1:4000", call_policy=True)
         assert made.action == action, str(made)
+
+
+@pytest.mark.parametrize(("keys", "problem"), [
+    ({"says": {"alpn": ""}}, "alpn: '' is not like h2,http/1.1"),
+    ({"says": {"alpn": "h2,,x"}}, "alpn: 'h2,,x' is not like"),
+    ({"says": {"alpn": "x" * 256}}, "alpn: "),
+    ({"says": {"alpn": ",".join(["h2"] * 9000)}}, "alpn: "),
+    ({"says": {"sni": ".".join(["a" * 60] * 5)}}, "sni: "),
+    ({"says": {"sni": "a\0b"}}, "sni: "),
+    ({"says": {"sni": 5}}, "'sni': 5 is not a text"),
+    ({"says": {"client_id": "\ud800"}}, "is not a text"),
+    ({"says": {"\ud800": "x"}}, "a client of unknown doesn't say '\\ud800'"),
+    ({"says": {"protocol": ["tls"]}}, "'protocol': a list is not a text"),
+    ({"proxy": {"dst": "\u0663.1.1.1:80"}}, "listener 'edge' has no proxy_protocol"),
+])
+def test_what_nobody_can_have_said(keys: dict[str, Any], problem: str) -> None:
+    explainer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {"bind": EDGE, "pool": "a", "routes": [
+            {"name": "tls", "match": {"protocol": "tls"}, "pool": "a"}]}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]}}}))
+    with pytest.raises(ValueError) as caught:
+        explainer.explain("", EDGE, **keys)
+    assert problem in str(caught.value)
+
+
+def test_a_policy_that_says_nothing_leaves_a_split_to_chance() -> None:
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {"bind": EDGE, "routes": [{
+            "name": "half", "split": {"a": 1, "b": 1},
+            "policy": {"call": where, "first_bytes": "9B"}}]}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]}, "b": {"servers": ["10.0.0.2:1"]}}}))
+    for said, action, pools in (("", "split", 2), ("pool", "pool", 1)):
+        made = balancer.explain("", EDGE, body=said, client="192.0.2.1:4000", call_policy=True)
+        assert (made.action, len(made.pools)) == (action, pools), str(made)
+
+
+def test_a_policy_knows_what_its_client_has_connected_to() -> None:
+    seen: list[object] = []
+
+    def policy(connection: fastlb.Connection) -> None:
+        seen.append(tuple(connection.local))
+
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {
+            "bind": ["udp://127.0.0.1:1883", "udp://0.0.0.0:1884", "udp://[::]:1885"], "pool": "a",
+            "policy": {"call": policy}}},
+        "pools": {"a": {"servers": ["10.0.0.1:1"]}}}))
+    for host in ("127.0.0.1:1883", "192.0.2.7:1884", "localhost:1884", "[2001:db8::7]:1885"):
+        balancer.explain("", f"udp://{host}", call_policy=True)
+    assert seen == [("127.0.0.1", 1883), ("192.0.2.7", 1884), ("0.0.0.0", 1884),
+                    ("2001:db8::7", 1885)]
+
+
+def test_keys_that_proxies_tell_are_shown_as_they_are_hashed() -> None:
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"edge": {"bind": EDGE, "pool": "a",
+                               "proxy_protocol": {"trusted": ["10.0.0.0/8"]}}},
+        "pools": {"a": {"servers": ["10.0.0.1:1", "10.0.0.2:1"], "balance": "maglev",
+                        "hash_on": "proxy.authority"}}}))
+    keys = [balancer.explain("", EDGE, proxy={"authority": name}).pools[0].key
+            for name in ("A.Example", "a.example")]
+    assert keys[0] is not None and keys[0] == keys[1] and keys[0].value == "a.example"

@@ -24,8 +24,8 @@ NONSENSE: list[tuple[Any, str]] = [
     ("nowhere", "ValueError: there is no pool 'nowhere'"),
     (Forward("nowhere"), "ValueError: there is no pool 'nowhere'"),
     (Forward("nowhere", headers={"x-a": "b"}), "ValueError: there is no pool 'nowhere'"),
-    (fastlb.Close(), "only the policy of a tcp listener can return <fastlb.policy.Close"),
-    (fastlb.More(), "only the policy of a tcp listener can return <fastlb.policy.More"),
+    (fastlb.Close(), "only the policy of a tcp listener can return Close()"),
+    (fastlb.More(), "only the policy of a tcp listener can return More()"),
 ]
 
 

@@ -177,7 +177,7 @@ def test_a_key_stays_with_its_server(
     found = spread(made, origins, openings)
     assert set().union(*found) == set(openings)
     assert sum(map(len, found)) == len(openings)        # each at one server
-    assert all(found)                                   # and not all at the same
+    assert sum(map(bool, found)) > 1                    # and not all at the same
     assert made.totals()["keys_missing"] == 0
     for origin in origins:
         origin.close()
@@ -200,10 +200,15 @@ def test_a_split_shares_connections_out(edge: Make) -> None:
     openings = [connects(f"sensor-{i}") for i in range(20)] * 2
     for data in openings:
         made.says(data)
-    wait_until(lambda: made.counts()["descriptors"] == 2 * len(openings))
+
+    def connections(name: str) -> int:
+        stats = made.balancer.pools[name].stats()[made.origins[name].address]
+        return int(stats["connections"])
+
+    wait_until(lambda: connections("a") + connections("b") == len(openings))
     got: dict[str, list[bytes]] = {}
     for name, origin in made.origins.items():
-        n = made.balancer.pools[name].stats()[origin.address]["connections"]
+        n = connections(name)
         got[name] = [read_exactly(origin.accept(), len(connects("sensor-1"))) for _ in range(n)]
     ids = {name: {data[: data.index(b"sensor") + 9] for data in found}
            for name, found in got.items()}

@@ -23,7 +23,7 @@ from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
-from fastlb._core.ext.atomic cimport fl_count, fl_store64, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
 from fastlb._core.ext.linux cimport _exit
 from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request
 from fastlb._core.http.decided cimport (

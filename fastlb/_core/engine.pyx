@@ -34,7 +34,7 @@ from fastlb._core.datagrams cimport (
 from fastlb._core.expiry cimport expire, hear_answers
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
-    fl_store32, fl_store_pointer, likely, unlikely,
+    fl_store32, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport close
 from fastlb._core.forked cimport abandon_streams

@@ -1,7 +1,6 @@
 # Why a connection goes where it goes, by what its client says first, for Python.
 from libc.stdint cimport uint32_t, uint8_t
 
-from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport FAIL, HAND, NEXT
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport PROXY_FACTS, SNIFF_BYTES_MAX, TLS_FACTS
@@ -16,7 +15,7 @@ from fastlb._core.base.tlsfacts cimport tls_facts
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.facts cimport Connection, make_connection
 from fastlb._core.http.decided cimport (
-    as_the_route_says, bind_as_decided, drop_decision, failed, give_decision, go_by_decision,
+    bind_as_decided, drop_decision, failed, give_decision, go_by_decision,
 )
 from fastlb._core.proto.protocols cimport SPOKEN_ALPN, SPOKEN_FACTS, Spoken, protocol_of
 from fastlb._core.reasons cimport Reasons, bytes_of
@@ -147,13 +146,7 @@ cdef class Heard(Reasons):
         cdef Decision* decision
         if x == NULL or x.policy == NULL:
             raise ValueError("nobody has to be asked")
-        if failure:
-            decision = failed()
-        elif result is None:
-            decision = as_the_route_says()
-        else:
-            decision = decision_of(<Caller> x.policy.caller, result)
-            self._adapt(decision)
+        decision = self._decision(result, failure)
         if decision.kind == DECISION_MORE and x.bind.udp != NULL:   # (there is no more of it)
             give_decision(decision)
             decision = failed()

@@ -9,6 +9,7 @@ cdef class Reasons(Rehearsal):
     cdef int _verdict
     cdef TlsFacts* _secured             # of the client
     cdef int _introduce(self, object client, object secured, object told) except -1
+    cdef Decision* _decision(self, object result, bint failure) except NULL
     cdef void _adapt(self, Decision* decision) noexcept nogil
     cdef object _facts(self)
     cdef int _asking_route(self)

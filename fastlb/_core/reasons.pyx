@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress, TlsFacts
+from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress
 from fastlb._core.base.proxied cimport PROXY_DST, make_proxied, told_by_proxy
 from fastlb._core.ask cimport decision_of
 from fastlb._core.base.enums cimport (
@@ -132,20 +132,23 @@ cdef class Reasons(Rehearsal):
         """The same once the policy has returned `result`, or has failed. Raises what
         `decision_of` does."""
         cdef Exchange* x = self.x
-        cdef Decision* decision
         if x == NULL or self._verdict != ASK:
             raise ValueError("nobody has to be asked")
-        if failure:
-            decision = failed()
-        elif result is None:
-            decision = as_the_route_says()
-        else:
-            decision = decision_of(<Caller> x.policy.caller, result)
-            self._adapt(decision)
-        x.decision = decision
+        x.decision = self._decision(result, failure)
         self._verdict = self.receive(
             <const uint8_t*> <const char*> self._raw, <uint32_t> len(self._raw))
         return self._facts()
+
+    cdef Decision* _decision(self, object result, bint failure) except NULL:
+        """What the policy's `result` stands for."""
+        cdef Decision* decision
+        if failure:
+            return failed()
+        if result is None:
+            return as_the_route_says()
+        decision = decision_of(<Caller> self.x.policy.caller, result)
+        self._adapt(decision)
+        return decision
 
     cdef void _adapt(self, Decision* decision) noexcept nogil:
         """It names the snapshot's pools and servers; here they are ours."""

@@ -183,6 +183,12 @@ class Effective:
     admin: EffectiveAdmin | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
+    def accepting(self, listener: EffectiveListener) -> list[EffectiveListener]:
+        """Where its clients come in: itself, and those that hand connections over to it."""
+        return [one for one in self.listeners if one is listener or (
+            one.sniffing is not None
+            and any(route.listener == listener.name for route in one.sniffing.routes))]
+
 
 class _Chain:
     """Looks a key up in its own table, the defaults, and what is built in; notes where it was."""

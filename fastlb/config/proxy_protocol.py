@@ -69,8 +69,4 @@ def effective_proxy_protocol(proxy: ProxyProtocol) -> EffectiveProxyProtocol:
 
 def hears_proxies(listener: EffectiveListener, values: Effective) -> bool:
     """Whether proxies can have told of its clients: to itself, or to who hands them over."""
-    return listener.proxy_protocol is not None or any(
-        route.listener == listener.name
-        for one in values.listeners if one.proxy_protocol is not None and one.sniffing is not None
-        for route in one.sniffing.routes
-    )
+    return any(one.proxy_protocol is not None for one in values.accepting(listener))

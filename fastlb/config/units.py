@@ -16,6 +16,7 @@ SIZE = r"^[0-9]{1,15}(B|KiB|MiB|GiB|KB|MB|GB)$"
 
 _ESCAPED = {"0": b"\0", "t": b"\t", "r": b"\r", "n": b"\n", "\\": b"\\"}
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_US = {"us": 1, "ms": 1000, "s": 1_000_000}
 _BYTES = {
     "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
     "KB": 10**3, "MB": 10**6, "GB": 10**9,
@@ -25,28 +26,27 @@ _BYTES = {
 def duration_ms(value: Any) -> int:
     """Whole milliseconds of "500ms", "1.5s", "5m", "1h" or "1d". ValueError says what to write."""
     _must_be_text(value, "s", "ms")
-    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f'{show(value)} is not a duration; write it like "500ms", "10s", "5m"')
-    unit = found[2]
-    ms = float(value.removesuffix(unit)) * _MS[unit]
-    # 0 switches things off, which a tiny amount must not do by being rounded.
-    if 0 < ms < 1:
-        raise ValueError(f"{value!r} is less than a millisecond, which is the least there is")
-    return round(ms)
+    return _duration(value, DURATION, _MS, "a millisecond", '"500ms", "10s", "5m"')
 
 
 def duration_us(value: Any) -> int:
     """Whole microseconds of "200us" or "1.5ms". ValueError says what to write."""
     _must_be_text(value, "us", "ms")
-    found = re.fullmatch(SHORT, value) if isinstance(value, str) else None
+    return _duration(value, SHORT, _US, "a microsecond", '"200us" or "1ms"')
+
+
+def _duration(
+    value: Any, pattern: str, units: Mapping[str, int], least: str, examples: str
+) -> int:
+    found = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f'{show(value)} is not a duration; write it like "200us" or "1ms"')
+        raise ValueError(f"{show(value)} is not a duration; write it like {examples}")
     unit = found[2]
-    us = float(value.removesuffix(unit)) * {"us": 1, "ms": 1000, "s": 1_000_000}[unit]
-    if 0 < us < 1:
-        raise ValueError(f"{value!r} is less than a microsecond, which is the least there is")
-    return round(us)
+    amount = float(value.removesuffix(unit)) * units[unit]
+    # 0 switches things off, which a tiny amount must not do by being rounded.
+    if 0 < amount < 1:
+        raise ValueError(f"{value!r} is less than {least}, which is the least there is")
+    return round(amount)
 
 
 def size_bytes(value: Any) -> int:

@@ -195,21 +195,12 @@ def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
         )
 
 
-def _tls_of_clients(listener: EffectiveListener, values: Effective) -> Iterator[EffectiveTls]:
-    """The listener's, or that of who hands clients over to it; the ones that ask for certificates
-    first."""
-    those = [one.tls for one in values.listeners if one is listener or (
-        one.sniffing is not None
-        and any(route.listener == listener.name for route in one.sniffing.routes))]
-    yield from sorted((tls for tls in those if tls is not None),
-                      key=lambda tls: tls.client_auth == "none")
-
-
 def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
     """What asks for facts of TLS that no client of the listener has."""
-    tls = next(_tls_of_clients(listener, values), None)
-    if tls is not None and tls.client_auth != "none":
+    those = [one.tls for one in values.accepting(listener) if one.tls is not None]
+    if any(tls.client_auth != "none" for tls in those):
         return
+    tls = those[0] if those else None
     missing = "tls." if tls is None else "tls.client_"
     known = ("tls.sni",) if listener.sniffing is not None else ()       # of a hello
     why = "has no TLS" if tls is None else "asks clients for no certificates (client_auth)"

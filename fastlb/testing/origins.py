@@ -116,10 +116,6 @@ class _Faulty:
         """End the connections that there are, each by an RST."""
         self._port.reset_all()
 
-    def _describe(self, last: int) -> list[str]:
-        """Lines for people: what it got, and the last ones of it."""
-        raise NotImplementedError
-
     def _close(self) -> None:
         self._port.close()
 

@@ -46,6 +46,25 @@ cdef inline Text text_of(const uint8_t* at, uint32_t size) noexcept nogil:
     return text
 
 
+cdef inline size_t texts_size(const Text* texts, int n) noexcept nogil:
+    """Bytes of all of them."""
+    cdef size_t size = 0
+    cdef int i
+    for i in range(n):
+        size += texts[i].size
+    return size
+
+
+cdef inline void texts_copy(Text* into, const Text* texts, int n, uint8_t* room) noexcept nogil:
+    """With their bytes, which `room` is for: `texts_size`."""
+    cdef int i
+    for i in range(n):
+        into[i] = text_of(room, texts[i].size)
+        if texts[i].size:
+            memcpy(room, texts[i].at, texts[i].size)
+            room += texts[i].size
+
+
 cdef inline Text trimmed(const uint8_t* at, uint32_t size) noexcept nogil:
     """Without spaces and tabs around it."""
     while size and (at[0] == 32 or at[0] == 9):

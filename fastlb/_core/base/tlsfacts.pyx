@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from fastlb._core.base.enums cimport LAYER_TLS
 from fastlb._core.base.limits cimport TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX
-from fastlb._core.base.text cimport is_digit, lower, text_of
+from fastlb._core.base.text cimport is_digit, lower, text_of, texts_copy, texts_size
 from fastlb._core.base.tls cimport Wire
 from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.ext.openssl cimport (
@@ -71,22 +71,11 @@ cdef uint32_t _take_fingerprint(X509* leaf, uint8_t* into) noexcept nogil:
 
 cdef TlsFacts* make_facts(const Text* all) noexcept nogil:
     """A copy, with one holder; NULL when memory is gone."""
-    cdef size_t size = sizeof(TlsFacts)
-    cdef TlsFacts* facts
-    cdef uint8_t* at
-    cdef int i
-    for i in range(TLS_FACTS):
-        size += all[i].size
-    facts = <TlsFacts*> malloc(size)
+    cdef TlsFacts* facts = <TlsFacts*> malloc(sizeof(TlsFacts) + texts_size(all, TLS_FACTS))
     if unlikely(facts == NULL):
         return NULL
     facts.holders = 1
-    at = <uint8_t*> (facts + 1)
-    for i in range(TLS_FACTS):
-        facts.all[i] = text_of(at, all[i].size)
-        if all[i].size:
-            memcpy(at, all[i].at, all[i].size)
-            at += all[i].size
+    texts_copy(facts.all, all, TLS_FACTS, <uint8_t*> (facts + 1))
     return facts
 
 

@@ -1,5 +1,5 @@
 # What the record of a request will have of its head, which is gone by the time that it ends.
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport HTTP_OLD_CLIENT

@@ -7,7 +7,7 @@ from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON,
     MATCH_METHOD, MATCH_PATH, MATCH_PROXY, MATCH_QUERY, MATCH_TLS, Condition, HostEntry, HttpEntry,
-    Match, Pattern, Route, Shape,
+    Match, Pattern, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact

@@ -1,9 +1,9 @@
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
-from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS, TRIES_LOGGED
+from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS
 from fastlb._core.base.observed cimport (
     RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, RECORDING,
     RECORDING_PROXY, RECORDING_TLS, TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY,
@@ -15,7 +15,7 @@ from fastlb._core.base.sys cimport (
 )
 from fastlb._core.base.text cimport Writer, put
 from fastlb._core.ext.atomic cimport (
-    fl_fence, fl_load32, fl_load64, fl_read, fl_store32, fl_store64,
+    fl_fence, fl_load64, fl_read, fl_store32, fl_store64,
 )
 from fastlb._core.ext.linux cimport POLLIN, POLLOUT, close, write
 from fastlb._core.tables.live cimport Live

@@ -64,6 +64,7 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t head_bytes         # of a client's requests
     uint32_t ahead              # of all its streams
     uint32_t n_bad              # frames of this second that cost us more than the peer
+    uint32_t updates_owed       # WINDOW_UPDATEs that answer the DATA we sent, so that they are free
     uint32_t useless            # bytes that were part of nothing, of late
     uint64_t bad_second
     uint8_t inside              # a step of the carrier: it needs not be queued

@@ -14,7 +14,7 @@ from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_END_STREAM,
-    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS,
+    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_RST_STREAM,
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
     nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option,
@@ -29,7 +29,8 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_submit_response, nghttp2_submit_settings,
 )
 from fastlb._core.http.h2frames cimport (
-    RESET_COST, h2_count_bad, h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake,
+    RESET_COST, h2_count_bad, h2_count_reset, h2_is_of_use, h2_on_read, h2_prepare, h2_stream,
+    h2_wake,
 )
 from fastlb._core.http.h2text cimport NV_MAX, h2_answer_head, h2_end_head, h2_take_field
 
@@ -78,8 +79,10 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
         h2_is_of_use(st.h2, st.head_bytes)
         if unlikely(not h2_end_head(st, ended)):
             st.flags |= H2_FAILED
+            h2_count_bad(st.h2, 1)
         elif unlikely(st.h2.head_bytes > H2_HEADS_BYTES_MAX and st.h2.n_streams > 1):
             st.flags |= H2_FAILED | H2_REFUSED      # there are others, with more than their share
+            h2_count_bad(st.h2, 1)
     elif ended:
         st.flags |= H2_ENDED
     else:
@@ -102,6 +105,9 @@ cdef int _on_close(nghttp2_session* session, int32_t id, uint32_t error,
 cdef int _on_sent(nghttp2_session* session, const nghttp2_frame* frame,
                   void* given) noexcept nogil:
     cdef H2Stream* st
+    if unlikely(frame.hd.type == NGHTTP2_RST_STREAM):
+        h2_count_reset(session, <H2*> given, frame.hd.stream_id)
+        return 0
     if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM or frame.hd.type > NGHTTP2_HEADERS:
         return 0
     st = h2_stream(session, frame.hd.stream_id)

@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_TUNNEL, H2_WAKE, WRITABLE,
+    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_RESET, H2_TUNNEL, H2_WAKE, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
 from fastlb._core.base.limits cimport (
@@ -27,6 +27,7 @@ from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef enum:
     CHUNK_TAIL = 2                  # the line end after a chunk's bytes
+    UPDATES_OWED_MAX = 65536        # 512 MiB in full frames: more is never on its way
 
 
 cdef void _calm(H2* h2) noexcept nogil:
@@ -41,7 +42,7 @@ cdef void _calm(H2* h2) noexcept nogil:
 cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil:
     """So much that brings no request on, in a second, is too much."""
     h2.n_bad += cost
-    if unlikely(h2.n_bad > H2_BAD_MAX):
+    if unlikely(h2.n_bad >= H2_BAD_MAX):
         _calm(h2)
 
 
@@ -77,11 +78,23 @@ cdef int _on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head,
         if h2.target == NULL:           # (a server that resets has had the request first)
             h2_count_bad(h2, RESET_COST)
     elif head.type == NGHTTP2_WINDOW_UPDATE:
-        if h2.target == NULL:
+        if h2.updates_owed:
+            h2.updates_owed -= 1
+        elif h2.target == NULL:
             h2_count_bad(h2, 1)
     elif not head.flags & NGHTTP2_FLAG_ACK:
         h2_count_bad(h2, 1)
     return 0
+
+
+cdef void h2_count_reset(nghttp2_session* session, H2* h2, int32_t id) noexcept nogil:
+    """Count a RST_STREAM that we have sent. Where a request was at work, its server has worked for
+    nothing, whatever the peer made us reset it by; our own resets come after the request's end."""
+    cdef H2Stream* st = h2_stream(session, id)
+    if st == NULL:
+        h2_count_bad(h2, 1)             # refused, or over already
+    elif not st.flags & H2_RESET:
+        h2_count_bad(h2, RESET_COST if st.stream != NULL else 1)
 
 
 cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint8_t* data,
@@ -181,7 +194,8 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
             st.stream.ready |= WRITABLE
             queue(core, st.stream.exchange)
         h2.moved = True
-        h2.n_bad -= 2 if h2.n_bad > 2 else h2.n_bad     # (what it lets us send it may tell us)
+        if h2.updates_owed < UPDATES_OWED_MAX:
+            h2.updates_owed += 2        # (one for the stream, one for the connection)
     if st.output == NULL and st.flags & H2_DONE:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF
         if unlikely(st.trailers != NULL) and h2.target == NULL and _submit_trailers(session, st):

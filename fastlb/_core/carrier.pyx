@@ -22,10 +22,12 @@ from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.h2 cimport (
-    h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive, h2_take,
+    h2_begin, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive, h2_take,
+    h2_terminate,
 )
+from fastlb._core.http.h2frames cimport h2_is_in_head
 from fastlb._core.http.h2pool cimport rest_or_work
-from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
+from fastlb._core.lifecycle cimport finish, hold_snapshot, let_snapshot_go
 from fastlb._core.stages.connect cimport connect_failed, connect_succeeded
 
 
@@ -37,7 +39,10 @@ cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
     x.stage = STAGE_CARRIER
     x.idle_timer = <unsigned short> x.bind.http.keepalive_timer
     x.h2.linger_timer = <unsigned short> x.bind.http.linger_timer
-    timer_start(core, &x.timer, x.idle_timer)
+    x.h2.header_timer = <unsigned short> x.bind.http.header_timer
+    x.h2.stall_timer = <unsigned short> x.bind.http.stall_timer
+    x.h2.awaits_head = True             # (its preface, at first)
+    timer_start(core, &x.timer, x.h2.header_timer)
     x.client.ready |= READABLE          # (some of it may have come with the handshake)
     let_snapshot_go(core, x)
     return True
@@ -166,12 +171,21 @@ cdef int _end(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void _set_timer(Core* core, Exchange* x, bint had) noexcept nogil:
-    """Exchanges have timers of their own; heads that don't end, and the rests of answers that
-    nobody takes, have none."""
-    if x.h2.n_exchanges == 0 and (had or x.h2.moved or x.timer.link.next == NULL):
+    """Exchanges have timers of their own. Heads that don't end, connections without a request, and
+    the rests of answers that nobody takes have none."""
+    cdef H2* h2 = x.h2
+    cdef bint waited = h2.awaits_head
+    h2.awaits_head = not h2.is_ready or h2_is_in_head(h2)
+    if unlikely(h2.awaits_head):
+        if not waited or h2.head_timed != h2.heads:
+            h2.head_timed = h2.heads
+            timer_start(core, &x.timer, h2.header_timer)
+    elif h2.n_exchanges == 0 and (had or waited or h2.moved or x.timer.link.next == NULL):
         timer_start(core, &x.timer, x.idle_timer)
-    elif x.h2.n_exchanges and x.timer.link.next != NULL:
+    elif h2.n_exchanges and x.timer.link.next != NULL:
         timer_cancel(&x.timer)
+    if h2.n_holding and h2.stall.link.next == NULL:
+        timer_start(core, &h2.stall, h2.stall_timer)
 
 
 cdef int _go_on_with_server(Core* core, Exchange* x, int verdict) noexcept nogil:
@@ -190,6 +204,29 @@ cdef int _go_on_with_server(Core* core, Exchange* x, int verdict) noexcept nogil
         connect_failed(core, x, EPROTO)
         x.reason = REASON_CONNECT_REFUSED
     return FAIL if verdict == FAIL else END
+
+
+cdef void expire_carrier(Core* core, Exchange* x) noexcept nogil:
+    """The time of a client is over, to send a head or anything at all. It hears so before it
+    goes, and requests that are under way may end."""
+    cdef H2* h2 = x.h2
+    if h2.n_exchanges == 0 and (x.flags & EXCHANGE_CLOSE or x.client.pending != NULL):
+        x.reason = REASON_DONE          # it has been told, or doesn't listen
+        finish(core, x)
+        return
+    x.flags |= EXCHANGE_CLOSE
+    timer_start(core, &x.timer, h2.header_timer if h2.awaits_head else x.idle_timer)
+    if h2.awaits_head and h2.n_exchanges == 0:
+        h2_terminate(h2)
+    queue(core, x)
+
+
+cdef void look_for_stalled(Core* core, H2* h2) noexcept nogil:
+    """Streams of a client that takes nothing of them are reset when they are seen twice."""
+    h2_end_stalled(h2)
+    if h2.n_holding:
+        timer_start(core, &h2.stall, h2.stall_timer)
+    queue(core, h2.carrier)
 
 
 cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:

@@ -93,6 +93,10 @@ cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil:
             if x.stage == STAGE_FREE:
                 continue
             used[x.idle_timer] = True
+            if x.h2 != NULL:
+                used[x.h2.header_timer] = True
+                used[x.h2.linger_timer] = True
+                used[x.h2.stall_timer] = True
             if x.http != NULL and x.http.upstream != NULL:
                 used[x.http.upstream.idle_timer] = True
         slab = slab.next

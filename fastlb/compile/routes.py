@@ -136,6 +136,7 @@ class HttpSpec:
     requests_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
+    stall_look_ms: int          # how often streams of HTTP/2 that nobody reads are looked for
     forwarded: int
     request_id: bool
     traceparent: bool
@@ -149,6 +150,11 @@ class HttpSpec:
     hosts: list[HostSpec]
     linger_timeout_ms: int = 2_000      # for clients that still send; nginx takes 5 s, Apache 2 s
     deadlines_ms: tuple[int, ...] = DEADLINES_MS
+
+
+# Streams of HTTP/2 are reset when two looks find that their client has taken nothing: so they wait
+# for half of body_idle_timeout at most. A connection holds a hundred of them, one of HTTP/1.1 one.
+STALL_LOOKS = 4
 
 
 def dfa(pattern: str, *, whole: bool) -> Dfa:
@@ -357,6 +363,7 @@ def compile_http(
         requests_max=http.requests_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
+        stall_look_ms=-(-http.body_idle_timeout_ms // STALL_LOOKS),
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,

@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
+    ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HOLDS, H2_LAST, H2_LOOK,
     H2_REFUSED, H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT, WRITABLE,
 )
 from fastlb._core.base.limits cimport (
@@ -41,6 +41,9 @@ cdef void _unlink(H2Stream* st) noexcept nogil:
     cdef H2* h2 = st.h2
     h2.ahead -= st.ahead
     st.ahead = 0
+    if st.flags & H2_HOLDS:
+        st.flags &= <uint32_t> ~H2_HOLDS
+        h2.n_holding -= 1
     if h2.target == NULL:
         h2.head_bytes -= st.head_bytes
     if st.prev != NULL:
@@ -253,6 +256,9 @@ cdef void h2_count_ahead(H2Stream* st) noexcept nogil:
     if ahead != st.ahead:
         st.h2.ahead += ahead - st.ahead
         st.ahead = ahead
+    if (held != 0) != (st.flags & H2_HOLDS != 0):
+        st.flags ^= H2_HOLDS
+        st.h2.n_holding += 1 if held else <uint32_t> -1
 
 
 cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:

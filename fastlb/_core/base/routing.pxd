@@ -313,6 +313,7 @@ cdef struct HttpEntry:          # of one listener
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer
+    uint16_t stall_timer
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent

@@ -73,7 +73,18 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint8_t moved               # some of a body has gone since the last step
     uint8_t is_ready            # to a server: it has said what it allows
     uint8_t is_idle             # to a server: it is counted as one that waits
-    uint16_t linger_timer       # slot; of a client
+    uint8_t awaits_head         # of a client: the timer runs until its settings or a head are whole
+    uint8_t frame_kind          # of the last frame that has begun
+    uint8_t head_is_open        # it belongs to a head, and is not the last one that does
+    uint16_t linger_timer       # slots, of a client
+    uint16_t header_timer
+    uint16_t stall_timer
+    Timer stall                 # runs while streams may hold what their client doesn't take
+    uint64_t received           # bytes from the peer
+    uint64_t framed             # bytes of all frames that have begun
+    uint32_t heads              # that have begun
+    uint32_t head_timed         # the one that the timer runs for
+    uint32_t n_holding          # streams with H2_HOLDS
     ServerLive* target          # whom it goes to; NULL: it is a client's
     uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint32_t streams_max        # that the server takes at a time

@@ -7,11 +7,12 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
     H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DEFERRED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
-    H2_LOOK, H2_REFUSED, H2_RESET, H2_WAKE, READABLE,
+    H2_HOLDS, H2_LOOK, H2_REFUSED, H2_RESET, H2_STALLED, H2_WAKE, READABLE, TIMER_STALL,
 )
 from fastlb._core.base.h2stream cimport abandon_h2_stream, give_h2_stream
 from fastlb._core.base.limits cimport H2_FRAME_BYTES_MAX
 from fastlb._core.base.queue cimport queue
+from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.ext.nghttp2 cimport (
@@ -28,6 +29,10 @@ from fastlb._core.http.h2frames cimport h2_count_bytes
 from fastlb._core.http.h2server cimport h2_ask, h2_server_session
 
 
+cdef enum:
+    PREFACE_BYTES = 24              # (RFC 9113, 3.4)
+
+
 cdef H2* h2_take(Core* core, Exchange* x, Stream* socket) noexcept nogil:
     """Let an exchange carry others over its socket, when `h2_begin` says so; NULL when memory is
     gone."""
@@ -38,13 +43,19 @@ cdef H2* h2_take(Core* core, Exchange* x, Stream* socket) noexcept nogil:
     h2.core = core
     h2.carrier = x
     h2.socket = socket
+    h2.stall.kind = TIMER_STALL
+    h2.stall.owner = h2
     x.h2 = h2
     return h2
 
 
 cdef bint h2_begin(H2* h2) noexcept nogil:
     """Its socket is connected; False when memory is gone."""
-    h2.session = h2_client_session(h2) if h2.target == NULL else h2_server_session(h2)
+    if h2.target == NULL:
+        h2.framed = PREFACE_BYTES
+        h2.session = h2_client_session(h2)
+    else:
+        h2.session = h2_server_session(h2)
     return h2.session != NULL
 
 
@@ -62,6 +73,7 @@ cdef void h2_end(Exchange* x, bint reset) noexcept nogil:
             abandon_h2_stream(st, reset)
         else:
             give_h2_stream(st)
+    timer_cancel(&h2.stall)
     x.h2 = NULL
     free(h2)
 
@@ -134,6 +146,23 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
                    else NGHTTP2_INTERNAL_ERROR)
         elif st.flags & H2_ALL_SENT and st.stream == NULL and not st.flags & H2_ENDED:
             _reset(h2, st, NGHTTP2_NO_ERROR)    # it needs no more of the request (RFC 9113, 8.1)
+
+
+cdef void h2_end_stalled(H2* h2) noexcept nogil:
+    """Reset the streams of a client that has taken nothing of them since the last look."""
+    cdef H2Stream* st = h2.streams
+    while st != NULL:
+        if st.flags & H2_HOLDS and not st.flags & (H2_RESET | H2_CLOSED):
+            if st.flags & H2_STALLED:
+                _reset(h2, st, NGHTTP2_CANCEL)
+            st.flags |= H2_STALLED
+        st = st.next
+
+
+cdef void h2_terminate(H2* h2) noexcept nogil:
+    """Say that it is over: nothing more is read, and requests that are under way end."""
+    h2.leaving = h2.gone = True
+    nghttp2_session_terminate_session(<nghttp2_session*> h2.session, NGHTTP2_NO_ERROR)
 
 
 cdef uint32_t h2_gather(H2* h2, uint8_t* into, uint32_t room) noexcept nogil:

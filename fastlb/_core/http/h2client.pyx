@@ -14,7 +14,7 @@ from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_END_STREAM,
-    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_RST_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
     nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_option,
@@ -71,6 +71,8 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     cdef H2Stream* st
     cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
+        if frame.hd.type == NGHTTP2_SETTINGS:
+            (<H2*> given).is_ready = True
         return 0
     st = h2_stream(session, frame.hd.stream_id)
     if st == NULL or st.flags & H2_FAILED:

@@ -23,6 +23,7 @@ cdef inline void h2_is_of_use(H2* h2, uint32_t size) noexcept nogil:
 
 cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil
 cdef void h2_count_reset(nghttp2_session* session, H2* h2, int32_t id) noexcept nogil
+cdef bint h2_is_in_head(const H2* h2) noexcept nogil
 cdef void h2_count_bytes(H2* h2, uint32_t size) noexcept nogil
 cdef void h2_wake(H2Stream* st) noexcept nogil
 cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, size_t room,

@@ -2,7 +2,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_RESET, H2_TUNNEL, H2_WAKE, WRITABLE,
+    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_RESET, H2_STALLED, H2_TUNNEL, H2_WAKE,
+    WRITABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
 from fastlb._core.base.limits cimport (
@@ -13,8 +14,8 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
-    NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
+    NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
+    NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_HEADERS, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
     NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv,
     nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
     nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
@@ -26,6 +27,7 @@ from fastlb._core.ext.nghttp2 cimport (
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef enum:
+    FRAME_HEAD_BYTES = 9            # (RFC 9113, 4.1)
     CHUNK_TAIL = 2                  # the line end after a chunk's bytes
     UPDATES_OWED_MAX = 65536        # 512 MiB in full frames: more is never on its way
 
@@ -59,6 +61,7 @@ cdef void h2_count_bytes(H2* h2, uint32_t size) noexcept nogil:
             H2_USELESS_BYTES_MAX if h2.target == NULL else H2_SERVER_BYTES)):
         _calm(h2)
     h2.useless += size
+    h2.received += size
 
 
 cdef void h2_wake(H2Stream* st) noexcept nogil:
@@ -69,7 +72,12 @@ cdef void h2_wake(H2Stream* st) noexcept nogil:
 cdef int _on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head,
                          void* given) noexcept nogil:
     cdef H2* h2 = <H2*> given
+    h2.framed += FRAME_HEAD_BYTES + head.length
+    h2.frame_kind = head.type
+    h2.head_is_open = False
     if head.type == NGHTTP2_HEADERS:
+        h2.heads += 1
+        h2.head_is_open = not head.flags & NGHTTP2_FLAG_END_HEADERS
         return 0
     if head.type == NGHTTP2_DATA:
         if head.length == 0 and not head.flags & NGHTTP2_FLAG_END_STREAM:
@@ -84,7 +92,15 @@ cdef int _on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head,
             h2_count_bad(h2, 1)
     elif not head.flags & NGHTTP2_FLAG_ACK:
         h2_count_bad(h2, 1)
+    if head.type == NGHTTP2_CONTINUATION:
+        h2.head_is_open = not head.flags & NGHTTP2_FLAG_END_HEADERS
     return 0
+
+
+cdef bint h2_is_in_head(const H2* h2) noexcept nogil:
+    """Whether a head has begun to come and isn't whole."""
+    return h2.head_is_open or (h2.received < h2.framed and (
+        h2.frame_kind == NGHTTP2_HEADERS or h2.frame_kind == NGHTTP2_CONTINUATION))
 
 
 cdef void h2_count_reset(nghttp2_session* session, H2* h2, int32_t id) noexcept nogil:
@@ -190,6 +206,7 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
             st.output = NULL
         h2_count_ahead(st)
     if n:
+        st.flags &= <uint32_t> ~H2_STALLED
         if st.stream != NULL and not st.stream.ready & WRITABLE:
             st.stream.ready |= WRITABLE
             queue(core, st.stream.exchange)

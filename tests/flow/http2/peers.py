@@ -17,8 +17,8 @@ import h2.exceptions
 from tests.flow.conftest import DEADLINE_S
 
 Headers = list[tuple[str, str]]
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = (
-    0, 1, 2, 3, 4, 6, 8, 9)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 2, 3, 4, 6, 7, 8, 9)
 
 
 @dataclass

@@ -102,6 +102,9 @@ def _top(values: Effective) -> Iterator[str]:
     timeout = show_ms(values.shutdown_timeout_ms)
     yield _line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
     yield _line("max_connections", limit, values.origins["max_connections"])
+    if any(one.udp is not None for one in values.listeners):
+        most = str(values.sessions_max or "a part of max_connections")
+        yield _line("max_sessions", most, values.origins["max_sessions"])
     if values.zone:
         yield _line("zone", values.zone, values.origins["zone"])
     admin = values.admin

@@ -232,7 +232,7 @@ cdef struct Snapshot:
     uint32_t n_pools
     BindEntry* binds
     PoolEntry* pools
-    int32_t max_connections     # of the process; 0: no limit
+    int32_t max_connections, max_sessions       # of the process, sessions of udp among them; 0: any
     int32_t users[ENGINES_MAX]  # exchanges of each engine that still read from it
 
 # --- one engine ---
@@ -364,12 +364,13 @@ cdef struct HttpState:
 cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*
     BindEntry* bind
-    Acceptor* next
-    uint32_t id
+    Acceptor *next, *same_port  # udp: another one in its place of Datagrams.listening
+    uint32_t id, sessions       # udp: that send their answers by it
     ListenerLive* listener      # outlives the bind
     uint8_t paused, batch       # how many to accept at the next wake-up
     uint8_t is_dropped          # udp: its socket is ours, until its last session has ended
-    uint32_t sessions           # udp: that send their answers by it
+    Link waiting                # udp: Waiting, of its sessions without an answer
+    Address local               # udp: where it listens
     uint64_t last_turn, look_ns     # when it had someone waiting; udp, resting: until when
 
 cdef struct Poller:
@@ -435,6 +436,5 @@ cdef struct Core:               # all that one engine owns
     uint32_t n_pipes            # all there are
     Datagrams* datagrams        # NULL: there was no udp yet
     Acceptor* dropped           # udp: those that are no more, and have sessions
-    Stream wake_stream
-    Stream timer_stream
+    Stream wake_stream, timer_stream
     Counters counters

@@ -364,7 +364,8 @@ cdef struct HttpState:
 cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*
     BindEntry* bind
-    Acceptor *next, *same_port  # udp: another one in its place of Datagrams.listening
+    Acceptor* next
+    Acceptor* same_port         # udp: another one in its place of Datagrams.listening
     uint32_t id, sessions       # udp: that send their answers by it
     ListenerLive* listener      # outlives the bind
     uint8_t paused, batch       # how many to accept at the next wake-up
@@ -394,8 +395,7 @@ cdef struct Core:               # all that one engine owns
     int wake_fd
     int timer_fd                # inline mode only, else -1
     int spare_fd                # given up for the second half of a relay when descriptors run out
-    uint8_t inline_mode
-    uint8_t busy_poll
+    uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own

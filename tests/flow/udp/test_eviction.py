@@ -15,7 +15,6 @@ from tests.flow.conftest import wait_until
 from tests.flow.udp.conftest import Make, Serve, Site
 from tests.flow.udp.test_hostile import spoofed
 
-
 # (each engine ends sessions of its own)
 one_engine = pytest.mark.parametrize("threads", ["thread"], indirect=True)
 

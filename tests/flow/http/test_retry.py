@@ -85,6 +85,33 @@ def test_what_is_not_asked_for_is_not_tried_again(
     site.wait_idle()
 
 
+@pytest.mark.parametrize("on", [[], ["503"], ["reset", "timeout"]], ids=str)
+def test_failed_connects_are_tried_again_whatever_is_listed(
+    web: Web, origins: Origins, on: list[str]
+) -> None:
+    good = origins(name="good")
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
+        dead = "{}:{}".format(*gone.getsockname())
+        site = web([dead, good.address], pool=pool(on))
+        assert [site.ask(get("/x")).status for _ in range(4)] == [200] * 4
+    assert site.totals()["retries"] > 0
+    site.wait_idle()
+
+
+def test_failed_connects_are_not_tried_again_where_that_is_switched_off(
+    web: Web, origins: Origins
+) -> None:
+    good = origins(name="good")
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
+        dead = "{}:{}".format(*gone.getsockname())
+        site = web([dead, good.address], pool=pool(["503"], connect_failure=False))
+        assert sorted(site.ask(get("/x")).status for _ in range(2)) == [200, 503]
+    assert site.totals()["retries"] == 0
+    site.wait_idle()
+
+
 def test_what_may_do_something_twice_is_not_tried_again(web: Web, origins: Origins) -> None:
     bad, good = origins(reset), origins(name="good")
     site = web([bad.address, good.address], pool=pool(["reset", "connect_failure", "5xx"]))

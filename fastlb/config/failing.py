@@ -50,7 +50,7 @@ class Retry(Model):
     connect_failure: Annotated[Switch, limits.RETRY_CONNECT] = limits.RETRY_CONNECT.default
     """Whether another server is tried after a failed connect, whatever `on` lists."""
     non_idempotent: Annotated[Switch, limits.RETRY_NON_IDEMPOTENT] = False
-    """http: also requests such as POST that may do something twice. A body that was not sent
+    """Also requests such as POST that may do something twice. A body that was not sent
     along with the head is gone, and its request isn't tried again."""
     budget: Annotated[str, AfterValidator(_check_budget), limits.RETRY_BUDGET] = "20%"
     """Retries as a share of the requests of the last 10 s; 100 of each thread are free."""
@@ -86,7 +86,7 @@ class Outliers(Model):
         Field(ge=limits.OUTLIER_LATENCY_LEAST, le=limits.OUTLIER_LATENCY_MOST),
         limits.OUTLIER_LATENCY,
     ] | None = None
-    """http: a mean latency, up to an answer's head, so many times the median of the servers; of
+    """A mean latency, up to an answer's head, so many times the median of the servers; of
     three at least."""
     interval: Annotated[str, Duration(limits.OUTLIER_INTERVAL)] = show_ms(
         limits.OUTLIER_INTERVAL.default
@@ -114,7 +114,7 @@ class Outliers(Model):
         BeforeValidator(as_list),
         limits.OUTLIER_STATUSES,
     ] = Field(default_factory=lambda: list(limits.OUTLIER_STATUSES.default))
-    """http: answers that are failures."""
+    """Answers that are failures."""
 
 
 def _check_percentile(value: str) -> str:
@@ -131,7 +131,7 @@ def _check_hedge_budget(value: str) -> str:
 
 
 class Hedge(Model):
-    """http: when a request that waits for its answer is sent to a second server too; the first
+    """When a request that waits for its answer is sent to a second server too; the first
     answer counts. GET, HEAD, OPTIONS and TRACE only."""
 
     delay: Annotated[str, Duration(limits.HEDGE_DELAY), limits.HEDGE_DELAY] | None = None
@@ -200,7 +200,7 @@ class Limits(Model):
     )
     """How long they wait; then 503, or of tcp the end."""
     retry_after: Annotated[str, Duration(limits.RETRY_AFTER)] = show_ms(limits.RETRY_AFTER.default)
-    """http: the Retry-After of a 503 of ours, in whole seconds; 0s: none."""
+    """The Retry-After of a 503 of ours, in whole seconds; 0s: none."""
 
 
 @dataclass(frozen=True)

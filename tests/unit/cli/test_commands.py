@@ -303,9 +303,10 @@ def test_check_warns_of_what_is_probably_not_meant(
     assert err == (
         f"warning: {path}: listeners.a.max_connections: 11 are never reached, as the process has"
         " 10 at most\n"
-        f"warning: {path}: listeners.a.mode: no address of this listener is a unix socket\n"
         f"warning: {path}: pools.a: every server has weight 0, so none is ever picked\n"
         f"warning: {path}: pools.b: no listener uses this pool\n"
+        f"warning: {path}: listeners.a.mode: it has no effect: no address of this listener is a"
+        " unix socket\n"
     )
 
 

@@ -107,8 +107,8 @@ def _models(model: type[Model]) -> set[type[Model]]:
 def test_the_reference_says_these_things() -> None:
     text = docs.text()
     assert (
-        "| `connect_timeout` | TCP and HTTP | How long a server may take to accept before another one"
-        " is tried."
+        "| `connect_timeout` | TCP and HTTP | How long a server may take to accept before another"
+        " one is tried."
         ' | duration, 1ms to 10m | `"500ms"` |'
     ) in text
     assert "| number, 1 to 65,535 | `4096` |" in text

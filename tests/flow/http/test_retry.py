@@ -50,7 +50,8 @@ def silent(wire: Wire, request: Message) -> None:
 
 
 def pool(on: list[str], **retry: Any) -> dict[str, Any]:
-    return {"retry": {"on": on, **retry}, "outliers": ONE_FAILURE}
+    # (a machine that is busy must not look like a server that doesn't accept)
+    return {"retry": {"on": on, **retry}, "outliers": ONE_FAILURE, "connect_timeout": "30s"}
 
 
 FAULTS = [

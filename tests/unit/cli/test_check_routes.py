@@ -92,7 +92,7 @@ servers = ["10.0.0.1:7000"]
 def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.toml"
     path.write_text(SITE)
-    status, out, _ = said(capsys, "check", str(path))
+    status, out, err = said(capsys, "check", str(path))
     assert status == 0
     assert "\n  request_timeout          5s                                   listener\n" in out
     assert "\n  forwarded.trusted        10.0.0.0/8                           listener\n" in out

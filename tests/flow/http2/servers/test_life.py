@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import BUILD, DEADLINE_S, wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import get
 from tests.flow.http2.peers import Client
@@ -57,8 +57,7 @@ def test_what_is_no_server_of_http_2_is_left_for_another(
     front: Front, farm: Farm, begin: Callable[[socket.socket], None]
 ) -> None:
     bad, good = farm(begin=begin), farm()
-    site = front([bad, good], pool={
-        "connect_timeout": "3s" if BUILD == "asan" else "500ms"})
+    site = front([bad, good], pool={"connect_timeout": "1s"})
     for _ in range(4):
         assert site.ask(get()).status == 200
     assert bad.connections > 0
@@ -167,7 +166,7 @@ def test_servers_that_leave_finish_what_they_have(front: Front, farm: Farm) -> N
 
     def serve(call: Call) -> None:
         if call.path == "/held":
-            go_on.wait(10)
+            go_on.wait(DEADLINE_S)
         call.answer(b"whole")
 
     old, new = farm(serve), farm(name="new")
@@ -180,5 +179,5 @@ def test_servers_that_leave_finish_what_they_have(front: Front, farm: Farm) -> N
     go_on.set()
     for stream in streams:
         assert bytes(client.answer(stream).body) == b"whole"
-    assert change.wait(10) == 0
+    assert change.wait(DEADLINE_S) == 0
     wait_until(lambda: old.open() == 0)

@@ -174,7 +174,7 @@ def test_a_line_is_mutated_in_what_it_does() -> None:
     assert mutants.of_line("    give_input(core, x)") == ["    pass"]
     assert mutants.of_line("        return") == ["        pass"]
     assert mutants.of_line("    return -EAGAIN") == []
-    for line in ("    cdef int n = 1", "    # 1", '    """It is 1."""', "    put(a,", "", "  else:"):
+    for line in ("    cdef int n = 1", "    # 1", '    """Is 1."""', "    put(a,", "", "  else:"):
         assert mutants.of_line(line) == []
 
 

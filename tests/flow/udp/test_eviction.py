@@ -16,7 +16,7 @@ from tests.flow.udp.conftest import Make, Serve, Site
 from tests.flow.udp.test_hostile import spoofed
 
 # (each engine ends sessions of its own)
-one_engine = pytest.mark.parametrize("threads", ["thread"], indirect=True)
+one_engine = pytest.mark.parametrize("mode", ["thread"], indirect=True)
 
 
 def evicted(made: Site) -> int:

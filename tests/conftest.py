@@ -17,6 +17,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-build", action="store_true", help="test the compiled modules as they are"
     )
+    parser.addoption(
+        "--modes", choices=["plain", "dealt", "all"], default="dealt",
+        help="run flow tests in their plain mode alone, in some, or in all that fit",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -134,6 +134,7 @@ class HttpSpec:
     fields_max: int
     uri_bytes_max: int
     requests_max: int
+    h2_window_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
     stall_look_ms: int          # how often streams of HTTP/2 that nobody reads are looked for
@@ -361,6 +362,7 @@ def compile_http(
         fields_max=http.headers_max,
         uri_bytes_max=http.uri_bytes_max,
         requests_max=http.requests_max,
+        h2_window_max=http.h2_window_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
         stall_look_ms=-(-http.body_idle_timeout_ms // STALL_LOOKS),

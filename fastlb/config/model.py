@@ -362,6 +362,9 @@ class Pool(Shared):
         bounds.CONNECTION_REQUESTS,
     ] = 0
     """Requests on one connection to a server; 0: no limit."""
+    max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW)] = "16MiB"
+    """How far the windows of a connection of HTTP/2 to a server may grow: bytes of responses that may
+    be under way, and that are held if their clients don't take them."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None

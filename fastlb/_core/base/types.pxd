@@ -7,8 +7,8 @@ from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES, TIMER_SLOTS_MAX,
-    TRIES_LOGGED, TRIES_MAX,
+    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, LOAD_STEPS, PRIORITIES,
+    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
 from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
@@ -30,6 +30,11 @@ cdef struct H2
 cdef struct Stream
 cdef struct ServerLive
 
+cdef struct Window:             # what the peer may send before it hears that some was taken
+    uint32_t size
+    uint32_t taken              # since `since_ns`
+    uint64_t since_ns
+
 cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1 that it stands for
     int32_t id                  # 0: not yet known
     uint32_t flags              # H2Flag
@@ -37,6 +42,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     H2* h2                      # NULL: its connection has ended before its exchange has read it all
     Stream* stream              # an exchange's; NULL: that has ended
     Chunk* input                # for the exchange to read: a head's text, then a body as it is
+    Chunk* last                 # of several that are `input`; NULL: there is one, or none
     Chunk* output               # that it has written
     Chunk* cookies              # of a request, while its head isn't whole
     Chunk* trailers             # of the answer, a line each
@@ -47,6 +53,8 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t ahead              # bytes of `output` beyond what each stream may hold
     uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
     uint32_t why                # its connection ended: Reason
+    uint32_t extra              # bytes that its window has grown by
+    Window window
     uint64_t left               # to a server: bytes to go of the body, or of its chunk
     H2Stream* prev              # of the connection
     H2Stream* next
@@ -71,8 +79,12 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint8_t leaving             # nobody joins it any more
     uint8_t gone                # and nothing is sent that is new: somebody has said GOAWAY
     uint8_t moved               # some of a body has gone since the last step
-    uint8_t is_ready            # to a server: it has said what it allows
+    uint8_t is_ready            # the peer has said what it allows
     uint8_t is_idle             # to a server: it is counted as one that waits
+    uint8_t noticed             # a client has heard that it is to go, and may not have yet
+    uint8_t told                # our settings have gone
+    uint8_t failed              # memory is gone: nothing of the session can be relied on
+    uint8_t pinging             # a PING that measures is under way
     uint8_t awaits_head         # of a client: the timer runs until its settings or a head are whole
     uint8_t frame_kind          # of the last frame that has begun
     uint8_t head_is_open        # it belongs to a head, and is not the last one that does
@@ -85,10 +97,20 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t heads              # that have begun
     uint32_t head_timed         # the one that the timer runs for
     uint32_t n_holding          # streams with H2_HOLDS
+    uint32_t n_open             # of a client: streams that count for the most there may be
+    int32_t last_id             # of a client: its latest stream
+    uint8_t[H2_KNOWN_BYTES] begun       # of its latest streams, a bit each: it has begun it,
+    uint8_t[H2_KNOWN_BYTES] ended       # and may send nothing more for it
+    Window window
+    uint32_t window_base        # what it begins with
+    uint32_t window_max         # bytes that it may grow by
+    uint32_t extra              # by which windows of streams have grown
+    uint64_t asked_ns           # when our settings, or the PING that measures, have gone
+    uint64_t rtt_ns             # until the peer has answered it; 0: not known
     ServerLive* target          # whom it goes to; NULL: it is a client's
     uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint32_t streams_max        # that the server takes at a time
-    uint32_t requests           # to the server, so far
+    uint32_t requests           # so far
     uint32_t requests_max       # 0: any number
     uint64_t expires_ms         # by age; 0: never
     uint64_t heard_ns           # when the server last said anything
@@ -203,6 +225,7 @@ cdef struct PoolEntry:
     uint16_t idle_timer         # slot
     uint32_t age_max_ms         # of a connection; 0: any
     uint32_t requests_max       # on a connection; 0: any number
+    uint32_t h2_window_max      # bytes that a connection's windows may grow by
     Retry retry
     Outliers outliers
     Hedge hedge
@@ -372,6 +395,7 @@ cdef struct HttpState:
     uint8_t[32] id              # of the request at hand, if we named it
     uint8_t[55] trace           # its traceparent, if we made it
     uint32_t epoch              # counts snapshots
+    uint64_t h2_extra           # bytes that windows of connections have grown by
 
 cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*

@@ -17,7 +17,7 @@ from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
     NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HEADERS,
-    NGHTTP2_NV_FLAG_NONE, NGHTTP2_REFUSED_STREAM, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
+    NGHTTP2_NV_FLAG_NONE, NGHTTP2_PING, NGHTTP2_REFUSED_STREAM, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
     NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_ENABLE_PUSH,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
     NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, nghttp2_data_provider, nghttp2_frame, nghttp2_nv,
@@ -32,6 +32,7 @@ from fastlb._core.ext.nghttp2 cimport (
 from fastlb._core.http.h2frames cimport (
     h2_count_reset, h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake,
 )
+from fastlb._core.http.h2window cimport h2_answered
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef nghttp2_session_callbacks* _callbacks = NULL
@@ -133,6 +134,9 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     if frame.hd.type == NGHTTP2_SETTINGS and not frame.hd.flags & NGHTTP2_FLAG_ACK:
         _on_settings(session, h2)
+    elif frame.hd.flags & NGHTTP2_FLAG_ACK and (
+            frame.hd.type == NGHTTP2_SETTINGS or frame.hd.type == NGHTTP2_PING):
+        h2_answered(h2)
     elif frame.hd.type == NGHTTP2_GOAWAY:
         h2.leaving = h2.gone = True
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:

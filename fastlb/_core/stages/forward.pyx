@@ -157,6 +157,9 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
             x.answered_ns = core.now_ns = clock_ns()
             return TUNNEL
         if head.status >= 200:
+            if unlikely(x.carrier != NULL and http.flags & HTTP_UPGRADE) and head.status < 300:
+                # To an extended CONNECT it would say that the WebSocket is open (RFC 8441, 5).
+                return fail(x, REASON_BAD_RESPONSE)
             break
         http.interim += 1
         if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):

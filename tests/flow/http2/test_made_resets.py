@@ -1,5 +1,5 @@
-"""Clients that make us reset their streams (CVE-2025-8671, "MadeYouReset"): each reset throws away a
-request that a server works for, so it counts as a reset by the client does."""
+"""Clients that make us reset their streams (CVE-2025-8671, "MadeYouReset"): each reset throws away
+a request that a server works for, so it counts as a reset by the client does."""
 
 from __future__ import annotations
 

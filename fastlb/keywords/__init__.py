@@ -159,6 +159,7 @@ class ListenKeywords(TypedDict, total=False):
 class BalancerKeywords(TypedDict, total=False):
     shutdown_timeout: str
     max_connections: int
+    max_sessions: int
     busy_poll: bool
     zone: str
     admin: AdminKeys | Literal[False]

@@ -185,7 +185,6 @@ def test_a_port_that_is_taken_is_told_in_one_line(
     assert second.ended() == 2
     assert second.lines[-1] == (
         f"--bind: {bind}: the port is taken: another process listens there"
-        " (to share it with one that agrees, set reuse_port = true in both)"
     )
     assert "Traceback" not in second.log()
 

@@ -67,5 +67,5 @@ class Leaving:
     def abandon(self) -> None:
         """In a forked child: let go of the sockets, but not of a unix socket's file."""
         for one, _ in self._left:
-            one.unlink = None
+            one.file = None
         self.end()

@@ -138,7 +138,8 @@ class Runtime:
         """What it is to hold, and what no more."""
         if self.parent is not None:
             for one in new:
-                self.parent.hold(one)
+                self.parent.hold(one.label, one.sockets, one.file)
+                one.file = None
             for one in gone:
                 self.parent.drop(one.label)
 
@@ -410,7 +411,7 @@ class Runtime:
         """In a forked child: let go of the listening sockets, but not of a unix socket's file."""
         self.observing.abandon()
         for listening in self.listening:
-            listening.unlink = None
+            listening.file = None
             listening.close()
         self.listening = []
         self.leaving.abandon()

@@ -79,10 +79,10 @@ class AdminPort:
         if not _is_given(values):
             return self.usual()
         admin = values.admin
-        usual = self.usual() if admin is not None and admin.default_socket else None
-        if admin is None or usual is None:
+        if admin is None or not admin.default_socket or any(map(_is_found, admin.binds)):
             return admin
-        return replace(admin, binds=(*admin.binds, *usual.binds))
+        usual = self.usual()
+        return replace(admin, binds=(*admin.binds, *usual.binds)) if usual is not None else admin
 
     async def start(self, runtime: Runtime, values: Effective) -> None:
         """What is configured: open, and serving, so that /readyz can say that we aren't ready.
@@ -254,6 +254,12 @@ class AdminPort:
 
 def _is_given(values: Effective) -> bool:
     return values.origins["admin"] == "given"
+
+
+def _is_found(address: Address) -> bool:
+    """Whether it lies where commands look."""
+    path = Path(address.path or "/")
+    return path.suffix == SUFFIX and path.parent in usual_folders()
 
 
 def _open(address: Address, mode: int, handed: Handed | None) -> _Place:

@@ -315,7 +315,8 @@ def test_modules_in_the_working_directory_shadow_nothing(
 ) -> None:
     for name in ("click", "queue", "asyncio"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('it is imported')\n")
-    (tmp_path / "mine.py").write_text("def decide(request):\n    return 204\n")
+    (tmp_path / "mine.py").write_text(
+        "import fastlb\ndef decide(request):\n    return fastlb.Response(204)\n")
     text = toml(origins().address).replace(
         "[pools.p]", '[[listeners.web.routes]]\nname = "r"\npolicy = "mine:decide"\n[pools.p]')
     process = supervise(text, cwd=tmp_path)

@@ -57,7 +57,7 @@ class Supervised(Process):
     def upgrade(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "fastlb", "upgrade", "--pid", str(self.process.pid)],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=DEADLINE_S,
         )
 
     def ask(self) -> int:
@@ -326,5 +326,5 @@ def test_modules_in_the_working_directory_shadow_nothing(
 
 def test_none_to_be_upgraded() -> None:
     done = subprocess.run([sys.executable, "-m", "fastlb", "upgrade", "--pid", "1"],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 3 and "process 1 is no fastlb serve --supervise" in done.stderr

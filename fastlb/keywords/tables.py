@@ -286,3 +286,4 @@ class AdminKeys(TypedDict, total=False):
     bind: str | list[str] | tuple[str, ...]
     token: str
     mode: str
+    default_socket: bool

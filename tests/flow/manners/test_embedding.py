@@ -135,7 +135,7 @@ def test_a_start_that_fails_leaves_nothing(origin: Origin) -> None:
         balancer.background()
     before, threads_before = open_descriptors(), threading.active_count()
     for _ in range(5):
-.*is taken: this"):
+        with pytest.raises(fastlb.BindError, match=r"listeners\.b\.bind: .*is taken: this"):
             balancer.background()
     wait_until(lambda: open_descriptors() == before)
     wait_until(lambda: threading.active_count() == threads_before)

@@ -286,7 +286,7 @@ def test_check_tells_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
         2,
         "",
         f"{path}:3: listeners.web.bind[0]: '127.0.0.1:8080' has no scheme;"
-        ' write "tcp://127.0.0.1:8080"\n'
+        ' write "http://127.0.0.1:8080" for HTTP, or "tcp://127.0.0.1:8080" for another protocol\n'
         f'{path}:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"\n',
     )
 

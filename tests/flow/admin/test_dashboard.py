@@ -19,7 +19,7 @@ Origins = Callable[..., HttpOrigin]
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="there is no chromium (apt-get install chromium)"),
     pytest.mark.skipif(BUILD == "asan", reason="a browser says nothing about our memory"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(400),
 ]
 
 

@@ -63,7 +63,7 @@ class Peers:
 
     def finish(self) -> dict[str, int]:
         """How often its clients saw each status."""
-        heard, said = self.process.communicate(timeout=60)
+        heard, said = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, said
         codes: dict[str, int] = json.loads(heard.splitlines()[-1])
         return codes

@@ -48,7 +48,7 @@ def fastlb(*args: str, env: dict[str, str] | None = None) -> subprocess.Complete
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -336,7 +336,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(command: str, example_files: 
     try:
         made = subprocess.run(
             [sys.executable, "-m", "fastlb", *command.format(tcp=TCP_FILE).split()],
-            cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=30,
+            cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
     finally:
         os.close(theirs)
@@ -347,7 +347,7 @@ def test_a_full_disk_is_told() -> None:
     with open("/dev/full", "w") as full:
         made = subprocess.run(
             [sys.executable, "-m", "fastlb", "schema"],
-            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
     assert made.returncode == 74
     assert made.stderr == "fastlb: the output can't be written: No space left on device\n"
@@ -374,7 +374,7 @@ def test_a_bug_is_one_line_unless_it_is_looked_for(
 def loaded(code: str) -> set[str]:
     made = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print('\\n', *sys.modules)"],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return set(made.stdout.splitlines()[-1].split())
 

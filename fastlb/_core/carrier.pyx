@@ -20,7 +20,7 @@ from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
-from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.http.h2 cimport (
     h2_begin, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_receive, h2_take,
     h2_terminate,
@@ -76,7 +76,12 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     if unlikely(child == NULL):
         return False
     child.bind_id = x.bind_id
-    if unlikely(not hold_snapshot(core, child)):
+    if unlikely(x.flags & EXCHANGE_HOLDS_SNAPSHOT):     # its listener is no more
+        child.bind = x.bind
+        child.snapshot = x.snapshot
+        child.flags |= EXCHANGE_HOLDS_SNAPSHOT
+        fl_add32(&x.snapshot.users[core.id], 1)
+    elif unlikely(not hold_snapshot(core, child)):
         h2_leave(x.h2)                  # its listener is no more
         child.stage = STAGE_DEAD
         give_exchange(core, child)
@@ -269,6 +274,8 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
         if h2.look == NULL:             # (what was sent may have ended requests)
             break
     h2.inside = False
+    if unlikely(h2.leaving and x.flags & EXCHANGE_HOLDS_SNAPSHOT) and h2.target == NULL:
+        let_snapshot_go(core, x)
     if unlikely(h2.failed):
         x.reason = REASON_NO_MEMORY
         verdict = FAIL

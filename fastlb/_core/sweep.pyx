@@ -44,7 +44,7 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
 
 
 cdef void keep_for_crossing(Core* core, Snapshot* following) noexcept nogil:
-    """Before a listener goes: what its clients of HTTP/2 send until they know is served as it was."""
+    """Before a listener goes: what its clients of HTTP/2 send until they know is served as ever."""
     cdef Slab* slab = core.slabs
     cdef Exchange* x
     cdef int i

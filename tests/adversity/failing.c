@@ -1,5 +1,6 @@
-/* malloc, calloc and realloc, of which one fails when a test says so: of those that fastlb's core asks
- * for, and the libraries that it calls. Preloaded into a process of its own; see test_allocations.py. */
+/* malloc, calloc and realloc, of which one fails when a test says so: of those that fastlb's core
+ * asks for, and the libraries that it calls. Preloaded into a process of its own; see
+ * test_allocations.py. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -50,8 +51,9 @@ static int fails(void *caller)
         return 0;
     if (dladdr(caller, &who) == 0 || who.dli_fname == NULL)
         return 0;
-    if (strstr(who.dli_fname, "/fastlb/_core/") == NULL && strstr(who.dli_fname, "libnghttp2") == NULL
-        && strstr(who.dli_fname, "libssl") == NULL && strstr(who.dli_fname, "libcrypto") == NULL)
+    if (strstr(who.dli_fname, "/fastlb/_core/") == NULL
+        && strstr(who.dli_fname, "libnghttp2") == NULL && strstr(who.dli_fname, "libssl") == NULL
+        && strstr(who.dli_fname, "libcrypto") == NULL)
         return 0;
     return atomic_fetch_add(&count, 1) + 1 == atomic_load(&wanted);
 }

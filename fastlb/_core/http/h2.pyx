@@ -17,12 +17,12 @@ from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_FLOODED,
-    NGHTTP2_ERR_NOMEM,    NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR,
-    NGHTTP2_REFUSED_STREAM, nghttp2_is_fatal, nghttp2_session, nghttp2_session_consume,
-    nghttp2_session_consume_connection, nghttp2_session_del,
-    nghttp2_session_mem_recv, nghttp2_session_mem_send,
-    nghttp2_session_resume_data, nghttp2_session_terminate_session, nghttp2_session_want_read,
-    nghttp2_session_want_write, nghttp2_submit_rst_stream,
+    NGHTTP2_ERR_NOMEM, NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR,
+    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM, nghttp2_is_fatal, nghttp2_session,
+    nghttp2_session_consume, nghttp2_session_consume_connection, nghttp2_session_del,
+    nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_resume_data,
+    nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write,
+    nghttp2_submit_rst_stream,
 )
 from fastlb._core.http.h2client cimport h2_answer, h2_client_session, h2_say_streams_max
 from fastlb._core.http.h2frames cimport FRAME_HEAD_BYTES, h2_count_bytes, h2_look_at_frames

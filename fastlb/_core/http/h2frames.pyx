@@ -14,14 +14,15 @@ from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.nghttp2 cimport (
-    NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
-    NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_HEADERS, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
-    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_STREAM_CLOSED, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv,
-    nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
-    nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_consume_connection,
-    nghttp2_session_terminate_session, nghttp2_submit_trailer,
+    NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE,
+    NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_HEADERS, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
+    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_STREAM_CLOSED, NGHTTP2_WINDOW_UPDATE,
+    nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
+    nghttp2_option_set_no_auto_window_update, nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
+    nghttp2_session_consume_connection, nghttp2_session_terminate_session, nghttp2_submit_trailer,
 )
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 

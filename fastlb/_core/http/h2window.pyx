@@ -1,6 +1,6 @@
-# Windows of a connection of HTTP/2: small ones to begin with, and as large as the way to the peer is
-# long. A window is too small when half of it is taken within about one round trip; then it grows,
-# within what its connection and its engine may hold. Reads the session's round trips; writes windows.
+# Windows of a connection of HTTP/2: small ones to begin with, and as large as the way to the peer
+# is long. A window is too small when half of it is taken within about one round trip; then it
+# grows, within what its connection and its engine may hold. Reads round trips, writes windows.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport H2_CLOSED, H2_ENDED

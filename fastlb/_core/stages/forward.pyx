@@ -133,6 +133,12 @@ cdef void _measure(Core* core, Exchange* x) noexcept nogil:
         observe_delay(core, x.pool, us)
 
 
+cdef bint _feigns_switching(const Exchange* x, int status) noexcept nogil:
+    """Whether a status would tell a client of HTTP/2 that its WebSocket is open (RFC 8441, 5), though
+    the server hasn't switched to it."""
+    return x.http.flags & HTTP_UPGRADE and 200 <= status < 300
+
+
 cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) noexcept nogil:
     """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL,
     ELSEWHERE or FAIL. Responses of 1xx are passed on by the way."""
@@ -143,7 +149,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
     while True:
         used = parse_response(head, chunk_bytes(core.http.scratch) + data.at,
                               data.end - data.at, http.flags & HTTP_NO_BODY)
-        if used < 0:
+        if used < 0 or (unlikely(x.carrier != NULL) and used and _feigns_switching(x, head.status)):
             return fail(x, REASON_BAD_RESPONSE)
         if used == 0:
             if data.end - data.at >= HTTP_READ_BYTES:
@@ -157,9 +163,6 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
             x.answered_ns = core.now_ns = clock_ns()
             return TUNNEL
         if head.status >= 200:
-            if unlikely(x.carrier != NULL and http.flags & HTTP_UPGRADE) and head.status < 300:
-                # To an extended CONNECT it would say that the WebSocket is open (RFC 8441, 5).
-                return fail(x, REASON_BAD_RESPONSE)
             break
         http.interim += 1
         if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):

@@ -11,7 +11,7 @@ from rich.text import Text
 
 Status = dict[str, Any]
 COLOURS = {
-    "up": "green", "warming": "green", "draining": "yellow", "maintenance": "yellow",
+    "up": "green", "unchecked": "default", "warming": "green", "draining": "yellow", "maintenance": "yellow",
     "removed": "yellow", "down": "red", "failing": "red", "ejected": "red",
 }
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from fastlb.config import limits
+from fastlb.config.bounds import oversized_key
 from fastlb.config.check import checked
 from fastlb.config.model import Config
 from fastlb.config.positions import positions
@@ -44,6 +45,9 @@ def load(path: str | os.PathLike[str]) -> Config:
 def loads(text: str, name: str = "<string>") -> Config:
     """The configuration of TOML text; `name` is what problems call it."""
     text = text.replace("\r\n", "\n")
+    oversized = oversized_key(text)
+    if oversized is not None:
+        raise ConfigError([Problem(oversized[1], file=name, line=oversized[0])])
     try:
         raw: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery
+from fastlb.errors import ConfigError, Problem
 
 
 def is_name(server: EffectiveServer) -> bool:
@@ -36,6 +37,16 @@ def names(pools: Iterable[EffectivePool]) -> dict[str, float | None]:
     return found
 
 
+def unresolved(pools: Iterable[EffectivePool], failures: Mapping[str, str]) -> ConfigError:
+    """What is wrong with a change whose servers have names that have no address."""
+    return ConfigError([
+        Problem(f"{server.address.host} can't be resolved: {failures[server.address.host]}",
+                f"pools.{pool.name}.servers[{i}]")
+        for pool in pools for i, server in enumerate(pool.servers)
+        if server.address.host is not None and server.address.host in failures
+    ])
+
+
 def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[ServerSpec]:
     """One for each address that it has now, seen from a process in `zone`."""
     address = server.address
@@ -44,15 +55,17 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
     if address.path is not None:
         return [ServerSpec(f"unix:{address.path}", address.path, *what, tls_name="localhost")]
     assert address.host is not None and address.port is not None
-    hosts = [address.host]
+    hosts, others = (address.host,), ()
     if is_name(server):
-        hosts = list(discovery.addresses(address.host))
+        known = discovery.known(address.host)
+        hosts, others = known.addresses, known.others
     return [
         ServerSpec(
             f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
             (host, address.port),
             *what,
             tls_name=address.host.removesuffix("."),
+            other=(others[0], address.port) if others else None,
         )
         for host in hosts
     ]

@@ -9,6 +9,7 @@ from logging import ERROR, INFO, WARNING
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.control.events import Events
+from fastlb.control.full import Full
 
 log = logging.getLogger("fastlb.health")
 
@@ -36,6 +37,7 @@ class Watch:
         self._down: set[str] = set()
         self._descriptors_out = False
         self._free_since_s: float | None = None
+        self.full = Full(live)
 
     def note(self, pool: str, address: str, state: str) -> None:
         """Somebody chose a state, maybe not for the last time before we look. Of any thread."""
@@ -55,7 +57,8 @@ class Watch:
         for name in sorted(self._down - down):
             self._tell(INFO, name, "", "serving", "serving again")
         self._down = down
-        return self._look_at_descriptors(now_s)
+        again = [self._look_at_descriptors(now_s), self.full.look(now_s)]
+        return min((at_s for at_s in again if at_s is not None), default=None)
 
     def _look_at_chosen(self, known: Servers) -> None:
         """What somebody wants of a server, in the configuration or since."""

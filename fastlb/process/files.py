@@ -12,7 +12,7 @@ from fastlb.config.effective import Effective
 from fastlb.config.effective_tls import effective_server_tls, effective_tls
 from fastlb.config.model import Config
 from fastlb.config.tls import Seen, ServerTls, Tls, files_of
-from fastlb.control.tasks import end
+from fastlb.control.tasks import end, keep_going
 from fastlb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Files:
     def follow(self) -> None:
         """The configuration is another one. Who has no files isn't woken for them."""
         if self._task is None and _tables(self._balancer.config):
-            self._task = asyncio.ensure_future(self._watch())
+            self._task = keep_going("looking at files of certificates", self._watch)
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -66,10 +66,7 @@ class Files:
     async def _watch(self) -> None:
         while _tables(self._balancer.config):
             await asyncio.sleep(LOOK_S)
-            try:
-                await self._look()
-            except Exception:
-                log.exception("files of certificates can't be looked at")
+            await self._look()
         self._task = None
 
     async def _look(self) -> None:

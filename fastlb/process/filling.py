@@ -100,7 +100,8 @@ class Filling:
                 ]
                 now = {one.address or one.dns or "": one for one in known}
             else:
-                own = runtime.overlay.weighed(pool, runtime.changing.applied(pool).servers)
+                own = runtime.overlay.wanted_weights(
+                    pool, runtime.changing.applied(pool).servers)
                 now = {one.name: Server(**one.as_json()) for one in own}
             for address in remove:
                 del now[address]

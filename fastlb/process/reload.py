@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
-from fastlb.errors import ConfigError, Problem
+from fastlb.control.addresses import names as names_of
+from fastlb.control.addresses import unresolved
+from fastlb.process.changing import refusal
 from fastlb.process.reopen import Reopened, reopen
 from fastlb.process.sockets import Listening
 
@@ -66,11 +68,14 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
 async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
     runtime.check_parser(new)
-    names = runtime.names(new.pools)
+    pools = runtime.overlay.applied(new.pools)
+    names = names_of(pools)
     reopened = reopen(new.listeners, listening, runtime.ids, len(runtime.engines.all))
     try:
         runtime.discovery.configure(new.dns)
-        await runtime.discovery.learn(names)
+        failures = await runtime.discovery.learn(names)
+        if failures:
+            raise unresolved(pools, failures)
         if runtime.stopping:
             raise RuntimeError("the balancer is stopping")
         runtime.policies.refresh(new.listeners)
@@ -82,11 +87,11 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
         runtime.policies.restore()
         runtime.observing.configure(old)
         runtime.discovery.configure(dns)
-        runtime.discovery.keep(runtime.names(old.pools))
+        runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
         for one in reopened.new:
             one.close()
-        if isinstance(error, ValueError) and not isinstance(error, ConfigError):
-            raise ConfigError([Problem(str(error))]) from None     # more than tables can hold
+        if isinstance(error, Exception):
+            raise refusal(error) from None
         raise
     for server in gone:
         log.info("pool %s: server %s is removed", server.pool, server.address)

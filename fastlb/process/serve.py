@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlb.errors import ConfigError
+from fastlb.control.tasks import once
 from fastlb.process.adminport import usual_place
 from fastlb.process.handed import Handed, inherited
 from fastlb.process.worker import Parent
@@ -230,7 +231,7 @@ class Reloads:
             return
         self._asked = True
         if self._task is None:
-            self._task = asyncio.ensure_future(self._reload())
+            self._task = once("a reload", self._reload())
 
     async def _reload(self) -> None:
         while self._asked:

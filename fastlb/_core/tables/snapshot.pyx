@@ -90,6 +90,7 @@ cdef class Snapshot:
         self.slots = frozenset()
         self._arena = Arena()
         self._http, self._sniffed = {}, {}
+        self._known, self._configured = [], []
         self.servers = self.pools = self.listeners = ()
         self.table.max_connections = max_connections
         self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
@@ -101,6 +102,10 @@ cdef class Snapshot:
         for i in range(len(binds)):
             self._add_bind(i, binds[i])
         self.slots = frozenset(live._slots)
+        self.servers, self._known = tuple(self._known), None
+        for state, spec, slow_start_ms, is_new in self._configured:
+            self._configure(state, spec, slow_start_ms, is_new)
+        self._configured = None
 
     def __dealloc__(self):
         cdef uint32_t i, k
@@ -296,19 +301,29 @@ cdef class Snapshot:
                          uint32_t slow_start_ms) except -1:
         cdef bint is_new = not self.live.knows(pool, spec.name)
         cdef Server state = self.live.server(pool, spec.name)
-        self.servers += (state,)
-        state.configure(spec.state)
-        state.live.slow_start_ms = slow_start_ms
-        if is_new and self.live.table.published != NULL:
-            state.warm()
+        self._known.append(state)
+        self._configured.append((state, spec, slow_start_ms, is_new))
         name = spec.name.encode()
         entry.hash = mix64(hash_bytes(hash_seed(), <const unsigned char*> <const char*> name,
                                       len(name)))
         entry.live = &state.live
         entry.address_size = pack_address(spec.address, &entry.address)
-        entry.weight = state.weight = spec.weight
+        if spec.other is not None:
+            entry.other = <ServerAddress*> self._arena.take(1, sizeof(ServerAddress))
+            entry.other_size = pack_address(spec.other, entry.other)
+        entry.weight = spec.weight
         entry.max_connections = spec.max_connections
         entry.tls_name = self._arena.text(spec.tls_name.encode())
+        return 0
+
+    cdef int _configure(self, Server state, object spec, uint32_t slow_start_ms,
+                        bint is_new) except -1:
+        """Only now, as nothing may change for a snapshot that can't be made."""
+        state.configure(spec.state)
+        state.live.slow_start_ms = slow_start_ms
+        state.weight = spec.weight
+        if is_new and self.live.table.published != NULL:
+            state.warm()
         return 0
 
     cdef DatagramEntry* _datagrams(self, object spec) except NULL:

@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fastlb.background import Background, Stopping
-from fastlb.config.base import Model
+from fastlb.config.base import Model, copied
 from fastlb.config.check_routes import scheme_of
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import load, loads
-from fastlb.control.events import Subscription
+from fastlb.control.events import Event, Subscription
+from fastlb.errors import BindError, ConfigError
 from fastlb.handles import Listener, Pool, Server, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
@@ -132,12 +133,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         """All of them, by name: of the running configuration, or as it would be started."""
-        return {name: Pool(self, name) for name in self.config.pools}
+        return {name: Pool(self, name) for name in self._current.pools}
 
     @property
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
-        return {name: Listener(self, name) for name in self.config.listeners}
+        return {name: Listener(self, name) for name in self._current.listeners}
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -184,7 +185,12 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """The whole configuration that is running, or as it would be started now."""
+        """The whole configuration that is running, or as it would be started now. It is a copy:
+        changing it changes nothing."""
+        return copied(self._current)
+
+    @property
+    def _current(self) -> Config:
         if self._now is not None:
             return self._now
         if self._config is not None:
@@ -221,13 +227,19 @@ class Balancer:
             runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise RuntimeError("the balancer isn't running")
-        new, values = await asyncio.to_thread(self._read, config)
+        try:
+            new, values = await asyncio.to_thread(self._read, config)
+        except ConfigError as error:
+            if not dry_run:
+                _refused(runtime, error)
+            raise
         if dry_run:
-            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
+            return Reloaded((*diff(self._current, new), *overlaid(self.overlay())), ())
         if loop is asyncio.get_running_loop():
-            return await self._reload(runtime, new, values)
+            # Who stops waiting must not leave it half done.
+            return await asyncio.shield(self._reload(runtime, new, values))
         future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _read(
         self, config: Config | str | os.PathLike[str] | None
@@ -240,13 +252,17 @@ class Balancer:
             made = config
         else:
             made = load(config if config is not None else self.source or "")
-        made = self._fit(made)
+        made = self._fit(copied(made))      # (nobody else changes it while it is served)
         return made, effective(made)
 
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
-        async with self._admin.changed(values):
-            warnings = await reload(runtime, values)
-        before = self.config
+        try:
+            async with self._admin.changed(values):
+                warnings = await reload(runtime, values)
+        except (ConfigError, BindError) as error:
+            _refused(runtime, error)
+            raise
+        before = self._current
         self._took(new)
         self._config, self._effective = new, values
         self._files.follow()
@@ -254,6 +270,8 @@ class Balancer:
         for warning in warnings:
             log.warning("reload: %s", warning)
         log.info("reloaded; differences: %d", len(differences))
+        runtime.events.put(
+            Event("", "", "reloaded", f"reloaded; differences: {len(differences)}"))
         return Reloaded(tuple(differences), tuple(warnings))
 
     def _took(self, config: Config) -> None:
@@ -300,7 +318,7 @@ class Balancer:
 
         runtime = self._runtime
         explainer = explainer_of(runtime) if runtime is not None and runtime.snapshot is not None \
-            else Explainer.offline(effective(self.config), functions=call_policy)
+            else Explainer.offline(effective(self._current), functions=call_policy)
         content = body.encode() if isinstance(body, str) else body
         return explainer.explain(
             method, url, headers, content, client, listener, call_policy, tls, proxy, says)
@@ -311,7 +329,7 @@ class Balancer:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
         self._must_be_idle()
-        config = self.config
+        config = copied(self._current)
         values = effective(config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
@@ -417,6 +435,12 @@ class Balancer:
         from fastlb.process.serve import own_process
 
         own_process(self)
+
+
+def _refused(runtime: Runtime, error: ConfigError | BindError) -> None:
+    """Tell whoever follows events that a reload changed nothing."""
+    why = str(error).partition("\n")[0]
+    runtime.events.put(Event("", "", "refused", f"a reload changed nothing: {why}"))
 
 
 def _given(keys: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Changing:
             for i, one in enumerate(made.get("servers", ())) if not isinstance(one, str)
         ]
         if problems:
-            raise Refusal(400, "nothing was changed: addresses are texts", problems)
+            raise Refusal(422, "nothing was changed: addresses are texts", problems)
         try:
             change = pool.remove(*made.get("servers", ()), drain_timeout=timeout)
         except KeyError as error:

@@ -190,9 +190,8 @@ class AdminServer:
         transports = self._probes.transports()
         if self._runner is not None and self._runner.server is not None:
             for protocol in self._runner.server.connections:
-                transport = protocol.transport
-                if transport is not None:
-                    transports.append(transport)
+                if protocol.transport is not None:
+                    transports.append(protocol.transport)
         for transport in transports:
             sock = transport.get_extra_info("socket")
             if sock is not None:

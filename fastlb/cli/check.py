@@ -29,7 +29,7 @@ from fastlb.config.tls import day
 from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, Problem
 
 
 @click.command("check")
@@ -49,11 +49,24 @@ def command(config: str) -> int:
             find_all(values.listeners)
         except ConfigError as error:
             raise ConfigError(replace(one, file=config) for one in error.problems) from None
+    _compile(values, config)
     for line in describe(values):
         click.echo(line)
     for warning in warnings(model, values):
         click.echo(f"warning: {config}: {warning}", err=True)
     return 0
+
+
+def _compile(values: Effective, config: str) -> None:
+    """What can't be made tables of is found here as it would be by `serve`."""
+    from fastlb.explain.offline import compile_offline
+
+    try:
+        compile_offline(values, functions=False)
+    except ConfigError as error:
+        raise ConfigError(replace(one, file=config) for one in error.problems) from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigError([Problem(str(error), file=config)]) from None
 
 
 def describe(values: Effective) -> Iterator[str]:

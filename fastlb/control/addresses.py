@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool, EffectiveServer
-from fastlb.control.discovery import Discovery
+from fastlb.control.discovery import Discovery, Known
 from fastlb.errors import ConfigError, Problem
 
 
@@ -55,17 +55,14 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
     if address.path is not None:
         return [ServerSpec(f"unix:{address.path}", address.path, *what, tls_name="localhost")]
     assert address.host is not None and address.port is not None
-    hosts, others = (address.host,), ()
-    if is_name(server):
-        known = discovery.known(address.host)
-        hosts, others = known.addresses, known.others
+    known = discovery.known(address.host) if is_name(server) else Known({4: (address.host,)})
     return [
         ServerSpec(
             f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}",
             (host, address.port),
             *what,
             tls_name=address.host.removesuffix("."),
-            other=(others[0], address.port) if others else None,
+            other=(known.others[0], address.port) if known.others else None,
         )
-        for host in hosts
+        for host in known.addresses
     ]

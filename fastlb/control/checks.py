@@ -15,6 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from fastlb.compile.snapshot import SocketAddress
+from fastlb.config.address import socket_address
 from fastlb.config.health import EffectiveHealth
 from fastlb.control.wire import Conversation, Unwell, Wire
 
@@ -79,8 +80,13 @@ class Visits:
             sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
         except OSError as error:
             return _what(error)
+        try:
+            where = address if isinstance(address, str) else socket_address(*address)
+        except OSError as error:
+            sock.close()
+            return f"{address[0]}: {error.strerror or error}".lower()
         visit = _Visit(
-            _converse(sock, address, health, name, report, secure), self._loop.create_future()
+            _converse(sock, where, health, name, report, secure), self._loop.create_future()
         )
         due_s = self._loop.time() + health.timeout_s
         timeout = self._loop.call_at(due_s, self._give_up, visit, due_s, health.timeout_s)
@@ -147,8 +153,8 @@ def _what(error: OSError) -> str | None:
 
 
 def _converse(
-    sock: socket.socket, address: SocketAddress, health: EffectiveHealth, name: str, report: Report,
-    secure: Secure | None,
+    sock: socket.socket, address: str | tuple[Any, ...], health: EffectiveHealth, name: str,
+    report: Report, secure: Secure | None,
 ) -> Conversation:
     while error := sock.connect_ex(address):        # asked again, it says how it went
         if error not in (errno.EINPROGRESS, errno.EALREADY):

@@ -19,7 +19,7 @@ from fastlb.control.addresses import unresolved
 from fastlb.control.changes import Change
 from fastlb.control.overlay import Edit, having_nothing, having_servers, having_weight
 from fastlb.control.tasks import once
-from fastlb.errors import ConfigError, Problem
+from fastlb.errors import ConfigError
 
 if TYPE_CHECKING:
     from fastlb.process.runtime import Runtime
@@ -33,13 +33,6 @@ class _Wanted:
 
     change: Change
     edit: Edit
-
-
-def refusal(error: Exception) -> Exception:
-    """What tables can't hold is a mistake of the configuration, and no bug."""
-    if isinstance(error, (ValueError, OverflowError)) and not isinstance(error, ConfigError):
-        return ConfigError([Problem(str(error))])
-    return error
 
 
 class Changing:
@@ -183,13 +176,12 @@ class Changing:
         """A change can't be made: nobody goes by it, now or later."""
         with self._edits:
             self._runtime.overlay.settle([waiting.edit for waiting in self._wanted])
-        why = refusal(error)
-        if isinstance(why, ConfigError):
-            for problem in why.problems:
+        if isinstance(error, ConfigError):
+            for problem in error.problems:
                 log.error("pool %s: nothing was changed: %s", one.change.pool, problem)
         else:
             log.error("pool %s: a change can't be applied", one.change.pool, exc_info=error)
-        one.change.fail(why)
+        one.change.fail(error)
 
     def choose(
         self, server: Server, state: str, drain_timeout_s: float | None = None

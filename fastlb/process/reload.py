@@ -11,7 +11,6 @@ from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
 from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
-from fastlb.process.changing import refusal
 from fastlb.process.reopen import Reopened, reopen
 from fastlb.process.sockets import Listening
 
@@ -81,8 +80,8 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
         runtime.policies.refresh(new.listeners)
         runtime.observing.configure(new)
         runtime.effective, runtime.listening = new, reopened.all
-        gone = runtime.update()
-    except BaseException as error:
+        runtime.update()
+    except BaseException:
         runtime.effective, runtime.listening = old, listening
         runtime.policies.restore()
         runtime.observing.configure(old)
@@ -90,11 +89,7 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
         for one in reopened.new:
             one.close()
-        if isinstance(error, Exception):
-            raise refusal(error) from None
         raise
-    for server in gone:
-        log.info("pool %s: server %s is removed", server.pool, server.address)
     reopened.tune()
     runtime.discovery.keep(names)
     for one in reopened.new:

@@ -16,6 +16,7 @@ from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import is_name, names, specs_of
 from fastlb.control.changes import Changes
+from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
 from fastlb.control.health import Health
@@ -171,9 +172,12 @@ class Runtime:
                 callers,
                 self.securing.contexts,
             )
-        except BaseException:
+        except Exception as error:
             self._retire()                  # what only this one named
-            raise
+            if isinstance(error, (ValueError, OverflowError)) and not isinstance(
+                    error, ConfigError):
+                error = ConfigError([Problem(str(error))])      # more than tables can hold
+            raise error from None
         if self.snapshot is not None:
             self.retired.append(self.snapshot)
         self.snapshot = snapshot
@@ -181,6 +185,8 @@ class Runtime:
         before, self.specs = self.specs, {
             name: {spec.name: spec for spec in specs} for name, specs in servers.items()
         }
+        if self.retired:                    # (the first one is no change)
+            tell_differences(self.events, before, self.specs)
         self._found_by_name = self._by_name(pools)
         self.watch.full.limits = {
             "": self.effective.max_connections,

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastlb.errors import ConfigError
 from fastlb.control.tasks import once
+from fastlb.errors import ConfigError
 from fastlb.process.adminport import usual_place
 from fastlb.process.handed import Handed, inherited
 from fastlb.process.worker import Parent

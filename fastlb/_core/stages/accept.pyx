@@ -2,6 +2,7 @@
 # Reads the acceptor's bind; writes a new exchange with its client's socket and address.
 # Ends: NEXT (accepted), AGAIN (nobody waits), END (a gate is full), FAIL (no descriptor or memory).
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.stdint cimport int32_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,

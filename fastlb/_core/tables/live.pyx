@@ -1,5 +1,5 @@
 # What all engines of one balancer share, and who is known to it.
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.asking cimport Question
@@ -192,9 +192,11 @@ cdef class Live:
     def listeners(self) -> list[Listener]:
         return list(self._listeners.values())
 
-    def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
-        """Forget whatever no snapshot names (these do) and no connection uses."""
-        now_ms = clock_ms()
+    def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener],
+             uint64_t now_ms=0) -> None:
+        """Forget whatever no snapshot names (these do) and no connection uses. `now_ms`: by a clock
+        of the caller's."""
+        now_ms = now_ms or clock_ms()
         known = [*self.servers(), *self.pools(), *self.listeners()]
         self._replace(
             {(s.pool, s.address): s for s in self.servers()

@@ -32,6 +32,8 @@ from fastlb._core.tables.sniffing cimport sniff_table
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
 
+import socket
+
 _BALANCE = {
     "round_robin": BALANCE_ROUND_ROBIN, "random": BALANCE_RANDOM,
     "least_connections": BALANCE_LEAST_CONNECTIONS, "least_request": BALANCE_LEAST_REQUEST,
@@ -53,6 +55,7 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
         memcpy(into.local.sun_path, <const char*> path, len(path))
         return sizeof(sockaddr_un)
     host, port = address
+    host, _, zone = host.partition("%")         # a link's, or ""
     text = host.encode("ascii")
     if inet_pton(AF_INET, text, &into.v4.sin_addr) == 1:
         into.v4.sin_family = AF_INET
@@ -61,8 +64,21 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
     if inet_pton(AF_INET6, text, &into.v6.sin6_addr) == 1:
         into.v6.sin6_family = AF_INET6
         into.v6.sin6_port = htons(port)
+        into.v6.sin6_scope_id = _scope_id(zone)
         return sizeof(sockaddr_in6)
     raise ValueError(f"{host}: not an IP address")
+
+
+cdef uint32_t _scope_id(str zone) except? 0:
+    """The number of a link, by its name or as it is written; 0: none was given."""
+    if not zone:
+        return 0
+    if zone.isascii() and zone.isdigit():
+        return <uint32_t> int(zone)
+    try:
+        return <uint32_t> socket.if_nametoindex(zone)
+    except OSError:
+        raise ValueError(f"there is no network interface {zone!r} here") from None
 
 
 cdef void* _table(size_t n, size_t size) except NULL:

@@ -175,6 +175,7 @@ RETRY_ATTEMPTS = Limit(3, 1, 16, "two servers may go at once; a fourth try is ra
 RETRY_ON = Choice(
     ("connect_failure", "reset"), "nothing was done yet, or what was done may be done twice"
 )
+RETRY_CONNECT = Choice(True, "the server has got nothing, so nothing can happen twice")
 RETRY_NON_IDEMPOTENT = Choice(False, "an order must not be placed twice")
 RETRY_BUDGET = Choice("20%", "as Finagle has it: a pool in trouble gets little more than its load")
 RETRY_BUDGET_MOST = 1500        # percent: 15 retries of each request

@@ -14,7 +14,7 @@ import pytest
 
 import fastlb
 from fastlb.policy import Forward, Redirect, Request, Response
-from tests.flow.conftest import Site, forks_with_threads, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, forks_with_threads, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.policies import Decided, add, get, of_kind
 
@@ -132,7 +132,7 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
 
     @decided.listener.route(name="r", deadline="10ms", on_error="b")
     def stuck(request: Request) -> str:
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return "a"
 
     wire = decided.start().client()
@@ -144,7 +144,7 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
     (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
     assert record.getMessage().startswith(
         "policy of web/r is past its deadline of 0.01 s and holds up an engine; it is here:\n")
-    assert "in stuck\n    assert go.wait(10)" in record.getMessage()
+    assert "in stuck\n    assert go.wait(DEADLINE_S)" in record.getMessage()
     wire.close()
 
 
@@ -170,7 +170,7 @@ def test_a_blocking_policy_is_left_behind_at_its_deadline(decided: Decided) -> N
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b", blocking=True)
     def slow(request: Request) -> str:
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         ended.append("ended")
         return "a"
 
@@ -274,7 +274,7 @@ def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: 
 
     def block(request: Request) -> None:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         ended.set()
 
     async def wait(request: Request) -> None:
@@ -289,13 +289,13 @@ def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: 
     with lb.background():
         wire = HttpSite(Site(lb, listener)).client()
         wire.send(get())
-        assert begun.wait(10)
-        lb.stop(timeout=0.05).wait(10)
+        assert begun.wait(DEADLINE_S)
+        lb.stop(timeout=0.05).wait(DEADLINE_S)
         with pytest.raises(ConnectionResetError):
             wire.sock.recv(1)
         wire.close()
     go.set()
-    assert ended.wait(10)
+    assert ended.wait(DEADLINE_S)
 
 
 def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
@@ -308,7 +308,7 @@ def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
 
     def decide(request: Request) -> Response:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return Response(200, "in time")
 
     async def decide_later(request: Request) -> Response:
@@ -322,11 +322,11 @@ def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
     with lb.background():
         wire = HttpSite(Site(lb, listener)).client()
         wire.send(get())
-        assert begun.wait(10)
+        assert begun.wait(DEADLINE_S)
         stopping = lb.stop(timeout=10)
         go.set()
         assert wire.response().body == b"in time"
-        stopping.wait(10)
+        stopping.wait(DEADLINE_S)
         wire.close()
 
 
@@ -388,14 +388,14 @@ def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
     @decided.listener.route(name="r", deadline="60s")
     def stuck(request: Request) -> Response:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return Response(200, "done")
 
     wire = decided.start().client()
     if decided.threads == 0:
         pytest.skip("inside a loop, its thread is held up, and it is the one that forks")
     wire.send(get())
-    assert begun.wait(10)
+    assert begun.wait(DEADLINE_S)
     child = os.fork()
     if child == 0:
         os._exit(7)

@@ -27,7 +27,7 @@ TOO_MANY = ", ".join(f'"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:80"' for i in rang
 LARGE = {
     "timeouts": (WEB + pools(300, lambda i: f'connect_timeout = "{1000 + i}ms"'),
                  "more than 255 different timeouts"),
-    "servers": (f"{WEB}[pools.p0]\nservers = [{TOO_MANY}]\n", "more than 65,534 servers"),
+    "servers": (f"{WEB}[pools.p0]\nservers = [{TOO_MANY}]\n", "more than 65534 entries"),
     "fallbacks": (WEB + pools(10_000, lambda i: f'fallback = "p{i + 1}"' if i < 9_999 else ""),
                   "more than 16 pools fall in one after the other"),
     "zone": (f'{WEB}[pools.p0]\nservers = ["[fe80::1%nosuch0]:80"]\n',

@@ -170,6 +170,7 @@ class Runtime:
                 servers,
                 opened,
                 self.effective.max_connections,
+                self.effective.sessions_max,
                 callers,
                 self.securing.contexts,
             )

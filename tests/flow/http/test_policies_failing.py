@@ -263,12 +263,12 @@ def test_only_so_many_wait_for_it(decided: Decided) -> None:
     counts(decided, calls=3, refused=1, pending=0)
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: str) -> None:
-    if kind == "sync":
-        pytest.skip("nobody waits for it: it holds up its engine")
+# (nobody waits for "sync": it holds up its engine)
+@pytest.mark.modes("inline")
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_a_stop_resets_who_still_waits_for_it(origins: Any, mode: int, kind: str) -> None:
     go, begun, ended = threading.Event(), threading.Event(), threading.Event()
-    lb = fastlb.Balancer(threads=threads)
+    lb = fastlb.Balancer(threads=mode)
     pool = lb.pool("a", [origins(name="a").address])
     listener = lb.listen("http://127.0.0.1:0", name="web", pool=pool)
 
@@ -298,9 +298,8 @@ def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: 
     assert ended.wait(DEADLINE_S)
 
 
+@pytest.mark.parametrize("kind", ["async", "blocking"])
 def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
-    if kind == "sync":
-        pytest.skip("it holds up its engine")
     go, begun = threading.Event(), threading.Event()
     lb = fastlb.Balancer(threads=1)
     listener = lb.listen(
@@ -347,10 +346,10 @@ def test_threads_of_blocking_policies_are_gone_after_the_stop(origins: Any) -> N
 
 
 @forks_with_threads
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
+@pytest.mark.modes("inline", "threads")
+def test_a_policy_may_fork(origins: Any, mode: int, kind: str) -> None:
     """The child that comes back from the function ends quietly; the parent goes on."""
-    lb = fastlb.Balancer(threads=threads)
+    lb = fastlb.Balancer(threads=mode)
     listener = lb.listen(
         "http://127.0.0.1:0", name="web", pool=lb.pool("a", [origins(name="a").address]))
     children: list[int] = []
@@ -371,7 +370,7 @@ def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
         for _ in range(3):
             assert web.ask(get()).body == b"parent"
         web.wait_idle()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     for child in children:
         pid, status = 0, -1
         while pid == 0:
@@ -381,6 +380,8 @@ def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
         assert status == 0
 
 
+# (inside a loop, the thread that is held up is the one that forks)
+@pytest.mark.parametrize("mode", ["thread", "threads", "poll"], indirect=True)
 def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
     """A function that holds up its engine doesn't hold up a fork."""
     go, begun = threading.Event(), threading.Event()
@@ -392,8 +393,6 @@ def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
         return Response(200, "done")
 
     wire = decided.start().client()
-    if decided.threads == 0:
-        pytest.skip("inside a loop, its thread is held up, and it is the one that forks")
     wire.send(get())
     assert begun.wait(DEADLINE_S)
     child = os.fork()

@@ -40,7 +40,8 @@ def _is_ours(record: logging.LogRecord) -> bool:
     """Whether a complaint of aiohttp's is about us. Whoever sends what is no HTTP, or leaves, is
     answered or gone, and can write as many lines into our log as there are requests."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, (HttpProcessingError, ConnectionError, asyncio.TimeoutError))
+    return not isinstance(error, (
+        HttpProcessingError, web.RequestPayloadError, ConnectionError, asyncio.TimeoutError))
 
 
 http_log.addFilter(_is_ours)

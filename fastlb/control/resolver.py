@@ -376,8 +376,8 @@ def in_hosts_file(host: str) -> Answer | None:
                     texts.add(fields[0])
     except OSError:
         pass                                # no such file: only DNS knows names
-    if not texts and host.lower() == "localhost":
-        texts = {"127.0.0.1", "::1"}        # RFC 6761, 6.3
+    if host.lower() == "localhost":
+        texts |= {"::1"} if texts else {"127.0.0.1", "::1"}     # RFC 6761, 6.3
     if not texts:
         return None
     found = sorted_addresses({text for text in texts if _is_ip(text)})

@@ -130,14 +130,7 @@ class Changing:
                 try:
                     took_s = await self._publish(batch)
                 except Exception as error:
-                    if len(batch) == 1:
-                        self._refuse(batch[0], error)
-                    took_s = 0.0
-                    for one in batch if len(batch) > 1 else ():
-                        try:
-                            took_s += await self._publish([one])
-                        except Exception as why:
-                            self._refuse(one, why)
+                    took_s = await self._publish_each(batch, error)
                 except BaseException as error:
                     for one in batch:
                         one.change.fail(error)
@@ -145,6 +138,18 @@ class Changing:
             # However many come: half of the loop's time is for others. (uvloop's own clock stands
             # still while it works.)
             await asyncio.sleep(took_s)
+
+    async def _publish_each(self, batch: Sequence[_Wanted], error: Exception) -> float:
+        """What can be made of changes that together can't be, which is none of one."""
+        took_s = 0.0
+        for i, one in enumerate(batch):
+            try:
+                if len(batch) == 1:
+                    raise error
+                took_s += await self._publish([one])
+            except Exception as why:
+                self._refuse(one, why, batch[i + 1:])
+        return took_s
 
     async def _publish(self, batch: Sequence[_Wanted]) -> float:
         """Let engines go by these changes, or leave all as it was. Returns the seconds that making
@@ -172,10 +177,10 @@ class Changing:
         runtime.discovery.keep(names)
         return time.monotonic() - begun_s
 
-    def _refuse(self, one: _Wanted, error: Exception) -> None:
+    def _refuse(self, one: _Wanted, error: Exception, rest: Sequence[_Wanted]) -> None:
         """A change can't be made: nobody goes by it, now or later."""
         with self._edits:
-            self._runtime.overlay.settle([waiting.edit for waiting in self._wanted])
+            self._runtime.overlay.settle([later.edit for later in (*rest, *self._wanted)])
         if isinstance(error, ConfigError):
             for problem in error.problems:
                 log.error("pool %s: nothing was changed: %s", one.change.pool, problem)

@@ -51,7 +51,7 @@ def test_pools_and_servers_are_read(admin: Make, origins: Origins) -> None:
     assert list(remote.pools) == ["api"]
     server = remote.pools["api"].servers[origin.address]
     assert (server.address, server.state, server.weight, server.in_flight) == (
-        origin.address, "up", 3, 0)
+        origin.address, "unchecked", 3, 0)
     assert running.web.ask(get("/")).status == 200
     assert remote.pools["api"].stats()[origin.address]["requests"] == 1
     assert remote.listeners["web"]["requests"] == 1

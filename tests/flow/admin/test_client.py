@@ -57,7 +57,7 @@ def test_pools_and_servers_are_read(admin: Make, origins: Origins) -> None:
     assert remote.listeners["web"]["requests"] == 1
     (configured,) = remote.config["pools"]["api"]["servers"]
     assert (configured["address"], configured["weight"]) == (origin.address, 3)
-    assert repr(server) == f"<RemoteServer api/{origin.address} up>"
+    assert repr(server) == f"<RemoteServer api/{origin.address} unchecked>"
 
 
 def test_servers_are_set_and_weighed(admin: Make, origins: Origins) -> None:

@@ -6,13 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
 from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
 from fastlb.process.reopen import Reopened, reopen
-from fastlb.process.sockets import Listening
 
 if TYPE_CHECKING:
     from fastlb.process.runtime import Runtime
@@ -53,12 +51,11 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
             raise RuntimeError("the balancer is stopping")
         threads = 0 if runtime.engines.inline else len(runtime.engines.all)
         warnings = fixed(runtime.effective, new, threads)
-        before = runtime.snapshot
         reopened = await _publish(runtime, new)
         for name in runtime.overlay.keep(pool.name for pool in new.pools):
             warnings.append(f"what was set for pool {name} went with it")
         runtime.tell_parent(reopened.renamed(), [])
-        await _close(runtime, reopened.gone, before)
+        await _close(runtime, reopened)
         names = {one.label for one in runtime.listening}
         runtime.tell_parent([], [one for one in reopened.before if one.label not in names])
     return warnings + reopened.warnings
@@ -69,7 +66,9 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     runtime.check_parser(new)
     pools = runtime.overlay.applied(new.pools)
     names = names_of(pools)
-    reopened = reopen(new.listeners, listening, runtime.ids, len(runtime.engines.all))
+    reopened = reopen(new.listeners, listening, runtime.leaving.all, runtime.ids,
+                      len(runtime.engines.all))
+    taken = runtime.leaving.take_back(reopened.all)
     try:
         runtime.discovery.configure(new.dns)
         failures = await runtime.discovery.learn(names)
@@ -89,6 +88,7 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
         for one in reopened.new:
             one.close()
+        runtime.leaving.put_back(taken)
         raise
     reopened.tune()
     runtime.discovery.keep(names)
@@ -97,12 +97,11 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     return reopened
 
 
-async def _close(runtime: Runtime, gone: list[Listening], before: Snapshot | None) -> None:
+async def _close(runtime: Runtime, reopened: Reopened) -> None:
     """When no engine accepts on them any more: closing first would reset who waits there."""
-    try:
-        if before is not None and gone:
-            await runtime.wait(lambda: not runtime.any_uses(before), ADOPT_S)
-    finally:
-        for one in gone:
-            log.info("listener %s: %s is closed", one.listener, one.address)
-            one.close()
+    runtime.leaving.add(reopened.gone, runtime.retired)
+    await runtime.wait(lambda: not any(one.sockets for one in reopened.gone), ADOPT_S)
+    for one in reopened.gone:
+        if one.sockets:
+            log.warning("listener %s: %s is closed when the policy that holds up an engine is done",
+                        one.listener, one.address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import load, loads
-from fastlb.control.events import Event, Subscription
+from fastlb.control.events import Subscription
 from fastlb.errors import BindError, ConfigError
 from fastlb.handles import Listener, Pool, Server, listed
 from fastlb.observe.recording import Subscription as Records
@@ -26,11 +25,9 @@ from fastlb.process.adminport import AdminPort
 from fastlb.process.files import Files
 from fastlb.process.filling import Filling
 from fastlb.process.handed import Handed
-from fastlb.process.reload import Reloaded, reload
+from fastlb.process.reload import Reloaded, reload, tell_refused, tell_reloaded
 from fastlb.process.runtime import Runtime, default_poller
 from fastlb.process.worker import Parent
-
-log = logging.getLogger("fastlb")
 
 if TYPE_CHECKING:
     from fastlb.explain.model import Explanation
@@ -231,7 +228,7 @@ class Balancer:
             new, values = await asyncio.to_thread(self._read, config)
         except ConfigError as error:
             if not dry_run:
-                _refused(runtime, error)
+                tell_refused(runtime, error)
             raise
         if dry_run:
             return Reloaded((*diff(self._current, new), *overlaid(self.overlay())), ())
@@ -260,18 +257,14 @@ class Balancer:
             async with self._admin.changed(values):
                 warnings = await reload(runtime, values)
         except (ConfigError, BindError) as error:
-            _refused(runtime, error)
+            tell_refused(runtime, error)
             raise
         before = self._current
         self._took(new)
         self._config, self._effective = new, values
         self._files.follow()
         differences = diff(before, new)
-        for warning in warnings:
-            log.warning("reload: %s", warning)
-        log.info("reloaded; differences: %d", len(differences))
-        runtime.events.put(
-            Event("", "", "reloaded", f"reloaded; differences: {len(differences)}"))
+        tell_reloaded(runtime, warnings, len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
 
     def _took(self, config: Config) -> None:
@@ -436,12 +429,6 @@ class Balancer:
         from fastlb.process.serve import own_process
 
         own_process(self)
-
-
-def _refused(runtime: Runtime, error: ConfigError | BindError) -> None:
-    """Tell whoever follows events that a reload changed nothing."""
-    why = str(error).partition("\n")[0]
-    runtime.events.put(Event("", "", "refused", f"a reload changed nothing: {why}"))
 
 
 def _given(keys: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool, EffectiveServer
 from fastlb.control.discovery import Discovery, Known
@@ -66,3 +68,26 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
         )
         for host in known.addresses
     ]
+
+
+def servers_by_name(
+    pools: Iterable[EffectivePool], specs: Mapping[str, Mapping[str, ServerSpec]], zone: str,
+    discovery: Discovery, live: Live,
+) -> dict[str, list[Server]]:
+    """The servers that stand behind each name; `specs` are those in use, by pool and address."""
+    found: dict[str, list[Server]] = {}
+    for pool in pools:
+        for server in filter(is_name, pool.servers):
+            assert server.address.host is not None
+            found.setdefault(server.address.host, []).extend(
+                live.server(pool.name, spec.name) for spec in specs_of(server, zone, discovery)
+                if spec.name in specs[pool.name])
+    return found
+
+
+def lost(found: Mapping[str, Iterable[Server]]) -> set[str]:
+    """The names behind which there are servers, and none that can be reached."""
+    return {
+        host for host, servers in found.items()
+        if servers and all(one.failing or one.down for one in servers)
+    }

@@ -10,6 +10,8 @@ from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
 from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
+from fastlb.control.events import Event
+from fastlb.errors import BindError, ConfigError
 from fastlb.process.reopen import Reopened, reopen
 
 if TYPE_CHECKING:
@@ -105,3 +107,17 @@ async def _close(runtime: Runtime, reopened: Reopened) -> None:
         if one.sockets:
             log.warning("listener %s: %s is closed when the policy that holds up an engine is done",
                         one.listener, one.address)
+
+
+def tell_reloaded(runtime: Runtime, warnings: list[str], differences: int) -> None:
+    for warning in warnings:
+        log.warning("reload: %s", warning)
+    text = f"reloaded; differences: {differences}"
+    log.info("%s", text)
+    runtime.events.put(Event("", "", "reloaded", text))
+
+
+def tell_refused(runtime: Runtime, error: ConfigError | BindError) -> None:
+    """Tell whoever follows events that a reload changed nothing. (Whoever asked for it logs it.)"""
+    why = str(error).partition("\n")[0]
+    runtime.events.put(Event("", "", "refused", f"a reload changed nothing: {why}"))

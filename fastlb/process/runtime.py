@@ -14,7 +14,7 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
-from fastlb.control.addresses import is_name, names, specs_of
+from fastlb.control.addresses import lost, names, servers_by_name, specs_of
 from fastlb.control.changes import Changes
 from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
@@ -192,7 +192,8 @@ class Runtime:
         }
         if self.retired:                    # (the first one is no change)
             tell_differences(self.events, before, self.specs)
-        self._found_by_name = self._by_name(pools)
+        self._found_by_name = servers_by_name(
+            pools, self.specs, self.effective.zone, self.discovery, self.live)
         self.watch.full.limits = {
             "": self.effective.max_connections,
             **{one.name: one.max_connections for one in self.effective.listeners}}
@@ -222,18 +223,6 @@ class Runtime:
             self._spread.forget(name)
         self._spread.look()
         self.securing.follow(self.effective, self.loop)
-
-    def _by_name(self, pools: list[EffectivePool]) -> dict[str, list[Server]]:
-        """The servers that stand behind names."""
-        found: dict[str, list[Server]] = {}
-        for pool in pools:
-            for server in filter(is_name, pool.servers):
-                assert server.address.host is not None
-                found.setdefault(server.address.host, []).extend(
-                    self.live.server(pool.name, spec.name)
-                    for spec in specs_of(server, self.effective.zone, self.discovery)
-                    if spec.name in self.specs[pool.name])
-        return found
 
     def _spare_slots(self) -> None:
         """Engines know so many lengths of timeouts: those that nothing uses any more may go."""
@@ -285,10 +274,7 @@ class Runtime:
         begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
         at_s = self.watch.look(self.loop.time())
-        self.discovery.lost({
-            host for host, servers in self._found_by_name.items()
-            if servers and all(one.failing or one.down for one in servers)
-        })
+        self.discovery.lost(lost(self._found_by_name))
         if at_s is not None:
             self._look_at(at_s)
         took_s = time.monotonic() - begin_s

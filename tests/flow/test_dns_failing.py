@@ -42,13 +42,16 @@ def test_records_of_a_family_that_fails_are_kept(
     names: NameServer, failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     names.records = ["10.0.0.1", "fd00::1"]
-    with serving([names.address], timeout="100ms", refresh="100ms") as balancer:
-        assert servers(balancer) == {"10.0.0.1", "fd00::1"}
+    says_no = failure in ("SERVFAIL", "REFUSED")
+    timeout = "30s" if says_no else "500ms"
+    with serving([names.address], timeout=timeout, refresh="100ms") as balancer:
+        wait_until(lambda: servers(balancer) == {"10.0.0.1", "fd00::1"})
         names.failures["A"] = failure
         names.records = ["10.0.0.2", "fd00::2"]
         wait_until(lambda: "fd00::2" in servers(balancer))
         assert servers(balancer) == {"10.0.0.1", "fd00::2"}
-        assert "the A records of api.test can't be resolved: " in caplog.text
+        if says_no:
+            assert "the A records of api.test can't be resolved: " in caplog.text
         del names.failures["A"]
         wait_until(lambda: servers(balancer) == {"10.0.0.2", "fd00::2"})
 

@@ -1,4 +1,4 @@
-"""What the oldest Python that fastlb runs on doesn't have is asked for with another way beside it."""
+"""Modules that the oldest Python of fastlb has not are imported with another way beside them."""
 
 from __future__ import annotations
 

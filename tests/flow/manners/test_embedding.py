@@ -67,7 +67,8 @@ def traffic(port):
 
 
 def run_program(body: str, threads: int) -> subprocess.CompletedProcess[str]:
-    text = PRELUDE + f"\nTHREADS = {threads}\n" + textwrap.dedent(body)
+    names = f"\nTHREADS = {threads}\nDEADLINE_S = {DEADLINE_S}\n"
+    text = PRELUDE + names + textwrap.dedent(body)
     return subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, timeout=120
     )
@@ -134,7 +135,7 @@ def test_a_start_that_fails_leaves_nothing(origin: Origin) -> None:
         balancer.background()
     before, threads_before = open_descriptors(), threading.active_count()
     for _ in range(5):
-        with pytest.raises(fastlb.BindError, match=r"listeners\.b\.bind: .*the port is taken"):
+        with pytest.raises(fastlb.BindError, match=r"listeners\.b\.bind: .*is taken: this"):
             balancer.background()
     wait_until(lambda: open_descriptors() == before)
     wait_until(lambda: threading.active_count() == threads_before)

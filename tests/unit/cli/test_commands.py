@@ -32,7 +32,10 @@ servers = [
 [defaults]
 keepalive = { idle = "30s" }
 """
-ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
+NO_SCHEME = (
+    'write "http://0.0.0.0:8080", or "http://127.0.0.1:8080" for this machine only; tcp:// is for'
+    " other protocols"
+)
 SERVER = ("--server", "127.0.0.1:9001")
 BIND = ("--bind", "tcp://127.0.0.1:8080")
 
@@ -166,11 +169,12 @@ def test_what_was_typed_wrong_is_told(
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        (["--bind", "8080", *SERVER], f"--bind: '8080' has no scheme; {ANYWHERE}"),
-        (["--bind", ":8080", *SERVER], f"--bind: ':8080' has no scheme; {ANYWHERE}"),
+        (["--bind", "8080", *SERVER], f"--bind: '8080' has no scheme; {NO_SCHEME}"),
+        (["--bind", ":8080", *SERVER], f"--bind: ':8080' has no scheme; {NO_SCHEME}"),
         (
             ["--bind", "localhost:8080", *SERVER],
-            "--bind: 'localhost:8080' has no scheme; write \"tcp://localhost:8080\"",
+            "--bind: 'localhost:8080' has no scheme; write \"http://localhost:8080\" for HTTP, or"
+            ' "tcp://localhost:8080" for another protocol',
         ),
         (
             [*BIND, "--server", "http://localhost:9001/"],
@@ -282,7 +286,7 @@ def test_check_tells_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
         2,
         "",
         f"{path}:3: listeners.web.bind[0]: '127.0.0.1:8080' has no scheme;"
-        ' write "tcp://127.0.0.1:8080"\n'
+        ' write "http://127.0.0.1:8080" for HTTP, or "tcp://127.0.0.1:8080" for another protocol\n'
         f'{path}:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"\n',
     )
 

@@ -360,7 +360,7 @@ class Pool(Shared):
     ] = 0
     """Requests on one connection to a server; 0: no limit."""
     max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW)] = "16MiB"
-    """How far windows of a connection of HTTP/2 may grow, for responses, held if nobody takes them."""
+    """How far windows of a connection of HTTP/2 may grow, for responses: bytes held at most."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None

@@ -14,7 +14,7 @@ from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
     Address, Budget, Chunk, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool,
     Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList,
-    TlsEntry,
+    TlsEntry, Window,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
@@ -29,10 +29,6 @@ cdef struct Http
 cdef struct H2
 cdef struct Stream
 cdef struct ServerLive
-
-cdef struct Window:             # what the peer may send before it hears that some was taken
-    uint32_t size, taken        # since `since_ns`
-    uint64_t since_ns
 
 cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1 that it stands for
     int32_t id                  # 0: not yet known
@@ -54,7 +50,8 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t why, extra         # its connection ended: Reason; bytes that its window has grown by
     Window window
     uint64_t left               # to a server: bytes to go of the body, or of its chunk
-    H2Stream *prev, *next       # of the connection
+    H2Stream* prev              # of the connection
+    H2Stream* next
     H2Stream* next_look         # among those that the session has to hear of
 
 cdef struct H2:                 # a connection of HTTP/2, of a client or to a server
@@ -62,17 +59,16 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     void* session               # nghttp2_session*; NULL: it is being made
     Exchange* carrier
     Stream* socket              # of the carrier
-    H2Stream *streams, *look    # see H2Stream.next_look
+    H2Stream* streams
+    H2Stream* look              # see H2Stream.next_look
     uint32_t n_streams, n_exchanges     # and those of streams that have one
     uint32_t n_open, n_holding  # streams that count for the most there may be, or have H2_HOLDS
     uint32_t head_bytes, ahead  # of a client's requests, and of all streams
-    uint32_t n_bad              # frames of this second that cost us more than the peer
-    uint32_t updates_owed       # WINDOW_UPDATEs that answer the DATA we sent, so that they are free
+    uint32_t n_bad, updates_owed        # frames that are counted; WINDOW_UPDATEs that are not
     uint32_t useless            # bytes that were part of nothing, of late
     uint64_t bad_second         # that n_bad counts for
     uint8_t inside              # a step of the carrier: it needs not be queued
-    uint8_t leaving             # nobody joins it any more
-    uint8_t gone                # and nothing is sent that is new: somebody has said GOAWAY
+    uint8_t leaving, gone       # nobody joins it any more; nothing new is sent: GOAWAY was said
     uint8_t noticed             # a client has been told that it is to go; H2_HEARD: and knows
     uint8_t moved               # some of a body has gone since the last step
     uint8_t is_ready, is_idle   # the peer has said what it allows; it is counted as one that waits
@@ -95,7 +91,8 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t streams_max        # that the server takes at a time
     uint32_t requests, requests_max     # so far, and at most; 0: any number
     uint64_t expires_ms, heard_ns       # by age, 0: never; when the server last said anything
-    H2 *prev, *next             # among those to the same server
+    H2* prev                    # among those to the same server
+    H2* next
 
 cdef struct Stream:
     int fd
@@ -265,7 +262,8 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     PoolLive* loaded            # where it counts in in_flight, while EXCHANGE_HOLDS_SERVER
     PoolLive* retrying          # where it counts in retries, or NULL
     PendingQueue* pending       # where it waits, or NULL
-    Exchange *pending_before, *pending_after
+    Exchange* pending_before
+    Exchange* pending_after
     uint64_t pending_turn
     ServerCounters* counters    # of target, this engine's
     Keepalive keepalive         # towards the server, set with its second write
@@ -431,7 +429,10 @@ cdef struct Core:               # all that one engine owns
     uint64_t asked_ns           # when the policy was called that runs now; 0: none does
     uint32_t asked_policy       # its id
     Cached* cached              # [CACHED_MAX] decisions; NULL: none yet
-    Exchange *free, *dead, *run_first, *run_last
+    Exchange* free
+    Exchange* dead
+    Exchange* run_first
+    Exchange* run_last
     Chunk* free_chunks[CHUNK_CLASSES]
     uint32_t n_free_chunks[CHUNK_CLASSES]
     Chunk* scratch[CHUNK_CLASSES]       # what is read into before anyone needs to keep it

@@ -7,7 +7,8 @@ from fastlb._core.base.enums cimport H2_CLOSED, H2_ENDED
 from fastlb._core.base.limits cimport (
     H2_WINDOW_BYTES, H2_WINDOW_GROWTH, H2_WINDOW_SHARE, H2_WINDOWS_BYTES_MAX,
 )
-from fastlb._core.base.types cimport H2, Core, H2Stream, Window
+from fastlb._core.base.parts cimport Window
+from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport likely
 from fastlb._core.ext.nghttp2 cimport (
     NGHTTP2_FLAG_NONE, nghttp2_session, nghttp2_session_set_local_window_size, nghttp2_submit_ping,

@@ -134,8 +134,8 @@ cdef void _measure(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef bint _feigns_switching(const Exchange* x, int status) noexcept nogil:
-    """Whether a status would tell a client of HTTP/2 that its WebSocket is open (RFC 8441, 5), though
-    the server hasn't switched to it."""
+    """Whether a status would tell a client of HTTP/2 that its WebSocket is open (RFC 8441, 5),
+    though the server hasn't switched to it."""
     return x.http.flags & HTTP_UPGRADE and 200 <= status < 300
 
 

@@ -31,7 +31,8 @@ POOL_KEYS = (
     "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
     " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
     " max_idle_connections, idle_connection_timeout, max_connection_age,"
-    " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol, limits"
+    " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
+    " limits"
 )
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
 BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'

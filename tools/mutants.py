@@ -2,8 +2,8 @@
 
 mutants.py N [SEED] [pytest's arguments] changes N random lines that run without the GIL, in a copy
 of the tree (build/mutants). For each it builds the one module again and runs the tests that are
-about it. A mutant that survives is a line that could be wrong without anybody noticing: it deserves
-a test, unless it means the same as before.
+about it; at the end, what has survived these meets all others. A mutant that survives is a line
+that could be wrong unnoticed: it deserves a test, unless it means the same as before.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tools.nogil import bodies
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "mutants"
+SURVIVED, UNFIT = "SURVIVED", "does not compile"
 SECONDS_MAX = 900           # for the tests of one: a mutant may hang in each of them
 
 # What is about a module, by the first of these that its path matches.
@@ -152,7 +153,7 @@ class Copy:
         runs = COPY / "build" / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         self.env = {**os.environ, "FASTLB_PROBES": "1", "PYTHONPATH": str(COPY),
-                    "TMPDIR": str(runs), "FASTLB_DEADLINE_S": "10"}
+                    "TMPDIR": str(runs), "FASTLB_DEADLINE_S": "20"}
         said = self.build()
         if said:
             raise SystemExit(said)
@@ -185,7 +186,7 @@ class Copy:
             return ""
         return found[1] if found else f"pytest, with status {status}"
 
-    def outcome(self, mutant: Mutant) -> str:
+    def outcome(self, mutant: Mutant, tests: list[str]) -> str:
         source = COPY / mutant.path
         text = source.read_text()
         lines = text.split("\n")
@@ -199,9 +200,9 @@ class Copy:
         source.write_text("\n".join(lines))
         try:
             if self.build():
-                return "does not compile"
-            killed = self.test(tests_of(mutant.path)) or self.test(REST.split())
-            return f"killed by {killed}" if killed else "SURVIVED"
+                return UNFIT
+            killed = self.test(tests)
+            return f"killed by {killed}" if killed else SURVIVED
         finally:
             source.write_text(text)
             for path in built:
@@ -210,13 +211,18 @@ class Copy:
 
 def main(n: int, seed: int, arguments: list[str]) -> int:
     print(f"seed {seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # with all that it has started
     copy = Copy(arguments)
-    survivors = []
-    for number, mutant in enumerate(draw(n, seed), 1):
-        outcome = copy.outcome(mutant)
-        print(f"{number} of {n}: {mutant}\n    {outcome}", flush=True)
-        survivors += [mutant] if outcome == "SURVIVED" else []
-    print(f"\n{len(survivors)} of {n} survived (seed {seed})")
+    outcomes: dict[Mutant, str] = {}
+    drawn = draw(n, seed)
+    for tests in (None, REST.split()):
+        left = [one for one in drawn if outcomes.get(one, SURVIVED) == SURVIVED]
+        for number, mutant in enumerate(left, 1):
+            outcomes[mutant] = copy.outcome(mutant, tests or tests_of(mutant.path))
+            print(f"{number} of {len(left)}: {mutant}\n    {outcomes[mutant]}", flush=True)
+    survivors = [one for one in drawn if outcomes[one] == SURVIVED]
+    unfit = sum(one == UNFIT for one in outcomes.values())
+    print(f"\n{len(survivors)} of {n - unfit} survived, and {unfit} did not compile (seed {seed})")
     print(*survivors, sep="\n")
     return 0
 

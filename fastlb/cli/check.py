@@ -102,6 +102,9 @@ def _top(values: Effective) -> Iterator[str]:
     timeout = show_ms(values.shutdown_timeout_ms)
     yield line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
     yield line("max_connections", limit, values.origins["max_connections"])
+    if any(one.udp is not None for one in values.listeners):
+        most = str(values.sessions_max or "a part of max_connections")
+        yield line("max_sessions", most, values.origins["max_sessions"])
     if values.zone:
         yield line("zone", values.zone, values.origins["zone"])
     admin = values.admin

@@ -27,6 +27,8 @@ class Choice:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+MATCH_VALUES_MAX = 1000     # of one list in match; longer ones are a file of networks, or a mistake
+MATCH_PLACES_MAX = 10_000   # hosts times paths of one route: each is an entry of the tables
 SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
 RESPOND_BYTES_MAX = 65_536  # of an answer of our own
 POLICY_ANSWER_MAX = 262_144 # of one that a policy makes: half of the room that heads are written in
@@ -49,6 +51,11 @@ PROCESS_MAX_CONNECTIONS = Limit(
     "`fastlb serve` takes half of the descriptor limit (a connection needs two descriptors),"
     " so that they can't run out",
 )
+PROCESS_MAX_SESSIONS = Limit(
+    0, 1, CONNECTIONS_MAX,
+    "half of `max_connections`, so that a flood of UDP leaves the other half to TCP; all of it"
+    " where all listeners are UDP",
+)
 BUSY_POLL = Choice(
     True, "to sleep and be woken takes longer than the answer: a third of the latency measured"
 )
@@ -62,6 +69,7 @@ ADMIN = Choice(
 )
 ADMIN_TOKEN = Choice(None, "only this machine, or this user, can get there")
 ADMIN_MODE = Choice("0600", "whoever may write to it can change everything")
+ADMIN_DEFAULT_SOCKET = Choice(True, "commands find the process, and only its user gets there")
 ADMIN_CONNECTIONS_MAX = 128     # at a time: a few people, scrapers and scripts
 ADMIN_STREAMS_MAX = 32          # of events, at a time; each costs a line a second
 ADMIN_REQUEST_S = 10.0          # for a head, and for a body: it comes from nearby

@@ -132,12 +132,10 @@ ServerAddress = Annotated[
     str, AfterValidator(_server), WithJsonSchema({"type": "string", "pattern": SERVER})
 ]
 DnsName = Annotated[
-    str, AfterValidator(_named),
-    WithJsonSchema({"type": "string", "pattern": DNS_NAME}),
+    str, AfterValidator(_named), WithJsonSchema({"type": "string", "pattern": DNS_NAME})
 ]
 NameServer = Annotated[
-    str, AfterValidator(_nameserver),
-    WithJsonSchema({"type": "string", "pattern": NAMESERVER}),
+    str, AfterValidator(_nameserver), WithJsonSchema({"type": "string", "pattern": NAMESERVER})
 ]
 Threads = Annotated[
     int | str, BeforeValidator(_threads),
@@ -401,6 +399,8 @@ class Config(Model):
     """How long relays may go on after a stop was asked for; then they are reset."""
     max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
+    max_sessions: Annotated[MaxConnections, bounds.PROCESS_MAX_SESSIONS] | None = None
+    """Of these, sessions of UDP. A new one ends the oldest that no server has answered."""
     busy_poll: Annotated[Switch, bounds.BUSY_POLL] = bounds.BUSY_POLL.default
     """Where one or two peers answer each other at once, wait for the next message awake, for up
     to 60 us; after a wait in vain not for a while."""

@@ -112,6 +112,10 @@ def fields(at: Place) -> str:
     return "" if form == "json" else f"it is for the format json, and format is {form}"
 
 
+def udp_listener(at: Place) -> str:
+    return "" if "udp" in at.about.schemes else "no listener is UDP"
+
+
 def zone(at: Place) -> str:
     return "" if at.about.zoned else "no server has a zone"
 

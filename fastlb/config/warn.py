@@ -22,7 +22,15 @@ EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal 
 
 def warnings(config: Config, values: Effective) -> Iterator[str]:
     """A sentence each, with the key that it is about."""
+    shared = config.max_connections
+    if shared and config.max_sessions and config.max_sessions > shared:
+        yield (f"max_sessions: {config.max_sessions} are never reached, as the process has"
+               f" {shared} connections at most, sessions among them")
     for name, listener in config.listeners.items():
+        if "max_sessions" in listener.model_fields_set \
+                and 0 < values.sessions_max < listener.max_sessions:
+            yield (f"listeners.{name}.max_sessions: {listener.max_sessions} are never reached, as"
+                   f" the process has {values.sessions_max} at most (max_sessions)")
         most = listener.max_connections
         if most and config.max_connections and most > config.max_connections:
             yield (

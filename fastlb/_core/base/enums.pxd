@@ -61,6 +61,7 @@ cdef enum Reason:
     REASON_LISTENER_FULL = 26   # the listener that it was to be handed over to
     REASON_HANDED_OVER = 27     # of its listener's sessions: another one has it now
     REASON_PROXY_HEADER = 28    # broken, or of somebody who may not send one; or there was none
+    REASON_EVICTED = 29         # udp: without an answer, where newer sessions had no room
     REASON_CLIENT_CANCELLED = 30        # HTTP/2: it reset the stream; its connection goes on
     REASON_LARGE_RESPONSE = 31  # http: a head, or trailers, beyond the pool's limit
     REASON_COUNT = 32

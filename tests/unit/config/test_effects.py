@@ -121,6 +121,8 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.fields: (
         'access_log = { path = "-", format = "combined", fields = ["time"] }\n' + HTTP + POOL,
         "access_log.fields", "it is for the format json, and format is combined"),
+    needs.udp_listener: ("max_sessions = 5\n" + HTTP + POOL, "max_sessions",
+                         "no listener is UDP"),
     needs.zone: ('zone = "a"\n' + HTTP + POOL, "zone", "no server has a zone"),
     needs.server_zone: (
         HTTP + '[pools.p]\nservers = [{ address = "10.0.0.1:80", zone = "a" }]\n',

@@ -1,5 +1,5 @@
-"""What servers send that is unusual, and right or harmless: it arrives, as it does by HAProxy 2.8 and
-nginx 1.31. And answers to clients that close early, or send too much."""
+"""What servers send that is unusual, and right or harmless: it arrives, as by HAProxy 2.8 and nginx
+1.31. And answers to clients that close early, or send too much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that their clients reset: a reason of their own, and nothing that speaks against servers."""
+"""Streams that their clients reset: a reason of their own, and nothing against their servers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 
 from h2.errors import ErrorCodes
 
+from fastlb.observe.records import Record
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins
@@ -35,8 +36,13 @@ def test_clients_that_cancel_are_no_errors_of_the_server(h2: Open, origins: Orig
             client.flush()
             assert ended.acquire(timeout=DEADLINE_S)
         assert client.get("/fine").status == 200
-        seen = []
-        wait_until(lambda: len(seen.extend(records.take()) or seen) == 6)   # type: ignore[func-returns-value]
+        seen: list[Record] = []
+
+        def all_are_here() -> bool:
+            seen.extend(records.take())
+            return len(seen) == 6
+
+        wait_until(all_are_here)
     assert [(one.status, one.reason) for one in seen[:5]] == [(0, "client_cancelled")] * 5
     runtime = site.site.balancer._runtime
     assert runtime is not None

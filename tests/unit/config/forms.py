@@ -30,7 +30,7 @@ LISTENER_KEYS = (
 POOL_KEYS = (
     "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
     " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
-    " max_idle_connections, idle_connection_timeout, max_connection_age,"
+    " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
     " max_connection_requests, connect_timeout, tls, protocol, proxy_protocol, limits"
 )
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"

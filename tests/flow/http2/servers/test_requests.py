@@ -306,8 +306,9 @@ def test_schemes_that_authenticate_connections_pass_neither_way(
 ) -> None:
     """All clients share the connection: none may be a user on it."""
     def serve(call: Call) -> None:
-        call.head(401, ("www-authenticate", "Negotiate"), ("www-authenticate", "NTLM abc"),
-                  ("www-authenticate", 'Basic realm="x"'), ("proxy-authenticate", "ntlm"), ends=True)
+        call.head(401, ("www-authenticate", "Negotiate"), ("proxy-authenticate", "ntlm"),
+                  ("www-authenticate", "NTLM abc"), ("www-authenticate", 'Basic realm="x"'),
+                  ends=True)
 
     origin = farm(serve)
     asks = talk(front([origin]))

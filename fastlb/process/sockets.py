@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastlb.config.address import Address
+from fastlb.config.address import Address, socket_address
 from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 from fastlb.process.handed import Handed
@@ -164,6 +164,8 @@ def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     assert address.host is not None and address.port is not None
+    if "%" in address.host:                 # an address of a link, which resolves to itself
+        return socket.AF_INET6, (address.host, address.port)
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -179,7 +181,7 @@ def _bind(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if share:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(where)
+    sock.bind(socket_address(*where))
 
 
 def _options(sock: socket.socket, listener: EffectiveListener) -> None:

@@ -42,6 +42,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"proxy_protocol": pool.proxy_protocol} if pool.proxy_protocol else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
+        "max_response_header_size": show_bytes(pool.head_bytes_max),
         "idle_connection_timeout": time(pool.idle_timeout_ms),
         "max_connection_age": show_ms(pool.connection_age_ms) if pool.connection_age_ms
         else "no limit",

@@ -80,7 +80,7 @@ def test_a_process_is_found_in_the_usual_place(
     assert code == 0 and re.search(rf"main +{NOBODY} +draining", out)
     who = f"(process {process.pid})"
     assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0 {who}\n")
-    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is up {who}\n")
+    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is unchecked {who}\n")
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
     assert not list(own_place.iterdir())

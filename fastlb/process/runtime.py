@@ -13,7 +13,7 @@ from fastlb._core.engine import eject_server
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
-from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
+from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import lost, names, servers_by_name, specs_of
 from fastlb.control.changes import Changes
 from fastlb.control.differences import tell_differences
@@ -320,7 +320,7 @@ class Runtime:
             n = len(self.engines.all)
             engines = f"{n} thread{'s' if n > 1 else ''}"
         parts = [
-            f"{s.address} -> {listener.pool or _routes(listener)}"
+            f"{s.address} -> {listener.target}"
             for listener in self.effective.listeners
             for s in self.listening
             if s.listener == listener.name
@@ -438,10 +438,3 @@ class Runtime:
 def default_poller() -> str:
     """The poller that the environment variable FASTLB_POLLER names; epoll if none."""
     return os.environ.get("FASTLB_POLLER", "epoll")
-
-
-def _routes(listener: EffectiveListener) -> str:
-    """Of a listener without a pool of its own."""
-    n = len({route.name for part in (listener.http, listener.sniffing) if part is not None
-             for route in part.routes})
-    return f"{n} route{'' if n == 1 else 's'}"

@@ -23,7 +23,8 @@ cdef enum:
 cdef uint32_t _growth(const H2* h2, Window* window, uint32_t taken) noexcept nogil:
     """How many times as large it has to be; 0: it is large enough. Its peer waits for it where half
     of it is taken within one and a half round trips, and mostly waits where the way is long and
-    that takes an eighth of one. What isn't taken yet, because whoever gets it is slow, needs no larger window."""
+    that takes an eighth of one. What isn't taken yet, because whoever gets it is slow, needs no
+    larger window."""
     cdef uint64_t now_ns = (<Core*> h2.core).now_ns
     cdef uint64_t trip_ns, since_ns
     window.taken += taken

@@ -101,6 +101,9 @@ def _top(values: Effective) -> Iterator[str]:
     yield line("threads", str(values.threads), values.origins["threads"])
     timeout = show_ms(values.shutdown_timeout_ms)
     yield line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
+    delay, idle = show_ms(values.shutdown_delay_ms), show_ms(values.shutdown_idle_ms)
+    yield line("shutdown_delay", delay, values.origins["shutdown_delay"])
+    yield line("shutdown_idle_timeout", idle, values.origins["shutdown_idle_timeout"])
     yield line("max_connections", limit, values.origins["max_connections"])
     if any(one.udp is not None for one in values.listeners):
         most = str(values.sessions_max or "a part of max_connections")

@@ -136,6 +136,7 @@ class HttpSpec:
     requests_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
+    leaving_timeout_ms: int
     forwarded: int
     request_id: bool
     traceparent: bool
@@ -357,6 +358,7 @@ def compile_http(
         requests_max=http.requests_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
+        leaving_timeout_ms=http.shutdown_idle_ms,
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,

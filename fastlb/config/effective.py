@@ -6,7 +6,7 @@ Precedence: the listener's or pool's own value, then `[defaults]`, then what is 
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastlb.config import limits
@@ -172,6 +172,8 @@ class EffectiveDns:
 class Effective:
     threads: int
     shutdown_timeout_ms: int
+    shutdown_delay_ms: int
+    shutdown_idle_ms: int
     max_connections: int        # 0: no limit
     sessions_max: int           # of udp; 0: no limit
     busy_poll: bool
@@ -215,6 +217,8 @@ def effective(config: Config) -> Effective:
     return Effective(
         threads=threads,
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
+        shutdown_delay_ms=duration_ms(config.shutdown_delay),
+        shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout),
         max_connections=config.max_connections or 0,
         sessions_max=_sessions_max(config),
         busy_poll=config.busy_poll,
@@ -226,8 +230,8 @@ def effective(config: Config) -> Effective:
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
-            config, "threads", "shutdown_timeout", "max_connections", "max_sessions",
-            "busy_poll", "zone", "admin"
+            config, "threads", "shutdown_timeout", "shutdown_delay", "shutdown_idle_timeout",
+            "max_connections", "max_sessions", "busy_poll", "zone", "admin"
         ),
     )
 
@@ -281,7 +285,9 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         mode=int(listener.mode, 8) if listener.mode is not None else None,
         scheme=scheme,
         tls=effective_tls(listener.tls, scheme) if listener.tls is not None else None,
-        http=effective_http(listener, look) if scheme == "http" else None,
+        http=replace(effective_http(listener, look),
+                     shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout))
+        if scheme == "http" else None,
         udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,

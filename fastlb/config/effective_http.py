@@ -78,6 +78,7 @@ class EffectiveHttp:
     body_idle_timeout_ms: int = 60_000
     keepalive_timeout_ms: int = 60_000
     websocket_timeout_ms: int = 3_600_000
+    shutdown_idle_ms: int = 1_000
     header_bytes_max: int = 32 << 10
     headers_max: int = 100
     uri_bytes_max: int = 8 << 10

@@ -84,8 +84,8 @@ _TLS: Table = {"ciphers": (needs.old_tls,), "cipher_suites": (needs.new_tls,),
                **_always("min_version max_version curves key_log")}
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
-        "threads shutdown_timeout max_connections busy_poll admin access_log tracing dns defaults"
-        " listeners pools")},
+        "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
+        " admin access_log tracing dns defaults listeners pools")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {

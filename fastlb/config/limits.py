@@ -102,6 +102,12 @@ CONNECT_TIMEOUT = Limit(
 SHUTDOWN_TIMEOUT = Limit(
     30_000, 0, DAY_MS, "as long as Kubernetes waits before it kills; systemd waits longer",
 )
+SHUTDOWN_DELAY = Limit(
+    0, 0, HOUR_MS, "none; what sends traffic here and asks /readyz needs a few of its intervals",
+)
+SHUTDOWN_IDLE_TIMEOUT = Limit(
+    1_000, 0, HOUR_MS, "a request that is on its way arrives, and nobody waits long for a stop",
+)
 DNS_TIMEOUT = Limit(2_000, 10, 60_000, "two tries of a resolver that answers within a second")
 DNS_REFRESH = Limit(0, 100, DAY_MS, 'the default, "ttl", holds an answer as long as it says')
 BUFFER_SIZE = Limit(

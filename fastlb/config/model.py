@@ -398,6 +398,16 @@ class Config(Model):
         bounds.SHUTDOWN_TIMEOUT.default
     )
     """How long relays may go on after a stop was asked for; then they are reset."""
+    shutdown_delay: Annotated[str, Duration(bounds.SHUTDOWN_DELAY)] = show_ms(
+        bounds.SHUTDOWN_DELAY.default
+    )
+    """How long connections are still accepted after a stop was asked for, while `/readyz` says no.
+    `shutdown_timeout` begins after it. An upgrade needs none."""
+    shutdown_idle_timeout: Annotated[str, Duration(bounds.SHUTDOWN_IDLE_TIMEOUT)] = show_ms(
+        bounds.SHUTDOWN_IDLE_TIMEOUT.default
+    )
+    """How long idle connections of HTTP clients may still bring a request while the process stops;
+    its response closes the connection."""
     max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
     max_sessions: Annotated[MaxConnections, bounds.PROCESS_MAX_SESSIONS] | None = None

@@ -68,6 +68,7 @@ class Runtime:
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []
         self.leaving = Leaving(self.any_uses)
+        self._closed: list[Opened] = []     # in a stop: accepted on no more, and still served
         self.ids = itertools.count(1)
         self.retired: list[Snapshot] = []
         self.snapshot: Snapshot | None = None
@@ -94,7 +95,8 @@ class Runtime:
         self.ended = asyncio.Event()        # stopped, and all is given back
         self.closers: list[Callable[[], Awaitable[None]]] = []      # awaited at the end
         self.started_s = time.monotonic()
-        self.stopping = False
+        self.draining = False       # told to stop: /readyz says no
+        self.stopping = False       # and nothing is accepted or changed any more
         self._hurried = False
 
     # --- starting ---
@@ -166,7 +168,7 @@ class Runtime:
         opened = [
             Opened(id, s.listener, s.shared, fds)
             for s in self.listening for id, fds in s.rows
-        ]
+        ] + self._closed
         snapshot = compile_snapshot(
             self.live,
             self.effective.listeners,
@@ -321,19 +323,22 @@ class Runtime:
 
     # --- stopping ---
 
-    async def stop(self, timeout_s: float) -> bool:
-        """Stop accepting, let relays finish for `timeout_s`, and reset the rest.
+    async def stop(self, timeout_s: float, delay_s: float = 0) -> bool:
+        """Accept for another `delay_s`, then no more, let relays finish for `timeout_s`, and reset
+        the rest.
 
         False if any had to be reset. Cancelling it ends at once.
         """
         finished = False
-        self.stopping = True
-        self.changing.cancel()
-        begun_s = time.monotonic()
+        self.draining = True
         try:
+            await self.wait(lambda: self._hurried, delay_s)
+            self.stopping = True
+            self.changing.cancel()
+            begun_s = time.monotonic()
             await self._stop_accepting(timeout_s)
-            self.engines.stop()
             left_s = timeout_s - (time.monotonic() - begun_s)
+            self.engines.stop(hasty=left_s * 1000 <= self.effective.shutdown_idle_ms)
             await self.wait(lambda: not self.engines.running or self._hurried, left_s)
             finished = not self.engines.running
             left = self.counts()["exchanges"]
@@ -353,6 +358,8 @@ class Runtime:
         """Take in who waits in the queues, then close them: closing first would reset those. An
         engine that is held up keeps its sockets until it has ended."""
         listening, self.listening = self.listening, []
+        self._closed = [Opened(id, s.listener, s.shared, [-1] * len(fds))
+                        for s in listening for id, fds in s.rows]
         try:
             self.update()
         finally:

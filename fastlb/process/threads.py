@@ -83,9 +83,9 @@ class Engines:
         except RuntimeError:                # they have been closed
             return
 
-    def stop(self, now: bool = False) -> None:
+    def stop(self, now: bool = False, hasty: bool = False) -> None:
         for engine in self.all:
-            engine.stop(now)
+            engine.stop(now, hasty)
 
     def end(self) -> None:
         """Stop at once, join and close. Safe to call twice, and from an exit handler."""

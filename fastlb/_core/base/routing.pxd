@@ -313,6 +313,7 @@ cdef struct HttpEntry:          # of one listener
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer
+    uint16_t leaving_timer      # of idle clients, while the process stops; 0: they are closed
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent

@@ -397,6 +397,7 @@ cdef struct Core:               # all that one engine owns
     int spare_fd                # given up for the second half of a relay when descriptors run out
     uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
+    uint8_t hasty               # idle clients are closed at once then
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
     int32_t stop                # Stop

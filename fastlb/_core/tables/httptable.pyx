@@ -350,6 +350,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.header_timer = live.timer_slot(spec.header_timeout_ms)
     entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
+    entry.leaving_timer = live.timer_slot(spec.leaving_timeout_ms)
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")
     for i in range(<uint32_t> DEADLINES):

@@ -38,7 +38,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
             (tmp_path / name).write_text(source.read_text().replace(replaced, by))
         ended = subprocess.run(
             ["systemd-analyze", "verify", *(tmp_path / name for name in UNITS[:2])],
-            capture_output=True, text=True, timeout=50,
+            capture_output=True, text=True, timeout=120,
         )
         return "".join(
             line for line in ended.stderr.splitlines(keepends=True) if "fastlb" in line

@@ -339,10 +339,9 @@ class Balancer:
         self._admin.begin(values)
 
     def stop(self, timeout: float | None = None) -> Stopping:
-        """Stop accepting, let connections finish for `timeout` seconds, and reset the rest; if it
-        isn't given, wait for `shutdown_delay` first, and then for `shutdown_timeout`. From the
-        loop: `await lb.stop()`; from elsewhere: `lb.stop().wait()`. A second call ends what the
-        first still waits for."""
+        """Stop accepting, let connections finish for `timeout` seconds (`shutdown_timeout` if not
+        given, after `shutdown_delay`), and reset the rest. From the loop: `await lb.stop()`; from
+        elsewhere: `lb.stop().wait()`. A second call ends what the first still waits for."""
         self._must_be_ours()
         with self._stop_lock:
             runtime, loop, values = self._runtime, self._loop, self._effective
@@ -353,22 +352,16 @@ class Balancer:
             again = self._stopping is not None
             future = self._stopping = self._stopping or concurrent.futures.Future()
         limit_s = values.shutdown_timeout_ms / 1000 if timeout is None else timeout
-        delay_s = self._delay_s(values) if timeout is None else 0.0
+        delay_s = runtime.delay_s if timeout is None else 0.0
         try:
             if again:
                 loop.call_soon_threadsafe(runtime.hurry)
             else:
                 future.set_running_or_notify_cancel()       # what is under way can't be cancelled
-                loop.call_soon_threadsafe(
-                    self._begin_stop, runtime, limit_s, delay_s, future)
+                loop.call_soon_threadsafe(self._begin_stop, runtime, limit_s, delay_s, future)
         except RuntimeError:            # the loop is closed: it has stopped, or can't by itself
             self._stopped(runtime, future)
         return Stopping(future, self.stop)
-
-    def _delay_s(self, values: Effective) -> float:
-        """How long to accept still; not at all if another process has replaced us."""
-        replaced = self._parent is not None and self._parent.has_replaced_us
-        return 0.0 if replaced else values.shutdown_delay_ms / 1000
 
     def _begin_stop(
         self, runtime: Runtime, timeout_s: float, delay_s: float,

@@ -349,6 +349,12 @@ class Runtime:
             self.ended.set()
         return finished
 
+    @property
+    def delay_s(self) -> float:
+        """How long a stop is to accept still; not at all if another process has replaced us."""
+        replaced = self.parent is not None and self.parent.has_replaced_us
+        return 0.0 if replaced else self.effective.shutdown_delay_ms / 1000
+
     def hurry(self) -> None:
         """Reset at once what a stop under way still waits for."""
         self._hurried = True

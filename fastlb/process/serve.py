@@ -222,7 +222,7 @@ class _Process:
             log.warning("%s again: ending at once", number.name)
         else:
             values, left = runtime.effective, runtime.counts()["exchanges"]
-            delay_s = balancer._delay_s(values)
+            delay_s = runtime.delay_s
             what = f"accepting for another {delay_s:g} s" if delay_s else "accepting no more"
             log.info("%s: %s; open connections: %d", number.name, what, left)
             wait_s = delay_s + values.shutdown_timeout_ms / 1000 + STOP_S

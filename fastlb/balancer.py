@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastlb.background import Background, Stopping
+from fastlb.config.base import copied
 from fastlb.config.check_routes import scheme_of
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.control.events import Subscription
+from fastlb.errors import BindError, ConfigError
 from fastlb.handles import Listener, Pool, Server, given, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
@@ -25,11 +26,10 @@ from fastlb.process.files import Files
 from fastlb.process.filling import Filling
 from fastlb.process.functions import look_beside
 from fastlb.process.handed import Handed
-from fastlb.process.reload import Reloaded, reload
-from fastlb.process.runtime import Runtime, default_poller
+from fastlb.process.reload import Reloaded, reload, tell_refused, tell_reloaded
+from fastlb.process.runtime import Runtime
+from fastlb.process.threads import default_poller
 from fastlb.process.worker import Parent
-
-log = logging.getLogger("fastlb")
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -146,12 +146,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         """All of them, by name: of the running configuration, or as it would be started."""
-        return {name: Pool(self, name) for name in self.config.pools}
+        return {name: Pool(self, name) for name in self._current.pools}
 
     @property
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
-        return {name: Listener(self, name) for name in self.config.listeners}
+        return {name: Listener(self, name) for name in self._current.listeners}
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -198,7 +198,12 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """The whole configuration that is running, or as it would be started now."""
+        """The whole configuration that is running, or as it would be started now. It is a copy:
+        changing it changes nothing."""
+        return copied(self._current)
+
+    @property
+    def _current(self) -> Config:
         if self._now is not None:
             return self._now
         if self._config is not None:
@@ -235,33 +240,42 @@ class Balancer:
             runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise RuntimeError("the balancer isn't running")
-        new, values = await asyncio.to_thread(self._read, config)
+        try:
+            new, values = await asyncio.to_thread(self._read, config)
+        except ConfigError as error:
+            if not dry_run:
+                tell_refused(runtime, error)
+            raise
         if dry_run:
-            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
+            return Reloaded((*diff(self._current, new), *overlaid(self.overlay())), ())
         if loop is asyncio.get_running_loop():
-            return await self._reload(runtime, new, values)
+            # Who stops waiting must not leave it half done.
+            return await asyncio.shield(self._reload(runtime, new, values))
         future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _read(
         self, config: Config | str | os.PathLike[str] | None
     ) -> tuple[Config, Effective]:
         if config is None and self.source is None:
             raise ValueError("there is no file to read again: give a configuration")
-        made = self._fit(read(config if config is not None else self.source or "")[0])
+        made, _ = read(config if config is not None else self.source or "")
+        made = self._fit(copied(made))      # (nobody else changes it while it is served)
         return made, effective(made)
 
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
-        async with self._admin.changed(values):
-            warnings = await reload(runtime, values)
-        before = self.config
+        try:
+            async with self._admin.changed(values):
+                warnings = await reload(runtime, values)
+        except (ConfigError, BindError) as error:
+            tell_refused(runtime, error)
+            raise
+        before = self._current
         self._took(new)
         self._config, self._effective = new, values
         self._files.follow()
         differences = diff(before, new)
-        for warning in warnings:
-            log.warning("reload: %s", warning)
-        log.info("reloaded; differences: %d", len(differences))
+        tell_reloaded(runtime, warnings, len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
 
     def _took(self, config: Config) -> None:
@@ -308,7 +322,7 @@ class Balancer:
 
         runtime = self._runtime
         explainer = explainer_of(runtime) if runtime is not None and runtime.snapshot is not None \
-            else Explainer.offline(effective(self.config), functions=call_policy)
+            else Explainer.offline(effective(self._current), functions=call_policy)
         content = body.encode() if isinstance(body, str) else body
         return explainer.explain(
             method, url, headers, content, client, listener, call_policy, tls, proxy, says)
@@ -319,7 +333,7 @@ class Balancer:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
         self._must_be_idle()
-        config = self.config
+        config = copied(self._current)
         values = effective(config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
@@ -351,34 +365,28 @@ class Balancer:
                 return Stopping(done)
             again = self._stopping is not None
             future = self._stopping = self._stopping or concurrent.futures.Future()
-        limit_s = values.shutdown_timeout_ms / 1000 if timeout is None else timeout
-        delay_s = runtime.delay_s if timeout is None else 0.0
+        times_s = (timeout, 0.0) if timeout is not None else (
+            values.shutdown_timeout_ms / 1000, runtime.delay_s)
         try:
             if again:
                 loop.call_soon_threadsafe(runtime.hurry)
             else:
                 future.set_running_or_notify_cancel()       # what is under way can't be cancelled
-                loop.call_soon_threadsafe(self._begin_stop, runtime, limit_s, delay_s, future)
+                loop.call_soon_threadsafe(self._begin_stop, runtime, times_s, future)
         except RuntimeError:            # the loop is closed: it has stopped, or can't by itself
             self._stopped(runtime, future)
         return Stopping(future, self.stop)
 
-    def _begin_stop(
-        self, runtime: Runtime, timeout_s: float, delay_s: float,
-        future: concurrent.futures.Future[None],
-    ) -> None:
-        self._stop_task = asyncio.ensure_future(self._stop(runtime, timeout_s, delay_s, future))
+    def _begin_stop(self, runtime: Runtime, times_s: tuple[float, float], future: Done) -> None:
+        self._stop_task = asyncio.ensure_future(self._stop(runtime, times_s, future))
         # A task may be cancelled before it begins.
         self._stop_task.add_done_callback(lambda _: self._stopped(runtime, future))
 
-    async def _stop(
-        self, runtime: Runtime, timeout_s: float, delay_s: float,
-        future: concurrent.futures.Future[None],
-    ) -> None:
+    async def _stop(self, runtime: Runtime, times_s: tuple[float, float], future: Done) -> None:
         failure: Exception | None = None
         try:
             self._admin.leave()
-            await runtime.stop(timeout_s, delay_s)
+            await runtime.stop(*times_s)
         except Exception as error:
             failure = error
         finally:

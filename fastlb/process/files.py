@@ -61,7 +61,7 @@ class Files:
 
     def follow(self) -> None:
         """The configuration is another one. Who has no files isn't woken for them."""
-        if self._thread is None and _tables(self._balancer.config):
+        if self._thread is None and _tables(self._balancer._current):
             # A thread of its own, as a file may be far away; and the loop sleeps on meanwhile.
             self._thread = threading.Thread(
                 target=self._watch, args=(self._ended, asyncio.get_running_loop()),
@@ -80,7 +80,7 @@ class Files:
     def _watch(self, ended: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
         while not ended.wait(LOOK_S) and not loop.is_closed():
             try:
-                found = _different(self._balancer.config)
+                found = _different(self._balancer._current)
                 if found or self._bad:
                     loop.call_soon_threadsafe(self._found, found)
             except RuntimeError:
@@ -107,7 +107,7 @@ class Files:
         async with runtime.changing.lock:
             if runtime.stopping:
                 return
-            config = self._balancer.config          # (it may be another one by now)
+            config = self._balancer._current          # (it may be another one by now)
             made: Made = {}
             for key in wanted.keys() & _tables(config).keys():
                 try:
@@ -154,7 +154,7 @@ class Files:
             log.info("%s %s: its files have changed and are in use: %s",
                      key[0][:-1], key[1], _named(tls))
         self._bad.pop(key, None)
-        self._balancer._took(_with_part(self._balancer.config, key, tls))
+        self._balancer._took(_with_part(self._balancer._current, key, tls))
 
 
 def _tables(config: Config) -> dict[Table, Tls | ServerTls]:

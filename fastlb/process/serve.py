@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fastlb.control.tasks import once
 from fastlb.errors import ConfigError
 from fastlb.observe.logs import configure_logging
 from fastlb.process.adminport import usual_place
@@ -274,7 +275,7 @@ class Reloads:
             return
         self._asked = True
         if self._task is None:
-            self._task = asyncio.ensure_future(self._reload())
+            self._task = once("a reload", self._reload())
 
     async def _reload(self) -> None:
         while self._asked:

@@ -145,3 +145,8 @@ def _abandon() -> None:
         if engines.on_fork is not None:
             engines.on_fork()
     _guarded.clear()
+
+
+def default_poller() -> str:
+    """The poller that the environment variable FASTLB_POLLER names; epoll if none."""
+    return os.environ.get("FASTLB_POLLER", "epoll")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from fastlb.explain.wire import Headers
     from fastlb.keywords import BalancerKeywords, ListenKeywords, PoolKeywords
 
+Done = concurrent.futures.Future[None]
+
 
 class Balancer:
     """A load balancer inside your program.

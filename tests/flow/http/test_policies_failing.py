@@ -65,45 +65,6 @@ def test_what_it_raises_is_said_once_with_its_traceback(
     assert 'in fail\n    raise RuntimeError("out of order")' in record.exc_text
 
 
-@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()], ids=repr)
-def test_an_exit_is_a_failure_of_the_policy(
-    decided: Decided, kind: str, raised: BaseException, caplog: pytest.LogCaptureFixture
-) -> None:
-    def leave(request: Request) -> None:
-        raise raised
-
-    add(decided, kind, leave, "/leave")
-    web = decided.start()
-    for _ in range(2):
-        assert web.ask(get(b"/leave")).status == 503
-    assert web.ask(get()).status == 200
-    counts(decided, calls=2, failures=2)
-    (record,) = told(caplog)
-    assert record.exc_info is not None and type(raised).__name__ in str(record.exc_text)
-    runtime = decided.lb._runtime
-    assert runtime is not None and runtime.loop is not None and runtime.loop.is_running()
-
-
-def test_a_log_handler_that_blocks_holds_no_engine_up(decided: Decided) -> None:
-    release = threading.Event()
-
-    class Blocking(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            assert release.wait(DEADLINE_S)
-
-    add(decided, "sync", fail, "/fail")
-    handler, logger = Blocking(), logging.getLogger("fastlb.policy")
-    logger.addHandler(handler)
-    try:
-        web = decided.start()
-        if decided.threads:                     # (inline, the engine's thread is the loop's)
-            assert web.ask(get(b"/fail")).status == 503
-            assert web.ask(get()).status == 200
-    finally:
-        release.set()
-        logger.removeHandler(handler)
-
-
 def test_the_error_header_says_that_it_was_the_policy(decided: Decided) -> None:
     decided.lb._change_listener("web", {"error_header": "X-Error"})
     add(decided, "sync", fail)

@@ -10,7 +10,7 @@ import pytest
 from fastlb.policy import Request
 from tests.flow.conftest import DEADLINE_S
 from tests.flow.http.policies import Decided, add, get
-from tests.flow.http.test_policies_failing import counts, decided, fail, told  # noqa: F401
+from tests.flow.http.test_policies_failing import counts, fail, told
 
 
 @pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()], ids=repr)

@@ -250,7 +250,8 @@ def test_a_worker_that_served_comes_back_within_a_second_however_often_it_is_kil
         os.kill(process.worker(), signal.SIGKILL)
         process.readied(2 + i)
     waits = re.findall(r"starting another(?: in ([\d.]+) s)?", process.log())
-    assert waits == ["", "", "", "0.25", "0.25"]
+    # (after ten seconds of service, on a slow machine, the count begins anew)
+    assert len(waits) == 5 and set(waits) <= {"", "0.25"}
 
 
 def test_a_spare_that_is_killed_is_replaced(

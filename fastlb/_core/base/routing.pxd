@@ -313,12 +313,12 @@ cdef struct HttpEntry:          # of one listener
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer
-    uint16_t leaving_timer      # of idle clients, while the process stops; 0: they are closed
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent
     uint8_t merge_slashes
     uint8_t h2c                 # HTTP/2 without TLS is spoken too
+    uint16_t leaving_timer      # slot, of idle clients in a stop; 0: they are closed
     uint32_t match_body_max     # a longer one is not looked at
     Text via                    # a whole line, or nothing
     Text error_header

@@ -401,9 +401,9 @@ cdef struct Core:               # all that one engine owns
     int spare_fd                # given up for the second half of a relay when descriptors run out
     uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
-    uint8_t hasty               # idle clients are closed at once then
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
+    uint8_t hasty               # closing, and idle clients have no time for another request
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn

@@ -43,6 +43,7 @@ PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
+ON_CLOSE = {"drain": 0, "cancel": 1, "cancel_on_fin": 2}
 PRIORITIES = ("high", "normal", "low")
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
@@ -96,7 +97,7 @@ class RouteSpec:
     names: list[bytes]                  # of its path's segments, b"" for literal ones
     action: int
     status: int
-    cancel: bool
+    on_close: int
     pool: int                           # -1: none
     shares: list[tuple[int, int]]
     split_on: KeySpec
@@ -143,6 +144,7 @@ class HttpSpec:
     merge_slashes: bool
     h2c: bool
     match_body_max: int
+    linger_bytes_max: int
     via: bytes
     error_header: bytes
     trusted: list[tuple[int, int, bytes]]
@@ -282,7 +284,7 @@ def _route(
         names=[name.encode() for name in names],
         action=action,
         status=status,
-        cancel=route.cancel_on_close,
+        on_close=ON_CLOSE[route.on_client_close],
         pool=pool_index(route.pool) if action == POOL else -1,
         shares=[(pool_index(name), weight) for name, weight in route.split],
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
@@ -365,6 +367,7 @@ def compile_http(
         merge_slashes=http.merge_slashes,
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
+        linger_bytes_max=http.discard_bytes_max,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[network(one) for one in http.trusted],

@@ -43,6 +43,8 @@ cdef enum FieldKind:            # the names that mean something to us
     FIELD_WEBSOCKET_KEY = 21
     FIELD_WEBSOCKET_ACCEPT = 22
     FIELD_CONTENT_TYPE = 23
+    FIELD_AUTHENTICATE = 40         # WWW-Authenticate and Proxy-Authenticate
+    FIELD_AUTHORIZATION = 41        # Authorization and Proxy-Authorization
 
 cdef enum HeadFlag:
     HEAD_CLOSE = 1              # the connection ends after this message
@@ -51,6 +53,8 @@ cdef enum HeadFlag:
     HEAD_EXPECT = 8             # Expect: 100-continue
     HEAD_TRAILERS = 16          # TE: trailers
     HEAD_ABSOLUTE = 32          # the target had a scheme and a host
+    HEAD_BINDS = 256            # NTLM or Negotiate: what is authenticated is the connection
+    HEAD_ZEROS = 512            # Content-Length begins with zeros
 
 cdef enum BodyKind:
     BODY_NONE = 0
@@ -63,7 +67,9 @@ cdef struct Body:
     uint8_t state               # of a chunked one: ChunkState
     uint8_t done
     uint8_t digits              # of the chunk size so far
+    uint8_t of_server           # chunked: what clients may not send is borne with
     uint32_t extra              # bytes of extensions or trailers so far
+    uint32_t trailers_max       # bytes of trailers
     uint64_t left               # of the body, or of the chunk
     uint64_t total              # bytes of content so far
 
@@ -95,7 +101,7 @@ cdef struct Head:
     uint8_t major
     uint8_t minor
     uint8_t method
-    uint8_t flags
+    uint16_t flags
     uint32_t n_fields
     Body body
     Text host                   # without a port

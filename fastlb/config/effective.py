@@ -156,6 +156,13 @@ class EffectiveListener:
         return [*([("", self.policy)] if self.policy else []), *found.items()]
 
     @property
+    def target(self) -> str:
+        """Where clients go, in words: its pool, or the number of its routes."""
+        n = len({route.name for part in (self.http, self.sniffing) if part is not None
+                 for route in part.routes})
+        return self.pool or f"{n} route{'' if n == 1 else 's'}"
+
+    @property
     def written_scheme(self) -> str:
         """As in a bind: "https" of http over TLS."""
         return self.binds[0].scheme or self.scheme

@@ -263,7 +263,8 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
     """A relay on which nothing moves for this long, either way, is reset, and a session of UDP
-    ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for."""
+    ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for. The default for
+    UDP is 1m, and 5s with `answers`."""
     backlog: (
         Annotated[
             int,

@@ -160,6 +160,8 @@ class ListenKeywords(TypedDict, total=False):
 
 class BalancerKeywords(TypedDict, total=False):
     shutdown_timeout: str
+    shutdown_delay: str
+    shutdown_idle_timeout: str
     max_connections: int
     max_sessions: int
     busy_poll: bool

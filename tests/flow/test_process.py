@@ -406,24 +406,6 @@ def test_an_idle_process_sleeps(serve: Serve, origin: Origin) -> None:
     assert switches() - before <= 2
 
 
-def test_files_of_certificates_wake_an_idle_process_once_a_second(
-    serve: Serve, origin: Origin, pair: tuple[str, str]
-) -> None:
-    cert, key = pair
-    process = serve("--bind", "tls://127.0.0.1:0", "--server", origin.address, "--cert", cert,
-                    "--key", key, "--threads", "2").ready()
-
-    def switches() -> int:
-        tasks = Path(f"/proc/{process.process.pid}/task").iterdir()
-        text = "\n".join((task / "status").read_text() for task in tasks)
-        return sum(map(int, re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)))
-
-    time.sleep(0.3)                 # what the start still had to do
-    before, begun_s = switches(), time.monotonic()
-    time.sleep(3)
-    assert switches() - before <= 2 + 1.5 * (time.monotonic() - begun_s)
-
-
 def test_the_log_has_nothing_per_connection_and_can_be_json(serve: Serve, origin: Origin) -> None:
     process = serve(*short(origin, "--log-format", "json")).ready()
     for _ in range(20):

@@ -355,13 +355,12 @@ class Pool(Shared):
     max_connection_age: Annotated[str, Duration(bounds.CONNECTION_AGE)] = "0s"
     """A connection that is older is not used again; 0s: no limit."""
     max_connection_requests: Annotated[
-        int,
-        Field(
-            strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high
-        ),
-        bounds.CONNECTION_REQUESTS,
+        int, bounds.CONNECTION_REQUESTS,
+        Field(strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high),
     ] = 0
     """Requests on one connection to a server; 0: no limit."""
+    max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW)] = "16MiB"
+    """How far windows of a connection of HTTP/2 may grow, for responses: bytes held at most."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None

@@ -101,6 +101,8 @@ METRICS = {
         "counter", "Bodies that a route asked about, too long or broken."),
     "fastlb_protocols_unknown_total": (
         "counter", "Connections of tcp listeners with routes that said nothing known in time."),
+    "fastlb_http2_abused_total": (
+        "counter", "Connections of HTTP/2 ended because of what their peer sent, by engine."),
     "fastlb_tls_connections": ("gauge", "Connections over TLS, with clients and servers."),
     "fastlb_tls_handshakes_total": (
         "counter", "Handshakes with clients or servers (side), and whether a session was resumed."),
@@ -141,6 +143,7 @@ _OF_ENGINES = {
     "fastlb_keys_missing_total": "keys_missing",
     "fastlb_bodies_unread_total": "bodies_unread",
     "fastlb_protocols_unknown_total": "protocols_unknown",
+    "fastlb_http2_abused_total": "h2_abused",
 }
 _OF_SERVERS = {
     "fastlb_server_connections_total": "connections",

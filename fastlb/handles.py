@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -227,8 +227,9 @@ class Listener:
         return f"<Listener {self.name}>"
 
     def route(
-        self, path: str | None = None, *, name: str | None = None, methods: list[str] | None = None,
-        host: str | None = None, match: Mapping[str, Any] | None = None,
+        self, path: str | Sequence[str] | None = None, *, name: str | None = None,
+        methods: list[str] | None = None, host: str | Sequence[str] | None = None,
+        match: Mapping[str, Any] | None = None,
         pool: Pool | str | None = None, on_error: Pool | str | None = None, **keys: Any,
     ) -> Callable[[Function], Function]:
         """Let a function decide about requests: `@web.route("/docs/{doc_id}/*")`.
@@ -265,7 +266,7 @@ class Listener:
                 **keys,
             })
             if path is not None:
-                remember_path(function, path)
+                remember_path(function, path if isinstance(path, str) else path[0])
             return function
 
         return add

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
-from fastlb.compile.routes import KINDS, OPS, ConditionSpec, dfa, network
+from fastlb.compile.routes import KINDS, OPS, ConditionSpec, compared_by_dfa, dfa, network
 from fastlb.config.effective_http import Condition
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.sniffing import PROTOCOLS
@@ -56,7 +56,9 @@ def _condition(condition: Condition) -> ConditionSpec:
         networks = [network(ipaddress.ip_network(one)) for one in value.split()]
         return ConditionSpec(
             KINDS["client"], op, condition.negate, b"", b"", None, None, networks)
-    compared = dfa(value, whole=False) if condition.op == "regex" else None
+    compared = None
+    if compared_by_dfa(condition):
+        op, compared = OPS["regex"], dfa(any_of(condition.op, value.split("\n")))
     if condition.op in ("one_of", "names"):
         value += "\n"
     kind, fact = (KINDS["proxy"], FACTS["proxy"].index(name)) if condition.kind == "proxy" else (

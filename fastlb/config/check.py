@@ -16,7 +16,7 @@ from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
@@ -303,9 +303,9 @@ def _http_model_at(keys: Path) -> type[Model]:
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
         "query": Compare, "cookies": Compare,
-        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), CompareAny), "proxy": Told, "tls": Tls,
+        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare), "proxy": Told, "tls": Tls,
         "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
-        "client_id": CompareAny, "username": CompareAny, "proxy_protocol": ProxyProtocol,
+        "client_id": Compare, "username": Compare, "proxy_protocol": ProxyProtocol,
     }
     found: type[Model] = Listener
     for key in keys:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastlb.config.address import OVER_TLS, SCHEMES
 from fastlb.config.check_sniffing import check_http_route, check_tcp_route, conditions
-from fastlb.config.compare import Compare, CompareAny
+from fastlb.config.compare import Compare
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
@@ -204,6 +204,7 @@ def _route(
         for missing in sorted(wanted - names):
             valid = tuple(f"path.{name}" for name in sorted(names))
             has = f"it has {', '.join(valid)}" if valid else "its path has none"
+            has = has.replace("it has", "all its paths have") if _is_listed(route) else has
             yield where, f"path.{missing} is not a segment of this route: {has}", valid
 
 
@@ -261,15 +262,24 @@ def _targets(
 
 def _names(route: Mapping[str, Any]) -> set[str]:
     match = route.get("match")
-    pattern = match.get("path") if isinstance(match, Mapping) else None
-    try:
-        return set(check_path(pattern)) if isinstance(pattern, str) else set()
-    except ValueError:
+    patterns = match.get("path") if isinstance(match, Mapping) else None
+    if isinstance(patterns, str):
+        patterns = [patterns]
+    if not isinstance(patterns, (list, tuple)):
         return set()
+    try:
+        return set.intersection(*(set(check_path(one)) for one in patterns))
+    except (TypeError, ValueError):
+        return set()                    # told already
 
 
-# Tables of match whose values may be lists.
-FACTS = ("tls", "proxy", "mqtt")
+def _is_listed(route: Mapping[str, Any]) -> bool:
+    match = route.get("match")
+    paths = match.get("path") if isinstance(match, Mapping) else None
+    return isinstance(paths, (list, tuple)) and len(paths) > 1
+
+
+FACTS = ("tls", "proxy", "mqtt")        # tables of match
 
 
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
@@ -279,7 +289,7 @@ def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:
-                valid = tuple((CompareAny if kind in FACTS else Compare).model_fields)
+                valid = tuple(Compare.model_fields)
                 yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
 
 

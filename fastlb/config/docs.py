@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from fastlb.config import limits
 from fastlb.config.admin import Admin
 from fastlb.config.base import Measure, Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -72,7 +72,6 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`match.proxy`", Told),
     ("`match.mqtt`", Mqtt),
     ("A comparison in `match`", Compare),
-    ("A comparison in `match.tls`, `match.proxy` and `match.mqtt`", CompareAny),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
     ("`policy = { ... }`", Policy),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastlb.config.failing import EffectiveRetry
+from fastlb.config.pages import EffectivePage
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import Network
 
@@ -25,6 +26,17 @@ class HeaderOp:
     op: str                     # set, add, remove
     name: str
     value: str                  # a template, as it was written
+
+
+def over(lower: tuple[HeaderOp, ...], upper: tuple[HeaderOp, ...]) -> tuple[HeaderOp, ...]:
+    """Changes of two levels: the upper one has the last word of each field that it sets or
+    removes. A name with underscores is that with dashes, as in the core."""
+    decided = {_dashed(op.name) for op in upper if op.op != "add"}
+    return (*(op for op in lower if _dashed(op.name) not in decided), *upper)
+
+
+def _dashed(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class EffectiveRoute:
     rewrite_path: str = ""
     rewrite_host: str = ""
     request_headers: tuple[HeaderOp, ...] = ()
-    response_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()     # over those of the listener
+    errors: tuple[EffectivePage, ...] = ()
     mirror_pool: str = ""
     mirror_share: float = 1.0
     response_header_timeout_ms: int = 60_000
@@ -93,4 +106,8 @@ class EffectiveHttp:
     merge_slashes: bool = True
     h2c: bool = False
     match_body_bytes: int = 64 << 10
+    request_headers: tuple[HeaderOp, ...] = ()      # over those of the defaults
+    default_response_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()     # the listener's own
+    errors: tuple[EffectivePage, ...] = ()          # its own, then those of the defaults
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fastlb.config import needs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -72,7 +72,7 @@ def _always(names: str) -> Table:
 # Tables of which every key has an effect wherever the table has one.
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
-    Secured, Told, Mqtt, Compare, CompareAny, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
+    Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
     Forwarded, Datagrams,
 )
 _CONDITIONS: Table = {

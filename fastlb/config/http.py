@@ -9,8 +9,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
-from fastlb.config.compare import TEXT, Regex, Secured, Told, Value, loose, one_or_list
+from fastlb.config.compare import (
+    TEXT,
+    TEXT_OR_LIST,
+    Listed,
+    Regex,
+    Secured,
+    Told,
+    Value,
+    loose,
+    one_or_list,
+)
 from fastlb.config.failing import Retry
+from fastlb.config.pages import Errors
 from fastlb.config.patterns import (
     KEY,
     MQTT_KEYS,
@@ -37,6 +48,21 @@ def _check_method(value: str) -> str:
 def _check_path(value: str) -> str:
     check_path(value)
     return value
+
+
+def _unique(values: list[str]) -> list[str]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{show(value)} is in the list twice")
+    return values
+
+
+def _any_of(item: Any) -> Any:
+    """One text that a request may have, or a list of which any will do."""
+    return Annotated[
+        list[item], BeforeValidator(one_or_list), AfterValidator(_unique),
+        Field(min_length=1, max_length=limits.MATCH_VALUES_MAX), loose(TEXT_OR_LIST),
+    ]
 
 
 def _check_key(value: str) -> str:
@@ -84,6 +110,13 @@ EditedName = Annotated[str, AfterValidator(check_edited_name)]
 PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
 
 
+Hosts = _any_of(Annotated[str, AfterValidator(check_host)])
+Paths = _any_of(Annotated[str, AfterValidator(_check_path)])
+PathRegexes = _any_of(Regex)
+Methods = _any_of(Annotated[str, AfterValidator(_check_method)])
+Networks = _any_of(Annotated[str, AfterValidator(check_network)])
+
+
 class Conditions(Model):
     """What a request must have, or a connection of tcp: protocol, client_ip, tls, proxy and mqtt;
     all of it."""
@@ -93,44 +126,24 @@ class Conditions(Model):
     else, and silence."""
     mqtt: Annotated[Mqtt, limits.CONDITION] = Field(default_factory=Mqtt)
     """What a client of MQTT says of itself."""
-    host: (
-        Annotated[str, AfterValidator(check_host), limits.CONDITION] | None
-    ) = None
-    """`example.com`, or `*.example.com` for all below it; without a port."""
-    path: (
-        Annotated[str, AfterValidator(_check_path), limits.CONDITION] | None
-    ) = None
-    """`/exact`, `/prefix/*` (and `/prefix` itself), `/docs/{doc_id}`; `{name}` is one segment."""
-    path_regex: Annotated[Regex, limits.CONDITION] | None = None
-    """A regular expression for the whole path; matched in linear time."""
-    method: (
-        Annotated[
-            list[Annotated[str, AfterValidator(_check_method)]],
-            BeforeValidator(one_or_list),
-            Field(min_length=1),
-            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
-            limits.CONDITION,
-        ]
-        | None
-    ) = None
+    host: Annotated[Hosts, limits.CONDITION] | None = None
+    """`example.com`, or `*.example.com` for all below it, without a port; or a list of hosts."""
+    path: Annotated[Paths, limits.CONDITION] | None = None
+    """`/exact`, `/prefix/*` (and `/prefix` itself), `/docs/{doc_id}`; `{name}` is one segment. Or a
+    list of paths: each is tried in the place that it would have alone."""
+    path_regex: Annotated[PathRegexes, limits.CONDITION] | None = None
+    """A regular expression for the whole path, or a list; matched in linear time."""
+    method: Annotated[Methods, limits.CONDITION] | None = None
     """A method, or a list of them."""
-    client_ip: (
-        Annotated[
-            list[Annotated[str, AfterValidator(check_network)]],
-            BeforeValidator(one_or_list),
-            Field(min_length=1),
-            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
-            limits.CONDITION,
-        ]
-        | None
-    ) = None
+    client_ip: Annotated[Networks, limits.CONDITION] | None = None
     """Networks that the client is in, as trusted proxies saw it: `10.0.0.0/8`, or a list."""
     tls: Annotated[Secured, limits.CONDITION] = Field(default_factory=Secured)
     """What TLS knows of the client."""
     proxy: Annotated[Told, limits.CONDITION] = Field(default_factory=Told)
     """What a trusted proxy told of the client (`proxy_protocol`)."""
     headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
-    """By name: a text to be equal to, true (present), false (absent), or a comparison."""
+    """By name: a text to be equal to, a list of which any will do, true (present), false (absent), or
+    a comparison."""
     query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
     """Parameters of the query, likewise."""
     cookies: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
@@ -280,7 +293,9 @@ class Route(Model):
     request_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
     """Changes of the request's header fields."""
     response_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
-    """Changes of the response's header fields."""
+    """Changes of the response's header fields, and of those of answers that fastlb makes itself."""
+    errors: Errors | None = None
+    """Pages for errors that fastlb answers with, by status, as of the listener."""
     mirror: (
         Annotated[
             Mirror,
@@ -332,6 +347,26 @@ class HttpKeys(Model):
     """How long a client's connection may wait for its next request."""
     websocket_timeout: Annotated[str, Duration(limits.WEBSOCKET_TIMEOUT)] | None = None
     """How long a WebSocket, or another upgrade, may be silent."""
+    request_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of all requests. What a route or a pool says of a field comes
+    before it."""
+    response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of all responses, those that fastlb makes itself among them.
+    What a route says of a field comes before it."""
+    errors: Errors | None = None
+    """Pages for errors that fastlb answers with, by status or class: `{ 503 = { file = "503.html"
+    }, 5xx = { body = "..." } }`. Each may be a list of two, one of them JSON."""
+
+
+class HttpPool(Model):
+    """What pools have for http alone."""
+
+    request_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of requests that are routed to this pool. What a route says of a
+    field comes before it, and it comes before the listener's."""
+    response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of their responses. What a route or the listener says of a field
+    comes before it."""
 
 
 class HttpListener(Model):

@@ -12,7 +12,7 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -158,9 +158,8 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
         for value in table.get("headers", {}).values():
             found[Compare] |= set(value) if isinstance(value, dict) else set()
     if model is Secured:                # (the rest is as of header fields)
-        found[CompareAny] |= set(Compare.model_fields)
         for value in table.values():
-            found[CompareAny] |= set(value) if isinstance(value, dict) else set()
+            found[Compare] |= set(value) if isinstance(value, dict) else set()
     for name, inner in (("listeners", Listener), ("pools", Pool)):
         for entry in table.get(name, {}).values():
             _gather(entry, inner, found)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastlb._core.base.head cimport FIELD_COOKIE, Field, Head, Text
+from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Text
 from fastlb._core.base.limits cimport FIELDS_MAX, PROXY_FACTS, TLS_FACTS
 from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
 from fastlb._core.base.proxied cimport keep_told
@@ -62,6 +62,12 @@ cdef void keep_head(Head* into, const Head* head, uint32_t size) noexcept nogil:
     into.authority = _moved(head, size, head.authority, data, &end)
     into.path = _moved(head, size, head.path, data, &end)
     into.query = _moved(head, size, head.query, data, &end)
+    into.sent = into.path
+
+
+cdef inline bint _is_hidden(const Field* field) noexcept nogil:
+    """Whether nobody is to see it: what the client may not say."""
+    return field.drop and field.kind == FIELD_OTHER
 
 
 cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogil:
@@ -181,7 +187,7 @@ cdef class Request:
         size = PyUnicode_GET_LENGTH(name)
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if field.name_size == size and _same(data + field.name_at, wanted, field.name_size):
+            if field.name_size == size and not _is_hidden(field) and _same(data + field.name_at, wanted, field.name_size):
                 return (<const char*> data + field.value_at)[:field.value_size].decode("latin-1")
         return None
 
@@ -198,6 +204,8 @@ cdef class Request:
         cdef uint32_t i
         found = []
         for i in range(head.n_fields):
+            if _is_hidden(&head.fields[i]):
+                continue
             found.append((
                 data[head.fields[i].name_at:head.fields[i].name_at + head.fields[i].name_size]
                 .decode("latin-1").lower(),
@@ -387,8 +395,8 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
         raise RuntimeError("there is no parser yet: a balancer that starts binds it")
     if len(ip) > IP_TEXT_MAX:
         raise ValueError("not the text of an address")
-    # Normalised, each of the target's bytes may become three, and a path that isn't there one.
-    cut = <Head*> malloc(sizeof(Head) + 3 * size + 1)
+    # Normalised, each of the target's bytes may become six, and a path that isn't there one.
+    cut = <Head*> malloc(sizeof(Head) + 6 * size + 1)
     if cut == NULL:
         raise MemoryError
     room = <uint8_t*> (cut + 1)
@@ -397,7 +405,7 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
         kept = _view(told, texts) if told is not None else None
         if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
             raise ValueError("not a request's head")
-        if not normalise(cut, caller.merge_slashes, room):
+        if normalise(cut, caller.merge_slashes, room) == NULL:
             raise ValueError("not a request's path")
         return make_request(caller, cut, <uint32_t> len(raw), <const char*> ip,
                             <uint8_t> len(ip), client_port, facts,

@@ -274,9 +274,13 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "error_header": http.error_header or "none",
         "on_client_close": "cancel" if http.cancel_on_close else "drain",
         "h2c": _switch(http.h2c),
-        "merge_slashes": _switch(http.merge_slashes),
+        "merge_slashes": http.merge_slashes,
+        "underscores": http.underscores,
+        "path_parameters": "refuse" if http.refuse_parameters else "pass",
+        "methods": ", ".join(http.methods) or "any",
         "forwarded.headers": ", ".join(http.forwarded) or "none",
         "forwarded.trusted": ", ".join(map(str, http.trusted)) or "nobody",
+        "forwarded.keep": ", ".join(http.kept_claims) or "none",
     }
     for key, value in shown.items():
         yield _line(key, value, origins[key.partition(".")[0]])

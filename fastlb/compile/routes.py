@@ -7,7 +7,6 @@ routes, as a route of one may come between two of another.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
+from fastlb.config import limits
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -24,7 +24,7 @@ from fastlb.config.effective_http import (
     Respond,
 )
 from fastlb.config.failing import DEADLINES_MS
-from fastlb.config.proxy_protocol import Network
+from fastlb.config.proxy_protocol import Network, parse_network
 
 # The numbers of base/routing.pxd.
 KINDS = {
@@ -37,13 +37,15 @@ OPS = {
 }
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
-    "request.method": 7,
+    "request.method": 7, "request.query": 15, "request.uri": 16, "request.hostname": 17,
 }
-PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
+PART_TEXT, PART_SEGMENT, PART_REST, PART_KEPT_QUERY = 1, 8, 9, 18
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
+MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
+UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
@@ -139,7 +141,12 @@ class HttpSpec:
     forwarded: int
     request_id: bool
     traceparent: bool
-    merge_slashes: bool
+    merge_slashes: int
+    underscores: int
+    refuse_parameters: bool
+    methods: bytes                      # b" GET HEAD "; b"": any
+    kept_claims: int                    # a bit each
+    by_hand: bool                       # routes have an order besides the most specific first
     h2c: bool
     match_body_max: int
     via: bytes
@@ -222,7 +229,7 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(parse_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
@@ -287,7 +294,7 @@ def _route(
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
         hash_on=hash_key(route.hash_on, names),
         conditions=conditions,
-        location=template(location, names, constants),
+        location=[*template(location, names, constants), *_kept_query(route, location)],
         reply=compile_reply(route.respond) if route.respond is not None else None,
         rewrite_path=template(route.rewrite_path, names, constants),
         rewrite_host=template(route.rewrite_host, names, constants),
@@ -305,6 +312,12 @@ def _route(
         policy=compile_policy(route.policy, names, pool_index, callers[route.name])
         if route.policy is not None else None,
     )
+
+
+def _kept_query(route: EffectiveRoute, location: str) -> Parts:
+    """The request's query, behind a location that says nothing of one."""
+    said = any(mark in location for mark in ("?", "#", "{request.query}", "{request.uri}"))
+    return [] if said or not route.keep_query else [(PART_KEPT_QUERY, 0, b"")]
 
 
 def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
@@ -360,7 +373,12 @@ def compile_http(
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,
-        merge_slashes=http.merge_slashes,
+        merge_slashes=MERGE_SLASHES[http.merge_slashes],
+        underscores=UNDERSCORES[http.underscores],
+        refuse_parameters=http.refuse_parameters,
+        methods=f" {' '.join(http.methods)} ".encode() if http.methods else b"",
+        kept_claims=sum(1 << limits.CLAIMS.index(name) for name in http.kept_claims),
+        by_hand=any(route.order for route in routes),
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",

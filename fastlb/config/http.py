@@ -29,9 +29,14 @@ from fastlb.config.units import show
 
 
 def _check_method(value: str) -> str:
-    if not re.fullmatch("[A-Z][A-Z-]{0,30}", value):
+    # (tokens of RFC 9110, 5.6.2; requests whose method has lower case are refused)
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Z-]{1,64}", value):
         raise ValueError(f'{show(value)} is not a method; write it like "GET"')
     return value
+
+
+def _merge(value: Any) -> Any:
+    return {True: "match", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 def _check_path(value: str) -> str:
@@ -157,6 +162,8 @@ class Redirect(Model):
     """The location; may have variables."""
     status: Annotated[Literal[301, 302, 303, 307, 308], limits.REDIRECT_STATUS] = 302
     """Its status."""
+    keep_query: Annotated[Switch, limits.KEEP_QUERY] = limits.KEEP_QUERY.default
+    """Add the request's query to a location that has none, no fragment and no variable for it."""
 
 
 class Respond(Model):
@@ -231,6 +238,17 @@ class Forwarded(Model):
         limits.TRUSTED,
     ] = Field(default_factory=list)
     """Networks of proxies before us, whose forwarded headers are kept; others' are replaced."""
+    keep: Annotated[
+        list[Literal[
+            "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server",
+            "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-client-cert", "x-original-url",
+            "x-rewrite-url", "x-client-cert", "true-client-ip", "x-cluster-client-ip",
+        ]],
+        BeforeValidator(as_list),
+        limits.KEPT_CLAIMS,
+    ] = Field(default_factory=list)
+    """Header fields that servers believe of proxies, and are removed from the requests of anybody
+    who isn't trusted; those named here pass."""
     headers: Annotated[
         list[Literal["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]],
         BeforeValidator(as_list),
@@ -248,6 +266,12 @@ class Route(Model):
     """Seen in logs and metrics; unique in its listener."""
     match: Match = Field(default_factory=Match)
     """What a request must have; without it, every one fits."""
+    order: Annotated[
+        int,
+        Field(strict=True, ge=limits.ROUTE_ORDER.low, le=limits.ROUTE_ORDER.high),
+        limits.ROUTE_ORDER,
+    ] = limits.ROUTE_ORDER.default
+    """Routes with a lower number are tried before others, whatever is more specific."""
     pool: Annotated[PoolName, limits.ACTION] | None = None
     """The pool that the request goes to."""
     split: Annotated[
@@ -379,7 +403,29 @@ class HttpListener(Model):
     h2c: Annotated[Switch, limits.H2C] = limits.H2C.default
     """Let clients of `http://` speak HTTP/2 from their first byte on (prior knowledge; RFC 9113,
     3.3). Over https they choose it by ALPN."""
-    merge_slashes: Annotated[Switch, limits.MERGE_SLASHES] = limits.MERGE_SLASHES.default
-    """Let `//a///b` be `/a/b`, for routes and servers alike."""
+    merge_slashes: Annotated[
+        Literal["match", "rewrite", "off"],
+        BeforeValidator(_merge),
+        loose({"anyOf": [{"type": "boolean"}, {"enum": ["match", "rewrite", "off"]}]}),
+        limits.MERGE_SLASHES,
+    ] = limits.MERGE_SLASHES.default
+    """Let `//a///b` be `/a/b`: for routes, while servers get what came; with `"rewrite"` for both;
+    or for nobody. `true` is `"match"` and `false` is `"off"`."""
+    underscores: Annotated[
+        Literal["drop", "keep", "refuse"], limits.UNDERSCORES
+    ] = limits.UNDERSCORES.default
+    """What becomes of header fields whose names have underscores: they are dropped before routes
+    look, or kept, or the request is refused with 400."""
+    path_parameters: Annotated[
+        Literal["pass", "refuse"], limits.PATH_PARAMETERS
+    ] = limits.PATH_PARAMETERS.default
+    """Refuse requests with a `;` in their path with 400: servers in Java, among others, cut off what
+    follows it in a segment, so that `/admin;x` is `/admin`, and `..;` is `..`."""
+    methods: Annotated[
+        list[Annotated[str, AfterValidator(_check_method)]],
+        BeforeValidator(as_list),
+        limits.METHODS,
+    ] = Field(default_factory=list)
+    """The methods that requests may have; others get 501. None given: any."""
     max_match_body: Annotated[str, Size(limits.MAX_MATCH_BODY)] = "64KiB"
     """Of a body that routes look at; a longer one fits no route that does."""

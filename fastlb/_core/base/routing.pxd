@@ -116,6 +116,10 @@ cdef enum PartKind:
     PART_COOKIE = 12
     PART_TLS = 13
     PART_PROXY = 14
+    PART_WHOLE_QUERY = 15       # without its "?"
+    PART_URI = 16               # the path, and the query with its "?"
+    PART_HOSTNAME = 17          # without a port
+    PART_KEPT_QUERY = 18        # with its "?", if there is one
 
 cdef struct Part:
     uint8_t kind
@@ -288,6 +292,7 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint32_t n_names
     Text request_id
     Text client_ip              # as text
+    uint8_t* decoded            # room for a parameter of the query
     const void* secured         # the client's Stream, which may be one of TLS
     Text trace                  # a traceparent: the server's, or the one that came
     Text parent                 # the client's span, where ours takes its place
@@ -297,6 +302,16 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     Text after                  # what came after the head
     uint8_t* room               # to decode in
     Members* members
+
+cdef enum MergeSlashes:         # of a path, several in a row
+    MERGE_NOT = 0
+    MERGE_TO_MATCH = 1          # servers get those that came
+    MERGE_REWRITE = 2
+
+cdef enum Underscores:          # in the name of a header field
+    UNDERSCORES_KEEP = 0
+    UNDERSCORES_DROP = 1        # the field
+    UNDERSCORES_REFUSE = 2      # the request
 
 cdef enum ForwardedHeader:
     FORWARD_FOR = 1
@@ -316,7 +331,12 @@ cdef struct HttpEntry:          # of one listener
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent
-    uint8_t merge_slashes
+    uint8_t merge_slashes       # MergeSlashes
+    uint8_t underscores         # Underscores
+    uint8_t by_hand             # routes have an order besides the most specific first
+    uint8_t refuse_parameters   # a path with a ";" is refused
+    uint16_t kept_claims        # a bit each of CLAIMS: those of anybody are kept
+    Text methods                # " GET HEAD ", or nothing: any
     uint8_t h2c                 # HTTP/2 without TLS is spoken too
     uint32_t match_body_max     # a longer one is not looked at
     Text via                    # a whole line, or nothing
@@ -357,6 +377,7 @@ cdef struct SniffTable:         # of one listener
     SniffRoute** any            # routes of any name
     uint32_t n_routes
     SniffRoute* routes
+    uint8_t is_blind            # nothing asks for what clients say
     uint16_t silence_timer      # slots
     uint16_t whole_timer
 

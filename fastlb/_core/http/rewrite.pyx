@@ -15,14 +15,17 @@ from fastlb._core.base.routing cimport (
     EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
     HttpEntry, Route,
 )
-from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
+from fastlb._core.base.net cimport address_text
+from fastlb._core.base.parts cimport Address
+from fastlb._core.base.text cimport Writer, lower, next_token, put, put_text, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.ext.linux cimport AF_INET6
+from fastlb._core.ext.linux cimport AF_INET6, INET6_ADDRSTRLEN
 from fastlb._core.http.attach cimport take_chunks
 from fastlb._core.http.naming cimport make_trace, name_request
 from fastlb._core.http.templates cimport put_path, put_template
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.http1 cimport field_value, valid_host
 from fastlb._core.proto.uri cimport uri_rewritten
 
@@ -129,6 +132,26 @@ cdef void _put_fields(Head* head, Writer* w) noexcept nogil:
         put(w, head.bytes + start, _line_end(head, i - 1) - start)
 
 
+cdef inline bint _is_odd_length(const Head* head, const Field* field) noexcept nogil:
+    """Whether a Content-Length begins with a zero, which some read as octal."""
+    return field.value_size > 1 and head.bytes[field.value_at] == c'0'
+
+
+cdef void _put_length(Head* head, Writer* w) noexcept nogil:
+    """A Content-Length that was dropped because it is odd, written anew."""
+    cdef uint32_t i, zeros = 0
+    cdef Text value
+    for i in range(head.n_fields):
+        if unlikely(head.fields[i].kind == FIELD_CONTENT_LENGTH and head.fields[i].drop
+                    and _is_odd_length(head, &head.fields[i])):
+            value = field_value(head, &head.fields[i])
+            while zeros + 1 < value.size and value.at[zeros] == c'0':
+                zeros += 1
+            _put(w, b"Content-Length: ", 16)
+            put_text(w, text_of(value.at + zeros, value.size - zeros))
+            _put(w, b"\r\n", 2)
+
+
 cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
     """What the client may not say about itself, and what the route replaces."""
     cdef Head* head = &core.http.head
@@ -146,6 +169,8 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
         elif kind == FIELD_HOST:
             if x.http.route.rewrite_host.n_parts:
                 field.drop = True
+        elif kind == FIELD_CONTENT_LENGTH:
+            field.drop = _is_odd_length(head, field)
         elif kind == FIELD_X_FORWARDED_FOR or kind == FIELD_FORWARDED:
             field.drop = True               # written again, with what was there if it is trusted
         elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
@@ -163,6 +188,25 @@ cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
     for i in range(head.n_fields):
         if head.fields[i].kind == kind and head.fields[i].value_size:
             put_text(w, field_value(head, &head.fields[i]))
+            _put(w, b", ", 2)
+
+
+cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
+    """The same of X-Forwarded-For, with each address in its one form and without a port: servers
+    parse it as they see fit."""
+    cdef char[INET6_ADDRSTRLEN] ip
+    cdef Address address
+    cdef Text rest, token
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind != FIELD_X_FORWARDED_FOR:
+            continue
+        rest = field_value(head, &head.fields[i])
+        while next_token(&rest, &token):
+            if parse_address(token, &address):
+                put(w, ip, address_text(&address, ip))
+            else:
+                put_text(w, token)
             _put(w, b", ", 2)
 
 
@@ -186,7 +230,7 @@ cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) n
     if entry.forwarded & FORWARD_FOR:
         _put(w, b"X-Forwarded-For: ", 17)
         if trusted:
-            _put_list(head, FIELD_X_FORWARDED_FOR, w)
+            _put_addresses(head, w)
         put_text(w, peer)
         _put(w, b"\r\n", 2)
     if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
@@ -261,7 +305,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         if not _put_path(core, x, route, w):
             return 400
     else:
-        put_text(w, head.path)
+        put_text(w, head.sent)
     if head.query.at != NULL:
         _put(w, b"?", 1)
         put_text(w, head.query)
@@ -277,6 +321,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"\r\n", 2)
     _drop_request_fields(core, x, &edits)
     _put_fields(head, w)
+    _put_length(head, w)
     if http.request.kind == BODY_CHUNKED:
         _put(w, b"Transfer-Encoding: chunked\r\n", 28)
     if unlikely(head.flags & HEAD_UPGRADE):
@@ -390,11 +435,14 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     put(w, head.bytes + 8, line - 8)
     for i in range(head.n_fields):
         field = &head.fields[i]
-        if field.kind == FIELD_CONTENT_LENGTH and (head.status < 200 or head.status == 204):
-            field.drop = True           # RFC 9110, 8.6
+        if field.kind == FIELD_CONTENT_LENGTH:
+            # RFC 9110, 8.6: not of these; and an odd one is written anew
+            field.drop = head.status < 200 or head.status == 204 or _is_odd_length(head, field)
         elif unlikely(edits.n_route or edits.n_policy) and _is_edited(&edits, head, field):
             field.drop = True
     _put_fields(head, w)
+    if head.status >= 200 and head.status != 204:
+        _put_length(head, w)
     if head.status >= 200:
         if http.lines != NULL:
             put(w, chunk_bytes(http.lines), http.lines.end)

@@ -6,8 +6,9 @@ from fastlb._core.base.net cimport address_port
 from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CLIENT_IP, PART_CLIENT_PORT, PART_HEADER, PART_HOST,
-    PART_METHOD, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID, PART_REST, PART_SEGMENT,
-    PART_TEXT, PART_TLS, HashKey, Match, Part, Template,
+    PART_HOSTNAME, PART_KEPT_QUERY, PART_METHOD, PART_PATH, PART_PROXY, PART_QUERY,
+    PART_REQUEST_ID, PART_REST, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY,
+    HashKey, Match, Part, Template,
 )
 from fastlb._core.base.text cimport Writer, put, put_number, put_text
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
@@ -38,6 +39,15 @@ cdef inline void _put_foreign(Writer* w, const Part* part, Text value, bint in_p
         put_text(w, value)
 
 
+cdef void _put_own_path(Writer* w, const Head* head) noexcept nogil:
+    """The path as it came, but for slashes at its begin: "//host/" would name another host."""
+    cdef Text path = head.sent
+    while path.size > 1 and path.at[0] == c'/' and path.at[1] == c'/':
+        path.at += 1
+        path.size -= 1
+    put_text(w, path)
+
+
 cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
                     bint in_path) noexcept nogil:
     cdef Head* head = &core.http.head
@@ -55,8 +65,21 @@ cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
         _put_foreign(w, part, match.request_id, in_path)
     elif part.kind == PART_HOST:
         put_text(w, head.authority)
+    elif part.kind == PART_HOSTNAME:
+        put_text(w, head.host)
     elif part.kind == PART_PATH:
-        put_text(w, head.path)
+        _put_own_path(w, head)
+    elif part.kind == PART_WHOLE_QUERY:
+        _put_foreign(w, part, head.query, in_path)
+    elif part.kind == PART_URI:
+        _put_own_path(w, head)
+        if head.query.at != NULL and not in_path:
+            put(w, <const char*> b"?", 1)
+            put_text(w, head.query)
+    elif part.kind == PART_KEPT_QUERY:
+        if head.query.size:
+            put(w, <const char*> b"?", 1)
+            put_text(w, head.query)
     elif part.kind == PART_METHOD:
         put(w, head.bytes + head.method_at, head.method_size)
     elif part.kind == PART_SEGMENT:

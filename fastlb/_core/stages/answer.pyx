@@ -77,6 +77,8 @@ cdef const char* _phrase(int status) noexcept nogil:
         return b"Request Header Fields Too Large"
     if status == 500:
         return b"Internal Server Error"
+    if status == 501:
+        return b"Not Implemented"
     if status == 502:
         return b"Bad Gateway"
     if status == 503:

@@ -357,7 +357,10 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.forwarded = spec.forwarded
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent
-    entry.merge_slashes = spec.merge_slashes
+    entry.merge_slashes, entry.underscores = spec.merge_slashes, spec.underscores
+    entry.refuse_parameters, entry.kept_claims = spec.refuse_parameters, spec.kept_claims
+    entry.by_hand = spec.by_hand
+    entry.methods = arena.text(spec.methods)
     entry.h2c = spec.h2c
     entry.match_body_max = spec.match_body_max
     entry.via = arena.text(spec.via)

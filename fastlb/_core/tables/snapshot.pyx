@@ -13,6 +13,7 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
@@ -61,7 +62,8 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
     if inet_pton(AF_INET6, text, &into.v6.sin6_addr) == 1:
         into.v6.sin6_family = AF_INET6
         into.v6.sin6_port = htons(port)
-        return sizeof(sockaddr_in6)
+        address_plain(<Address*> into)
+        return sizeof(sockaddr_in6) if into.family == AF_INET6 else sizeof(sockaddr_in)
     raise ValueError(f"{host}: not an IP address")
 
 

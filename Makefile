@@ -4,7 +4,7 @@ PYTHON_VENV = .venv/bin/python
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
+.PHONY: help run test test-all lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -16,6 +16,10 @@ run: ## Balance some traffic on this machine, to try things (fastlb demo)
 test: ## The whole test suite
 	@tools/setup.sh test
 	@$(PYTHON_VENV) -m pytest $(PYTEST)
+
+test-all: ## The same with every flow test in every mode; before a release
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m pytest --all-modes $(PYTEST)
 
 lint: ## ruff, mypy, the stubs, Cython's hints and annotation, C warnings, the tidy tests
 	@tools/setup.sh dev

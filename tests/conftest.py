@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-build", action="store_true", help="test the compiled modules as they are"
     )
+    parser.addoption(
+        "--all-modes", action="store_true", help="run every flow test in every mode that fits it"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,12 +14,12 @@ import pytest
 
 import fastlb
 from fastlb._core.tables.build import build_info
-from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
-from tests.flow import secure
+from fastlb._core.tables.certificates import self_signed
+from tests.flow import modes, secure
 from tests.flow.secure import TlsSocket, as_server
 
 BUILD = build_info()["build"]
-DEADLINE_S = 40.0 if BUILD == "asan" else 10.0     # its processes take seconds to start
+DEADLINE_S = 30.0       # only a broken program reaches it, also on a machine with much else to do
 
 # AddressSanitizer holds freed memory back, so that growth says nothing.
 measures_memory = pytest.mark.skipif(BUILD == "asan", reason="memory is not ours to measure here")
@@ -125,38 +125,11 @@ class Site:
         wait_until(lambda: not any(self.counts().values()), lambda: f"alive: {self.counts()}")
 
 
-MODES = {
-    "thread": 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1, "tls-servers": 1, "tls-both": 2,
-    "h2": 2,
-}
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only those run over TLS who can, and by clients that bring none of their own; over HTTP/2
-    those marked `h2`, whose requests are whole ones."""
-    def fits(item: pytest.Item) -> bool:
-        call = getattr(item, "callspec", None)
-        mode = str(call.params.get("mode", "")) if call is not None else ""
-        if mode == "h2":
-            return H2_AVAILABLE and item.get_closest_marker("h2") is not None \
-                and item.get_closest_marker("http1") is None
-        if not mode.startswith("tls"):
-            return True
-        names: list[str] = getattr(item, "fixturenames", [])
-        return "dress" in names and not item.get_closest_marker("plain")
-
-    config.hook.pytest_deselected(items=[item for item in items if not fits(item)])
-    items[:] = filter(fits, items)
+    modes.select(config, items)
 
 
-@pytest.fixture(params=MODES)
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How engines run: the number of threads, 0 for a running loop; "poll" is the other poller.
-    With "tls" clients speak it, servers, or both; a test marked `plain` is not for that. With "h2"
-    clients speak HTTP/2, in tests marked so."""
-    if request.param == "poll":
-        monkeypatch.setenv("FASTLB_POLLER", "poll")
-    return MODES[request.param]
+mode = modes.fixture_of(*modes.THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import BUILD, wait_until
 from tests.flow.http.conftest import HttpSite, web
 from tests.flow.http2.test_grpc import calls
+from tests.flow.modes import fixture_of
 
 __all__ = ["web"]
 
@@ -35,9 +36,7 @@ SCENARIOS = [one.name for one in ast.parse((HERE / "calls.py").read_text()).body
 RELOADS = 15
 
 
-@pytest.fixture(params=["thread", "threads", "inline"])
-def mode(request: pytest.FixtureRequest) -> int:
-    return {"thread": 1, "threads": 2, "inline": 0}[request.param]
+mode = fixture_of("thread", "threads", "inline")
 
 
 class Peers:

@@ -71,14 +71,12 @@ def origins() -> Iterator[Callable[..., HttpOrigin]]:
         one.close()
 
 
-@pytest.fixture(params=[1, 2, 0], ids=["thread", "threads", "inline"])
-def decided(
-    request: pytest.FixtureRequest, origins: Callable[..., HttpOrigin]
-) -> Iterator[Decided]:
+@pytest.fixture
+def decided(mode: int, origins: Callable[..., HttpOrigin]) -> Iterator[Decided]:
     from tests.flow.http.policies import Decided
 
     with ExitStack() as stack:
-        made = Decided(request.param, origins, stack)
+        made = Decided(mode, origins, stack)
         yield made
         assert made.site is not None
         for client in made.site.clients:

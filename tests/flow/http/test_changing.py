@@ -13,7 +13,7 @@ from tests.flow.conftest import Origin, Site, read_exactly, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, get
 
-pytestmark = pytest.mark.h2
+pytestmark = [pytest.mark.h2, pytest.mark.modes("threads", "inline")]
 
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]

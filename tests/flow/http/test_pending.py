@@ -14,7 +14,7 @@ from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
-pytestmark = pytest.mark.h2
+pytestmark = [pytest.mark.h2, pytest.mark.modes("threads")]
 
 Web = Callable[..., HttpSite]
 

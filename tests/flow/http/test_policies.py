@@ -14,6 +14,8 @@ from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import answer
 from tests.flow.http.policies import Decided, add, get, of_kind
 
+pytestmark = pytest.mark.modes("inline")
+
 # --- what it can say ---
 
 

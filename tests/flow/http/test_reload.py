@@ -21,6 +21,8 @@ from tests.flow.conftest import DEADLINE_S, Origin, read_exactly, wait_until
 from tests.flow.http.peers import HttpOrigin, Wire, get
 from tests.flow.http2.wire import H2Socket
 
+pytestmark = pytest.mark.modes("threads", "inline")
+
 Origins = Callable[..., HttpOrigin]
 BUILD = build_info()["build"]
 

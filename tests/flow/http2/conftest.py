@@ -11,6 +11,7 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.http.conftest import HttpSite, origins, web
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.http2.peers import Client
+from tests.flow.modes import fixture_of
 
 __all__ = ["origins", "web"]
 
@@ -18,13 +19,8 @@ Open = Callable[..., tuple[HttpSite, Client]]
 Origins = Callable[..., HttpOrigin]
 
 
-@pytest.fixture(params=["thread", "threads", "inline", "poll"])
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """As for all others; they have TLS anyway."""
-    mode: str = request.param
-    if mode == "poll":
-        monkeypatch.setenv("FASTLB_POLLER", "poll")
-    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1}[mode]
+# (they have TLS anyway)
+mode = fixture_of("thread", "threads", "inline", "poll")
 
 
 @pytest.fixture

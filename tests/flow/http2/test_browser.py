@@ -15,6 +15,7 @@ from tests.flow.conftest import BUILD, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins
+from tests.flow.modes import fixture_of
 
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="there is no chromium (apt-get install chromium)"),
@@ -33,9 +34,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield made
 
 
-@pytest.fixture(params=["thread", "threads"])
-def mode(request: pytest.FixtureRequest) -> int:
-    return {"thread": 1, "threads": 2}[request.param]
+mode = fixture_of("thread", "threads")
 
 
 class Server:

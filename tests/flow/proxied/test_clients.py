@@ -32,6 +32,8 @@ from tests.flow.proxied.headers import (
     v2,
 )
 
+pytestmark = pytest.mark.modes("tls")
+
 Web = Callable[..., HttpSite]
 Make = Callable[..., Site]
 Origins = Callable[..., HttpOrigin]

@@ -35,6 +35,8 @@ from tests.flow.proxied.headers import (
     v2,
 )
 
+pytestmark = pytest.mark.modes("tls-servers")
+
 Make = Callable[..., Site]
 Web = Callable[..., HttpSite]
 Told = Callable[..., ToldOrigin]

@@ -11,6 +11,8 @@ import pytest
 
 from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, wait_until
 
+pytestmark = pytest.mark.modes("tls-servers")
+
 Make = Callable[..., Site]
 
 

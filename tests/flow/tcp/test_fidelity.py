@@ -19,6 +19,8 @@ import pytest
 
 from tests.flow.conftest import Origin, Site, read_exactly
 
+pytestmark = pytest.mark.modes("tls-both")
+
 CONNECTIONS = 24
 TOTAL_MAX = 3_000_000
 

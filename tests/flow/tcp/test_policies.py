@@ -14,6 +14,8 @@ import fastlb
 from fastlb.policy import Connection
 from tests.flow.conftest import Dress, Origin, Site, read_exactly, read_to_end, reset, wait_until
 
+pytestmark = pytest.mark.modes("inline")
+
 Decide = Callable[[Connection], Any]
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.flow.conftest import Origin, Site, read_exactly, read_to_end, reset, wait_until
 
+pytestmark = pytest.mark.modes("poll", "tls", "tls-servers", "tls-both")
+
 Make = Callable[..., Site]
 
 

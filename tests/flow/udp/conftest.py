@@ -14,6 +14,7 @@ import pytest
 
 import fastlb
 from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.modes import fixture_of
 
 DATAGRAM_MAX = 65_507
 
@@ -146,11 +147,7 @@ Make = Callable[..., Site]
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(params={"thread": 1, "threads": 2, "inline": 0, "poll": 1})
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    if request.param == "poll":
-        monkeypatch.setenv("FASTLB_POLLER", "poll")
-    return {"thread": 1, "threads": 2, "inline": 0, "poll": 1}[request.param]
+mode = fixture_of("thread", "threads", "inline", "poll")
 
 
 @pytest.fixture
@@ -166,14 +163,14 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def site(threads: int) -> Iterator[Make]:
+def site(mode: int) -> Iterator[Make]:
     """Makes a running balancer; at the end all sessions end, and nothing is left of them."""
     with ExitStack() as stack:
         sites: list[Site] = []
 
         def make(servers: Any, pool: dict[str, Any] | None = None,
                  policy: Any = None, **keys: Any) -> Site:
-            lb = fastlb.Balancer(threads=threads, shutdown_timeout="10s")
+            lb = fastlb.Balancer(threads=mode, shutdown_timeout="10s")
             made_pool = lb.pool("p", servers, **(pool or {}))
             keys = {"bind": "udp://127.0.0.1:0", "idle_timeout": "20s", **keys}
             listener = lb.listen(name="l", pool=made_pool, **keys)

@@ -38,7 +38,7 @@ def resident_bytes() -> int:
 
 
 @measures_memory
-@pytest.mark.parametrize("threads", ["thread"], indirect=True)
+@pytest.mark.parametrize("mode", ["thread"], indirect=True)
 def test_a_flood_of_made_up_sources_costs_nobody_else(site: Make, serve: Serve) -> None:
     server = serve()
     made = site([server.address], max_sessions=500, receive_buffer_size="64MiB",

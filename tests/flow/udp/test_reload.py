@@ -99,9 +99,9 @@ def test_a_listener_that_goes_still_brings_answers(site: Make, serve: Serve) -> 
     made.wait_idle()                    # a second of silence, and not idle_timeout
 
 
-def test_a_stop_waits_for_answers_under_way(threads: int, serve: Serve) -> None:
+def test_a_stop_waits_for_answers_under_way(mode: int, serve: Serve) -> None:
     server = serve(None)
-    lb = fastlb.Balancer(threads=threads, shutdown_timeout="10s")
+    lb = fastlb.Balancer(threads=mode, shutdown_timeout="10s")
     listener = lb.listen("udp://127.0.0.1:0", pool=lb.pool("p", [server.address]), name="l",
                          idle_timeout="60s")
     made = Site(lb, listener)

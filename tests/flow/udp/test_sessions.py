@@ -11,6 +11,8 @@ import pytest
 from tests.flow.conftest import wait_until
 from tests.flow.udp.conftest import DATAGRAM_MAX, Make, Serve
 
+pytestmark = pytest.mark.modes("poll")
+
 
 def test_an_answer_comes_back(site: Make, serve: Serve) -> None:
     server = serve(lambda data: b"you said " + data)

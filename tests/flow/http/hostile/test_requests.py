@@ -14,7 +14,7 @@ from tests.flow.http.hostile.conftest import Innocent
 from tests.flow.http.hostile.rules import RULES, Rule, table
 from tests.flow.http.peers import HttpOrigin, Wire, get
 
-pytestmark = pytest.mark.h2
+pytestmark = [pytest.mark.h2, pytest.mark.modes("h2")]
 
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from fastlb._core.tables.certificates import H2_AVAILABLE
-from tests.flow.conftest import MODES, Dress
+from tests.flow.conftest import Dress
 from tests.flow.conftest import dress as any_dress
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http2.servers.origin import H2Origin
 from tests.flow.http2.servers.talk import Talk
+from tests.flow.modes import fixture_of
 
 __all__ = ["any_dress"]
 
@@ -20,12 +21,8 @@ Farm = Callable[..., H2Origin]
 Front = Callable[..., HttpSite]
 
 
-@pytest.fixture(params=["thread", "threads", "inline", "poll", "tls-servers"])
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """As for all others; clients have TLS in other tests."""
-    if request.param == "poll":
-        monkeypatch.setenv("FASTLB_POLLER", "poll")
-    return MODES[request.param]
+# (clients have TLS in other tests)
+mode = fixture_of("thread", "threads", "inline", "poll", "tls-servers")
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tests.flow.http2.servers.conftest import Farm, Front
 from tests.flow.http2.servers.origin import Call
 from tests.flow.http2.servers.talk import Talk
 
+pytestmark = pytest.mark.modes("tls-servers")
+
 Speak = Callable[[HttpSite], Talk]
 BODY = bytes(range(256)) * 1200
 

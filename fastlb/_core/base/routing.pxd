@@ -301,6 +301,7 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint32_t content_max
     Text after                  # what came after the head
     uint8_t* room               # to decode in
+    Text shown                  # of a chunked body, what a policy sees: decoded
     Members* members
 
 cdef enum MergeSlashes:         # of a path, several in a row

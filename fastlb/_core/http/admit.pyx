@@ -39,7 +39,8 @@ from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.note cimport make_note
 from fastlb._core.http.naming cimport trace_request
 from fastlb._core.http.rewrite cimport write_request
-from fastlb._core.http.routes cimport is_trusted, key_find, method_is_one_of, route_find
+from fastlb._core.http.networks cimport is_trusted
+from fastlb._core.http.routes cimport key_find, method_is_one_of, route_find
 from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.http1 cimport field_value
 from fastlb._core.proto.uri cimport (
@@ -180,6 +181,7 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     match.after = text_of(data + used, size - used)
     match.room = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
     match.members = &core.http.members
+    match.shown = text_of(NULL, 0)
     verdict = _route(core, x)
     if unlikely(verdict == AGAIN):
         return _wait_for_body(core, x, data, used, size)

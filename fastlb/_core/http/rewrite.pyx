@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE, LAYER_TLS,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
@@ -12,20 +12,15 @@ from fastlb._core.base.head cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.routing cimport (
-    EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
-    HttpEntry, Route,
+    EDIT_ADD, EDIT_REMOVE, Edit, HttpEntry, Route,
 )
-from fastlb._core.base.net cimport address_text
-from fastlb._core.base.parts cimport Address
-from fastlb._core.base.text cimport Writer, lower, next_token, put, put_text, text_of
-from fastlb._core.base.tlsfacts cimport secured_stream
+from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.ext.linux cimport AF_INET6, INET6_ADDRSTRLEN
 from fastlb._core.http.attach cimport take_chunks
+from fastlb._core.http.forwarded cimport has_field, put_forwarded
 from fastlb._core.http.naming cimport make_trace, name_request
 from fastlb._core.http.templates cimport put_path, put_template
-from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.http1 cimport field_value, valid_host
 from fastlb._core.proto.uri cimport uri_rewritten
 
@@ -182,90 +177,6 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
                 head.request_id = -1
 
 
-cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
-    """The values of all fields of a kind, as the one list that they are, with a comma after it."""
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind == kind and head.fields[i].value_size:
-            put_text(w, field_value(head, &head.fields[i]))
-            _put(w, b", ", 2)
-
-
-cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
-    """The same of X-Forwarded-For, with each address in its one form and without a port: servers
-    parse it as they see fit."""
-    cdef char[INET6_ADDRSTRLEN] ip
-    cdef Address address
-    cdef Text rest, token
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind != FIELD_X_FORWARDED_FOR:
-            continue
-        rest = field_value(head, &head.fields[i])
-        while next_token(&rest, &token):
-            if parse_address(token, &address):
-                put(w, ip, address_text(&address, ip))
-            else:
-                put_text(w, token)
-            _put(w, b", ", 2)
-
-
-cdef bint _has(Head* head, int kind) noexcept nogil:
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind == kind and not head.fields[i].drop:
-            return True
-    return False
-
-
-cdef inline bint _is_secured(Exchange* x) noexcept nogil:
-    """Also where TLS ended at another listener, which has handed it over."""
-    return x.bind.tls != NULL or secured_stream(x).layer == LAYER_TLS
-
-
-cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
-    cdef Head* head = &core.http.head
-    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
-    cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
-    if entry.forwarded & FORWARD_FOR:
-        _put(w, b"X-Forwarded-For: ", 17)
-        if trusted:
-            _put_addresses(head, w)
-        put_text(w, peer)
-        _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
-        if _is_secured(x):
-            _put(w, b"X-Forwarded-Proto: https\r\n", 26)
-        else:
-            _put(w, b"X-Forwarded-Proto: http\r\n", 25)
-    if entry.forwarded & FORWARD_HOST and not (trusted and _has(head, FIELD_X_FORWARDED_HOST)) \
-            and head.authority.size:
-        _put(w, b"X-Forwarded-Host: ", 18)
-        put_text(w, head.authority)
-        _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_RFC7239:
-        _put(w, b"Forwarded: ", 11)
-        if trusted:
-            _put_list(head, FIELD_FORWARDED, w)
-        if x.peer.family == AF_INET6:       # RFC 7239, 6
-            _put(w, b'for="[', 6)
-            put_text(w, peer)
-            _put(w, b']"', 2)
-        elif peer.size and peer.at[0] == 117:
-            _put(w, b"for=unknown", 11)
-        else:
-            _put(w, b"for=", 4)
-            put_text(w, peer)
-        if head.authority.size:
-            _put(w, b';host="', 7)
-            put_text(w, head.authority)
-            _put(w, b'"', 1)
-        if _is_secured(x):
-            _put(w, b";proto=https\r\n", 14)
-        else:
-            _put(w, b";proto=http\r\n", 13)
-
-
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
     """The path that the route makes; False if it is none that may be sent."""
     cdef Writer made
@@ -315,7 +226,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         if not _put_host(core, x, route, w):
             return 400
         _put(w, b"\r\n", 2)
-    elif not _has(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
+    elif not has_field(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
         _put(w, b"Host: ", 6)
         put_text(w, head.authority)
         _put(w, b"\r\n", 2)
@@ -328,12 +239,12 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
         put_text(w, field_value(head, &head.fields[head.upgrade]))
         _put(w, b"\r\n", 2)
-    _put_forwarded(core, x, entry, w)
+    put_forwarded(core, x, entry, w)
     if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop):
         _put(w, b"X-Request-Id: ", 14)
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
-    if entry.traceparent and core.http.match.trace.size == 0 and not _has(head, FIELD_TRACEPARENT):
+    if entry.traceparent and core.http.match.trace.size == 0 and not has_field(head, FIELD_TRACEPARENT):
         make_trace(core, text_of(NULL, 0), True)
     if core.http.match.trace.size:
         _put(w, b"traceparent: ", 13)

@@ -30,7 +30,8 @@ from fastlb._core.base.tls cimport tls_chosen
 from fastlb._core.base.tlsfacts cimport TLS_SNI, make_facts, tls_fact
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.routes cimport text_is_in, value_fits
+from fastlb._core.http.networks cimport text_is_in
+from fastlb._core.http.routes cimport value_fits
 from fastlb._core.policies.keyed cimport session_hash
 from fastlb._core.proto.protocols cimport (
     SPOKEN_ALPN, SPOKEN_CLIENT_ID, SPOKEN_SNI, SPOKEN_USERNAME, Spoken, protocol_of,

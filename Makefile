@@ -4,7 +4,7 @@ PYTHON_VENV = .venv/bin/python
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
+.PHONY: help run test test-all test-again mutants lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -19,7 +19,18 @@ test: ## The whole test suite
 
 test-all: ## The same with every flow test in every mode; before a release
 	@tools/setup.sh test
-	@$(PYTHON_VENV) -m pytest --all-modes $(PYTEST)
+	@$(PYTHON_VENV) -m pytest --modes=all $(PYTEST)
+
+N ?= 10
+LOAD ?= 2
+
+test-again: ## The suite N times beside LOAD busy loops: make test-again N=10 LOAD=2
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m tools.again $(N) $(LOAD) $(PYTEST)
+
+mutants: ## Break N random lines of the core, one at a time: do tests notice? SEED=... repeats
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m tools.mutants $(N) $(SEED)
 
 lint: ## ruff, mypy, the stubs, Cython's hints and annotation, C warnings, the tidy tests
 	@tools/setup.sh dev

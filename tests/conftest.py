@@ -18,7 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--no-build", action="store_true", help="test the compiled modules as they are"
     )
     parser.addoption(
-        "--all-modes", action="store_true", help="run every flow test in every mode that fits it"
+        "--modes", choices=["plain", "dealt", "all"], default="dealt",
+        help="run flow tests in their plain mode alone, in some, or in all that fit",
     )
 
 

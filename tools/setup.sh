@@ -48,8 +48,11 @@ missing() {
             command -v chromium >/dev/null || echo chromium
             command -v curl >/dev/null || echo curl
             command -v ffmpeg >/dev/null || echo ffmpeg
+            command -v git >/dev/null || echo git
             command -v h2load >/dev/null || echo nghttp2-client
             command -v openssl >/dev/null || echo openssl
+            command -v sipp >/dev/null || echo sip-tester
+            command -v systemd-analyze >/dev/null || echo systemd
             [ -x /usr/sbin/mosquitto ] || echo mosquitto
             [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || echo libnginx-mod-rtmp
         fi

@@ -19,6 +19,7 @@ from fastlb._core.base.routing cimport (
     PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
+from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn

@@ -15,7 +15,9 @@ from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.decided cimport bind_as_decided, drop_decision, failed, go_by_decision
 from fastlb._core.lifecycle cimport finish
-from fastlb._core.sessions cimport choose_server, connect_session, drop, hold_session
+from fastlb._core.sessions cimport (
+    await_answer, choose_server, connect_session, drop, hold_session,
+)
 
 
 cdef int _go(Core* core, Exchange* x) noexcept nogil:
@@ -86,3 +88,4 @@ cdef void resume_session(Core* core, Exchange* x) noexcept nogil:
         fl_count(&x.listener.counters[core.id].datagrams_in, 1)
     give_input(core, x)
     timer_start(core, &x.timer, x.idle_timer)
+    await_answer(core, x)

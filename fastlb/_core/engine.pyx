@@ -11,6 +11,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport TIMER_SLOTS_MAX
+from fastlb._core.base.listening cimport listening_remove
 from fastlb._core.base.mem cimport free_all
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes
@@ -222,6 +223,8 @@ cdef class Engine:
         while core.acceptors != NULL:
             acceptor = core.acceptors
             core.acceptors = acceptor.next
+            if acceptor.stream.role == ROLE_DATAGRAMS:
+                listening_remove(core.datagrams, acceptor)
             free(acceptor)
         free_dropped(core)
         end_datagrams(core)

@@ -6,6 +6,7 @@ from fastlb._core.base.enums cimport (
     AGAIN, END, NEXT, REASON_NO_DESCRIPTOR, ROLE_ACCEPTOR, ROLE_DATAGRAMS,
 )
 from fastlb._core.base.limits cimport ACCEPTS_MAX, EVENTS_MAX, HEARD_MAX, RESUME_MS
+from fastlb._core.base.listening cimport listening_add, listening_remove
 from fastlb._core.base.net cimport net_close, net_copy
 from fastlb._core.base.poller cimport poller_add, poller_add_level, poller_remove
 from fastlb._core.base.sys cimport spare_open
@@ -155,6 +156,7 @@ cdef void free_dropped(Core* core) noexcept nogil:
             place = &acceptor.next
             continue
         place[0] = acceptor.next
+        listening_remove(core.datagrams, acceptor)
         if acceptor.stream.fd >= 0:
             net_close(acceptor.stream.fd)
         free(acceptor)
@@ -175,6 +177,9 @@ cdef void _add_acceptor(Core* core, BindEntry* bind) noexcept nogil:
     acceptor.batch = 1
     acceptor.next = core.acceptors
     core.acceptors = acceptor
+    acceptor.waiting.prev = acceptor.waiting.next = &acceptor.waiting
+    if bind.udp != NULL:
+        listening_add(core.datagrams, acceptor)
     if (core.resume_ms and bind.udp == NULL) \
             or poller_add_level(&core.poller, &acceptor.stream, bind.shared) < 0:
         acceptor.paused = True

@@ -14,7 +14,7 @@ from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
 from fastlb._core.base.proxied cimport drop_proxied
-from fastlb._core.base.sessions cimport Session, forget_port, session_unlist
+from fastlb._core.base.sessions cimport Session, forget_port, session_heard, session_unlist
 from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
@@ -187,6 +187,8 @@ cdef void _finish_server_carrier(Core* core, Exchange* x) noexcept nogil:
 cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
     cdef Session* session = x.session
     session_unlist(core.datagrams, session)
+    session_heard(session)
+    gate_give(&core.live.sessions)
     forget_port(core.live.own_ports, session)
     if session.sources != NULL:
         source_give(session.sources, &x.peer)

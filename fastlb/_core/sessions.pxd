@@ -8,6 +8,7 @@ cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcep
 cdef bint choose_server(Core* core, Exchange* x) noexcept nogil
 cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
                              Exchange* chosen) noexcept nogil
+cdef void await_answer(Core* core, Exchange* x) noexcept nogil
 cdef bint connect_session(Core* core, Exchange* x) noexcept nogil
 cdef bint hold_session(Core* core, Exchange* x) noexcept nogil
 cdef bint server_has_left(const Exchange* x) noexcept nogil

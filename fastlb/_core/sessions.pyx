@@ -5,24 +5,26 @@ from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc
 
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.batch cimport batch_client, batch_count
 from fastlb._core.base.enums cimport (
     CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED,
-    REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT, ROLE_SESSION, SERVER_UP,
-    STAGE_DEAD, STAGE_SESSION,
+    REASON_DONE, REASON_EVICTED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT,
+    ROLE_SESSION, SERVER_UP, STAGE_DEAD, STAGE_SESSION,
 )
-from fastlb._core.base.gate cimport gate_give, gate_take
+from fastlb._core.base.gate cimport Gate, gate_give, gate_take
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, TRIES_MAX
+from fastlb._core.base.listening cimport is_listening
 from fastlb._core.base.mem cimport give_exchange, take_exchange
-from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.net cimport address_port, net_connect_datagrams, net_deepen, net_local
-from fastlb._core.base.parts cimport Address
+from fastlb._core.base.parts cimport Address, Link
 from fastlb._core.base.poller cimport poller_add_level
 from fastlb._core.base.sessions cimport (
     DROP_LOOP, DROP_NO_SERVER, DROP_POLICY, DROP_SERVER, DROP_SESSIONS, DROP_SOURCE, DROP_STOPPING,
     DatagramEntry, Datagrams, SESSION_ANSWERED, SESSION_APART, SESSION_CLIENT, SESSION_GATHERS,
     SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL, Session, address_key, forget_port, is_server,
-    same_address, session_key, session_list, session_unlist,
+    same_address, session_heard, session_key, session_list, session_oldest, session_unlist,
+    session_wait,
 )
 from fastlb._core.base.sources cimport source_give, source_take
 from fastlb._core.base.stream cimport close_stream
@@ -31,7 +33,9 @@ from fastlb._core.base.types cimport (
     Acceptor, BindEntry, Core, Exchange, PoolEntry, Slab, Snapshot,
 )
 from fastlb._core.consulted cimport CONSULTED_NO, CONSULTED_WAIT, consult_session
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_load32, fl_store32, likely, unlikely
+from fastlb._core.ext.atomic cimport (
+    fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, likely, unlikely,
+)
 from fastlb._core.introduced cimport introduce_session, keep_told
 from fastlb._core.lifecycle cimport finish, let_server_go, let_snapshot_go
 from fastlb._core.policies.outliers cimport server_did_well
@@ -61,7 +65,8 @@ cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcep
     address_plain(&plain)
     if core.closing or acceptor.is_dropped:
         return DROP_STOPPING
-    if port == 0 or fl_load32(&core.live.own_ports[port]) == _port_mark(&plain):
+    if port == 0 or fl_load32(&core.live.own_ports[port]) == _port_mark(&plain) \
+            or is_listening(core.datagrams, &plain):
         return DROP_LOOP
     if is_server(acceptor.bind.udp, &plain):
         return DROP_SERVER
@@ -72,20 +77,39 @@ cdef inline bint _counts_sources(const BindEntry* bind) noexcept nogil:
     return bind.udp.source_max > 0 and bind.udp.kind != SESSION_SERVER
 
 
-cdef int _take_places(Core* core, BindEntry* bind, const Address* peer) noexcept nogil:
-    """One session more: Drop, or -1."""
+cdef bint _take(Core* core, Gate* gate, int limit, const Link* waiting) noexcept nogil:
+    """A place, that of the oldest session without an answer if need be. A source that was made up
+    is never answered, or its session is of a server's that anybody can have answer."""
+    cdef Session* oldest
+    if likely(gate_take(gate, limit)):
+        return True
+    if fl_load32(&core.live.crowded) == 0 and fl_exchange32(&core.live.crowded, 1) == 0:
+        live_notify(core.live)
+    oldest = session_oldest(waiting)
+    if oldest == NULL:
+        return False
+    (<Exchange*> oldest.exchange).reason = REASON_EVICTED
+    finish(core, <Exchange*> oldest.exchange)
+    return gate_take(gate, limit)
+
+
+cdef int _take_places(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil:
+    """One session more: Drop, or -1. Those of its source come first: who has as many as it may
+    ends nobody else's."""
     cdef Snapshot* snapshot = <Snapshot*> core.snapshot
-    if not gate_take(&core.live.connections, snapshot.max_connections):
-        return DROP_SESSIONS
-    if not gate_take(&bind.listener.connections, bind.max_connections):
-        gate_give(&core.live.connections)
-        return DROP_SESSIONS
-    if not _counts_sources(bind) or source_take(
-            &bind.listener.sources, peer, bind.udp.source_max):
-        return -1
-    gate_give(&bind.listener.connections)
-    gate_give(&core.live.connections)
-    return DROP_SOURCE
+    cdef BindEntry* bind = acceptor.bind
+    cdef Link* waiting = &core.datagrams.waiting
+    if _counts_sources(bind) and not source_take(&bind.listener.sources, peer, bind.udp.source_max):
+        return DROP_SOURCE
+    if _take(core, &bind.listener.connections, bind.max_connections, &acceptor.waiting):
+        if _take(core, &core.live.sessions, snapshot.max_sessions, waiting):
+            if _take(core, &core.live.connections, snapshot.max_connections, waiting):
+                return -1
+            gate_give(&core.live.sessions)
+        gate_give(&bind.listener.connections)
+    if _counts_sources(bind):
+        source_give(&bind.listener.sources, peer)
+    return DROP_SESSIONS
 
 
 # --- its server ---
@@ -226,13 +250,14 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
     cdef DatagramEntry* udp = acceptor.bind.udp
     cdef uint32_t n = batch_count(&datagrams.incoming, slot)
     cdef Exchange* x
-    cdef int said, why = _take_places(core, acceptor.bind, client)
+    cdef int said, why = _take_places(core, acceptor, client)
     if likely(why < 0):
         x = _make(core, acceptor, client)
         if unlikely(x == NULL):
             if _counts_sources(acceptor.bind):
                 source_give(&acceptor.bind.listener.sources, client)
             gate_give(&acceptor.bind.listener.connections)
+            gate_give(&core.live.sessions)
             gate_give(&core.live.connections)
             why = DROP_SESSIONS
     if unlikely(why >= 0):
@@ -267,7 +292,14 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
         return NULL
     _list(core, acceptor, x)
     timer_start(core, &x.timer, x.idle_timer)
+    await_answer(core, x)
     return x
+
+
+cdef void await_answer(Core* core, Exchange* x) noexcept nogil:
+    """Until there is one, it makes room for newer sessions where there is none."""
+    if x.session.kind != SESSION_SERVER:
+        session_wait(core.datagrams, &(<Acceptor*> x.session.acceptor).waiting, x.session)
 
 
 # --- while it lasts ---
@@ -330,6 +362,7 @@ cdef void server_answered(Core* core, Exchange* x) noexcept nogil:
     cdef PoolEntry* pool = _pool_of(core, x)
     x.session.flags |= SESSION_ANSWERED
     x.session.flags &= <uint8_t> ~SESSION_TRIAL
+    session_heard(x.session)
     x.connect_ns = core.now_ns - x.picked_ns + 1
     server_did_well(core, x.target)
     if likely(pool != NULL) and unlikely(fl_load32(&pool.live.down) != 0):

@@ -130,8 +130,12 @@ class Contexts:
             try:
                 found = self._made[spec] = TlsContext(spec, self.tickets)
             except OSError as error:
-                what = f"{show(spec.key_log)} can't be opened: {(error.strerror or '').lower()}"
-                raise ConfigError([Problem(what, f"{where}.tls.key_log")]) from None
+                raise ConfigError([unopened_key_log(spec.key_log, where, error)]) from None
             except ValueError as error:
                 raise ConfigError([Problem(str(error), f"{where}.tls")]) from None
         return found
+
+
+def unopened_key_log(path: str, where: str, error: OSError) -> Problem:
+    what = f"{show(path)} can't be opened: {(error.strerror or '').lower()}"
+    return Problem(what, f"{where}.tls.key_log")

@@ -254,6 +254,7 @@ def compile_snapshot(
     servers: dict[str, list[ServerSpec]],
     opened: Sequence[Opened],
     max_connections: int,
+    max_sessions: int,
     callers: Mapping[str, Mapping[str, Caller]],
     contexts: Contexts | None = None,
 ) -> Snapshot:
@@ -303,4 +304,4 @@ def compile_snapshot(
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]
-    return Snapshot(live, specs, binds, max_connections)
+    return Snapshot(live, specs, binds, max_connections, max_sessions)

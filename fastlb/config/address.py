@@ -94,7 +94,7 @@ def _parse(rest: str, text: str, how: str) -> Address:
         return Address(None, None, None, _parse_unix_path(rest.removeprefix("unix:"), text, how))
     host, separator, port = rest.rpartition(":")
     if ":" in host and not host.startswith("["):
-        better = f"[{host}]:{port}" if _is_ip(host) else f"[{rest}]:PORT"
+        better = f"[{host}]:{port}" if is_ip(host) else f"[{rest}]:PORT"
         raise ValueError(f'{show(text)}: an IPv6 address stands in brackets; write "{better}"')
     if not separator or not host or (host.startswith("[") and not host.endswith("]")):
         raise ValueError(f"{show(text)} is not an address with a port; {how}")
@@ -119,19 +119,19 @@ def _is_host(host: str) -> bool:
     if not re.fullmatch(HOST, host):
         return False
     if host.startswith("["):
-        return _is_ip(host[1:-1]) and ":" in host
+        return is_ip(host[1:-1]) and ":" in host
     if re.fullmatch(r"[0-9.]+", host):
-        return _is_ip(host)
+        return is_ip(host)
     labels = host.removesuffix(".").split(".")
     return len(host) <= HOST_NAME_MAX and all(0 < len(label) <= LABEL_MAX for label in labels)
 
 
 def is_host(text: str) -> bool:
     """A name or an IP address, without a port and without brackets."""
-    return _is_ip(text) or (_is_host(text) and not text.startswith("["))
+    return is_ip(text) or (_is_host(text) and not text.startswith("["))
 
 
-def _is_ip(text: str) -> bool:
+def is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -141,10 +141,10 @@ def _is_ip(text: str) -> bool:
 
 def parse_nameserver(text: str) -> tuple[str, int]:
     """An IP address with or without a port (53). ValueError says what to write."""
-    if _is_ip(text):
+    if is_ip(text):
         return str(ipaddress.ip_address(text)), DNS_PORT
     found = re.fullmatch(r"([0-9.]+|\[[^\[\]]+\])(?::([0-9]{1,5}))?", text)
-    if found is None or not _is_ip(found[1].strip("[]")):
+    if found is None or not is_ip(found[1].strip("[]")):
         raise ValueError(
             f'{show(text)} is not a name server; write it like "10.0.0.2" or "10.0.0.2:53"'
         )

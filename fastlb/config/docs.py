@@ -8,12 +8,13 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastlb.config import limits
-from fastlb.config.admin import Admin, AdminBinds
+from fastlb.config.admin import Admin
 from fastlb.config.base import Measure, Model
 from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
@@ -29,7 +30,6 @@ from fastlb.config.http import (
 )
 from fastlb.config.limits import Choice, Limit
 from fastlb.config.model import (
-    Binds,
     Config,
     Defaults,
     Dns,
@@ -88,6 +88,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`admin = { ... }`", Admin),
 )
 
+ALL = "all"                     # protocols
 # In Python they can be filled while running.
 REQUIRED_IN_FILES = ((Config, "listeners"), (Config, "pools"), (Pool, "servers"))
 EITHER = ((Server, "address"), (Server, "dns"))
@@ -112,6 +113,8 @@ every value that holds in the end and where it came from, or every mistake with 
 - **`${{env:NAME}}`** and **`${{file:/path}}`** work in any text: an environment variable, and what
   a file contains, without the space around it. Either has {limits.TEXT_MAX} bytes at most.
 - **Precedence**: a listener's or pool's own value, then `[defaults]`, then the default given here.
+- **For**: the protocols for which a key works, over TLS or not. A key that is given where it has
+  no effect is a warning of `fastlb check` and `fastlb serve`.
 - **Names** of listeners and pools have letters, digits, `-`, `_` and `.`, {limits.NAME_MAX} at
   most.
 - A file has {limits.FILE_BYTES_MAX >> 20} MiB at most, a pool {limits.SERVERS_MAX:,} servers.
@@ -123,6 +126,7 @@ class Key:
     """A row of the reference."""
 
     name: str
+    shown_for: str              # the protocols that it is for; "": all
     meaning: str
     type: str
     default: str
@@ -131,13 +135,15 @@ class Key:
 
 def keys(model: type[Model]) -> Iterator[Key]:
     hints = get_type_hints(model, include_extras=True)
+    properties = _properties(model)
     for name, field in model.model_fields.items():
         said = list(_said(hints[name]))
         limit = next((one for one in said if isinstance(one, (Limit, Choice))), None)
         yield Key(
             field.alias or name,
+            shown_for(model, name),
             " ".join((field.description or "").split()),
-            _type(hints[name], said),
+            _type(properties[field.alias or name], said),
             _default(model, name, field.is_required(), limit, said),
             limit.reason if limit else "",
         )
@@ -158,61 +164,67 @@ def _said(hint: Any) -> Iterator[Any]:
             yield from _said(option)
 
 
-def _type(hint: Any, said: list[Any]) -> str:
+def _properties(model: type[Model]) -> dict[str, Any]:
+    """Each key's part of the JSON schema."""
+    made = model.model_json_schema()
+    if "$ref" in made:                      # (as of a table that contains itself)
+        made = made["$defs"][made["$ref"].rpartition("/")[2]]
+    found: dict[str, Any] = made["properties"]
+    if model is Policy:
+        found["call"] = {"anyOf": [{"type": "string"}, {"type": "callable"}]}
+    if model is Pool:                       # (an address alone is a server, too)
+        found["servers"]["items"] = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+    return found
+
+
+def _type(node: dict[str, Any], said: list[Any]) -> str:
+    """What a value may be: by its part of the JSON schema, but for what has a unit of its own."""
     measure = next((one for one in said if isinstance(one, Measure)), None)
     if measure is not None:
         low, high = measure.show(measure.limit.low), measure.show(measure.limit.high)
         return f"{measure.kind}, {low} to {high}"
-    bare = _bare(hint)
-    if limits.ADMIN in said:
-        return "table, or `false`"
-    if hint in (Binds, AdminBinds) or limits.TLS_ALPN in said or limits.TLS_OFFERED in said:
-        return "text, or list of texts"
-    limit = next((one for one in said if isinstance(one, Limit)), None)
-    if bare is int and limit is not None:
-        return f"number, {limit.low:,} to {limit.high:,}"
-    if limit is limits.DNS_REFRESH or limits.SERVER_REFRESH in said:
+    if any(one is limits.DNS_REFRESH or one is limits.SERVER_REFRESH for one in said):
         low, high = show_ms(limits.DNS_REFRESH.low), show_ms(limits.DNS_REFRESH.high)
         return f'`"ttl"`, or a duration, {low} to {high}'
-    if limits.THREADS in said:
-        return f'`"auto"`, or a number, 1 to {limits.THREADS_MAX}'
-    if limits.MODE in said or limits.ADMIN_MODE in said:
+    if any(one is limits.MODE or one is limits.ADMIN_MODE for one in said):
         return 'text, such as `"0660"`'
-    if limits.POLICY in said:
-        return "text or table"
-    if limits.KEEPALIVE in said:
-        return "table, or `false`"
-    if any(one is limits.HEALTH_GRPC for one in said):     # (others read the same)
-        return "`true`, `false` or text"
-    if limits.POOL_TLS in said or limits.TLS_TICKETS in said:
-        return "`true`, `false` or table"
-    return _plain_type(bare)
+    return _either(list(dict.fromkeys(_kinds(node))))
 
 
-def _plain_type(bare: Any) -> str:
-    if get_origin(bare) is Literal:
-        return " or ".join(_written(option) for option in get_args(bare))
-    if get_origin(bare) is list:
-        if _bare(get_args(bare)[0]) is Server:
-            return "list of texts or tables"
-        if _bare(get_args(bare)[0]) is Certificate:
-            return "list of tables"
-        return "list of texts"
-    if get_origin(bare) is dict or (isinstance(bare, type) and issubclass(bare, Model)):
-        return "table"
-    if bare is Any:
-        return "text, or in Python a function"
-    return {bool: "`true` or `false`", str: "text", int: "number", float: "number"}[bare]
+def _kinds(node: dict[str, Any]) -> Iterator[str]:
+    """Each kind of value that a schema allows, in words."""
+    options = node.get("anyOf")
+    if options is not None:
+        listed = any(option.get("type") == "array" for option in options)
+        for option in options:              # (where a list is possible, its names are texts)
+            yield from ["text"] if listed and "enum" in option else _kinds(option)
+    elif "$ref" in node:
+        yield "table"
+    elif "enum" in node or "const" in node:
+        yield from map(_written, node.get("enum", [node.get("const")]))
+    elif node.get("type") == "array":
+        items = [kind for kind in _kinds(node["items"]) if not kind.startswith("`")]
+        yield f"list of {' or '.join(f'{item}s' for item in items) or 'texts'}"
+    elif node.get("type") == "boolean":
+        yield from ("`true`", "`false`")
+    elif node.get("type") in ("integer", "number"):
+        low, high = (_number(node.get(bound)) for bound in ("minimum", "maximum"))
+        yield f"number, {low} to {high}" if low and high else "number"
+    elif node.get("type") != "null":
+        yield {"string": "text", "object": "table", "callable": "in Python a function"}[
+            node["type"]]
 
 
-def _bare(hint: Any) -> Any:
-    """A type without annotations and None."""
-    if get_origin(hint) is Annotated:
-        return _bare(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType):
-        options = [option for option in get_args(hint) if option is not type(None)]
-        return _bare(options[0])
-    return hint
+def _number(n: Any) -> str:
+    return "" if n is None else f"{n:,}" if isinstance(n, int) else f"{n:g}"
+
+
+def _either(kinds: list[str]) -> str:
+    """As a sentence has it: "text, list of texts or table"."""
+    if len(kinds) < 2:
+        return "".join(kinds)
+    comma = "," if " " in kinds[-2] + kinds[-1] else ""
+    return f"{', '.join(kinds[:-1])}{comma} or {kinds[-1]}"
 
 
 def _default(
@@ -246,10 +258,14 @@ def text() -> str:
     parts = [INTRODUCTION]
     for title, model in SECTIONS:
         parts.append(f"\n## {title}\n\n{' '.join((model.__doc__ or '').split())}\n")
-        parts.append("\n| key | meaning | type | default | why |\n|---|---|---|---|---|\n")
+        rows = list(keys(model))
+        some = any(key.shown_for for key in rows)
+        parts.append(f"\n| key |{' for |' if some else ''} meaning | type | default | why |\n"
+                     f"|---|{'---|' if some else ''}---|---|---|---|\n")
         parts += [
-            f"| `{key.name}` | {key.meaning} | {key.type} | {key.default} | {key.reason} |\n"
-            for key in keys(model)
+            f"| `{key.name}` |{f' {key.shown_for or ALL} |' if some else ''} {key.meaning}"
+            f" | {key.type} | {key.default} | {key.reason} |\n"
+            for key in rows
         ]
     return "".join(parts)
 

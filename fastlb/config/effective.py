@@ -173,6 +173,7 @@ class Effective:
     threads: int
     shutdown_timeout_ms: int
     max_connections: int        # 0: no limit
+    sessions_max: int           # of udp; 0: no limit
     busy_poll: bool
     zone: str                   # "": none
     dns: EffectiveDns
@@ -215,6 +216,7 @@ def effective(config: Config) -> Effective:
         threads=threads,
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
         max_connections=config.max_connections or 0,
+        sessions_max=_sessions_max(config),
         busy_poll=config.busy_poll,
         zone=config.zone or "",
         dns=dns,
@@ -224,9 +226,18 @@ def effective(config: Config) -> Effective:
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
-            config, "threads", "shutdown_timeout", "max_connections", "busy_poll", "zone", "admin"
+            config, "threads", "shutdown_timeout", "max_connections", "max_sessions",
+            "busy_poll", "zone", "admin"
         ),
     )
+
+
+def _sessions_max(config: Config) -> int:
+    most = config.max_connections or 0
+    if config.max_sessions is not None:
+        return config.max_sessions
+    schemes = {parse_bind(bind).scheme for one in config.listeners.values() for bind in one.bind}
+    return most if schemes <= {"udp"} else (most + 1) // 2
 
 
 def _given(model: Model, *keys: str) -> Origins:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
@@ -44,14 +44,23 @@ class Retry(Model):
         BeforeValidator(as_list),
         limits.RETRY_ON,
     ] = Field(default_factory=lambda: list(limits.RETRY_ON.default))
-    """`connect_failure`; of http also `reset` (the connection ended before the answer's head),
-    `timeout` (no head within `response_header_timeout`), `invalid` (an answer that is no HTTP),
-    and statuses such as "503" or "5xx"."""
+    """What else is tried again besides failed connects, for HTTP: `reset` (the connection ended
+    before the response's head), `timeout` (no head within `response_header_timeout`), `invalid`
+    (a response that isn't HTTP), and statuses such as "503" or "5xx"."""
+    connect_failure: Annotated[Switch, limits.RETRY_CONNECT] = limits.RETRY_CONNECT.default
+    """Whether another server is tried after a failed connect, whatever `on` lists."""
     non_idempotent: Annotated[Switch, limits.RETRY_NON_IDEMPOTENT] = False
-    """http: also requests such as POST that may do something twice. A body that was not sent
+    """Also requests such as POST that may do something twice. A body that was not sent
     along with the head is gone, and its request isn't tried again."""
     budget: Annotated[str, AfterValidator(_check_budget), limits.RETRY_BUDGET] = "20%"
     """Retries as a share of the requests of the last 10 s; 100 of each thread are free."""
+
+    @model_validator(mode="after")
+    def _check_connects(self) -> Retry:
+        if not self.connect_failure and "connect_failure" in self.on \
+                and "on" in self.model_fields_set:
+            raise ValueError("`on` lists connect_failure, and connect_failure is false")
+        return self
 
 
 def _check_rate(value: str) -> str:
@@ -77,7 +86,7 @@ class Outliers(Model):
         Field(ge=limits.OUTLIER_LATENCY_LEAST, le=limits.OUTLIER_LATENCY_MOST),
         limits.OUTLIER_LATENCY,
     ] | None = None
-    """http: a mean latency, up to an answer's head, so many times the median of the servers; of
+    """A mean latency, up to an answer's head, so many times the median of the servers; of
     three at least."""
     interval: Annotated[str, Duration(limits.OUTLIER_INTERVAL)] = show_ms(
         limits.OUTLIER_INTERVAL.default
@@ -105,7 +114,7 @@ class Outliers(Model):
         BeforeValidator(as_list),
         limits.OUTLIER_STATUSES,
     ] = Field(default_factory=lambda: list(limits.OUTLIER_STATUSES.default))
-    """http: answers that are failures."""
+    """Answers that are failures."""
 
 
 def _check_percentile(value: str) -> str:
@@ -122,7 +131,7 @@ def _check_hedge_budget(value: str) -> str:
 
 
 class Hedge(Model):
-    """http: when a request that waits for its answer is sent to a second server too; the first
+    """When a request that waits for its answer is sent to a second server too; the first
     answer counts. GET, HEAD, OPTIONS and TRACE only."""
 
     delay: Annotated[str, Duration(limits.HEDGE_DELAY), limits.HEDGE_DELAY] | None = None
@@ -191,7 +200,7 @@ class Limits(Model):
     )
     """How long they wait; then 503, or of tcp the end."""
     retry_after: Annotated[str, Duration(limits.RETRY_AFTER)] = show_ms(limits.RETRY_AFTER.default)
-    """http: the Retry-After of a 503 of ours, in whole seconds; 0s: none."""
+    """The Retry-After of a 503 of ours, in whole seconds; 0s: none."""
 
 
 @dataclass(frozen=True)
@@ -240,15 +249,16 @@ class EffectiveOutliers:
 
 def effective_retry(retry: Retry) -> EffectiveRetry:
     budget = per_mille(retry.budget, limits.RETRY_BUDGET_MOST)
-    causes = sum({CAUSES[one] for one in retry.on if one in CAUSES})
+    tried = ["connect_failure"] if retry.connect_failure else []
+    tried += [one for one in retry.on if one != "connect_failure"]
     return EffectiveRetry(
         attempts=retry.attempts,
-        on=causes,
-        statuses=tuple(statuses(one) for one in retry.on if one not in CAUSES),
+        on=sum({CAUSES[one] for one in tried if one in CAUSES}),
+        statuses=tuple(statuses(one) for one in tried if one not in CAUSES),
         non_idempotent=retry.non_idempotent,
         bounded=budget < 1000 * (retry.attempts - 1),
         budget=budget,
-        on_text=", ".join(retry.on),
+        on_text=", ".join(tried),
     )
 
 

@@ -94,10 +94,10 @@ class Conditions(Model):
     all of it."""
 
     protocol: Protocols | None = None
-    """Of tcp: what a client speaks, by its first bytes, or a list of that; "unknown" is anything
+    """What a client speaks, by its first bytes, or a list of that; "unknown" is anything
     else, and silence."""
     mqtt: Annotated[Mqtt, limits.CONDITION] = Field(default_factory=Mqtt)
-    """Of tcp: what a client of MQTT says of itself."""
+    """What a client of MQTT says of itself."""
     host: (
         Annotated[str, AfterValidator(check_host), limits.CONDITION] | None
     ) = None
@@ -279,7 +279,7 @@ class Route(Model):
     ] | None = None
     """Pools with their shares of the requests."""
     listener: Annotated[PoolName, limits.ACTION] | None = None
-    """Of tcp: the http listener that goes on with the connection, as if it had accepted it."""
+    """The HTTP listener that goes on with the connection, as if it had accepted it."""
     redirect: (
         Annotated[
             Redirect,

@@ -27,6 +27,8 @@ class Choice:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+MATCH_VALUES_MAX = 1000     # of one list in match; longer ones are a file of networks, or a mistake
+MATCH_PLACES_MAX = 10_000   # hosts times paths of one route: each is an entry of the tables
 SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
 RESPOND_BYTES_MAX = 65_536  # of an answer of our own
 POLICY_ANSWER_MAX = 262_144 # of one that a policy makes: half of the room that heads are written in
@@ -48,6 +50,11 @@ PROCESS_MAX_CONNECTIONS = Limit(
     0, 1, CONNECTIONS_MAX,
     "`fastlb serve` takes half of the descriptor limit (a connection needs two descriptors),"
     " so that they can't run out",
+)
+PROCESS_MAX_SESSIONS = Limit(
+    0, 1, CONNECTIONS_MAX,
+    "half of `max_connections`, so that a flood of UDP leaves the other half to TCP; all of it"
+    " where all listeners are UDP",
 )
 BUSY_POLL = Choice(
     True, "to sleep and be woken takes longer than the answer: a third of the latency measured"
@@ -172,6 +179,7 @@ RETRY_ATTEMPTS = Limit(3, 1, 16, "two servers may go at once; a fourth try is ra
 RETRY_ON = Choice(
     ("connect_failure", "reset"), "nothing was done yet, or what was done may be done twice"
 )
+RETRY_CONNECT = Choice(True, "the server has got nothing, so nothing can happen twice")
 RETRY_NON_IDEMPOTENT = Choice(False, "an order must not be placed twice")
 RETRY_BUDGET = Choice("20%", "as Finagle has it: a pool in trouble gets little more than its load")
 RETRY_BUDGET_MOST = 1500        # percent: 15 retries of each request

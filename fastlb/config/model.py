@@ -132,12 +132,10 @@ ServerAddress = Annotated[
     str, AfterValidator(_server), WithJsonSchema({"type": "string", "pattern": SERVER})
 ]
 DnsName = Annotated[
-    str, AfterValidator(_named),
-    WithJsonSchema({"type": "string", "pattern": DNS_NAME}),
+    str, AfterValidator(_named), WithJsonSchema({"type": "string", "pattern": DNS_NAME})
 ]
 NameServer = Annotated[
-    str, AfterValidator(_nameserver),
-    WithJsonSchema({"type": "string", "pattern": NAMESERVER}),
+    str, AfterValidator(_nameserver), WithJsonSchema({"type": "string", "pattern": NAMESERVER})
 ]
 Threads = Annotated[
     int | str, BeforeValidator(_threads),
@@ -240,7 +238,8 @@ class Defaults(HttpKeys, Shared):
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     buffer_size: BufferSize | None = None
-    """What is read at a time; a slow reader holds one such buffer."""
+    """What a relay reads at a time; a slow reader holds one such buffer. For HTTP, a WebSocket or
+    another upgrade is a relay."""
     bulk_buffer_size: BulkBufferSize | None = None
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
@@ -252,19 +251,19 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """`tcp://HOST:PORT`, `http://`, `tls://` and `https://` of the same over TLS, and `udp://`;
     `[v6]:PORT`, `unix:/PATH`, or a list. Port 0: any."""
     tls: Annotated[ListenerTls, bounds.TLS] | None = None
-    """Of `tls://` and `https://`: certificates, and more about it."""
+    """For `tls://` and `https://`: certificates, and more about it."""
     proxy_protocol: Annotated[ProxyProtocol, bounds.PROXY_PROTOCOL] | None = None
     """Whose headers of the PROXY protocol are believed; none if not given."""
     pool: Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX), bounds.POOL] | None = None
     """The pool that connections go to, or what no route fits."""
     policy: Annotated[AnyPolicy, bounds.POLICY] | None = None
-    """Of tcp: a Python function that decides where a connection goes, or a table with more about
-    it; `pool` is where it goes when that returns None. Of http, routes have policies."""
+    """A Python function that decides where a connection or a session goes, or a table with more
+    about it; `pool` is where it goes when that returns None. For HTTP, routes have policies."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
-    """A relay on which nothing moves for this long, either way, is reset, and a session of udp
-    ends; 0s: never. Of udp with `answers = 1`, how long one is waited for."""
+    """A relay on which nothing moves for this long, either way, is reset, and a session of UDP
+    ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for."""
     backlog: (
         Annotated[
             int,
@@ -275,7 +274,8 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     ) = None
     """The length of the queue of connections that wait to be accepted."""
     buffer_size: BufferSize | None = None
-    """What is read at a time; a slow reader holds one such buffer."""
+    """What a relay reads at a time; a slow reader holds one such buffer. For HTTP, a WebSocket or
+    another upgrade is a relay."""
     bulk_buffer_size: BulkBufferSize | None = None
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
     reuse_port: Annotated[Switch, bounds.REUSE_PORT] = bounds.REUSE_PORT.default
@@ -323,7 +323,7 @@ class Pool(Shared):
     """For how long a server that came up, or is new, gets less: from 10 % of its share, evenly
     more. Not of hash policies; 0s: at once."""
     sticky: Annotated[Sticky, bounds.STICKY] | None = None
-    """http: clients come back to the server that they had."""
+    """Clients come back to the server that they had."""
     subset: Annotated[Subset, bounds.SUBSET] | None = None
     """Of very many servers, those that this process uses."""
     health: Annotated[Health, bounds.HEALTH] | None = None
@@ -333,11 +333,11 @@ class Pool(Shared):
     retry: Annotated[Retry, bounds.RETRY] = Field(default_factory=Retry)
     """When another server is tried."""
     hedge: Annotated[Hedge, bounds.HEDGE] | None = None
-    """http: when a second server is asked too."""
+    """When a second server is asked too."""
     fallback: Annotated[PoolName, bounds.FALLBACK] | None = None
     """The pool that is used when no server of this one can be."""
     unavailable: Annotated[Unavailable, bounds.UNAVAILABLE] | None = None
-    """http: an answer of our own for when no server can be had; that of the last `fallback`."""
+    """An answer of our own for when no server can be had; that of the last `fallback`."""
     max_idle_connections: Annotated[
         int,
         Field(
@@ -347,13 +347,13 @@ class Pool(Shared):
         ),
         bounds.MAX_IDLE_CONNECTIONS,
     ] = bounds.MAX_IDLE_CONNECTIONS.default
-    """http: connections to a server that each thread keeps for the next request."""
+    """Connections to a server that each thread keeps for the next request."""
     idle_connection_timeout: Annotated[
         str, Duration(bounds.IDLE_CONNECTION_TIMEOUT)
     ] = show_ms(bounds.IDLE_CONNECTION_TIMEOUT.default)
-    """http: how long such a connection is kept; 0s: as long as the server does."""
+    """How long such a connection is kept; 0s: as long as the server does."""
     max_connection_age: Annotated[str, Duration(bounds.CONNECTION_AGE)] = "0s"
-    """http: a connection that is older is not used again; 0s: no limit."""
+    """A connection that is older is not used again; 0s: no limit."""
     max_connection_requests: Annotated[
         int,
         Field(
@@ -361,13 +361,13 @@ class Pool(Shared):
         ),
         bounds.CONNECTION_REQUESTS,
     ] = 0
-    """http: requests on one connection to a server; 0: no limit."""
+    """Requests on one connection to a server; 0: no limit."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None
     """true: speak TLS to its servers; a table with more about it."""
     protocol: Annotated[Literal["http/1.1", "h2"], bounds.SERVER_PROTOCOL] = "http/1.1"
-    """http: what its servers speak; h2: requests share connections of HTTP/2, by TLS's ALPN or
+    """What its servers speak; h2: requests share connections of HTTP/2, by TLS's ALPN or
     without TLS by prior knowledge."""
     proxy_protocol: Outgoing | None = None
     """Tell servers of each client in a header of the PROXY protocol, of this version. An http
@@ -400,6 +400,8 @@ class Config(Model):
     """How long relays may go on after a stop was asked for; then they are reset."""
     max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
+    max_sessions: Annotated[MaxConnections, bounds.PROCESS_MAX_SESSIONS] | None = None
+    """Of these, sessions of UDP. A new one ends the oldest that no server has answered."""
     busy_poll: Annotated[Switch, bounds.BUSY_POLL] = bounds.BUSY_POLL.default
     """Where one or two peers answer each other at once, wait for the next message awake, for up
     to 60 us; after a wait in vain not for a while."""

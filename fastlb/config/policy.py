@@ -75,9 +75,9 @@ class Policy(Model):
     ] = limits.POLICY_PENDING.default
     """Requests that wait for it; for more, it has failed."""
     body: Annotated[str, Size(limits.POLICY_BODY)] = show_bytes(limits.POLICY_BODY.default)
-    """Of a route: how much of a request's body it sees; the request waits for that."""
+    """How much of a request's body it sees; the request waits for that."""
     first_bytes: Annotated[str, Size(limits.POLICY_FIRST)] = show_bytes(limits.POLICY_FIRST.default)
-    """Of a tcp listener: how much it sees of what the client sends first. It is asked as soon as
+    """How much it sees of what the client sends first. It is asked as soon as
     some of that is here, and can ask for more."""
     first_bytes_timeout: Annotated[str, Duration(limits.POLICY_FIRST_TIMEOUT)] = show_ms(
         limits.POLICY_FIRST_TIMEOUT.default

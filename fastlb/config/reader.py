@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from fastlb.config import limits
 from fastlb.config.check import checked
 from fastlb.config.model import Config
-from fastlb.config.positions import positions
+from fastlb.config.positions import dotted, positions
 from fastlb.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -39,6 +41,17 @@ def load(path: str | os.PathLike[str]) -> Config:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError([Problem("not UTF-8", file=name, line=line)]) from None
     return loads(text, name)
+
+
+def located(problems: Iterable[Problem], name: str) -> ConfigError:
+    """Problems that were found after a file was read, with its name and their lines."""
+    with open(name, encoding="utf-8-sig") as file:
+        lines = {dotted(path): line for path, line in positions(file.read()).items()}
+    found = []
+    for problem in problems:
+        line = lines.get(problem.path, lines.get(problem.path.rpartition(".")[0], 0))
+        found.append(replace(problem, file=name, line=line))
+    return ConfigError(found)
 
 
 def loads(text: str, name: str = "<string>") -> Config:

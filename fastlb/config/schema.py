@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlb.config import limits
+from fastlb.config.effects import EFFECTS, shown_for
 from fastlb.config.hints import NAME
 from fastlb.config.model import Config
 
@@ -37,8 +38,17 @@ def schema() -> dict[str, Any]:
     made["properties"]["listeners"]["minProperties"] = 1
     made["$defs"]["Pool"]["required"] = ["servers"]
     servers["minItems"] = 1
+    _say_what_for(made["$defs"])
     _tidy(made)
     return {"$schema": DRAFT, **made, "title": TITLE}
+
+
+def _say_what_for(tables: dict[str, Any]) -> None:
+    for model in EFFECTS:
+        for name, key in tables.get(model.__name__, {}).get("properties", {}).items():
+            only = shown_for(model, name)
+            if only:
+                key["description"] = f"For {only}. {key['description']}"
 
 
 def _tidy(node: Any) -> None:

@@ -58,9 +58,9 @@ class SniffKeys(Model):
     sniff_timeout: Annotated[str, Duration(limits.SNIFF_TIMEOUT)] = show_ms(
         limits.SNIFF_TIMEOUT.default
     )
-    """Of tcp with routes: how long a client that says nothing is waited for; then its protocol is
+    """With routes: how long a client that says nothing is waited for; then its protocol is
     "unknown", as of those whose servers speak first."""
     sniff_whole_timeout: Annotated[str, Duration(limits.SNIFF_WHOLE_TIMEOUT)] = show_ms(
         limits.SNIFF_WHOLE_TIMEOUT.default
     )
-    """How long one that has begun is waited for, until its protocol can be told."""
+    """With routes: how long one that has begun is waited for, until its protocol can be told."""

@@ -20,30 +20,30 @@ class UdpListener(Model):
         Field(strict=True, ge=limits.MAX_SESSIONS.low, le=limits.MAX_SESSIONS.high),
         limits.MAX_SESSIONS,
     ] = limits.MAX_SESSIONS.default
-    """udp: sessions at a time, exact over all threads, each a descriptor; others are dropped."""
+    """Sessions at a time, exact over all threads, each a descriptor; others are dropped."""
     max_sessions_per_source: Annotated[
         int,
         Field(strict=True, ge=limits.SOURCE_SESSIONS.low, le=limits.SOURCE_SESSIONS.high),
         limits.SOURCE_SESSIONS,
     ] = limits.SOURCE_SESSIONS.default
-    """udp: the same of one IPv4 address, or of one /64 of IPv6; 0: no limit."""
+    """The same of one IPv4 address, or of one /64 of IPv6; 0: no limit."""
     pick: Annotated[Literal["session", "datagram"], limits.PICK] = "session"
-    """udp: when a server is picked: once for all that a client sends, or for each datagram."""
+    """When a server is picked: once for all that a client sends, or for each datagram."""
     answers: Annotated[
         int, Field(strict=True, ge=0, le=1), limits.ANSWERS
     ] | None = None
-    """udp: how many a datagram gets: 1, as in DNS, and its server is picked for it alone; 0, as in
+    """How many a datagram gets: 1, as in DNS, and its server is picked for it alone; 0, as in
     syslog; and if not given any number, as long as the session lasts."""
     on_server_down: Annotated[Literal["move", "keep"], limits.ON_SERVER_DOWN] = "move"
-    """udp: whether a session whose server is down, ejected or unreachable goes on to another one
+    """Whether a session whose server is down, ejected or unreachable goes on to another one
     with its next datagram, or is kept where it is."""
     coalesce: Annotated[str, Short(limits.COALESCE)] = show_us(limits.COALESCE.default)
-    """udp: after datagrams from clients, how long those that follow may wait, so that more of them
+    """After datagrams from clients, how long those that follow may wait, so that more of them
     leave at once: less CPU for streams, and so much more latency for all but the first."""
     receive_buffer_size: Annotated[
         str, Size(limits.RECEIVE_BUFFER_SIZE)
     ] = show_bytes(limits.RECEIVE_BUFFER_SIZE.default)
-    """udp: what may wait in the kernel, of each thread, and of each session (SO_RCVBUF); for who
+    """What may wait in the kernel, of each thread, and of each session (SO_RCVBUF); for who
     isn't root, net.core.rmem_max caps it."""
 
 

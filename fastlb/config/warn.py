@@ -9,9 +9,11 @@ from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveTls
+from fastlb.config.effects import without_effect
 from fastlb.config.model import Config
 from fastlb.config.ocsp import good_until
 from fastlb.config.proxy_protocol import hears_proxies
+from fastlb.config.reached import pools_of, targets
 from fastlb.config.tls import day
 from fastlb.config.warn_sniffing import sniffing_warnings
 
@@ -20,15 +22,21 @@ EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal 
 
 def warnings(config: Config, values: Effective) -> Iterator[str]:
     """A sentence each, with the key that it is about."""
+    shared = config.max_connections
+    if shared and config.max_sessions and config.max_sessions > shared:
+        yield (f"max_sessions: {config.max_sessions} are never reached, as the process has"
+               f" {shared} connections at most, sessions among them")
     for name, listener in config.listeners.items():
+        if "max_sessions" in listener.model_fields_set \
+                and 0 < values.sessions_max < listener.max_sessions:
+            yield (f"listeners.{name}.max_sessions: {listener.max_sessions} are never reached, as"
+                   f" the process has {values.sessions_max} at most (max_sessions)")
         most = listener.max_connections
         if most and config.max_connections and most > config.max_connections:
             yield (
                 f"listeners.{name}.max_connections: {most} are never reached, as the process has"
                 f" {config.max_connections} at most"
             )
-        if listener.mode is not None and not any("unix:" in bind for bind in listener.bind):
-            yield f"listeners.{name}.mode: no address of this listener is a unix socket"
     for each in values.listeners:
         yield from _unreachable(each)
         yield from _keyless(each, values)
@@ -37,7 +45,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
             yield from sniffing_warnings(each, values)
         yield from _unproxied(each, values)
     yield from tls_warnings(values)
-    used = {name for listener in values.listeners for name in _pools(listener)}
+    used = {name for listener in values.listeners for name in pools_of(listener)}
     for _ in values.pools:                  # a fallback may have one of its own
         used |= {pool.fallback for pool in values.pools if pool.name in used}
     asked = any(listener.policies for listener in values.listeners)
@@ -48,8 +56,8 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
             yield f"pools.{name}: every server has weight 0, so none is ever picked"
         if pool.servers and all(server.state != "up" for server in pool.servers):
             yield f"pools.{name}: no server's state is up, so none is ever picked"
-        if config.zone is None and any(server.zone for server in pool.servers):
-            yield f"pools.{name}: servers have zones, and say nothing without a zone at the top"
+    for key, why in without_effect(config, values):
+        yield f"{key}: it has no effect: {why}"
 
 
 def tls_warnings(values: Effective) -> Iterator[str]:
@@ -114,22 +122,6 @@ def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:
     return listener.http.routes if listener.http is not None else ()
 
 
-def _targets(route: EffectiveRoute | SniffRoute) -> Iterator[str]:
-    if route.pool:
-        yield route.pool
-    for name, _ in route.split:
-        yield name
-
-
-def _pools(listener: EffectiveListener) -> Iterator[str]:
-    yield listener.pool
-    for route in _routes(listener):
-        yield from _targets(route)
-        yield route.mirror_pool
-    for one in listener.sniffing.routes if listener.sniffing is not None else ():
-        yield from _targets(one)
-
-
 def _unreachable(listener: EffectiveListener) -> Iterator[str]:
     routes = _routes(listener)
     for i, route in enumerate(routes):
@@ -173,7 +165,7 @@ def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
         if pool.hash_on.startswith("path.")
     }
     what = "client.ip is hashed instead"
-    used = set(_pools(listener)) if listener.http is not None else set()
+    used = set(pools_of(listener)) if listener.http is not None else set()
     for pool in values.pools:
         if pool.name in used and pool.hash_on.startswith("mqtt."):
             yield (
@@ -182,7 +174,7 @@ def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:
             )
     for route in _routes(listener):
         names = set(_segments(route.path))
-        for name in _targets(route):
+        for name in targets(route):
             if name in keys and not route.hash_on and keys[name] not in names:
                 yield (
                     f"listeners.{listener.name}: route '{route.name}' has no segment"
@@ -210,7 +202,7 @@ def _unsecured(listener: EffectiveListener, values: Effective) -> Iterator[str]:
         facts |= {route.hash_on, route.split_on}
         for fact in sorted(fact for fact in facts if fact.startswith(missing)):
             yield f"{where}: route '{route.name}' is about {fact}, and the listener {why}"
-    used = set(_pools(listener))
+    used = set(pools_of(listener))
     for pool in values.pools:
         if pool.name in used and pool.hash_on.startswith(missing) and pool.hash_on not in known:
             yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and the listener {why}:"
@@ -233,7 +225,7 @@ def _unproxied(listener: EffectiveListener, values: Effective) -> Iterator[str]:
     for name, whats in asked.items():
         for what in sorted(whats):
             yield f"{where}: route '{name}' {what}, and proxy_protocol isn't given"
-    used = set(_pools(listener))
+    used = set(pools_of(listener))
     for pool in values.pools:
         if pool.name in used and pool.hash_on.startswith("proxy."):
             yield (f"{where}: pool '{pool.name}' hashes {pool.hash_on}, and proxy_protocol isn't"

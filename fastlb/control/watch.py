@@ -15,6 +15,7 @@ log = logging.getLogger("fastlb.health")
 # At the limit, descriptors run out again with every client that one came free for: they are free
 # when that hasn't happened for a while.
 QUIET_S = 5.0
+CROWDED_QUIET_S = 60.0      # a flood is said once a minute
 
 CHOSEN = {
     "up": "is to be used again", "draining": "is draining", "maintenance": "is in maintenance",
@@ -36,6 +37,7 @@ class Watch:
         self._down: set[str] = set()
         self._descriptors_out = False
         self._free_since_s: float | None = None
+        self._crowded_s: float | None = None
 
     def note(self, pool: str, address: str, state: str) -> None:
         """Somebody chose a state, maybe not for the last time before we look. Of any thread."""
@@ -55,7 +57,8 @@ class Watch:
         for name in sorted(self._down - down):
             self._tell(INFO, name, "", "serving", "serving again")
         self._down = down
-        return self._look_at_descriptors(now_s)
+        later = (self._look_at_descriptors(now_s), self._look_at_sessions(now_s))
+        return min((s for s in later if s is not None), default=None)
 
     def _look_at_chosen(self, known: Servers) -> None:
         """What somebody wants of a server, in the configuration or since."""
@@ -98,6 +101,20 @@ class Watch:
         for pool, address in sorted((self._ejected.keys() - ejected.keys()) & known.keys()):
             self._tell(INFO, pool, address, "up", "does well again")
         self._ejected = ejected
+
+    def _look_at_sessions(self, now_s: float) -> float | None:
+        if self._crowded_s is not None and now_s < self._crowded_s + CROWDED_QUIET_S:
+            return self._crowded_s + CROWDED_QUIET_S        # (what is new by then is said then)
+        if not self._live.was_crowded():
+            self._crowded_s = None
+            return None
+        self._crowded_s = now_s
+        log.warning(
+            "udp: sessions have reached a limit (max_sessions of a listener or of the process):"
+            " the oldest that no server has answered are ended, and without such ones new clients"
+            " are dropped"
+        )
+        return now_s + CROWDED_QUIET_S
 
     def _look_at_descriptors(self, now_s: float) -> float | None:
         if self._live.descriptors_out:

@@ -26,7 +26,7 @@ def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[
     ]
     snapshot = compile_snapshot(
         live, values.listeners, values.pools, servers, opened, values.max_connections,
-        _callers(live, values, functions),
+        values.sessions_max, _callers(live, values, functions),
     )
     spread = Spread(live)
     for name, specs in servers.items():

@@ -55,6 +55,9 @@ METRICS = {
     "fastlb_listener_datagrams_dropped_total": ("counter", "Of both, that went nowhere."),
     "fastlb_datagrams_dropped_total": ("counter", "The same of all listeners, by why."),
     "fastlb_sessions": ("gauge", "Sessions of udp under way."),
+    "fastlb_sessions_evicted_total": (
+        "counter", "Sessions of UDP that no server had answered, ended to make room for newer ones."
+    ),
     "fastlb_pool_in_flight": ("gauge", "Requests, or tcp sessions, under way."),
     "fastlb_pool_pending": ("gauge", "Requests and sessions that wait for a place."),
     "fastlb_pool_up": ("gauge", "0 when no server could be had by the last client."),
@@ -297,6 +300,8 @@ class Metrics:
             return
         engines = self._runtime.engines.all
         yield "fastlb_sessions", "", sum(engine.counts()["sessions"] for engine in engines)
+        yield ("fastlb_sessions_evicted_total", "",
+               sum(engine.totals()["ended_evicted"] for engine in engines))
         for name in DROPS:
             n = sum(engine.totals()[f"dropped_{name}"] for engine in engines)
             yield "fastlb_datagrams_dropped_total", labels(reason=name), n

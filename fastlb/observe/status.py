@@ -44,6 +44,8 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "state": "stopping" if runtime.stopping else "serving",
         "max_connections": runtime.effective.max_connections,
         "in_flight": live.in_flight,
+        "max_sessions": runtime.effective.sessions_max,
+        "sessions": live.sessions,
         "live": runtime.counts(),
         "totals": _totals(runtime),
         "engines": [

@@ -154,13 +154,27 @@ class _Spans:
             self._provider.force_flush()
 
 
-def _exporter() -> Any:
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
+def find_sdk() -> None:
+    """ConfigError where spans can't be made, or exported."""
     try:
-        module = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        import_module("opentelemetry.sdk.trace")
+    except ImportError:
+        raise ConfigError(
+            [Problem(f"opentelemetry-sdk isn't installed; run: {PIP_LINE}", "tracing")]
+        ) from None
+    _otlp()
+
+
+def _otlp() -> Any:
+    try:
+        return import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     except ImportError:
         raise ConfigError(
             [Problem(f"there is no exporter for spans; run: {PIP_LINE}", "tracing")]
         ) from None
-    return BatchSpanProcessor(module.OTLPSpanExporter())
+
+
+def _exporter() -> Any:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return BatchSpanProcessor(_otlp().OTLPSpanExporter())

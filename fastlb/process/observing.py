@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fastlb.observe.tracing import Tracing
 
 
+def unopened_log(error: OSError) -> Problem:
+    return Problem(f"it can't be opened: {error.strerror}", "access_log.path")
+
+
 class Observing:
     """Writes and traces as the configuration says; `recording` has more to subscribe to."""
 
@@ -31,9 +35,7 @@ class Observing:
                 LOG_BUFFER.default if log is None else log.ring_bytes,
             )
         except OSError as error:
-            raise ConfigError(
-                [Problem(f"it can't be opened: {error.strerror}", "access_log.path")]
-            ) from None
+            raise ConfigError([unopened_log(error)]) from None
         tracing = effective.tracing
         if self._tracing is not None and self._tracing.config != tracing:
             self._tracing.end()

@@ -116,7 +116,8 @@ class Runtime:
         for listening in self.listening:
             log.info("listener %s: %s", listening.listener, listening.address)
 
-    def check_parser(self, values: Effective) -> None:
+    @staticmethod
+    def check_parser(values: Effective) -> None:
         """ConfigError if there is http to be served and no parser for it."""
         http = next((one for one in values.listeners if one.http is not None), None)
         failure = bind_llhttp() if http is not None else ""
@@ -170,6 +171,7 @@ class Runtime:
             servers,
             opened,
             self.effective.max_connections,
+            self.effective.sessions_max,
             callers,
             self.securing.contexts,
         )

@@ -102,6 +102,8 @@ def serve(
     ConfigError and BindError are the caller's to show.
     """
     from fastlb.balancer import Balancer
+    from fastlb.config.effective import effective
+    from fastlb.config.effects import without_effect
 
     configure_logging(log_level, log_format)
     descriptors = raise_descriptor_limit()
@@ -109,6 +111,8 @@ def serve(
     def fit(config: Config) -> Config:
         if threads is not None:
             config = config.model_copy(update={"threads": threads})
+        for key, why in without_effect(config, effective(config)):
+            log.warning("%s: it has no effect: %s", key, why)
         return fitted(config, descriptors)
 
     balancer = Balancer(fit(config))

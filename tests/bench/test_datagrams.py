@@ -19,7 +19,7 @@ from bench.load import DatagramLoad, DatagramOrigin, Told, errors_of
 from bench.model import LOAD_CPU, Datagrams
 from bench.process import PROBE
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 HEAD = struct.Struct("=4I3Q")
 MAGIC = 0x64677261
 PATTERN = bytes(i % 251 for i in range(4000))

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-DEADLINE_S = 10
+DEADLINE_S = 30
 
 
 class Application:

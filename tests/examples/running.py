@@ -6,13 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 import fastlb
-from tests.flow.conftest import DEADLINE_S, wait_until
-
-# For much at once, of clients and servers that are Python in the same process.
-PATIENCE_S = 3 * DEADLINE_S
+from fastlb.config.reader import tomllib
+from tests.flow.conftest import wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.examples.conftest import Example
 from tests.examples.event_source import Event, EventSource
-from tests.examples.running import PATIENCE_S
+from tests.flow.conftest import DEADLINE_S
 
 Run = Callable[[str], Example]
 TEAMS = [f"team-{i}" for i in range(8)]
@@ -19,7 +19,7 @@ FIGURES = 20
 
 
 def browser(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S)
+    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE_S)
 
 
 async def read(source: EventSource, n: int) -> list[str]:
@@ -55,14 +55,14 @@ def test_a_team_has_its_dashboards_where_it_talks(example: Run) -> None:
             half = FIGURES // 2
             reading = [asyncio.create_task(read(one, 1 + half)) for one in sources]
             await asyncio.gather(*(post(team, 0, half) for team in TEAMS))
-            got = await asyncio.wait_for(asyncio.gather(*reading), PATIENCE_S)
+            got = await asyncio.wait_for(asyncio.gather(*reading), DEADLINE_S)
             for team, one in zip(teams, got, strict=True):      # ("": posted to find the home)
                 assert one == ["", *figures(team, 0, half)]
             assert [one.server for one in sources] == [homes[team] for team in teams]
             # While they are away there is more, which only that server knows.
             await asyncio.gather(*(post(team, half, FIGURES) for team in TEAMS))
             got = await asyncio.wait_for(
-                asyncio.gather(*(read(one, FIGURES - half) for one in sources)), PATIENCE_S)
+                asyncio.gather(*(read(one, FIGURES - half) for one in sources)), DEADLINE_S)
             assert got == [figures(team, half, FIGURES) for team in teams]
             assert [one.server for one in sources] == [homes[team] for team in teams]
 
@@ -77,7 +77,7 @@ def test_the_devices_of_a_user_meet(example: Run) -> None:
     url = chat.url.replace("http://", "ws://")
 
     async def device(user: str) -> None:
-        async with connect(f"{url}/users/{user}/socket", proxy=None, open_timeout=PATIENCE_S) as ws:
+        async with connect(f"{url}/users/{user}/socket", proxy=None, open_timeout=DEADLINE_S) as ws:
             assert ws.response is not None
             assert ws.response.headers["x-server"] == homes[user]
             for i in range(20):
@@ -103,10 +103,10 @@ def test_the_devices_of_a_user_meet(example: Run) -> None:
                         got.append(event)
 
                 reading = asyncio.create_task(all_of_it())
-                await asyncio.wait_for(source.begun.wait(), PATIENCE_S)
+                await asyncio.wait_for(source.begun.wait(), DEADLINE_S)
                 for text in ("1", "2", "end"):
                     await http.post(f"/users/{user}/messages", content=text)
-                await asyncio.wait_for(reading, PATIENCE_S)
+                await asyncio.wait_for(reading, DEADLINE_S)
             assert got == [Event("message", "1"), Event("message", "2")]
             assert source.server == homes[user]
 

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.examples.running import PATIENCE_S, Running, Start
+from tests.examples.running import Running, Start
+from tests.flow.conftest import DEADLINE_S
 
 DOCUMENTS = [f"doc-{i}" for i in range(10)]
 EDITORS = 3                     # of each document
@@ -59,7 +60,7 @@ class Editor:
 
     async def read(self, n: int) -> None:
         while len(self.seen) < n:
-            number, edit = json.loads(await asyncio.wait_for(self.ws.recv(), PATIENCE_S))
+            number, edit = json.loads(await asyncio.wait_for(self.ws.recv(), DEADLINE_S))
             assert number == len(self.seen)
             self.seen.append(edit)
 
@@ -69,7 +70,7 @@ async def opened(editor: Running, path: str, **headers: str) -> AsyncIterator[Ed
     url = editor.url("editor").replace("http://", "ws://")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with connect(f"{url}{path}", additional_headers=named, proxy=None,
-                       open_timeout=PATIENCE_S) as ws:
+                       open_timeout=DEADLINE_S) as ws:
         yield Editor(ws, json.loads(await ws.recv())["server"])
 
 

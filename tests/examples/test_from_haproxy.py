@@ -14,9 +14,9 @@ from importlib.metadata import files
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import fastlb
+from fastlb.config.reader import tomllib
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 

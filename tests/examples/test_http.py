@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +52,7 @@ def test_chat(example: Run) -> None:
             asked = pool.map(lambda _, team=team: httpx.post(
                 f"{chat.url}/teams/{team}/messages", trust_env=False).json()["name"], range(2))
             assert set(asked) == {home}
-    sent, latest = 200, 0.0
+    sent = 200
     with chat.client.stream("GET", "/teams/7/events", timeout=10) as events:
         assert events.headers["x-server"] == homes[7]
         assert events.headers["x-accel-buffering"] == "no"
@@ -62,14 +61,11 @@ def test_chat(example: Run) -> None:
         next(lines)
         with httpx.Client(base_url=chat.url, trust_env=False) as poster:
             for i in range(sent):                           # each arrives before the next is sent
-                begin = time.monotonic()
                 poster.post("/teams/7/messages", content=f"message {i}")
                 assert next(lines) == f"data: message {i}"
                 assert next(lines) == ""
-                latest = max(latest, time.monotonic() - begin)
             poster.post("/teams/7/messages", content="end")
         assert list(lines) == []
-    assert latest < 5
 
     async def talk() -> None:
         url = chat.url.replace("http://", "ws://")

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import InvalidStatus
 
-from tests.examples.running import PATIENCE_S, Running, Start
+from tests.examples.running import Running, Start
 from tests.flow.conftest import DEADLINE_S
 
 SERVERS = 3
@@ -81,7 +81,7 @@ async def program(market: Running, client: str) -> int:
     await writer.drain()
     writer.write(f"{client}\n".encode() + orders(client))
     writer.write_eof()
-    data = await asyncio.wait_for(reader.read(-1), PATIENCE_S)
+    data = await asyncio.wait_for(reader.read(-1), DEADLINE_S)
     writer.close()
     assert data[GREETING_BYTES:] == feed(client), client
     return int(data[:GREETING_BYTES])
@@ -89,7 +89,7 @@ async def program(market: Running, client: str) -> int:
 
 async def browser(market: Running, client: str) -> int:
     url = market.url("browsers").replace("http://", "ws://")
-    async with connect(f"{url}/ticks?client={client}", proxy=None, open_timeout=PATIENCE_S) as ws:
+    async with connect(f"{url}/ticks?client={client}", proxy=None, open_timeout=DEADLINE_S) as ws:
         home = int(await ws.recv())
         for i in range(MESSAGES):
             assert await ws.recv() == tick(client, i)

@@ -1,10 +1,11 @@
 """Modes: the ways in which the engines of a flow test run, and which tests run in which of them.
 
-Every test runs in the plain mode, with all of its cases. Of the other modes that fit, each test is
-dealt one, with one of its cases, so that each file meets every mode. A test marked
-`modes("poll", "tls")` is about something that these modes change: it runs in them with all of its
-cases. A test that is named on the command line (`FILE::TEST`) and a run with `--all-modes` have
-every mode with every case."""
+Every test runs in the plain mode, with all of its cases; one that is about other modes alone,
+in these. Of the other modes that fit, each test is dealt one, with one of its cases, so that each
+file meets every mode. A test marked `modes("poll", "tls")` is about something that these modes
+change: it runs in them with all of its cases. A test that is named on the command line
+(`FILE::TEST`) and a run with `--modes=all` have every mode with every case; a run with
+`--modes=plain` has the plain one."""
 
 from __future__ import annotations
 
@@ -91,13 +92,14 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
             name = getattr(item, "originalname", item.name)
             tests.setdefault(name, {}).setdefault(mode_of(item), []).append(item)
     asked = {Path(arg.split("::")[0]).resolve() for arg in config.args if "::" in arg}
-    every = config.getoption("--all-modes")
+    wanted = config.getoption("--modes")
     chosen: set[Any] = set()
     for path, tests in files.items():
         chosen |= {item for cases in tests.values() for mode, of_mode in cases.items()
                    for item in of_mode
-                   if every or path in asked or mode == PLAIN or marked(item)}
-        chosen |= dealt(tests.values())
+                   if mode == PLAIN or PLAIN not in cases or wanted == "all" or path in asked
+                   or (wanted == "dealt" and marked(item))}
+        chosen |= dealt(tests.values()) if wanted == "dealt" else set()
     kept = [item for item in items if not mode_of(item) or item in chosen]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept

@@ -56,7 +56,7 @@ class Supervised(Process):
     def upgrade(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "fastlb", "upgrade", "--pid", str(self.process.pid)],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=DEADLINE_S,
         )
 
     def ask(self) -> int:
@@ -232,5 +232,5 @@ def test_a_crash_loop_slows_down(
 
 def test_none_to_be_upgraded() -> None:
     done = subprocess.run([sys.executable, "-m", "fastlb", "upgrade", "--pid", "1"],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 3 and "process 1 is no fastlb serve --supervise" in done.stderr

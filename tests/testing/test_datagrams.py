@@ -14,7 +14,7 @@ import pytest
 from fastlb.testing import TestBalancer, UdpOrigin, datagrams
 from tests.flow.conftest import wait_until
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 Connect = Callable[[UdpOrigin], socket.socket]
 
 

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from fastlb.testing import Answer, Fault, Origin, TestBalancer
 from fastlb.testing.faults import delay_of
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 @pytest.fixture

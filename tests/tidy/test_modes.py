@@ -62,12 +62,14 @@ class Item:
         return next(iter(self.iter_markers(name)), None)
 
 
-def chosen(path: Any, *marks: pytest.Mark, args: tuple[str, ...] = (), every: bool = False) -> Any:
+def chosen(
+    path: Any, *marks: pytest.Mark, args: tuple[str, ...] = (), wanted: str = "dealt"
+) -> Any:
     """Which of two tests with three cases in each mode run; the first has the marks."""
     told: list[Any] = []
     hook = type("Hook", (), {"pytest_deselected": lambda self, items: told.extend(items)})()
     config = type("Config", (), {
-        "args": list(args), "hook": hook, "getoption": lambda self, name: every})()
+        "args": list(args), "hook": hook, "getoption": lambda self, name: wanted})()
     items: Any = [Item(path, name, mode, case, *(marks if name == "one" else ()))
                   for name in ("one", "two") for case in range(3) for mode in ALL]
     items.append(Item(path, "without", "", 0))
@@ -94,10 +96,10 @@ def test_a_marked_mode_has_every_case(tmp_path: Any) -> None:
 
 def test_modes_that_do_not_fit_are_never_run(tmp_path: Any) -> None:
     path = tmp_path / "test_x.py"
-    for every in (False, True):
-        got = chosen(path, pytest.mark.plain.mark, every=every)
+    for wanted in ("dealt", "all"):
+        got = chosen(path, pytest.mark.plain.mark, wanted=wanted)
         assert not [name for name in got if name.startswith("one[tls") or "[h2" in name]
-    got = chosen(path, pytest.mark.h2.mark, pytest.mark.http1.mark, every=True)
+    got = chosen(path, pytest.mark.h2.mark, pytest.mark.http1.mark, wanted="all")
     assert not [name for name in got if "[h2" in name]
 
 
@@ -105,6 +107,7 @@ def test_a_file_that_is_asked_for_by_a_test_has_every_mode(tmp_path: Any) -> Non
     path = tmp_path / "test_x.py"
     whole = 2 * 3 * (len(ALL) - 1)
     assert len(chosen(path, args=(f"{path}::one",))) == whole
-    assert len(chosen(path, every=True)) == whole
+    assert len(chosen(path, wanted="all")) == whole
+    assert len(chosen(path, wanted="plain")) == 6
     assert len(chosen(path, args=(str(path),))) < whole
     assert len(chosen(path, args=(f"{tmp_path}/test_y.py::one",))) < whole

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tools import annotation, core_coverage, sanitizer_logs
+from tools import again, annotation, core_coverage, mutants, sanitizer_logs
 from tools.nogil import Body, bodies
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PYX = """\
 cdef extern from "x.h" nogil:
@@ -125,3 +130,65 @@ def test_coverage_counts_lines_and_branches_of_nogil_code_alone() -> None:
     assert core_coverage.row("x.pyx", PYX, lines) == core_coverage.Row(
         "x.pyx", lines=3, lines_hit=2, branches=4, branches_hit=2, missed=[18]
     )
+
+
+PASSED = "===== 9 passed, 1 skipped in 3.21s =====\n"
+FAILED = """\
+FAILED tests/a.py::test_a[x] - AssertionError
+ERROR tests/a.py::test_b
+==== 1 failed, 7 passed, 1 error in 61.00s (0:01:01) ====
+"""
+
+
+def test_runs_are_summed_up_by_what_failed() -> None:
+    assert again.closing(PASSED) == "9 passed, 1 skipped in 3.21s"
+    assert again.closing("killed") == "it did not come to its closing line"
+    assert again.failed([PASSED, FAILED, FAILED.replace("ERROR", "passed")]) == [
+        "2 times: tests/a.py::test_a[x]", "1 times: tests/a.py::test_b"]
+
+
+def test_busy_loops_end_with_who_started_them() -> None:
+    program = ("import os; from tools import again; import sys\n"
+               "with again.busy(2) as loops:\n"
+               "    print(*(loop.pid for loop in loops), flush=True); os._exit(0)")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
+                          text=True, check=True)
+    left = [int(pid) for pid in done.stdout.split()]
+    assert len(left) == 2
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in left):
+        assert time.monotonic() < deadline, "a loop goes on"
+        time.sleep(0.05)
+    with again.busy(1) as loops:
+        assert loops[0].poll() is None
+    assert loops[0].poll() is not None
+
+
+def test_a_line_is_mutated_in_what_it_does() -> None:
+    assert mutants.of_line("    if n <= 16 and not x.done:     # why <= 16") == [
+        "    if n < 16 and not x.done:", "    if n <= 17 and not x.done:",
+        "    if n <= 16 or not x.done:", "    if n <= 16 and x.done:",
+        "    if not (n <= 16 and not x.done):"]
+    assert mutants.of_line("    x.size += <uint32_t> n") == [
+        "    x.size -= <uint32_t> n", "    pass"]
+    assert mutants.of_line("    give_input(core, x)") == ["    pass"]
+    assert mutants.of_line("        return") == ["        pass"]
+    assert mutants.of_line("    return -EAGAIN") == []
+    for line in ("    cdef int n = 1", "    # 1", '    """Is 1."""', "    put(a,", "", "  else:"):
+        assert mutants.of_line(line) == []
+
+
+def test_mutants_are_of_nogil_code_and_each_of_another_line() -> None:
+    assert {(one.line, one.after) for one in mutants.candidates("x.pyx", PYX)} == {
+        (16, "            one(2, 2)"), (16, "            one(1, 3)"), (16, "            pass"),
+        (18, "            one(3, 3)"), (18, "            one(2, 4)"), (18, "            pass"),
+        (22, "    return p == NULL")}
+    drawn = mutants.draw(30, seed=1)
+    assert drawn == mutants.draw(30, seed=1) != mutants.draw(30, seed=2)
+    assert len({(one.path, one.line) for one in drawn}) == 30
+
+
+def test_every_module_has_tests_that_are_about_it() -> None:
+    for path in (ROOT / "fastlb" / "_core").rglob("*.pyx"):
+        for tests in mutants.tests_of(str(path.relative_to(ROOT))):
+            assert (ROOT / tests).exists()

@@ -61,7 +61,8 @@ cdef enum Reason:
     REASON_LISTENER_FULL = 26   # the listener that it was to be handed over to
     REASON_HANDED_OVER = 27     # of its listener's sessions: another one has it now
     REASON_PROXY_HEADER = 28    # broken, or of somebody who may not send one; or there was none
-    REASON_COUNT = 29
+    REASON_EVICTED = 29         # udp: without an answer, where newer sessions had no room
+    REASON_COUNT = 30
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time

@@ -320,6 +320,13 @@ cdef void h2_shut(Stream* s) noexcept nogil:
     h2_look(s.h2)
 
 
+cdef bint _is_silent(H2* h2, uint64_t sent_ns) noexcept nogil:
+    """Whether the server has said nothing, not even for other requests, in the second half of the
+    time that a request waited. What comes in the first half may have been sent before it."""
+    cdef uint64_t now_ns = (<Core*> h2.core).now_ns
+    return sent_ns != 0 and h2.heard_ns < sent_ns + (now_ns - sent_ns) // 2
+
+
 cdef void h2_close(Stream* s) noexcept nogil:
     """The exchange ends."""
     cdef H2Stream* st = s.h2
@@ -335,8 +342,8 @@ cdef void h2_close(Stream* s) noexcept nogil:
             st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
     else:
         st.flags |= H2_FAILED           # (what is over is H2_CLOSED already)
-        if unlikely(s.exchange.reason == REASON_TIMEOUT and h2.heard_ns < s.exchange.sent_ns):
-            h2.leaving = True           # nothing was heard of the server since: it may be gone
+        if unlikely(s.exchange.reason == REASON_TIMEOUT and _is_silent(h2, s.exchange.sent_ns)):
+            h2.leaving = True           # it may be gone
     h2.n_exchanges -= 1
     if h2.target != NULL and st.id == 0 and not st.flags & H2_LOOK:
         give_h2_stream(st)              # the session has never heard of it

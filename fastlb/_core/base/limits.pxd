@@ -129,4 +129,5 @@ cdef enum:
     DROPS = 11                      # what drops of datagrams are counted as: Drop
     PORTS = 65536
     SOURCES_MIN = 1024              # places for sources of a listener; they grow
+    LISTENING_BUCKETS = 1024        # where listeners of udp are found by their ports
     SESSION_BUCKETS_MIN = 1024      # of an engine's table of sessions; it grows with them

@@ -50,7 +50,7 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[29]          # by Reason
+    uint64_t ended[30]          # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now

@@ -3,7 +3,8 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.batch cimport Batch, Local, Sending
-from fastlb._core.base.parts cimport Address, ServerAddress
+from fastlb._core.base.limits cimport LISTENING_BUCKETS
+from fastlb._core.base.parts cimport Address, Link, ServerAddress
 from fastlb._core.base.sources cimport Sources
 from fastlb._core.base.text cimport mix64
 from fastlb._core.ext.atomic cimport likely, unlikely
@@ -36,6 +37,10 @@ cdef enum Drop:
     DROP_STOPPING = 9           # its listener is about to go
     DROP_PROXY = 10             # its header of the PROXY protocol is missing, or nobody's to send
 
+cdef struct Waiting:            # a session in a list of those without an answer, the oldest first
+    Link link                   # first
+    void* session               # Session*
+
 cdef struct Session:
     void* exchange              # Exchange*
     void* acceptor              # Acceptor*: whose socket answers leave by
@@ -54,6 +59,8 @@ cdef struct Session:
     Address sender              # who gets the answers: the client, or the proxy that told of it
     uint8_t* header             # of the PROXY protocol, to the server; NULL: none
     uint32_t header_size
+    Waiting waiting             # among all of its engine's that no server has answered, and
+    Waiting waiting_here        # among those of its listener's socket
 
 cdef struct Datagrams:          # what an engine has for udp
     Batch incoming              # from clients
@@ -65,6 +72,8 @@ cdef struct Datagrams:          # what an engine has for udp
     uint64_t seed
     Session* touched
     uint64_t look_ns            # when to look at a listener that rests; 0: none does
+    Link waiting                # Waiting: sessions that no server has answered
+    void* listening[LISTENING_BUCKETS]      # Acceptor*, by port
 
 cdef struct DatagramEntry:      # what a bind says of it; part of a snapshot
     uint8_t kind                # SessionKind
@@ -101,3 +110,6 @@ cdef void datagrams_close(Datagrams* datagrams) noexcept nogil
 cdef Session* session_at(const Datagrams* datagrams, uint64_t key) noexcept nogil
 cdef void session_list(Datagrams* datagrams, Session* session) noexcept nogil
 cdef void session_unlist(Datagrams* datagrams, Session* session) noexcept nogil
+cdef void session_wait(Datagrams* datagrams, Link* here, Session* session) noexcept nogil
+cdef void session_heard(Session* session) noexcept nogil
+cdef Session* session_oldest(const Link* waiting) noexcept nogil

@@ -4,7 +4,7 @@ from libc.string cimport memcmp, memcpy
 
 from fastlb._core.base.batch cimport batch_close, batch_open
 from fastlb._core.base.limits cimport SESSION_BUCKETS_MIN
-from fastlb._core.base.parts cimport Address
+from fastlb._core.base.parts cimport Address, Link
 from fastlb._core.base.text cimport mix64
 from fastlb._core.ext.atomic cimport fl_load32, fl_store32
 from fastlb._core.ext.linux cimport AF_INET
@@ -54,6 +54,7 @@ cdef bint datagrams_open(Datagrams* datagrams, uint64_t seed) noexcept nogil:
     """False when memory is gone; what is zeroed may be closed."""
     datagrams.seed = seed
     datagrams.mask = SESSION_BUCKETS_MIN - 1
+    datagrams.waiting.prev = datagrams.waiting.next = &datagrams.waiting
     datagrams.places = <Session**> calloc(SESSION_BUCKETS_MIN, sizeof(Session*))
     return datagrams.places != NULL and batch_open(&datagrams.incoming, True) \
         and batch_open(&datagrams.answers, False)
@@ -111,3 +112,45 @@ cdef void session_unlist(Datagrams* datagrams, Session* session) noexcept nogil:
     place[0] = session.next
     session.flags &= <unsigned char> ~SESSION_LISTED
     datagrams.n_sessions -= 1
+
+
+# --- without an answer ---
+
+cdef void _append(Link* waiting, Waiting* one, Session* session) noexcept nogil:
+    one.session = session
+    one.link.prev = waiting.prev
+    one.link.next = waiting
+    waiting.prev.next = &one.link
+    waiting.prev = &one.link
+
+
+cdef void _take_out(Waiting* one) noexcept nogil:
+    one.link.prev.next = one.link.next
+    one.link.next.prev = one.link.prev
+    one.link.next = NULL
+
+
+cdef void session_wait(Datagrams* datagrams, Link* here, Session* session) noexcept nogil:
+    """It is the newest of those that no server has answered. `here`: of its listener's socket."""
+    _append(&datagrams.waiting, &session.waiting, session)
+    _append(here, &session.waiting_here, session)
+
+
+cdef void session_heard(Session* session) noexcept nogil:
+    """It has an answer, or ends."""
+    if session.waiting.link.next != NULL:
+        _take_out(&session.waiting)
+        _take_out(&session.waiting_here)
+
+
+cdef Session* session_oldest(const Link* waiting) noexcept nogil:
+    """The oldest session without an answer, or NULL. A session that has a datagram in the batch at
+    hand is passed over: there are no more of these than slots."""
+    cdef const Link* link = waiting.next
+    cdef Session* session
+    while link != waiting:
+        session = <Session*> (<const Waiting*> link).session
+        if session.first == 0:
+            return session
+        link = link.next
+    return NULL

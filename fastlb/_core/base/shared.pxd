@@ -16,6 +16,8 @@ cdef struct ListenerLive:
 cdef struct LiveTable:
     void* published             # Snapshot*
     Gate connections
+    Gate sessions               # of udp, which are connections too
+    int32_t crowded             # they have had no room since somebody looked
     int notify_fd               # wakes the control plane: something in here changed
     uint64_t questions          # Question*: to policies that run there, the latest first
     int32_t changed

@@ -232,7 +232,7 @@ cdef struct Snapshot:
     uint32_t n_pools
     BindEntry* binds
     PoolEntry* pools
-    int32_t max_connections     # of the process; 0: no limit
+    int32_t max_connections, max_sessions       # of the process, sessions of udp among them; 0: any
     int32_t users[ENGINES_MAX]  # exchanges of each engine that still read from it
 
 # --- one engine ---
@@ -365,11 +365,13 @@ cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*
     BindEntry* bind
     Acceptor* next
-    uint32_t id
+    Acceptor* same_port         # udp: another one in its place of Datagrams.listening
+    uint32_t id, sessions       # udp: that send their answers by it
     ListenerLive* listener      # outlives the bind
     uint8_t paused, batch       # how many to accept at the next wake-up
     uint8_t is_dropped          # udp: its socket is ours, until its last session has ended
-    uint32_t sessions           # udp: that send their answers by it
+    Link waiting                # udp: Waiting, of its sessions without an answer
+    Address local               # udp: where it listens
     uint64_t last_turn, look_ns     # when it had someone waiting; udp, resting: until when
 
 cdef struct Poller:
@@ -393,8 +395,7 @@ cdef struct Core:               # all that one engine owns
     int wake_fd
     int timer_fd                # inline mode only, else -1
     int spare_fd                # given up for the second half of a relay when descriptors run out
-    uint8_t inline_mode
-    uint8_t busy_poll
+    uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
@@ -435,6 +436,5 @@ cdef struct Core:               # all that one engine owns
     uint32_t n_pipes            # all there are
     Datagrams* datagrams        # NULL: there was no udp yet
     Acceptor* dropped           # udp: those that are no more, and have sessions
-    Stream wake_stream
-    Stream timer_stream
+    Stream wake_stream, timer_stream
     Counters counters

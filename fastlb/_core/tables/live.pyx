@@ -118,6 +118,15 @@ cdef class Live:
         return fl_load32(&self.table.descriptors_out) > 0
 
     @property
+    def sessions(self) -> int:
+        """Of udp, under way now."""
+        return fl_load32(&self.table.sessions.count)
+
+    def was_crowded(self) -> bool:
+        """Whether sessions of udp have had no room since the last call."""
+        return fl_exchange32(&self.table.crowded, 0) != 0
+
+    @property
     def in_flight(self) -> int:
         return fl_load32(&self.table.connections.count)
 

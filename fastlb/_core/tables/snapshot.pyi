@@ -6,7 +6,8 @@ from fastlb._core.tables.states import Listener, Pool, Server
 
 class Snapshot:
     def __init__(
-        self, live: Live, pools: Sequence[Any], binds: Sequence[Any], max_connections: int = 0
+        self, live: Live, pools: Sequence[Any], binds: Sequence[Any], max_connections: int = 0,
+        max_sessions: int = 0,
     ) -> None: ...
     @property
     def live(self) -> Live: ...

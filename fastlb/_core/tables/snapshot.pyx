@@ -85,7 +85,8 @@ cdef Keepalive _keepalive(object spec):
 cdef class Snapshot:
     """Listening sockets, pools and servers, compiled. See fastlb/compile for what goes in."""
 
-    def __cinit__(self, Live live, list pools, list binds, int max_connections=0):
+    def __cinit__(self, Live live, list pools, list binds, int max_connections=0,
+                  int max_sessions=0):
         cdef int i
         self.live = live
         live._slots = set()
@@ -93,7 +94,7 @@ cdef class Snapshot:
         self._arena = Arena()
         self._http, self._sniffed = {}, {}
         self.servers = self.pools = self.listeners = ()
-        self.table.max_connections = max_connections
+        self.table.max_connections, self.table.max_sessions = max_connections, max_sessions
         self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
         self.table.n_pools = len(pools)
         self.table.binds = <BindEntry*> _table(len(binds), sizeof(BindEntry))

@@ -13,7 +13,7 @@ import fastlb
 from fastlb import client
 from fastlb.control.changes import Change
 from tests.flow.admin.conftest import TOKEN, Admin
-from tests.flow.conftest import Origin, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, wait_until
 from tests.flow.http.peers import HttpOrigin, get
 
 Make = Callable[..., Admin]
@@ -65,7 +65,7 @@ def test_servers_are_set_and_weighed(admin: Make, origins: Origins) -> None:
     running = admin([a.address])
     pool = fastlb.connect(running.url).pools["api"]
     change = pool.set_servers([fastlb.Server(b.address, weight=2)], drain_timeout="1s")
-    assert change.wait(10) == 0 and change.done
+    assert change.wait(DEADLINE_S) == 0 and change.done
     assert (change.added, change.kept, change.removed) == ((b.address,), (), (a.address,))
     assert running.web.ask(get("/")).body.startswith(b"b")
     server = pool.servers[b.address]
@@ -74,7 +74,7 @@ def test_servers_are_set_and_weighed(admin: Make, origins: Origins) -> None:
     assert pool.add(a.address).added == (a.address,)
     assert set(pool.servers) == {a.address, b.address}
     assert pool.remove(b.address).removed == (b.address,)
-    pool.reset().wait(10)
+    pool.reset().wait(DEADLINE_S)
     assert set(pool.servers) == {a.address}
 
 
@@ -105,7 +105,7 @@ def test_what_is_left_after_the_timeout_is_reset(admin: Make, origin: Origin) ->
     running = admin([origin.address], listen="tcp://127.0.0.1:0")
     inside, _ = running.site.pair(origin)
     server = fastlb.connect(running.url).pools["api"].servers[origin.address]
-    assert server.drain("10ms").wait(10) == 1
+    assert server.drain("10ms").wait(DEADLINE_S) == 1
     with pytest.raises(ConnectionResetError):
         inside.recv(1)
 
@@ -160,7 +160,7 @@ def test_a_server_that_is_gone_is_told(admin: Make, origins: Origins) -> None:
     a, b = origins(), origins()
     pool = fastlb.connect(admin([a.address, b.address]).url).pools["api"]
     gone = pool.servers[a.address]
-    pool.set_servers([b.address]).wait(10)
+    pool.set_servers([b.address]).wait(DEADLINE_S)
     wait_until(lambda: list(pool.servers) == [b.address])
     with pytest.raises(RuntimeError, match="has no server"):
         gone.drain()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flow.admin.browser import PROGRAM, Browser
 from tests.flow.admin.conftest import TOKEN, Admin
-from tests.flow.conftest import BUILD, Origin, wait_until
+from tests.flow.conftest import BUILD, DEADLINE_S, Origin, wait_until
 from tests.flow.http.peers import HttpOrigin, get
 
 Make = Callable[..., Admin]
@@ -139,7 +139,7 @@ def test_it_says_when_nobody_answers(browser: Browser, admin: Make, origin: Orig
     running = admin([origin.address])
     browser.open(running.url)
     browser.wait("document.querySelector('#state')?.textContent === 'serving'")
-    running.balancer.stop(0).wait(10)
+    running.balancer.stop(0).wait(DEADLINE_S)
     browser.wait("document.querySelector('#state').textContent === 'not connected'")
     browser.open("about:blank")
     browser.console.clear()

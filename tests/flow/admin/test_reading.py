@@ -12,7 +12,7 @@ import pytest
 import fastlb
 from fastlb.config.reader import loads
 from tests.flow.admin.conftest import TOKEN, Admin, events_of
-from tests.flow.conftest import Origin, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, wait_until
 from tests.flow.http.peers import HttpOrigin, get
 
 Make = Callable[..., Admin]
@@ -57,7 +57,7 @@ def test_it_is_not_ready_any_more_while_it_drains(admin: Make, origin: Origin) -
     assert running.get("/status")["state"] == "stopping"
     server.close()
     client.close()
-    stopping.wait(10)
+    stopping.wait(DEADLINE_S)
     assert running.balancer.admin_url is None
 
 
@@ -100,7 +100,7 @@ def test_a_stream_has_the_status_and_what_happened_before(admin: Make, origins: 
     origin = origins()
     running = admin([origin.address])
     server = running.balancer.pools["api"].servers[origin.address]
-    server.drain().wait(10)
+    server.drain().wait(DEADLINE_S)
 
     def told() -> bool:
         with running.http.stream("GET", "/stream") as answer:
@@ -116,7 +116,7 @@ def test_streams_end_with_the_balancer(admin: Make, origin: Origin) -> None:
     with running.http.stream("GET", "/stream") as answer:
         lines = answer.iter_lines()
         next(events_of(lines, "status"))
-        running.balancer.stop(0).wait(10)
+        running.balancer.stop(0).wait(DEADLINE_S)
         with pytest.raises(Exception, match=r".*"):     # cut off, in one of several ways
             for _ in lines:
                 pass
@@ -129,7 +129,7 @@ def test_a_unix_socket_is_for_its_user_alone(admin: Make, tmp_path: Path) -> Non
     assert running.balancer.admin_url == f"http://unix:{path}"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert running.get("/healthz") == {"status": "ok"}
-    running.balancer.stop(0).wait(10)
+    running.balancer.stop(0).wait(DEADLINE_S)
     assert not path.exists()
 
 

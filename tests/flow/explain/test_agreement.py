@@ -18,7 +18,7 @@ import fastlb
 from fastlb.config.effective import effective
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.wire import parse_url, request_bytes
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.explain.pairs import KEYED, configurations, request
 
 REQUESTS = 50           # of a configuration
@@ -66,7 +66,7 @@ class _Client:
 
     def ask(self, raw: bytes) -> tuple[int, dict[str, str]]:
         if self._sock is None:
-            self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+            self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S)
             self._file = self._sock.makefile("rb")
         self._sock.sendall(raw)
         status = int(self._file.readline().split()[1])

@@ -10,6 +10,7 @@ import pytest
 
 import fastlb
 from fastlb.cli import run
+from tests.flow.conftest import DEADLINE_S
 
 CONFIG = """\
 admin = {{ bind = "http://unix:{path}" }}
@@ -96,7 +97,7 @@ def test_what_nobody_can_have_said_is_a_problem_of_the_request(
                     + 'pool = "api"\n')
     with fastlb.Balancer(fastlb.Config.from_file(path)).background():
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
+            client.settimeout(DEADLINE_S)
             client.connect(str(tmp_path / "s"))
             body = json.dumps({"url": "tcp://x", **asked}).encode()
             client.sendall(

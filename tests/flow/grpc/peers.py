@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-DEADLINE_S = 20
+DEADLINE_S = 30
 seen: dict[str, Any] = {}       # what handlers have to tell
 Files = tuple[str, ...]         # of a certificate and its key, or none
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import fastlb
-from tests.flow.conftest import Origin, Site, read_exactly, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, get
 
@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.h2, pytest.mark.modes("threads", "inline")]
 
 Web = Callable[..., HttpSite]
 Origins = Callable[..., HttpOrigin]
-WAIT_S = 10.0
 
 
 def pool_of(site: Site) -> fastlb.Pool:
@@ -33,7 +32,7 @@ def test_servers_are_replaced_in_one_step(web: Web, origins: Origins) -> None:
     a, b, c = origins(name="oa"), origins(name="ob"), origins(name="oc")
     site = web([a.address, b.address])
     change = pool_of(site.site).set_servers([b.address, fastlb.Server(c.address, weight=2)])
-    assert change.wait(WAIT_S) == 0
+    assert change.wait(DEADLINE_S) == 0
     assert (change.added, change.kept, change.removed) == (
         (c.address,), (b.address,), (a.address,))
     assert who(site) == {"ob", "oc"}
@@ -57,7 +56,7 @@ def test_who_was_there_stays(site: Callable[..., Site], origin: Origin) -> None:
         change.wait(0.01)
     server.close()
     client.close()
-    assert change.wait(WAIT_S) == 0
+    assert change.wait(DEADLINE_S) == 0
     other.close()
 
 
@@ -73,7 +72,7 @@ def test_what_is_left_after_the_timeout_is_reset(
         client.recv(1)
     with pytest.raises(ConnectionResetError):
         server.recv(1)
-    assert change.wait(WAIT_S) == 1 == change.reset
+    assert change.wait(DEADLINE_S) == 1 == change.reset
     assert running.totals()["ended_removed"] == 1
     other.close()
 
@@ -84,8 +83,8 @@ def test_one_that_comes_back_is_not_reset(site: Callable[..., Site], origin: Ori
     running = site([origin.address])
     client, server = running.pair(origin)
     gone = pool_of(running).set_servers([other.address], drain_timeout="300ms")
-    pool_of(running).set_servers([other.address, origin.address]).wait(WAIT_S)
-    assert gone.wait(WAIT_S) == 0
+    pool_of(running).set_servers([other.address, origin.address]).wait(DEADLINE_S)
+    assert gone.wait(DEADLINE_S) == 0
     client.sendall(b"x")
     assert read_exactly(server, 1) == b"x"
     assert pool_of(running).servers[origin.address].state == "up"
@@ -102,10 +101,10 @@ def test_drain_waits_and_resets_like_a_removal(
     assert not change.done
     client.close()
     origin.accepted[0].close()
-    assert change.wait(WAIT_S) == 0
-    pool_of(running).servers[origin.address].enable().wait(WAIT_S)
+    assert change.wait(DEADLINE_S) == 0
+    pool_of(running).servers[origin.address].enable().wait(DEADLINE_S)
     again, _ = running.pair(origin)
-    assert pool_of(running).servers[origin.address].disable(timeout=0.05).wait(WAIT_S) == 1
+    assert pool_of(running).servers[origin.address].disable(timeout=0.05).wait(DEADLINE_S) == 1
     with pytest.raises(ConnectionResetError):
         again.recv(1)
 
@@ -114,12 +113,12 @@ def test_weights_hold_until_they_are_reset(web: Web, origins: Origins) -> None:
     a, b = origins(name="oa"), origins(name="ob")
     site = web([a.address, b.address])
     pool = pool_of(site.site)
-    pool.servers[a.address].set_weight(0).wait(WAIT_S)
+    pool.servers[a.address].set_weight(0).wait(DEADLINE_S)
     assert who(site) == {"ob"} and pool.servers[a.address].weight == 0
     runtime = site.site.balancer._runtime
     assert runtime is not None
     assert runtime.overlay.as_json() == {"pool": {"weights": {a.address: 0}}}
-    pool.reset().wait(WAIT_S)
+    pool.reset().wait(DEADLINE_S)
     assert who(site) == {"oa", "ob"} and runtime.overlay.as_json() == {}
     with pytest.raises(ValueError, match="from 0 to 256"):
         pool.servers[a.address].weight = 257
@@ -129,10 +128,10 @@ def test_add_and_remove(web: Web, origins: Origins) -> None:
     a, b = origins(name="oa"), origins(name="ob")
     site = web([fastlb.Server(a.address, weight=3)._keys()])
     pool = pool_of(site.site)
-    pool.servers[a.address].set_weight(5).wait(WAIT_S)
-    assert pool.add(b.address).wait(WAIT_S) == 0
+    pool.servers[a.address].set_weight(5).wait(DEADLINE_S)
+    assert pool.add(b.address).wait(DEADLINE_S) == 0
     assert who(site) == {"oa", "ob"} and pool.servers[a.address].weight == 5
-    pool.remove(a.address).wait(WAIT_S)
+    pool.remove(a.address).wait(DEADLINE_S)
     assert who(site) == {"ob"}
     with pytest.raises(KeyError):
         pool.remove(a.address)
@@ -163,7 +162,7 @@ def test_names_are_resolved_before_the_old_ones_go(web: Web, origins: Origins) -
     a, b = origins(name="oa"), origins(name="ob")
     site = web([a.address])
     port = b.address.rpartition(":")[2]
-    pool_of(site.site).set_servers([f"localhost:{port}"]).wait(WAIT_S)
+    pool_of(site.site).set_servers([f"localhost:{port}"]).wait(DEADLINE_S)
     assert who(site) == {"ob"}
 
 
@@ -186,8 +185,8 @@ def test_many_changes_under_load_lose_nothing(web: Web, origins: Origins, mode: 
     for i in range(1000 if mode == 2 else 100):
         change = pool.set_servers([made[i % 3].address, made[(i + 1) % 3].address])
         if i % 10 == 0:
-            change.wait(WAIT_S)
-    change.wait(WAIT_S)
+            change.wait(DEADLINE_S)
+    change.wait(DEADLINE_S)
     stopped.set()
     for one in clients:
         one.join()
@@ -204,15 +203,15 @@ def test_what_was_known_is_not_looked_at_again(web: Web, origins: Origins) -> No
     site = web([a.address])
     pool = pool_of(site.site)
     many = [f"127.0.0.2:{port}" for port in range(1, 100)]
-    pool.set_servers([*many, fastlb.Server(a.address, weight=5)]).wait(WAIT_S)
-    pool.set_servers([fastlb.Server(a.address, weight=5), *many[:2]]).wait(WAIT_S)
+    pool.set_servers([*many, fastlb.Server(a.address, weight=5)]).wait(DEADLINE_S)
+    pool.set_servers([fastlb.Server(a.address, weight=5), *many[:2]]).wait(DEADLINE_S)
     assert {name: one.weight for name, one in pool.servers.items()} == {
         a.address: 5, many[0]: 1, many[1]: 1}
     for bad in ([many[0], many[0]], [many[0], "127.0.0.2"]):
         with pytest.raises(fastlb.ConfigError) as caught:
             pool.set_servers(bad)
         assert caught.value.problems[0].path == "pools.pool.servers[1]"
-    assert pool.set_servers([a.address]).wait(WAIT_S) == 0
+    assert pool.set_servers([a.address]).wait(DEADLINE_S) == 0
     assert who(site, 2) == {"oa"}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -294,7 +294,7 @@ def test_a_client_that_goes_cancels_its_request(web: Web, origins: Origins) -> N
 
     def serve(wire: Wire, request: Message) -> bool:
         try:
-            wire.sock.settimeout(10)
+            wire.sock.settimeout(DEADLINE_S)
             if wire.sock.recv(1) == b"":
                 gone.set()
         except ConnectionResetError:
@@ -307,7 +307,7 @@ def test_a_client_that_goes_cancels_its_request(web: Web, origins: Origins) -> N
     client.send(get())
     wait_until(lambda: bool(origin.requests))
     client.close()
-    assert gone.wait(10)
+    assert gone.wait(DEADLINE_S)
     site.wait_idle()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -43,7 +43,7 @@ class Slow:
             except OSError:
                 self.cancelled += 1
                 return False
-        wire.sock.settimeout(10)
+        wire.sock.settimeout(DEADLINE_S)
         if not self.say:
             return False
         wire.send(self.say)
@@ -61,7 +61,7 @@ def test_the_second_server_answers(web: Web, origins: Origins) -> None:
     begin = time.monotonic()
     made = site.ask(get("/x"))
     assert (made.status, made.body) == (200, b"fast GET /x HTTP/1.1\n")
-    assert 0.025 < time.monotonic() - begin < 5
+    assert time.monotonic() - begin > 0.025
     wait_until(lambda: slow.cancelled == 1)
     site.wait_idle()
     totals = site.totals()
@@ -101,7 +101,7 @@ def test_what_changes_something_is_sent_once(web: Web, origins: Origins, method:
 
 def test_who_answers_in_time_is_asked_alone(web: Web, origins: Origins) -> None:
     a, b = origins(name="oa"), origins(name="ob")
-    site = two(web, a.address, b.address)
+    site = two(web, a.address, b.address, hedge={"delay": "5s", "budget": "100%"})
     for _ in range(10):
         assert site.ask(get("/")).status == 200
     assert site.totals()["hedged"] == 0 and len(a.requests) + len(b.requests) == 10
@@ -124,16 +124,14 @@ def test_the_budget(web: Web, origins: Origins) -> None:
     slow, fast = Slow(origins), origins(name="fast")
     site = web([slow.origin.address, fast.address],
                pool={**ALL, "hedge": {"delay": "5ms", "budget": "20%"}}, threads=1)
-    timer = threading.Timer(1.5, slow.go.set)
-    timer.start()
     wires = [site.client() for _ in range(20)]
     for wire in wires:
         wire.send(get("/"))
+    wait_until(lambda: site.totals()["hedged"] == 4 and site.totals()["hedges_denied"] >= 6)
+    slow.go.set()
     bodies = [wire.response().body for wire in wires]
-    totals = site.totals()
-    assert totals["hedged"] == 4 and totals["hedges_denied"] >= 6
+    assert site.totals()["hedged"] == 4
     assert sum(body == b"slow" for body in bodies) >= 6
-    timer.join()
     for wire in wires:
         wire.close()
     site.wait_idle()

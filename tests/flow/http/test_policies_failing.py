@@ -14,7 +14,7 @@ import pytest
 
 import fastlb
 from fastlb.policy import Forward, Redirect, Request, Response
-from tests.flow.conftest import Site, forks_with_threads, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, forks_with_threads, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.policies import Decided, add, get, of_kind
 
@@ -132,7 +132,7 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
 
     @decided.listener.route(name="r", deadline="10ms", on_error="b")
     def stuck(request: Request) -> str:
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return "a"
 
     wire = decided.start().client()
@@ -144,7 +144,7 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
     (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
     assert record.getMessage().startswith(
         "policy of web/r is past its deadline of 0.01 s and holds up an engine; it is here:\n")
-    assert "in stuck\n    assert go.wait(10)" in record.getMessage()
+    assert "in stuck\n    assert go.wait(DEADLINE_S)" in record.getMessage()
     wire.close()
 
 
@@ -170,7 +170,7 @@ def test_a_blocking_policy_is_left_behind_at_its_deadline(decided: Decided) -> N
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b", blocking=True)
     def slow(request: Request) -> str:
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         ended.append("ended")
         return "a"
 
@@ -263,18 +263,18 @@ def test_only_so_many_wait_for_it(decided: Decided) -> None:
     counts(decided, calls=3, refused=1, pending=0)
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: str) -> None:
-    if kind == "sync":
-        pytest.skip("nobody waits for it: it holds up its engine")
+# (nobody waits for "sync": it holds up its engine)
+@pytest.mark.modes("inline")
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_a_stop_resets_who_still_waits_for_it(origins: Any, mode: int, kind: str) -> None:
     go, begun, ended = threading.Event(), threading.Event(), threading.Event()
-    lb = fastlb.Balancer(threads=threads)
+    lb = fastlb.Balancer(threads=mode)
     pool = lb.pool("a", [origins(name="a").address])
     listener = lb.listen("http://127.0.0.1:0", name="web", pool=pool)
 
     def block(request: Request) -> None:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         ended.set()
 
     async def wait(request: Request) -> None:
@@ -289,18 +289,17 @@ def test_a_stop_resets_who_still_waits_for_it(origins: Any, threads: int, kind: 
     with lb.background():
         wire = HttpSite(Site(lb, listener)).client()
         wire.send(get())
-        assert begun.wait(10)
-        lb.stop(timeout=0.05).wait(10)
+        assert begun.wait(DEADLINE_S)
+        lb.stop(timeout=0.05).wait(DEADLINE_S)
         with pytest.raises(ConnectionResetError):
             wire.sock.recv(1)
         wire.close()
     go.set()
-    assert ended.wait(10)
+    assert ended.wait(DEADLINE_S)
 
 
+@pytest.mark.parametrize("kind", ["async", "blocking"])
 def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
-    if kind == "sync":
-        pytest.skip("it holds up its engine")
     go, begun = threading.Event(), threading.Event()
     lb = fastlb.Balancer(threads=1)
     listener = lb.listen(
@@ -308,7 +307,7 @@ def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
 
     def decide(request: Request) -> Response:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return Response(200, "in time")
 
     async def decide_later(request: Request) -> Response:
@@ -322,11 +321,11 @@ def test_a_drain_waits_for_its_answer(origins: Any, kind: str) -> None:
     with lb.background():
         wire = HttpSite(Site(lb, listener)).client()
         wire.send(get())
-        assert begun.wait(10)
+        assert begun.wait(DEADLINE_S)
         stopping = lb.stop(timeout=10)
         go.set()
         assert wire.response().body == b"in time"
-        stopping.wait(10)
+        stopping.wait(DEADLINE_S)
         wire.close()
 
 
@@ -347,10 +346,10 @@ def test_threads_of_blocking_policies_are_gone_after_the_stop(origins: Any) -> N
 
 
 @forks_with_threads
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
+@pytest.mark.modes("inline", "threads")
+def test_a_policy_may_fork(origins: Any, mode: int, kind: str) -> None:
     """The child that comes back from the function ends quietly; the parent goes on."""
-    lb = fastlb.Balancer(threads=threads)
+    lb = fastlb.Balancer(threads=mode)
     listener = lb.listen(
         "http://127.0.0.1:0", name="web", pool=lb.pool("a", [origins(name="a").address]))
     children: list[int] = []
@@ -371,7 +370,7 @@ def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
         for _ in range(3):
             assert web.ask(get()).body == b"parent"
         web.wait_idle()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     for child in children:
         pid, status = 0, -1
         while pid == 0:
@@ -381,6 +380,8 @@ def test_a_policy_may_fork(origins: Any, threads: int, kind: str) -> None:
         assert status == 0
 
 
+# (inside a loop, the thread that is held up is the one that forks)
+@pytest.mark.parametrize("mode", ["thread", "threads", "poll"], indirect=True)
 def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
     """A function that holds up its engine doesn't hold up a fork."""
     go, begun = threading.Event(), threading.Event()
@@ -388,14 +389,12 @@ def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
     @decided.listener.route(name="r", deadline="60s")
     def stuck(request: Request) -> Response:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE_S)
         return Response(200, "done")
 
     wire = decided.start().client()
-    if decided.threads == 0:
-        pytest.skip("inside a loop, its thread is held up, and it is the one that forks")
     wire.send(get())
-    assert begun.wait(10)
+    assert begun.wait(DEADLINE_S)
     child = os.fork()
     if child == 0:
         os._exit(7)

@@ -50,7 +50,8 @@ def silent(wire: Wire, request: Message) -> None:
 
 
 def pool(on: list[str], **retry: Any) -> dict[str, Any]:
-    return {"retry": {"on": on, **retry}, "outliers": ONE_FAILURE}
+    # (a machine that is busy must not look like a server that doesn't accept)
+    return {"retry": {"on": on, **retry}, "outliers": ONE_FAILURE, "connect_timeout": "30s"}
 
 
 FAULTS = [
@@ -62,7 +63,7 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "on"), FAULTS, ids=lambda x: getattr(x, "__name__", x))
 def test_another_server_answers(web: Web, origins: Origins, fault: Any, on: str) -> None:
     bad, good = origins(fault), origins(name="good")
-    site = web([bad.address, good.address], pool=pool([on]), response_header_timeout="100ms")
+    site = web([bad.address, good.address], pool=pool([on]), response_header_timeout="1s")
     for _ in range(4):
         made = site.ask(get("/x"))
         assert (made.status, made.body) == (200, b"good GET /x HTTP/1.1\n")
@@ -78,9 +79,36 @@ def test_what_is_not_asked_for_is_not_tried_again(
     bad, good = origins(fault), origins(name="good")
     others = {"reset", "invalid", "timeout", "503"} - {on, "503" if on == "5xx" else on}
     site = web([bad.address, good.address], pool=pool(sorted(others)),
-               response_header_timeout="100ms")
+               response_header_timeout="1s")
     made = sorted(site.ask(get("/x")).status for _ in range(4))
     assert made[:2] == [200, 200] and made[2] == made[3] in (502, 503, 504)
+    assert site.totals()["retries"] == 0
+    site.wait_idle()
+
+
+@pytest.mark.parametrize("on", [[], ["503"], ["reset", "timeout"]], ids=str)
+def test_failed_connects_are_tried_again_whatever_is_listed(
+    web: Web, origins: Origins, on: list[str]
+) -> None:
+    good = origins(name="good")
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
+        dead = "{}:{}".format(*gone.getsockname())
+        site = web([dead, good.address], pool=pool(on))
+        assert [site.ask(get("/x")).status for _ in range(4)] == [200] * 4
+    assert site.totals()["retries"] > 0
+    site.wait_idle()
+
+
+def test_failed_connects_are_not_tried_again_where_that_is_switched_off(
+    web: Web, origins: Origins
+) -> None:
+    good = origins(name="good")
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
+        dead = "{}:{}".format(*gone.getsockname())
+        site = web([dead, good.address], pool=pool(["503"], connect_failure=False))
+        assert sorted(site.ask(get("/x")).status for _ in range(2)) == [200, 503]
     assert site.totals()["retries"] == 0
     site.wait_idle()
 

@@ -12,7 +12,7 @@ import pytest
 
 import fastlb
 from fastlb.control.events import WAITING_MAX, Events
-from tests.flow.conftest import Origin, Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, get
 
@@ -99,7 +99,7 @@ def test_what_was_set_outlives_a_new_snapshot(web: Web, origins: Origins) -> Non
     loop.call_soon_threadsafe(lambda: (runtime.update(), done.set()))
     if runtime.engines.inline:
         site.ask(get("/"))
-    done.wait(5)
+    done.wait(DEADLINE_S)
     assert who(site) == {"ob"}
 
 
@@ -178,7 +178,7 @@ def test_events(web: Web, origins: Origins) -> None:
     }
     assert all(e.pool == "pool" and e.text and e.time > 1.6e9 for e in told)
     events.close()
-    reader.join(10)
+    reader.join(DEADLINE_S)
     assert not reader.is_alive() and events.dropped == 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer, get
 from tests.flow.http2.conftest import Open, Origins, connect
@@ -56,12 +56,12 @@ def test_a_stop_says_so_and_waits(h2: Open, origins: Origins) -> None:
 
     def serve(wire: Wire, request: Message) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(DEADLINE_S)
         wire.send(answer(b"done"))
 
     site, client = h2([origins(serve).address])
     stream = client.ask("/slow")
-    assert begun.wait(10)
+    assert begun.wait(DEADLINE_S)
     site.site.balancer.stop(10)
     while client.goaway is None:
         assert client.look()
@@ -72,7 +72,7 @@ def test_a_stop_says_so_and_waits(h2: Open, origins: Origins) -> None:
         data += piece
     assert client.raw(DATA, 1, stream, b"done") in data or client.raw(
         DATA, 0, stream, b"done") in data
-    site.site.balancer.stop(10).wait(10)
+    site.site.balancer.stop(10).wait(DEADLINE_S)
 
 
 def test_a_silent_one_is_told_to_go(h2: Open, origins: Origins) -> None:
@@ -91,7 +91,7 @@ def test_a_reload_serves_the_next_request_by_what_is_new(
     site, client = h2([a.address])
     assert client.get("/1").body.startswith(b"a ")
     pool = site.site.balancer.pools["pool"]
-    pool.set_servers([b.address]).wait(10)
+    pool.set_servers([b.address]).wait(DEADLINE_S)
     assert client.get("/2").body.startswith(b"b ")
     other = connect(site, pair)
     assert other.get("/3").body.startswith(b"b ")

@@ -26,7 +26,7 @@ def test_frames_at_random(web: Callable[..., HttpSite], origins: Origins) -> Non
         assert got.body == b"origin PUT /innocent HTTP/1.1\nown"
 
     sent = frames.attack(site.site.connect, check, SECONDS, random.Random(seed))
-    assert sent > 10
+    assert sent > 0
     for client in site.site.clients:
         client.close()
     wait_until(lambda: not any(site.site.counts().values()))

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tests.flow.conftest import BUILD, wait_until
+from tests.flow.conftest import BUILD, DEADLINE_S, wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins
 
@@ -158,7 +158,7 @@ def test_a_client_that_cancels(h2: Open, origins: Origins) -> None:
     wait_until(lambda: len(origin.requests) == 1)
     client.h2.reset_stream(stream)
     client.flush()
-    assert gone.wait(10)
+    assert gone.wait(DEADLINE_S)
     assert client.get("/").status == 200
 
 
@@ -201,7 +201,7 @@ def test_curl(h2: Open, origins: Origins, pair: tuple[str, str]) -> None:
     ran = subprocess.run(
         ["curl", "-s", "--http2", "--cacert", pair[0], "--resolve", f"site.test:{port}:127.0.0.1",
          "-w", " %{http_version} %{http_code}", "-d", "x" * 100_000, f"{url}/a"],
-        capture_output=True, text=True, timeout=30, check=True)
+        capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     assert ran.stdout.endswith(" 2 200")
     assert ran.stdout.startswith("origin POST /a HTTP/1.1\n" + "x" * 1000)
 
@@ -314,7 +314,7 @@ def test_an_answer_may_be_waited_for_before_the_body_is_sent(h2: Open, origins: 
 
 def test_large_heads_of_answers_to_all_streams_at_once(h2: Open, origins: Origins) -> None:
     """A stream may hold the less the more there are: but its head as a whole."""
-    together = threading.Barrier(100, timeout=20)
+    together = threading.Barrier(100, timeout=DEADLINE_S)
 
     def serve(wire: Wire, request: Message) -> None:
         together.wait()

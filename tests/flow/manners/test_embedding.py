@@ -20,7 +20,7 @@ import pytest
 import uvloop
 
 import fastlb
-from tests.flow.conftest import Origin, forks_with_threads, read_exactly, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, forks_with_threads, read_exactly, wait_until
 
 PRELUDE = """
 import asyncio, os, signal, socket, sys, threading, time
@@ -62,14 +62,14 @@ def traffic(port):
     for _ in range(4):
         threading.Thread(target=ask, daemon=True).start()
     for _ in range(20):
-        assert ready.acquire(timeout=10)
+        assert ready.acquire(timeout=DEADLINE_S)
 """
 
 
 def run_program(body: str, threads: int) -> subprocess.CompletedProcess[str]:
     text = PRELUDE + f"\nTHREADS = {threads}\n" + textwrap.dedent(body)
     return subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=DEADLINE_S
     )
 
 
@@ -273,7 +273,7 @@ def test_a_forked_child_holds_none_of_our_sockets(origin: Origin) -> None:
     balancer = fastlb.Balancer(threads=1)
     listener = balancer.listen("tcp://127.0.0.1:0", pool=balancer.pool("p", [origin.address]))
     with balancer.background():
-        with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=DEADLINE_S) as client:
             server = origin.accept()
             port = server.getpeername()[1]
             ours = _inodes({listener.port, port}) - _inodes_of(client, server, origin.listener)
@@ -328,7 +328,7 @@ def test_multiprocessing_beside_a_balancer(origin: Origin) -> None:
         for method in ("fork", "spawn"):
             with multiprocessing.get_context(method).Pool(2) as workers:
                 assert workers.map(abs, [-1, -2, -3]) == [1, 2, 3]
-        with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=DEADLINE_S) as client:
             server = origin.accept()
             client.sendall(b"fine")
             assert read_exactly(server, 4) == b"fine"

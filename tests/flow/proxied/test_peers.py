@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
 HAPROXY = """\
@@ -143,7 +143,7 @@ def haproxy(mode: str, rest: str) -> Callable[[int], str]:
 
 def ask(port: int, context: ssl.SSLContext | None = None, requests: int = 1) -> tuple[str, int]:
     """What is said to a client, and the port that it has."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as plain:
         own: int = plain.getsockname()[1]
         sock = plain if context is None else context.wrap_socket(
             plain, server_hostname="site.test")

@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import Origin, Site, read_exactly, read_to_end, reset, wait_until
+from tests.flow.conftest import (
+    DEADLINE_S,
+    Origin,
+    Site,
+    read_exactly,
+    read_to_end,
+    reset,
+    wait_until,
+)
 from tests.flow.http.peers import HttpOrigin, Wire, get
 from tests.flow.proxied.headers import (
     HERE,
@@ -93,7 +101,7 @@ def test_what_ends_too_early(site: Make, origin: Origin, scheme: str, header: by
 @pytest.mark.plain
 @pytest.mark.parametrize("header", [V1, V2])
 def test_what_takes_too_long(site: Make, origin: Origin, header: bytes) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "100ms"})
+    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "500ms"})
     assert is_closed(begin(made, header[:-1]))
     refused(made, 1)
     assert not reached(origin)
@@ -119,7 +127,7 @@ def test_anybody_without_one_is_a_client(site: Make, origins: Origins) -> None:
 
 @pytest.mark.plain
 def test_where_one_is_required(site: Make, origin: Origin) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "required": True, "timeout": "100ms"})
+    made = site([origin.address], proxy_protocol={**TRUSTED, "required": True, "timeout": "500ms"})
     for i, first in enumerate((b"GET / HTTP/1.1\r\n\r\n", b"PROXX", b"PRO", b"")):
         assert is_closed(begin(made, *([first] if first else [])))
         refused(made, i + 1)
@@ -128,7 +136,7 @@ def test_where_one_is_required(site: Make, origin: Origin) -> None:
     assert is_closed(client)
     refused(made, 5)
     assert not reached(origin)
-    origin.listener.settimeout(10)
+    origin.listener.settimeout(DEADLINE_S)
     begin(made, V1 + b"hello")
     assert read_exactly(origin.accept(), 5) == b"hello"
 
@@ -164,7 +172,7 @@ def test_what_only_looks_like_one(
 
 @pytest.mark.plain
 def test_the_begin_of_one_that_stays_a_begin(site: Make, origin: Origin) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "100ms"})
+    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "500ms"})
     begin(made, b"PROX")
     assert read_exactly(origin.accept(), 4) == b"PROX"
 

@@ -21,7 +21,14 @@ from tests.core.openings import (
     hello,
     records,
 )
-from tests.flow.conftest import measures_memory, read_exactly, read_to_end, reset, wait_until
+from tests.flow.conftest import (
+    DEADLINE_S,
+    measures_memory,
+    read_exactly,
+    read_to_end,
+    reset,
+    wait_until,
+)
 from tests.flow.sniff.conftest import Edge, Make
 
 OPENINGS = {
@@ -132,7 +139,7 @@ def test_what_is_not_whole_in_time_is_unknown(edge: Make, sent: bytes, wanted: s
 
 
 def test_who_has_begun_is_not_cut_short_by_the_time_for_silence(edge: Make) -> None:
-    made = edge([to("a", protocol="tls")], pool="b", sniff_timeout="40ms",
+    made = edge([to("a", protocol="tls")], pool="b", sniff_timeout="500ms",
                 sniff_whole_timeout="60s")
     client = made.says(HELLO[:100])
     # Another client's silence begins after this one's, and ends before this one is told.
@@ -182,7 +189,7 @@ def test_the_first_bytes_survive_a_server_that_is_not_there(edge: Make) -> None:
     gone = Origin()
     dead = gone.address
     gone.close()
-    made.balancer.pools["a"].set_servers([dead, made.origins["a"].address]).wait(10)
+    made.balancer.pools["a"].set_servers([dead, made.origins["a"].address]).wait(DEADLINE_S)
     for _ in range(4):
         made.serves(made.says(CONNECT_4), "a", CONNECT_4)
 

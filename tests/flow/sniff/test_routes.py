@@ -298,7 +298,7 @@ def test_tls_that_ends_here_is_looked_into(
         {"name": "x", "match": {"protocol": "redis", "tls": {"sni": "x.site.test"}}, "pool": "b"},
         {"name": "alpn", "match": {"tls": {"alpn": "x-speech", "version": "TLSv1.3"}}, "pool": "c"},
     ], "a b c d", bind="tls://127.0.0.1:0", pool="d", tls={**tls, "alpn": ["x-speech", "mqtt"]},
-        sniff_timeout="30ms")
+        sniff_timeout="1s")
 
     def client(name: str, *offers: str) -> ssl.SSLSocket:
         raw = socket.create_connection(("127.0.0.1", made.listener.port), DEADLINE_S)

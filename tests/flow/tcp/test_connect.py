@@ -62,7 +62,7 @@ def test_a_refused_connect_goes_on_to_another_server(
 def test_a_connect_that_hangs_goes_on_to_another_server(
     site: Make, origin: Origin, silent: str
 ) -> None:
-    made = site([silent, origin.address], pool={"connect_timeout": "50ms"})
+    made = site([silent, origin.address], pool={"connect_timeout": "300ms"})
     for _ in range(2):
         client, server = made.pair(origin)
         client.sendall(b"hello")
@@ -75,12 +75,13 @@ def test_a_failing_server_is_left_out_for_a_while(
     site: Make, origin: Origin, refusing: str
 ) -> None:
     made = site([refusing, origin.address])
+    begin = time.monotonic()
     for _ in range(20):
         client, server = made.pair(origin)
         client.close()
         server.close()
-    # At most one try a second, and the first.
-    assert 1 <= made.totals()["connect_failures"] <= 3
+    # At most one try a second of each engine, and its first.
+    assert 1 <= made.totals()["connect_failures"] <= 2 * (2 + time.monotonic() - begin)
 
 
 def test_a_server_that_comes_back_is_used_again(

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import Origin, Site, read_exactly
+from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly
 
 pytestmark = pytest.mark.modes("tls-both")
 
@@ -96,14 +96,14 @@ def test_streams_stay_whole_and_apart(
             "slow_down": choose.random() < 0.2,
         }
         client = made.connect()
-        client.settimeout(60)
+        client.settimeout(DEADLINE_S)
         client.sendall(b"KEY:" + key)
         sides.append(Side(client, key, True, plans[key]))
     noise.start()
     while len(sides) < 2 * CONNECTIONS:
         try:
             server = origin.accept()
-            server.settimeout(60)
+            server.settimeout(DEADLINE_S)
             hello = read_exactly(server, 20)
         except OSError:                 # noise that has gone
             continue

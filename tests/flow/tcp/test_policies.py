@@ -12,7 +12,16 @@ import pytest
 
 import fastlb
 from fastlb.policy import Connection
-from tests.flow.conftest import Dress, Origin, Site, read_exactly, read_to_end, reset, wait_until
+from tests.flow.conftest import (
+    DEADLINE_S,
+    Dress,
+    Origin,
+    Site,
+    read_exactly,
+    read_to_end,
+    reset,
+    wait_until,
+)
 
 pytestmark = pytest.mark.modes("inline")
 
@@ -334,7 +343,7 @@ def test_a_stop_ends_who_waits(mode: int) -> None:
         site = Site(lb, listener)
         client = site.connect()
         wait_until(lambda: lb._running().policies.totals()["l"]["pending"] == 1)
-        lb.stop(timeout=0.05).wait(10)
+        lb.stop(timeout=0.05).wait(DEADLINE_S)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
         client.close()

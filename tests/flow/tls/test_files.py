@@ -18,7 +18,7 @@ import pytest
 
 import fastlb
 from fastlb.process import files
-from tests.flow.conftest import BUILD, wait_until
+from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect, fingerprint, put
 
@@ -58,7 +58,7 @@ def securing(balancer: fastlb.Balancer) -> Any:
 
 
 class Shaking:
-    """Handshakes at a steady rate, from several threads."""
+    """Handshakes of several threads, at so many a second at most."""
 
     def __init__(self, port: int) -> None:
         self.failures: list[str] = []
@@ -96,7 +96,6 @@ def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
 ) -> None:
     balancer = serving(pair.tls)
     prints = [fingerprint(port(balancer))]
-    begun_s = time.monotonic()
     with Shaking(port(balancer)) as shaking:
         for i in range(3):
             cert, key, print_ = pair.new()
@@ -107,10 +106,8 @@ def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
             prints.append(print_)
             # (it must not be in the set of what was seen: that may be from before)
             wait_until(lambda: prints[-1] in shaking.seen, "the new one isn't shown")
-        took_s = time.monotonic() - begun_s
     assert shaking.failures == []
     assert shaking.seen == set(prints)
-    assert shaking.done > HANDSHAKES_EACH_S / (30 if BUILD == "asan" else 3) * took_s
     assert (securing(balancer).refreshed, securing(balancer).refused) == (3, 0)
     wait_until(lambda: len(securing(balancer).contexts._made) == 1, "old ones are kept")
     assert balancer.config.listeners["web"].tls is not None

@@ -108,14 +108,16 @@ def test_a_server_that_is_not_believed_gets_nothing_and_the_next_one_is_tried(
     good = servers(authority.issue("site.test"))
     made = secure_site([bad.address, good.address], bind,
                        pool={**trusting(authority), "connect_timeout": "1s"})
+    begin = time.monotonic()
     for _ in range(3):
         got = ask(made)
         assert (got.status, got.body) == (200, b"ok")
-    assert bad.connections == 1         # (it is left out for a second)
+    # (it is left out for a second; a machine with much else to do needs longer for three)
+    assert 1 <= bad.connections <= 1 + (time.monotonic() - begin)
     totals = made.totals()
     assert totals["server_handshakes"] == good.connections
-    assert totals["connect_failures"] == 1
-    assert totals["server_handshakes_failed"] == (kind != "stalls")
+    assert totals["connect_failures"] == bad.connections
+    assert totals["server_handshakes_failed"] == (bad.connections if kind != "stalls" else 0)
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -124,11 +126,11 @@ def test_where_there_is_no_other_the_client_is_told(
 ) -> None:
     bad = BAD[kind](authority, servers)
     made = secure_site(
-        [bad.address], pool={**trusting(authority), "connect_timeout": "200ms"})
+        [bad.address], pool={**trusting(authority), "connect_timeout": "1s"})
     got = ask(made)
     assert got.status in (502, 503, 504) and b"evil" not in got.body
     relay = secure_site([bad.address], "tls://127.0.0.1:0",
-                        pool={**trusting(authority), "connect_timeout": "200ms"})
+                        pool={**trusting(authority), "connect_timeout": "1s"})
     client = relay.connect()
     try:
         assert read_to_end(client) == b""

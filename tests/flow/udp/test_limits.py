@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve
 
 
@@ -74,7 +74,7 @@ def test_a_port_of_a_session_that_has_ended_is_anybodys(site: Make, serve: Serve
     made.end()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((host, port))
-        client.settimeout(10)
+        client.settimeout(DEADLINE_S)
         client.sendto(b"it's me", made.where)
         assert client.recv(100) == b"it's me"
     assert not made.dropped()

@@ -10,7 +10,7 @@ import pytest
 
 import fastlb
 from fastlb.policy import Connection
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve, Site
 
 
@@ -118,18 +118,18 @@ def test_a_listener_goes_while_a_policy_is_at_work(serve: Serve) -> None:
     @listener.route(blocking=True, deadline="20s")
     def decide(connection: Connection) -> None:
         asked.set()
-        go_on.wait(10)
+        go_on.wait(DEADLINE_S)
 
     with lb.background():
         made = Site(lb, listener)
         made.client().send(b"slow to decide about")
-        assert asked.wait(10)
+        assert asked.wait(DEADLINE_S)
         raw = {"listeners": {"other": {"bind": "udp://127.0.0.1:0", "pool": "p"}},
                "pools": {"p": {"servers": [server.address]}}}
         loop = lb._running().loop
         assert loop is not None
         asyncio.run_coroutine_threadsafe(
-            lb.reload(fastlb.Config.build(raw)), loop).result(20)
+            lb.reload(fastlb.Config.build(raw)), loop).result(DEADLINE_S)
         go_on.set()
         made.wait_dropped("policy", 1)
         made.wait_idle()

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import fastlb
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve, Site
 
 
@@ -20,7 +20,7 @@ def reload(made: Site, **changes: Any) -> None:
     loop = made.balancer._running().loop
     assert loop is not None
     config = fastlb.Config.build(raw)
-    asyncio.run_coroutine_threadsafe(made.balancer.reload(config), loop).result(20)
+    asyncio.run_coroutine_threadsafe(made.balancer.reload(config), loop).result(DEADLINE_S)
 
 
 def test_sessions_survive_a_reload(site: Make, serve: Serve) -> None:
@@ -54,10 +54,12 @@ def test_nothing_is_lost_while_reloading(site: Make, serve: Serve) -> None:
     thread = threading.Thread(target=ask)
     thread.start()
     for n in range(20):
+        before = asked
         reload(made, listener={"max_sessions": 50 + n})
+        wait_until(lambda m=before: asked > m)      # type: ignore[misc]
     end.set()
-    thread.join(20)
-    assert asked > 20 and len(server.heard) == asked and not made.dropped()
+    thread.join(DEADLINE_S)
+    assert len(server.heard) == asked and not made.dropped()
     assert len(server.peers) == 1
     client.close()
 
@@ -93,7 +95,7 @@ def test_a_listener_that_goes_still_brings_answers(site: Make, serve: Serve) -> 
     loop = made.balancer._running().loop
     assert loop is not None
     asyncio.run_coroutine_threadsafe(
-        made.balancer.reload(fastlb.Config.build(raw)), loop).result(20)
+        made.balancer.reload(fastlb.Config.build(raw)), loop).result(DEADLINE_S)
     server.socket.sendto(b"slow answer", server.heard[0][1])
     assert client.recv(100) == b"slow answer"
     made.wait_idle()                    # a second of silence, and not idle_timeout

@@ -14,7 +14,7 @@ from fastlb._version import __version__
 from fastlb.cli import COMMANDS, run
 
 ROOT = Path(__file__).resolve().parents[3]
-FULL = ROOT / "examples" / "full.toml"
+TCP_FILE = ROOT / "examples" / "tcp.toml"
 GOOD = """\
 threads = 2
 [listeners.web]
@@ -303,51 +303,11 @@ def test_check_warns_of_what_is_probably_not_meant(
     assert err == (
         f"warning: {path}: listeners.a.max_connections: 11 are never reached, as the process has"
         " 10 at most\n"
-        f"warning: {path}: listeners.a.mode: no address of this listener is a unix socket\n"
         f"warning: {path}: pools.a: every server has weight 0, so none is ever picked\n"
         f"warning: {path}: pools.b: no listener uses this pool\n"
+        f"warning: {path}: listeners.a.mode: it has no effect: no address of this listener is a"
+        " unix socket\n"
     )
-
-
-SITE = """\
-[listeners.site]
-bind = "http://127.0.0.1:8080"
-pool = "docs"
-forwarded = { trusted = ["10.0.0.0/8"] }
-request_timeout = "5s"
-routes = [
-    { name = "late", match = { path = "/a/*" }, pool = "api" },
-    { name = "any", match = { path = "/{x}/*" }, pool = "api" },
-    { name = "doc", match = { path = "/docs/{doc_id}/raw/x", method = "GET" }, pool = "docs" },
-    { name = "twin", match = { path = "/docs/{doc_id}/raw/x", method = "GET" }, pool = "docs" },
-    { name = "beta", match = { host = "*.a.test", cookies = { beta = "1" } }, pool = "docs" },
-]
-[pools.api]
-servers = ["10.0.0.1:7000"]
-[pools.docs]
-servers = ["10.0.0.1:7000"]
-balance = "ring_hash"
-hash_on = "path.doc_id"
-"""
-
-
-def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text(SITE)
-    status, out, err = said(capsys, "check", str(path))
-    assert status == 0
-    assert "\n  request_timeout          5s                                   listener\n" in out
-    assert "\n  forwarded.trusted        10.0.0.0/8                           listener\n" in out
-    tried = out.partition("routes, in the order in which they are tried\n")[2].splitlines()[:5]
-    assert [line.split()[0] for line in tried] == ["beta", "doc", "twin", "any", "late"]
-    assert tried[0].endswith("*.a.test, cookie.beta equals 1 -> pool docs")
-    hashed = "which pool 'docs' hashes: client.ip is hashed instead"
-    assert err.splitlines() == [f"warning: {path}: listeners.site{line}" for line in (
-        ": route 'twin' is never reached: all that fits it fits 'doc', which is tried before",
-        ": route 'late' is never reached: all that fits it fits 'any', which is tried before",
-        f": route 'beta' has no segment {{doc_id}}, {hashed}",
-        f".pool: what no route fits has no segment {{doc_id}}, {hashed}",
-    )]
 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,13 +325,13 @@ def test_python_m_is_the_command() -> None:
     assert fastlb("nope").stderr.startswith("Usage: fastlb ")
 
 
-@pytest.mark.parametrize("command", ["schema", "check {full}", "version", "--help"])
+@pytest.mark.parametrize("command", ["schema", "check {tcp}", "version", "--help"])
 def test_a_reader_that_has_seen_enough_is_no_error(command: str, example_files: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)  # as if head(1) were gone before the first line
     try:
         made = subprocess.run(
-            [sys.executable, "-m", "fastlb", *command.format(full=FULL).split()],
+            [sys.executable, "-m", "fastlb", *command.format(tcp=TCP_FILE).split()],
             cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=30,
         )  # fmt: skip
     finally:

@@ -59,6 +59,8 @@ POOLS = [
     pool("retry-on", 'retry = { on = ["sometimes"] }',
          "retry.on[0]: 'sometimes' is none of connect_failure, reset, timeout, invalid, and no"
          " status", FORM),
+    pool("retry-connects", 'retry = { on = ["connect_failure"], connect_failure = false }',
+         "retry: `on` lists connect_failure, and connect_failure is false", FORM),
     pool("retry-budget", 'retry = { budget = "a lot" }',
          "retry.budget: 'a lot' is not a share up to 1500%; write it like \"10%\"", FORM),
     pool("outliers-share", 'outliers = { max_ejected = "half" }',

@@ -11,8 +11,8 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = (
-    "threads, shutdown_timeout, max_connections, busy_poll, zone, admin, access_log, tracing, dns,"
-    " defaults, listeners, pools"
+    "threads, shutdown_timeout, max_connections, max_sessions, busy_poll, zone, admin, access_log,"
+    " tracing, dns, defaults, listeners, pools"
 )
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"

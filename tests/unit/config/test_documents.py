@@ -107,13 +107,23 @@ def _models(model: type[Model]) -> set[type[Model]]:
 def test_the_reference_says_these_things() -> None:
     text = docs.text()
     assert (
-        "| `connect_timeout` | How long a server may take to accept before another one is tried."
+        "| `connect_timeout` | TCP and HTTP | How long a server may take to accept before another"
+        " one is tried."
         ' | duration, 1ms to 10m | `"500ms"` |'
     ) in text
     assert "| number, 1 to 65,535 | `4096` |" in text
     assert '| size, 4KiB to 1MiB | `"16KiB"` |' in text
-    assert '| `"auto"`, or a number, 1 to 64 | `"auto"` |' in text
+    assert '| `"auto"`, or number, 1 to 64 | `"auto"` |' in text
     assert "| text, or list of texts | required |" in text
+    for row in (
+        "| `routes` | TCP and HTTP |", "| `instance` | Which of the processes this is:",
+        "| `redirect` | HTTP | Where the client is sent to, or a table. | text or table |",
+        "| `sni` | The name that it asked for",
+    ):
+        assert row in text
+    assert "| list of tables | none | a listener's pool is enough where there is one |" in text
+    assert "| number or text | none | the host's name, which is another one on every host |" in text
+    assert "| text, `true`, `false`, list of texts, or table | none |" in text
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

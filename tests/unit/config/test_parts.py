@@ -15,7 +15,7 @@ import fastlb
     [
         (lambda: fastlb.Retry(attemps=2),  # type: ignore[call-arg]
          "retry.attemps: 'attemps' is not a key here; did you mean 'attempts'? One of: attempts,"
-         " on, non_idempotent, budget"),
+         " on, connect_failure, non_idempotent, budget"),
         (lambda: fastlb.Retry(attempts=99, on=["x"]),
          "retry.attempts: 99 is out of range: at most 16\n"
          "retry.on[0]: 'x' is none of connect_failure, reset, timeout, invalid, and no status"),

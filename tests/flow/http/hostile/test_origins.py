@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.flow.conftest import reset, wait_until
+from tests.flow.conftest import DEADLINE_S, reset, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.hostile.conftest import Innocent
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
@@ -161,7 +161,7 @@ def test_a_cut_answer_never_looks_whole(
         wire.send(raw)
         if how == "reset":
             if b"\r\n\r\n" in raw and b"103" not in raw:
-                read.wait(5)            # (a reset overtakes what was not read yet)
+                read.wait(DEADLINE_S)            # (a reset overtakes what was not read yet)
             reset(wire.sock)
         return False
 
@@ -256,7 +256,7 @@ def test_what_comes_of_a_waiting_connection_ends_it(
 
     def act(wire: Wire) -> bool:
         wire.send(FINE)
-        waiting.wait(5)
+        waiting.wait(DEADLINE_S)
         if late == "reset":
             reset(wire.sock)
         elif late:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http2.peers import Client
 from tests.flow.http2.servers.conftest import Farm, Front
@@ -59,7 +59,8 @@ def test_an_answer_that_breaks_off(
 
 
 def test_a_client_that_cancels(front: Front, farm: Farm) -> None:
-    origin = farm(lambda call: call.over.wait(10) if call.path == "/slow" else call.answer(b"ok"))
+    origin = farm(lambda call: call.over.wait(DEADLINE_S) if call.path == "/slow"
+                  else call.answer(b"ok"))
     client = Client(front([origin]).site.connect())
     stream = client.ask("/slow")
     wait_until(lambda: len(origin.requests) == 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.flow import secure
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import get
 from tests.flow.http2.peers import Client
@@ -26,10 +26,10 @@ LARGE = 1 << 20
 FLOOD_BYTES = 16 << 20
 
 
+@pytest.mark.parametrize("mode", ["tls-servers"], indirect=True)
 @pytest.mark.parametrize("protocols", [["http/1.1"], []], ids=["http1", "none"])
 def test_a_server_that_does_not_choose_h2(front: Front, farm: Farm, protocols: list[str]) -> None:
-    if secure.of_servers is None:
-        pytest.skip("there is no ALPN without TLS")
+    assert secure.of_servers is not None
     secure.of_servers.set_alpn_protocols(protocols)
     origin = farm()                             # it would answer all the same
     site = front([origin])
@@ -61,7 +61,7 @@ def test_a_connection_that_is_cut_before_the_answer(
 
 
 def test_all_streams_of_a_connection_that_is_cut(front: Front, farm: Farm) -> None:
-    origin = farm(lambda call: call.over.wait(10), early=True)
+    origin = farm(lambda call: call.over.wait(DEADLINE_S), early=True)
     client = Client(front([origin]).site.connect())
     streams = [client.ask(f"/{i}", method="POST", body=b"x") for i in range(50)]
     wait_until(lambda: len(origin.requests) == 50)

@@ -11,7 +11,7 @@ import h2.settings
 import pytest
 
 from tests.flow import secure
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import get
 from tests.flow.http2.peers import Client
@@ -182,7 +182,7 @@ def test_a_server_says_how_many_at_once(front: Front, farm: Farm) -> None:
     go_on = threading.Event()
 
     def serve(call: Call) -> None:
-        go_on.wait(10)
+        go_on.wait(DEADLINE_S)
         call.answer(call.path.encode())
 
     origin = farm(serve, settings=settings)

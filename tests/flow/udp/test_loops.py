@@ -1,0 +1,90 @@
+"""Datagrams whose source is one of our own listeners: each answer would come back as a question."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import pytest
+
+from tests.flow.conftest import wait_until
+from tests.flow.udp.conftest import Make, Serve, set_aside
+from tests.flow.udp.test_reload import reload
+
+Address = tuple[str, int]
+
+
+def forge(source: Address, target: Address, data: bytes = b"round", n: int = 1) -> None:
+    """Datagrams that say they come from somewhere, as only a raw socket can send them."""
+    size = 8 + len(data)
+    udp = struct.pack("!HHHH", source[1], target[1], size, 0) + data
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + size, 0, 0, 64, 17, 0,
+                     socket.inet_aton(source[0]), socket.inet_aton(target[0]))
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for _ in range(n):
+            raw.sendto(ip + udp, (target[0], 0))
+
+
+@pytest.mark.parametrize("keys", [{}, {"answers": 1}, {"answers": 0}, {"pick": "datagram"}])
+def test_datagram_from_the_listeners_own_address_is_dropped(
+    site: Make, serve: Serve, keys: dict[str, Any]
+) -> None:
+    server = serve()
+    made = site([server.address], **keys)
+    forge(made.where, made.where, n=5)
+    made.wait_dropped("loop", 5)
+    assert not server.heard and made.sessions == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.4.5.6"])
+def test_datagram_from_a_wildcard_listeners_port_on_this_machine_is_dropped(
+    site: Make, serve: Serve, host: str
+) -> None:
+    server = serve()
+    made = site([server.address], bind=f"udp://0.0.0.0:{set_aside()}")
+    forge((host, made.where[1]), made.where, n=5)
+    made.wait_dropped("loop", 5)
+    assert not server.heard and made.sessions == 0
+
+
+def test_client_at_an_address_that_is_not_listened_at_may_use_the_same_port(
+    site: Make, serve: Serve
+) -> None:
+    made = site([serve().address])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("127.9.9.9", made.where[1]))
+        client.settimeout(30)
+        client.sendto(b"a client", made.where)
+        assert client.recv(100) == b"a client"
+    assert not made.dropped()
+
+
+def test_datagram_from_another_listener_is_dropped_after_reloads_too(
+    site: Make, serve: Serve
+) -> None:
+    server = serve()
+    made = site([server.address])
+    other = ("127.0.0.1", set_aside())
+    with_other = {"l": {"bind": f"udp://127.0.0.1:{made.where[1]}", "pool": "p"},
+                  "other": {"bind": f"udp://127.0.0.1:{other[1]}", "pool": "p"}}
+    reload(made, listeners=with_other)
+    forge(other, made.where, n=3)
+    made.wait_dropped("loop", 3)
+    forge(made.where, other, n=3)
+    made.wait_dropped("loop", 6)
+    assert not server.heard
+    reload(made, listeners={"l": with_other["l"]})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        wait_until(lambda: is_bound(client, other))     # (the listener's socket is gone)
+        client.settimeout(30)
+        client.sendto(b"a client", made.where)
+        assert client.recv(100) == b"a client"
+
+
+def is_bound(client: socket.socket, where: Address) -> bool:
+    try:
+        client.bind(where)
+    except OSError:
+        return False
+    return True

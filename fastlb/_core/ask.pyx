@@ -19,6 +19,7 @@ from fastlb._core.base.routing cimport (
     PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
+from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
@@ -27,7 +28,7 @@ from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
 from fastlb._core.ext.linux cimport _exit
 from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request
 from fastlb._core.http.decided cimport (
-    as_the_route_says, close_it, failed, give_decision, shown_bytes, wants_more,
+    as_the_route_says, close_it, failed, give_decision, shown_body, wants_more,
 )
 from fastlb._core.questions cimport ask_control, make_question, stop_asking, take_questions
 from fastlb._core.tables.caller cimport Caller
@@ -138,10 +139,10 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
     block = _Block()
     block.at = <uint8_t*> (parts + n_edits)
     block.end = block.at + size
-    decision.request_edits = edits
-    decision.n_request_edits = <uint32_t> len(request_edits)
-    decision.response_edits = edits + decision.n_request_edits
-    decision.n_response_edits = <uint32_t> len(response_edits)
+    decision.request_edits.all = edits
+    decision.request_edits.n = <uint32_t> len(request_edits)
+    decision.response_edits.all = edits + decision.request_edits.n
+    decision.response_edits.n = <uint32_t> len(response_edits)
     try:
         if reply is not None:
             decision.kind = DECISION_REPLY
@@ -167,10 +168,8 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
 
 # --- on the engine's thread ---
 
-cdef uint32_t _shown(Core* core, Exchange* x) noexcept nogil:
-    """Bytes of the request, from where core.http.head begins, that its policy gets to see."""
-    cdef Head* head = &core.http.head
-    return shown_bytes(x.policy, head, head.size + core.http.match.after.size)
+cdef inline Text _shown(Core* core, Exchange* x) noexcept nogil:
+    return shown_body(x.policy, &core.http.head, &core.http.match)
 
 
 cdef int _local_fd(const Exchange* x) noexcept nogil:
@@ -260,10 +259,12 @@ cdef void _free(Question* question) noexcept nogil:
 cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     cdef Address local
     cdef Question* question
+    cdef Text body
     cdef uint32_t size
     if x.flags & EXCHANGE_HTTP:
-        size = _shown(core, x)
-        question = make_question(core, x, kept_bytes(&core.http.head, size))
+        body = _shown(core, x)
+        size = core.http.head.size + body.size
+        question = make_question(core, x, kept_bytes(&core.http.head, body))
     else:
         size = _first(x)
         question = make_question(core, x, size)
@@ -277,7 +278,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     hold_facts(question.secured)
     question.told = keep_told(told_by_proxy(x))
     if x.flags & EXCHANGE_HTTP:
-        keep_head(<Head*> (question + 1), &core.http.head, size)
+        keep_head(<Head*> (question + 1), &core.http.head, body)
     else:
         if size:
             memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
@@ -331,13 +332,14 @@ cdef bint has_left(Exchange* x) noexcept nogil:
 
 cdef object _asked_about(Caller caller, Question* question):
     cdef const Text* told = question.told.all if question.told != NULL else NULL
+    cdef const Head* head = <const Head*> (question + 1)
     if caller.of_connections:
         return make_connection(
             caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
             question.client_ip_size, question.client_port, question.local_ip,
             question.local_ip_size, question.local_port, question.secured, told)
     return make_request(
-        caller, <const Head*> (question + 1), question.size, question.client_ip,
+        caller, head, text_of(head.bytes + head.size, question.size - head.size), question.client_ip,
         question.client_ip_size, question.client_port, question.secured, told)
 
 

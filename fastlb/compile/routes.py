@@ -7,7 +7,6 @@ routes, as a route of one may come between two of another.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,7 +14,15 @@ from typing import TYPE_CHECKING
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
-from fastlb.compile.templates import EditSpecs, Parts, Scope, compile_edits, template
+from fastlb.compile.templates import (
+    PART_KEPT_QUERY,
+    EditSpecs,
+    Parts,
+    Scope,
+    compile_edits,
+    template,
+)
+from fastlb.config import limits
 from fastlb.config.compare import any_of
 from fastlb.config.effective_http import (
     Condition,
@@ -26,7 +33,7 @@ from fastlb.config.effective_http import (
 )
 from fastlb.config.failing import DEADLINES_MS
 from fastlb.config.pages import EffectivePage
-from fastlb.config.proxy_protocol import Network
+from fastlb.config.proxy_protocol import Network, parse_network
 
 # The numbers of base/routing.pxd.
 KINDS = {
@@ -39,6 +46,8 @@ OPS = {
 }
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 PRIORITIES = ("high", "normal", "low")
+MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
+UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
@@ -142,7 +151,12 @@ class HttpSpec:
     forwarded: int
     request_id: bool
     traceparent: bool
-    merge_slashes: bool
+    merge_slashes: int
+    underscores: int
+    refuse_parameters: bool
+    methods: bytes                      # b" GET HEAD "; b"": any
+    kept_claims: int                    # a bit each
+    by_hand: bool                       # routes have an order besides the most specific first
     h2c: bool
     match_body_max: int
     via: bytes
@@ -199,7 +213,7 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(parse_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
@@ -263,7 +277,7 @@ def _route(
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
         hash_on=hash_key(route.hash_on, names),
         conditions=conditions,
-        location=template(location, scope),
+        location=[*template(location, scope), *_kept_query(route, location)],
         reply=compile_reply(route.respond) if route.respond is not None else None,
         rewrite_path=template(route.rewrite_path, scope),
         rewrite_host=template(route.rewrite_host, scope),
@@ -284,6 +298,12 @@ def _route(
         if route.policy is not None else None,
     )
     return replace(made, captures=scope.captures)
+
+
+def _kept_query(route: EffectiveRoute, location: str) -> Parts:
+    """The request's query, behind a location that says nothing of one."""
+    said = any(mark in location for mark in ("?", "#", "{request.query}", "{request.uri}"))
+    return [] if said or not route.keep_query else [(PART_KEPT_QUERY, 0, b"")]
 
 
 def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
@@ -339,7 +359,12 @@ def compile_http(
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,
-        merge_slashes=http.merge_slashes,
+        merge_slashes=MERGE_SLASHES[http.merge_slashes],
+        underscores=UNDERSCORES[http.underscores],
+        refuse_parameters=http.refuse_parameters,
+        methods=f" {' '.join(http.methods)} ".encode() if http.methods else b"",
+        kept_claims=sum(1 << limits.CLAIMS.index(name) for name in http.kept_claims),
+        by_hand=any(route.order for route in routes),
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 # The numbers of base/routing.pxd.
 PARTS = {
     "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
-    "request.method": 7,
+    "request.method": 7, "request.query": 15, "request.uri": 16, "request.hostname": 17,
 }
-PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
-PART_ROUTE, PART_NAMED, PART_CAPTURE, PART_HOST_REST = 32, 33, 34, 35
+PART_TEXT, PART_SEGMENT, PART_REST, PART_KEPT_QUERY = 1, 8, 9, 18
+PART_ROUTE, PART_NAMED, PART_CAPTURE, PART_HOST_REST = 19, 20, 21, 22
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 
@@ -62,7 +62,7 @@ class Scope:
         if name in self.names:
             return PART_SEGMENT, self.names.index(name), b""
         if self.route.path_regex:
-            from fastlb.config.captures import compile_captures    # few configurations need it
+            from fastlb.config.captures import compile_captures  # few configurations need it
 
             captures = self.captures or compile_captures(self.route.path_regex)
             if name in captures.names:

@@ -1,10 +1,13 @@
 """What the groups of a regular expression captured, found without backtracking.
 
 A DFA says that a path fits, and not where its groups begin and end. So the path is walked twice
-(Frisch, Cardelli: Greedy Regular Expression Matching, 2004). The first walk goes backwards, by a DFA
-over a program's steps, and tells for each place which steps can still reach the end. The second walk
-goes forwards through the program, as a backtracking matcher would, and takes of two ways the first
-that can: so it never has to go back. Both take time in proportion to the path.
+(Frisch, Cardelli: Greedy Regular Expression Matching, 2004). The first walk goes backwards, by a
+DFA over a program's steps, and tells for each place which steps can still reach the end. The second
+walk goes forwards through the program, as a backtracking matcher would, and takes of two ways the
+first that can: so it never has to go back. Both take time in proportion to the path.
+
+What is captured is what Python's `re` captures, but for repeats of what may be empty inside of
+other repeats, such as `(a*?)*`.
 """
 
 from __future__ import annotations
@@ -85,7 +88,7 @@ class _Program:
             return self.group(value, following, flags)
         if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
             return self.repeat(value, following, flags, op is sre.MIN_REPEAT)
-        begins = value in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)      # (regex.py knows the rest)
+        begins = value in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
         made = self.step(GO, following)
         self.anchors[made] = BEGIN if begins else END
         return made

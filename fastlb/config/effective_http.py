@@ -55,12 +55,14 @@ class EffectiveRoute:
     host: str = ""              # "*.example.com" is what lies below
     path: str = ""
     path_regex: str = ""
+    order: int = 0
     methods: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     pool: str = ""
     split: tuple[tuple[str, int], ...] = ()
     split_on: str = ""
     redirect: tuple[int, str] | None = None
+    keep_query: bool = True
     respond: Respond | None = None
     hash_on: str = ""
     rewrite_path: str = ""
@@ -89,7 +91,7 @@ class EffectiveHttp:
     response_header_timeout_ms: int = 60_000
     request_timeout_ms: int = 0
     body_idle_timeout_ms: int = 60_000
-    keepalive_timeout_ms: int = 60_000
+    keepalive_timeout_ms: int = 75_000
     websocket_timeout_ms: int = 3_600_000
     header_bytes_max: int = 32 << 10
     headers_max: int = 100
@@ -103,7 +105,11 @@ class EffectiveHttp:
     via: str = ""
     error_header: str = "x-fastlb-error"
     cancel_on_close: bool = True
-    merge_slashes: bool = True
+    merge_slashes: str = "match"        # "rewrite", "off"
+    underscores: str = "drop"           # "keep", "refuse"
+    refuse_parameters: bool = False
+    methods: tuple[str, ...] = ()       # (): any
+    kept_claims: tuple[str, ...] = ()
     h2c: bool = False
     match_body_bytes: int = 64 << 10
     request_headers: tuple[HeaderOp, ...] = ()      # over those of the defaults

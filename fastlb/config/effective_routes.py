@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from fastlb.config import http as model
 from fastlb.config import limits
 from fastlb.config.compare import Compare, written_names
+from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
@@ -19,12 +19,13 @@ from fastlb.config.effective_http import (
     over,
 )
 from fastlb.config.failing import effective_retry
-from fastlb.config.http import Conditions, HeaderEdits, Route
+from fastlb.config.http import HeaderEdits, Route
 from fastlb.config.limits import Limit
 from fastlb.config.model import Defaults, Listener
 from fastlb.config.pages import effective_pages
 from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
+from fastlb.config.proxy_protocol import parse_network
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
 Look = Callable[[str, Any], Any]        # a key of the listener or the defaults, or what is built in
@@ -50,8 +51,9 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "h2c", "merge_slashes", "max_match_body", "forwarded",
-                "request_headers", "response_headers", "errors"):
+                "on_client_close", "h2c", "merge_slashes", "underscores", "path_parameters",
+                "methods", "max_match_body", "forwarded", "request_headers", "response_headers",
+                "errors"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     cancel = listener.on_client_close == "cancel"
@@ -62,7 +64,7 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         uri_bytes_max=size_bytes(listener.max_uri_length),
         body_bytes_max=body_bytes_max,
         requests_max=listener.max_requests,
-        trusted=tuple(ipaddress.ip_network(n) for n in listener.forwarded.trusted),
+        trusted=tuple(parse_network(n) for n in listener.forwarded.trusted),
         forwarded=tuple(listener.forwarded.headers),
         request_id=listener.request_id,
         traceparent=listener.traceparent,
@@ -70,9 +72,14 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         error_header=listener.error_header,
         cancel_on_close=cancel,
         merge_slashes=listener.merge_slashes,
+        underscores=listener.underscores,
+        refuse_parameters=listener.path_parameters == "refuse",
+        methods=tuple(listener.methods),
+        kept_claims=tuple(listener.forwarded.keep),
         h2c=listener.h2c,
         match_body_bytes=size_bytes(listener.max_match_body),
-        request_headers=over(edits_of(defaults.request_headers), edits_of(listener.request_headers)),
+        request_headers=over(
+            edits_of(defaults.request_headers), edits_of(listener.request_headers)),
         default_response_headers=edits_of(defaults.response_headers),
         response_headers=edits_of(listener.response_headers),
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
@@ -116,12 +123,14 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
     close = route.on_client_close
     return EffectiveRoute(
         name=route.name,
+        order=route.order,
         methods=tuple(match.method or ()),
         conditions=(*_named(match, False), *_negated(match.not_)),
         pool=route.pool or "",
         split=tuple((route.split or {}).items()),
         split_on=route.split_on or "",
         redirect=(route.redirect.status, route.redirect.to) if route.redirect else None,
+        keep_query=route.redirect.keep_query if route.redirect else True,
         respond=effective_respond(route.respond) if route.respond is not None else None,
         hash_on=route.hash_on or "",
         mirror_pool=route.mirror.pool if route.mirror else "",
@@ -208,12 +217,12 @@ def _negated(match: Conditions) -> Iterator[Condition]:
 
 
 def specificity(route: EffectiveRoute) -> tuple[Any, ...]:
-    """Sorts the most specific first: by host, path, method, and the number of conditions. What is
-    equal stays in the order of writing."""
+    """Sorts by `order`, and then the most specific first: by host, path, method, and the number of
+    conditions. What is equal stays in the order of writing."""
     host = (0,) if route.host and not route.host.startswith("*") else (
         (1, -len(route.host)) if route.host else (2,)
     )
-    return (host, _path_rank(route), not route.methods, -len(route.conditions))
+    return (route.order, host, _path_rank(route), not route.methods, -len(route.conditions))
 
 
 def _path_rank(route: EffectiveRoute) -> tuple[int, ...]:

@@ -268,7 +268,9 @@ REQUEST_HEADER_TIMEOUT = Limit(
 RESPONSE_HEADER_TIMEOUT = Limit(60_000, 0, DAY_MS, "as nginx has it; slow reports take less")
 REQUEST_TIMEOUT = Limit(0, 0, DAY_MS, "off: downloads and streams take what they take")
 BODY_IDLE_TIMEOUT = Limit(60_000, 0, DAY_MS, "a peer that moves nothing for so long is gone")
-KEEPALIVE_TIMEOUT = Limit(60_000, 1, DAY_MS, "browsers close their own after some minutes")
+KEEPALIVE_TIMEOUT = Limit(
+    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, so that they close first",
+)
 WEBSOCKET_TIMEOUT = Limit(HOUR_MS, 0, 30 * DAY_MS, "silence is usual there")
 MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 KiB fit twice")
 MAX_HEADERS = Limit(100, 1, 200, "browsers send 20, and each is looked at")
@@ -328,5 +330,18 @@ VIA = Choice("", "it says more than it helps")
 ERROR_HEADER = Choice("x-fastlb-error", "a 502 of ours can be told from a server's")
 ON_CLIENT_CLOSE = Choice("cancel", "nobody is left to read the answer")
 H2C = Choice(False, "only programs speak it, and they are told to")
-MERGE_SLASHES = Choice(True, "most servers do, and a rule for /admin must not be walked around")
+MERGE_SLASHES = Choice(
+    "match", "many servers take several for one, and a rule for /admin must not be walked around",
+)
+UNDERSCORES = Choice("drop", "CGI and WSGI take x_role for x-role, which a rule may be about")
+PATH_PARAMETERS = Choice("pass", "few servers have them, and a path may contain a semicolon")
+METHODS = Choice(None, "servers know best which methods they have")
+KEPT_CLAIMS = Choice(None, "anyone can write a header, and servers believe these")
+CLAIMS = (              # in the order of proto/fields
+    "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl",
+    "x-forwarded-scheme", "x-forwarded-client-cert", "x-original-url", "x-rewrite-url",
+    "x-client-cert", "true-client-ip", "x-cluster-client-ip",
+)
+KEEP_QUERY = Choice(True, "a page that moved is asked for with the same parameters")
+ROUTE_ORDER = Limit(0, -1000, 1000, "the most specific route is the one that is meant")
 ROUTES = Choice(None, "a listener's pool is enough where there is one")

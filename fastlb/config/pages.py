@@ -87,22 +87,13 @@ def _kinds(pages: list[ErrorPage]) -> list[ErrorPage]:
     return pages
 
 
-def _keys(value: Any) -> Any:
-    """TOML's keys are text, and Python's may be numbers."""
-    if isinstance(value, Mapping):
-        return {str(key) if type(key) is int else key: page for key, page in value.items()}
-    return value
-
-
 Pages = Annotated[
     list[ErrorPage], BeforeValidator(_pages), AfterValidator(_kinds),
     Field(min_length=1, max_length=2),
     WithJsonSchema({"anyOf": [
         {"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}),
 ]
-Errors = Annotated[
-    dict[Annotated[str, AfterValidator(_status)], Pages], BeforeValidator(_keys), limits.ERRORS
-]
+Errors = Annotated[dict[Annotated[str, AfterValidator(_status)], Pages], limits.ERRORS]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fastlb._core.engine import Engine
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb.compile.policies import is_async
-from fastlb.compile.routes import names_of
+from fastlb.compile.routes import MERGE_SLASHES, names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
@@ -109,7 +109,7 @@ class Policies:
                      listener.udp is not None and listener.udp.each),
                 Request if route is not None else Connection, self._live, listener.name, name,
                 listener.written_scheme, names_of(route) if route is not None else (),
-                http.merge_slashes if http is not None else False,
+                MERGE_SLASHES[http.merge_slashes] if http is not None else 0,
             )
             policy.deadline_s = values.deadline_ms / 1000
             policy.blocking = values.blocking

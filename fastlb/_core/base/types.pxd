@@ -17,7 +17,7 @@ from fastlb._core.base.parts cimport (
     TlsEntry,
 )
 from fastlb._core.base.routing cimport (
-    Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
+    Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.base.shared cimport ListenerLive, LiveTable
@@ -175,8 +175,7 @@ cdef struct Group:              # servers of a pool that are picked among, by it
     uint8_t is_even             # all weights are equal
 
 cdef struct PoolEntry:
-    uint8_t balance
-    uint8_t nodelay
+    uint8_t balance, nodelay
     uint16_t connect_timer      # slot
     uint32_t n_servers
     ServerEntry* servers        # group by group
@@ -203,6 +202,7 @@ cdef struct PoolEntry:
     uint16_t pending_timer      # slot
     uint16_t retry_after_s      # what those are told that find no place
     PoolEntry* fallback         # NULL: none
+    EditList request_edits, response_edits      # http: of what is routed here
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     TlsEntry* tls               # NULL: plain
     uint8_t speaks_h2           # http: its servers do

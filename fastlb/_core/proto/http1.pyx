@@ -1,28 +1,41 @@
 # What a proxy must know of an HTTP/1.1 head, and what it must refuse: llhttp cuts it into spans,
 # and here each of them is believed or not. docs/http.md has the rules with their clauses.
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_CONNECTION,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_CLAIM, FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST,
     FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION, FIELD_TE,
     FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WEBSOCKET_ACCEPT,
-    FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLOSE,
-    HEAD_EXPECT, HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_CONNECT, METHOD_DELETE,
-    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE,
+    FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLAIMS,
+    HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET,
+    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE,
     Field, Head, Text,
 )
 from fastlb._core.base.text cimport (
     equal, equal_nocase, is_digit, lower, next_token, text_of, trimmed,
 )
-from fastlb._core.ext.atomic cimport likely
+from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
 from fastlb._core.proto.fields cimport field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
 
 cdef enum:
     TOKENS_MAX = 32             # of a Connection field
+    METHOD_BYTES_MAX = 64       # the longest that is registered has 16
+
+cdef uint8_t[256] _method_bytes
+
+
+def _fill():
+    # Tokens (RFC 9110, 5.6.2) without lower case: methods differ by case, and servers that don't
+    # know it take "post" for POST, past the routes that say what POST may do.
+    for byte in b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        _method_bytes[<int> byte] = True
+
+
+_fill()
 
 
 cdef bint _parse_length(Text text, uint64_t* length) noexcept nogil:
@@ -103,6 +116,26 @@ cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
     return METHOD_OTHER
 
 
+cdef int _find_method(Head* head, const uint8_t* data, size_t size) noexcept nogil:
+    """Where the method ends, after empty lines (RFC 9112, 2.2); 0: not yet, -1: there is none."""
+    cdef size_t i = 0, start
+    while i < size and (data[i] == 13 or data[i] == 10):
+        i += 1
+    start = i
+    while i < size and i - start <= METHOD_BYTES_MAX and _method_bytes[data[i]]:
+        i += 1
+    if i - start > METHOD_BYTES_MAX:
+        return -1
+    if i == size:
+        return 0
+    if i == start or data[i] != c' ':
+        return -1
+    head.method = <uint8_t> _method(data + start, <uint32_t> (i - start))
+    head.method_at = <uint32_t> start
+    head.method_size = <uint16_t> (i - start)
+    return <int> i
+
+
 cdef bint _may_be_named(int kind) noexcept nogil:
     """Whether Connection may remove a field: not what framing, routing or we ourselves need."""
     return kind == FIELD_OTHER or kind == FIELD_ACCEPT or kind == FIELD_CONTENT_TYPE \
@@ -174,7 +207,11 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         field.kind = <uint8_t> kind
         field.drop = False
         if likely(kind == FIELD_OTHER):
-            field.drop = shadows(head.bytes + field.name_at, field.name_size)
+            if unlikely(memchr(head.bytes + field.name_at, c'_', field.name_size) != NULL):
+                head.flags |= HEAD_UNDERSCORES
+                field.drop = shadows(head.bytes + field.name_at, field.name_size)
+        elif kind >= FIELD_CLAIM:
+            head.flags |= HEAD_CLAIMS
         elif kind == FIELD_CONTENT_LENGTH:
             seen.lengths += 1
             if not _parse_length(value, &seen.length):
@@ -227,7 +264,7 @@ cdef void _begin(Head* head) noexcept nogil:
     head.cookie = head.upgrade = head.websocket_key = head.accept = -1
     head.content_type = head.forwarded_for = head.request_id = -1
     memset(&head.body, 0, sizeof(head.body))
-    head.host = head.authority = head.path = head.query = text_of(NULL, 0)
+    head.host = head.authority = head.path = head.sent = head.query = text_of(NULL, 0)
 
 
 cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
@@ -281,7 +318,12 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
     cdef Text authority
     cdef int n
     _begin(head)
-    n = llhttp_parse(head, LLHTTP_REQUEST, data, size)
+    head.target_size = 0
+    n = _find_method(head, data, size)
+    if unlikely(n <= 0):
+        return -400 if n < 0 else 0
+    # (llhttp knows some methods only, and none that has another one's name)
+    n = llhttp_parse(head, LLHTTP_REQUEST, data, size, n + 1 if head.method == METHOD_OTHER else 0)
     if n == 0:
         return -414 if head.target_size > uri_max else 0
     if n < 0:
@@ -294,7 +336,6 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
         return -505
     if not _is_strict_line(head):
         return -400
-    head.method = <uint8_t> _method(head.bytes + head.method_at, head.method_size)
     if not _look_at_fields(head, &seen):
         return -400
     if head.method == METHOD_CONNECT:
@@ -368,7 +409,7 @@ cdef int parse_response(Head* head, const uint8_t* data, size_t size,
     cdef Seen seen
     cdef int n
     _begin(head)
-    n = llhttp_parse(head, LLHTTP_RESPONSE, data, size)
+    n = llhttp_parse(head, LLHTTP_RESPONSE, data, size, 0)
     if n <= 0:
         return n if n == 0 else -1
     if head.major != 1 or head.minor > 1 or head.status < 100 or head.status > 599:

@@ -13,16 +13,15 @@ from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.conditions import Conditions, Match
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
-    Conditions,
     Forwarded,
     HeaderEdits,
     HttpKeys,
     HttpListener,
-    Match,
     Mirror,
     Redirect,
     Respond,

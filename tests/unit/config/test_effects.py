@@ -11,10 +11,10 @@ import pytest
 
 from fastlb.config import needs
 from fastlb.config.base import Model
+from fastlb.config.conditions import Conditions
 from fastlb.config.docs import SECTIONS
 from fastlb.config.effective import effective
 from fastlb.config.effects import EFFECTS, WHOLE, conditions_of, without_effect
-from fastlb.config.http import Conditions
 from fastlb.config.model import Config, Listener, Pool
 from fastlb.config.needs import For
 from fastlb.config.reader import load, loads

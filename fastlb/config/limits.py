@@ -27,7 +27,7 @@ class Choice:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-MATCH_VALUES_MAX = 1000     # of one list in match; longer ones are a file of networks, or a mistake
+MATCH_VALUES_MAX = 10_000   # of one list in match; longer ones are a file of networks, or a mistake
 MATCH_PLACES_MAX = 10_000   # hosts times paths of one route: each is an entry of the tables
 SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
 GROUPS_MAX = 16             # CAPTURES_MAX of the core: of a regular expression that captures

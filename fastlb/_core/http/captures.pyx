@@ -14,7 +14,7 @@ from fastlb._core.base.text cimport text_of
 from fastlb._core.base.types cimport Chunk
 
 cdef enum:
-    PATH_MAX = 65535            # of a longer path, which a listener can't ask for, nothing is captured
+    PATH_MAX = 65535            # of a longer path nothing is captured
 
 
 cdef inline bint _can(const Captures* captures, uint32_t state, uint32_t step) noexcept nogil:

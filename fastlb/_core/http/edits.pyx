@@ -3,6 +3,7 @@
 #   of responses: defaults, pool, listener and route, policy.
 # fastlb/compile/routes makes one list of two levels where both are known beforehand.
 from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memset
 
 from fastlb._core.base.head cimport Field, Head, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, take_held
@@ -26,7 +27,7 @@ cdef inline void _add(Edits* edits, const EditList* layer) noexcept nogil:
 
 cdef Edits request_edits(const Exchange* x) noexcept nogil:
     cdef Edits edits
-    edits.n = 0
+    memset(&edits, 0, sizeof(edits))
     _add(&edits, &x.http.entry.request_edits)
     _add(&edits, &x.pool.request_edits)
     _add(&edits, &x.http.route.request_edits)
@@ -38,7 +39,7 @@ cdef Edits request_edits(const Exchange* x) noexcept nogil:
 cdef Edits response_edits(const Exchange* x, const PoolEntry* pool) noexcept nogil:
     """`pool`: the one that the request was routed to, or NULL."""
     cdef Edits edits
-    edits.n = 0
+    memset(&edits, 0, sizeof(edits))
     if unlikely(x.http.route == NULL):
         _add(&edits, &x.http.entry.answer_edits)
         return edits
@@ -59,7 +60,7 @@ cdef Edits made_edits(const Exchange* x) noexcept nogil:
 cdef Edits constant_edits(const Exchange* x) noexcept nogil:
     """Those of an answer whose request isn't at hand."""
     cdef Edits edits
-    edits.n = 0
+    memset(&edits, 0, sizeof(edits))
     if x.http != NULL and x.http.route != NULL:
         _add(&edits, &x.bind.http.response_edits)
         _add(&edits, &x.http.route.response_edits)

@@ -5,11 +5,10 @@ from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
-    HASH_COOKIE, HASH_HEADER, HASH_QUERY, PART_CAPTURE, PART_CLIENT_IP, PART_CLIENT_PORT,
-    PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST, PART_KEPT_QUERY, PART_METHOD,
-    PART_NAMED, PART_PATH, PART_PROXY, PART_QUERY,
-    PART_REQUEST_ID, PART_REST, PART_ROUTE, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY,
-    HashKey, Match, Part, Template,
+    HASH_COOKIE, HASH_HEADER, HASH_QUERY, HashKey, Match, PART_CAPTURE, PART_CLIENT_IP,
+    PART_CLIENT_PORT, PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST, PART_KEPT_QUERY,
+    PART_METHOD, PART_NAMED, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID, PART_REST,
+    PART_ROUTE, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY, Part, Template,
 )
 from fastlb._core.base.text cimport Writer, equal, put, put_number, put_text, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact

@@ -23,7 +23,9 @@ def leveled(
 
     def make(serve: Any = None, *, more: dict[str, Any] | None = None, **levels: Any) -> Any:
         origin = origins(serve)
-        route = {"name": "r", "match": {"path": "/r/{id}"}, "pool": "p", **levels.get("route", {})}
+        route = {"name": "r", "match": {"path": "/r/{id}"}, **levels.get("route", {})}
+        if "split" not in route:
+            route["pool"] = "p"
         config = fastlb.Config.build({
             "defaults": levels.get("defaults", {}),
             "listeners": {"l": {
@@ -102,14 +104,14 @@ def test_edits_of_a_listener_and_a_pool_have_variables(leveled: Any) -> None:
     site.ask(get("/r/7", "X-In: in"))
     site.ask(get("/other"))
     assert [(one["x-l"], one["x-p"]) for one in origin.requests] == [
-        ("r 7 /r/7", "7/in"), ("  /other", "/")]
+        ("r 7 /r/7", "7/in"), ("/other", "/")]
 
 
 def test_each_pool_of_a_split_has_its_own_edits(leveled: Any, origins: Any) -> None:
     other = origins()
     site, origin = leveled(
         pool=level("request_headers", "p", "x-pool"),
-        route={"pool": None, "split": {"p": 1, "q": 1}, "split_on": "header.x-k"},
+        route={"split": {"p": 1, "q": 1}, "split_on": "header.x-k"},
         more={"pools": {"q": {"servers": [other.address],
                               **level("request_headers", "q", "x-pool")}}})
     for i in range(40):

@@ -22,6 +22,7 @@ from fastlb.config.http import (
     HeaderEdits,
     HttpKeys,
     HttpListener,
+    HttpPool,
     Mirror,
     Redirect,
     Respond,
@@ -41,6 +42,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.pages import ErrorPage
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load
@@ -87,7 +89,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, UdpListener, Conditions, SniffKeys, TlsKeys}
+    parts = {Shared, HttpKeys, HttpListener, HttpPool, UdpListener, Conditions, SniffKeys, TlsKeys}
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}
@@ -153,6 +155,9 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
             _gather(table[name], inner, found)
     for route in table.get("routes", ()):
         _gather(route, Route, found)
+    for pages in table.get("errors", {}).values():
+        for page in pages if isinstance(pages, list) else [pages]:
+            _gather(page, ErrorPage, found)
     if model is Match:
         for value in table.get("headers", {}).values():
             found[Compare] |= set(value) if isinstance(value, dict) else set()

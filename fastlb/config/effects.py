@@ -154,6 +154,7 @@ EFFECTS: dict[type[Model], Table] = {
     Route: {
         **_always("name match pool split policy split_on hash_on"),
         "listener": (TCP,),
+        "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size"), (HTTP,)),
         **dict.fromkeys(("rewrite", "request_headers", "response_headers", "mirror", "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from fastlb.process.modules import Modules
 log = logging.getLogger("fastlb.policy")
 
 THREADS_MAX = 32            # for functions that block
+LATE_S = 60.0               # between two lines about a policy that is past its deadline
 LOOK_S = 0.05               # how often the watchdog looks at functions on engines' threads
 END_S = 1.0                 # for a task that is cancelled to end; who takes longer is left behind
 
@@ -43,6 +45,7 @@ class Policy(Caller):
     deadline_s: float
     blocking: bool
     seen: set[tuple[str, str, int]]
+    said_late: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -60,6 +63,20 @@ class Policy(Caller):
         if where not in self.seen:
             self.seen.add(where)
             log.error("policy of %s failed; this is said once", self.name, exc_info=error)
+
+    def late(self, asked: asyncio.Future[Any]) -> None:
+        """Say where it is stuck, at most once in LATE_S; it is counted each time."""
+        now = time.monotonic()
+        if now < self.said_late + LATE_S:
+            return
+        self.said_late = now
+        frames = asked.get_stack() if isinstance(asked, asyncio.Task) else []
+        stack = "".join(traceback.format_list(traceback.StackSummary.extract(
+            (frame, frame.f_lineno) for frame in frames)))
+        log.warning(
+            "policy of %s is past its deadline of %g s, and was given up%s", self.name,
+            self.deadline_s, f"; it is here:\n{stack.rstrip()}" if stack else "",
+        )
 
 
 class Policies:
@@ -155,11 +172,14 @@ class Policies:
 
     def answer(self, engines: list[Engine]) -> None:
         """Begin to answer what engines have asked since the last time."""
-        for engine, ticket, exchange, caller, about in questions(self._live, self._callers):
+        for engine, ticket, exchange, caller, about, late in questions(
+                self._live, self._callers):
             key = (engine, ticket)
             if about is None:
                 asked = self._asked.pop(key, None)
                 if asked is not None:
+                    if late and isinstance(caller, Policy):
+                        caller.late(asked)
                     asked.cancel()
                 continue
             assert isinstance(caller, Policy)

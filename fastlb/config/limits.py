@@ -69,6 +69,7 @@ ADMIN = Choice(
 )
 ADMIN_TOKEN = Choice(None, "only this machine, or this user, can get there")
 ADMIN_MODE = Choice("0600", "whoever may write to it can change everything")
+ADMIN_DEFAULT_SOCKET = Choice(True, "commands find the process, and only its user gets there")
 ADMIN_CONNECTIONS_MAX = 128     # at a time: a few people, scrapers and scripts
 ADMIN_STREAMS_MAX = 32          # of events, at a time; each costs a line a second
 ADMIN_REQUEST_S = 10.0          # for a head, and for a body: it comes from nearby

@@ -44,6 +44,8 @@ class Policy(Caller):
 
     deadline_s: float
     blocking: bool
+    loop: asyncio.AbstractEventLoop | None
+    thread: int                 # of the loop
     seen: set[tuple[str, str, int]]
     said_late: float = -math.inf
 
@@ -60,9 +62,16 @@ class Policy(Caller):
         frames = traceback.extract_tb(error.__traceback__)
         last = frames[-1] if frames else None
         where = (type(error).__name__, last.filename if last else "", (last and last.lineno) or 0)
-        if where not in self.seen:
-            self.seen.add(where)
-            log.error("policy of %s failed; this is said once", self.name, exc_info=error)
+        if where in self.seen:
+            return
+        self.seen.add(where)
+        say = partial(log.error, "policy of %s failed; this is said once", self.name,
+                      exc_info=error)
+        if self.loop is None or self.thread == threading.get_ident():
+            say()
+        else:
+            # An engine's thread waits for nobody's log handler.
+            self.loop.call_soon_threadsafe(say)
 
     def late(self, asked: asyncio.Future[Any]) -> None:
         """Say where it is stuck, at most once in LATE_S; it is counted each time."""
@@ -130,6 +139,7 @@ class Policies:
             )
             policy.deadline_s = values.deadline_ms / 1000
             policy.blocking = values.blocking
+            policy.loop, policy.thread = _running_loop(), threading.get_ident()
             policy.seen = set()
             self._callers[policy.id] = policy
             if isinstance(values.call, str):
@@ -193,7 +203,7 @@ class Policies:
 
     def _begin(self, policy: Policy, about: object) -> asyncio.Future[Any]:
         if not policy.blocking:
-            return asyncio.get_running_loop().create_task(policy.function(about))
+            return asyncio.get_running_loop().create_task(_run(policy.function, about))
         if self._threads is None:
             self._threads = concurrent.futures.ThreadPoolExecutor(
                 THREADS_MAX, thread_name_prefix="fastlb-policy"
@@ -246,6 +256,24 @@ class Policies:
         if self._watchdog is not None:
             self._watchdog.end()
             self._watchdog = None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class Exited(Exception):
+    """A policy wanted to end the process, by sys.exit() or like Ctrl-C."""
+
+
+async def _run(function: Callable[[Any], Any], about: object) -> Any:
+    try:
+        return await function(about)
+    except (SystemExit, KeyboardInterrupt) as error:        # a task would end the loop with it
+        raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
 
 
 class Watchdog:

@@ -11,8 +11,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from fastlb._core.ask import questions
@@ -79,13 +80,19 @@ class Policy(Caller):
         if now < self.said_late + LATE_S:
             return
         self.said_late = now
-        frames = asked.get_stack() if isinstance(asked, asyncio.Task) else []
-        stack = "".join(traceback.format_list(traceback.StackSummary.extract(
-            (frame, frame.f_lineno) for frame in frames)))
+        frames = _frames(asked.get_coro()) if isinstance(asked, asyncio.Task) else ()
+        stack = "".join(traceback.StackSummary.extract(frames).format())
         log.warning(
             "policy of %s is past its deadline of %g s, and was given up%s", self.name,
             self.deadline_s, f"; it is here:\n{stack.rstrip()}" if stack else "",
         )
+
+
+def _frames(waits: Any) -> Iterator[tuple[FrameType, int]]:
+    """Where a coroutine waits, and what it awaits in turn."""
+    while (frame := getattr(waits, "cr_frame", None)) is not None:
+        yield frame, frame.f_lineno
+        waits = waits.cr_await
 
 
 class Policies:

@@ -322,6 +322,7 @@ class Balancer:
             await runtime.start()
         except BaseException:
             self._runtime = None
+            await self._admin.stop()
             raise
         self._now = config
         self._files.start(runtime)

@@ -240,6 +240,8 @@ class Listener:
         `match={"protocol": "mqtt"}` about those. Returns the function itself. Mistakes raise
         ConfigError.
         """
+        if callable(path):      # (a decorator without parentheses would register nothing)
+            raise TypeError('write @web.route() or @web.route("/path/*"), with parentheses')
         conditions = {
             **({"path": path} if path is not None else {}),
             **({"method": methods} if methods is not None else {}),

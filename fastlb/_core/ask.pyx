@@ -313,7 +313,7 @@ cdef bint ask(Core* core, Exchange* x) noexcept nogil:
 cdef void give_up_asking(Core* core, Exchange* x) noexcept nogil:
     """Its deadline is over."""
     fl_count(&x.policy.live.counters[core.id].late, 1)
-    stop_asking(core, x)
+    stop_asking(core, x, True)
     x.decision = failed()
     x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
 
@@ -345,8 +345,8 @@ cdef object _asked_about(Caller caller, Question* question):
 
 def questions(Live live, callers) -> list[tuple]:
     """What engines want to know of policies on the control plane, the earliest first: (engine,
-    ticket, exchange, caller, what it is about), where the last is None if the question is
-    withdrawn. `callers` has them by their ids; what is asked of others is dropped."""
+    ticket, exchange, caller, what it is about, whether its deadline is over), where what it is
+    about is None if the question is withdrawn. `callers` has them by their ids; what is asked of others is dropped."""
     cdef Question* question = take_questions(&live.table)
     cdef Question* following
     found = []
@@ -358,6 +358,7 @@ def questions(Live live, callers) -> list[tuple]:
                 found.append((
                     question.engine, question.ticket, <size_t> question.exchange, caller,
                     None if question.is_withdrawn else _asked_about(caller, question),
+                    question.is_late != 0,
                 ))
         except MemoryError:
             pass                        # its deadline ends it

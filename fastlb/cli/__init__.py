@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from fastlb.errors import AdminError, BindError, ConfigError, NotRunningError
+from fastlb.process.descriptors import fill_standard
 
 EXIT_REFUSED = 1        # by the process that was asked
 EXIT_CONFIG = 2
@@ -103,6 +104,7 @@ def group(ctx: click.Context) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """The entry point: runs a command and exits; no traceback reaches a user."""
+    fill_standard()
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 

@@ -40,10 +40,11 @@ def command(configs: tuple[str, ...], as_json: bool, admin: str | None) -> int:
 
 def _from_running(admin: str | None, path: str) -> list[dict[str, Any]]:
     """What a reload of the file would change; the process itself compares."""
+    from fastlb.config.files import read_file
+    from fastlb.config.limits import FILE_BYTES_MAX
     from fastlb.config.reader import load
 
     load(path)                  # its problems are told with its own name and lines
-    with open(path, encoding="utf-8-sig") as file:
-        text = file.read()
+    text = read_file(path, FILE_BYTES_MAX)[0].decode("utf-8-sig")
     differences: list[dict[str, Any]] = client(admin).reload(text, dry_run=True)["differences"]
     return differences

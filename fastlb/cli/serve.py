@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +66,9 @@ def command(
 
     Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
     """
+    from fastlb.process.signals import hold_early
+
+    hold_early()
     from fastlb.process.serve import serve
     from fastlb.process.worker import stand_by
 
@@ -83,7 +85,7 @@ def command(
         if config is None and isinstance(error, BindError):
             error.strerror = str(error).replace(f"listeners.{NAME}.bind", "--bind")
         if supervised is not None:
-            supervised[0].say("failed", why=str(error)[:WHY_MAX])
+            supervised[0].say_last("failed", why=str(error)[:WHY_MAX])
         raise
 
 
@@ -109,11 +111,12 @@ def _certificate(cert: str | None, key: str | None) -> dict[str, str] | None:
 
 
 def _supervise(context: click.Context, log_level: str, log_format: str) -> int:
-    from fastlb.process.serve import configure_logging
+    from fastlb.process.logs import configure_logging
     from fastlb.process.supervisor import Supervisor
+    from fastlb.process.workers import command
 
     configure_logging(log_level, log_format)
-    return Supervisor([sys.executable, "-m", "fastlb", "serve", *_arguments(context)]).run()
+    return Supervisor(command(["serve", *_arguments(context)])).run()
 
 
 def _arguments(context: click.Context) -> list[str]:

@@ -69,6 +69,9 @@ class Admin(Model):
     """What requests have to carry: `Authorization: Bearer TOKEN`."""
     mode: Annotated[Mode, limits.ADMIN_MODE] = limits.ADMIN_MODE.default
     """The file mode of a unix socket, such as "0660"."""
+    default_socket: Annotated[bool, limits.ADMIN_DEFAULT_SOCKET] = True
+    """Whether `fastlb serve` also listens on the unix socket where `fastlb status` and other
+    commands look for it."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ class EffectiveAdmin:
     binds: tuple[Address, ...]
     token: str = ""             # "": none is asked for
     mode: int = int(limits.ADMIN_MODE.default, 8)
+    default_socket: bool = True
 
 
 def effective_admin(admin: Admin) -> EffectiveAdmin:
     return EffectiveAdmin(
-        tuple(parse_bind(bind) for bind in admin.bind), admin.token or "", int(admin.mode, 8)
+        tuple(parse_bind(bind) for bind in admin.bind), admin.token or "", int(admin.mode, 8),
+        admin.default_socket,
     )
 
 

@@ -19,6 +19,7 @@ from fastlb.config.check_routes import check_listener, check_pool_key, check_tic
 from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.conditions import Conditions, Match
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
+from fastlb.config.files import read_file
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import NAME, Found, hint, no_pool
 from fastlb.config.model import (
@@ -171,8 +172,7 @@ def _variable(match: re.Match[str]) -> str:
             raise ValueError(f"the environment variable {name} is not set")
         return _text(os.fsencode(os.environ[name]), f"the environment variable {name}")
     try:
-        with open(name, "rb") as file:
-            data = file.read(limits.TEXT_MAX + 1)
+        data, _ = read_file(name, limits.TEXT_MAX)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{show(name)} can't be read: {why.lower()}") from None

@@ -148,7 +148,7 @@ def _alpn(path: Path, tls: Any) -> Iterator[Found]:
         if name == "h2" and "h2" not in HTTP_PROTOCOLS:
             yield path, "this fastlb was built without HTTP/2; see fastlb version -v", ()
         elif isinstance(name, str) and name and name not in HTTP_PROTOCOLS:
-            spoken = " and ".join(HTTP_PROTOCOLS)
+            spoken = f"{', '.join(HTTP_PROTOCOLS[:-1])} and {HTTP_PROTOCOLS[-1]}"
             yield path, f"an https listener speaks {spoken}, and not {show(name)}", HTTP_PROTOCOLS
 
 

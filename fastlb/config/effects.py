@@ -86,7 +86,7 @@ EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
         "threads shutdown_timeout max_connections busy_poll admin access_log tracing dns defaults"
         " listeners pools")},
-    Admin: {"mode": (needs.admin_mode,), **_always("bind token")},
+    Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {
         **dict.fromkeys(HttpKeys.model_fields, (HTTP,)),
@@ -155,6 +155,7 @@ EFFECTS: dict[type[Model], Table] = {
     Route: {
         **_always("name match pool split policy split_on hash_on"),
         "listener": (TCP,),
+        "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
                         (HTTP,)),
         **dict.fromkeys(("rewrite", "request_headers", "mirror", "retry",

@@ -70,6 +70,7 @@ ADMIN = Choice(
 )
 ADMIN_TOKEN = Choice(None, "only this machine, or this user, can get there")
 ADMIN_MODE = Choice("0600", "whoever may write to it can change everything")
+ADMIN_DEFAULT_SOCKET = Choice(True, "commands find the process, and only its user gets there")
 ADMIN_CONNECTIONS_MAX = 128     # at a time: a few people, scrapers and scripts
 ADMIN_STREAMS_MAX = 32          # of events, at a time; each costs a line a second
 ADMIN_REQUEST_S = 10.0          # for a head, and for a body: it comes from nearby
@@ -223,7 +224,7 @@ SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")
 TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
-TLS_ALPN = Choice(None, "what the listener speaks: h2 and http/1.1 over https, nothing over tls")
+TLS_ALPN = Choice(None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls")
 TLS_OFFERED = Choice(None, "servers speak what `protocol` says; http/1.1 needs no offer")
 TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(

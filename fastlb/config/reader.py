@@ -11,6 +11,7 @@ from typing import Any
 
 from fastlb.config import limits
 from fastlb.config.check import checked
+from fastlb.config.files import read_file
 from fastlb.config.model import Config
 from fastlb.config.positions import dotted, positions
 from fastlb.errors import ConfigError, Problem
@@ -27,8 +28,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     """The configuration of a TOML file. ConfigError has all that is wrong with it."""
     name = os.fsdecode(path)
     try:
-        with open(name, "rb") as file:
-            data = file.read(limits.FILE_BYTES_MAX + 1)
+        data, _ = read_file(name, limits.FILE_BYTES_MAX)
     except (OSError, ValueError) as error:      # ValueError: a path with a zero byte
         why = (getattr(error, "strerror", None) or str(error)).lower()
         raise ConfigError([Problem(f"can't be read: {why}", file=name)]) from None
@@ -45,8 +45,11 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 def located(problems: Iterable[Problem], name: str) -> ConfigError:
     """Problems that were found after a file was read, with its name and their lines."""
-    with open(name, encoding="utf-8-sig") as file:
-        lines = {dotted(path): line for path, line in positions(file.read()).items()}
+    try:
+        text = read_file(name, limits.FILE_BYTES_MAX)[0].decode("utf-8-sig")
+    except OSError:
+        text = ""                   # (a pipe is read once)
+    lines = {dotted(path): line for path, line in positions(text).items()}
     found = []
     for problem in problems:
         line = lines.get(problem.path, lines.get(problem.path.rpartition(".")[0], 0))

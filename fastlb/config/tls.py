@@ -24,6 +24,7 @@ from fastlb._core.tables.contexts import check_names
 from fastlb.config import limits
 from fastlb.config.address import is_host
 from fastlb.config.base import Duration, Model, Switch, as_list
+from fastlb.config.files import read_file
 from fastlb.config.ocsp import good_until
 from fastlb.config.units import show, show_ms
 
@@ -53,9 +54,8 @@ class File(str):
         """ValueError says why it can't be, and never what is in it."""
         made = cls(path)
         try:
-            with open(path, "rb") as file:
-                made.seen = _seen(os.fstat(file.fileno()))
-                made.data = file.read(limits.PEM_BYTES_MAX + 1)
+            made.data, found = read_file(path, limits.PEM_BYTES_MAX)
+            made.seen = _seen(found)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{show(path)} can't be read: {why.lower()}") from None

@@ -104,7 +104,7 @@ class Connected:
             result = called(function, connection)
             self.facts |= self.of.reasons.decided(result)
             self.is_decided = result is not None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.facts |= self.of.reasons.decided(failure=True)
             self.is_decided = True
             return Policy(name, True, f"failed: {type(error).__name__}: {error}")

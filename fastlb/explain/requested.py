@@ -85,7 +85,7 @@ class Requested:
         try:
             result = called(function, request)
             self.facts = self.of.reasons.decide(result)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.facts = self.of.reasons.decide(failure=True)
             self.policy = Policy(name, True, f"failed: {type(error).__name__}: {error}")
             return

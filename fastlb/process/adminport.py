@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,8 @@ from fastlb.config.address import Address
 from fastlb.config.admin import EffectiveAdmin
 from fastlb.config.places import SUFFIX, usual_folders
 from fastlb.errors import BindError
-from fastlb.process.sockets import (
-    _bind,
-    _is_listened_on,
-    _remove_stale,
-    _resolve,
-    explained,
-    label,
-)
+from fastlb.process.sockets import _bind, _resolve, explained, label
+from fastlb.process.unix import UnixFile, open_unix, sweep
 
 if TYPE_CHECKING:
     from fastlb.admin.server import AdminServer
@@ -33,6 +27,7 @@ if TYPE_CHECKING:
     from fastlb.config.effective import Effective
     from fastlb.process.handed import Handed
     from fastlb.process.runtime import Runtime
+    from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
 
@@ -40,29 +35,26 @@ BACKLOG = 128
 LABEL = "(admin)"       # no listener has such a name
 
 
-@dataclass
+@dataclass(eq=False)
 class _Place:
-    """One address that is listened on, and a unix socket's file: its device and inode."""
+    """One address that is listened on."""
 
     address: Address
     sock: socket.socket
-    file: tuple[int, int] | None = None
+    file: UnixFile | None = None        # of a unix socket, ours to remove
+    is_handed: bool = False             # a process that we replace may accept here, too
+    is_usual: bool = False              # not configured, and named after this process
 
     def close(self) -> None:
         self.sock.close()
-        if self.file is not None and self.address.path is not None:
-            try:
-                found = os.stat(self.address.path)
-                if (found.st_dev, found.st_ino) == self.file:
-                    os.unlink(self.address.path)
-            except OSError:
-                pass                    # gone already, as wanted
+        if self.file is not None:
+            self.file.remove()
             self.file = None
 
 
 class AdminPort:
-    """Opens, serves and closes what `admin` says, over reloads. `usual` says where it is if a
-    configuration says nothing."""
+    """Opens, serves and closes what `admin` says, over reloads. `usual` says where it is besides,
+    or if a configuration says nothing."""
 
     def __init__(self, balancer: Balancer) -> None:
         self.usual: Callable[[], EffectiveAdmin | None] = lambda: None
@@ -70,22 +62,33 @@ class AdminPort:
         self._server: AdminServer | None = None
         self._starting: asyncio.Task[None] | None = None
         self._begun = False
-        self._beside = False        # a process that we replace, or that replaces us, is there too
+        self._parent: Parent | None = None      # that holds the configured addresses, too
         self._places: dict[Address, _Place] = {}        # by the address that was asked for
 
     @property
+    def urls(self) -> list[str]:
+        """All addresses, with their real ports: the configured ones first."""
+        return [str(place.address) for place in self._places.values()]
+
+    @property
     def url(self) -> str | None:
-        """The first address, with its real port; None where there is none."""
-        return next((str(place.address) for place in self._places.values()), None)
+        """The first address; None where there is none."""
+        return next(iter(self.urls), None)
 
     def _wanted(self, values: Effective) -> EffectiveAdmin | None:
-        return values.admin if _is_given(values) else self.usual()
+        if not _is_given(values):
+            return self.usual()
+        admin = values.admin
+        if admin is None or not admin.default_socket or any(map(_is_found, admin.binds)):
+            return admin
+        usual = self.usual()
+        return replace(admin, binds=(*admin.binds, *usual.binds)) if usual is not None else admin
 
     async def start(self, runtime: Runtime, values: Effective) -> None:
         """What is configured: open, and serving, so that /readyz can say that we aren't ready.
         Else `usual`: open, and to be served later."""
         self._begun = False
-        self._beside = runtime.parent is not None
+        self._parent = runtime.parent
         runtime.closers.append(self.stop)
         first = runtime.engines.on_fork
 
@@ -98,13 +101,7 @@ class AdminPort:
         admin = self._wanted(values)
         if admin is None:
             return
-        try:
-            self._places = self._opened(admin)
-        except BindError as error:
-            if _is_given(values):
-                raise
-            log.warning("there is no admin API: %s", error)
-            return
+        self._places = self._opened(admin, values)
         if _is_given(values):
             await self._serve(admin)
 
@@ -114,9 +111,15 @@ class AdminPort:
         self._begun = True
         admin = self._wanted(values)
         if self._server is not None:
-            self._server.begin()
+            self._starting = asyncio.ensure_future(self._begin(self._server))
         elif self._places and admin is not None:
             self._starting = asyncio.ensure_future(self._serve_late(admin))
+
+    async def _begin(self, server: AdminServer) -> None:
+        server.begin()
+        for place in self._places.values():
+            if place.is_handed:
+                await server.listen(place.sock)
 
     async def served(self) -> None:
         """Wait until it serves, too."""
@@ -138,7 +141,8 @@ class AdminPort:
         self._server = AdminServer(self._balancer)
         await self._server.start(admin)
         for place in self._places.values():
-            await self._server.listen(place.sock)
+            if self._begun or not place.is_handed:      # (another process answers there until then)
+                await self._server.listen(place.sock)
         if self._begun:
             self._server.begin()
 
@@ -148,49 +152,75 @@ class AdminPort:
         fails, all is as it was."""
         admin = self._wanted(values)
         await self.served()
-        new = self._opened(admin, self._places) if admin is not None else {}
+        new = self._opened(admin, values, self._places) if admin is not None else {}
         try:
             yield
         except BaseException:
             for place in new.values():
                 place.close()
             raise
+        self._hold(new)
         wanted = admin.binds if admin is not None else ()
-        gone = [place for asked, place in self._places.items() if asked not in wanted]
-        self._places = {asked: new.get(asked) or self._places[asked] for asked in wanted}
+        gone = {asked: one for asked, one in self._places.items() if asked not in wanted}
+        known = {**self._places, **new}
+        self._places = {asked: known[asked] for asked in wanted if asked in known}
         if admin is not None and self._server is None:
             await self._serve(admin)
         elif admin is not None and self._server is not None:
             self._server.admit(admin)
             for place in new.values():
                 await self._server.listen(place.sock)
-        for place in gone:
+        for asked, place in gone.items():
             if self._server is not None:
                 self._server.unlisten(place.sock)
             place.close()
+            if self._parent is not None:
+                self._parent.drop(label(LABEL, asked))
 
     def _opened(
-        self, admin: EffectiveAdmin, known: Container[Address] = ()
+        self, admin: EffectiveAdmin, values: Effective, known: Container[Address] = ()
     ) -> dict[Address, _Place]:
-        """Open every address but those that are known, or none."""
+        """Open every address but those that are known, or none. The usual one may be missing."""
         opened: dict[Address, _Place] = {}
+        given = values.admin.binds if values.admin is not None and _is_given(values) else ()
         try:
             for address in admin.binds:
-                if address not in known:
-                    opened[address] = _open(
-                        address, admin.mode, self._balancer._handed, self._beside
-                    )
+                if address in known:
+                    continue
+                try:
+                    opened[address] = _open(address, admin.mode, self._balancer._handed)
+                    opened[address].is_usual = address not in given
+                except BindError as error:
+                    if address in given:
+                        raise
+                    log.warning("there is no admin API at the usual place: %s", error)
         except BaseException:
             for place in opened.values():
                 place.close()
             raise
         return opened
 
+    def hold(self) -> None:
+        """A parent that supervises us holds the configured addresses from now on."""
+        self._hold(self._places)
+
+    def _hold(self, places: dict[Address, _Place]) -> None:
+        if self._parent is None:
+            return
+        for asked, place in places.items():
+            if not place.is_usual:
+                self._parent.hold(label(LABEL, asked), [place.sock], place.file)
+                place.file = None
+
     def leave(self) -> None:
-        """The process drains. Who is supervised leaves the address to the one that follows."""
-        if self._beside and self._server is not None:
-            for place in self._places.values():
-                self._server.unlisten(place.sock)
+        """The process drains. If it is supervised, it leaves the addresses to the next one."""
+        if self._parent is None or self._server is None:
+            return
+        for asked, place in list(self._places.items()):
+            self._server.unlisten(place.sock)
+            if place.is_usual:
+                place.close()
+                del self._places[asked]
 
     async def stop(self) -> None:
         if self._starting is not None:
@@ -207,6 +237,12 @@ class AdminPort:
         for place in places.values():
             place.close()
 
+    def remove_files(self) -> None:
+        """The process ends here and now: of any thread."""
+        for place in tuple(self._places.values()):
+            if place.file is not None:
+                place.file.remove()
+
     def _abandon(self) -> None:
         """In a forked child: the files are the parent's."""
         for place in self._places.values():
@@ -220,18 +256,30 @@ def _is_given(values: Effective) -> bool:
     return values.origins["admin"] == "given"
 
 
-def _open(address: Address, mode: int, handed: Handed | None, beside: bool) -> _Place:
+def _is_found(address: Address) -> bool:
+    """Whether it lies where commands look."""
+    path = Path(address.path or "/")
+    return path.suffix == SUFFIX and path.parent in usual_folders()
+
+
+def _open(address: Address, mode: int, handed: Handed | None) -> _Place:
     try:
         where = address.path if address.path is not None else _resolve(address)[1]
         found = handed.take(where, label(LABEL, address)) if handed is not None else []
         for sock in found[1:]:
             sock.close()
         if found:
-            place = _Place(address, found[0])
+            place = _Place(address, found[0], is_handed=True)
         elif address.path is not None:
-            place = _open_unix(address, mode, beside)
+            folder = os.path.dirname(address.path)
+            if not os.path.isdir(folder):
+                os.mkdir(folder, 0o755)     # /run/fastlb is gone after a restart of the machine
+            place = _Place(address, *open_unix(address.path, mode, BACKLOG))
         else:
-            place = _open_inet(address, beside)
+            place = _open_inet(address)
+        if address.path is None:
+            host, port = place.sock.getsockname()[:2]
+            place.address = Address("http", host, port, None)
         place.sock.setblocking(False)
         place.sock.listen(BACKLOG)
     except OSError as error:
@@ -239,41 +287,15 @@ def _open(address: Address, mode: int, handed: Handed | None, beside: bool) -> _
     return place
 
 
-def _open_unix(address: Address, mode: int, beside: bool) -> _Place:
-    path = address.path
-    assert path is not None
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        os.mkdir(folder, 0o755)         # /run/fastlb is gone after a restart of the machine
-    name = path
-    if beside:
-        name = f"{path}.{os.getpid()}"  # and then in one step to where another process may be
-    else:
-        _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(name)
-        # Before it listens, so that nobody else gets in between.
-        os.chmod(name, mode)
-        if beside:
-            sock.listen(BACKLOG)
-            os.rename(name, path)
-        found = os.stat(path)
-    except BaseException:
-        sock.close()
-        raise
-    return _Place(address, sock, (found.st_dev, found.st_ino))
-
-
-def _open_inet(address: Address, beside: bool) -> _Place:
+def _open_inet(address: Address) -> _Place:
     family, where = _resolve(address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        _bind(sock, where, share=beside)
+        _bind(sock, where, share=False)
     except BaseException:
         sock.close()
         raise
-    return _Place(Address("http", where[0], sock.getsockname()[1], None), sock)
+    return _Place(address, sock)
 
 
 def usual_place() -> EffectiveAdmin | None:
@@ -307,6 +329,4 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"[0-9]*{SUFFIX}"):
-        if not _is_listened_on(str(path)):
-            path.unlink(missing_ok=True)
+    sweep(str(folder), (path.name for path in folder.glob(f"[0-9]*{SUFFIX}")))

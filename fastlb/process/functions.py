@@ -75,12 +75,12 @@ def policies_of(
 def _imported(call: str, where: str) -> Any:
     module_name, _, name = call.partition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())    # (after what is installed, which nobody is to shadow)
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise _error(f"{call}: there is no module {error.name!r}", where) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _error(f"{call}: {module_name} can't be imported: {error!r}", where) from error
     try:
         for part in name.split("."):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import sys
 import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from fastlb._core.ask import questions
@@ -30,6 +32,7 @@ from fastlb.process.modules import Modules
 log = logging.getLogger("fastlb.policy")
 
 THREADS_MAX = 32            # for functions that block
+LATE_S = 60.0               # between two lines about a policy that is past its deadline
 LOOK_S = 0.05               # how often the watchdog looks at functions on engines' threads
 END_S = 1.0                 # for a task that is cancelled to end; who takes longer is left behind
 
@@ -42,7 +45,10 @@ class Policy(Caller):
 
     deadline_s: float
     blocking: bool
+    loop: asyncio.AbstractEventLoop | None
+    thread: int                 # of the loop
     seen: set[tuple[str, str, int]]
+    said_late: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -57,9 +63,36 @@ class Policy(Caller):
         frames = traceback.extract_tb(error.__traceback__)
         last = frames[-1] if frames else None
         where = (type(error).__name__, last.filename if last else "", (last and last.lineno) or 0)
-        if where not in self.seen:
-            self.seen.add(where)
-            log.error("policy of %s failed; this is said once", self.name, exc_info=error)
+        if where in self.seen:
+            return
+        self.seen.add(where)
+        say = partial(log.error, "policy of %s failed; this is said once", self.name,
+                      exc_info=error)
+        if self.loop is None or self.thread == threading.get_ident():
+            say()
+        else:
+            # An engine's thread waits for nobody's log handler.
+            self.loop.call_soon_threadsafe(say)
+
+    def late(self, asked: asyncio.Future[Any]) -> None:
+        """Say where it is stuck, at most once in LATE_S; it is counted each time."""
+        now = time.monotonic()
+        if now < self.said_late + LATE_S:
+            return
+        self.said_late = now
+        frames = _frames(asked.get_coro()) if isinstance(asked, asyncio.Task) else ()
+        stack = "".join(traceback.StackSummary.extract(frames).format())
+        log.warning(
+            "policy of %s is past its deadline of %g s, and was given up%s", self.name,
+            self.deadline_s, f"; it is here:\n{stack.rstrip()}" if stack else "",
+        )
+
+
+def _frames(waits: Any) -> Iterator[tuple[FrameType, int]]:
+    """Where a coroutine waits, and what it awaits in turn."""
+    while (frame := getattr(waits, "cr_frame", None)) is not None:
+        yield frame, frame.f_lineno
+        waits = waits.cr_await
 
 
 class Policies:
@@ -113,6 +146,7 @@ class Policies:
             )
             policy.deadline_s = values.deadline_ms / 1000
             policy.blocking = values.blocking
+            policy.loop, policy.thread = _running_loop(), threading.get_ident()
             policy.seen = set()
             self._callers[policy.id] = policy
             if isinstance(values.call, str):
@@ -155,11 +189,14 @@ class Policies:
 
     def answer(self, engines: list[Engine]) -> None:
         """Begin to answer what engines have asked since the last time."""
-        for engine, ticket, exchange, caller, about in questions(self._live, self._callers):
+        for engine, ticket, exchange, caller, about, late in questions(
+                self._live, self._callers):
             key = (engine, ticket)
             if about is None:
                 asked = self._asked.pop(key, None)
                 if asked is not None:
+                    if late and isinstance(caller, Policy):
+                        caller.late(asked)
                     asked.cancel()
                 continue
             assert isinstance(caller, Policy)
@@ -173,7 +210,7 @@ class Policies:
 
     def _begin(self, policy: Policy, about: object) -> asyncio.Future[Any]:
         if not policy.blocking:
-            return asyncio.get_running_loop().create_task(policy.function(about))
+            return asyncio.get_running_loop().create_task(_run(policy.function, about))
         if self._threads is None:
             self._threads = concurrent.futures.ThreadPoolExecutor(
                 THREADS_MAX, thread_name_prefix="fastlb-policy"
@@ -226,6 +263,24 @@ class Policies:
         if self._watchdog is not None:
             self._watchdog.end()
             self._watchdog = None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class Exited(Exception):
+    """A policy wanted to end the process, by sys.exit() or like Ctrl-C."""
+
+
+async def _run(function: Callable[[Any], Any], about: object) -> Any:
+    try:
+        return await function(about)
+    except (SystemExit, KeyboardInterrupt) as error:        # a task would end the loop with it
+        raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
 
 
 class Watchdog:

@@ -6,12 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.reopen import Reopened, reopen
-from fastlb.process.sockets import Listening
 
 if TYPE_CHECKING:
     from fastlb.process.runtime import Runtime
@@ -52,12 +50,11 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
             raise RuntimeError("the balancer is stopping")
         threads = 0 if runtime.engines.inline else len(runtime.engines.all)
         warnings = fixed(runtime.effective, new, threads)
-        before = runtime.snapshot
         reopened = await _publish(runtime, new)
         for name in runtime.overlay.keep(pool.name for pool in new.pools):
             warnings.append(f"what was set for pool {name} went with it")
         runtime.tell_parent(reopened.renamed(), [])
-        await _close(runtime, reopened.gone, before)
+        await _close(runtime, reopened)
         names = {one.label for one in runtime.listening}
         runtime.tell_parent([], [one for one in reopened.before if one.label not in names])
     return warnings + reopened.warnings
@@ -67,7 +64,9 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
     runtime.check_parser(new)
     names = runtime.names(new.pools)
-    reopened = reopen(new.listeners, listening, runtime.ids, len(runtime.engines.all))
+    reopened = reopen(new.listeners, listening, runtime.leaving.all, runtime.ids,
+                      len(runtime.engines.all))
+    taken = runtime.leaving.take_back(reopened.all)
     try:
         runtime.discovery.configure(new.dns)
         await runtime.discovery.learn(names)
@@ -85,6 +84,7 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
         runtime.discovery.keep(runtime.names(old.pools))
         for one in reopened.new:
             one.close()
+        runtime.leaving.put_back(taken)
         if isinstance(error, ValueError) and not isinstance(error, ConfigError):
             raise ConfigError([Problem(str(error))]) from None     # more than tables can hold
         raise
@@ -97,12 +97,11 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     return reopened
 
 
-async def _close(runtime: Runtime, gone: list[Listening], before: Snapshot | None) -> None:
+async def _close(runtime: Runtime, reopened: Reopened) -> None:
     """When no engine accepts on them any more: closing first would reset who waits there."""
-    try:
-        if before is not None and gone:
-            await runtime.wait(lambda: not runtime.any_uses(before), ADOPT_S)
-    finally:
-        for one in gone:
-            log.info("listener %s: %s is closed", one.listener, one.address)
-            one.close()
+    runtime.leaving.add(reopened.gone, runtime.retired)
+    await runtime.wait(lambda: not any(one.sockets for one in reopened.gone), ADOPT_S)
+    for one in reopened.gone:
+        if one.sockets:
+            log.warning("listener %s: %s is closed when the policy that holds up an engine is done",
+                        one.listener, one.address)

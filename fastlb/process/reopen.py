@@ -37,11 +37,13 @@ class Reopened:
 
 
 def reopen(
-    listeners: list[EffectiveListener], before: list[Listening], ids: Iterator[int], engines: int
+    listeners: list[EffectiveListener], before: list[Listening], leaving: list[Listening],
+    ids: Iterator[int], engines: int,
 ) -> Reopened:
-    """Open what isn't open yet, and keep what is. BindError: nothing was changed."""
+    """Open what isn't open yet, and keep what is, also of those that are `leaving` since an earlier
+    configuration. BindError: nothing was changed."""
     made = Reopened(before=before)
-    left = list(before)
+    left = [*before, *leaving]
     missing: list[tuple[int, EffectiveListener, Address]] = []
     for listener in listeners:
         for address in listener.binds:
@@ -58,7 +60,7 @@ def reopen(
                         f"listeners.{listener.name}.reuse_port holds from the next start on:"
                         " the socket is bound already"
                     )
-    made.gone = left
+    made.gone = [one for one in left if all(one is not other for other in leaving)]
     try:
         # From the end, so that places stay what they are.
         for place, listener, address in reversed(missing):

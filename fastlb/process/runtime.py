@@ -27,6 +27,7 @@ from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
 from fastlb.process.changing import Changing
 from fastlb.process.handed import Handed
+from fastlb.process.leaving import Leaving
 from fastlb.process.machine import PIP_LINE, bind_llhttp
 from fastlb.process.observing import Observing
 from fastlb.process.policies import Policies
@@ -66,6 +67,7 @@ class Runtime:
         self.live = self.engines.live
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []
+        self.leaving = Leaving(self.any_uses)
         self.ids = itertools.count(1)
         self.retired: list[Snapshot] = []
         self.snapshot: Snapshot | None = None
@@ -137,7 +139,8 @@ class Runtime:
         """What it is to hold, and what no more."""
         if self.parent is not None:
             for one in new:
-                self.parent.hold(one)
+                self.parent.hold(one.label, one.sockets, one.file)
+                one.file = None
             for one in gone:
                 self.parent.drop(one.label)
 
@@ -234,6 +237,7 @@ class Runtime:
         if changed:
             self._look_soon()
             self._retire()
+            self.leaving.look(self.stopping)
             self.changes.look()
             self._moved.set()
 
@@ -325,10 +329,12 @@ class Runtime:
         finished = False
         self.stopping = True
         self.changing.cancel()
+        begun_s = time.monotonic()
         try:
             await self._stop_accepting(timeout_s)
             self.engines.stop()
-            await self.wait(lambda: not self.engines.running or self._hurried, timeout_s)
+            left_s = timeout_s - (time.monotonic() - begun_s)
+            await self.wait(lambda: not self.engines.running or self._hurried, left_s)
             finished = not self.engines.running
             left = self.counts()["exchanges"]
             if left:
@@ -344,19 +350,15 @@ class Runtime:
         self._moved.set()
 
     async def _stop_accepting(self, timeout_s: float) -> None:
-        """Take in who waits in the queues, then close them: closing first would reset those."""
+        """Take in who waits in the queues, then close them: closing first would reset those. An
+        engine that is held up keeps its sockets until it has ended."""
         listening, self.listening = self.listening, []
-        old = self.snapshot
-        self.update()
         try:
-            if old is not None:
-                # However short the timeout: an engine must not accept on a number that was closed,
-                # which the program may have for another socket by then.
-                await self.wait(lambda: not self.any_uses(old), max(timeout_s, ADOPT_S))
+            self.update()
         finally:
-            self.tell_parent([], listening)
-            for sockets in listening:
-                sockets.close()
+            self.leaving.add(listening, self.retired)
+        await self.wait(lambda: not self.leaving.all or self._hurried, max(timeout_s, ADOPT_S))
+        self.tell_parent([], listening)
 
     def any_uses(self, snapshot: Snapshot) -> bool:
         return any(engine.uses(snapshot) for engine in self.engines.all)
@@ -388,9 +390,6 @@ class Runtime:
 
     def end(self) -> None:
         """Reset what is left and give everything back. Safe to call twice, and without the loop."""
-        for listening in self.listening:
-            listening.close()
-        self.listening = []
         for handle in (self._look_again, self._retire_again):
             if handle is not None:
                 handle.cancel()
@@ -403,6 +402,10 @@ class Runtime:
         self.changes.end()
         self.policies.end()
         self.engines.end()
+        for listening in self.listening:        # (not before: a number is used anew at once)
+            listening.close()
+        self.listening = []
+        self.leaving.end()
         self.securing.end()
         self.observing.end()
 
@@ -410,9 +413,10 @@ class Runtime:
         """In a forked child: let go of the listening sockets, but not of a unix socket's file."""
         self.observing.abandon()
         for listening in self.listening:
-            listening.unlink = None
+            listening.file = None
             listening.close()
         self.listening = []
+        self.leaving.abandon()
 
 
 def default_poller() -> str:

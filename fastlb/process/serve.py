@@ -3,79 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import logging
 import os
-import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlb.errors import ConfigError
 from fastlb.process.adminport import usual_place
+from fastlb.process.descriptors import (
+    connections_possible,
+    fill_standard,
+    raise_descriptor_limit,
+)
 from fastlb.process.handed import Handed, inherited
+from fastlb.process.logs import configure_logging
+from fastlb.process.signals import ENDING, LATER, Guard, take_early
 from fastlb.process.worker import Parent
 
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
     from fastlb.config.model import Config
+    from fastlb.process.runtime import Runtime
 
 log = logging.getLogger("fastlb")
 
-# Besides two a connection: listening sockets, engines, pipes, names, logs, and room to look inside;
-# of a low limit not more than a quarter.
-DESCRIPTORS_RESERVED = 200
-STOP_US = 5_000_000     # that a stop takes beyond shutdown_timeout, on the slowest machine
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-def configure_logging(level: str = "info", format: str = "text") -> None:
-    """Send the loggers below `fastlb` to stderr, one line an event."""
-    handler = logging.StreamHandler(sys.stderr)
-    if format == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("fastlb")
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit to the hard one; returns it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:
-            log.warning("the descriptor limit stays at %d: %s", soft, error)
-            return soft
-    return hard
-
-
-def connections_possible(descriptors: int) -> int:
-    """How many connections fit below a descriptor limit: each takes two."""
-    return max((descriptors - min(DESCRIPTORS_RESERVED, descriptors // 4)) // 2, 1)
+STOP_S = 5.0            # that a stop takes beyond shutdown_timeout, on the slowest machine
+EXIT_STUCK = 1
 
 
 def notify_systemd(state: str) -> None:
@@ -142,6 +98,7 @@ def own_process(
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
     import uvloop
 
+    fill_standard()
     if not _someone_listens():
         configure_logging()
     loop = uvloop.new_event_loop()
@@ -163,60 +120,126 @@ async def _main(
     balancer: Balancer, started: Callable[[], None] | None,
     supervised: tuple[Parent, Handed] | None,
 ) -> None:
-    loop = asyncio.get_running_loop()
     parent, handed = supervised or (None, Handed())
-    # Whoever rotates logs sends it to everybody: it must not end who has none to open again.
-    loop.add_signal_handler(signal.SIGUSR1, lambda: None)
     for sock in inherited():
         handed.add(sock)
     balancer._handed, balancer._parent = handed, parent
     balancer._admin.usual = usual_place
-    await balancer.start()
-    runtime = balancer._runtime
-    assert runtime is not None
-    notify = notify_systemd
-    if parent is not None:
-        parent.follow(loop)
-        notify = functools.partial(_tell_parent, parent)
+    process = _Process(balancer, parent)
+    process.guard.start()
+    try:
+        if not await process.start():
+            return
+        runtime = balancer._runtime
+        assert runtime is not None
+        await balancer._admin.served()
+        if not runtime.stopping:
+            for url in balancer._admin.urls:
+                log.info("admin: %s", url)
+            log.info("ready: %s", runtime.summary())
+            process.ready(runtime)
+        if started is not None:
+            started()
+        await runtime.ended.wait()
+        if parent is not None:
+            await parent.close()
+        log.info("stopped")
+    finally:
+        process.guard.stop()
 
-    def on_signal(number: signal.Signals) -> None:
+
+class _Process:
+    """What signals do, while a balancer starts, serves and stops."""
+
+    def __init__(self, balancer: Balancer, parent: Parent | None) -> None:
+        self._balancer = balancer
+        self._parent = parent
+        self._loop = asyncio.get_running_loop()
+        self._starting: asyncio.Task[None] | None = None
+        self._waiting: set[int] = set()         # signals, until we serve
+        self._reloads = Reloads(balancer, self._notify)
+        self.guard = Guard(self._end_now)
+        if parent is not None:
+            parent.follow(self._loop)
+
+    def _notify(self, state: str) -> None:
+        if self._parent is not None:            # it is the one that systemd listens to
+            self._parent.say("notify", state=state)
+        else:
+            notify_systemd(state)
+
+    async def start(self) -> bool:
+        """Let the balancer start; False if a signal ended that."""
+        for number in LATER:
+            self._loop.add_signal_handler(number, self._waiting.add, number)
+        for number in ENDING:
+            self._loop.add_signal_handler(number, self._give_up, number)
+        self._waiting.update(take_early())
+        self._starting = asyncio.ensure_future(self._balancer.start())
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            return False
+        finally:
+            self._starting = None
+        for number in ENDING:
+            self._loop.add_signal_handler(number, self._stop, number)
+        return True
+
+    def _give_up(self, number: signal.Signals) -> None:
+        log.info("%s: ending before it serves", number.name)
+        if self._starting is not None:
+            self._starting.cancel()
+
+    def ready(self, runtime: Runtime) -> None:
+        """The balancer serves: signals that have waited are heard now."""
+        heard: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGHUP: self._reloads.ask,
+            signal.SIGUSR1: runtime.recording.reopen,
+            signal.SIGUSR2: lambda: log.warning(
+                "SIGUSR2: nothing is done; the process that supervises (fastlb serve --supervise)"
+                " upgrades"),
+        }
+        for number, hear in heard.items():
+            self._loop.add_signal_handler(number, hear)
+            if number in self._waiting:
+                hear()
+        if self._parent is not None:
+            runtime.tell_parent(runtime.listening, [])
+            self._balancer._admin.hold()
+            self._parent.say("ready")
+        else:
+            notify_systemd("READY=1")
+
+    def _stop(self, number: signal.Signals) -> None:
+        balancer, runtime = self._balancer, self._balancer._runtime
+        if runtime is None:
+            return                              # it has stopped
         if balancer._stopping is not None:
             log.warning("%s again: ending at once", number.name)
         else:
             left = runtime.counts()["exchanges"]
             log.info("%s: accepting no more; open connections: %d", number.name, left)
-            wait_us = runtime.effective.shutdown_timeout_ms * 1000 + STOP_US
+            wait_s = runtime.effective.shutdown_timeout_ms / 1000 + STOP_S
             # (a parent goes on, and says by itself when it stops)
-            stopping = "STOPPING=1\n" if parent is None else ""
-            notify(f"{stopping}EXTEND_TIMEOUT_USEC={wait_us}")
+            stopping = "STOPPING=1\n" if self._parent is None else ""
+            self._notify(f"{stopping}EXTEND_TIMEOUT_USEC={int(wait_s * 1e6)}")
+            self.guard.expect_end(wait_s, "shutdown_timeout")
+            self._loop.add_signal_handler(signal.SIGHUP, lambda: None)
         balancer.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    loop.add_signal_handler(signal.SIGUSR1, runtime.recording.reopen)
-    reloads = Reloads(balancer, notify)
-    loop.add_signal_handler(signal.SIGHUP, reloads.ask)
-    await balancer._admin.served()
-    if balancer.admin_url is not None:
-        log.info("admin: %s", balancer.admin_url)
-    log.info("ready: %s", runtime.summary())
-    if parent is not None:
-        runtime.tell_parent(runtime.listening, [])
-        parent.say("ready")
-    else:
-        notify("READY=1")
-    if started is not None:
-        started()
-    await runtime.ended.wait()
-    loop.remove_signal_handler(signal.SIGHUP)
-    if parent is not None:
-        parent.close()
-    log.info("stopped")
-
-
-def _tell_parent(parent: Parent, state: str) -> None:
-    """It is the one that systemd listens to."""
-    parent.say("notify", state=state)
+    def _end_now(self, why: str) -> None:
+        """On the guard's thread. A policy holds up what would end the process in order."""
+        log.error("ended after %s, though a policy goes on", why)
+        runtime = self._balancer._runtime
+        if runtime is not None:
+            for one in (*runtime.listening, *runtime.leaving.all):
+                if one.file is not None:
+                    one.file.remove()
+        self._balancer._admin.remove_files()
+        for handler in log.handlers:
+            handler.flush()
+        os._exit(EXIT_STUCK)
 
 
 class Reloads:

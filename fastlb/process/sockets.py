@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,10 +12,10 @@ from fastlb.config.address import Address
 from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 from fastlb.process.handed import Handed
+from fastlb.process.unix import UnixFile, open_unix
 
 # What Python's socket lacks (linux/udp.h, asm-generic/socket.h, linux/in.h).
 SOL_UDP, UDP_GRO, SO_RCVBUFFORCE, IP_PKTINFO = 17, 104, 33, 8
-SO_ACCEPTCON = 1 << 16      # in the flags of /proc/net/unix: it listens
 
 
 @dataclass
@@ -28,7 +27,7 @@ class Listening:
     address: Address
     sockets: list[socket.socket]
     shared: bool = False            # one socket for all engines
-    unlink: str | None = None       # a unix socket's file, ours to remove
+    file: UnixFile | None = None    # a unix socket's, ours to remove
     fds: list[int] = field(default_factory=list)
     wanted: Address | None = None   # as configured: port 0 stands for any
     more: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -53,12 +52,9 @@ class Listening:
         for sock in self.sockets:
             sock.close()
         self.sockets = []
-        if self.unlink:
-            try:
-                os.unlink(self.unlink)
-            except OSError:
-                pass                # someone was faster: the file is gone, as wanted
-            self.unlink = None
+        if self.file is not None:
+            self.file.remove()
+            self.file = None
 
 
 def open_all(
@@ -272,42 +268,11 @@ def _open_unix(
     found = handed.take(path, "")
     if found:
         return _taken(listener, address, ids, engines, found)
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(path)
-        if listener.mode is not None:
-            os.chmod(path, listener.mode)
-        _options(sock, listener)
-        sock.listen(listener.backlog)
-    except BaseException:
-        sock.close()
-        raise
+    sock, file = open_unix(path, listener.mode, listener.backlog)
+    _options(sock, listener)
     listening = _shared(listener, address, next(ids), engines, sock)
-    listening.unlink = path
+    listening.file = file
     return listening
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a unix socket that a process left behind; one that answers is in use."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(errno.EEXIST, "a file that is not a socket is there")
-    except FileNotFoundError:
-        return
-    if _is_listened_on(path):
-        raise OSError(errno.EADDRINUSE, "in use")
-    os.unlink(path)
-
-
-def _is_listened_on(path: str) -> bool:
-    """Whether a process listens on a unix socket. Asking by connecting would make a connection."""
-    with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields = line.rstrip("\n").split(" ", 7)
-            if fields[-1] == path and int(fields[3], 16) & SO_ACCEPTCON:
-                return True
-    return False
 
 
 def explained(key: str, address: Address, error: OSError) -> BindError:

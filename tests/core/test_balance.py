@@ -62,8 +62,8 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         retry=effective_retry(Retry(**keys.pop("retry", {}))),
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
         fallback=-1, in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
-        retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0, request_edits=(),
-        response_edits=(),
+        retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
+        request_edits=(), response_edits=(),
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
@@ -194,8 +194,8 @@ def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
         groups=[GroupSpec(0, 0, array("I", [0]), None)],
         retry=RETRY, outliers=OUTLIERS, fallback=-1,
         in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
-        retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0, request_edits=(),
-        response_edits=(),
+        retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
+        request_edits=(), response_edits=(),
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):
         Snapshot(Live(1), [spec], [])

@@ -243,6 +243,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(
     assert second.lines[-1] == (
         f"--bind: tcp://unix:{path}: another process listens there"
     )
+    origin.accept().close()             # (the second has asked by connecting)
     first.process.terminate()
     assert first.ended() == 0
     assert not path.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -218,16 +219,109 @@ def test_who_never_served_ends_with_what_the_worker_said(tmp_path: Path) -> None
     assert process.ended() == 2 and "listeners.x" in process.log()
 
 
-def test_a_crash_loop_slows_down(
+def test_a_worker_that_served_comes_back_within_a_second_however_often_it_is_killed(
     supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
 ) -> None:
     process = supervise(toml(origins().address))
     process.readied()
-    for i in range(4):
+    for i in range(5):
         process.wait_for_spare()
         os.kill(process.worker(), signal.SIGKILL)
         process.readied(2 + i)
-    assert "starting another in 0.5 s (crash 4 in a row)" in process.log()
+    waits = re.findall(r"starting another(?: in ([\d.]+) s)?", process.log())
+    assert waits == ["", "", "", "0.25", "0.25"]
+
+
+def test_a_spare_that_is_killed_is_replaced(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    process = supervise(toml(origins().address))
+    process.readied()
+    for i in range(3):
+        process.wait_for_spare()
+        (spare,) = set(process.children()) - {process.worker()}
+        os.kill(spare, signal.SIGKILL)
+        wait_until(lambda n=i: process.log().count(  # type: ignore[misc]
+            "the spare worker was ended by SIGKILL") == n + 1)
+    assert process.ask() == 200
+    process.wait_for_spare()
+    os.kill(process.worker(), signal.SIGKILL)
+    process.readied(2)
+    assert process.ask() == 200
+
+
+def test_the_parent_survives_its_descriptor_limit(
+    supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
+) -> None:
+    process = supervise(toml(origins().address))
+    process.readied()
+    process.wait_for_spare()
+    pid = process.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    os.kill(process.worker(), signal.SIGKILL)           # (the spare is there already)
+    process.readied(2)
+    wait_until(lambda: "no process can be started" in process.log())
+    assert process.ask() == 200
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(f"\0fastlb-supervisor-{pid}")
+        wait_until(lambda: "who asks for an upgrade has to wait" in process.log())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    process.wait_for_spare()
+    os.kill(process.worker(), signal.SIGKILL)
+    process.readied(3)
+    assert process.ask() == 200 and "a bug in fastlb" not in process.log()
+
+
+SCRIPT = """
+import subprocess, sys
+from fastlb.process import logs, supervisor
+supervisor.READY_S = 0.3
+born = subprocess.Popen
+refusals = [BlockingIOError(11, "Resource temporarily unavailable")] * 2
+
+def popen(*args, **keys):
+    if refusals:
+        raise refusals.pop()
+    return born(*args, **keys)
+
+subprocess.Popen = popen
+logs.configure_logging()
+command = [sys.executable, "-c", "import time; time.sleep(1000)"]
+sys.exit(supervisor.Supervisor(command).run())
+"""
+
+
+def test_a_fork_that_fails_and_a_start_that_hangs_are_tried_again() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    wanted = [
+        "no process can be started: [Errno 11] Resource temporarily unavailable",
+        "it isn't ready after 0.3 s; it is killed",
+        "was ended by SIGKILL", "it isn't ready after 0.3 s; it is killed",
+    ]
+    for line in process.stderr:
+        if wanted and wanted[0] in line:
+            wanted.pop(0)
+        if not wanted:
+            break
+    process.terminate()
+    rest = process.communicate(timeout=DEADLINE_S * 3)[1]
+    assert wanted == [] and process.returncode == 0, rest
+
+
+def test_modules_in_the_working_directory_shadow_nothing(
+    supervise: Callable[..., Supervised], origins: Origins, tmp_path: Path  # noqa: F811
+) -> None:
+    for name in ("click", "queue", "asyncio"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('it is imported')\n")
+    (tmp_path / "mine.py").write_text(
+        "import fastlb\ndef decide(request):\n    return fastlb.Response(204)\n")
+    text = toml(origins().address).replace(
+        "[pools.p]", '[[listeners.web.routes]]\nname = "r"\npolicy = "mine:decide"\n[pools.p]')
+    process = supervise(text, cwd=tmp_path)
+    process.readied()
+    assert process.ask() == 204
 
 
 def test_none_to_be_upgraded() -> None:

@@ -169,16 +169,21 @@ cdef class Recorder:
             record = ring_next(ring, &at, end)
 
     cdef bint _flush(self, int fd, bint whole, int patience_ms) noexcept nogil:
-        """Write what is in the buffer. What fails is lost, but for the line's end that is owed."""
+        """Write what is in the buffer. What fails is lost, but for the line's end that is owed, and
+        nothing is written before that."""
         cdef size_t size = self._w.at - self._out
         cdef size_t done = 0, piece
         cdef ssize_t n
         if self._error:
             patience_ms = 0             # it is had once a call, however much there is
         if size and self._is_torn:
-            if (whole or wait_for(fd, POLLOUT, patience_ms)) and write(fd, b"\n", 1) == 1:
+            if not whole and not wait_for(fd, POLLOUT, patience_ms):
+                self._error = EAGAIN
+            elif write(fd, b"\n", 1) == 1:
                 self._is_torn = False
-        while done < size:
+            else:
+                self._error = errno
+        while done < size and not self._is_torn:
             piece = size - done
             if not whole:
                 if piece > SAFE_BYTES:
@@ -195,7 +200,8 @@ cdef class Recorder:
             done += n
         self._w.at = self._out
         if done < size:
-            self._is_torn = done and self._out[done - 1] != 10
+            if done:
+                self._is_torn = self._out[done - 1] != 10
             while done < size:
                 if self._out[done] == 10:
                     self._lost += 1

@@ -126,6 +126,25 @@ def test_none_is_opened_where_the_file_says_so(
     assert not own_place.exists()
 
 
+@pytest.mark.parametrize("keys", ["", ", default_socket = false"])
+def test_a_process_with_a_port_is_found_in_the_usual_place_too(
+    serve: Callable[..., subprocess.Popen[str]], own_place: Path, tmp_path: Path, keys: str
+) -> None:
+    config = tmp_path / "f.toml"
+    config.write_text(f"""
+        admin = {{ bind = "http://127.0.0.1:0"{keys} }}
+        [listeners.web]
+        bind = "tcp://127.0.0.1:0"
+        pool = "api"
+        [pools.api]
+        servers = ["{NOBODY}"]
+    """)
+    process = serve(str(config))
+    assert fastlb("status")[0] == (3 if keys else 0)
+    found = [path.name for path in own_place.iterdir()] if own_place.exists() else []
+    assert found == ([] if keys else [f"{process.pid}.sock"])
+
+
 @pytest.mark.parametrize("command", [
     ("status",), ("top",), ("drain", "a/b"), ("enable", "a/b"), ("disable", "a/b"), ("reload",)])
 def test_no_process_is_told(command: tuple[str, ...], own_place: Path) -> None:

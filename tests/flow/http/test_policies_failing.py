@@ -33,6 +33,15 @@ def fail(request: Request) -> None:
     raise RuntimeError("out of order")
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What is said of policies. (The control loop says it, and a client may be faster.)"""
+    def found() -> list[logging.LogRecord]:
+        return [r for r in caplog.records if r.name == "fastlb.policy"]
+
+    wait_until(lambda: bool(found()))
+    return found()
+
+
 def counts(decided: Decided, **expected: int) -> None:
     totals = decided.totals()
     assert {name: totals[name] for name in expected} == expected
@@ -49,11 +58,50 @@ def test_what_it_raises_is_said_once_with_its_traceback(
         assert (got.line, got.body) == ("HTTP/1.1 503 Service Unavailable",
                                         b"503 Service Unavailable\n")
     counts(decided, calls=times, failures=times, late=0)
-    (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
+    (record,) = told(caplog)
     assert record.levelno == logging.ERROR
     assert record.getMessage() == "policy of web/r failed; this is said once"
     assert record.exc_info is not None and record.exc_text is not None
     assert 'in fail\n    raise RuntimeError("out of order")' in record.exc_text
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_an_exit_is_a_failure_of_the_policy(
+    decided: Decided, kind: str, raised: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave(request: Request) -> None:
+        raise raised
+
+    add(decided, kind, leave, "/leave")
+    web = decided.start()
+    for _ in range(2):
+        assert web.ask(get(b"/leave")).status == 503
+    assert web.ask(get()).status == 200
+    counts(decided, calls=2, failures=2)
+    (record,) = told(caplog)
+    assert record.exc_info is not None and type(raised).__name__ in str(record.exc_text)
+    runtime = decided.lb._runtime
+    assert runtime is not None and runtime.loop is not None and runtime.loop.is_running()
+
+
+def test_a_log_handler_that_blocks_holds_no_engine_up(decided: Decided) -> None:
+    release = threading.Event()
+
+    class Blocking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert release.wait(DEADLINE_S)
+
+    add(decided, "sync", fail, "/fail")
+    handler, logger = Blocking(), logging.getLogger("fastlb.policy")
+    logger.addHandler(handler)
+    try:
+        web = decided.start()
+        if decided.threads:                     # (inline, the engine's thread is the loop's)
+            assert web.ask(get(b"/fail")).status == 503
+            assert web.ask(get()).status == 200
+    finally:
+        release.set()
+        logger.removeHandler(handler)
 
 
 def test_the_error_header_says_that_it_was_the_policy(decided: Decided) -> None:
@@ -74,7 +122,7 @@ def test_nonsense_is_a_failure(
     add(decided, kind, lambda r: value, on_error=decided.pool_b)
     assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
     counts(decided, calls=1, failures=1)
-    (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
+    (record,) = told(caplog)
     assert record.exc_text is not None and message in record.exc_text
 
 
@@ -98,7 +146,7 @@ def test_a_function_that_hands_on_an_async_one_is_told(
         return later(request)
 
     assert decided.start().ask(get()).status == 503
-    (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
+    (record,) = told(caplog)
     assert record.exc_text is not None
     assert "it runs an async function and is none itself; write it with async def" in (
         record.exc_text)
@@ -141,14 +189,16 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
     go.set()
     assert wire.response().body == b"b GET /x HTTP/1.1\n"
     counts(decided, calls=1, late=1, failures=0)
-    (record,) = [r for r in caplog.records if r.name == "fastlb.policy"]
+    (record,) = told(caplog)
     assert record.getMessage().startswith(
         "policy of web/r is past its deadline of 0.01 s and holds up an engine; it is here:\n")
     assert "in stuck\n    assert go.wait(DEADLINE_S)" in record.getMessage()
     wire.close()
 
 
-def test_an_async_policy_is_cancelled_at_its_deadline(decided: Decided) -> None:
+def test_an_async_policy_is_cancelled_at_its_deadline(
+    decided: Decided, caplog: pytest.LogCaptureFixture
+) -> None:
     ended: list[str] = []
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b")
@@ -162,6 +212,9 @@ def test_an_async_policy_is_cancelled_at_its_deadline(decided: Decided) -> None:
     assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
     wait_until(lambda: ended == ["cancelled"])
     counts(decided, calls=1, late=1, failures=0, pending=0)
+    said = told(caplog)[0].getMessage()
+    assert said.startswith("policy of web/r is past its deadline of 0.02 s, and was given up")
+    assert "in slow\n    await asyncio.sleep(60)" in said and "in sleep\n" in said
 
 
 def test_a_blocking_policy_is_left_behind_at_its_deadline(decided: Decided) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import re
+import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 import fastlb
 from fastlb.config.observing import JSON_FIELDS
-from tests.flow.conftest import Origin, Site, read_exactly, read_to_end, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, read_to_end, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
 
@@ -278,6 +280,32 @@ def test_what_comes_too_fast_is_dropped_and_counted(
         drained = threading.Thread(target=_read_all, args=(reader,))
         drained.start()
     drained.join()
+
+
+def test_lines_stay_apart_after_any_number_of_failed_writes(
+    logged: Make, origins: Callable[..., HttpOrigin], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastlb.observe.recording.PATIENCE_MS", 1)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    with logged([origins().address], path=str(fifo)) as site:
+        runtime = site.site.balancer._runtime
+        assert runtime is not None
+        for lost in (1, 2, 3):                  # a part of a line, and then nothing
+            assert site.ask(get("/" + "a" * 4000)).status == 200
+            wait_until(lambda n=lost: runtime.recording.totals()["lost"] == n)
+        torn = os.read(reader, 65536)
+        assert site.ask(get("/last")).status == 200
+        data = b""
+        while not data.endswith(b"}\n"):
+            assert select.select([reader], [], [], DEADLINE_S)[0]
+            data += os.read(reader, 65536)
+    os.close(reader)
+    assert len(torn) == 4096 and data[:1] == b"\n"
+    assert json.loads(data)["path"] == "/last"
 
 
 def _read_all(reader: int) -> None:

@@ -15,7 +15,8 @@ ADMIN = [
     top(
         "admin-unknown-key",
         'admin = { bind = "http://127.0.0.1:9000", tokn = "x" }',
-        "admin.tokn: 'tokn' is not a key here; did you mean 'token'? One of: bind, token, mode",
+        "admin.tokn: 'tokn' is not a key here; did you mean 'token'? One of: bind, token, mode,"
+        " default_socket",
     ),
     top(
         "admin-of-tcp",

@@ -22,7 +22,7 @@ LISTENER_KEYS = (
     " receive_buffer_size, routes,"
     " max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
-    " traceparent, via, error_header, on_client_close, h2c, merge_slashes,"
+    " traceparent, via, error_header, on_client_close, h2c, merge_slashes, underscores, path_parameters, methods,"
     " max_match_body, bind, tls, proxy_protocol, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"

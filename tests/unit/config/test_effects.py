@@ -94,8 +94,8 @@ def test_listener_keys_are_for_the_protocols_that_are_shown(key: str, scheme: st
         listener["bind"].append(f"{scheme}://unix:/tmp/a")
     elif key == "max_match_body":
         listener["routes"] = [{"name": "a", "match": {"json": {"a": "1"}}, "pool": "p"}]
-    elif key in ("sniff_timeout", "sniff_whole_timeout"):
-        listener["routes"] = [{"name": "a", "pool": "p"}]
+    elif key in ("sniff_timeout", "sniff_whole_timeout") and scheme == "tcp":
+        listener["routes"] = [{"name": "a", "match": {"protocol": "ssh"}, "pool": "p"}]
     elif key == "policy":
         listener[key] = "a:b"
     elif key == "max_sessions_per_source":
@@ -138,7 +138,7 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.over_ip: (HTTP + '[pools.p]\nservers = ["unix:/a"]\ntcp_nodelay = true\n',
                        "pools.p.tcp_nodelay", "every server is a unix socket"),
     needs.sniffs: (TCP + 'sniff_timeout = "1s"\n' + POOL, "listeners.l.sniff_timeout",
-                      "there are no routes"),
+                      "no route asks what clients say first"),
     needs.match_body: (HTTP + 'max_match_body = "1KiB"\n' + POOL, "listeners.l.max_match_body",
                           "no route has match.json or match.form"),
     needs.sessions: (

@@ -299,3 +299,13 @@ def test_its_records(front: Front, farm: Farm) -> None:
         record = next(iter(records))
     assert (record.method, record.path, record.status) == ("POST", "/logged", 200)
     assert record.bytes_in == 5
+
+
+def test_a_request_without_a_host_has_no_authority(front: Front, farm: Farm) -> None:
+    """Of HTTP/1.0 (RFC 9113, 8.3.1)."""
+    origin = farm()
+    wire = front([origin]).client()
+    wire.send(b"GET /a HTTP/1.0\r\nX-Mine: 1\r\n\r\n")
+    assert wire.response().status == 200
+    assert ":authority" not in dict(origin.requests[0].all)
+    assert origin.requests[0].fields["x-mine"] == "1"

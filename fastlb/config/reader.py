@@ -43,6 +43,16 @@ def load(path: str | os.PathLike[str]) -> Config:
     return loads(text, name)
 
 
+def read(config: Config | str | os.PathLike[str]) -> tuple[Config, str | None]:
+    """The configuration of a file, of TOML text (with a line break in it), or as it is; and the
+    file's path."""
+    if isinstance(config, Config):
+        return config, None
+    if isinstance(config, str) and "\n" in config:
+        return loads(config), None
+    return load(config), os.fsdecode(config)
+
+
 def located(problems: Iterable[Problem], name: str) -> ConfigError:
     """Problems that were found after a file was read, with its name and their lines."""
     try:

@@ -52,8 +52,7 @@ class Watch:
         self._look_at_ejected(known)
         down = {pool.name for pool in self._live.pools() if pool.down}
         for name in sorted(down - self._down):
-            self._tell(ERROR, name, "", "unserved",
-                       "no server can be connected to; clients are closed at once")
+            self._tell(ERROR, name, "", "unserved", "no server can be connected to")
         for name in sorted(self._down - down):
             self._tell(INFO, name, "", "serving", "serving again")
         self._down = down

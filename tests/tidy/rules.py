@@ -27,6 +27,7 @@ PYTHON_RANKS = {
     "_version": 0,
     "errors": 0,
     "config": 1,
+    "keywords": 1,
     "compile": 2,
     "observe": 2,
     "control": 3,

@@ -40,7 +40,7 @@ def leveled(
 
 
 def level(kind: str, name: str, *fields: str) -> dict[str, Any]:
-    return {kind: {"set": {field: name for field in fields}}}
+    return {kind: {"set": dict.fromkeys(fields, name)}}
 
 
 def test_request_fields_are_set_by_the_most_exact_level(leveled: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fastlb.config.diff import diff
 from fastlb.config.effective import effective
+from fastlb.config.model import Config
 from fastlb.config.reader import loads
 from fastlb.errors import ConfigError
 
@@ -19,7 +20,7 @@ ROUTE = f'{POOLS}{LISTENER}[[listeners.l.routes]]\nname = "r"\n'
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         loads(text)
-    return [f"{one.path}: {one.text}" for one in caught.value.problems]
+    return [f"{one.path}: {one.message}" for one in caught.value.problems]
 
 
 BAD: list[tuple[str, str]] = [
@@ -27,7 +28,7 @@ BAD: list[tuple[str, str]] = [
     ('pool = "p"\nmatch.path = ["/a", "/a"]', "'/a' is in the list twice"),
     ('pool = "p"\nmatch.path = ["/a", "b"]', "'b' is not a path"),
     ('pool = "p"\nmatch.host = ["a.example", "a b"]', "'a b' is not a host"),
-    ('pool = "p"\nmatch.headers.x-a = []', "match.headers.x-a.one_of: "),
+    ('pool = "p"\nmatch.headers.x-a = []', "match.headers.x-a: the list is empty"),
     ('pool = "p"\nmatch.headers.x-a = ["a\\nb"]', "has a line break"),
     ('pool = "p"\nmatch.headers.x-a = { regex = ["a", "("] }', "not a regular expression"),
     ('pool = "p"\nmatch.path = ["/a/{x}", "/b/{y}"]\nhash_on = "path.x"',
@@ -49,7 +50,7 @@ BAD: list[tuple[str, str]] = [
     ('pool = "p"\nerrors.503 = { file = "/nowhere/503.html" }', "can't be read"),
     ('pool = "p"\nerrors.503 = [{ body = "a" }, { body = "b" }]', "one is JSON"),
     ('pool = "p"\nerrors.503 = { body = "a", content_type = "html" }', "'html' is not a content"),
-    ('pool = "p"\nerrors.503 = { bodi = "a" }', "did you mean body?"),
+    ('pool = "p"\nerrors.503 = { bodi = "a" }', "did you mean 'body'"),
     ('pool = "p"\nresponse_headers.set.x-a = "{nothing}"', "'nothing' is not a variable"),
 ]
 
@@ -92,11 +93,12 @@ def test_each_host_and_path_has_the_place_of_its_own() -> None:
 
 def test_what_the_defaults_say_is_a_difference_where_it_holds(tmp_path: Path) -> None:
     file = tmp_path / "a.html"
-    text = (POOLS + LISTENER + 'errors.503 = { file = "%s" }\nresponse_headers.set.x-b = "1"\n'
-            % file + '[defaults]\nresponse_headers.set = { x-a = "%s", x-b = "%s" }\n')
-    file.write_text("one")
-    old = loads(text % ("1", "1"))
-    file.write_text("two")
-    new = loads(text % ("2", "2"))
-    assert [one.path for one in diff(old, new)] == [
+
+    def config(name: str, value: str) -> Config:
+        file.write_text(name)
+        return loads(f'{POOLS}{LISTENER}errors.503 = {{ file = "{file}" }}\n'
+                     'response_headers.set.x-b = "1"\n'
+                     f'[defaults]\nresponse_headers.set = {{ x-a = "{value}", x-b = "{value}" }}\n')
+
+    assert [one.path for one in diff(config("one", "1"), config("two", "2"))] == [
         "listeners.l.errors.503", "listeners.l.response_headers.set.x-a"]

@@ -120,7 +120,7 @@ def location(web: Web, redirect: Any, target: str, *fields: str, path: str = "/o
         {"name": "moved", "match": {"path": path}, "redirect": redirect}])
     got: Message = site.ask(get(target, *fields))
     assert got.status == 302
-    said = site.site.balancer.explain("GET", target)
+    said = site.site.balancer.explain("GET", target, headers=[("Host", "site.test")])
     assert said.answer is not None and said.answer.location == got["location"]
     return got["location"]
 

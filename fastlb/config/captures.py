@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastlb.config import limits
-from fastlb.config.regex import BYTES, _bytes, _cased, sre, sre_parser
+from fastlb.config.regex import BYTES, byte_set, cased, operators, parse
 
 # The numbers of base/routing.pxd. BRANCH and the loops prefer `a`, and loops leave by their exit.
 DONE, BYTE, GO, BRANCH, LOOP, LAZY, MARK = range(7)
@@ -71,24 +71,24 @@ class _Program:
         return following
 
     def part(self, op: Any, value: Any, following: int, flags: int) -> int:
-        if op is sre.LITERAL:
+        if op is operators.LITERAL:
             for byte in reversed(chr(value).encode("utf-8", "surrogatepass")):
-                wanted = _cased(frozenset({byte}), flags)
+                wanted = cased(frozenset({byte}), flags)
                 following = self.step(BYTE, following, wanted=wanted)
             return following
-        if op in (sre.ANY, sre.NOT_LITERAL, sre.IN):
-            return self.step(BYTE, following, wanted=_bytes(op, value, flags))
-        if op is sre.BRANCH:
+        if op in (operators.ANY, operators.NOT_LITERAL, operators.IN):
+            return self.step(BYTE, following, wanted=byte_set(op, value, flags))
+        if op is operators.BRANCH:
             ways = [self.sequence(way, following, flags) for way in value[1]]
             found = ways.pop()
             while ways:
                 found = self.step(BRANCH, ways.pop(), found)
             return found
-        if op is sre.SUBPATTERN:
+        if op is operators.SUBPATTERN:
             return self.group(value, following, flags)
-        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-            return self.repeat(value, following, flags, op is sre.MIN_REPEAT)
-        begins = value in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
+        if op in (operators.MAX_REPEAT, operators.MIN_REPEAT):
+            return self.repeat(value, following, flags, op is operators.MIN_REPEAT)
+        begins = value in (operators.AT_BEGINNING, operators.AT_BEGINNING_STRING)
         made = self.step(GO, following)
         self.anchors[made] = BEGIN if begins else END
         return made
@@ -103,7 +103,7 @@ class _Program:
 
     def repeat(self, value: Any, following: int, flags: int, lazy: bool) -> int:
         low, high, inner = value
-        if high is sre.MAXREPEAT:
+        if high is operators.MAXREPEAT:
             loop = self.step(LAZY if lazy else LOOP, 0, 0)
             body = self.sequence(inner, loop, flags)
             self.ways[loop] = [following, body] if lazy else [body, following]
@@ -120,7 +120,7 @@ class _Program:
 
 def compile_captures(pattern: str) -> Captures:
     """Of a pattern for a whole path. ValueError says why there can be none."""
-    parsed = sre_parser.parse(pattern)
+    parsed = parse(pattern)
     state = parsed.state
     n_groups = int(state.groups) - 1
     if n_groups > limits.GROUPS_MAX:
@@ -266,7 +266,7 @@ def captured(captures: Captures, text: bytes) -> list[bytes | None]:
 def group_names(pattern: str) -> set[str]:
     """The groups of a pattern, by their names and their numbers. ValueError."""
     try:
-        state = sre_parser.parse(pattern).state
+        state = parse(pattern).state
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return {*map(str, range(1, int(state.groups))), *state.groupdict}

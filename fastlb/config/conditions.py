@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -37,27 +37,27 @@ def _check_path(value: str) -> str:
 
 
 def _unique(values: list[str]) -> list[str]:
+    seen: set[str] = set()
     for value in values:
-        if values.count(value) > 1:
+        if value in seen:
             raise ValueError(f"{show(value)} is in the list twice")
+        seen.add(value)
     return values
 
 
-def _any_of(item: Any) -> Any:
-    """One text that a request may have, or a list of which any will do."""
-    return Annotated[
-        list[item], BeforeValidator(one_or_list), AfterValidator(_unique),
-        Field(min_length=1, max_length=limits.MATCH_VALUES_MAX), loose(TEXT_OR_LIST),
-    ]
-
-
+T = TypeVar("T")
+# One that a request may have, or a list of which any will do.
+AnyOf = Annotated[
+    list[T], BeforeValidator(one_or_list), AfterValidator(_unique),
+    Field(min_length=1, max_length=limits.MATCH_VALUES_MAX), loose(TEXT_OR_LIST),
+]
 FieldName = Annotated[str, AfterValidator(check_field_name)]
-Hosts = _any_of(Annotated[str, AfterValidator(check_host)])
-Paths = _any_of(Annotated[str, AfterValidator(_check_path)])
-PathRegexes = _any_of(Regex)
+Hosts = AnyOf[Annotated[str, AfterValidator(check_host)]]
+Paths = AnyOf[Annotated[str, AfterValidator(_check_path)]]
+PathRegexes = AnyOf[Regex]
 Method = Annotated[str, AfterValidator(_check_method)]
-Methods = _any_of(Method)
-Networks = _any_of(Annotated[str, AfterValidator(check_network)])
+Methods = AnyOf[Method]
+Networks = AnyOf[Annotated[str, AfterValidator(check_network)]]
 
 
 class Conditions(Model):

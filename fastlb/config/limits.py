@@ -222,7 +222,9 @@ SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")
 TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
-TLS_ALPN = Choice(None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls")
+TLS_ALPN = Choice(
+    None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls",
+)
 TLS_OFFERED = Choice(None, "servers speak what `protocol` says; http/1.1 needs no offer")
 TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(
@@ -268,7 +270,7 @@ RESPONSE_HEADER_TIMEOUT = Limit(60_000, 0, DAY_MS, "as nginx has it; slow report
 REQUEST_TIMEOUT = Limit(0, 0, DAY_MS, "off: downloads and streams take what they take")
 BODY_IDLE_TIMEOUT = Limit(60_000, 0, DAY_MS, "a peer that moves nothing for so long is gone")
 KEEPALIVE_TIMEOUT = Limit(
-    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, so that they close first",
+    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, which close first then",
 )
 WEBSOCKET_TIMEOUT = Limit(HOUR_MS, 0, 30 * DAY_MS, "silence is usual there")
 MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 KiB fit twice")

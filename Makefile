@@ -28,7 +28,7 @@ test-again: ## The suite N times beside LOAD busy loops: make test-again N=10 LO
 	@tools/setup.sh test
 	@$(PYTHON_VENV) -m tools.again $(N) $(LOAD) $(PYTEST)
 
-mutants: ## Break N random lines of the core, one at a time: do tests notice? SEED=... repeats
+mutants: ## Break N random lines of the core, one at a time: do tests notice? SEED=1 repeats
 	@tools/setup.sh test
 	@$(PYTHON_VENV) -m tools.mutants $(N) $(SEED)
 

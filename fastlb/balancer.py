@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastlb.background import Background, Stopping
-from fastlb.config.base import Model
+from fastlb.config.base import copied
 from fastlb.config.check_routes import scheme_of
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
-from fastlb.config.reader import load, loads
+from fastlb.config.reader import read
 from fastlb.control.events import Subscription
-from fastlb.handles import Listener, Pool, Server, listed
+from fastlb.errors import BindError, ConfigError
+from fastlb.handles import Listener, Pool, Server, given, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
 from fastlb.process.files import Files
 from fastlb.process.filling import Filling
+from fastlb.process.functions import look_beside
 from fastlb.process.handed import Handed
-from fastlb.process.reload import Reloaded, reload
+from fastlb.process.reload import Reloaded, reload, tell_refused, tell_reloaded
 from fastlb.process.runtime import Runtime, default_poller
 from fastlb.process.worker import Parent
 
-log = logging.getLogger("fastlb")
-
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from fastlb.explain.model import Explanation
     from fastlb.explain.wire import Headers
+    from fastlb.keywords import BalancerKeywords, ListenKeywords, PoolKeywords
 
 
 class Balancer:
@@ -41,9 +43,10 @@ class Balancer:
 
     `threads` engines serve on threads of their own, without the GIL; with `threads=0` the running
     asyncio or uvloop loop serves. Other keywords are the top-level keys of the configuration
-    (docs/config.md). Build it up with `pool()` and `listen()`, or hand over a whole `config`; then
-    `async with` it, `await start()` and `stop()` it, run it beside a program with `background()`,
-    or let it own the process with `run()`.
+    (docs/config.md). Build it up with `pool()` and `listen()`, or hand over a whole `config`: the
+    path of a file, TOML text (with a line break in it), or a `Config`. Then `async with` it,
+    `await start()` and `stop()` it, run it beside a program with `background()`, or let it own
+    the process with `run()`.
 
     `async with`, `start()` and `background()` install no signal handler, configure no logging,
     never fork and leave limits alone. In a child that was forked while it ran, the object raises
@@ -51,17 +54,28 @@ class Balancer:
     """
 
     def __init__(
-        self, config: Config | None = None, *, threads: int | None = None, **keys: Any
+        self,
+        config: Config | str | os.PathLike[str] | None = None,
+        *,
+        threads: int | Literal["auto"] | None = None,
+        **keys: Unpack[BalancerKeywords],
     ) -> None:
+        if threads == "auto":
+            threads = None
         if threads is not None and not (isinstance(threads, int) and 0 <= threads <= 64):
             raise ValueError(f"threads: {threads!r} is not a number from 0 to 64")
         if config is not None and keys:
             raise ValueError("give a config or keys, not both")
         if keys:
             Config.build(keys)
-        self._config = config
+        self._config: Config | None = None
+        self.source: str | None = None          # the file that a reload reads again
+        if config is not None:
+            self._config, self.source = read(config)
+        if self.source is not None:
+            look_beside(self.source)
         self._threads = threads
-        self._keys = keys
+        self._keys: dict[str, Any] = dict(keys)
         self._pools: dict[str, dict[str, Any]] = {}
         self._listeners: dict[str, dict[str, Any]] = {}
         self._runtime: Runtime | None = None
@@ -76,14 +90,13 @@ class Balancer:
         self._filling = Filling(self)
         self._files = Files(self)
         self._now: Config | None = None         # what is running
-        self.source: str | None = None          # the file that a reload reads again
         self._fit: Callable[[Config], Config] = lambda config: config
 
     # --- building ---
 
     def pool(
         self, name: str, servers: Iterable[str | Server] = (), *, balance: str = "round_robin",
-        **keys: Any,
+        **keys: Unpack[PoolKeywords],
     ) -> Pool:
         """Add a pool. Keywords are the keys of `[pools.NAME]`; mistakes raise ConfigError."""
         self._must_be_idle()
@@ -92,7 +105,7 @@ class Balancer:
                 s._keys() if isinstance(s, Server) else s for s in listed(servers, name)
             ],
             "balance": balance,
-            **_given(keys),
+            **given(keys),
         }
         self._check(name, self._pools, {"pools": {**self._pools, name: spec}})
         self._pools[name] = spec
@@ -104,7 +117,7 @@ class Balancer:
         *,
         pool: Pool | str | None = None,
         name: str | None = None,
-        **keys: Any,
+        **keys: Unpack[ListenKeywords],
     ) -> Listener:
         """Add a listener. Keywords are the keys of `[listeners.NAME]`; mistakes raise ConfigError.
 
@@ -113,7 +126,7 @@ class Balancer:
         self._must_be_idle()
         name = name if name is not None else f"listener{len(self._listeners) + 1}"
         target = pool.name if isinstance(pool, Pool) else pool
-        spec = {"bind": bind, **({} if target is None else {"pool": target}), **_given(keys)}
+        spec = {"bind": bind, **({} if target is None else {"pool": target}), **given(keys)}
         self._check(name, self._listeners, {
             "listeners": {**self._listeners, name: spec}, "pools": self._pools})
         self._listeners[name] = spec
@@ -132,12 +145,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         """All of them, by name: of the running configuration, or as it would be started."""
-        return {name: Pool(self, name) for name in self.config.pools}
+        return {name: Pool(self, name) for name in self._current.pools}
 
     @property
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
-        return {name: Listener(self, name) for name in self.config.listeners}
+        return {name: Listener(self, name) for name in self._current.listeners}
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -184,7 +197,12 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """The whole configuration that is running, or as it would be started now."""
+        """The whole configuration that is running, or as it would be started now. It is a copy:
+        changing it changes nothing."""
+        return copied(self._current)
+
+    @property
+    def _current(self) -> Config:
         if self._now is not None:
             return self._now
         if self._config is not None:
@@ -221,39 +239,42 @@ class Balancer:
             runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise RuntimeError("the balancer isn't running")
-        new, values = await asyncio.to_thread(self._read, config)
+        try:
+            new, values = await asyncio.to_thread(self._read, config)
+        except ConfigError as error:
+            if not dry_run:
+                tell_refused(runtime, error)
+            raise
         if dry_run:
-            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
+            return Reloaded((*diff(self._current, new), *overlaid(self.overlay())), ())
         if loop is asyncio.get_running_loop():
-            return await self._reload(runtime, new, values)
+            # Who stops waiting must not leave it half done.
+            return await asyncio.shield(self._reload(runtime, new, values))
         future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _read(
         self, config: Config | str | os.PathLike[str] | None
     ) -> tuple[Config, Effective]:
         if config is None and self.source is None:
             raise ValueError("there is no file to read again: give a configuration")
-        if isinstance(config, str) and "\n" in config:
-            made = loads(config)
-        elif isinstance(config, Config):
-            made = config
-        else:
-            made = load(config if config is not None else self.source or "")
-        made = self._fit(made)
+        made, _ = read(config if config is not None else self.source or "")
+        made = self._fit(copied(made))      # (nobody else changes it while it is served)
         return made, effective(made)
 
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
-        async with self._admin.changed(values):
-            warnings = await reload(runtime, values)
-        before = self.config
+        try:
+            async with self._admin.changed(values):
+                warnings = await reload(runtime, values)
+        except (ConfigError, BindError) as error:
+            tell_refused(runtime, error)
+            raise
+        before = self._current
         self._took(new)
         self._config, self._effective = new, values
         self._files.follow()
         differences = diff(before, new)
-        for warning in warnings:
-            log.warning("reload: %s", warning)
-        log.info("reloaded; differences: %d", len(differences))
+        tell_reloaded(runtime, warnings, len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
 
     def _took(self, config: Config) -> None:
@@ -300,7 +321,7 @@ class Balancer:
 
         runtime = self._runtime
         explainer = explainer_of(runtime) if runtime is not None and runtime.snapshot is not None \
-            else Explainer.offline(effective(self.config), functions=call_policy)
+            else Explainer.offline(effective(self._current), functions=call_policy)
         content = body.encode() if isinstance(body, str) else body
         return explainer.explain(
             method, url, headers, content, client, listener, call_policy, tls, proxy, says)
@@ -311,7 +332,7 @@ class Balancer:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
         self._must_be_idle()
-        config = self.config
+        config = copied(self._current)
         values = effective(config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)
@@ -390,6 +411,15 @@ class Balancer:
             else:
                 future.set_exception(failure)
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError(
+            "a Balancer is entered by `async with lb:`; without a loop of your own, write"
+            " `with lb.background():`"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """(So that `with lb:` comes to the hint above.)"""
+
     async def __aenter__(self) -> Balancer:
         await self.start()
         return self
@@ -418,11 +448,3 @@ class Balancer:
         from fastlb.process.serve import own_process
 
         own_process(self)
-
-
-def _given(keys: dict[str, Any]) -> dict[str, Any]:
-    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
-    return {
-        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
-        for key, value in keys.items()
-    }

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
+from fastlb.config.base import Model
+from fastlb.config.hints import hint
+from fastlb.config.http import Route
 from fastlb.config.policy import Policy
 from fastlb.config.units import duration_ms, show
 from fastlb.control.changes import Change
@@ -16,8 +19,14 @@ from fastlb.policy import Fields, Hashed, remember_path
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
+    from typing_extensions import Unpack
 
+    from fastlb.balancer import Balancer
+    from fastlb.keywords import RouteKeywords
+    from fastlb.keywords.tables import MatchKeys
+
+# Of `Listener.route()`; other keys of a route, and of its policy, are keywords, too.
+ROUTE_PARAMETERS = ("path", "name", "methods", "host", "match", "pool", "on_error")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -46,6 +55,14 @@ def listed(servers: Iterable[str | Server], pool: str) -> list[str | Server]:
         message = f'{show(servers)} is not a list; write ["{servers}"]'
         raise ConfigError([Problem(message, f"pools.{pool}.servers")])
     return list(servers)
+
+
+def given(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
+    return {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
+        for key, value in keys.items()
+    }
 
 
 def seconds(value: str | float | None, name: str) -> float | None:
@@ -86,7 +103,8 @@ class RunningServer:
 
     @property
     def state(self) -> str:
-        """up, warming (slow start), failing (can't be connected to), ejected, down (by health
+        """up, unchecked (no connection and no health check has reached it yet), warming (slow
+        start), failing (can't be connected to), ejected, down (by health
         checks), draining or maintenance; the last of these that holds."""
         return self._server.state
 
@@ -97,8 +115,8 @@ class RunningServer:
 
     @property
     def latency(self) -> float:
-        """Seconds that answers took of late, on average; 0.0 where the pool doesn't measure it
-        (balance = "peak_ewma" does)."""
+        """Seconds that answers took of late, on average; 0.0 if there were none. For TCP, only
+        balance = "peak_ewma" measures it: how long connecting takes."""
         return self._server.latency_us / 1e6
 
     @property
@@ -228,8 +246,9 @@ class Listener:
 
     def route(
         self, path: str | None = None, *, name: str | None = None, methods: list[str] | None = None,
-        host: str | None = None, match: Mapping[str, Any] | None = None,
-        pool: Pool | str | None = None, on_error: Pool | str | None = None, **keys: Any,
+        host: str | None = None, match: MatchKeys | None = None,
+        pool: Pool | str | None = None, on_error: Pool | str | None = None,
+        **keys: Unpack[RouteKeywords],
     ) -> Callable[[Function], Function]:
         """Let a function decide about requests: `@web.route("/docs/{doc_id}/*")`.
 
@@ -247,15 +266,14 @@ class Listener:
             **({"host": host} if host is not None else {}),
             **(match or {}),
         }
-        names = set(Policy.model_fields) - {"call"}
-        policy = {key: keys.pop(key) for key in names if key in keys}
+        policy, own = self._sorted(keys)
         if on_error is not None:
             policy["on_error"] = _pool_name(on_error)
 
         def add(function: Function) -> Function:
             called = name or self._balancer._route_name(self.name, function)
             if self._balancer._is_tcp(self.name) and not (
-                    conditions or keys or name is not None or pool is not None):
+                    conditions or own or name is not None or pool is not None):
                 self._balancer._change_listener(
                     self.name, {"policy": {"call": function, **policy}})
                 return function
@@ -264,13 +282,28 @@ class Listener:
                 **({"match": conditions} if conditions else {}),
                 **({"pool": _pool_name(pool)} if pool is not None else {}),
                 "policy": {"call": function, **policy},
-                **keys,
+                **given(own),
             })
             if path is not None:
                 remember_path(function, path)
             return function
 
         return add
+
+    def _sorted(self, keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Keys of the policy, and of the route. ConfigError for one that is neither."""
+        of_policy = [key for key in Policy.model_fields if key not in ("call", "on_error")]
+        of_route = [key for key in Route.model_fields if key not in (*ROUTE_PARAMETERS, "policy")]
+        wrong = [key for key in keys if key not in (*of_policy, *of_route)]
+        if wrong:
+            valid = (*ROUTE_PARAMETERS, *of_policy, *of_route)
+            raise ConfigError([
+                Problem(f"{key!r} is not a keyword of route(){hint(key, valid)}",
+                        f"listeners.{self.name}.routes", valid=valid)
+                for key in wrong
+            ])
+        return ({key: keys[key] for key in of_policy if key in keys},
+                {key: keys[key] for key in of_route if key in keys})
 
     @property
     def urls(self) -> list[str]:

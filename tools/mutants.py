@@ -1,15 +1,16 @@
 """Breaks the core on purpose, one line at a time, and reports what no test notices.
 
-mutants.py N [SEED] [pytest's arguments] changes N random lines that run without the GIL, in a copy
-of the tree (build/mutants). For each it builds the one module again and runs the tests that are
-about it; at the end, what has survived these meets all others. A mutant that survives is a line
-that could be wrong unnoticed: it deserves a test, unless it means the same as before.
+mutants.py N [SEED] [WORKERS] changes N random lines that run without the GIL, in a copy of the tree
+(build/mutants). One build has all mutants, and a number in shared memory says which is at work. The
+tests, in their plain mode, are dealt to WORKERS processes (tools/mutated.py): each finds out which
+mutants its tests reach, and then lets some of these tests meet each. A mutant that survives is a
+line that could be wrong unnoticed: it deserves a test, unless it means the same as before.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
+import json
 import os
 import random
 import re
@@ -19,38 +20,17 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tools.nogil import bodies
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "mutants"
-SURVIVED, UNFIT = "SURVIVED", "does not compile"
-SECONDS_MAX = 900           # for the tests of one: a mutant may hang in each of them
-
-# What is about a module, by the first of these that its path matches.
-TESTS = (
-    (r"base/h2|http/h2|carrier|http/grpc|http/trailers",
-     "tests/flow/http2 tests/flow/http/test_states.py"),
-    (r"base/tls|stages/handshake|tables/(certificates|contexts|hello)|proto/clienthello",
-     "tests/core tests/flow/tls tests/flow/sniff"),
-    (r"datagrams|sessions|base/(batch|sources)|introduced", "tests/flow/udp tests/core"),
-    (r"proxyproto|proxied", "tests/core tests/flow/proxied"),
-    (r"sniff|openings|proto/(mqtt|redis|protocols)|handing|first",
-     "tests/core tests/flow/sniff tests/flow/tcp/test_policies.py"),
-    (r"policies/|balance|tables/(hashring|maglev|live|states|sticky)|keyed|hedge|shadow|mirror",
-     "tests/core tests/flow/http tests/flow/test_health.py"),
-    (r"proto/|heard|replay|rehearsal|reasons", "tests/core tests/flow/explain tests/flow/http"),
-    (r"record|observed|tables/(counts|histogram|logformat|names|records|series)|http/note|date",
-     "tests/core tests/flow/observe tests/flow/http"),
-    (r"relay|tunnel|base/(flow|pipe|poller|stream|mem)|conveyor|expiry|intake|lifecycle|engine"
-     r"|sweep|forked|waiting|stages/(accept|connect|linger)",
-     "tests/core tests/flow/tcp tests/flow/http tests/flow/manners tests/flow/udp"),
-    (r"", "tests/core tests/flow/http tests/flow/tcp tests/flow/explain"),
-)
-# And of what is left, all that could notice.
-REST = "tests/core tests/flow tests/unit tests/adversity"
+TESTS = ("tests/core", "tests/flow", "tests/adversity")
+MUTANTS_MAX = 8191          # as mutants.h has it
+EACH = 8                    # of a module, on average
 
 SWAPS = {
     "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "and": "or", "or": "and",
@@ -60,6 +40,9 @@ SWAPS = {
 _CALL = re.compile(r"^\s+[a-z_][\w.]*\([^=]*\)$")
 _ASSIGNMENT = re.compile(r"^\s+[a-z_][\w.\[\]]*(?:\.[\w\[\]]+)+ [|&+-]?= [^=].*$")
 _CONDITION = re.compile(r"^(\s+)(if|elif|while) (.*):$")
+_NOT_ALONE = re.compile(
+    r'(cdef|cpdef|def|class|with|from|cimport|import|for|@|"|else|try|except|finally|#)')
+DECLARATION = '\ncdef extern from "mutants.h" nogil:\n    bint fl_is_mutant(int number)\n'
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def of_line(line: str) -> list[str]:
     """What the line could be by mistake. None for a declaration or a part of a statement."""
     code = _code(line)
     text = code.strip()
-    if not text or re.match(r'(cdef|cpdef|def|class|with|from|cimport|import|@|"|else|#)', text):
+    if not text or _NOT_ALONE.match(text):
         return []
     if any(code.count(a) != code.count(b) for a, b in ("()", "[]", "{}")) or text.endswith("\\"):
         return []
@@ -117,118 +100,144 @@ def of_line(line: str) -> list[str]:
 
 
 def candidates(path: str, text: str) -> list[Mutant]:
-    lines = text.splitlines()
     found = []
     quoted = False
+    depth = 0           # of brackets that lines before have left open
     inside = {n for body in bodies(text) for n in range(body.start, body.end + 1)}
-    for number, line in enumerate(lines, 1):
-        was_quoted = quoted
+    for number, line in enumerate(text.splitlines(), 1):
+        alone = depth == 0 and not quoted and '"""' not in line
         quoted ^= line.count('"""') % 2 == 1
-        if number in inside and not was_quoted and '"""' not in line:
+        if not quoted and '"""' not in line:
+            code = re.sub(r"'[^']*'|\"[^\"]*\"", "", _code(line))
+            depth += sum(code.count(one) for one in "([{") - sum(code.count(one) for one in ")]}")
+            depth = max(depth, 0) if not code.rstrip().endswith("\\") else max(depth, 1)
+        if alone and number in inside:
             found += [Mutant(path, number, line, after) for after in of_line(line)]
     return found
 
 
 def draw(n: int, seed: int) -> list[Mutant]:
-    """So many mutants, each of another line; every line that can be changed is as likely."""
+    """So many mutants, each of another line; every line that can be changed is as likely. They are
+    of some modules only, so that it doesn't take long to build them."""
     lines: dict[tuple[str, int], list[Mutant]] = {}
     for path in sorted((ROOT / "fastlb" / "_core").rglob("*.pyx")):
         for one in candidates(str(path.relative_to(ROOT)), path.read_text()):
             lines.setdefault((one.path, one.line), []).append(one)
     choose = random.Random(seed)
-    return [choose.choice(lines[key]) for key in choose.sample(sorted(lines), min(n, len(lines)))]
+    keys = choose.sample(sorted(lines), len(lines))
+    modules = list(dict.fromkeys(path for path, _ in keys))[: max(n // EACH, 1)]
+    keys = [key for key in keys if key[0] in modules][: min(n, MUTANTS_MAX)]
+    return [choose.choice(lines[key]) for key in keys]
 
 
-def tests_of(path: str) -> list[str]:
-    within = path.removeprefix("fastlb/_core/")
-    return next(tests for pattern, tests in TESTS if re.search(pattern, within)).split()
+def choice(number: int, mutant: Mutant) -> list[str]:
+    """Lines that are the mutant when it is at work, and else what was there before."""
+    before, after = _code(mutant.before), mutant.after
+    old, new = _CONDITION.match(before), _CONDITION.match(after)
+    if old and new:
+        return [f"{old[1]}{old[2]} (({new[3]}) if fl_is_mutant({number}) else ({old[3]})):"]
+    indent = before[: len(before) - len(before.lstrip())]
+    return [f"{indent}if fl_is_mutant({number}):", "    " + after,
+            f"{indent}else:", "    " + before]
 
 
-class Copy:
-    """A tree in which a module is built, tried and put back."""
+def mutated(text: str, mutants: dict[int, Mutant]) -> tuple[str, dict[int, int]]:
+    """A module with all of its mutants, and whose each new line is."""
+    made: list[str] = []
+    whose: dict[int, int] = {}
+    by_line = {one.line: (number, one) for number, one in mutants.items()}
+    for at, line in enumerate(text.splitlines(), 1):
+        if at not in by_line:
+            made.append(line)
+            continue
+        number, one = by_line[at]
+        for new in choice(number, one):
+            made.append(new)
+            whose[len(made)] = number
+    return "\n".join(made) + "\n" + DECLARATION, whose
 
-    def __init__(self, arguments: list[str]) -> None:
-        self.arguments = arguments
-        subprocess.run([ROOT / "tools" / "copy.sh", "mutants"], check=True)
-        runs = COPY / "build" / "runs"
-        runs.mkdir(parents=True, exist_ok=True)
-        self.env = {**os.environ, "FASTLB_PROBES": "1", "PYTHONPATH": str(COPY),
-                    "TMPDIR": str(runs), "FASTLB_DEADLINE_S": "20"}
-        said = self.build()
-        if said:
-            raise SystemExit(said)
 
-    def build(self) -> str:
-        """What was said if it failed."""
+_PLACE = re.compile(r"(fastlb/_core/[\w/]+\.pyx):(\d+)")
+
+
+def unfit_of(path: str, mutants: dict[int, Mutant], env: dict[str, str]) -> set[int]:
+    """Write a module with its mutants, but for those that Cython refuses, which are returned."""
+    unfit: set[int] = set()
+    while True:
+        text, whose = mutated((ROOT / path).read_text(), {
+            number: one for number, one in mutants.items() if number not in unfit})
+        if (COPY / path).read_text() != text:
+            (COPY / path).write_text(text)
         done = subprocess.run(
-            [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=COPY, env=self.env,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        return done.stderr + done.stdout + "failed" if done.returncode else ""
-
-    def test(self, tests: list[str]) -> str:
-        """The first test that fails, or what else went wrong; empty if nothing did."""
-        log = COPY / "build" / "tests.log"
-        with log.open("wb") as to, subprocess.Popen(
-            [sys.executable, "-m", "pytest", "--no-build", "-x", "-q", "--modes=plain",
-             "-p", "no:cacheprovider", "-o", "timeout=120", *self.arguments, *tests],
-            cwd=COPY, env=self.env, stdin=subprocess.DEVNULL, stdout=to, stderr=to,
-            start_new_session=True,
-        ) as process:
-            try:
-                status = process.wait(SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                status = -1
-            finally:            # also what the tests have left behind
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        found = re.search(r"^(?:FAILED|ERROR) (\S+)", log.read_text(errors="replace"), re.M)
-        if status == 0:
-            return ""
-        return found[1] if found else f"pytest, with status {status}"
-
-    def outcome(self, mutant: Mutant, tests: list[str]) -> str:
-        source = COPY / mutant.path
-        text = source.read_text()
-        lines = text.split("\n")
-        assert lines[mutant.line - 1] == mutant.before
-        lines[mutant.line - 1] = mutant.after
-        name = source.stem + ".*.so"
-        built = [*source.parent.glob(name), *(COPY / "build").glob("dev-*/temp/stamp.json"),
-                 *(COPY / "build").glob(f"dev-*/lib/{Path(mutant.path).parent}/{name}")]
-        for path in built:
-            shutil.copy2(path, path.with_name(path.name + ".whole"))
-        source.write_text("\n".join(lines))
-        try:
-            if self.build():
-                return UNFIT
-            killed = self.test(tests)
-            return f"killed by {killed}" if killed else SURVIVED
-        finally:
-            source.write_text(text)
-            for path in built:
-                path.with_name(path.name + ".whole").replace(path)
+            [sys.executable, "-m", "cython", "-3", path, "-o", COPY / "build" / Path(path).stem],
+            cwd=COPY, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False)
+        if done.returncode == 0:
+            return unfit
+        bad = {whose[int(line)] for name, line in _PLACE.findall(done.stderr)
+               if name == path and int(line) in whose}
+        if not bad:
+            raise SystemExit(done.stderr[-10_000:])
+        unfit |= bad
 
 
-def main(n: int, seed: int, arguments: list[str]) -> int:
+def build(mutants: dict[int, Mutant], env: dict[str, str]) -> set[int]:
+    """Build them all into the copy; returns which did not compile."""
+    by_path: dict[str, dict[int, Mutant]] = {}
+    for number, one in mutants.items():
+        by_path.setdefault(one.path, {})[number] = one
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        unfit = set().union(*threads.map(
+            lambda path: unfit_of(path, by_path[path], env), by_path))
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=COPY, env=env,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-10_000:])
+    return unfit
+
+
+def main(n: int, seed: int, workers: int) -> int:
     print(f"seed {seed}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # with all that it has started
-    copy = Copy(arguments)
-    outcomes: dict[Mutant, str] = {}
-    drawn = draw(n, seed)
-    for tests in (None, REST.split()):
-        left = [one for one in drawn if outcomes.get(one, SURVIVED) == SURVIVED]
-        for number, mutant in enumerate(left, 1):
-            outcomes[mutant] = copy.outcome(mutant, tests or tests_of(mutant.path))
-            print(f"{number} of {len(left)}: {mutant}\n    {outcomes[mutant]}", flush=True)
-    survivors = [one for one in drawn if outcomes[one] == SURVIVED]
-    unfit = sum(one == UNFIT for one in outcomes.values())
-    print(f"\n{len(survivors)} of {n - unfit} survived, and {unfit} did not compile (seed {seed})")
-    print(*survivors, sep="\n")
+    subprocess.run([ROOT / "tools" / "copy.sh", "mutants"], check=True)
+    shutil.copy(ROOT / "tools" / "mutants.h", COPY / "fastlb" / "_core" / "c")
+    results = COPY / "build" / "results"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    env = {**os.environ, "FASTLB_PROBES": "1", "PYTHONPATH": str(COPY), "TMPDIR": str(results)}
+    mutants = dict(enumerate(draw(n, seed), 1))
+    unfit = build(mutants, env)
+    mutants = {number: one for number, one in mutants.items() if number not in unfit}
+    (results / "mutants.json").write_text(
+        json.dumps({number: asdict(one) for number, one in mutants.items()}))
+    running = [subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--no-build", "-qs", "--modes=plain",
+         *("-p", "tools.mutated", "-p", "no:cacheprovider", "-p", "no:xdist"), *TESTS],
+        cwd=COPY, stdin=subprocess.DEVNULL, start_new_session=True,
+        stdout=(results / f"worker-{worker}.log").open("wb"), stderr=subprocess.STDOUT,
+        env={**env, "FASTLB_DEADLINE_S": "20", "FASTLB_MUTANTS": str(results / f"shared-{worker}"),
+             "FASTLB_MUTANTS_WORKER": f"{worker}/{workers}"})
+        for worker in range(workers)]
+    try:
+        for process in running:
+            process.wait()
+    finally:
+        for process in running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    killed = {int(path.name.split("-")[1]) for path in results.glob("killed-*")}
+    reached = {int(path.name.split("-")[1]) for path in results.glob("reached-*")}
+    left = [number for number in mutants if number not in killed]
+    print(f"\n{len(killed)} of {len(mutants)} were noticed, {len(unfit)} did not compile"
+          f" (seed {seed}). These survived:")
+    for number in left:
+        print(mutants[number], "" if number in reached else "\n    (no test reaches it)")
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # with all that it has started
     raise SystemExit(main(
         int(sys.argv[1]),
         int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().getrandbits(32),
-        sys.argv[3:]))
+        int(sys.argv[3]) if len(sys.argv) > 3 else 2))

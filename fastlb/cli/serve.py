@@ -83,7 +83,9 @@ def command(
         )
     except (ConfigError, BindError) as error:
         if config is None and isinstance(error, BindError):
-            error.strerror = str(error).replace(f"listeners.{NAME}.bind", "--bind")
+            # (no option shares a port)
+            told = str(error).replace(f"listeners.{NAME}.bind", "--bind")
+            error.strerror = told.partition(" (to share it")[0]
         if supervised is not None:
             supervised[0].say_last("failed", why=str(error)[:WHY_MAX])
         raise

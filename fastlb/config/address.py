@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 from fastlb.config import limits
@@ -19,7 +20,7 @@ BIND = rf"^({'|'.join(SCHEMES)})://(unix:/.+|{HOST}:{PORT})$"
 SERVER = rf"^(unix:/.+|{HOST}:{PORT})$"
 DNS_NAME = rf"^(?![0-9.]+:)[A-Za-z0-9_.-]+:{PORT}$"
 NAMESERVER = rf"^([0-9.]+(:{PORT})?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\](:{PORT})?)$"
-BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
+BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
 # RFC 1035, 2.3.4: a label has 1 to 63 bytes, and a name 253 that can be seen.
 LABEL_MAX = 63
@@ -43,6 +44,16 @@ class Address:
         return f"{scheme}{host}:{self.port}"
 
 
+def socket_address(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """An IP address and port as sockets take them: of a link-local one with the number of its link.
+    OSError if there is no such link."""
+    ip, separator, zone = host.partition("%")
+    if not separator:
+        return host, port
+    return ip, port, 0, int(zone) if zone.isascii() and zone.isdigit() \
+        else socket.if_nametoindex(zone)
+
+
 def parse_bind(text: str) -> Address:
     """"tcp://HOST:PORT", "tcp://[v6]:PORT" or "tcp://unix:/PATH". ValueError says what to write."""
     scheme, separator, rest = text.partition("://")
@@ -51,7 +62,8 @@ def parse_bind(text: str) -> Address:
     if scheme not in SCHEMES:
         raise ValueError(f"{show(scheme)} is not a scheme; one of: {', '.join(SCHEMES)}")
     if re.fullmatch(rf"\*?:{PORT}", rest):
-        raise ValueError(f"{show(text)} has no host; {_suggest_bind(rest)}")
+        port = rest.removeprefix("*").removeprefix(":")
+        raise ValueError(f"{show(text)} has no host; {_anywhere(scheme, port)}")
     address = _parse(rest, text, BIND_HOW)
     if scheme == "udp" and address.path is not None:
         raise ValueError(f"{show(text)}: udp has no unix sockets here; write udp://HOST:PORT")
@@ -59,13 +71,20 @@ def parse_bind(text: str) -> Address:
 
 
 def _suggest_bind(text: str) -> str:
+    """What speaks HTTP, and what doesn't, only the user knows."""
     port = text.removeprefix("*").removeprefix(":")
     if re.fullmatch(PORT, port):
-        return f'write "tcp://0.0.0.0:{port}", or "tcp://127.0.0.1:{port}" for this machine only'
+        return f"{_anywhere('http', port)}; tcp:// is for other protocols"
     try:
-        return f'write "{parse_bind(f"tcp://{text}")}"'
+        parse_bind(f"tcp://{text}")
     except ValueError:
         return BIND_HOW
+    return f'write "http://{text}" for HTTP, or "tcp://{text}" for another protocol'
+
+
+def _anywhere(scheme: str, port: str) -> str:
+    return (f'write "{scheme}://0.0.0.0:{port}", or "{scheme}://127.0.0.1:{port}" for this machine'
+            " only")
 
 
 def _with_port(rest: str, scheme: str) -> str:

@@ -19,8 +19,9 @@ from fastlb.config.check_routes import check_listener, check_pool_key, check_tic
 from fastlb.config.compare import Compare, CompareAny, Secured, Told
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.files import read_file
+from fastlb.config.guesses import as_table, elsewhere
 from fastlb.config.health import Datagrams, Health
-from fastlb.config.hints import NAME, Found, hint, no_pool
+from fastlb.config.hints import ELSEWHERE, NAME, Found, hint, no_pool
 from fastlb.config.model import (
     Config,
     Defaults,
@@ -213,7 +214,7 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
         wanted = "a table with idle, interval and count, or false"
         return path, f"{show(value)} is not {wanted}", ()
     if path == ("admin",) and kind in ("model_type", "literal_error"):
-        return path, f"{show(value)} is not a table with bind, or false", ()
+        return path, f"{show(value)} is not a table with bind, or false{as_table(path, value)}", ()
     if kind in ("model_type", "bool_type") and _is_switch_or_table(path):
         return path, f"{show(value)} is not true, false or a table", ()
     if kind == "model_type" and "servers" in path[-2:]:
@@ -228,7 +229,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
         return path, f'{show(value)} is not a list; write ["{value}"]', ()
     if kind in _WORDS or kind.endswith("_type"):
         wanted = _WORDS.get(kind, kind.removesuffix("_type"))
-        return path, f"{show(value)} is not {wanted}", ()
+        form = as_table(path, value) if wanted == "a table" else ""
+        return path, f"{show(value)} is not {wanted}{form}", ()
     if kind == "too_short":
         return path, "the list is empty", ()
     if kind == "too_long":
@@ -266,7 +268,9 @@ def _unknown(path: Path, model: type[Model] | None = None) -> Found:
     key = str(path[-1])
     fields = (model or _model_at(path)).model_fields.items()
     valid = tuple(field.alias or name for name, field in fields)
-    return path, f"{show(key)} is not a key here{hint(key, valid)}", valid
+    meant = elsewhere(key, model or _model_at(path), ELSEWHERE.get(key) in valid)
+    end = f"; {meant}. One of: {', '.join(valid)}" if meant else hint(key, valid)
+    return path, f"{show(key)} is not a key here{end}", valid
 
 
 def _model_at(path: Path) -> type[Model]:

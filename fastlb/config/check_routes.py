@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastlb.config.address import OVER_TLS, SCHEMES
-from fastlb.config.check_sniffing import check_http_route, check_tcp_route, conditions
+from fastlb.config.check_sniffing import (
+    as_http,
+    check_http_route,
+    check_tcp_route,
+    conditions,
+)
 from fastlb.config.compare import Compare, CompareAny
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
@@ -66,7 +71,8 @@ def check_listener(
         for key in (*HttpListener.model_fields, *HttpKeys.model_fields):
             if key in listener and key != "routes":
                 yield (*path, key), (
-                    f"{key} belongs to an http listener, and bind is {written}://"), ()
+                    f"{key} belongs to an http listener, and bind is {written}://{as_http(written)}"
+                ), ()
         yield from _policy((*path, "policy"), listener, pools, TCP_POLICY)
     elif scheme == "udp":
         yield from _udp(path, listener, pools)

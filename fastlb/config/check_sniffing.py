@@ -29,7 +29,7 @@ def check_tcp_route(
 ) -> Iterator[Found]:
     """What is wrong with it besides what can be wrong with any route. `written` is the scheme of
     its listener, and `schemes` are those of all listeners."""
-    whose = f"bind is {written}://"
+    whose = f"bind is {written}://{as_http(written)}"
     for key in route:
         if key not in ROUTE_KEYS and key in Route.model_fields:
             yield (*path, key), f"{key} belongs to a route of an http listener, and {whose}", ()
@@ -41,7 +41,7 @@ def check_tcp_route(
         for key in tls if isinstance(tls, Mapping) and written == "tcp" else ():
             if key not in HELLO_FACTS and key in Secured.model_fields:
                 yield (*where, "tls", key), (
-                    f"{key} is known only where TLS ends, and {whose}"), HELLO_FACTS
+                    f"{key} is known only where TLS ends, and bind is {written}://"), HELLO_FACTS
     yield from _protocols(path, route)
     for key in ("hash_on", "split_on"):
         value = route.get(key)
@@ -50,6 +50,12 @@ def check_tcp_route(
     target = route.get("listener")
     if isinstance(target, str):
         yield from _target((*path, "listener"), target, written, schemes)
+
+
+def as_http(written: str) -> str:
+    """What to write where something of HTTP was meant: the end of a sentence."""
+    better = "https" if written in OVER_TLS else "http"
+    return f"; write {better}:// there if its clients speak HTTP"
 
 
 def check_http_route(path: Path, route: Table, written: str) -> Iterator[Found]:

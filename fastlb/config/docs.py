@@ -135,7 +135,7 @@ class Key:
 
 def keys(model: type[Model]) -> Iterator[Key]:
     hints = get_type_hints(model, include_extras=True)
-    properties = _properties(model)
+    nodes = properties(model)
     for name, field in model.model_fields.items():
         said = list(_said(hints[name]))
         limit = next((one for one in said if isinstance(one, (Limit, Choice))), None)
@@ -143,7 +143,7 @@ def keys(model: type[Model]) -> Iterator[Key]:
             field.alias or name,
             shown_for(model, name),
             " ".join((field.description or "").split()),
-            _type(properties[field.alias or name], said),
+            _type(nodes[field.alias or name], said),
             _default(model, name, field.is_required(), limit, said),
             limit.reason if limit else "",
         )
@@ -164,7 +164,7 @@ def _said(hint: Any) -> Iterator[Any]:
             yield from _said(option)
 
 
-def _properties(model: type[Model]) -> dict[str, Any]:
+def properties(model: type[Model]) -> dict[str, Any]:
     """Each key's part of the JSON schema."""
     made = model.model_json_schema()
     if "$ref" in made:                      # (as of a table that contains itself)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastlb.config import limits
+from fastlb.config.bounds import oversized_key
 from fastlb.config.check import checked
 from fastlb.config.files import read_file
 from fastlb.config.model import Config
@@ -43,6 +44,16 @@ def load(path: str | os.PathLike[str]) -> Config:
     return loads(text, name)
 
 
+def read(config: Config | str | os.PathLike[str]) -> tuple[Config, str | None]:
+    """The configuration of a file, of TOML text (with a line break in it), or as it is; and the
+    file's path."""
+    if isinstance(config, Config):
+        return config, None
+    if isinstance(config, str) and "\n" in config:
+        return loads(config), None
+    return load(config), os.fsdecode(config)
+
+
 def located(problems: Iterable[Problem], name: str) -> ConfigError:
     """Problems that were found after a file was read, with its name and their lines."""
     try:
@@ -60,6 +71,9 @@ def located(problems: Iterable[Problem], name: str) -> ConfigError:
 def loads(text: str, name: str = "<string>") -> Config:
     """The configuration of TOML text; `name` is what problems call it."""
     text = text.replace("\r\n", "\n")
+    oversized = oversized_key(text)
+    if oversized is not None:
+        raise ConfigError([Problem(oversized[1], file=name, line=oversized[0])])
     try:
         raw: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -101,11 +101,13 @@ async def _balancer(
 ) -> tuple[Balancer, Pool, Listener]:
     balancer = Balancer(threads=1)
     pool = balancer.pool("origins", [origin.address for origin in origins])
-    scheme, tls = "tcp", None
-    if pair is not None:
-        scheme = "tls"
-        tls = {"certificates": [{"cert": str(pair.cert), "key": str(pair.key)}]}
-    listener = balancer.listen(f"{scheme}://127.0.0.1:{port}", name="demo", pool=pool, tls=tls)
+    bind = f"tcp://127.0.0.1:{port}"
+    if pair is None:
+        listener = balancer.listen(bind, name="demo", pool=pool)
+    else:
+        listener = balancer.listen(
+            bind.replace("tcp", "tls"), name="demo", pool=pool,
+            tls={"certificates": [{"cert": str(pair.cert), "key": str(pair.key)}]})
     await balancer.start()
     return balancer, pool, listener
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastlb.config.address import Address
+from fastlb.config.address import Address, socket_address
 from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 from fastlb.process.handed import Handed
@@ -179,7 +179,7 @@ def _bind(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if share:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(where)
+    sock.bind(socket_address(*where))
 
 
 def _options(sock: socket.socket, listener: EffectiveListener) -> None:
@@ -275,15 +275,42 @@ def _open_unix(
     return listening
 
 
+def _is_listened_on_here(address: Address) -> bool:
+    """Whether a socket of this process has the port, or the path."""
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            copy = os.dup(int(entry))
+        except OSError:                 # (the directory's own is closed by now)
+            continue
+        try:
+            sock = socket.socket(fileno=copy)
+        except OSError:                 # not a socket
+            os.close(copy)
+            continue
+        with sock:
+            try:
+                where = sock.getsockname()
+                listens = sock.type == socket.SOCK_DGRAM or sock.getsockopt(
+                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            except OSError:
+                continue
+        if listens and (where == address.path or (
+                isinstance(where, tuple) and where[1:2] == (address.port,))):
+            return True
+    return False
+
+
 def explained(key: str, address: Address, error: OSError) -> BindError:
     """What is wrong with an address that `key` names."""
-    if error.errno == errno.EADDRINUSE and address.path is not None:
+    if error.errno == errno.EADDRINUSE and _is_listened_on_here(address):
+        why = ("the port is taken: this process listens there already (if a Balancer does, stop it"
+               " first: lb.stop().wait(), or the end of its `with`)")
+    elif error.errno == errno.EADDRINUSE and address.path is not None:
         why = "another process listens there"
     elif error.errno == errno.EADDRINUSE:
-        why = (
-            "the port is taken: another process listens there"
-            " (to share it with one that agrees, set reuse_port = true in both)"
-        )
+        why = "the port is taken: another process listens there"
+        if key.startswith("listeners."):
+            why += " (to share it with one that agrees, set reuse_port = true in both)"
     elif error.errno == errno.EACCES and address.path is None:
         why = (
             f"no permission for port {address.port}: grant CAP_NET_BIND_SERVICE,"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastlb._core.tables.certificates import self_signed
 from fastlb.background import Background
@@ -25,6 +25,11 @@ from fastlb.testing.datagrams import UdpOrigin
 from fastlb.testing.limits import RECORDS_KEPT, WAIT_S
 from fastlb.testing.origins import Handler, Origin, Said, TcpOrigin
 from fastlb.testing.reactor import Reactor
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fastlb.keywords import BalancerKeywords, ListenKeywords, PoolKeywords
 
 AnyOrigin = Origin | TcpOrigin | UdpOrigin
 
@@ -104,11 +109,13 @@ class TestBalancer:
 
     __test__ = False        # for pytest: this is not a class of tests
 
-    def __init__(self, *, threads: int = 1, seed: int = 0, **keys: Any) -> None:
+    def __init__(
+        self, *, threads: int = 1, seed: int = 0, **keys: Unpack[BalancerKeywords]
+    ) -> None:
         self.seed = seed
         self._lazy = Lazy(threads=threads, **keys)
         self.balancer: Balancer = self._lazy
-        Config.build(keys)      # mistakes are told here, and not when it starts
+        Config.build(dict(keys))        # mistakes are told here, and not when it starts
         self._reactor = Reactor()
         self._origins: list[AnyOrigin] = []
         self._sockets: list[socket.socket] = []                 # of clients
@@ -143,16 +150,17 @@ class TestBalancer:
 
     def pool(
         self, name: str | None = None,
-        servers: Iterable[AnyOrigin | Server | str] = (), **keys: Any,
+        servers: Iterable[AnyOrigin | Server | str] = (), *, balance: str = "round_robin",
+        **keys: Unpack[PoolKeywords],
     ) -> Pool:
         """A pool, as of Balancer.pool(); origins are servers."""
         name = name or f"pool{len(self.balancer._pools) + 1}"
         addresses = [one if isinstance(one, (Server, str)) else one.address for one in servers]
-        return self.balancer.pool(name, addresses, **keys)
+        return self.balancer.pool(name, addresses, balance=balance, **keys)
 
     def listen(
         self, bind: str | list[str] = "http://127.0.0.1:0", *,
-        pool: Pool | str | None = None, name: str | None = None, **keys: Any,
+        pool: Pool | str | None = None, name: str | None = None, **keys: Unpack[ListenKeywords],
     ) -> Listener:
         """A listener, as of Balancer.listen(). One of https:// or tls:// without a `tls` has a
         certificate for localhost and 127.0.0.1, which `ssl_context` trusts."""

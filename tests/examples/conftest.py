@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-import tomllib
 
 import fastlb
+from fastlb.config.reader import tomllib
 from tests.examples.applications import Servers
 from tests.examples.running import EXAMPLES, Running, Start
 
@@ -19,7 +19,7 @@ class Example:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
 
     def who(self, path: str, method: str = "GET", **headers: str) -> str:
         """The server that answers, as "pool" and its number."""

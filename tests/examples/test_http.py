@@ -53,7 +53,7 @@ def test_chat(example: Run) -> None:
                 f"{chat.url}/teams/{team}/messages", trust_env=False).json()["name"], range(2))
             assert set(asked) == {home}
     sent = 200
-    with chat.client.stream("GET", "/teams/7/events", timeout=10) as events:
+    with chat.client.stream("GET", "/teams/7/events", timeout=30) as events:
         assert events.headers["x-server"] == homes[7]
         assert events.headers["x-accel-buffering"] == "no"
         lines = events.iter_lines()

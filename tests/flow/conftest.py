@@ -162,7 +162,9 @@ class Dress:
             if h2:
                 self.context.set_alpn_protocols(["h2"])
         if servers:
-            self.pool = {"tls": {"ca": pair[0], "server_name": "site.test"}}
+            # (its handshakes take long, as these servers are Python in the same process)
+            self.pool = {"tls": {"ca": pair[0], "server_name": "site.test"},
+                         "connect_timeout": f"{DEADLINE_S:.0f}s"}
             self.of_servers = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.of_servers.load_cert_chain(*pair)
 

@@ -209,14 +209,14 @@ class Once(asyncio.Protocol):
 
 def wait_long(true: Callable[[], bool]) -> None:
     """For what thousands have to do, on a machine that has more to do."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_two_thousand_servers_are_asked_every_second_beside_traffic(
     caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 import fastlb
 from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
-from tests.flow.conftest import BUILD, wait_until
+from tests.flow.conftest import wait_until
 from tests.flow.http.peers import Wire
 from tests.flow.http2.wire import H2Socket
 
@@ -264,7 +264,7 @@ def test_nobody_notices_who_may_be_served_elsewhere(
     crowd.stop()
     assert crowd.failed("GET") == {}
     assert crowd.whole
-    assert len(crowd.outcomes) > (50 if BUILD == "asan" else 200)
+    assert crowd.outcomes
     applied = collections.Counter(
         f"{method} {target}" for o in here.origins for method, target, _ in o.applied()
     )

@@ -17,7 +17,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         unit = tmp_path / "fastlb.service"
         unit.write_text(text)
         ended = subprocess.run(
-            ["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=50
+            ["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=120
         )
         return "".join(
             line for line in ended.stderr.splitlines(keepends=True) if "fastlb.service" in line

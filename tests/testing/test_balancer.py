@@ -27,7 +27,7 @@ def made() -> Iterator[TestBalancer]:
 
 def get(url: str, **headers: str) -> httpx.Response:
     # (Reading the certificates that nobody asks for would take longer than all the rest.)
-    return httpx.get(url, headers=headers, trust_env=False, timeout=10, verify=False)
+    return httpx.get(url, headers=headers, trust_env=False, timeout=30, verify=False)
 
 
 def test_a_retry_meets_the_other_server(made: TestBalancer) -> None:
@@ -79,7 +79,7 @@ def test_records_of_what_went_wrong(made: TestBalancer) -> None:
 def test_records_of_tcp(made: TestBalancer) -> None:
     origin = made.tcp_origin(greeting=b"hello")
     site = made.listen("tcp://127.0.0.1:0", pool=made.pool("echo", [origin]))
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as sock:
         assert sock.recv(5) == b"hello"
         sock.sendall(b"abc")
         assert sock.recv(3) == b"abc"
@@ -221,7 +221,7 @@ def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
     def once() -> None:
         with TestBalancer() as balancer:
             site = balancer.listen(pool=balancer.pool(servers=[balancer.origin()]))
-            client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
             client.request("GET", "/")
             assert client.getresponse().read() == b"origin1\n"
             client.close()
@@ -265,11 +265,11 @@ def test_stopping_twice_and_without_starting() -> None:
 
 def test_a_listener_of_https_has_a_certificate_that_its_clients_trust(made: TestBalancer) -> None:
     site = made.listen("https://127.0.0.1:0", pool=made.pool("api", [made.origin()]))
-    answer = httpx.get(site.url, trust_env=False, timeout=10, verify=made.ssl_context)
+    answer = httpx.get(site.url, trust_env=False, timeout=30, verify=made.ssl_context)
     assert answer.status_code == 200
     assert site.url.startswith("https://127.0.0.1:")
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(site.url, trust_env=False, timeout=10)
+        httpx.get(site.url, trust_env=False, timeout=30)
     ca = made.ca_file
     assert os.path.exists(ca)
     made.stop()
@@ -282,6 +282,6 @@ def test_a_listener_may_have_another_certificate(made: TestBalancer, tmp_path: P
     site = made.listen("https://127.0.0.1:0", pool=made.pool("api", [made.origin()]),
                        tls={"certificates": [{"cert": str(tmp_path / "own.pem")}]})
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(site.url, trust_env=False, timeout=10, verify=made.ssl_context)
+        httpx.get(site.url, trust_env=False, timeout=30, verify=made.ssl_context)
     context = ssl.create_default_context(cafile=str(tmp_path / "own.pem"))
-    assert httpx.get(site.url, trust_env=False, timeout=10, verify=context).status_code == 200
+    assert httpx.get(site.url, trust_env=False, timeout=30, verify=context).status_code == 200

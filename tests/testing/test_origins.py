@@ -284,7 +284,7 @@ def test_http_origins_echo_over_websockets(made: TestBalancer) -> None:
     origin = made.origin()
     site = made.listen(pool=made.pool(servers=[origin]))
     for url in (origin.url, site.url):
-        with connect(url.replace("http:", "ws:"), proxy=None, open_timeout=10) as ws:
+        with connect(url.replace("http:", "ws:"), proxy=None, open_timeout=30) as ws:
             for text in ("hello", "x" * 200, "y" * 70_000):
                 ws.send(text)
                 assert ws.recv(10) == text

@@ -16,7 +16,7 @@ import urllib.request
 
 def ask(url):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return opener.open(url, timeout=10).read().decode()
+    return opener.open(url, timeout=30).read().decode()
 
 def site_of(balancer):
     return balancer.listen(pool=balancer.pool(servers=[balancer.origin("hello")]))

@@ -15,7 +15,7 @@ SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".sh")
 
 LINE_COLUMNS_MAX = 100
 # About 400 and about 70 are aimed at; where a little more reads better than a seam, it may stand.
-FILE_LINES_MAX = 440
+FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 77
 
 CORE = "fastlb/_core/"
@@ -27,6 +27,7 @@ PYTHON_RANKS = {
     "_version": 0,
     "errors": 0,
     "config": 1,
+    "keywords": 1,
     "compile": 2,
     "observe": 2,
     "control": 3,

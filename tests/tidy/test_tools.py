@@ -188,7 +188,31 @@ def test_mutants_are_of_nogil_code_and_each_of_another_line() -> None:
     assert len({(one.path, one.line) for one in drawn}) == 30
 
 
-def test_every_module_has_tests_that_are_about_it() -> None:
-    for path in (ROOT / "fastlb" / "_core").rglob("*.pyx"):
-        for tests in mutants.tests_of(str(path.relative_to(ROOT))):
-            assert (ROOT / tests).exists()
+def test_a_module_has_all_its_mutants_at_once() -> None:
+    text = "cdef void f(int n) noexcept nogil:\n    if n < 1:   # why\n        return\n    n += 2\n"
+    two = {7: mutants.Mutant("x.pyx", 2, "    if n < 1:   # why", "    if n <= 1:"),
+           9: mutants.Mutant("x.pyx", 4, "    n += 2", "    n -= 2")}
+    made, whose = mutants.mutated(text, two)
+    assert made == """\
+cdef void f(int n) noexcept nogil:
+    if ((n <= 1) if fl_is_mutant(7) else (n < 1)):
+        return
+    if fl_is_mutant(9):
+        n -= 2
+    else:
+        n += 2
+""" + mutants.DECLARATION
+    assert whose == {2: 7, 4: 9, 5: 9, 6: 9, 7: 9}
+
+
+def test_a_part_of_a_statement_has_no_mutant() -> None:
+    text = """\
+cdef int f(int n) noexcept nogil:
+    '''n + 1'''
+    if (n == 1
+            and n == 2):
+        return g(n, "(",
+                 n) if n else 3
+    return n == 4
+"""
+    assert {one.line for one in mutants.candidates("x.pyx", text.replace("'''", '"""'))} == {7}

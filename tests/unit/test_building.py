@@ -50,7 +50,7 @@ def test_an_http_listener_with_nothing_says_so_to_clients() -> None:
 
 
 def _status(url: str, path: str) -> int:
-    client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
     client.request("GET", path)
     status = client.getresponse().status
     client.close()

@@ -63,7 +63,7 @@ class Peers:
 
     def finish(self) -> dict[str, int]:
         """How often its clients saw each status."""
-        heard, said = self.process.communicate(timeout=60)
+        heard, said = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, said
         codes: dict[str, int] = json.loads(heard.splitlines()[-1])
         return codes
@@ -101,7 +101,7 @@ def run(files: tuple[str, ...]) -> Iterator[Run]:
 def front(web: Callable[..., HttpSite], files: tuple[str, ...], run: Run) -> Front:
     """(asks for `run`, so that peers have gone when all counts have to be at zero)"""
     def make(servers: list[str]) -> HttpSite:
-        pool: dict[str, Any] = {"protocol": "h2", "connect_timeout": "5s"}
+        pool: dict[str, Any] = {"protocol": "h2", "connect_timeout": "30s"}
         if not files:
             return web(servers, pool=pool, h2c=True)
         cert, key = files

@@ -9,7 +9,7 @@ from typing import Any
 
 import fastlb
 from fastlb.policy import Request
-from tests.flow.conftest import Site
+from tests.flow.conftest import DEADLINE_S, Site
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin
 
@@ -61,4 +61,5 @@ def of_kind(kind: str, decide: Decide) -> tuple[Any, dict[str, Any]]:
 
 def add(decided: Decided, kind: str, decide: Decide, path: str = "/*", **keys: Any) -> None:
     function, more = of_kind(kind, decide)
+    keys.setdefault("deadline", f"{DEADLINE_S:.0f}s")       # (a busy machine may need seconds)
     assert decided.listener.route(path, name="r", **more, **keys)(function) is function

@@ -84,7 +84,7 @@ application_let_go: list[Callable[[], object]] = []
 @pytest.fixture
 def client(web: Web, uvicorn_address: str) -> Iterator[httpx.Client]:
     site = web([uvicorn_address])
-    with httpx.Client(base_url=site.site.listener.url, trust_env=False, timeout=10) as made:
+    with httpx.Client(base_url=site.site.listener.url, trust_env=False, timeout=30) as made:
         yield made
 
 

@@ -120,6 +120,7 @@ def test_a_mirror_that_hangs_holds_nobody_up(
     let_go.set()
 
 
+@pytest.mark.plain          # (so much in Python's TLS takes long)
 def test_a_mirror_that_does_not_read_is_left_behind(
     mirrored: Callable[..., HttpSite], origins: Origins
 ) -> None:

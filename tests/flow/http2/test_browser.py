@@ -20,7 +20,7 @@ from tests.flow.modes import fixture_of
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="there is no chromium (apt-get install chromium)"),
     pytest.mark.skipif(BUILD == "asan", reason="a browser says nothing about our memory"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(400),
 ]
 RESOURCES = 50
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455, 1.3

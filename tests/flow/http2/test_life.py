@@ -35,7 +35,7 @@ def ask_some(client: Client, choose: random.Random) -> None:
         assert got.fields["x-sum"] == hashlib.sha256(body).hexdigest()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_reloads_cost_no_stream_a_byte(
     h2: Open, origins: Origins, pair: tuple[str, str]
 ) -> None:

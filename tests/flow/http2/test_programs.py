@@ -21,7 +21,7 @@ Web = Callable[..., HttpSite]
 
 pytestmark = [
     pytest.mark.skipif(BUILD == "asan", reason="they can't be loaded with its runtime"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(400),
 ]
 curls = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 loads = pytest.mark.skipif(

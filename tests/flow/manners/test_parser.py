@@ -52,6 +52,6 @@ except fastlb.ConfigError as error:
     print(error)
 """
     made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
-                          timeout=30, check=False)
+                          timeout=120, check=False)
     assert "http needs llhttp, and no httptools; run: pip install" in made.stdout
     assert made.stderr == ""

@@ -240,6 +240,22 @@ def test_a_moved_file_is_noticed_without_a_word(
     assert [line["path"] for line in lines_of(log)] == ["/after"]
 
 
+def test_a_new_file_in_its_place_is_noticed_without_a_word(
+    logged: Make, origins: Callable[..., HttpOrigin], tmp_path: Path
+) -> None:
+    """As logrotate's `create` leaves it."""
+    log, old = tmp_path / "access", tmp_path / "access.1"
+    with logged([origins().address], fields=["path"]) as site:
+        log.rename(old)
+        log.touch()
+
+        def is_written() -> bool:
+            return site.ask(get("/after")).status == 200 and log.stat().st_size > 0
+
+        wait_until(is_written, "the old file is still written to")
+    assert {line["path"] for line in lines_of(log)} == {"/after"}
+
+
 def test_a_full_disk_is_said_once_and_costs_lines_only(
     logged: Make, origins: Callable[..., HttpOrigin], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,7 +31,8 @@ def policy(kind: str, decide: Callable[[Connection], Any], **keys: Any) -> dict[
     def now(connection: Connection) -> Any:
         return decide(connection)
 
-    return {"call": later if kind == "async" else now, "blocking": kind == "blocking", **keys}
+    return {"call": later if kind == "async" else now, "blocking": kind == "blocking",
+            "deadline": f"{DEADLINE_S:.0f}s", **keys}
 
 
 def test_a_routes_function_sees_the_first_bytes_and_the_name(edge: Make, kind: str) -> None:

@@ -121,7 +121,7 @@ def test_the_client_is_closed_at_once_when_all_servers_are_down(
     assert made.listener.stats()["refused"] == 50
     said = [r.getMessage() for r in caplog.records if r.name == "fastlb.health"]
     assert sorted(said) == [
-        "pool pool: no server can be connected to; clients are closed at once",
+        "pool pool: no server can be connected to",
         f"pool pool: server {refusing} can't be connected to (connection refused)",
     ]
 

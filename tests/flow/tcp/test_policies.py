@@ -84,6 +84,9 @@ def add(decided: Decided, kind: str, decide: Decide, **keys: Any) -> None:
 
     if kind == "blocking":
         keys["blocking"] = True
+    keys.setdefault("deadline", f"{DEADLINE_S:.0f}s")       # (a busy machine may need seconds)
+    if "first_bytes" in keys:
+        keys.setdefault("first_bytes_timeout", keys["deadline"])
     function = later if kind == "async" else now
     assert decided.listener.route(**keys)(function) is function
 
@@ -207,7 +210,8 @@ def test_a_key_stays_with_its_server(kind: str) -> None:
         return pool.hash(c.data.decode())
 
     function = later if kind == "async" else now
-    listener.route(first_bytes="64B", blocking=kind == "blocking")(function)
+    listener.route(first_bytes="64B", first_bytes_timeout="30s", deadline="30s",
+                   blocking=kind == "blocking")(function)
     with lb.background():
         site = Site(lb, listener)
         for i in range(16):

@@ -28,7 +28,7 @@ def s_client(made: Site, authority: Authority, *args: str) -> str:
          "-servername", "site.test", "-verify_hostname", "site.test", "-verify_return_error",
          "-CAfile", authority.cert, "-ign_eof", *args],
         input=GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
-        capture_output=True, timeout=30)
+        capture_output=True, timeout=120)
     return done.stdout.decode("latin-1")
 
 

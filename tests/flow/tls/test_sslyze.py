@@ -30,7 +30,7 @@ CIPHERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(SSLYZE is None, reason="sslyze isn't installed")
 def test_nothing_weak_is_found(
     secure_site: Callable[..., Site], authority: Authority, tmp_path: Path

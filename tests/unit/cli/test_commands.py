@@ -32,7 +32,10 @@ servers = [
 [defaults]
 keepalive = { idle = "30s" }
 """
-ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
+NO_SCHEME = (
+    'write "http://0.0.0.0:8080", or "http://127.0.0.1:8080" for this machine only; tcp:// is for'
+    " other protocols"
+)
 SERVER = ("--server", "127.0.0.1:9001")
 BIND = ("--bind", "tcp://127.0.0.1:8080")
 
@@ -45,7 +48,7 @@ def fastlb(*args: str, env: dict[str, str] | None = None) -> subprocess.Complete
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -166,11 +169,12 @@ def test_what_was_typed_wrong_is_told(
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        (["--bind", "8080", *SERVER], f"--bind: '8080' has no scheme; {ANYWHERE}"),
-        (["--bind", ":8080", *SERVER], f"--bind: ':8080' has no scheme; {ANYWHERE}"),
+        (["--bind", "8080", *SERVER], f"--bind: '8080' has no scheme; {NO_SCHEME}"),
+        (["--bind", ":8080", *SERVER], f"--bind: ':8080' has no scheme; {NO_SCHEME}"),
         (
             ["--bind", "localhost:8080", *SERVER],
-            "--bind: 'localhost:8080' has no scheme; write \"tcp://localhost:8080\"",
+            "--bind: 'localhost:8080' has no scheme; write \"http://localhost:8080\" for HTTP, or"
+            ' "tcp://localhost:8080" for another protocol',
         ),
         (
             [*BIND, "--server", "http://localhost:9001/"],
@@ -282,7 +286,7 @@ def test_check_tells_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
         2,
         "",
         f"{path}:3: listeners.web.bind[0]: '127.0.0.1:8080' has no scheme;"
-        ' write "tcp://127.0.0.1:8080"\n'
+        ' write "http://127.0.0.1:8080" for HTTP, or "tcp://127.0.0.1:8080" for another protocol\n'
         f'{path}:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"\n',
     )
 
@@ -332,7 +336,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(command: str, example_files: 
     try:
         made = subprocess.run(
             [sys.executable, "-m", "fastlb", *command.format(tcp=TCP_FILE).split()],
-            cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=30,
+            cwd=example_files, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
     finally:
         os.close(theirs)
@@ -343,7 +347,7 @@ def test_a_full_disk_is_told() -> None:
     with open("/dev/full", "w") as full:
         made = subprocess.run(
             [sys.executable, "-m", "fastlb", "schema"],
-            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
     assert made.returncode == 74
     assert made.stderr == "fastlb: the output can't be written: No space left on device\n"
@@ -370,7 +374,7 @@ def test_a_bug_is_one_line_unless_it_is_looked_for(
 def loaded(code: str) -> set[str]:
     made = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print('\\n', *sys.modules)"],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return set(made.stdout.splitlines()[-1].split())
 

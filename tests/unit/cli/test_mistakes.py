@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_is_told_by_the_option() -> None:
         bind = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "fastlb", "serve", "--bind", bind, "--server", "127.0.0.1:1"],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=120,
         )
     assert done.returncode == 2
     assert f"\n--bind: {bind}: the port is taken" in done.stderr

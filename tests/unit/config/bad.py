@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .bad_addresses import ADDRESSES
 from .bad_admin import ADMIN
+from .bad_guesses import GUESSES
 from .bad_pools import POOLS
 from .forms import (
-    ANYWHERE,
     LISTENER,
     LISTENER_KEYS,
+    NO_SCHEME,
     POLICIES,
     POOL,
     SERVER_KEYS,
@@ -66,7 +67,8 @@ KEYS = [
     top(
         "key-of-pools-alone-in-defaults",
         'defaults = { balance = "ring_hash" }',
-        "defaults.balance: 'balance' is not a key here. One of: tcp_nodelay, keepalive,"
+        "defaults.balance: 'balance' is not a key here; it belongs to a pool ([pools.NAME])."
+        " One of: tcp_nodelay, keepalive,"
         " request_header_timeout, response_header_timeout, request_timeout, body_idle_timeout,"
         " keepalive_timeout, websocket_timeout, idle_timeout, connect_timeout, buffer_size,"
         " bulk_buffer_size",
@@ -374,7 +376,7 @@ servers = [
 """,
     f"""\
 f.toml:1: threads: 0 is not "auto" or a number from 1 to 64
-f.toml:4: listeners.web.bind: '8080' has no scheme; {ANYWHERE}
+f.toml:4: listeners.web.bind: '8080' has no scheme; {NO_SCHEME}
 f.toml:5: listeners.web.pool: there is no pool 'apy'; did you mean 'api'? One of: api
 f.toml:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"
 f.toml:9: pools.api.balance: 'leastconn' is not a policy; did you mean 'least_connections'?\
@@ -386,5 +388,6 @@ f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (
 )
 
 ALL = [
-    *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *CROSSED, *SURROUNDINGS, SEVERAL
+    *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *GUESSES, *CROSSED, *SURROUNDINGS,
+    SEVERAL,
 ]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from .forms import ANYWHERE, BIND_HOW, LONG_PATH, SERVER_HOW, bind, server, top
+from .forms import ANYWHERE, BIND_HOW, LONG_PATH, NO_SCHEME, SERVER_HOW, bind, server, top
 
 PORT_HIGH = "65535 is the most, which a pattern could only tell at length"
 HOSTS = "the parts of an address have bounds of their own"
 
 ADDRESSES = [
     bind("no-scheme", '"localhost:8080"',
-         "'localhost:8080' has no scheme; write \"tcp://localhost:8080\""),
-    bind("colon-port", '":8080"', f"':8080' has no scheme; {ANYWHERE}"),
-    bind("port", '"8080"', f"'8080' has no scheme; {ANYWHERE}"),
-    bind("number", "8080", f"'8080' has no scheme; {ANYWHERE}"),
-    bind("star", '"*:8080"', f"'*:8080' has no scheme; {ANYWHERE}"),
+         "'localhost:8080' has no scheme; write \"http://localhost:8080\" for HTTP, or"
+         ' "tcp://localhost:8080" for another protocol'),
+    bind("colon-port", '":8080"', f"':8080' has no scheme; {NO_SCHEME}"),
+    bind("port", '"8080"', f"'8080' has no scheme; {NO_SCHEME}"),
+    bind("number", "8080", f"'8080' has no scheme; {NO_SCHEME}"),
+    bind("star", '"*:8080"', f"'*:8080' has no scheme; {NO_SCHEME}"),
     bind("path", '"/run/a.sock"', f"'/run/a.sock' has no scheme; {BIND_HOW}"),
     bind("scheme-and-port", '"tcp://:8080"', f"'tcp://:8080' has no host; {ANYWHERE}"),
+    bind("scheme-of-http-and-port", '"http://:8080"',
+         f"'http://:8080' has no host; {ANYWHERE.replace('tcp', 'http')}"),
     bind("scheme-and-star", '"tcp://*:8080"', f"'tcp://*:8080' has no host; {ANYWHERE}"),
     bind("udp-unix", '"udp://unix:/run/a.sock"',
          "'udp://unix:/run/a.sock': udp has no unix sockets here; write udp://HOST:PORT",

@@ -7,7 +7,9 @@ from .forms import top
 HOW = 'write it like "http://127.0.0.1:9000" or "http://unix:/run/fastlb/admin.sock"'
 ADMIN = [
     top(
-        "admin-true", "admin = true", "admin: true is not a table with bind, or false",
+        "admin-true", "admin = true",
+        "admin: true is not a table with bind, or false; write admin ="
+        ' { bind = "http://127.0.0.1:9000" }',
     ),
     top(
         "admin-without-bind", 'admin = { mode = "0600" }', "admin.bind: this key is missing",

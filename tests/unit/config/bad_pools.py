@@ -90,7 +90,8 @@ POOLS = [
     listener("proxy-protocol-trusting-none", "proxy_protocol = { trusted = [] }",
              "proxy_protocol.trusted: the list is empty"),
     listener("proxy-protocol-switch", "proxy_protocol = true",
-             "proxy_protocol: true is not a table"),
+             "proxy_protocol: true is not a table; write proxy_protocol ="
+             ' { trusted = ["10.0.0.0/8"] }'),
     listener("proxy-protocol-network", 'proxy_protocol = { trusted = ["10.0.0.1/8"] }',
              "proxy_protocol.trusted[0]: '10.0.0.1/8' is not a network like \"10.0.0.0/8\":"
              " 10.0.0.1/8 has host bits set", FORM),

@@ -28,10 +28,17 @@ LISTENER_KEYS = (
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )
+POOL_KEYS = (
+    "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
+    " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
+    " max_idle_connections, idle_connection_timeout, max_connection_age,"
+    " max_connection_requests, connect_timeout, tls, protocol, proxy_protocol, limits"
+)
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
-BIND_HOW = 'write it like "tcp://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
+BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
 ANYWHERE = 'write "tcp://0.0.0.0:8080", or "tcp://127.0.0.1:8080" for this machine only'
+NO_SCHEME = ANYWHERE.replace("tcp", "http") + "; tcp:// is for other protocols"
 LONG_PATH = "/" + "a" * 107
 
 

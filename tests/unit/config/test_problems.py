@@ -93,7 +93,7 @@ def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:  # root, who may run this, may read everything
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("fastlb.config.reader.open", refuse, raising=False)
+    monkeypatch.setattr("fastlb.config.reader.read_file", refuse)
     assert load_error("a.toml") == "a.toml: can't be read: permission denied"
 
 

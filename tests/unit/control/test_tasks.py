@@ -28,7 +28,7 @@ def test_a_cancellation_beside_the_result_is_not_lost(turns: int) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        _, left = await asyncio.wait({task}, timeout=5)
+        _, left = await asyncio.wait({task}, timeout=30)
         assert not left and task.cancelled()
 
     asyncio.run(main())

@@ -140,7 +140,7 @@ def test_replay_says_what_would_change(
 def test_replay_reads_stdin(config: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fastlb", "replay", config, "-", "--json"], cwd=ROOT,
-        input=LINE.format("/docs/1"), capture_output=True, text=True, timeout=30,
+        input=LINE.format("/docs/1"), capture_output=True, text=True, timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["requests"] == 1

@@ -24,7 +24,7 @@ COMMANDS = {
 def shown(command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(command)], cwd=ROOT, capture_output=True, text=True,
-        timeout=30, check=True,
+        timeout=120, check=True,
     )
     return f"$ {command}\n{done.stdout.rstrip()}\n"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
 
 import pytest
 
 import fastlb
+from fastlb.config.address import parse_bind
 from fastlb.config.effective import effective
 from fastlb.process.handed import Handed
-from fastlb.process.sockets import open_all
+from fastlb.process.sockets import explained, open_all
 
 
 @pytest.mark.parametrize(("scheme", "kind"), [
@@ -42,3 +44,32 @@ def test_a_socket_of_another_kind_is_not_taken() -> None:
         handed.add(sock)
         assert handed.take(sock.getsockname()[:2], "", socket.SOCK_DGRAM) == []
         assert handed.take(sock.getsockname()[:2], "") == [sock]
+
+
+def taken(sock: socket.socket, key: str) -> str:
+    address = parse_bind(f"tcp://127.0.0.1:{sock.getsockname()[1]}")
+    return str(explained(key, address, OSError(errno.EADDRINUSE, "Address already in use")))
+
+
+def test_a_port_that_this_process_has_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert "this process listens there already" in taken(sock, "listeners.a.bind")
+
+
+def test_only_listeners_are_told_how_to_share_a_port() -> None:
+    with socket.socket() as sock:           # (bound, and nobody listens)
+        sock.bind(("127.0.0.1", 0))
+        hint = "another process listens there (to share it with one that agrees, set reuse_port"
+        assert hint in taken(sock, "listeners.a.bind")
+        assert taken(sock, "admin.bind").endswith("another process listens there")
+
+
+def test_a_second_run_of_a_notebook_is_told_what_to_stop() -> None:
+    first = fastlb.Balancer()
+    pool = first.pool("p", ["127.0.0.1:9"])
+    web = first.listen("tcp://127.0.0.1:0", pool=pool)
+    with first.background():
+        again = fastlb.Balancer()
+        again.listen(web.url, pool=again.pool("p", ["127.0.0.1:9"]))
+        with pytest.raises(fastlb.BindError, match="if a Balancer does, stop it first"):
+            again.background()

@@ -1,0 +1,91 @@
+"""What was probably meant by a key that stands in the wrong place, or a value of the wrong form."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from fastlb.config.base import Model
+from fastlb.config.health import KINDS
+from fastlb.config.http import Match, Route
+from fastlb.config.model import Config, Defaults, Listener, Pool, Server
+from fastlb.config.positions import Path
+
+CLOSE = 0.85        # more than that alike, it is a slip of the finger
+# Where a key belongs that isn't one of the table's.
+PLACES: dict[type[Model], str] = {
+    Listener: "a listener ([listeners.NAME])",
+    Pool: "a pool ([pools.NAME])",
+    Route: "a route ([[listeners.NAME.routes]])",
+    Match: "match, as in match.{key}",
+    Server: "a server ({{ address = \"HOST:PORT\", {key} = ... }})",
+    Config: "the top of the file",
+}
+SAID: dict[tuple[type[Model], str], str] = {
+    (Pool, "max_connections"):
+        "a pool has limits.max_requests, and each of its servers max_connections",
+    (Pool, "maxconn"): "a pool has limits.max_requests, and each of its servers max_connections",
+    (Pool, "policy"): "how a pool picks is its balance; a policy belongs to a route, or to a tcp"
+                      " listener",
+}
+
+
+def _quoted(key: str) -> Callable[[Any], str]:
+    return lambda value: f'{{ {key} = "{value}" }}'
+
+
+def _health(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("/"):
+        return _quoted("http")(value)
+    return f"{{ {value if value in KINDS[:2] else 'tcp'} = true }}"
+
+
+# A table of which somebody gave one value alone.
+TABLES: dict[str, Callable[[Any], str]] = {
+    "health": _health,
+    "retry": lambda value: f"{{ attempts = {value if type(value) is int else 3} }}",
+    "limits": lambda value: f"{{ max_requests = {value if type(value) is int else 1000} }}",
+    "outliers": lambda value:
+        f"{{ consecutive_failures = {value if type(value) is int else 5} }}",
+    "hedge": lambda value: _quoted("delay")(value if isinstance(value, str) else "50ms"),
+    "subset": lambda value: f"{{ size = {value if type(value) is int else 20} }}",
+    "sticky": lambda value:
+        f'{{ cookie = "{value if isinstance(value, str) else "fastlb"}",'
+        ' secret = "${env:SECRET}" }',
+    "respond": lambda value: f"{{ status = {value if type(value) is int else 200} }}",
+    "unavailable": lambda value: f"{{ status = {value if type(value) is int else 503} }}",
+    "rewrite": lambda value: _quoted("path")(value if isinstance(value, str) else "/"),
+    "match": lambda value: _quoted("path")(value if isinstance(value, str) else "/"),
+    "access_log": lambda value: _quoted("path")(value if isinstance(value, str) else "-"),
+    "tracing": lambda value: '{ sample = "1%" }',
+    "admin": lambda value:
+        _quoted("bind")(value if isinstance(value, str) else "http://127.0.0.1:9000"),
+    "dns": lambda value: '{ nameservers = ["10.0.0.2"] }',
+    "forwarded": lambda value: '{ trusted = ["10.0.0.0/8"] }',
+    "proxy_protocol": lambda value: '{ trusted = ["10.0.0.0/8"] }',
+    "request_headers": lambda value: '{ set = { x-name = "value" } }',
+    "response_headers": lambda value: '{ set = { x-name = "value" } }',
+    "tls": lambda value: '{ certificates = [{ cert = "FILE", key = "FILE" }] }',
+}
+
+
+def as_table(path: Path, value: Any) -> str:
+    """How a table is written for which there is something else: the end of a sentence, or ""."""
+    form = TABLES.get(str(path[-1])) if path else None
+    return f"; write {path[-1]} = {form(value)}" if form is not None else ""
+
+
+def elsewhere(key: str, model: type[Model], has_a_word: bool) -> str:
+    """Where a key belongs that this table hasn't got: the end of a sentence, or "".
+    `has_a_word`: the table has another word for it."""
+    said = SAID.get((model, key))
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    if said is not None or has_a_word or model not in (*PLACES, Defaults) \
+            or difflib.get_close_matches(key, names, 1, CLOSE):
+        return said or ""
+    for other, place in PLACES.items():
+        if other is not model and key in {
+                field.alias or name for name, field in other.model_fields.items()}:
+            return f"it belongs to {place.format(key=key)}"
+    return ""

@@ -1,0 +1,173 @@
+"""Keywords of `Balancer`, `Balancer.pool()`, `Balancer.listen()` and `Listener.route()`.
+
+Made by `python -m fastlb.config.typed` from the model that checks a configuration, for type
+checkers; docs/config.md has the meanings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastlb.config.failing import Retry
+    from fastlb.config.health import Health
+    from fastlb.keywords.tables import (
+        AccessLogKeys,
+        AdminKeys,
+        DefaultsKeys,
+        DnsKeys,
+        ForwardedKeys,
+        HeaderEditsKeys,
+        HealthKeys,
+        HedgeKeys,
+        KeepaliveKeys,
+        LimitsKeys,
+        MatchKeys,
+        MirrorKeys,
+        OutliersKeys,
+        ProxyProtocolKeys,
+        RedirectKeys,
+        RespondKeys,
+        RetryKeys,
+        RewriteKeys,
+        ServerTlsKeys,
+        StickyKeys,
+        SubsetKeys,
+        TlsKeys,
+        TracingKeys,
+        UnavailableKeys,
+    )
+
+
+class PolicyKeywords(TypedDict, total=False):
+    deadline: str
+    cache_on: str
+    cache_ttl: str
+    blocking: bool
+    max_pending: int
+    body: str
+    first_bytes: str
+    first_bytes_timeout: str
+
+
+class PolicyKeys(PolicyKeywords, total=False):
+    call: str | Callable[..., Any]
+    on_error: str
+
+
+class OwnRouteKeys(TypedDict, total=False):
+    split: Mapping[str, int]
+    listener: str
+    redirect: str | RedirectKeys
+    respond: RespondKeys
+    split_on: str
+    hash_on: str
+    rewrite: RewriteKeys
+    request_headers: HeaderEditsKeys
+    response_headers: HeaderEditsKeys
+    mirror: str | MirrorKeys
+    priority: Literal['high', 'normal', 'low']
+    retry: Retry | RetryKeys
+    response_header_timeout: str
+    request_timeout: str
+    body_idle_timeout: str
+    websocket_timeout: str
+    max_body_size: str
+    on_client_close: Literal['cancel', 'drain']
+
+
+class RouteKeys(OwnRouteKeys, total=False):
+    name: str
+    match: MatchKeys
+    pool: str
+    policy: str | PolicyKeys
+
+
+class PoolKeywords(TypedDict, total=False):
+    tcp_nodelay: bool
+    keepalive: KeepaliveKeys | Literal[False]
+    hash_on: str
+    bounded_load: float
+    table_size: int
+    slow_start: str
+    sticky: StickyKeys
+    subset: SubsetKeys
+    health: Health | HealthKeys
+    outliers: OutliersKeys
+    retry: Retry | RetryKeys
+    hedge: HedgeKeys
+    fallback: str
+    unavailable: UnavailableKeys
+    max_idle_connections: int
+    idle_connection_timeout: str
+    max_connection_age: str
+    max_connection_requests: int
+    connect_timeout: str
+    tls: ServerTlsKeys | bool
+    protocol: Literal['http/1.1', 'h2']
+    proxy_protocol: Literal['v1', 'v2']
+    limits: LimitsKeys
+
+
+class ListenKeywords(TypedDict, total=False):
+    tcp_nodelay: bool
+    keepalive: KeepaliveKeys | Literal[False]
+    sniff_timeout: str
+    sniff_whole_timeout: str
+    request_header_timeout: str
+    response_header_timeout: str
+    request_timeout: str
+    body_idle_timeout: str
+    keepalive_timeout: str
+    websocket_timeout: str
+    max_sessions: int
+    max_sessions_per_source: int
+    pick: Literal['session', 'datagram']
+    answers: int
+    on_server_down: Literal['move', 'keep']
+    coalesce: str
+    receive_buffer_size: str
+    routes: list[RouteKeys] | tuple[RouteKeys, ...]
+    max_header_size: str
+    max_headers: int
+    max_uri_length: str
+    max_body_size: str
+    max_requests: int
+    forwarded: ForwardedKeys
+    request_id: bool
+    traceparent: bool
+    via: str
+    error_header: str
+    on_client_close: Literal['cancel', 'drain']
+    h2c: bool
+    merge_slashes: bool
+    max_match_body: str
+    tls: TlsKeys
+    proxy_protocol: ProxyProtocolKeys
+    policy: str | PolicyKeys
+    max_connections: int
+    idle_timeout: str
+    backlog: int
+    buffer_size: str
+    bulk_buffer_size: str
+    reuse_port: bool
+    mode: str
+
+
+class BalancerKeywords(TypedDict, total=False):
+    shutdown_timeout: str
+    max_connections: int
+    max_sessions: int
+    busy_poll: bool
+    zone: str
+    admin: AdminKeys | Literal[False]
+    access_log: AccessLogKeys
+    tracing: TracingKeys
+    dns: DnsKeys
+    defaults: DefaultsKeys
+
+
+class RouteKeywords(PolicyKeywords, OwnRouteKeys, total=False):
+    pass

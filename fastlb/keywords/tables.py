@@ -1,0 +1,289 @@
+"""Tables inside of keywords.
+
+Made by `python -m fastlb.config.typed` from the model that checks a configuration, for type
+checkers; docs/config.md has the meanings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ConditionsKeys(TypedDict, total=False):
+    protocol: str | list[str] | tuple[str, ...]
+    mqtt: MqttKeys
+    host: str
+    path: str
+    path_regex: str
+    method: str | list[str] | tuple[str, ...]
+    client_ip: str | list[str] | tuple[str, ...]
+    tls: SecuredKeys
+    proxy: ToldKeys
+    headers: Mapping[str, str | bool | CompareKeys]
+    query: Mapping[str, str | bool | CompareKeys]
+    cookies: Mapping[str, str | bool | CompareKeys]
+    json: Mapping[str, str | bool | CompareKeys]
+    form: Mapping[str, str | bool | CompareKeys]
+
+
+_Not = TypedDict("_Not", {"not": ConditionsKeys}, total=False)
+
+
+class MatchKeys(ConditionsKeys, _Not, total=False):
+    pass
+
+
+class TlsKeys(TypedDict, total=False):
+    min_version: Literal['1.2', '1.3']
+    max_version: Literal['1.2', '1.3']
+    ciphers: str
+    cipher_suites: str
+    curves: str
+    key_log: str
+    certificates: list[CertificateKeys] | tuple[CertificateKeys, ...]
+    alpn: str | list[str] | tuple[str, ...]
+    client_auth: Literal['none', 'optional', 'required']
+    client_ca: str
+    client_crl: str
+    client_depth: int
+    tickets: TicketsKeys | bool
+    unknown_name: Literal['first', 'refuse']
+    handshake_timeout: str
+
+
+class CertificateKeys(TypedDict, total=False):
+    cert: str
+    key: str
+    password: str
+    ocsp: str
+
+
+class TicketsKeys(TypedDict, total=False):
+    keys: list[str] | tuple[str, ...]
+    rotate: str
+
+
+class ProxyProtocolKeys(TypedDict, total=False):
+    trusted: list[str] | tuple[str, ...]
+    required: bool
+    timeout: str
+
+
+class ServerTlsKeys(TypedDict, total=False):
+    min_version: Literal['1.2', '1.3']
+    max_version: Literal['1.2', '1.3']
+    ciphers: str
+    cipher_suites: str
+    curves: str
+    key_log: str
+    ca: str
+    crl: str
+    server_name: str
+    verify: bool
+    certificate: CertificateKeys
+    alpn: str | list[str] | tuple[str, ...]
+
+
+class HealthKeys(TypedDict, total=False):
+    tcp: bool
+    tls: bool
+    http: str
+    grpc: bool | str
+    expect: str
+    send: str
+    udp: DatagramsKeys
+    method: str
+    host: str
+    statuses: list[str] | tuple[str, ...]
+    body: str
+    port: int
+    interval: str
+    fast_interval: str
+    timeout: str
+    rise: int
+    fall: int
+    panic: str
+
+
+class DatagramsKeys(TypedDict, total=False):
+    send: str
+    expect: str
+
+
+class OutliersKeys(TypedDict, total=False):
+    consecutive_failures: int
+    error_rate: str
+    latency: float
+    interval: str
+    min_requests: int
+    ejection_time: str
+    max_ejection_time: str
+    max_ejected: str
+    statuses: list[str] | tuple[str, ...]
+
+
+class RetryKeys(TypedDict, total=False):
+    attempts: int
+    on: list[str] | tuple[str, ...]
+    connect_failure: bool
+    non_idempotent: bool
+    budget: str
+
+
+class HedgeKeys(TypedDict, total=False):
+    delay: str
+    percentile: str
+    budget: str
+
+
+class LimitsKeys(TypedDict, total=False):
+    max_requests: int
+    max_pending: int
+    max_retries: int
+    pending_timeout: str
+    retry_after: str
+
+
+class UnavailableKeys(TypedDict, total=False):
+    status: int
+    body: str
+    content_type: str
+    headers: Mapping[str, str]
+
+
+class StickyKeys(TypedDict, total=False):
+    cookie: str
+    secret: str | list[str] | tuple[str, ...]
+    max_age: str
+    path: str
+    domain: str
+    secure: bool
+    same_site: Literal['lax', 'strict', 'none']
+
+
+class SubsetKeys(TypedDict, total=False):
+    size: int
+    instance: int | str
+
+
+class SecuredKeys(TypedDict, total=False):
+    sni: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    version: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    client_subject: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    client_fingerprint: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    alpn: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+
+
+class ToldKeys(TypedDict, total=False):
+    authority: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    unique_id: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    alpn: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    vpce: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    dst: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+
+
+class MqttKeys(TypedDict, total=False):
+    client_id: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    username: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    level: str | list[str] | tuple[str, ...]
+
+
+class CompareKeys(TypedDict, total=False):
+    equals: str
+    present: bool
+    prefix: str
+    suffix: str
+    contains: str
+    regex: str
+
+
+class CompareAnyKeys(TypedDict, total=False):
+    equals: str
+    present: bool
+    prefix: str
+    suffix: str
+    contains: str
+    regex: str
+    one_of: list[str] | tuple[str, ...]
+
+
+class RedirectKeys(TypedDict, total=False):
+    to: str
+    status: Literal[301, 302, 303, 307, 308]
+
+
+class RespondKeys(TypedDict, total=False):
+    status: int
+    body: str
+    content_type: str
+    headers: Mapping[str, str]
+
+
+class RewriteKeys(TypedDict, total=False):
+    path: str
+    host: str
+
+
+class HeaderEditsKeys(TypedDict, total=False):
+    set: Mapping[str, str]
+    add: Mapping[str, str]
+    remove: list[str] | tuple[str, ...]
+
+
+class MirrorKeys(TypedDict, total=False):
+    pool: str
+    share: str
+
+
+class ForwardedKeys(TypedDict, total=False):
+    trusted: list[str] | tuple[str, ...]
+    headers: list[str] | tuple[str, ...]
+
+
+class DefaultsKeys(TypedDict, total=False):
+    tcp_nodelay: bool
+    keepalive: KeepaliveKeys | Literal[False]
+    request_header_timeout: str
+    response_header_timeout: str
+    request_timeout: str
+    body_idle_timeout: str
+    keepalive_timeout: str
+    websocket_timeout: str
+    idle_timeout: str
+    connect_timeout: str
+    buffer_size: str
+    bulk_buffer_size: str
+
+
+class KeepaliveKeys(TypedDict, total=False):
+    idle: str
+    interval: str
+    count: int
+
+
+class DnsKeys(TypedDict, total=False):
+    nameservers: list[str] | tuple[str, ...]
+    timeout: str
+    refresh: str
+
+
+class AccessLogKeys(TypedDict, total=False):
+    path: str
+    format: str
+    fields: list[str] | tuple[str, ...]
+    buffer: str
+
+
+class TracingKeys(TypedDict, total=False):
+    sample: str
+    service: str
+
+
+class AdminKeys(TypedDict, total=False):
+    bind: str | list[str] | tuple[str, ...]
+    token: str
+    mode: str
+    default_socket: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastlb.background import Background, Stopping
+from fastlb.config.base import copied
 from fastlb.config.check_routes import scheme_of
 from fastlb.config.diff import diff, overlaid
 from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.control.events import Subscription
+from fastlb.errors import BindError, ConfigError
 from fastlb.handles import Listener, Pool, Server, given, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
@@ -25,11 +26,9 @@ from fastlb.process.files import Files
 from fastlb.process.filling import Filling
 from fastlb.process.functions import look_beside
 from fastlb.process.handed import Handed
-from fastlb.process.reload import Reloaded, reload
+from fastlb.process.reload import Reloaded, reload, tell_refused, tell_reloaded
 from fastlb.process.runtime import Runtime, default_poller
 from fastlb.process.worker import Parent
-
-log = logging.getLogger("fastlb")
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -146,12 +145,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         """All of them, by name: of the running configuration, or as it would be started."""
-        return {name: Pool(self, name) for name in self.config.pools}
+        return {name: Pool(self, name) for name in self._current.pools}
 
     @property
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
-        return {name: Listener(self, name) for name in self.config.listeners}
+        return {name: Listener(self, name) for name in self._current.listeners}
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -198,7 +197,12 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """The whole configuration that is running, or as it would be started now."""
+        """The whole configuration that is running, or as it would be started now. It is a copy:
+        changing it changes nothing."""
+        return copied(self._current)
+
+    @property
+    def _current(self) -> Config:
         if self._now is not None:
             return self._now
         if self._config is not None:
@@ -235,33 +239,42 @@ class Balancer:
             runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise RuntimeError("the balancer isn't running")
-        new, values = await asyncio.to_thread(self._read, config)
+        try:
+            new, values = await asyncio.to_thread(self._read, config)
+        except ConfigError as error:
+            if not dry_run:
+                tell_refused(runtime, error)
+            raise
         if dry_run:
-            return Reloaded((*diff(self.config, new), *overlaid(self.overlay())), ())
+            return Reloaded((*diff(self._current, new), *overlaid(self.overlay())), ())
         if loop is asyncio.get_running_loop():
-            return await self._reload(runtime, new, values)
+            # Who stops waiting must not leave it half done.
+            return await asyncio.shield(self._reload(runtime, new, values))
         future = asyncio.run_coroutine_threadsafe(self._reload(runtime, new, values), loop)
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _read(
         self, config: Config | str | os.PathLike[str] | None
     ) -> tuple[Config, Effective]:
         if config is None and self.source is None:
             raise ValueError("there is no file to read again: give a configuration")
-        made = self._fit(read(config if config is not None else self.source or "")[0])
+        made, _ = read(config if config is not None else self.source or "")
+        made = self._fit(copied(made))      # (nobody else changes it while it is served)
         return made, effective(made)
 
     async def _reload(self, runtime: Runtime, new: Config, values: Effective) -> Reloaded:
-        async with self._admin.changed(values):
-            warnings = await reload(runtime, values)
-        before = self.config
+        try:
+            async with self._admin.changed(values):
+                warnings = await reload(runtime, values)
+        except (ConfigError, BindError) as error:
+            tell_refused(runtime, error)
+            raise
+        before = self._current
         self._took(new)
         self._config, self._effective = new, values
         self._files.follow()
         differences = diff(before, new)
-        for warning in warnings:
-            log.warning("reload: %s", warning)
-        log.info("reloaded; differences: %d", len(differences))
+        tell_reloaded(runtime, warnings, len(differences))
         return Reloaded(tuple(differences), tuple(warnings))
 
     def _took(self, config: Config) -> None:
@@ -308,7 +321,7 @@ class Balancer:
 
         runtime = self._runtime
         explainer = explainer_of(runtime) if runtime is not None and runtime.snapshot is not None \
-            else Explainer.offline(effective(self.config), functions=call_policy)
+            else Explainer.offline(effective(self._current), functions=call_policy)
         content = body.encode() if isinstance(body, str) else body
         return explainer.explain(
             method, url, headers, content, client, listener, call_policy, tls, proxy, says)
@@ -319,7 +332,7 @@ class Balancer:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
         self._must_be_idle()
-        config = self.config
+        config = copied(self._current)
         values = effective(config)
         threads = self._threads if self._threads is not None else values.threads
         runtime = Runtime(values, threads, default_poller(), self._handed, self._parent)

@@ -114,7 +114,7 @@ class RemoteServer:
 
     @property
     def latency(self) -> float:
-        """Seconds that answers took of late, on average, where the pool measures it."""
+        """Seconds that answers took of late, on average; 0.0 if there were none."""
         return cast(float, self._facts.get("latency_recent", 0.0))
 
     @property

@@ -103,7 +103,8 @@ class RunningServer:
 
     @property
     def state(self) -> str:
-        """up, warming (slow start), failing (can't be connected to), ejected, down (by health
+        """up, unchecked (no connection and no health check has reached it yet), warming (slow
+        start), failing (can't be connected to), ejected, down (by health
         checks), draining or maintenance; the last of these that holds."""
         return self._server.state
 
@@ -114,8 +115,8 @@ class RunningServer:
 
     @property
     def latency(self) -> float:
-        """Seconds that answers took of late, on average; 0.0 where the pool doesn't measure it
-        (balance = "peak_ewma" does)."""
+        """Seconds that answers took of late, on average; 0.0 if there were none. For TCP, only
+        balance = "peak_ewma" measures it: how long connecting takes."""
         return self._server.latency_us / 1e6
 
     @property

@@ -333,20 +333,22 @@ cdef bint has_left(Exchange* x) noexcept nogil:
 cdef object _asked_about(Caller caller, Question* question):
     cdef const Text* told = question.told.all if question.told != NULL else NULL
     cdef const Head* head = <const Head*> (question + 1)
+    cdef Text body
     if caller.of_connections:
         return make_connection(
             caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
             question.client_ip_size, question.client_port, question.local_ip,
             question.local_ip_size, question.local_port, question.secured, told)
+    body = text_of(head.bytes + head.size, question.size - head.size)
     return make_request(
-        caller, head, text_of(head.bytes + head.size, question.size - head.size), question.client_ip,
-        question.client_ip_size, question.client_port, question.secured, told)
+        caller, head, body, question.client_ip, question.client_ip_size, question.client_port, question.secured, told)
 
 
 def questions(Live live, callers) -> list[tuple]:
     """What engines want to know of policies on the control plane, the earliest first: (engine,
     ticket, exchange, caller, what it is about, whether its deadline is over), where what it is
-    about is None if the question is withdrawn. `callers` has them by their ids; what is asked of others is dropped."""
+    about is None if the question is withdrawn. `callers` has them by their ids; what is asked of
+    others is dropped."""
     cdef Question* question = take_questions(&live.table)
     cdef Question* following
     found = []

@@ -188,7 +188,8 @@ cdef class Request:
         size = PyUnicode_GET_LENGTH(name)
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if field.name_size == size and not _is_hidden(field) and _same(data + field.name_at, wanted, field.name_size):
+            if field.name_size == size and not _is_hidden(field) and _same(
+                    data + field.name_at, wanted, field.name_size):
                 return (<const char*> data + field.value_at)[:field.value_size].decode("latin-1")
         return None
 

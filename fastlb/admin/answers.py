@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fastlb.config.limits import ADMIN_REQUEST_S
 from fastlb.errors import ConfigError, Problem
@@ -61,9 +62,10 @@ def answer(
 
 def json_object(text: str) -> dict[str, Any]:
     try:
-        made = json.loads(text)
+        made = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        why = error.msg if isinstance(error, json.JSONDecodeError) else \
+            "nested too deeply" if isinstance(error, RecursionError) else str(error)
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
         raise Refusal(
             400, "the body is not JSON", [Problem(why.lower(), line=line)]
@@ -73,9 +75,18 @@ def json_object(text: str) -> dict[str, Any]:
     return made
 
 
+def _refuse_constant(text: str) -> None:
+    """NaN and Infinity, which Python reads and JSON hasn't."""
+    raise ValueError(f"{text} is no JSON")
+
+
 async def text_of(request: web.Request) -> str:
     """The body. Refusal if it doesn't come in time, or is no text."""
-    data = await asyncio.wait_for(request.read(), ADMIN_REQUEST_S)
+    try:
+        data = await asyncio.wait_for(request.read(), ADMIN_REQUEST_S)
+    except (web.RequestPayloadError, HttpProcessingError, ClientPayloadError) as error:
+        why = " ".join(str(error).split())[:200] or "broken"
+        raise Refusal(400, "the body can't be read", [Problem(why)]) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,12 @@ class Changing:
         pool = self._pool(request)
         made = await body_of(request, {"servers": list, "drain_timeout": str})
         timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        problems = [
+            Problem(f"{json.dumps(one)[:60]} is not an address", f"servers[{i}]")
+            for i, one in enumerate(made.get("servers", ())) if not isinstance(one, str)
+        ]
+        if problems:
+            raise Refusal(422, "nothing was changed: addresses are texts", problems)
         try:
             change = pool.remove(*made.get("servers", ()), drain_timeout=timeout)
         except KeyError as error:

@@ -66,7 +66,7 @@ class Reading:
 
     async def config(self, request: web.Request) -> web.Response:
         """What was given, as JSON, or as TOML where that is asked for."""
-        values = plain(self._server.running().config)
+        values = plain(self._server.running()._current)
         wanted = request.query.get("format")
         if wanted is None:
             wanted = "toml" if "toml" in request.headers.get("accept", "") else "json"

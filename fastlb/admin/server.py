@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from fastlb.admin import changing, page, reading
 from fastlb.admin.answers import Refusal
 from fastlb.admin.guard import Guard
+from fastlb.admin.probes import Probes, Reply
 from fastlb.admin.streams import Streams, event_json
 from fastlb.config.admin import EffectiveAdmin
 from fastlb.config.limits import ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_S, FILE_BYTES_MAX
+from fastlb.control.tasks import keep_going
 from fastlb.observe.status import status
 
 if TYPE_CHECKING:
@@ -29,6 +33,20 @@ KEEPALIVE_S = 75.0      # as browsers have it: a page that is looked at keeps it
 END_S = 0.5             # for answers under way, when the process ends
 
 
+http_log = logging.getLogger("fastlb.admin.http")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a complaint of aiohttp's is about us. Whoever sends what is no HTTP, or leaves, is
+    answered or gone, and can write as many lines into our log as there are requests."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (
+        HttpProcessingError, web.RequestPayloadError, ConnectionError, asyncio.TimeoutError))
+
+
+http_log.addFilter(_is_ours)
+
+
 class AdminServer:
     """Serves on sockets that somebody else has opened, and that it closes."""
 
@@ -37,6 +55,7 @@ class AdminServer:
         self.ready = False              # all listeners are open
         self._streams = Streams(self)
         self._guard = Guard()
+        self._probes = Probes(self._probed)
         self._runner: web.AppRunner | None = None
         self._servers: dict[socket.socket, asyncio.AbstractServer] = {}
         self._silent: set[web.RequestHandler] = set()       # connections without a request yet
@@ -58,7 +77,7 @@ class AdminServer:
         ])
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=END_S, handler_cancellation=True,
+            shutdown_timeout=END_S, handler_cancellation=True, logger=http_log,
         )
         await self._runner.setup()
 
@@ -77,10 +96,10 @@ class AdminServer:
             server.close()
 
     def _accepted(self) -> asyncio.BaseProtocol:
-        """A connection's protocol: aiohttp's, or its end where there are too many."""
+        """A connection's protocol: aiohttp's, or where there are too many one for probes."""
         assert self._runner is not None and self._runner.server is not None
         if len(self._runner.server.connections) >= ADMIN_CONNECTIONS_MAX:
-            return _Full()
+            return self._probes.accept()
         made = self._runner.server()
         self._silent.add(made)
         asyncio.get_running_loop().call_later(ADMIN_REQUEST_S, self._end_silent, made)
@@ -91,6 +110,16 @@ class AdminServer:
             self._silent.discard(protocol)
             if protocol.transport is not None:
                 protocol.transport.abort()
+
+    def _probed(self, path: str) -> Reply | None:
+        """What a probe is told; None: this path needs a place of its own."""
+        state = self.state()
+        known = {"/healthz": (200, "ok"),
+                 "/readyz": (200 if state == "serving" else 503, state)}
+        if path not in known:
+            return None
+        status, word = known[path]
+        return status, b'{"status":"%s"}\n' % word.encode()
 
     @property
     def _noted(self) -> Middleware:
@@ -133,7 +162,9 @@ class AdminServer:
     def begin(self) -> None:
         """The balancer serves: everything can be asked."""
         self.ready = True
-        self._following = asyncio.ensure_future(self._follow(self.balancer.events()))
+        subscription = self.balancer.events()
+        self._following = keep_going(
+            "keeping the last events", lambda: self._follow(subscription))
 
     async def _follow(self, subscription: Subscription) -> None:
         async for event in subscription:
@@ -145,6 +176,7 @@ class AdminServer:
         for sock in tuple(self._servers):
             self.unlisten(sock)
         self._streams.end()
+        self._probes.end()
         if self._following is not None:
             self._following.cancel()
             self._following = None
@@ -156,23 +188,15 @@ class AdminServer:
         """In a forked child: let go of every descriptor, without a word to the other side."""
         fds = [sock.detach() for sock in self._servers]
         self._servers = {}
+        transports = self._probes.transports()
         if self._runner is not None and self._runner.server is not None:
             for protocol in self._runner.server.connections:
-                transport = protocol.transport
-                sock = transport.get_extra_info("socket") if transport is not None else None
-                if sock is not None:
-                    fds.append(sock.fileno())
+                if protocol.transport is not None:
+                    transports.append(protocol.transport)
+        for transport in transports:
+            sock = transport.get_extra_info("socket")
+            if sock is not None:
+                fds.append(sock.fileno())
         for fd in fds:
             if fd >= 0:
                 os.close(fd)
-
-
-class _Full(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)      # (uvloop's is one in all but name)
-        body = b'{"error":"too many connections are open","problems":[]}\n'
-        transport.write(
-            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-        )
-        transport.close()

@@ -26,7 +26,7 @@ from fastlb.config.reader import load, located
 from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, Problem
 
 
 @click.command("check")
@@ -52,6 +52,7 @@ def command(config: str) -> int:
 
 def _try_out(config: str, values: Effective) -> None:
     """ConfigError with what `serve` would find out when it starts."""
+    from fastlb.explain.offline import compile_offline
     from fastlb.process.functions import find_all, look_beside
     from fastlb.process.preconditions import check_preconditions
 
@@ -59,6 +60,12 @@ def _try_out(config: str, values: Effective) -> None:
     if any(listener.policies for listener in values.listeners):
         look_beside(config)
         find_all(values.listeners)
+    try:
+        compile_offline(values, functions=False)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError([Problem(str(error))]) from None      # more than tables can hold
 
 
 def describe(values: Effective) -> Iterator[str]:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 Status = dict[str, Any]
 COLOURS = {
-    "up": "green", "warming": "green", "draining": "yellow", "maintenance": "yellow",
-    "removed": "yellow", "down": "red", "failing": "red", "ejected": "red",
+    "up": "green", "unchecked": "default", "warming": "green", "draining": "yellow",
+    "maintenance": "yellow", "removed": "yellow", "down": "red", "failing": "red", "ejected": "red",
 }
 
 

@@ -46,6 +46,7 @@ class ServerSpec:
     local: bool = True          # in our zone, or there are no zones
     state: str = "up"           # draining, maintenance
     tls_name: str = ""          # what its certificate has to name
+    other: tuple[str, int] | None = None    # of the same server, where `address` refuses
 
 
 @dataclass(frozen=True)

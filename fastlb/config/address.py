@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 from fastlb.config import limits
@@ -41,6 +42,16 @@ class Address:
             return f"{scheme}unix:{self.path}"
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host
         return f"{scheme}{host}:{self.port}"
+
+
+def socket_address(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """An IP address and port as sockets take them: of a link-local one with the number of its link.
+    OSError if there is no such link."""
+    ip, separator, zone = host.partition("%")
+    if not separator:
+        return host, port
+    return ip, port, 0, int(zone) if zone.isascii() and zone.isdigit() \
+        else socket.if_nametoindex(zone)
 
 
 def parse_bind(text: str) -> Address:

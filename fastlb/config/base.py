@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -128,3 +128,20 @@ class Model(_Given):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
     )
+
+
+Given = TypeVar("Given")
+
+
+def copied(value: Given) -> Given:
+    """A copy whose tables and lists are its own. What only somebody else can copy, such as a
+    policy's function, is shared."""
+    made: Any = value
+    if isinstance(value, Model):
+        made = value.model_copy()
+        made.__dict__.update({key: copied(one) for key, one in value.__dict__.items()})
+    elif isinstance(value, dict):
+        made = {key: copied(one) for key, one in value.items()}
+    elif isinstance(value, list):
+        made = [copied(one) for one in value]
+    return cast(Given, made)

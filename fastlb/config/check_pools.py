@@ -37,6 +37,11 @@ def _fallback(
         if name in seen[:-1]:
             yield (*path, "fallback"), f"it leads back: {' -> '.join(seen)}", ()
             return
+        if len(seen) > limits.FALLBACKS_MAX + 1:
+            yield (*path, "fallback"), (
+                f"more than {limits.FALLBACKS_MAX} pools fall in one after the other"
+            ), ()
+            return
         name = pools[name].get("fallback")
 
 

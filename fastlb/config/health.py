@@ -35,6 +35,11 @@ def check_share(value: str) -> str:
     return value
 
 
+def _check_bytes(value: str) -> str:
+    as_bytes(value)
+    return value
+
+
 def _check_datagram(value: str) -> str:
     n = len(as_bytes(value))
     if n > limits.HEALTH_DATAGRAM_BYTES_MAX:
@@ -74,10 +79,13 @@ class Health(Model):
     ] | None = None
     """true: it says SERVING when it is asked by grpc.health.v1; or the name of the service that has
     to. For a pool with `protocol = "h2"`."""
-    expect: Annotated[str, Field(min_length=1), limits.HEALTH_KIND] | None = None
-    """It says this, within the first 64 KiB: at once, or when it was sent `send`."""
-    send: Annotated[str, limits.HEALTH_SEND] = ""
-    """With `expect`: what is said first, such as "PING\\r\\n"."""
+    expect: Annotated[
+        str, Field(min_length=1), AfterValidator(_check_bytes), limits.HEALTH_KIND
+    ] | None = None
+    """It says this, within the first 64 KiB: at once, or when it was sent `send`. Bytes that are no
+    text are written as in `udp`."""
+    send: Annotated[str, AfterValidator(_check_bytes), limits.HEALTH_SEND] = ""
+    """With `expect`: what is said first, such as "PING\\r\\n"; bytes as in `udp`."""
     udp: Annotated[Datagrams, limits.HEALTH_UDP] | None = None
     """It answers a datagram. Where nobody listens (ICMP says so), it is down at once."""
     method: Annotated[
@@ -161,8 +169,8 @@ def effective_health(
         host=health.host or "",
         statuses=tuple(statuses(text) for text in health.statuses),
         body=health.body.encode(),
-        send=health.send.encode() if udp is None else as_bytes(udp.send),
-        expect=(health.expect or "").encode() if udp is None else as_bytes(udp.expect),
+        send=as_bytes(health.send if udp is None else udp.send),
+        expect=as_bytes(health.expect or "" if udp is None else udp.expect),
         port=health.port or 0,
         interval_s=interval_ms / 1000,
         fast_interval_s=fast_ms / 1000,

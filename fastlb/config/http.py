@@ -361,8 +361,8 @@ class HttpListener(Model):
     path_parameters: Annotated[
         Literal["pass", "refuse"], limits.PATH_PARAMETERS
     ] = limits.PATH_PARAMETERS.default
-    """Refuse requests with a `;` in their path with 400: servers in Java, among others, cut off what
-    follows it in a segment, so that `/admin;x` is `/admin`, and `..;` is `..`."""
+    """Refuse requests with a `;` in their path with 400: servers in Java, among others, cut off
+    what follows it in a segment, so that `/admin;x` is `/admin`, and `..;` is `..`."""
     methods: Annotated[
         list[Method],
         BeforeValidator(as_list),

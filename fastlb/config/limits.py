@@ -33,10 +33,13 @@ SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
 GROUPS_MAX = 16             # CAPTURES_MAX of the core: of a regular expression that captures
 RESPOND_BYTES_MAX = 65_536  # of an answer of our own
 POLICY_ANSWER_MAX = 262_144 # of one that a policy makes: half of the room that heads are written in
-SERVERS_MAX = 65_535        # of a pool; the core counts them in 16 bits
+SERVERS_MAX = 65_534        # of a pool; the core counts them in 16 bits, and one says "none"
+FALLBACKS_MAX = 16          # pools that fall in one after the other: a request looks at them all
 NAME_MAX = 100              # of a listener or a pool: it has to fit in a log line
 TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
 DEPTH_MAX = 32              # of tables and lists in each other; no key is deeper than 6
+KEY_PARTS_MAX = 16          # of a dotted key: the longest that has a meaning has 7
+KEY_BYTES_MAX = 1024        # of a key with all its parts
 FILE_BYTES_MAX = 16 << 20   # of a configuration; more is a mistake
 HEALTH_DATAGRAM_BYTES_MAX = 1472     # one packet of Ethernet: what is cut in pieces gets lost
 UNIX_PATH_BYTES_MAX = 107   # sun_path has 108 bytes, and ends with a 0
@@ -224,7 +227,9 @@ SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")
 TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
-TLS_ALPN = Choice(None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls")
+TLS_ALPN = Choice(
+    None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls",
+)
 TLS_OFFERED = Choice(None, "servers speak what `protocol` says; http/1.1 needs no offer")
 TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(
@@ -270,7 +275,7 @@ RESPONSE_HEADER_TIMEOUT = Limit(60_000, 0, DAY_MS, "as nginx has it; slow report
 REQUEST_TIMEOUT = Limit(0, 0, DAY_MS, "off: downloads and streams take what they take")
 BODY_IDLE_TIMEOUT = Limit(60_000, 0, DAY_MS, "a peer that moves nothing for so long is gone")
 KEEPALIVE_TIMEOUT = Limit(
-    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, so that they close first",
+    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, which close first then",
 )
 WEBSOCKET_TIMEOUT = Limit(HOUR_MS, 0, 30 * DAY_MS, "silence is usual there")
 MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 KiB fit twice")

@@ -9,20 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fastlb.config.bounds import end_of_string
 from fastlb.config.units import show
 
 Path = tuple[str | int, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SPACE = re.compile(r"[ \t]*")
-_FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANK = re.compile(r"[ \t\r\n]+|#[^\n]*")
 _VALUE = re.compile(r"[^,\]}\n#]*")
-_STRINGS = (
-    re.compile(r'"""(?:\\.|[^\\])*?"""(?:"{0,2}(?!"))', re.DOTALL),
-    re.compile(r"'''.*?'''(?:'{0,2}(?!'))", re.DOTALL),
-    re.compile(r'"(?:\\.|[^"\\\n])*"'),
-    re.compile(r"'[^'\n]*'"),
-)
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
 
@@ -63,7 +58,7 @@ class _Scanner:
     def scan(self) -> None:
         table: Path = ()
         while True:
-            self._skip(_FILLER)
+            self._fill()
             if self.at >= len(self.text):
                 return
             if self.text[self.at] == "[":
@@ -77,6 +72,12 @@ class _Scanner:
         self.at += len(piece)
         self.line += piece.count("\n")
         return piece
+
+    def _fill(self) -> None:
+        """Leave out what has no meaning. (One pattern for all of it would remember each piece.)"""
+        while found := _BLANK.match(self.text, self.at):
+            self.at = found.end()
+            self.line += found[0].count("\n")
 
     def _note(self, path: Path) -> None:
         self.lines.setdefault(path, self.line)
@@ -120,15 +121,14 @@ class _Scanner:
             self.at += 1
 
     def _string(self) -> str:
-        for pattern in _STRINGS:
-            found = pattern.match(self.text, self.at)
-            if found:
-                self._skip(pattern)
-                literal = found.group()
-                quotes = 3 if literal.startswith(('"""', "'''")) else 1
-                inner = literal[quotes:-quotes]
-                return inner if literal[0] == "'" else _ESCAPE.sub(_unescape, inner)
-        raise _NotTomlError
+        end = end_of_string(self.text, self.at)
+        if end < 0:
+            raise _NotTomlError
+        literal, self.at = self.text[self.at : end], end
+        self.line += literal.count("\n")
+        quotes = 3 if literal.startswith(('"""', "'''")) else 1
+        inner = literal[quotes:-quotes]
+        return inner if literal[0] == "'" else _ESCAPE.sub(_unescape, inner)
 
     def _assignment(self, table: Path) -> None:
         key = self._key()
@@ -153,26 +153,26 @@ class _Scanner:
         self.at += 1
         index = 0
         while True:
-            self._skip(_FILLER)
+            self._fill()
             if self.text[self.at : self.at + 1] in ("]", ""):
                 self.at += 1
                 return
             self._note((*path, index))
             self._value((*path, index))
             index += 1
-            self._skip(_FILLER)
+            self._fill()
             if self.text[self.at : self.at + 1] == ",":
                 self.at += 1
 
     def _inline_table(self, path: Path) -> None:
         self.at += 1
         while True:
-            self._skip(_FILLER)
+            self._fill()
             if self.text[self.at : self.at + 1] in ("}", ""):
                 self.at += 1
                 return
             self._assignment(path)
-            self._skip(_FILLER)
+            self._fill()
             if self.text[self.at : self.at + 1] == ",":
                 self.at += 1
 

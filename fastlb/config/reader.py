@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastlb.config import limits
+from fastlb.config.bounds import oversized_key
 from fastlb.config.check import checked
 from fastlb.config.files import read_file
 from fastlb.config.model import Config
@@ -70,6 +71,9 @@ def located(problems: Iterable[Problem], name: str) -> ConfigError:
 def loads(text: str, name: str = "<string>") -> Config:
     """The configuration of TOML text; `name` is what problems call it."""
     text = text.replace("\r\n", "\n")
+    oversized = oversized_key(text)
+    if oversized is not None:
+        raise ConfigError([Problem(oversized[1], file=name, line=oversized[0])])
     try:
         raw: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from fastlb.config.covering import Covering
 from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.effective_sniffing import SniffRoute
@@ -48,8 +49,11 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
         yield from _unproxied(each, values)
     yield from tls_warnings(values)
     used = {name for listener in values.listeners for name in pools_of(listener)}
-    for _ in values.pools:                  # a fallback may have one of its own
-        used |= {pool.fallback for pool in values.pools if pool.name in used}
+    fallbacks = {pool.name: pool.fallback for pool in values.pools}
+    new = set(used)
+    while new:                              # a fallback may have one of its own
+        new = {fallbacks[name] for name in new if name in fallbacks} - used
+        used |= new
     asked = any(listener.policies for listener in values.listeners)
     for name, pool in config.pools.items():
         if name not in used and not asked:      # a policy may name any pool
@@ -126,37 +130,15 @@ def _routes(listener: EffectiveListener) -> tuple[EffectiveRoute, ...]:
 
 def _unreachable(listener: EffectiveListener) -> Iterator[str]:
     routes = _routes(listener)
+    before = Covering()
     for i, route in enumerate(routes):
-        first = next((other for other in routes[:i] if covers(other, route)), None)
+        first = before.first(route)
         if first is not None:
             yield (
                 f"listeners.{listener.name}: route '{route.name}' is never reached: all that fits"
-                f" it fits '{first.name}', which is tried before"
+                f" it fits '{routes[first].name}', which is tried before"
             )
-
-
-def covers(one: EffectiveRoute, other: EffectiveRoute) -> bool:
-    """Whether all requests that fit `other` fit `one`, as far as can be said."""
-    return (
-        one.host == other.host
-        and one.path_regex == other.path_regex
-        and _path_covers(one.path, other.path)
-        and (not one.methods or (bool(other.methods) and set(other.methods) <= set(one.methods)))
-        and set(one.conditions) <= set(other.conditions)
-    )
-
-
-def _path_covers(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    if not one or not other:
-        return not one
-    mine, theirs = one[1:].split("/"), other[1:].split("/")
-    mine_open, theirs_open = mine[-1] == "*", theirs[-1] == "*"
-    mine, theirs = mine[: len(mine) - mine_open], theirs[: len(theirs) - theirs_open]
-    if len(mine) > len(theirs) or (not mine_open and (theirs_open or len(mine) != len(theirs))):
-        return False
-    return all(a.startswith("{") or a == b for a, b in zip(mine, theirs, strict=False))
+        before.add(i, route)
 
 
 def _keyless(listener: EffectiveListener, values: Effective) -> Iterator[str]:

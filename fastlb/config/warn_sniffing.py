@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fastlb.config.covering import subsets
 from fastlb.config.effective import Effective, EffectiveListener
+from fastlb.config.effective_http import Condition
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.sniffing import HTTP, PROTOCOLS
 
@@ -14,21 +16,30 @@ def sniffing_warnings(listener: EffectiveListener, values: Effective) -> Iterato
     assert listener.sniffing is not None
     routes = listener.sniffing.routes
     where = f"listeners.{listener.name}"
+    before: dict[tuple[str, frozenset[Condition]], dict[frozenset[str], int]] = {}
     for i, route in enumerate(routes):
         which = f"route '{route.name}'" + (f" of {route.sni}" if route.sni else "")
         never = _never(route, listener)
-        first = next((one for one in routes[:i] if _covers(one, route)), None)
+        first = min((
+            index
+            for conditions in subsets(frozenset(route.conditions))
+            for spoken, index in before.get((route.sni, conditions), {}).items()
+            if _spoken(route) <= spoken
+        ), default=None)
+        before.setdefault((route.sni, frozenset(route.conditions)), {}).setdefault(
+            _spoken(route), i)
         if never:
             yield f"{where}: {which} is never reached: {never}"
         elif first is not None:
-            yield (f"{where}: {which} is never reached: all that fits it fits '{first.name}', which"
-                   " is tried before")
+            name = routes[first].name
+            yield (f"{where}: {which} is never reached: all that fits it fits '{name}', which is"
+                   " tried before")
         else:
             yield from _handed(f"{where}: {which}", route, values)
 
 
-def _spoken(route: SniffRoute) -> set[str]:
-    return set(route.protocols or PROTOCOLS)
+def _spoken(route: SniffRoute) -> frozenset[str]:
+    return frozenset(route.protocols or PROTOCOLS)
 
 
 def _never(route: SniffRoute, listener: EffectiveListener) -> str:
@@ -42,15 +53,6 @@ def _never(route: SniffRoute, listener: EffectiveListener) -> str:
     if hello and "mqtt" in asked:
         return "MQTT inside TLS can't be read where the TLS doesn't end"
     return ""
-
-
-def _covers(one: SniffRoute, other: SniffRoute) -> bool:
-    """Whether all connections that fit `other` fit `one`, as far as can be said."""
-    return (
-        one.sni == other.sni
-        and _spoken(other) <= _spoken(one)
-        and set(one.conditions) <= set(other.conditions)
-    )
 
 
 def _handed(which: str, route: SniffRoute, values: Effective) -> Iterator[str]:

@@ -3,55 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
 
 from fastlb.config.effective import EffectiveDns
-from fastlb.control.tasks import end
+from fastlb.control.resolver import FAMILIES, Answer, Resolver
+from fastlb.control.tasks import end, keep_going
 
 log = logging.getLogger("fastlb.dns")
 
-HOSTS_FILE = "/etc/hosts"
-HOSTS_REFRESH_S = 30.0      # names of the hosts file have no TTL
-TTL_MIN_S = 1.0             # a TTL of 0 must not make a loop of queries
-TTL_MAX_S = 3600.0          # a mistaken TTL of a week should not outlive lunch
 RETRY_S = 1.0               # after a failure; doubled each time
 RETRY_MAX_S = 30.0
+RECORDS = {4: "A", 6: "AAAA"}
 
 
-class NotResolved(Exception):
-    """Why a name has no address, in one line."""
+@dataclass(frozen=True)
+class Known:
+    """The last good addresses of a name, by version of IP.
+
+    `others` are tried where a connect to `addresses` is refused.
+    """
+
+    families: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(one for version in FAMILIES for one in self.families.get(version, ()))
 
 
 @dataclass
 class Name:
-    """One name that servers stand behind, and the last good answer."""
+    """One name that servers stand behind."""
 
     host: str
     refresh_s: float | None                 # None: as the TTL says
-    addresses: tuple[str, ...] = ()
-    failures: int = 0
+    known: Known = Known()
+    failures: int = 0                       # in a row
+    why: str = ""                           # the last one
+    asked_s: float = 0.0                    # by the loop's clock
+    is_lost: bool = False                   # no server behind it can be reached
+    searches: int = 0                       # since it is
+    due: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Discovery:
     """Keeps the addresses of names. `changed` is called when those of any name have changed."""
 
     def __init__(self, dns: EffectiveDns, changed: Callable[[], object]) -> None:
-        self._dns = dns
         self._changed = changed
+        self._resolver = Resolver(dns)
         self._names: dict[str, Name] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def addresses(self, host: str) -> tuple[str, ...]:
-        """The last good answer, sorted; empty if there never was one."""
+    def known(self, host: str) -> Known:
+        """What the last good answer said; empty if there never was one."""
         name = self._names.get(host)
-        return name.addresses if name is not None else ()
+        return name.known if name is not None else Known()
 
-    async def learn(self, wanted: Mapping[str, float | None]) -> None:
+    async def learn(self, wanted: Mapping[str, float | None]) -> dict[str, str]:
         """Ask for every name that isn't known yet, and go on asking in the background. The values
-        are how often (s), or None: as the TTL says."""
+        are how often (s), or None: as the TTL says. Returns the names without an address that were
+        asked for now, and why."""
         new = [Name(host, refresh_s) for host, refresh_s in wanted.items()
                if host not in self._names]
         for host, refresh_s in wanted.items():
@@ -64,8 +78,10 @@ class Discovery:
             for name in new:
                 del self._names[name.host]
             raise
-        for name, wait_s in zip(new, waits, strict=True):
-            self._tasks[name.host] = asyncio.create_task(self._follow(name, wait_s))
+        for name, (known, wait_s) in zip(new, waits, strict=True):
+            name.known = known
+            self._follow(name, wait_s)
+        return {name.host: name.why for name in new if not name.known.addresses}
 
     def keep(self, wanted: Container[str]) -> None:
         """Ask for no others any more."""
@@ -77,111 +93,100 @@ class Discovery:
 
     def configure(self, dns: EffectiveDns) -> None:
         """Ask so from the next time on."""
-        self._dns = dns
+        self._resolver.dns = dns
+
+    def lost(self, hosts: Container[str]) -> None:
+        """No server behind these names can be reached: their addresses may have changed before the
+        TTL said so. They are asked for at once, and then with a back-off, until that is over."""
+        for name in self._names.values():
+            if name.is_lost != (name.host in hosts):
+                name.is_lost = not name.is_lost
+                name.searches = 0
+                if name.is_lost:
+                    name.due.set()
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, {}
         await end(tasks.values())
 
-    async def _follow(self, name: Name, wait_s: float) -> None:
-        while True:
-            await asyncio.sleep(wait_s)
-            before = name.addresses
-            wait_s = await self._ask(name)
-            if name.addresses != before:
-                log.info("%s is now %s", name.host, ", ".join(name.addresses))
-                self._changed()
+    def _follow(self, name: Name, wait_s: float) -> None:
+        async def follow() -> None:
+            nonlocal wait_s
+            while True:
+                await _sleep(name, wait_s)
+                wait_s = 0.0                # where this fails, it has waited before it comes back
+                wait_s = await self._ask_again(name)
 
-    async def _ask(self, name: Name) -> float:
-        """Ask once, keep a good answer, and return how long it holds (s)."""
-        try:
-            addresses, ttl_s = await resolve(name.host, self._dns)
-        except NotResolved as error:
+        self._tasks[name.host] = keep_going(f"following the name {name.host}", follow)
+
+    async def _ask_again(self, name: Name) -> float:
+        before = name.known
+        known, wait_s = await self._ask(name)
+        if known != before:
+            name.known = known
+            try:
+                self._changed()
+            except Exception:
+                name.known = before         # all or nothing; it is asked for again
+                raise
+            if known.addresses != before.addresses:
+                log.info("%s is now %s", name.host, ", ".join(known.addresses))
+        if name.is_lost:
+            wait_s = min(wait_s, _back_off_s(name.searches))
+            name.searches += 1
+        return wait_s
+
+    async def _ask(self, name: Name) -> tuple[Known, float]:
+        """Ask once. Returns what is known now, and how long it holds (s)."""
+        answer = await self._resolver.resolve(name.host)
+        name.asked_s = asyncio.get_running_loop().time()
+        known = _merged(name.known, answer)
+        if not answer.is_whole or not answer.addresses:
+            name.why = answer.why
             name.failures += 1
             if name.failures == 1:
-                kept = ", ".join(name.addresses)
-                rest = f"keeping {kept}" if kept else "no server until it can"
-                log.warning("%s; %s; asking again", error, rest)
-            return min(RETRY_S * 2.0 ** (name.failures - 1), RETRY_MAX_S)
+                log.warning("%s", _complaint(name.host, known, answer))
+            return known, _back_off_s(name.failures - 1)
         if name.failures:
-            log.info("%s resolves again: %s", name.host, ", ".join(addresses))
+            log.info("%s resolves again: %s", name.host, ", ".join(known.addresses))
             name.failures = 0
-        name.addresses = addresses
-        return name.refresh_s if name.refresh_s is not None else ttl_s
+        return known, name.refresh_s if name.refresh_s is not None else answer.ttl_s
 
 
-async def resolve(host: str, dns: EffectiveDns) -> tuple[tuple[str, ...], float]:
-    """The addresses of a name, sorted, IPv4 first, and how long they hold (s).
+def _merged(known: Known, answer: Answer) -> Known:
+    """What failed keeps its last answer. So does a name that has no address at all any more: a
+    zone that is empty for a moment must not leave a pool without servers."""
+    families = {
+        version: answer.families[version].addresses if version in answer.families
+        else known.families.get(version, ())
+        for version in FAMILIES
+    }
+    return Known(families, answer.others) if any(families.values()) else known
 
-    The hosts file comes first, as everywhere; then A and AAAA queries (RFC 1035, RFC 3596).
-    """
-    found = _in_hosts_file(host)
-    if found:
-        return found, HOSTS_REFRESH_S
-    return await _query(host, dns)
+
+def _complaint(host: str, known: Known, answer: Answer) -> str:
+    kept = ", ".join(known.addresses)
+    if answer.addresses:
+        missing = next(name for version, name in RECORDS.items() if version not in answer.families)
+        return (f"the {missing} records of {host} can't be resolved: {answer.why}; going by {kept};"
+                " asking again")
+    rest = f"keeping {kept}" if kept else "no server until it can"
+    return f"{host} can't be resolved: {answer.why}; {rest}; asking again"
 
 
-def _in_hosts_file(host: str) -> tuple[str, ...]:
-    found: set[str] = set()
+def _back_off_s(turn: int) -> float:
+    return min(RETRY_S * 2.0 ** min(turn, 10), RETRY_MAX_S)
+
+
+async def _sleep(name: Name, seconds: float) -> None:
+    """Until it is to be asked for, by its time or because its servers are lost."""
+    loop = asyncio.get_running_loop()
+    begin_s = loop.time()
+    handle = loop.call_later(seconds, name.due.set)
     try:
-        with open(HOSTS_FILE, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                fields = line.partition("#")[0].split()
-                if len(fields) > 1 and host.lower() in (name.lower() for name in fields[1:]):
-                    found.add(fields[0].partition("%")[0])
-    except OSError:
-        pass                                # no such file: only DNS knows names
-    if not found and host.lower() == "localhost":
-        found = {"127.0.0.1", "::1"}        # RFC 6761, 6.3
-    # Few local services listen on both 127.0.0.1 and ::1, though the file names both "localhost".
-    return _sorted({a for a in found if ":" not in a} or found)
-
-
-def _sorted(addresses: Sequence[str] | set[str]) -> tuple[str, ...]:
-    return tuple(
-        str(address)
-        for address in sorted(
-            (ipaddress.ip_address(text) for text in addresses),
-            key=lambda address: (address.version, int(address)),
-        )
-    )
-
-
-async def _query(host: str, dns: EffectiveDns) -> tuple[tuple[str, ...], float]:
-    # Imported when a name is asked for: programs that only use addresses never load it.
-    from dns import asyncresolver, exception
-    from dns import resolver as results
-
-    try:
-        resolver = asyncresolver.Resolver(configure=not dns.nameservers)
-    except results.NoResolverConfiguration:
-        raise NotResolved(f"{host}: no name server is configured in /etc/resolv.conf") from None
-    if dns.nameservers:
-        resolver.nameservers = [where for where, _ in dns.nameservers]
-        resolver.nameserver_ports = dict(dns.nameservers)
-    resolver.lifetime = dns.timeout_ms / 1000
-    answers = await asyncio.gather(
-        resolver.resolve(host, "A", search=True),
-        resolver.resolve(host, "AAAA", search=True),
-        return_exceptions=True,
-    )
-    addresses: list[str] = []
-    ttls: list[float] = []
-    why = "it has no address"
-    for answer in answers:
-        if isinstance(answer, results.NXDOMAIN):
-            why = "there is no such name"
-        elif isinstance(answer, results.NoAnswer):
-            pass
-        elif isinstance(answer, exception.Timeout):
-            why = f"no answer within {dns.timeout_ms} ms"
-        elif isinstance(answer, (exception.DNSException, OSError)):
-            why = " ".join(str(answer).split()) or type(answer).__name__
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            addresses += [record.address for record in answer]
-            ttls.append(float(answer.rrset.ttl) if answer.rrset is not None else TTL_MIN_S)
-    if not addresses:
-        raise NotResolved(f"{host} can't be resolved: {why}")
-    return _sorted(addresses), min(max(min(ttls), TTL_MIN_S), TTL_MAX_S)
+        await name.due.wait()
+    finally:
+        handle.cancel()
+    name.due.clear()
+    if loop.time() < begin_s + seconds:         # however often they are lost and found
+        await asyncio.sleep(max(0.0, name.asked_s + RETRY_S - loop.time()))

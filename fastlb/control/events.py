@@ -15,11 +15,14 @@ WAITING_MAX = 1000      # events that a slow reader is behind; then the oldest a
 
 @dataclass(frozen=True)
 class Event:
-    """A change of state of a server, or of a whole pool where `server` is empty.
+    """A change of a server, of a whole pool where `server` is empty, or of the process where `pool`
+    is empty, too.
 
     `state` is one of up, down (health checks), failing (can't be connected to), ejected (fails too
-    often), draining and maintenance; of a pool serving, unserved (no server can be connected to)
-    and panic (so few are up that all are used). `text` is the line of the log, without the names.
+    often), draining, maintenance, added, removed and reweighted; of a pool serving, unserved (no
+    server can be connected to) and panic (so few are up that all are used); of the process
+    reloaded and refused (a reload that changed nothing). `text` is the line of the log, without
+    the names.
     """
 
     pool: str
@@ -38,7 +41,10 @@ class Events:
     def tell(self, level: int, pool: str, server: str, state: str, text: str) -> None:
         where = f"pool {pool}: server {server}" if server else f"pool {pool}:"
         log.log(level, "%s %s", where, text)
-        event = Event(pool, server, state, text)
+        self.put(Event(pool, server, state, text))
+
+    def put(self, event: Event) -> None:
+        """Tell subscribers alone. Of any thread."""
         for subscription in tuple(self._subscriptions):
             subscription.put(event)
 

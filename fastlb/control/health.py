@@ -1,12 +1,15 @@
 """Health checks: connections of our own to every server of a pool that asks for them.
 
-They run on the control loop, each server's in a task, spread over the interval.
+They run on the control loop, each server's in a task, spread over the interval, and the first ones
+over all pools.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import random
 from collections.abc import Callable, Iterable
 from logging import ERROR, INFO, WARNING
@@ -19,7 +22,7 @@ from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.health import EffectiveHealth
 from fastlb.control.checks import Report, Visits
 from fastlb.control.events import Events
-from fastlb.control.tasks import end
+from fastlb.control.tasks import end, keep_going
 
 log = logging.getLogger("fastlb.health")
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
     from fastlb.control.secured import Secure
 
+REFUSED = os.strerror(errno.ECONNREFUSED).lower()
+FIRST_GAP_S = 0.001         # between the first checks of any two servers: a thousand a second
 JITTER = 0.1                # of an interval, so that several balancers don't ask together
 
 
@@ -43,6 +48,7 @@ class Health:
         self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
         self._how: dict[str, _How] = {}         # by pool
         self._visits: Visits | None = None      # while anybody is checked
+        self._first_s = 0.0     # when the next server can have its first check, by the loop's clock
 
     def follow(
         self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec],
@@ -61,21 +67,27 @@ class Health:
                 self._tasks.pop(key).cancel()
             if key[1] not in wanted and self._live.knows(*key):
                 self._live.server(*key).down = False
+                self._live.server(*key).checked = False
         new = [spec for name, spec in wanted.items() if (pool, name) not in self._tasks]
         if new and self._visits is None:
             self._visits = Visits()
         for i, spec in enumerate(new):
             assert health is not None and self._visits is not None
-            server = self._live.server(pool, spec.name)
-            delay_s = health.interval_s * i / len(new)
-            self._tasks[pool, spec.name] = asyncio.ensure_future(
-                Patient(
-                    server, spec.address, health, self._visits, self._turned, how.secure(spec)
-                ).follow(delay_s)
-            )
+            patient = Patient(
+                self._live.server(pool, spec.name), spec.address, health, self._visits,
+                self._turned, how.secure(spec), spec.other)
+            patient.delay_s = max(health.interval_s * i / len(new), self._first_delay_s())
+            self._tasks[pool, spec.name] = keep_going(
+                f"pool {pool}: checking server {spec.name}", patient.follow)
         servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
         self._counts[pool] = sum(not server.down for server in servers), len(servers)
         self._look_at(pool)
+
+    def _first_delay_s(self) -> float:
+        """Thousands of pools begin together. Servers that are all asked at once answer too late."""
+        now_s = asyncio.get_running_loop().time()
+        self._first_s = max(now_s, self._first_s + FIRST_GAP_S)
+        return self._first_s - now_s
 
     def forget(self, pool: str) -> None:
         """It is no more."""
@@ -151,7 +163,7 @@ class Patient:
     def __init__(
         self, server: Server, address: SocketAddress, health: EffectiveHealth, visits: Visits,
         on_change: Callable[[Server, str], None] = lambda server, why: None,
-        secure: Secure | None = None,
+        secure: Secure | None = None, other: tuple[str, int] | None = None,
     ) -> None:
         self.server = server
         self.visits = visits
@@ -159,18 +171,21 @@ class Patient:
         self.health = health
         self.secure = secure
         self.address = address
+        self.other = other
         if health.port and not isinstance(address, str):
             self.address = (address[0], health.port)
+            self.other = (other[0], health.port) if other is not None else None
         self.row = 0                # checks in a row that spoke against the present state
-        self.known = False          # the first check decides at once
+        self.known = False          # the first good check decides at once
+        self.delay_s = 0.0          # before the first one
 
-    async def follow(self, delay_s: float) -> None:
+    async def follow(self) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(delay_s)
+        await asyncio.sleep(self.delay_s)
         while True:
             begin_s = loop.time()
             if self.server.maintenance:
-                self.known = False      # the first check after it decides at once
+                self.known = False      # the first good check after it decides at once
                 self.row = 0
             else:
                 why, at_once = await self._check()
@@ -185,11 +200,12 @@ class Patient:
         changes = bool(why) != self.server.down
         self.row = self.row + 1 if changes else 0
         needed = self.health.fall if why else self.health.rise
-        if changes and (self.row >= needed or at_once or not self.known):
+        if changes and (self.row >= needed or at_once or not (self.known or why)):
             self.row = 0
             self.server.down = bool(why)
             self.on_change(self.server, why)
-        self.known = True
+        if not why or self.server.down:
+            self.known = self.server.checked = True
 
     async def _check(self) -> tuple[str | None, bool]:
         report = Report()
@@ -197,6 +213,11 @@ class Patient:
         why = await self.visits.make(
             self.address, self.health, name, report, self.secure
         )
+        if why == REFUSED and self.other is not None:
+            report = Report()
+            why = await self.visits.make(
+                self.other, self.health, name, report, self.secure
+            )
         if report.in_flight is not None:
             self.server.report(report.in_flight, report.latency_ms)
         return why, report.nobody

@@ -15,7 +15,7 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.failing import EffectiveOutliers
-from fastlb.control.tasks import end
+from fastlb.control.tasks import end, keep_going
 
 COMPARED_MIN = 3        # servers of which a median says something
 
@@ -63,7 +63,8 @@ class Comparison:
             if pool in self._tasks:
                 self._tasks.pop(pool).cancel()
         if pool not in self._tasks and (outliers.error_rate or outliers.latency):
-            self._tasks[pool] = asyncio.ensure_future(self._look(pool, outliers))
+            self._tasks[pool] = keep_going(
+                f"pool {pool}: comparing its servers", lambda: self._look(pool, outliers))
 
     def forget(self, pool: str) -> None:
         """It is no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,84 +13,127 @@ from fastlb.config.effective import EffectivePool, EffectiveServer
 Weighed = TypeVar("Weighed", ServerSpec, EffectiveServer)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Own:
     """Of one pool. `servers` None: those of the configuration."""
 
     servers: tuple[EffectiveServer, ...] | None = None
-    weights: dict[str, int] = field(default_factory=dict)      # by address
+    weights: Mapping[str, int] = field(default_factory=dict)      # by address
+
+
+Owns = dict[str, Own]                   # by pool
+Edit = Callable[[Owns], object]         # one change of it; an Own itself is never changed
+
+
+def having_servers(pool: str, servers: Sequence[EffectiveServer]) -> Edit:
+    """These are a pool's servers. (What was said last holds, so weights from before don't.)"""
+    return lambda owns: owns.update({pool: Own(tuple(servers))})
+
+
+def having_weight(pool: str, address: str, weight: int) -> Edit:
+    def edit(owns: Owns) -> None:
+        own = owns.get(pool, Own())
+        owns[pool] = replace(own, weights={**own.weights, address: weight})
+
+    return edit
+
+
+def having_nothing(pool: str) -> Edit:
+    return lambda owns: owns.pop(pool, None)
 
 
 class Overlay:
-    """Servers and weights that were set, by pool. Of any thread. (States are kept in Live.)"""
+    """Servers and weights that were set, by pool. Of any thread. (States are kept in Live.)
+
+    `holding` is what engines go by. What is wanted comes first: that is `holding` with the edits
+    that are still to be applied, and becomes `holding` as a whole, or not at all.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pools: dict[str, Own] = {}
+        self._holding: Owns = {}
+        self._wanted: Owns = {}
 
-    def set_servers(
-        self, pool: EffectivePool, servers: Sequence[EffectiveServer]
-    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """These are a pool's from now on: (added, kept, removed), as they are written."""
+    def want(self, edit: Edit) -> None:
         with self._lock:
-            own = self._pools.setdefault(pool.name, Own())
-            before = {one.name for one in (pool.servers if own.servers is None else own.servers)}
-            own.servers = tuple(servers)
-            own.weights = {}                # what was said last holds
-        now = {one.name: one for one in servers}
-        return (
-            tuple(name for name in now if name not in before),
-            tuple(name for name in now if name in before),
-            tuple(sorted(before - now.keys())),
-        )
+            edit(self._wanted)
 
-    def set_weight(self, pool: str, address: str, weight: int) -> None:
-        with self._lock:
-            self._pools.setdefault(pool, Own()).weights[address] = weight
+    def edited(self, edits: Iterable[Edit]) -> Owns:
+        """What would hold with these edits."""
+        owns = dict(self._holding)
+        for edit in edits:
+            edit(owns)
+        return owns
 
-    def drop(self, pool: str) -> None:
+    def hold(self, owns: Owns) -> Owns:
+        """Go by this from now on; returns what held before."""
+        before, self._holding = self._holding, owns
+        return before
+
+    def settle(self, waiting: Iterable[Edit]) -> None:
+        """An edit was refused: what is wanted is what holds, and what still waits."""
         with self._lock:
-            self._pools.pop(pool, None)
+            self._wanted = self.edited(waiting)
 
     def keep(self, pools: Iterable[str]) -> list[str]:
         """Forget what was set for other pools; returns their names."""
+        names = set(pools)
         with self._lock:
-            gone = sorted(self._pools.keys() - set(pools))
-            for name in gone:
-                del self._pools[name]
+            gone = sorted((self._holding.keys() | self._wanted.keys()) - names)
+            self._holding = {k: own for k, own in self._holding.items() if k in names}
+            self._wanted = {k: own for k, own in self._wanted.items() if k in names}
         return gone
 
-    def applied(self, pools: Sequence[EffectivePool]) -> list[EffectivePool]:
-        """The pools of a configuration, with the servers that were set."""
+    def wanted(self, pool: EffectivePool) -> EffectivePool:
+        """A pool as it will be when all has been applied."""
         with self._lock:
-            return [
-                replace(pool, servers=list(own.servers))
-                if (own := self._pools.get(pool.name)) is not None and own.servers is not None
-                else pool
-                for pool in pools
-            ]
+            own = self._wanted.get(pool.name)
+        return _with_servers(pool, own)
 
-    def weighed(self, pool: str, servers: list[Weighed]) -> list[Weighed]:
-        """A pool's servers, with the weights that were set."""
+    def applied(
+        self, pools: Sequence[EffectivePool], owns: Owns | None = None
+    ) -> list[EffectivePool]:
+        """The pools of a configuration, with the servers that were set."""
+        owns = self._holding if owns is None else owns
+        return [_with_servers(pool, owns.get(pool.name)) for pool in pools]
+
+    def weighed(self, pool: str, servers: list[ServerSpec]) -> list[ServerSpec]:
+        """A pool's servers, with the weights that hold."""
+        return _weighed(self._holding.get(pool), servers)
+
+    def wanted_weights(
+        self, pool: str, servers: list[EffectiveServer]
+    ) -> list[EffectiveServer]:
+        """A pool's servers, with the weights that will hold when all has been applied."""
         with self._lock:
-            own = self._pools.get(pool)
-            weights = dict(own.weights) if own is not None else {}
-        if not weights:
-            return servers
-        return [
-            replace(one, weight=weights[one.name]) if one.name in weights else one
-            for one in servers
-        ]
+            own = self._wanted.get(pool)
+        return _weighed(own, servers)
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """By pool: `servers` (tables, as in a configuration) and `weights`, where they were set."""
         with self._lock:
-            return {
-                name: {
-                    **({"servers": [one.as_json() for one in own.servers]}
-                       if own.servers is not None else {}),
-                    **({"weights": dict(own.weights)} if own.weights else {}),
-                }
-                for name, own in self._pools.items()
-                if own.servers is not None or own.weights
+            wanted = dict(self._wanted)
+        return {
+            name: {
+                **({"servers": [one.as_json() for one in own.servers]}
+                   if own.servers is not None else {}),
+                **({"weights": dict(own.weights)} if own.weights else {}),
             }
+            for name, own in wanted.items()
+            if own.servers is not None or own.weights
+        }
+
+
+def _with_servers(pool: EffectivePool, own: Own | None) -> EffectivePool:
+    if own is None or own.servers is None:
+        return pool
+    return replace(pool, servers=list(own.servers))
+
+
+def _weighed(own: Own | None, servers: list[Weighed]) -> list[Weighed]:
+    if own is None or not own.weights:
+        return servers
+    return [
+        replace(one, weight=own.weights[one.name]) if one.name in own.weights else one
+        for one in servers
+    ]

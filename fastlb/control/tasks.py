@@ -1,4 +1,4 @@
-"""Tasks that end when they are told to.
+"""Tasks that end when they are told to, and not before.
 
 `asyncio.wait_for()` before Python 3.12 loses a cancellation that comes in the same turn of the loop
 as the result: a task that asks in a circle would then go on for ever.
@@ -7,12 +7,52 @@ as the result: a task that asks in a circle would then go on for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import logging
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
+
+log = logging.getLogger("fastlb")
 
 Result = TypeVar("Result")
 
+AGAIN_S, AGAIN_MAX_S = 1.0, 60.0    # before work that failed begins again; doubled each time
+WELL_S = 300.0                      # work that went on for so long is well again
 ASK_AGAIN_S = 0.1       # who lost a cancellation (a library, with a wait_for() of its own)
+
+
+def keep_going(what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """Start work that goes on in the background until it is cancelled, or returns.
+
+    An exception doesn't end it: that is logged, and the work begins again a little later. `what` is
+    what the log calls it.
+    """
+    return asyncio.ensure_future(_keep_going(what, work))
+
+
+async def _keep_going(what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    loop = asyncio.get_running_loop()
+    wait_s = AGAIN_S
+    while True:
+        begin_s = loop.time()
+        try:
+            return await work()
+        except Exception:
+            if loop.time() - begin_s > WELL_S:
+                wait_s = AGAIN_S
+            log.exception("%s failed; it begins again in %g s", what, wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, AGAIN_MAX_S)
+
+
+def once(what: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start work in the background that nobody waits for. An exception is logged."""
+    def look(done: asyncio.Task[Any]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            log.error("%s failed", what, exc_info=done.exception())
+
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(look)
+    return task
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:

@@ -9,6 +9,7 @@ from logging import ERROR, INFO, WARNING
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.control.events import Events
+from fastlb.control.full import Full
 
 log = logging.getLogger("fastlb.health")
 
@@ -38,6 +39,7 @@ class Watch:
         self._descriptors_out = False
         self._free_since_s: float | None = None
         self._crowded_s: float | None = None
+        self.full = Full(live)
 
     def note(self, pool: str, address: str, state: str) -> None:
         """Somebody chose a state, maybe not for the last time before we look. Of any thread."""
@@ -56,7 +58,8 @@ class Watch:
         for name in sorted(self._down - down):
             self._tell(INFO, name, "", "serving", "serving again")
         self._down = down
-        later = (self._look_at_descriptors(now_s), self._look_at_sessions(now_s))
+        later = (self._look_at_descriptors(now_s), self._look_at_sessions(now_s),
+                 self.full.look(now_s))
         return min((s for s in later if s is not None), default=None)
 
     def _look_at_chosen(self, known: Servers) -> None:

@@ -116,7 +116,7 @@ def _add_pool(tree: Tree, pool: PoolPick) -> None:
         branch.add(escape(pool.sticky))
     servers = branch.add("servers")
     for candidate in pool.candidates[:CANDIDATES_SHOWN]:
-        state = "" if candidate.state == "up" else f", {candidate.state}"
+        state = "" if candidate.state in ("up", "unchecked") else f", {candidate.state}"
         extra = f", weight {candidate.weight}" if candidate.weight != 1 else ""
         extra += f", priority {candidate.priority}" if candidate.priority else ""
         extra += f", zone {candidate.zone}" if candidate.zone else ""

@@ -48,6 +48,8 @@ METRICS = {
     "fastlb_listener_connections": ("gauge", "Clients connected now."),
     "fastlb_listener_connections_total": ("counter", "Connections accepted."),
     "fastlb_listener_refused_total": ("counter", "Connections closed without a server."),
+    "fastlb_listener_full_total": (
+        "counter", "Times that accepting had to wait because max_connections were open."),
     "fastlb_listener_received_bytes_total": (
         "counter", "Bodies of requests, and what tcp clients sent, of what has ended."),
     "fastlb_listener_sent_bytes_total": ("counter", "Sent to clients, of what has ended."),
@@ -119,7 +121,7 @@ METRICS = {
     "process_open_fds": ("gauge", "Descriptors in use."),
     "process_max_fds": ("gauge", "Descriptors allowed."),
 }
-STATES = ("up", "warming", "failing", "ejected", "down", "draining", "maintenance")
+STATES = ("up", "unchecked", "warming", "failing", "ejected", "down", "draining", "maintenance")
 
 _OF_ENGINES = {
     "fastlb_connections_total": "accepted",
@@ -148,6 +150,7 @@ _OF_SERVERS = {
 _OF_LISTENERS = {
     "fastlb_listener_connections_total": "accepted",
     "fastlb_listener_refused_total": "refused",
+    "fastlb_listener_full_total": "full",
     "fastlb_listener_received_bytes_total": "bytes_in",
     "fastlb_listener_sent_bytes_total": "bytes_out",
 }

@@ -12,7 +12,7 @@ from fastlb.config.effective import Effective
 from fastlb.config.effective_tls import effective_server_tls, effective_tls
 from fastlb.config.model import Config
 from fastlb.config.tls import Seen, ServerTls, Tls, files_of
-from fastlb.control.tasks import end
+from fastlb.control.tasks import end, keep_going
 from fastlb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Files:
 
     def follow(self) -> None:
         """The configuration is another one. Who has no files isn't woken for them."""
-        if self._task is None and _tables(self._balancer.config):
-            self._task = asyncio.ensure_future(self._watch())
+        if self._task is None and _tables(self._balancer._current):
+            self._task = keep_going("looking at files of certificates", self._watch)
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -64,17 +64,14 @@ class Files:
             await end([task])
 
     async def _watch(self) -> None:
-        while _tables(self._balancer.config):
+        while _tables(self._balancer._current):
             await asyncio.sleep(LOOK_S)
-            try:
-                await self._look()
-            except Exception:
-                log.exception("files of certificates can't be looked at")
+            await self._look()
         self._task = None
 
     async def _look(self) -> None:
         # In a thread, as a file may be far away.
-        found = await asyncio.to_thread(_different, self._balancer.config)
+        found = await asyncio.to_thread(_different, self._balancer._current)
         self._bad = {key: bad for key, bad in self._bad.items() if key in found}
         wanted = {key: seen for key, seen in found.items() if self._is_due(key, seen)}
         runtime = self._runtime
@@ -83,7 +80,7 @@ class Files:
         async with runtime.changing.lock:
             if runtime.stopping:
                 return
-            config = self._balancer.config          # (it may be another one by now)
+            config = self._balancer._current          # (it may be another one by now)
             made: Made = {}
             for key in wanted.keys() & _tables(config).keys():
                 try:
@@ -130,7 +127,7 @@ class Files:
             log.info("%s %s: its files have changed and are in use: %s",
                      key[0][:-1], key[1], _named(tls))
         self._bad.pop(key, None)
-        self._balancer._took(_with_part(self._balancer.config, key, tls))
+        self._balancer._took(_with_part(self._balancer._current, key, tls))
 
 
 def _tables(config: Config) -> dict[Table, Tls | ServerTls]:

@@ -76,7 +76,7 @@ class Filling:
         if self._balancer._config is not None:
             raise RuntimeError("this balancer was made from a whole config: change that instead")
         spec = {**self._balancer._pools[pool], "servers": keys}
-        before = {one.address or one.dns for one in self._balancer.config.pools[pool].servers}
+        before = {one.address or one.dns for one in self._balancer._current.pools[pool].servers}
         now = Config.build({"pools": {**self._balancer._pools, pool: spec}}).pools[pool].servers
         names = [one.address or one.dns or "" for one in now]
         self._balancer._pools[pool] = spec
@@ -95,12 +95,12 @@ class Filling:
         with self._lock:
             runtime = self._balancer._runtime
             if runtime is None:
-                known = [
-                    Server(**one.model_dump()) for one in self._balancer.config.pools[pool].servers
-                ]
+                configured = self._balancer._current.pools[pool].servers
+                known = [Server(**one.model_dump()) for one in configured]
                 now = {one.address or one.dns or "": one for one in known}
             else:
-                own = runtime.overlay.weighed(pool, runtime.changing.applied(pool).servers)
+                own = runtime.overlay.wanted_weights(
+                    pool, runtime.changing.applied(pool).servers)
                 now = {one.name: Server(**one.as_json()) for one in own}
             for address in remove:
                 del now[address]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from fastlb.config.diff import Difference
 from fastlb.config.effective import Effective
-from fastlb.errors import ConfigError, Problem
+from fastlb.control.addresses import names as names_of
+from fastlb.control.addresses import unresolved
+from fastlb.control.events import Event
+from fastlb.errors import BindError, ConfigError
 from fastlb.process.reopen import Reopened, reopen
 
 if TYPE_CHECKING:
@@ -63,33 +66,32 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
 async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
     runtime.check_parser(new)
-    names = runtime.names(new.pools)
+    pools = runtime.overlay.applied(new.pools)
+    names = names_of(pools)
     reopened = reopen(new.listeners, listening, runtime.leaving.all, runtime.ids,
                       len(runtime.engines.all))
     taken = runtime.leaving.take_back(reopened.all)
     try:
         runtime.discovery.configure(new.dns)
-        await runtime.discovery.learn(names)
+        failures = await runtime.discovery.learn(names)
+        if failures:
+            raise unresolved(pools, failures)
         if runtime.stopping:
             raise RuntimeError("the balancer is stopping")
         runtime.policies.refresh(new.listeners)
         runtime.observing.configure(new)
         runtime.effective, runtime.listening = new, reopened.all
-        gone = runtime.update()
-    except BaseException as error:
+        runtime.update()
+    except BaseException:
         runtime.effective, runtime.listening = old, listening
         runtime.policies.restore()
         runtime.observing.configure(old)
         runtime.discovery.configure(dns)
-        runtime.discovery.keep(runtime.names(old.pools))
+        runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
         for one in reopened.new:
             one.close()
         runtime.leaving.put_back(taken)
-        if isinstance(error, ValueError) and not isinstance(error, ConfigError):
-            raise ConfigError([Problem(str(error))]) from None     # more than tables can hold
         raise
-    for server in gone:
-        log.info("pool %s: server %s is removed", server.pool, server.address)
     reopened.tune()
     runtime.discovery.keep(names)
     for one in reopened.new:
@@ -105,3 +107,17 @@ async def _close(runtime: Runtime, reopened: Reopened) -> None:
         if one.sockets:
             log.warning("listener %s: %s is closed when the policy that holds up an engine is done",
                         one.listener, one.address)
+
+
+def tell_reloaded(runtime: Runtime, warnings: list[str], differences: int) -> None:
+    for warning in warnings:
+        log.warning("reload: %s", warning)
+    text = f"reloaded; differences: {differences}"
+    log.info("%s", text)
+    runtime.events.put(Event("", "", "reloaded", text))
+
+
+def tell_refused(runtime: Runtime, error: ConfigError | BindError) -> None:
+    """Tell whoever follows events that a reload changed nothing. (Whoever asked for it logs it.)"""
+    why = str(error).partition("\n")[0]
+    runtime.events.put(Event("", "", "refused", f"a reload changed nothing: {why}"))

@@ -14,8 +14,9 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
-from fastlb.control.addresses import names, specs_of
+from fastlb.control.addresses import lost, names, servers_by_name, specs_of
 from fastlb.control.changes import Changes
+from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
 from fastlb.control.health import Health
@@ -75,6 +76,7 @@ class Runtime:
         self.changes = Changes(self.live, self.any_uses)
         self.securing = Securing()
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
+        self._found_by_name: dict[str, list[Server]] = {}
         self.events = Events()
         self.watch = Watch(self.live, self.events)
         self._look_again: asyncio.TimerHandle | None = None
@@ -106,7 +108,7 @@ class Runtime:
             self.check_parser(self.effective)
             self._open_sockets()
             self.drop_rest()
-            await self.discovery.learn(self.names(self.effective.pools))
+            await self.discovery.learn(names(self.effective.pools))
             self.loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
             self.observing.configure(self.effective)
@@ -150,10 +152,6 @@ class Runtime:
             log.warning("an inherited socket, %s, belongs to no listener: closed", where)
             sock.close()
 
-    def names(self, pools: list[EffectivePool]) -> dict[str, float | None]:
-        """Of all servers, and how often each is to be asked for (s)."""
-        return names(self.overlay.applied(pools))
-
     # --- while running ---
 
     def update(self) -> list[Server]:
@@ -167,17 +165,24 @@ class Runtime:
             Opened(id, s.listener, s.shared, fds)
             for s in self.listening for id, fds in s.rows
         ]
-        snapshot = compile_snapshot(
-            self.live,
-            self.effective.listeners,
-            pools,
-            servers,
-            opened,
-            self.effective.max_connections,
-            self.effective.sessions_max,
-            callers,
-            self.securing.contexts,
-        )
+        try:
+            snapshot = compile_snapshot(
+                self.live,
+                self.effective.listeners,
+                pools,
+                servers,
+                opened,
+                self.effective.max_connections,
+                self.effective.sessions_max,
+                callers,
+                self.securing.contexts,
+            )
+        except Exception as error:
+            self._retire()                  # what only this one named
+            if isinstance(error, (ValueError, OverflowError)) and not isinstance(
+                    error, ConfigError):
+                error = ConfigError([Problem(str(error))])      # more than tables can hold
+            raise error from None
         if self.snapshot is not None:
             self.retired.append(self.snapshot)
         self.snapshot = snapshot
@@ -185,10 +190,18 @@ class Runtime:
         before, self.specs = self.specs, {
             name: {spec.name: spec for spec in specs} for name, specs in servers.items()
         }
+        if self.retired:                    # (the first one is no change)
+            tell_differences(self.events, before, self.specs)
+        self._found_by_name = servers_by_name(
+            pools, self.specs, self.effective.zone, self.discovery, self.live)
+        self.watch.full.limits = {
+            "": self.effective.max_connections,
+            **{one.name: one.max_connections for one in self.effective.listeners}}
         if not self.stopping:
-            self.policies.watch(self.engines.all, self.engines.thread_of)
-            self._follow(pools, servers, before.keys() - self.specs.keys())
-            self.securing.follow(self.effective, self.loop)
+            try:
+                self._follow(pools, servers, before.keys() - self.specs.keys())
+            except Exception:               # engines go by it already: there is no way back
+                log.exception("a bug in fastlb: what is served now is not looked after")
         named = set(snapshot.servers)
         gone = [one for one in self.live.servers() if one not in named and not one.removed]
         for server in gone:
@@ -199,6 +212,7 @@ class Runtime:
         self, pools: list[EffectivePool], servers: dict[str, list[ServerSpec]], gone: set[str]
     ) -> None:
         """Look after these servers from now on."""
+        self.policies.watch(self.engines.all, self.engines.thread_of)
         for pool in pools:
             self._health.follow(pool.name, pool.health, servers[pool.name], pool.tls)
             self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
@@ -208,6 +222,7 @@ class Runtime:
             self._comparison.forget(name)
             self._spread.forget(name)
         self._spread.look()
+        self.securing.follow(self.effective, self.loop)
 
     def _spare_slots(self) -> None:
         """Engines know so many lengths of timeouts: those that nothing uses any more may go."""
@@ -259,6 +274,7 @@ class Runtime:
         begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
         at_s = self.watch.look(self.loop.time())
+        self.discovery.lost(lost(self._found_by_name))
         if at_s is not None:
             self._look_at(at_s)
         took_s = time.monotonic() - begin_s

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fastlb.control.tasks import once
 from fastlb.errors import ConfigError
 from fastlb.process.adminport import usual_place
 from fastlb.process.descriptors import (
@@ -257,7 +258,7 @@ class Reloads:
             return
         self._asked = True
         if self._task is None:
-            self._task = asyncio.ensure_future(self._reload())
+            self._task = once("a reload", self._reload())
 
     async def _reload(self) -> None:
         while self._asked:

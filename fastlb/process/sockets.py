@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastlb.config.address import Address
+from fastlb.config.address import Address, socket_address
 from fastlb.config.effective import EffectiveListener
 from fastlb.errors import BindError
 from fastlb.process.handed import Handed
@@ -179,7 +179,7 @@ def _bind(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if share:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(where)
+    sock.bind(socket_address(*where))
 
 
 def _options(sock: socket.socket, listener: EffectiveListener) -> None:

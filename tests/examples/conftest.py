@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-import tomllib
 
 import fastlb
+from fastlb.config.reader import tomllib
 from tests.examples.applications import Servers
 from tests.examples.running import EXAMPLES, Running, Start
 

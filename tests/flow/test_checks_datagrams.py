@@ -249,5 +249,5 @@ def test_pools_with_tls_are_asked_by_datagrams_as_others(
 def test_it_is_effective_as_it_is_written() -> None:
     found: EffectiveHealth = effective_health(Health(udp={}))  # type: ignore[arg-type]
     assert (found.kind, found.send, found.expect) == ("udp", b"ping", b"")
-    found = effective_health(Health(expect="a\\x", send="\\0"))
-    assert (found.kind, found.send, found.expect) == ("expect", b"\\0", b"a\\x")
+    found = effective_health(Health(expect="a\\xff", send="\\0"))
+    assert (found.kind, found.send, found.expect) == ("expect", b"\0", b"a\xff")

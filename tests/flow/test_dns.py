@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 import threading
@@ -23,10 +24,15 @@ NAME = "api.test."
 
 
 class NameServer(threading.Thread):
-    """Answers over UDP with what the test has put into `records`, or with a failure."""
+    """Answers over UDP with what the test has put into `records`, or with a failure: of all
+    queries, or in `failures` of those for A or AAAA."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
+        self.failures: dict[str, str] = {}
+        self.lose = 0               # so many queries are not heard
+        self.truncates = False      # answers come over TCP alone
+        self.descriptors = 0        # that this process had open at most, when it asked
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
         self.records: list[str] = []
@@ -45,27 +51,50 @@ class NameServer(threading.Thread):
             except OSError:
                 return
             self.queries += 1
+            self.descriptors = max(self.descriptors, len(os.listdir("/proc/self/fd")))
+            if self.queries <= self.lose:
+                continue
             reply = self._reply(dns.message.from_wire(data))
             if reply:
                 self.sock.sendto(reply, client)
 
-    def _reply(self, query: dns.message.Message) -> bytes:
+    def _reply(self, query: dns.message.Message, over_tcp: bool = False) -> bytes:
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
-        if self.failure == "silence":
-            return b""
-        if self.failure == "garbage":
-            return query.to_wire()[:2] + b"\xff" * 30
-        if self.failure is not None:
-            reply.set_rcode(dns.rcode.from_text(self.failure))
-            return reply.to_wire()
         question = query.question[0]
+        failure = self.failures.get(dns.rdatatype.to_text(question.rdtype), self.failure)
+        if failure == "silence":
+            return b""
+        if failure == "garbage":
+            return query.to_wire()[:2] + b"\xff" * 30
+        if failure is not None:
+            reply.set_rcode(dns.rcode.from_text(failure))
+            return reply.to_wire()
+        if self.truncates and not over_tcp:
+            reply.flags |= dns.flags.TC
+            return reply.to_wire()
         wanted = [r for r in self.records if (":" in r) == (question.rdtype == dns.rdatatype.AAAA)]
         if wanted:
             reply.answer.append(
                 dns.rrset.from_text(question.name, self.ttl, "IN", question.rdtype, *wanted)
             )
         return reply.to_wire()
+
+    def serve_tcp(self) -> None:
+        """Answer one query a connection, on the same port."""
+        listener = socket.create_server(self.sock.getsockname())
+
+        def serve() -> None:
+            with listener:
+                for _ in range(2):
+                    client, _ = listener.accept()
+                    with client:
+                        size = int.from_bytes(client.recv(2, socket.MSG_WAITALL), "big")
+                        query = dns.message.from_wire(client.recv(size, socket.MSG_WAITALL))
+                        reply = self._reply(query, over_tcp=True)
+                        client.sendall(len(reply).to_bytes(2, "big") + reply)
+
+        threading.Thread(target=serve, daemon=True).start()
 
     def close(self) -> None:
         self.sock.close()

@@ -247,18 +247,18 @@ def test_a_server_that_does_not_answer_is_down(site: Callable[..., Site]) -> Non
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), max_size=60))
 def test_transitions_are_those_of_the_model(rise: int, fall: int, checks: list[bool]) -> None:
-    """Down after `fall` bad checks in a row, up after `rise` good ones; the first decides alone."""
+    """Down after `fall` bad checks in a row, up after `rise` good ones; no one decides alone."""
     server = Live(1).server("p", "127.0.0.1:1")
     health = effective_health(Health(tcp=True, rise=rise, fall=fall))
     patient = Patient(server, ("127.0.0.1", 1), health, cast(Visits, None))     # (it makes none)
     up, row = True, 0
-    for i, good in enumerate(checks):
+    for good in checks:
         patient.note("" if good else "x")
         if good == up:
             row = 0
         else:
             row += 1
-            if i == 0 or row >= (rise if good else fall):
+            if row >= (rise if good else fall):
                 up, row = good, 0
         assert server.down == (not up)
 

@@ -15,7 +15,7 @@ SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".sh")
 
 LINE_COLUMNS_MAX = 100
 # About 400 and about 70 are aimed at; where a little more reads better than a seam, it may stand.
-FILE_LINES_MAX = 440
+FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 77
 
 CORE = "fastlb/_core/"

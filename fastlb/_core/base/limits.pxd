@@ -77,6 +77,7 @@ cdef enum:
     TRIES_LOGGED = 4                # servers that failed a request, in its record
     TOLD_BYTES_MAX = 8192           # of any text of a record: what a path may have by default
     NAME_BLOCK = 1024               # names of which memory is taken for at once
+    NAME_REST_MS = 600000           # before a name's number is used again: records are long written
     NAME_BLOCKS = 1024              # a million names: then new ones go without
     KEY_BYTES_MAX = 64              # "[" + 45 bytes of IPv6 + "]:65535" is 54
     TICKET_KEYS = 4                 # the latest, two before it, and one to come

@@ -142,7 +142,7 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t datagrams_in       # udp: of clients, that were passed on
     uint64_t datagrams_out      # udp: answers, the same
     uint64_t dropped            # udp: of both
-    uint64_t padding[1]
+    uint64_t full               # times that accepting had to wait for a place
 
 cdef struct Keepalive:
     int32_t idle_s              # 0: off

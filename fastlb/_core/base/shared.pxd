@@ -10,6 +10,7 @@ from fastlb._core.base.sources cimport Sources
 cdef struct ListenerLive:
     Gate connections
     ListenerCounters* counters  # [engine]
+    int32_t full                # its places were all taken since the control plane looked last
     uint32_t name
     Sources sources             # udp: sessions of each
 
@@ -22,6 +23,7 @@ cdef struct LiveTable:
     uint64_t questions          # Question*: to policies that run there, the latest first
     int32_t changed
     int32_t descriptors_out     # an engine ran out of them
+    int32_t full                # as in ListenerLive, of the process
     int wake_fds[ENGINES_MAX]   # -1: no such engine
     uint32_t timer_ms[TIMER_SLOTS_MAX]
     int32_t n_timers

@@ -91,6 +91,7 @@ cdef struct Stream:
     uint8_t writes              # counted to 2: options wait for the second
     uint16_t generation         # of the socket: counts closes, so that events of an old one show
     uint8_t layer               # what is between us and a socket: Layer
+    uint8_t second              # it goes to the second address of its server: the first refused
     int32_t slot                # poll(2) only: index in the array
     Chunk* pending              # what the other side sent and we couldn't write yet: either
     Pipe* pipe                  # here, or here
@@ -125,6 +126,7 @@ cdef struct ServerLive:
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
     int32_t cut                 # what is under way is to be reset
+    int32_t uses_other          # the first of its two addresses has refused last
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
     Histogram* first_bytes      # [engine]: http: until its answers' heads were here
@@ -158,6 +160,8 @@ cdef struct ServerEntry:
     int32_t max_connections     # 0: no limit
     uint32_t weight
     uint64_t hash               # of its name
+    uint32_t other_size
+    ServerAddress* other        # of the same server, where `address` refuses; NULL: none
     Text set_cookie             # http: the field that binds a client to it
     Text tls_name               # what its certificate has to name, and ends with a zero
     ServerLive* live

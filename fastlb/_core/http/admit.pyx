@@ -25,8 +25,8 @@ from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
-    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, MERGE_NOT,
-    MERGE_REWRITE, Match, Route, UNDERSCORES_DROP, UNDERSCORES_REFUSE,
+    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, MERGE_NOT, MERGE_REWRITE,
+    UNDERSCORES_DROP, UNDERSCORES_REFUSE, HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
@@ -94,8 +94,8 @@ cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
 
 
 cdef bint _disbelieve(Exchange* x, HttpEntry* entry, Head* head) noexcept nogil:
-    """Take away what the client may not say: for routes, policies and servers it isn't there. False:
-    the request is refused."""
+    """Take away what the client may not say: for routes, policies and servers it isn't there.
+    False: the request is refused."""
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
     cdef Field* field
     cdef uint32_t i

@@ -74,13 +74,14 @@ cdef void put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) no
             _put_addresses(head, w)
         put_text(w, peer)
         _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_PROTO and not (trusted and has_field(head, FIELD_X_FORWARDED_PROTO)):
+    if entry.forwarded & FORWARD_PROTO and not (
+            trusted and has_field(head, FIELD_X_FORWARDED_PROTO)):
         if _is_secured(x):
             _put(w, b"X-Forwarded-Proto: https\r\n", 26)
         else:
             _put(w, b"X-Forwarded-Proto: http\r\n", 25)
-    if entry.forwarded & FORWARD_HOST and not (trusted and has_field(head, FIELD_X_FORWARDED_HOST)) \
-            and head.authority.size:
+    if entry.forwarded & FORWARD_HOST and head.authority.size and not (
+            trusted and has_field(head, FIELD_X_FORWARDED_HOST)):
         _put(w, b"X-Forwarded-Host: ", 18)
         put_text(w, head.authority)
         _put(w, b"\r\n", 2)

@@ -171,7 +171,8 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"X-Request-Id: ", 14)
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
-    if entry.traceparent and core.http.match.trace.size == 0 and not has_field(head, FIELD_TRACEPARENT):
+    if entry.traceparent and core.http.match.trace.size == 0 \
+            and not has_field(head, FIELD_TRACEPARENT):
         make_trace(core, text_of(NULL, 0), True)
     if core.http.match.trace.size:
         _put(w, b"traceparent: ", 13)

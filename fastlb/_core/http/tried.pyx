@@ -13,7 +13,9 @@ from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Stream
 from fastlb._core.http.content cimport content_state
-from fastlb._core.http.routes cimport dfa_matches, find_cookie, find_header, pattern_fits, query_observed
+from fastlb._core.http.routes cimport (
+    dfa_matches, find_cookie, find_header, pattern_fits, query_observed,
+)
 
 
 cdef bint _has_host(const HostEntry* host, const Head* head) noexcept nogil:

@@ -2,6 +2,7 @@
 # Reads the acceptor's bind; writes a new exchange with its client's socket and address.
 # Ends: NEXT (accepted), AGAIN (nobody waits), END (a gate is full), FAIL (no descriptor or memory).
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.stdint cimport int32_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, ROLE_CLIENT, ROLE_SERVER,
@@ -15,9 +16,11 @@ from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
-from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
+from fastlb._core.ext.atomic cimport (
+    fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely,
+)
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
-from fastlb._core.tables.live cimport live_wake_engines
+from fastlb._core.tables.live cimport live_notify, live_wake_engines
 
 
 cdef bint _take_gate(Gate* gate, int limit) noexcept nogil:
@@ -26,6 +29,13 @@ cdef bint _take_gate(Gate* gate, int limit) noexcept nogil:
         if gate_wait(gate, limit):
             return False
     return True
+
+
+cdef void _note_full(Core* core, BindEntry* bind, int32_t* full) noexcept nogil:
+    """All places are taken. The first time since the control plane looked, it is told."""
+    fl_count(&bind.listener.counters[core.id].full, 1)
+    if fl_load32(full) == 0 and fl_exchange32(full, 1) == 0:
+        live_notify(core.live)
 
 
 cdef inline bint _have_scratch(Core* core, int klass) noexcept nogil:
@@ -108,8 +118,10 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     if not have_scratch(core, bind):
         return FAIL
     if not _take_gate(&core.live.connections, snapshot.max_connections):
+        _note_full(core, bind, &core.live.full)
         return END
     if not _take_gate(&bind.listener.connections, bind.max_connections):
+        _note_full(core, bind, &bind.listener.full)
         if gate_give(&core.live.connections):
             live_wake_engines(core.live)
         return END

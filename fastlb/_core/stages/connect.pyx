@@ -19,13 +19,13 @@ from fastlb._core.base.limits cimport FAILING_PAUSE_MS, PROXY_WRITTEN_BYTES_MAX
 from fastlb._core.base.net cimport (
     net_close, net_connect, net_error, net_is_quiet, net_local, net_write,
 )
-from fastlb._core.base.parts cimport Address, Proxied
+from fastlb._core.base.parts cimport Address, Proxied, ServerAddress
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.proxied cimport proxied_of
-from fastlb._core.base.stream cimport stream_peek
+from fastlb._core.base.stream cimport close_stream, stream_peek
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
-from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport (
     tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
 )
@@ -70,14 +70,32 @@ cdef void connect_succeeded(Core* core, Exchange* x) noexcept nogil:
         live_notify(core.live)
 
 
-cdef int _open(Core* core, Exchange* x) noexcept nogil:
+cdef int _open(Core* core, const ServerAddress* address, uint32_t size) noexcept nogil:
     """A descriptor that is connecting, or -errno. The spare one steps in when there are no others:
     a connection gets both of its descriptors, or isn't accepted."""
-    cdef int fd = net_connect(&x.entry.address, x.entry.address_size)
+    cdef int fd = net_connect(address, size)
     if unlikely(fd == -EMFILE or fd == -ENFILE) and core.spare_fd >= 0:
         net_close(core.spare_fd)
         core.spare_fd = -1
-        fd = net_connect(&x.entry.address, x.entry.address_size)
+        fd = net_connect(address, size)
+    return fd
+
+
+cdef int _open_either(Core* core, Exchange* x, bint again) noexcept nogil:
+    """The same to a server with two addresses: the one that didn't refuse last, or `again` the
+    other one, which those that come later begin with."""
+    cdef int which = fl_load32(&x.target.uses_other)
+    cdef int fd = -ECONNREFUSED
+    if not again:
+        fd = _open(core, x.entry.other, x.entry.other_size) if which \
+            else _open(core, &x.entry.address, x.entry.address_size)
+    if fd == -ECONNREFUSED:
+        which = not which
+        fl_store32(&x.target.uses_other, which)
+        fd = _open(core, x.entry.other, x.entry.other_size) if which \
+            else _open(core, &x.entry.address, x.entry.address_size)
+        again = True
+    x.to_server.second = again
     return fd
 
 
@@ -131,8 +149,6 @@ cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
 
 cdef int _begin(Core* core, Exchange* x) noexcept nogil:
     cdef PoolEntry* pool = x.pool
-    cdef Stream* server
-    cdef int fd
     x.keepalive = pool.keepalive
     if x.http != NULL:
         if not x.http.flags & HTTP_RETRIED and _reuse(core, x):
@@ -140,9 +156,19 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
         if not _add_upstream(core, x):
             x.reason = REASON_NO_MEMORY
             return FAIL
-    server = x.to_server
     x.begun_ns = clock_ns() if pool.is_measured and x.http == NULL and x.h2 == NULL else 0
-    fd = _open(core, x)
+    return _connect(core, x, False)
+
+
+cdef int _connect(Core* core, Exchange* x, bint again) noexcept nogil:
+    """`again`: the first of the server's two addresses has refused."""
+    cdef PoolEntry* pool = x.pool
+    cdef Stream* server = x.to_server
+    cdef int fd
+    if likely(x.entry.other == NULL):
+        fd = _open(core, &x.entry.address, x.entry.address_size)
+    else:
+        fd = _open_either(core, x, again)
     if unlikely(fd < 0):
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
             x.reason = REASON_NO_DESCRIPTOR
@@ -275,6 +301,11 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         return _begin(core, x)
     if server.ready & (ERROR | HANGUP):
         error = net_error(server.fd)
+        if unlikely(x.entry.other != NULL) and error == ECONNREFUSED \
+                and not server.second:
+            timer_cancel(&x.timer)
+            close_stream(core, server, False)
+            return _connect(core, x, True)
         # ECONNRESET and EPIPE come after a connect that succeeded: the relay reads what there is,
         # and then meets the reset.
         if error != ECONNRESET and error != EPIPE:

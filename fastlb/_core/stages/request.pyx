@@ -110,13 +110,11 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
         data = chunk_bytes(scratch)
         size = <uint32_t> n
         if unlikely(data[0] == 13 or data[0] == 10):
-            n = _empty_lines(data, size)
-            data += n
-            size -= <uint32_t> n
+            seen = _empty_lines(data, size)
+            data += seen
+            size -= seen
             if size == 0:
-                if x.client.flags & STREAM_EOF:
-                    return _nothing(core, x, 0)
-                return AGAIN if not x.client.ready & READABLE else _more_later(x)
+                return _wait(core, x)
         if unlikely(entry.h2c) and _may_be_h2(x, data, size):
             if not take_input(core, x, data, size):
                 return refuse(x, 503, REASON_NO_MEMORY)
@@ -165,6 +163,11 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
     x.input.scanned = x.input.end
     if x.timer.slot != entry.header_timer or x.timer.link.next == NULL:
         timer_start(core, &x.timer, entry.header_timer)
+    return _wait(core, x)
+
+
+cdef int _wait(Core* core, Exchange* x) noexcept nogil:
+    """For more, if there is any to come."""
     if x.client.flags & STREAM_EOF:
         return _nothing(core, x, 0)
     return AGAIN if not x.client.ready & READABLE else _more_later(x)

@@ -37,8 +37,8 @@ def series_of(Live live) -> tuple:
             durations = <Histogram*> fl_load_pointer(<void**> &slot.durations)
             if durations == NULL:
                 continue
-            key = (live.names.all[slot.listener][0], live.names.all[slot.route][0],
-                   live.names.all[slot.pool][0])
+            key = (live.names.name(slot.listener), live.names.name(slot.route),
+                   live.names.name(slot.pool))
             if slot.code >= SERIES_GRPC:
                 codes = calls.setdefault(key, {})
                 code = slot.code - SERIES_GRPC

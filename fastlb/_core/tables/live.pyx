@@ -1,5 +1,5 @@
 # What all engines of one balancer share, and who is known to it.
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.asking cimport Question
@@ -45,6 +45,12 @@ cdef void live_ask(LiveTable* table) noexcept nogil:
 cdef void _notify(LiveTable* table, int what) noexcept nogil:
     if fl_or32(&table.changed, what) == 0:
         event_set(table.notify_fd)
+
+
+cdef uint32_t _name_of(object one):
+    if isinstance(one, Server):
+        return (<Server> one).live.name
+    return (<Pool> one).live.name if isinstance(one, Pool) else (<Listener> one).live.name
 
 
 cdef class Live:
@@ -116,6 +122,10 @@ cdef class Live:
     def descriptors_out(self) -> bool:
         """Whether an engine has stopped accepting because descriptors ran out."""
         return fl_load32(&self.table.descriptors_out) > 0
+
+    def was_full(self) -> bool:
+        """Whether all of the process's places were taken since this was asked last."""
+        return fl_exchange32(&self.table.full, 0) != 0
 
     @property
     def sessions(self) -> int:
@@ -191,9 +201,11 @@ cdef class Live:
     def listeners(self) -> list[Listener]:
         return list(self._listeners.values())
 
-    def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener]) -> None:
-        """Forget whatever no snapshot names (these do) and no connection uses."""
-        now_ms = clock_ms()
+    def keep(self, servers: set[Server], pools: set[Pool], listeners: set[Listener],
+             uint64_t now_ms=0) -> None:
+        """Forget whatever no snapshot names (these do) and no connection uses. `now_ms`: by a clock
+        of the caller's."""
+        now_ms = now_ms or clock_ms()
         known = [*self.servers(), *self.pools(), *self.listeners()]
         self._replace(
             {(s.pool, s.address): s for s in self.servers()
@@ -203,7 +215,16 @@ cdef class Live:
         kept = {*self.servers(), *self.pools(), *self.listeners()}
         # An engine that gave the last place back may still be looking whether anybody waits.
         self._forgotten = [one for one in self._forgotten if now_ms - one[0] < FORGET_MS]
-        self._forgotten += [(now_ms, one) for one in known if one not in kept]
+        left = [one for one in known if one not in kept]
+        self._forgotten += [(now_ms, one) for one in left]
+        for one in left:
+            self.names.let_go(_name_of(one), now_ms)
+        self.names.sweep(now_ms)
+
+    @property
+    def n_names(self) -> int:
+        """How many names of servers, pools, listeners and routes are known."""
+        return self.names.count
 
     @cython.critical_section
     def _replace(self, dict servers, dict pools, dict listeners) -> None:

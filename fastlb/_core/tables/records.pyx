@@ -234,7 +234,7 @@ def clock_offset_s() -> float:
 
 
 cdef str _name(Live live, uint32_t id):
-    return live.names.all[id][0]
+    return live.names.name(id)
 
 
 cdef str _told(const Record* record, int which):

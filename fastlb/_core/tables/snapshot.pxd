@@ -8,6 +8,7 @@ from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.states cimport Server
 
 
 cdef class Snapshot:
@@ -20,6 +21,8 @@ cdef class Snapshot:
     cdef Arena _arena
     cdef DatagramEntry _of_servers  # what all listeners of udp have in common
     cdef dict _http                 # the tables of http listeners, by name
+    cdef list _known                # servers and how they are to be, while it is made
+    cdef list _configured
     cdef dict _sniffed              # and of tcp listeners whose clients' first bytes are looked at
     cdef int _add_pool(self, int index, object spec) except -1
     cdef TlsEntry* _secured(self, TlsContext context) noexcept
@@ -30,6 +33,8 @@ cdef class Snapshot:
     cdef int _fill_maglev(self, Group* group, uint32_t size) except -1
     cdef int _add_server(self, str pool, ServerEntry* entry, object spec,
                          uint32_t slow_start_ms) except -1
+    cdef int _configure(self, Server state, object spec, uint32_t slow_start_ms,
+                        bint is_new) except -1
     cdef DatagramEntry* _datagrams(self, object spec) except NULL
     cdef int _add_of_servers(self, DatagramEntry* udp) except -1
     cdef int _add_bind(self, int index, object spec) except -1

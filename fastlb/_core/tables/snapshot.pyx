@@ -34,6 +34,8 @@ from fastlb._core.tables.sniffing cimport sniff_table
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
 
+import socket
+
 _BALANCE = {
     "round_robin": BALANCE_ROUND_ROBIN, "random": BALANCE_RANDOM,
     "least_connections": BALANCE_LEAST_CONNECTIONS, "least_request": BALANCE_LEAST_REQUEST,
@@ -55,6 +57,7 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
         memcpy(into.local.sun_path, <const char*> path, len(path))
         return sizeof(sockaddr_un)
     host, port = address
+    host, _, zone = host.partition("%")         # a link's, or ""
     text = host.encode("ascii")
     if inet_pton(AF_INET, text, &into.v4.sin_addr) == 1:
         into.v4.sin_family = AF_INET
@@ -63,9 +66,22 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
     if inet_pton(AF_INET6, text, &into.v6.sin6_addr) == 1:
         into.v6.sin6_family = AF_INET6
         into.v6.sin6_port = htons(port)
+        into.v6.sin6_scope_id = _scope_id(zone)
         address_plain(<Address*> into)
         return sizeof(sockaddr_in6) if into.family == AF_INET6 else sizeof(sockaddr_in)
     raise ValueError(f"{host}: not an IP address")
+
+
+cdef uint32_t _scope_id(str zone) except? 0:
+    """The number of a link, by its name or as it is written; 0: none was given."""
+    if not zone:
+        return 0
+    if zone.isascii() and zone.isdigit():
+        return <uint32_t> int(zone)
+    try:
+        return <uint32_t> socket.if_nametoindex(zone)
+    except OSError:
+        raise ValueError(f"there is no network interface {zone!r} here") from None
 
 
 cdef void* _table(size_t n, size_t size) except NULL:
@@ -94,6 +110,7 @@ cdef class Snapshot:
         self.slots = frozenset()
         self._arena = Arena()
         self._http, self._sniffed = {}, {}
+        self._known, self._configured = [], []
         self.servers = self.pools = self.listeners = ()
         self.table.max_connections, self.table.max_sessions = max_connections, max_sessions
         self.table.pools = <PoolEntry*> _table(len(pools), sizeof(PoolEntry))
@@ -105,6 +122,10 @@ cdef class Snapshot:
         for i in range(len(binds)):
             self._add_bind(i, binds[i])
         self.slots = frozenset(live._slots)
+        self.servers, self._known = tuple(self._known), None
+        for state, spec, slow_start_ms, is_new in self._configured:
+            self._configure(state, spec, slow_start_ms, is_new)
+        self._configured = None
 
     def __dealloc__(self):
         cdef uint32_t i, k
@@ -302,19 +323,29 @@ cdef class Snapshot:
                          uint32_t slow_start_ms) except -1:
         cdef bint is_new = not self.live.knows(pool, spec.name)
         cdef Server state = self.live.server(pool, spec.name)
-        self.servers += (state,)
-        state.configure(spec.state)
-        state.live.slow_start_ms = slow_start_ms
-        if is_new and self.live.table.published != NULL:
-            state.warm()
+        self._known.append(state)
+        self._configured.append((state, spec, slow_start_ms, is_new))
         name = spec.name.encode()
         entry.hash = mix64(hash_bytes(hash_seed(), <const unsigned char*> <const char*> name,
                                       len(name)))
         entry.live = &state.live
         entry.address_size = pack_address(spec.address, &entry.address)
-        entry.weight = state.weight = spec.weight
+        if spec.other is not None:
+            entry.other = <ServerAddress*> self._arena.take(1, sizeof(ServerAddress))
+            entry.other_size = pack_address(spec.other, entry.other)
+        entry.weight = spec.weight
         entry.max_connections = spec.max_connections
         entry.tls_name = self._arena.text(spec.tls_name.encode())
+        return 0
+
+    cdef int _configure(self, Server state, object spec, uint32_t slow_start_ms,
+                        bint is_new) except -1:
+        """Only now, as nothing may change for a snapshot that can't be made."""
+        state.configure(spec.state)
+        state.live.slow_start_ms = slow_start_ms
+        state.weight = spec.weight
+        if is_new and self.live.table.published != NULL:
+            state.warm()
         return 0
 
     cdef DatagramEntry* _datagrams(self, object spec) except NULL:

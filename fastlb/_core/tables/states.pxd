@@ -10,8 +10,13 @@ cdef class Server:
     cdef readonly str address
     cdef readonly str chosen        # what somebody wanted of it while it ran; None: nobody
     cdef readonly int weight        # in the latest snapshot that named it
+    cdef public bint checked        # a health check has found out how it is
     cdef public str complaint       # why it was ejected last; None: failures in a row
     cdef int _engines
+    cdef double _mean               # see latency_us: microseconds, of the requests before
+    cdef uint64_t _mean_at_ms, _counted, _summed_ns
+    cdef double _mean_us(self)
+    cdef bint _was_reached(self)
     cdef void _mark(self, int condition, bint holds)
 
 

@@ -15,12 +15,18 @@ from fastlb._core.base.sources cimport sources_open
 from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
-    fl_and32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
+    fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
 )
 from fastlb._core.ext.linux cimport aligned_alloc
 from fastlb._core.tables.histogram cimport Times, histograms_free
 
 import os
+
+cimport cython
+
+
+cdef enum:
+    MEAN_MS = 1000              # of requests, at least, before their mean is taken anew
 
 
 cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil:
@@ -47,7 +53,7 @@ _OF_SERVERS = ("connections", "connect_failures", "bytes_to_server", "bytes_to_c
                "errors", "reused", "latency_us")
 _OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
                  *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out",
-                  "datagrams_in", "datagrams_out", "datagrams_dropped")
+                  "datagrams_in", "datagrams_out", "datagrams_dropped", "full")
 
 
 cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
@@ -92,12 +98,27 @@ cdef class Server:
 
     @property
     def latency_us(self) -> float:
-        """What peak_ewma last knew; 0 if nothing was measured."""
+        """How long answers took of late: what peak_ewma last knew, or else the mean of the times to
+        the first byte since somebody asked a second ago or longer. 0 if nothing was measured."""
         cdef uint64_t word = fl_load64(&self.live.latency)
         cdef uint32_t bits = <uint32_t> (word >> 32)
         cdef float average
         memcpy(&average, &bits, 4)
-        return average
+        return average if average > 0 else self._mean_us()
+
+    @cython.critical_section
+    cdef double _mean_us(self):
+        cdef uint64_t count = 0, sum_ns = 0, now_ms = clock_ms()
+        cdef int i
+        if self._mean_at_ms and now_ms < self._mean_at_ms + MEAN_MS:
+            return self._mean
+        for i in range(self._engines):
+            count += fl_read(&self.live.first_bytes[i].count)
+            sum_ns += fl_read(&self.live.first_bytes[i].sum_ns)
+        if count > self._counted:
+            self._mean = <double> (sum_ns - self._summed_ns) / (count - self._counted) / 1000
+            self._counted, self._summed_ns, self._mean_at_ms = count, sum_ns, now_ms
+        return self._mean
 
     def first_bytes(self) -> Times:
         """Of http: how long it was from a request's head to the answer's."""
@@ -146,7 +167,17 @@ cdef class Server:
             return "ejected"
         if self.failing:
             return "failing"
-        return "warming" if self.warming else "up"
+        if self.warming:
+            return "warming"
+        return "up" if self.checked or self._was_reached() else "unchecked"
+
+    cdef bint _was_reached(self):
+        """Whether any connection to it was ever made."""
+        cdef int i
+        for i in range(self._engines):
+            if fl_read(&self.live.counters[i].connections) > 0:
+                return True
+        return False
 
     @property
     def usable(self) -> bool:
@@ -305,6 +336,10 @@ cdef class Listener:
     @property
     def in_flight(self) -> int:
         return fl_load32(&self.live.connections.count)
+
+    def was_full(self) -> bool:
+        """Whether all places were taken since this was asked last."""
+        return fl_exchange32(&self.live.full, 0) != 0
 
     def totals(self) -> dict[str, int]:
         return _sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)

@@ -101,7 +101,7 @@
     if (h) return `${h} h ${m} min`;
     return m ? `${m} min ${Math.floor(x % 60)} s` : `${Math.floor(x)} s`;
   }
-  const tone = (state) => BAD.has(state) ? "bad" : WARN.has(state) ? "warn" : "good";
+  const tone = (state) => BAD.has(state) ? "bad" : WARN.has(state) ? "warn" : state === "unchecked" ? "" : "good";
 
   // --- parts of the page ---
 
@@ -260,7 +260,7 @@
     row.change = (now) => {
       put(chip, now.state);
       chip.className = `chip ${tone(now.state)}`;
-      const error = now.state === "up" ? "" : now.error ?? "";
+      const error = now.state === "up" || now.state === "unchecked" ? "" : now.error ?? "";
       put(why, error);
       why.hidden = !error;
       why.title = error;
@@ -293,7 +293,7 @@
       const up = now.servers.filter((v) => tone(v.state) === "good").length;
       const state = now.down ? "unserved" : now.panic ? "panic" : "serving";
       put(chip, `${state}, ${up} of ${now.servers.length} up`);
-      chip.className = `chip ${now.down ? "bad" : now.panic || up < now.servers.length ? "warn" : "good"}`;
+      chip.className = `chip ${now.down ? "bad" : now.panic || now.servers.some((v) => BAD.has(v.state) || WARN.has(v.state)) ? "warn" : "good"}`;
       const told = [["in flight", now.in_flight], ["waiting", now.pending], ["retrying", now.retrying]];
       facts.replaceChildren(make("span", {}, now.balance), ...told.filter(([, n], i) => !i || n)
         .map(([word, n]) => make("span", {}, make("b", {}, number(n)), ` ${word}`)));

@@ -51,13 +51,13 @@ def test_pools_and_servers_are_read(admin: Make, origins: Origins) -> None:
     assert list(remote.pools) == ["api"]
     server = remote.pools["api"].servers[origin.address]
     assert (server.address, server.state, server.weight, server.in_flight) == (
-        origin.address, "up", 3, 0)
+        origin.address, "unchecked", 3, 0)
     assert running.web.ask(get("/")).status == 200
     assert remote.pools["api"].stats()[origin.address]["requests"] == 1
     assert remote.listeners["web"]["requests"] == 1
     (configured,) = remote.config["pools"]["api"]["servers"]
     assert (configured["address"], configured["weight"]) == (origin.address, 3)
-    assert repr(server) == f"<RemoteServer api/{origin.address} up>"
+    assert repr(server) == f"<RemoteServer api/{origin.address} unchecked>"
 
 
 def test_servers_are_set_and_weighed(admin: Make, origins: Origins) -> None:

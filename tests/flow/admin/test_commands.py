@@ -79,7 +79,7 @@ def test_a_process_is_found_in_the_usual_place(
     assert lines[1].split() == ["LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S"]
     assert code == 0 and re.search(rf"main +{NOBODY} +draining", out)
     assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0\n")
-    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is up\n")
+    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is unchecked\n")
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
     assert not list(own_place.iterdir())

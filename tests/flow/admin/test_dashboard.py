@@ -75,7 +75,7 @@ def test_it_drains_and_enables(browser: Browser, admin: Make, origins: Origins) 
     browser.wait("document.querySelector('#confirm').open")
     assert "Drain api" in browser.run("document.querySelector('#confirm-title').textContent")
     browser.run("document.querySelector('#confirm [value=no]').click()")
-    assert server.state == "up"
+    assert server.state == "unchecked"
     click(browser, f"Drain api/{origin.address}")
     browser.wait("document.querySelector('#confirm').open")
     browser.run("document.querySelector('#confirm-yes').click()")
@@ -86,7 +86,7 @@ def test_it_drains_and_enables(browser: Browser, admin: Make, origins: Origins) 
     click(browser, f"Enable api/{origin.address}")
     browser.wait("document.querySelector('#confirm').open")
     browser.run("document.querySelector('#confirm-yes').click()")
-    wait_until(lambda: server.state == "up")
+    wait_until(lambda: server.state == "unchecked")
     assert browser.console == []
     browser.open("about:blank")
 

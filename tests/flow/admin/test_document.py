@@ -104,10 +104,10 @@ def test_the_python_example_runs(
     url = running.admin_url
     assert url is not None
     exec(compile(code.replace(HERE, url), "docs/admin.md", "exec"), {})
-    assert capsys.readouterr().out == f"{SERVERS[0]} up 1 0\n"
+    assert capsys.readouterr().out == f"{SERVERS[0]} unchecked 1 0\n"
     servers = running.pools["api"].servers
     assert {name: one.state for name, one in servers.items()} == {
-        SERVERS[0]: "draining", SERVERS[1]: "up"}
+        SERVERS[0]: "draining", SERVERS[1]: "unchecked"}
 
 
 def test_every_path_is_in_the_document(admin: Callable[..., Admin]) -> None:

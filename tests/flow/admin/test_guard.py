@@ -161,6 +161,7 @@ def test_connections_are_limited(admin: Make, monkeypatch: pytest.MonkeyPatch) -
         other.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert other.recv(100).startswith(b"HTTP/1.1 200")
     third = running.raw()
+    third.sendall(b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n")
     told = read_to_end(third)
     assert told.startswith(b"HTTP/1.1 503") and b"too many connections are open" in told
     for one in (*others, third):

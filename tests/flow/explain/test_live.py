@@ -35,7 +35,7 @@ def test_states_are_those_of_the_process(
         assert run(["explain", str(path), "/a", "--live", "--json", "-H", "x: y"]) == 0
         said = json.loads(capsys.readouterr().out)
         assert said["live"] and said["pools"][0]["pick"] == "127.0.0.1:2"
-        assert [one["state"] for one in said["pools"][0]["candidates"]] == ["draining", "up"]
+        assert [one["state"] for one in said["pools"][0]["candidates"]] == ["draining", "unchecked"]
         assert run(["explain", str(path), "docs", "--live"]) == 1
         assert "neither a URL" in capsys.readouterr().err
     assert run(["explain", str(path), "/a", "--live"]) == 3

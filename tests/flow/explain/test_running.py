@@ -64,7 +64,7 @@ def test_states_are_those_of_now(site: Callable[..., Site], origins: Origins) ->
     servers[addresses[0]].drain()
     said = made.balancer.explain("GET", "/")
     assert {one.address: (one.state, one.share) for one in said.candidates} == {
-        addresses[0]: ("draining", 0.0), addresses[1]: ("up", 1.0)}
+        addresses[0]: ("draining", 0.0), addresses[1]: ("unchecked", 1.0)}
     assert said.server == addresses[1] and said.pools[0].certain
     servers[addresses[1]].disable()
     said = made.balancer.explain("GET", "/")

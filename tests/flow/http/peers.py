@@ -68,11 +68,14 @@ class Wire:
         return self.sock.recv(65536)
 
     def exactly(self, n: int) -> bytes:
-        while len(self.ahead) < n:
-            piece = self.sock.recv(65536)
-            if not piece:
-                raise EOFError(f"{len(self.ahead)} of {n} bytes")
-            self.ahead += piece
+        if len(self.ahead) < n:
+            got = bytearray(self.ahead)         # (adding to bytes would copy all of them)
+            while len(got) < n:
+                piece = self.sock.recv(65536)
+                if not piece:
+                    raise EOFError(f"{len(got)} of {n} bytes")
+                got += piece
+            self.ahead = bytes(got)
         data, self.ahead = self.ahead[:n], self.ahead[n:]
         return data
 
@@ -86,11 +89,11 @@ class Wire:
         return data + end
 
     def to_end(self) -> bytes:
-        data = self.ahead
+        data = bytearray(self.ahead)
         self.ahead = b""
         while piece := self.sock.recv(65536):
             data += piece
-        return data
+        return bytes(data)
 
     def head(self) -> Message:
         """A head, which must be written as strictly as RFC 9112 has it."""

@@ -316,9 +316,8 @@ def test_only_so_many_wait_for_it(decided: Decided) -> None:
     counts(decided, calls=3, refused=1, pending=0)
 
 
-# (nobody waits for "sync": it holds up its engine)
 @pytest.mark.modes("inline")
-@pytest.mark.parametrize("kind", ["async", "blocking"])
+@pytest.mark.parametrize("kind", ["async", "blocking"])     # (nobody waits for a sync one)
 def test_a_stop_resets_who_still_waits_for_it(origins: Any, mode: int, kind: str) -> None:
     go, begun, ended = threading.Event(), threading.Event(), threading.Event()
     lb = fastlb.Balancer(threads=mode)
@@ -433,10 +432,9 @@ def test_a_policy_may_fork(origins: Any, mode: int, kind: str) -> None:
         assert status == 0
 
 
-# (inside a loop, the thread that is held up is the one that forks)
 @pytest.mark.parametrize("mode", ["thread", "threads", "poll"], indirect=True)
 def test_a_fork_elsewhere_waits_for_no_policy(decided: Decided) -> None:
-    """A function that holds up its engine doesn't hold up a fork."""
+    """A function that holds up its engine doesn't hold up a fork by another thread."""
     go, begun = threading.Event(), threading.Event()
 
     @decided.listener.route(name="r", deadline="60s")

@@ -185,7 +185,7 @@ def test_a_bad_configuration_changes_nothing(
         running.reload(toml(0, b.address, bad.replace("{taken}", taken.address.split(":")[1])))
     if path:
         assert [one.path for one in caught.value.problems] == [path]  # type: ignore[union-attr]
-    assert running.ask() == b"oa" and running.balancer.config is before
+    assert running.ask() == b"oa" and running.balancer.config == before
     running.reload(toml(0, b.address))
     assert running.ask() == b"ob"
     taken.close()

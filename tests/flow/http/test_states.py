@@ -38,7 +38,7 @@ def test_drain_disable_and_enable(
     a, b = origins(name="oa"), origins(name="ob")
     site = web([a.address, b.address])
     servers = pool_of(site.site).servers
-    assert [servers[one.address].state for one in (a, b)] == ["up", "up"]
+    assert [servers[one.address].state for one in (a, b)] == ["unchecked", "unchecked"]
     assert who(site) == {"oa", "ob"}
     servers[a.address].drain()
     assert servers[a.address].state == "draining" and who(site) == {"ob"}
@@ -217,7 +217,7 @@ def test_a_new_server_begins_slowly(web: Web, origins: Origins) -> None:
     a = origins(name="oa")
     site = web([a.address], pool={"slow_start": "1h"})
     server = pool_of(site.site).servers[a.address]
-    assert server.state == "up"                     # what was there from the start is warm
+    assert server.state == "unchecked"              # what was there from the start is warm
     server.drain()
     server.enable()
     assert server.state == "warming" and who(site, 2) == {"oa"}

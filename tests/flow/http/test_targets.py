@@ -147,9 +147,10 @@ def test_redirects_keep_the_query(web: Web, redirect: Any, target: str, to: str)
 @pytest.mark.http1
 def test_a_host_has_its_port_or_not(web: Web, origins: Origins) -> None:
     origin = origins()
-    site = web([origin.address], routes=[{"name": "all", "pool": "pool", "request_headers": {"set": {
-        "x-host": "{request.host}", "x-name": "{request.hostname}", "x-query": "<{request.query}>",
-        "x-uri": "{request.uri}"}}}])
+    edits = {"x-host": "{request.host}", "x-name": "{request.hostname}",
+             "x-query": "<{request.query}>", "x-uri": "{request.uri}"}
+    site = web([origin.address], routes=[
+        {"name": "all", "pool": "pool", "request_headers": {"set": edits}}])
     for host, name in (("a.test:81", "a.test"), ("a.test", "a.test"), ("[::1]:81", "[::1]")):
         site.ask(f"GET /x?y=1 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         got = origin.requests[-1]
@@ -163,7 +164,8 @@ def test_routes_can_be_ordered_by_hand(web: Web, origins: Origins) -> None:
     routes: list[dict[str, Any]] = [
         {"name": "exact", "match": {"host": "site.test", "path": "/api/users"}},
         {"name": "prefix", "match": {"host": "site.test", "path": "/api/*"}},
-        {"name": "writes", "match": {"path_regex": "/api/.*users.*", "method": "POST"}, "order": -1},
+        {"name": "writes", "order": -1,
+         "match": {"path_regex": "/api/.*users.*", "method": "POST"}},
         {"name": "wild", "match": {"host": "*.test", "path": "/api/x/{y}"}, "order": -2},
         {"name": "last", "match": {"host": "site.test", "path": "/late/*"}, "order": 5},
         {"name": "any"},

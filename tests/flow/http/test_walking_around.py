@@ -24,7 +24,8 @@ CLAIMS = (
 def guarded(web: Web, origins: Origins, match: dict[str, Any], **keys: Any) -> HttpSite:
     """What fits is refused with 403; all else reaches the origin."""
     return web([origins().address], **keys, routes=[
-        {"name": "no", "match": match, "respond": {"status": 403}}, {"name": "yes", "pool": "pool"}])
+        {"name": "no", "match": match, "respond": {"status": 403}},
+        {"name": "yes", "pool": "pool"}])
 
 
 @pytest.mark.parametrize("query", [

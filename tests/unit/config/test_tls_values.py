@@ -86,7 +86,7 @@ def test_clients_choose_from_what_is_spoken(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(check_routes, "HTTP_PROTOCOLS", ("h2", "http/1.1"))
     assert problems(f'{GOOD}, alpn = ["h2", "http/1.1"]') == []
     assert problems(f'{GOOD}, alpn = "h3"') == [
-        ".alpn: an https listener speaks h2, http/1.1 and http/1.0, and not 'h3'"]
+        ".alpn: an https listener speaks h2 and http/1.1, and not 'h3'"]
     assert problems(f'{GOOD}, alpn = ["mqtt"]', scheme="tls") == []      # we don't look inside
     monkeypatch.setattr(check_routes, "HTTP_PROTOCOLS", ("http/1.1",))
     assert problems(f'{GOOD}, alpn = ["h2"]') == [

@@ -147,7 +147,8 @@ LINES = (
     Rule("method", "RFC 9110, 9.1",
          "A method that is no token, has lower case, or has more than 64 bytes", 400, tuple(
              head(line=f"{method} /evil HTTP/1.1") for method in (
-                 "get", "Get", "postX", "G ET", "G\tET", "G\x00T", "\xc7ET", "GET,", "(GET)", "A" * 65,
+                 "get", "Get", "postX", "G ET", "G\tET", "G\x00T", "\xc7ET", "GET,", "(GET)",
+                 "A" * 65,
              ))),
     Rule("target", "RFC 9112, 3.2",
          "A target that is neither a path nor an absolute http URI (`*` is for OPTIONS alone)", 400,

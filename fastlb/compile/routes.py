@@ -45,6 +45,7 @@ OPS = {
     "network": 8, "one_of": 9, "names": 10,
 }
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
+ON_CLOSE = {"drain": 0, "cancel": 1, "cancel_on_fin": 2}
 PRIORITIES = ("high", "normal", "low")
 MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
 UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
@@ -106,7 +107,7 @@ class RouteSpec:
     names: list[bytes]                  # of its path's segments, b"" for literal ones
     action: int
     status: int
-    cancel: bool
+    on_close: int
     pool: int                           # -1: none
     shares: list[tuple[int, int]]
     split_on: KeySpec
@@ -159,6 +160,7 @@ class HttpSpec:
     by_hand: bool                       # routes have an order besides the most specific first
     h2c: bool
     match_body_max: int
+    linger_bytes_max: int
     via: bytes
     error_header: bytes
     trusted: list[tuple[int, int, bytes]]
@@ -271,7 +273,7 @@ def _route(
         names=[name.encode() for name in names],
         action=action,
         status=status,
-        cancel=route.cancel_on_close,
+        on_close=ON_CLOSE[route.on_client_close],
         pool=pool_index(route.pool) if action == POOL else -1,
         shares=[(pool_index(name), weight) for name, weight in route.split],
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
@@ -367,6 +369,7 @@ def compile_http(
         by_hand=any(route.order for route in routes),
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
+        linger_bytes_max=http.discard_bytes_max,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[network(one) for one in http.trusted],

@@ -40,6 +40,7 @@ TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
 DEPTH_MAX = 32              # of tables and lists in each other; no key is deeper than 6
 KEY_PARTS_MAX = 16          # of a dotted key: the longest that has a meaning has 7
 KEY_BYTES_MAX = 1024        # of a key with all its parts
+MISTAKES_MAX = 20_000       # that are told one by one: each takes a kilobyte and a tenth of a ms
 FILE_BYTES_MAX = 16 << 20   # of a configuration; more is a mistake
 HEALTH_DATAGRAM_BYTES_MAX = 1472     # one packet of Ethernet: what is cut in pieces gets lost
 UNIX_PATH_BYTES_MAX = 107   # sun_path has 108 bytes, and ends with a 0

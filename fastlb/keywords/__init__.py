@@ -78,7 +78,7 @@ class OwnRouteKeys(TypedDict, total=False):
     body_idle_timeout: str
     websocket_timeout: str
     max_body_size: str
-    on_client_close: Literal['cancel', 'drain']
+    on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
 
 
 class RouteKeys(OwnRouteKeys, total=False):
@@ -106,6 +106,7 @@ class PoolKeywords(TypedDict, total=False):
     fallback: str
     unavailable: UnavailableKeys
     max_idle_connections: int
+    max_response_header_size: str
     idle_connection_timeout: str
     max_connection_age: str
     max_connection_requests: int
@@ -148,7 +149,8 @@ class ListenKeywords(TypedDict, total=False):
     traceparent: bool
     via: str
     error_header: str
-    on_client_close: Literal['cancel', 'drain']
+    max_discard_size: str
+    on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
     h2c: bool
     merge_slashes: bool | Literal['match', 'rewrite', 'off']
     underscores: Literal['drop', 'keep', 'refuse']

@@ -6,17 +6,18 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.asking cimport Question
 from fastlb._core.base.enums cimport (
-    ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, STAGE_FIRST,
-    STAGE_POLICY, STAGE_REQUEST,
+    ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, STAGE_FIRST, STAGE_POLICY,
+    STAGE_REQUEST,
 )
+from fastlb._core.base.flow cimport broken
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.proxied cimport keep_told, told_by_proxy
 from fastlb._core.base.routing cimport (
-    DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, EDIT_ADD, EDIT_REMOVE, EDIT_SET, Decision, Edit,
-    PART_TEXT, Part, Policy,
+    CLOSE_CANCELS_HALF, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, Decision, EDIT_ADD,
+    EDIT_REMOVE, EDIT_SET, Edit, PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
@@ -321,10 +322,11 @@ cdef void give_up_asking(Core* core, Exchange* x) noexcept nogil:
 cdef bint has_left(Exchange* x) noexcept nogil:
     """Whether the client is gone while a policy decides about it: x.reason."""
     if x.client.ready & ERROR:
-        x.reason = REASON_CLIENT_RESET
+        broken(x, &x.client)
         return True
     if x.client.ready & HANGUP or (
-            x.client.ready & PEER_SHUT and x.policy.cancel and not x.status):
+            x.client.ready & PEER_SHUT and x.policy.on_close == CLOSE_CANCELS_HALF
+            and not x.status):
         x.reason = REASON_CLIENT_GONE
         return True
     return False

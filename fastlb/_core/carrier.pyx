@@ -18,7 +18,7 @@ from fastlb._core.base.mem cimport (
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.tls cimport tls_speaks_h2
+from fastlb._core.base.tls cimport TLS_NOT_H2, tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.h2 cimport (
@@ -47,7 +47,7 @@ cdef bint begin_server_carrier(Core* core, Exchange* x) noexcept nogil:
     """Of one that is connected to its server. The connect's timer goes on: it has to say what it
     allows in that time. False: x.reason."""
     if unlikely(x.server.tls != NULL and not tls_speaks_h2(&x.server)):
-        connect_failed(core, x, EPROTO)
+        connect_failed(core, x, TLS_NOT_H2)
         x.reason = REASON_SERVER_HANDSHAKE
         return False
     if not h2_begin(x.h2):

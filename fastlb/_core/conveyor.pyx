@@ -1,16 +1,17 @@
 # Which stage follows which, and what is done about a verdict. Stages decide; this acts.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from fastlb._core.ask cimport ask, has_left
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
     EXCHANGE_HTTP, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, HAND, HTTP_ANSWERING, HTTP_HEAD_DONE,
     HTTP_OVERRUN, HTTP_RETRIED, HTTP_SENT, NEXT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
-    REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER,
-    STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
-    STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
+    REASON_DONE, REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE,
+    STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER,
+    STAGE_POLICY, STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
 )
+from fastlb._core.base.flow cimport broken
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.observed cimport RECORDING_TLS
@@ -76,7 +77,7 @@ cdef bint ask_another(Core* core, Exchange* x) noexcept nogil:
         cause = RETRY_RESET
     elif x.reason == REASON_TIMEOUT and x.http.request.done:
         cause = RETRY_TIMEOUT
-    elif x.reason == REASON_BAD_RESPONSE:
+    elif x.reason == REASON_BAD_RESPONSE or x.reason == REASON_LARGE_RESPONSE:
         cause = RETRY_INVALID
     if cause == 0:
         return False
@@ -140,7 +141,7 @@ cdef void advance(Core* core, Exchange* x) noexcept nogil:
                 return
         else:
             if x.client.ready & ERROR:
-                x.reason = REASON_CLIENT_RESET
+                broken(x, &x.client)
                 break
             verdict = connect_step(core, x)
             if unlikely(x.h2 != NULL):
@@ -221,7 +222,7 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             note_down(core, x)
     elif x.stage == STAGE_CONNECT:
         if unlikely(x.client.ready & ERROR):
-            x.reason = REASON_CLIENT_RESET
+            broken(x, &x.client)
             finish(core, x)
             return False
         verdict = connect_step(core, x)
@@ -332,6 +333,7 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
     cdef bint owed = x.http == NULL or not x.http.request.done
     cdef int linger_timer = x.bind.http.linger_timer
     cdef int keepalive_timer = x.bind.http.keepalive_timer
+    cdef uint64_t linger_bytes_max = x.bind.http.linger_bytes_max
     if unlikely(x.flags & EXCHANGE_SHADOW):
         x.reason = REASON_DONE
         finish(core, x)
@@ -351,6 +353,8 @@ cdef bint _complete(Core* core, Exchange* x) noexcept nogil:
                 give_input(core, x)
             stream_shut(&x.client)
             x.stage = STAGE_LINGER
+            x.linger_left = linger_bytes_max
+            x.begin_ns = core.now_ns
             timer_start(core, &x.timer, linger_timer)
             return True
         x.reason = REASON_DONE

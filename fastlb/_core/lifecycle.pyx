@@ -10,6 +10,7 @@ from fastlb._core.base.enums cimport (
     REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_REMOVED, REASON_SERVERS_FULL,
     REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
+from fastlb._core.base.flow cimport is_of_client
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
@@ -29,7 +30,7 @@ from fastlb._core.http.h2pool cimport leave_h2
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
-from fastlb._core.policies.load cimport observe_latency
+from fastlb._core.policies.load cimport latency_of, observe_latency
 from fastlb._core.policies.pending cimport stop_waiting, wake_pending
 from fastlb._core.policies.retry cimport end_retrying
 from fastlb._core.questions cimport stop_asking
@@ -81,11 +82,17 @@ cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
-    """No answer: as slow as it was, and slower than most."""
+    """No answer: as slow as it was, and slower than most. Where the client has left, all that is
+    known is that an answer takes longer than that."""
+    cdef double us
     if unlikely(x.http.sent_ns != 0):
-        observe_latency(x.pool, x.target, core.now_ms, NO_ANSWER_US + <double> (
-            clock_ns() - x.http.sent_ns) / 1000)
+        us = <double> (clock_ns() - x.http.sent_ns) / 1000
         x.http.sent_ns = 0
+        if not is_of_client(x.reason):
+            us += NO_ANSWER_US
+        elif us < latency_of(x.target, core.now_ms):
+            return
+        observe_latency(x.pool, x.target, core.now_ms, us)
 
 
 cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
@@ -252,8 +259,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
     """A request failed: whether its client can still be told, and what."""
     cdef int reason = x.reason
-    if x.http == NULL or x.flags & EXCHANGE_SHADOW or reason == REASON_CLIENT_RESET \
-            or reason == REASON_CLIENT_GONE or x.http.flags & HTTP_HEAD_DONE \
+    if x.http == NULL or x.flags & EXCHANGE_SHADOW or is_of_client(reason) \
+            or x.http.flags & HTTP_HEAD_DONE \
             or x.client.pending != NULL or x.client.pipe != NULL:
         return False
     if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \

@@ -1,7 +1,7 @@
 # A copy of a request for another pool: an exchange without a client, whose answer is for nobody.
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.enums cimport HTTP_UPGRADE
+from fastlb._core.base.enums cimport HTTP_BINDS, HTTP_UPGRADE
 from fastlb._core.base.limits cimport MIRRORS_MAX
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.random cimport random64
@@ -23,7 +23,7 @@ cdef void begin_mirror(Core* core, Exchange* x) noexcept nogil:
     still at hand. Where there are MIRRORS_MAX already, it is dropped and counted."""
     cdef Route* route = x.http.route
     cdef Exchange* shadow = NULL
-    if x.http.flags & HTTP_UPGRADE or core.closing or not _is_chosen(core, route):
+    if x.http.flags & (HTTP_UPGRADE | HTTP_BINDS) or core.closing or not _is_chosen(core, route):
         return
     if core.counters.mirrors < MIRRORS_MAX:
         shadow = copy_request(core, x, &x.snapshot.pools[route.mirror])

@@ -9,7 +9,7 @@ from fastlb.config.effective import EffectiveDns, EffectivePool, EffectiveServer
 from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
-from fastlb.config.units import show_ms
+from fastlb.config.units import show_bytes, show_ms
 
 
 def pool_lines(pool: EffectivePool, dns: EffectiveDns) -> Iterator[str]:
@@ -42,6 +42,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"proxy_protocol": pool.proxy_protocol} if pool.proxy_protocol else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),
         "max_idle_connections": str(pool.idle_max),
+        "max_response_header_size": show_bytes(pool.head_bytes_max),
         "idle_connection_timeout": time(pool.idle_timeout_ms),
         "max_connection_age": show_ms(pool.connection_age_ms) if pool.connection_age_ms
         else "no limit",

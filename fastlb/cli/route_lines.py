@@ -28,8 +28,8 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
         **{key: _own(key, route, http) for key in TIMEOUTS},
         "max_body_size": "" if route.max_body_bytes == http.body_bytes_max
         else show_bytes(route.max_body_bytes) if route.max_body_bytes else "no limit",
-        "on_client_close": "" if route.cancel_on_close == http.cancel_on_close
-        else "cancel" if route.cancel_on_close else "drain",
+        "on_client_close": "" if route.on_client_close == http.on_client_close
+        else route.on_client_close,
     })
 
 

@@ -43,6 +43,7 @@ PART_TEXT, PART_SEGMENT, PART_REST, PART_KEPT_QUERY = 1, 8, 9, 18
 NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
 EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
+ON_CLOSE = {"drain": 0, "cancel": 1, "cancel_on_fin": 2}
 PRIORITIES = ("high", "normal", "low")
 MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
 UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
@@ -98,7 +99,7 @@ class RouteSpec:
     names: list[bytes]                  # of its path's segments, b"" for literal ones
     action: int
     status: int
-    cancel: bool
+    on_close: int
     pool: int                           # -1: none
     shares: list[tuple[int, int]]
     split_on: KeySpec
@@ -149,6 +150,7 @@ class HttpSpec:
     by_hand: bool                       # routes have an order besides the most specific first
     h2c: bool
     match_body_max: int
+    linger_bytes_max: int
     via: bytes
     error_header: bytes
     trusted: list[tuple[int, int, bytes]]
@@ -288,7 +290,7 @@ def _route(
         names=[name.encode() for name in names],
         action=action,
         status=status,
-        cancel=route.cancel_on_close,
+        on_close=ON_CLOSE[route.on_client_close],
         pool=pool_index(route.pool) if action == POOL else -1,
         shares=[(pool_index(name), weight) for name, weight in route.split],
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
@@ -381,6 +383,7 @@ def compile_http(
         by_hand=any(route.order for route in routes),
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
+        linger_bytes_max=http.discard_bytes_max,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[network(one) for one in http.trusted],

@@ -67,6 +67,7 @@ class PoolSpec:
     table_size: int             # of maglev
     hash_key: KeySpec
     idle_max: int
+    head_bytes_max: int
     idle_timeout_ms: int
     connection_age_ms: int
     connection_requests_max: int
@@ -188,6 +189,7 @@ def compile_pool(
         table_size=pool.table_size,
         hash_key=hash_key(pool.hash_on or "client.ip"),
         idle_max=pool.idle_max,
+        head_bytes_max=pool.head_bytes_max,
         idle_timeout_ms=pool.idle_timeout_ms,
         connection_age_ms=pool.connection_age_ms,
         connection_requests_max=pool.connection_requests_max,
@@ -231,7 +233,7 @@ def _http(
             body_idle_timeout_ms=http.body_idle_timeout_ms,
             websocket_timeout_ms=http.websocket_timeout_ms,
             max_body_bytes=http.body_bytes_max,
-            cancel_on_close=http.cancel_on_close,
+            on_client_close=http.on_client_close,
         )
     routes = tuple(
         replace(route, pool=listener.pool)

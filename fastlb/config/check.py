@@ -74,6 +74,10 @@ def checked(
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
+        if error.error_count() > limits.MISTAKES_MAX:
+            raise ConfigError(
+                [Problem(f"not a configuration: {error.error_count():,} mistakes", file=file)]
+            ) from None
         found += [_told(raw, dict(detail)) for detail in error.errors() if _is_news(detail)]
     found += _crossed(raw, bool(file))
     if unread or found or config is None:

@@ -98,6 +98,7 @@ class EffectivePool:
     keepalive: tuple[int, int, int] | None      # idle (s), interval (s), count
     servers: list[EffectiveServer]
     idle_max: int = limits.MAX_IDLE_CONNECTIONS.default         # http, of a server and thread
+    head_bytes_max: int = limits.MAX_RESPONSE_HEADER_SIZE.default
     idle_timeout_ms: int = limits.IDLE_CONNECTION_TIMEOUT.default
     connection_age_ms: int = 0                                  # 0: no limit
     connection_requests_max: int = 0                            # 0: no limit
@@ -295,7 +296,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     look = _Chain("pool", pool, defaults)
     hashes = pool.balance in HASHES
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
-    for key in ("max_idle_connections", "idle_connection_timeout", "max_connection_age",
+    for key in ("max_idle_connections", "max_response_header_size",
+                "idle_connection_timeout", "max_connection_age",
                 "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
                 "subset",
                 "health", "outliers", "retry", "limits", "hedge",
@@ -314,6 +316,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
         servers=[effective_server(server, dns) for server in pool.servers],
         idle_max=pool.max_idle_connections,
+        head_bytes_max=size_bytes(pool.max_response_header_size),
         idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
         connection_age_ms=duration_ms(pool.max_connection_age),
         connection_requests_max=pool.max_connection_requests,

@@ -64,7 +64,7 @@ class EffectiveRoute:
     body_idle_timeout_ms: int = 60_000
     websocket_timeout_ms: int = 3_600_000
     max_body_bytes: int = 0     # 0: no limit
-    cancel_on_close: bool = True
+    on_client_close: str = "cancel"
     retry: EffectiveRetry | None = None
     priority: str = "normal"
     policy: EffectivePolicy | None = None
@@ -91,7 +91,8 @@ class EffectiveHttp:
     traceparent: bool = False
     via: str = ""
     error_header: str = "x-fastlb-error"
-    cancel_on_close: bool = True
+    on_client_close: str = "cancel"
+    discard_bytes_max: int = 64 << 20
     merge_slashes: str = "match"        # "rewrite", "off"
     underscores: str = "drop"           # "keep", "refuse"
     refuse_parameters: bool = False

@@ -47,11 +47,10 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "h2c", "merge_slashes", "underscores", "path_parameters",
-                "methods", "max_match_body", "forwarded"):
+                "on_client_close", "max_discard_size", "h2c", "merge_slashes", "underscores",
+                "path_parameters", "methods", "max_match_body", "forwarded"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
-    cancel = listener.on_client_close == "cancel"
     base = EffectiveHttp(
         **timeouts,
         header_bytes_max=size_bytes(listener.max_header_size),
@@ -65,7 +64,8 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         traceparent=listener.traceparent,
         via=listener.via,
         error_header=listener.error_header,
-        cancel_on_close=cancel,
+        on_client_close=listener.on_client_close,
+        discard_bytes_max=size_bytes(listener.max_discard_size),
         merge_slashes=listener.merge_slashes,
         underscores=listener.underscores,
         refuse_parameters=listener.path_parameters == "refuse",
@@ -100,7 +100,6 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         for key in ("response_header_timeout", "request_timeout", "body_idle_timeout",
                     "websocket_timeout")
     }
-    close = route.on_client_close
     return EffectiveRoute(
         name=route.name,
         host=match.host or "",
@@ -127,7 +126,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         priority=route.priority,
         policy=effective_policy(route.policy) if route.policy is not None else None,
         retry=effective_retry(route.retry) if route.retry is not None else None,
-        cancel_on_close=http.cancel_on_close if close is None else close == "cancel",
+        on_client_close=route.on_client_close or http.on_client_close,
         **{**timeouts, **own},
     )
 

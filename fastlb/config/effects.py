@@ -119,7 +119,8 @@ EFFECTS: dict[type[Model], Table] = {
         **_always("servers balance hash_on bounded_load table_size slow_start subset health"
                   " outliers fallback proxy_protocol limits"),
         **dict.fromkeys(("sticky", "hedge", "unavailable", "protocol", "idle_connection_timeout",
-                         "max_connection_age", "max_connection_requests"), (HTTP,)),
+                         "max_connection_age", "max_connection_requests",
+                         "max_response_header_size"), (HTTP,)),
         "max_idle_connections": (HTTP_1, needs.http_1),
         **dict.fromkeys(("retry", "connect_timeout", "tls"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),

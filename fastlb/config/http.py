@@ -332,7 +332,7 @@ class Route(Model):
     max_body_size: Annotated[str, Size(limits.MAX_BODY_SIZE)] | None = None
     """As of the listener."""
     on_client_close: (
-        Annotated[Literal["cancel", "drain"], limits.ON_CLIENT_CLOSE] | None
+        Annotated[Literal["cancel", "cancel_on_fin", "drain"], limits.ON_CLIENT_CLOSE] | None
     ) = None
     """As of the listener."""
 
@@ -396,10 +396,15 @@ class HttpListener(Model):
         str, AfterValidator(_check_pseudonym), limits.ERROR_HEADER
     ] = limits.ERROR_HEADER.default
     """The header field that says why an answer is ours; none if empty."""
+    max_discard_size: Annotated[str, Size(limits.MAX_DISCARD_SIZE)] = "64MiB"
+    """How much of a request's body is read and thrown away, for 30 s at most, where it is answered
+    before its end (413, say), so that the client gets to read the answer."""
     on_client_close: Annotated[
-        Literal["cancel", "drain"], limits.ON_CLIENT_CLOSE
+        Literal["cancel", "cancel_on_fin", "drain"], limits.ON_CLIENT_CLOSE
     ] = limits.ON_CLIENT_CLOSE.default
-    """Whether a request whose client has gone is cancelled, or carried through."""
+    """What becomes of a request whose client has gone. "cancel": it is cancelled when the client
+    resets its connection or stream; one that only closes its sending side gets its answer.
+    "cancel_on_fin": it is cancelled then too. "drain": it is carried through."""
     h2c: Annotated[Switch, limits.H2C] = limits.H2C.default
     """Let clients of `http://` speak HTTP/2 from their first byte on (prior knowledge; RFC 9113,
     3.3). Over https they choose it by ALPN."""

@@ -39,6 +39,7 @@ TEXT_MAX = 4096             # of any one value; a path is no longer (PATH_MAX)
 DEPTH_MAX = 32              # of tables and lists in each other; no key is deeper than 6
 KEY_PARTS_MAX = 16          # of a dotted key: the longest that has a meaning has 7
 KEY_BYTES_MAX = 1024        # of a key with all its parts
+MISTAKES_MAX = 20_000       # that are told one by one: each takes a kilobyte and a tenth of a ms
 FILE_BYTES_MAX = 16 << 20   # of a configuration; more is a mistake
 HEALTH_DATAGRAM_BYTES_MAX = 1472     # one packet of Ethernet: what is cut in pieces gets lost
 UNIX_PATH_BYTES_MAX = 107   # sun_path has 108 bytes, and ends with a 0
@@ -117,6 +118,9 @@ BULK_BUFFER_SIZE = Limit(
 )
 MAX_IDLE_CONNECTIONS = Limit(
     256, 1, 100_000, "as many as are busy at a time, of a server that is worth keeping warm"
+)
+MAX_RESPONSE_HEADER_SIZE = Limit(
+    32 << 10, 1 << 10, 60 << 10, "as much as a request's; HAProxy takes 15 KiB, Envoy 60"
 )
 IDLE_CONNECTION_TIMEOUT = Limit(
     60_000, 0, DAY_MS, "a server that closes earlier is noticed at once"
@@ -328,7 +332,12 @@ REQUEST_ID = Choice(True, "a request can be found again in every log")
 TRACEPARENT = Choice(False, "who traces begins it with a span of its own")
 VIA = Choice("", "it says more than it helps")
 ERROR_HEADER = Choice("x-fastlb-error", "a 502 of ours can be told from a server's")
-ON_CLIENT_CLOSE = Choice("cancel", "nobody is left to read the answer")
+ON_CLIENT_CLOSE = Choice(
+    "cancel", "nobody is left to read the answer; but whoever only half-closes is, as with HAProxy"
+)
+MAX_DISCARD_SIZE = Limit(
+    64 << 20, 0, 1 << 50, "browsers read an answer only once they have sent what they upload"
+)
 H2C = Choice(False, "only programs speak it, and they are told to")
 MERGE_SLASHES = Choice(
     "match", "many servers take several for one, and a rule for /admin must not be walked around",

@@ -340,14 +340,13 @@ class Pool(Shared):
     """An answer of our own for when no server can be had; that of the last `fallback`."""
     max_idle_connections: Annotated[
         int,
-        Field(
-            strict=True,
-            ge=bounds.MAX_IDLE_CONNECTIONS.low,
-            le=bounds.MAX_IDLE_CONNECTIONS.high,
-        ),
+        Field(strict=True, ge=bounds.MAX_IDLE_CONNECTIONS.low, le=bounds.MAX_IDLE_CONNECTIONS.high),
         bounds.MAX_IDLE_CONNECTIONS,
     ] = bounds.MAX_IDLE_CONNECTIONS.default
     """Connections to a server that each thread keeps for the next request."""
+    max_response_header_size: Annotated[str, Size(bounds.MAX_RESPONSE_HEADER_SIZE)] = "32KiB"
+    """Of a response's head, and of its trailers. A larger head is answered with 502 and logged;
+    larger trailers end the response."""
     idle_connection_timeout: Annotated[
         str, Duration(bounds.IDLE_CONNECTION_TIMEOUT)
     ] = show_ms(bounds.IDLE_CONNECTION_TIMEOUT.default)

@@ -16,6 +16,7 @@ log = logging.getLogger("fastlb.health")
 # At the limit, descriptors run out again with every client that one came free for: they are free
 # when that hasn't happened for a while.
 QUIET_S = 5.0
+LARGE_HEAD_QUIET_S = 60.0
 CROWDED_QUIET_S = 60.0      # a flood is said once a minute
 
 CHOSEN = {
@@ -38,6 +39,7 @@ class Watch:
         self._down: set[str] = set()
         self._descriptors_out = False
         self._free_since_s: float | None = None
+        self._quiet_until_s: dict[tuple[str, str], float] = {}      # large heads, by server
         self._crowded_s: float | None = None
         self.full = Full(live)
 
@@ -52,6 +54,7 @@ class Watch:
         self._look_at_chosen(known)
         self._look_at_failing(known)
         self._look_at_ejected(known)
+        self._look_at_heads(known, now_s)
         down = {pool.name for pool in self._live.pools() if pool.down}
         for name in sorted(down - self._down):
             self._tell(ERROR, name, "", "unserved", "no server can be connected to")
@@ -83,7 +86,8 @@ class Watch:
     def _look_at_failing(self, known: Servers) -> None:
         failing = {key for key, server in known.items() if server.failing}
         for pool, address in sorted(failing - self._failing):
-            why = known[pool, address].error.lower()
+            why = known[pool, address].error
+            why = why[:1].lower() + why[1:]
             self._tell(WARNING, pool, address, "failing", f"can't be connected to ({why})")
         ejected = {key for key, server in known.items() if server.ejection}
         for pool, address in sorted((self._failing - failing) & known.keys() - ejected):
@@ -103,6 +107,18 @@ class Watch:
         for pool, address in sorted((self._ejected.keys() - ejected.keys()) & known.keys()):
             self._tell(INFO, pool, address, "up", "does well again")
         self._ejected = ejected
+
+    def _look_at_heads(self, known: Servers, now_s: float) -> None:
+        """Of a server's responses beyond the limit one is logged a minute."""
+        for key, server in sorted(known.items()):
+            if (size := server.take_large_head()) and now_s >= self._quiet_until_s.get(key, now_s):
+                self._quiet_until_s[key] = now_s + LARGE_HEAD_QUIET_S
+                log.warning(
+                    "pool %s: the head or the trailers of a response of %s have %d bytes or more:"
+                    " max_response_header_size allows fewer", *key, size)
+        if self._quiet_until_s:
+            self._quiet_until_s = {
+                key: until_s for key, until_s in self._quiet_until_s.items() if until_s > now_s}
 
     def _look_at_sessions(self, now_s: float) -> float | None:
         if self._crowded_s is not None and now_s < self._crowded_s + CROWDED_QUIET_S:

@@ -35,7 +35,8 @@ POWERS_OF_SERVERS = tuple(range(10, 31, 2))
 METRICS = {
     "fastlb_info": ("gauge", "1, with the version."),
     "fastlb_requests_total": (
-        "counter", "Requests answered; code 0: the client got no answer, or not all of it."),
+        "counter", "Requests answered. Code 0: the client got no answer, or not all of it;"
+        " code 499: because the client left."),
     "fastlb_grpc_requests_total": (
         "counter", "Calls of gRPC, by the status that their clients know."),
     "fastlb_request_duration_seconds": (

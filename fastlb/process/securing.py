@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 
 from fastlb.compile.certificates import Contexts
 from fastlb.config.effective import Effective
@@ -14,6 +15,7 @@ from fastlb.config.warn import tls_warnings
 
 log = logging.getLogger("fastlb")
 
+AGAIN_S = 60.0          # after a failure
 WARN_AGAIN_S = 86_400.0
 
 
@@ -83,4 +85,12 @@ class Securing:
     ) -> None:
         if call in self._timers:
             self._timers[call].cancel()
-        self._timers[call] = loop.call_at(at_s, call)
+        self._timers[call] = loop.call_at(at_s, partial(self._run, loop, call))
+
+    def _run(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        """A timer sets the next one: an exception must not end that."""
+        try:
+            call()
+        except Exception:
+            log.exception("keys of tickets, or warnings of certificates; it is tried again")
+            self._call_at(loop, loop.time() + AGAIN_S, call)

@@ -164,6 +164,8 @@ def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     assert address.host is not None and address.port is not None
+    if "%" in address.host:                 # an address of a link, which resolves to itself
+        return socket.AF_INET6, (address.host, address.port)
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )

@@ -89,7 +89,7 @@ def response(bytes text, bint no_body=False):
     return _described(parse_response(&head, data.at, data.size, no_body), &head, False)
 
 
-def unchunk(pieces):
+def unchunk(pieces, of_server=False):
     """(content, bytes used, whether it is done, trailers) of a chunked body read piece by piece;
     None if it is none."""
     cdef Body body
@@ -101,6 +101,7 @@ def unchunk(pieces):
     cdef bytearray room = bytearray(TRAILER_BYTES_MAX)
     cdef uint8_t* start = room
     memset(&body, 0, sizeof(body))
+    body.of_server, body.trailers_max = of_server, TRAILER_BYTES_MAX
     w.at, w.end, w.full = start, start + len(room), False
     content, used = b"", 0
     for part in pieces:

@@ -62,7 +62,9 @@ cdef enum Reason:
     REASON_HANDED_OVER = 27     # of its listener's sessions: another one has it now
     REASON_PROXY_HEADER = 28    # broken, or of somebody who may not send one; or there was none
     REASON_EVICTED = 29         # udp: without an answer, where newer sessions had no room
-    REASON_COUNT = 30
+    REASON_CLIENT_CANCELLED = 30        # HTTP/2: it reset the stream; its connection goes on
+    REASON_LARGE_RESPONSE = 31  # http: a head, or trailers, beyond the pool's limit
+    REASON_COUNT = 32
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time
@@ -120,6 +122,7 @@ cdef enum H2Flag:
     H2_ALL_SENT = 65536         # the answer's end has gone
     H2_LAST = 131072            # the exchange has read the last chunk, or there will be none
     H2_IN_CHUNKS = 262144       # to a server: the exchange writes its body in chunks
+    H2_TOO_LARGE = 16777216     # of a server: its head, or its trailers, are
     H2_NO_BODY = 524288         # to a server: the answer has none, whatever its head says (HEAD)
 
 cdef enum Role:
@@ -214,3 +217,4 @@ cdef enum HttpFlag:
     HTTP_OVERRUN = 32768        # of a copy: it was too slow, or isn't wanted any more
     HTTP_HEDGE = 65536          # of a copy: it is a second try
     HTTP_GRPC = 131072          # a call of gRPC
+    HTTP_BINDS = 262144         # its credentials authenticate the connection to the server

@@ -291,6 +291,7 @@ cdef ssize_t h2_write(Stream* s, const void* data, size_t size) noexcept nogil:
         # An answer begins when its head is whole: until then nothing gets out, and makes room.
         end = head_end(<const uint8_t*> data, <const uint8_t*> data + n)
         if end != NULL and held + (end + 2 - <const uint8_t*> data) > most:
+            klass = H2_HEAD_CLASS
             most = held + <uint32_t> (end + 2 - <const uint8_t*> data)
             most = most if most < chunk_size(klass) else chunk_size(klass)
     if held >= most:

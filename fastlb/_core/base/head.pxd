@@ -45,6 +45,8 @@ cdef enum FieldKind:            # the names that mean something to us
     FIELD_CONTENT_TYPE = 23
     FIELD_CLAIM = 24            # from here on: what proxies say of a client, see CLAIMS
     CLAIMS = 12                 # their numbers follow each other
+    FIELD_AUTHENTICATE = 40         # WWW-Authenticate and Proxy-Authenticate
+    FIELD_AUTHORIZATION = 41        # Authorization and Proxy-Authorization
 
 cdef enum HeadFlag:
     HEAD_CLOSE = 1              # the connection ends after this message
@@ -55,6 +57,8 @@ cdef enum HeadFlag:
     HEAD_ABSOLUTE = 32          # the target had a scheme and a host
     HEAD_UNDERSCORES = 64       # a field's name has one
     HEAD_CLAIMS = 128           # there is a field of FIELD_CLAIM
+    HEAD_BINDS = 256            # NTLM or Negotiate: what is authenticated is the connection
+    HEAD_ZEROS = 512            # Content-Length begins with zeros
 
 cdef enum BodyKind:
     BODY_NONE = 0
@@ -67,7 +71,9 @@ cdef struct Body:
     uint8_t state               # of a chunked one: ChunkState
     uint8_t done
     uint8_t digits              # of the chunk size so far
+    uint8_t of_server           # chunked: what clients may not send is borne with
     uint32_t extra              # bytes of extensions or trailers so far
+    uint32_t trailers_max       # bytes of trailers
     uint64_t left               # of the body, or of the chunk
     uint64_t total              # bytes of content so far
 
@@ -99,7 +105,7 @@ cdef struct Head:
     uint8_t major
     uint8_t minor
     uint8_t method
-    uint8_t flags               # HeadFlag
+    uint16_t flags              # HeadFlag
     uint32_t n_fields
     Body body
     Text host                   # without a port

@@ -53,13 +53,14 @@ cdef enum:
     SEGMENTS_MAX = 32               # of a path that a pattern looks at
     HTTP_BLOCK = 64                 # requests or upstreams allocated at once
     HTTP_READ_BYTES = 16384         # at a time; a body that fills it is spliced
-    HTTP_BULK_BYTES = 65536         # the same where it goes to TLS: four records, a system call
+    HTTP_BULK_BYTES = 65472         # the same where it goes to TLS: four records, a system call
     HTTP_SCRATCH_CLASS = 5          # 128 KiB: headroom, a read, and a chunk's end or its trailers
     HTTP_OUTPUT_CLASS = 8           # 1 MiB: a normalised target of 3 x 64 KiB, and a head
     HTTP_HEADROOM = 4096            # before what is read, so that a longer head fits in its place
     EXTENSION_BYTES_MAX = 4096      # of a chunk; nobody uses them
-    TRAILER_BYTES_MAX = 8192
-    LINGER_BYTES_MAX = 262144       # read for nothing after an answer, so that it arrives
+    TRAILER_BYTES_MAX = 8192        # of a request; of responses, pools say how many
+    RESPONSE_HEAD_BYTES_MAX = 61440         # that a pool may allow: the scratch chunk's rest
+    LINGER_MS_MAX = 30000           # that an early answer waits for the request's end: as nginx
     ANSWER_BYTES_MAX = 8192         # of an answer of our own, but for what is configured
     HEDGES_MAX = 256                # second tries of an engine at a time
     DEADLINES = 29                  # that the time for a call of gRPC is rounded up to
@@ -68,7 +69,7 @@ cdef enum:
     DELAYS_LOOK = 64                # answers after which the percentile is looked at again
     MIRRORS_MAX = 64                # of an engine at a time: a mirror that hangs holds no more
     MIRROR_CLASS = 4                # 64 KiB: what a mirror may be behind
-    INTERIM_MAX = 16                # responses of 1xx before the one that counts
+    INTERIM_MAX = 100               # responses of 1xx a second: one is enough to say "wait"
     HISTOGRAM_OCTAVES = 32          # powers of two from 64 ns on: up to 73 minutes
     HISTOGRAM_STEPS = 32            # of a power of two: 1.6 % at most from any time to its middle
     SERIES_SLOTS = 4096             # 160 KiB an engine

@@ -26,6 +26,7 @@ cdef struct Series:             # one an engine: how often each kind of end was 
 
 cdef enum:
     SERIES_UNANSWERED = 1       # a request's code where no answer went out, or not all of it
+    SERIES_CLIENT_LEFT = 499    # the same because the client left, as nginx has it
     SERIES_REASON = 1000
     SERIES_GRPC = 2000          # and a status: how a call of gRPC ended, next to its answer's code
 

@@ -195,7 +195,7 @@ cdef struct Policy:             # a function of somebody's that decides
     void* caller                # Caller: a Python object that the snapshot keeps
     uint32_t id
     uint8_t is_sync             # it runs on the engine's thread
-    uint8_t cancel              # on_client_close, of its route
+    uint8_t on_close            # OnClose, of its route
     uint16_t timer              # slot of its deadline
     uint32_t deadline_ms
     int32_t on_error            # index of a pool, or -1
@@ -215,7 +215,7 @@ cdef struct Route:
     uint32_t n_names
     Text* names                 # of its path's segments; literal ones have none
     uint8_t action
-    uint8_t cancel              # on_client_close
+    uint8_t on_close            # OnClose
     uint16_t status             # of a redirect
     uint32_t pool               # index in the snapshot
     uint32_t n_shares
@@ -314,6 +314,11 @@ cdef enum Underscores:          # in the name of a header field
     UNDERSCORES_DROP = 1        # the field
     UNDERSCORES_REFUSE = 2      # the request
 
+cdef enum OnClose:              # of a client: on_client_close
+    CLOSE_DRAINS = 0            # the answer is read to its end
+    CLOSE_CANCELS = 1           # but no half-close does
+    CLOSE_CANCELS_HALF = 2      # a half-close does too
+
 cdef enum ForwardedHeader:
     FORWARD_FOR = 1
     FORWARD_PROTO = 2
@@ -329,6 +334,7 @@ cdef struct HttpEntry:          # of one listener
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer
+    uint64_t linger_bytes_max   # of a request that is answered before its end
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent

@@ -52,4 +52,5 @@ cdef inline void stream_shut(Stream* s) noexcept nogil:
     net_shut(s.fd)
 
 
+cdef void drop_pending(Core* core, Stream* s) noexcept nogil
 cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil

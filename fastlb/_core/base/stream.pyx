@@ -12,13 +12,18 @@ from fastlb._core.base.types cimport Core, Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 
 
-cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
+cdef void drop_pending(Core* core, Stream* s) noexcept nogil:
+    """What waits to be written to it is for nobody."""
     if s.pending != NULL:
         give_pending(core, s)
     if s.pipe != NULL:
         give_pipe(core, s.pipe)
         s.pipe = NULL
         fl_count(&core.counters.pipes, <uint64_t> -1)
+
+
+cdef void close_stream(Core* core, Stream* s, bint reset) noexcept nogil:
+    drop_pending(core, s)
     if unlikely(s.layer != LAYER_NONE):
         if s.layer == LAYER_H2:
             h2_close(s)

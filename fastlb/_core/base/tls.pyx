@@ -18,16 +18,18 @@ from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.openssl cimport (
-    BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_get_data,
-    BIO_free, BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_destroy,
+    BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_free,
+    BIO_get_data, BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_destroy,
     BIO_meth_set_read, BIO_meth_set_write, BIO_new, BIO_set_data, BIO_set_init, BIO_set_retry_read,
-    BIO_set_retry_write, ERR_GET_REASON, ERR_clear_error, ERR_peek_error, FASTLB_HAS_TLS, SSL,
-    SSL_CTX, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN,
+    BIO_set_retry_write, ERR_GET_LIB, ERR_GET_REASON, ERR_LIB_SSL, ERR_PACK, ERR_clear_error,
+    ERR_peek_error, ERR_reason_error_string, FASTLB_HAS_TLS, SSL, SSL_CTX, SSL_ERROR_WANT_READ,
+    SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_R_CERTIFICATE_VERIFY_FAILED,
     SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST, SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free,
     SSL_get0_alpn_selected, SSL_get0_param, SSL_get_error, SSL_get_rbio, SSL_get_shutdown,
     SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished, SSL_new, SSL_peek, SSL_read,
     SSL_session_reused, SSL_set1_host, SSL_set_accept_state, SSL_set_bio, SSL_set_connect_state,
     SSL_set_tlsext_host_name, SSL_shutdown, SSL_write, X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
+    X509_verify_cert_error_string,
 )
 
 cdef BIO_METHOD* _method = NULL
@@ -172,11 +174,6 @@ cdef bint tls_is_resumed(const Stream* s) noexcept nogil:
     return SSL_session_reused(<SSL*> s.tls) == 1
 
 
-cdef bint tls_is_trusted(const Stream* s) noexcept nogil:
-    """Whether nothing was wrong with the peer's certificate."""
-    return SSL_get_verify_result(<SSL*> s.tls) == X509_V_OK
-
-
 cdef int tls_handshake(Stream* s) noexcept nogil:
     """NEXT when it is done, AGAIN, or FAIL: `tls_failure` says why, once."""
     cdef SSL* ssl = <SSL*> s.tls
@@ -207,6 +204,34 @@ cdef int tls_failure() noexcept nogil:
     cdef int reason = ERR_GET_REASON(ERR_peek_error())
     ERR_clear_error()
     return reason
+
+
+cdef int tls_server_failure(const Stream* s) noexcept nogil:
+    """Why a handshake with a server failed, as ServerLive.error has it: below 0, and tls_words()
+    says what it means. OpenSSL's queue of errors is empty then."""
+    cdef long verified = SSL_get_verify_result(<SSL*> s.tls)
+    cdef unsigned long error = ERR_peek_error()
+    ERR_clear_error()
+    if ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED and verified != X509_V_OK:
+        return -<int> verified
+    if error and ERR_GET_LIB(error) != ERR_LIB_SSL:
+        return TLS_BROKEN
+    return TLS_CLOSED - ERR_GET_REASON(error)
+
+
+cdef str tls_words(int failure):
+    """What tls_server_failure() or carrier said, in the words of a health check."""
+    if failure == TLS_NOT_H2:
+        return "it doesn't choose h2"
+    if failure == TLS_BROKEN:
+        return "no TLS: PROTOCOL_ERROR"
+    if failure == TLS_CLOSED:
+        return "it closed in the TLS handshake"
+    if failure > TLS_CLOSED:
+        return f"its certificate: {X509_verify_cert_error_string(-failure).decode()}"
+    text = ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, TLS_CLOSED - failure))
+    words = text.decode() if text != NULL else f"error {TLS_CLOSED - failure}"
+    return f"no TLS: {words.upper().replace(' ', '_')}"
 
 
 cdef void tls_forget() noexcept nogil:

@@ -126,6 +126,7 @@ cdef struct ServerLive:
     uint64_t warm_since_ms      # when it came up
     int32_t idle                # connections of all engines that wait for a request
     int32_t cut                 # what is under way is to be reset
+    int32_t large_head          # bytes, at least, of the last response's that was refused; 0: none
     int32_t uses_other          # the first of its two addresses has refused last
     ServerCounters* counters    # [engine]
     IdleList* idle_lists        # [engine]
@@ -171,10 +172,7 @@ cdef struct Group:              # servers of a pool that are picked among, by it
     uint32_t* sequence          # the order in which they take turns
     RingPoint* ring             # ring hash: sorted by hash
     uint16_t* table             # maglev's places, or what is known of rendezvous'
-    uint32_t n_servers
-    uint32_t n_sequence
-    uint32_t n_ring
-    uint32_t n_table
+    uint32_t n_servers, n_sequence, n_ring, n_table
     double total_weight
     uint8_t is_even             # all weights are equal
 
@@ -192,6 +190,7 @@ cdef struct PoolEntry:
     HashKey hash_key            # http: what is hashed
     Keepalive keepalive
     uint32_t idle_max           # http: connections kept of each server and engine
+    uint32_t head_bytes_max     # http: of a response's head, and of its trailers
     uint16_t idle_timer         # slot
     uint32_t age_max_ms         # of a connection; 0: any
     uint32_t requests_max       # on a connection; 0: any number
@@ -285,7 +284,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint32_t bind_id            # http: where to find the bind in the next snapshot
     uint32_t hash               # of what the pool or route hashes
     uint32_t requests           # http: on this connection
-    uint32_t lingered           # http: bytes thrown away after the answer
+    uint64_t linger_left        # http: bytes that may still be thrown away after the answer
     uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
     uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
     uint64_t picked_ns          # the server was
@@ -321,7 +320,8 @@ cdef struct Http:               # a request and its response, while under way
     uint32_t taken              # bytes of the body that were sent with the head
     uint16_t status
     uint8_t method
-    uint8_t interim             # responses of 1xx so far
+    uint8_t interim             # responses of 1xx within a second, and
+    uint32_t interim_s          # which second that is
     uint8_t grpc                # how a call of gRPC went, as its status and 1; 0: not known
     uint64_t begin_ms
     uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
@@ -337,8 +337,8 @@ cdef struct Upstream:           # a connection to a server of http: with an exch
     uint32_t requests_max
     uint16_t idle_timer
     uint8_t keep                # may be kept
-    uint8_t is_private          # it began by saying who the client is
-    Exchange* owner             # of a private one that waits: whose it is
+    uint8_t is_introduced, is_bound     # told of its client; authenticated
+    Exchange* owner             # of one of these that waits: whose it is
     uint32_t requests
     uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint64_t expires_ms         # by age; 0: never

@@ -41,6 +41,7 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define TLSEXT_STATUSTYPE_ocsp 14
 #define SSL_SENT_SHUTDOWN 15
 #define SSL_R_HTTP_REQUEST 16
+#define SSL_R_CERTIFICATE_VERIFY_FAILED 18
 #define SSL_R_HTTPS_PROXY_REQUEST 17
 #define BIO_CTRL_FLUSH 18
 #define BIO_TYPE_SOURCE_SINK 19
@@ -144,6 +145,10 @@ typedef struct OSSL_PARAM { int none; } OSSL_PARAM;
 #define ERR_peek_last_error(...) ((unsigned long)0)
 #define ERR_GET_REASON(...) ((int)0)
 #define ERR_reason_error_string(...) ((const char*)0)
+#define ERR_GET_LIB(...) 0
+#define ERR_PACK(...) ((unsigned long)0)
+#define ERR_LIB_SSL 20
+#define X509_verify_cert_error_string(...) ""
 #define TLS_method(...) ((const SSL_METHOD*)0)
 #define SSL_CTX_new(...) ((SSL_CTX*)0)
 #define SSL_CTX_free(...) ((void)0)

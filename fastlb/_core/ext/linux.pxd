@@ -16,10 +16,6 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_sendto
         SYS_splice
 
-cdef extern from "<errno.h>" nogil:
-    enum:
-        EKEYREJECTED
-
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec

@@ -64,7 +64,7 @@ cdef extern from "tls.h" nogil:
         SSL_SENT_SHUTDOWN
         SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW, SSL_TICKET_RETURN_IGNORE_RENEW
         SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW
-        SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST
+        SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_CERTIFICATE_VERIFY_FAILED
         BIO_CTRL_FLUSH, BIO_TYPE_SOURCE_SINK
         TLS1_2_VERSION, TLS1_3_VERSION
         X509_V_OK
@@ -131,6 +131,11 @@ cdef extern from "tls.h" nogil:
     unsigned long ERR_peek_error()
     unsigned long ERR_peek_last_error()
     int ERR_GET_REASON(unsigned long)
+    int ERR_GET_LIB(unsigned long)
+    unsigned long ERR_PACK(int, int, int)
+    enum:
+        ERR_LIB_SSL
+    const char* X509_verify_cert_error_string(long)
     const char* ERR_reason_error_string(unsigned long)
 
     # --- contexts ---

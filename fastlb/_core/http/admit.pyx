@@ -6,16 +6,16 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_GRPC,
+    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_GRPC,
     HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE,
     HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY,
     REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
-    BODY_LENGTH, FIELD_CLAIM, FIELD_OTHER, FIELD_X_FORWARDED_FOR, HEAD_CLAIMS, HEAD_CLOSE,
-    HEAD_EXPECT, HEAD_TRAILERS, HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_HEAD, Field,
-    Head, Text,
+    BODY_LENGTH, CLAIMS, FIELD_CLAIM, FIELD_OTHER, FIELD_X_FORWARDED_FOR, HEAD_BINDS, HEAD_CLAIMS,
+    HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET,
+    METHOD_HEAD, Field, Head, Text,
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
@@ -33,7 +33,7 @@ from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
-from fastlb._core.ext.linux cimport memmem
+from fastlb._core.http.bound cimport bind_to_kept
 from fastlb._core.http.decided cimport bind_as_decided, consult
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.note cimport make_note
@@ -41,7 +41,9 @@ from fastlb._core.http.naming cimport trace_request
 from fastlb._core.http.rewrite cimport write_request
 from fastlb._core.http.networks cimport is_trusted
 from fastlb._core.http.routes cimport key_find, method_is_one_of, route_find
+from fastlb._core.http.upstream cimport client_of
 from fastlb._core.proto.addresses cimport parse_address
+from fastlb._core.proto.fields cimport accepts_json
 from fastlb._core.proto.http1 cimport field_value
 from fastlb._core.proto.uri cimport (
     uri_has_double_slash, uri_has_parameters, uri_is_plain, uri_merge_slashes, uri_normalise,
@@ -100,7 +102,7 @@ cdef bint _disbelieve(Exchange* x, HttpEntry* entry, Head* head) noexcept nogil:
     cdef uint32_t i
     for i in range(head.n_fields):
         field = &head.fields[i]
-        if field.kind >= FIELD_CLAIM:
+        if FIELD_CLAIM <= field.kind < FIELD_CLAIM + CLAIMS:
             if not trusted and not entry.kept_claims >> (field.kind - FIELD_CLAIM) & 1:
                 field.drop = True
             field.kind = FIELD_OTHER            # (one like any other, from here on)
@@ -128,11 +130,13 @@ cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
         http.flags |= HTTP_OLD_CLIENT
     if head.flags & HEAD_TRAILERS:
         http.flags |= HTTP_TRAILERS
+    if unlikely(head.flags & HEAD_BINDS):
+        http.flags |= HTTP_BINDS
     if x.client.ready & PEER_SHUT:
         http.flags |= HTTP_HALF_CLOSED
     if head.accept >= 0:
         value = field_value(head, &head.fields[head.accept])
-        if memmem(value.at, value.size, <const char*> b"application/json", 16) != NULL:
+        if accepts_json(value):
             http.flags |= HTTP_JSON
     if unlikely(head.content_type >= 0) and is_grpc(
             field_value(head, &head.fields[head.content_type])):
@@ -415,6 +419,8 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     if unlikely(x.pool.sticky != NULL) and key_find(
             &x.pool.sticky.cookie, &core.http.head, &core.http.match, &token):
         x.bound_to = <uint16_t> sticky_find(x.pool.sticky, token)
+    if unlikely(client_of(x).kept != NULL):
+        bind_to_kept(x)
     if unlikely(x.decision != NULL):
         bind_as_decided(x)
     status = write_request(core, x, available)

@@ -6,4 +6,4 @@ from fastlb._core.base.text cimport Writer
 from fastlb._core.base.types cimport Core, Http
 
 
-cdef void take_chunks(Core* core, Http* http, uint32_t available, Writer* w) noexcept nogil
+cdef int take_chunks(Core* core, Http* http, uint32_t available, Writer* w) noexcept nogil

@@ -1,8 +1,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
-from fastlb._core.base.enums cimport (
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE, REASON_TIMEOUT,
-)
+from fastlb._core.base.enums cimport REASON_DONE, REASON_TIMEOUT
+from fastlb._core.base.flow cimport is_of_client
 from fastlb._core.base.head cimport FIELD_OTHER, Field, Head
 from fastlb._core.base.limits cimport DEADLINES
 from fastlb._core.base.routing cimport HttpEntry
@@ -142,7 +141,7 @@ cdef uint32_t _of_http(int status, int reason) noexcept nogil:
 
 cdef uint32_t grpc_status(const Exchange* x, int reason) noexcept nogil:
     """How a call ended, as its client knows it."""
-    if reason == REASON_CLIENT_GONE or reason == REASON_CLIENT_RESET:
+    if is_of_client(reason):
         return GRPC_CANCELLED
     if x.http.grpc and (reason == REASON_DONE or x.answered):
         return x.http.grpc - 1

@@ -3,16 +3,18 @@ from libc.string cimport memchr
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
-    H2_IN_CHUNKS, H2_LENGTH, H2_NO_BODY, H2_REFUSED, H2_TUNNEL, HTTP_TRAILERS, READABLE,
+    H2_IN_CHUNKS, H2_LENGTH, H2_NO_BODY, H2_REFUSED, H2_TOO_LARGE, H2_TUNNEL, HTTP_BINDS,
+    HTTP_TRAILERS, READABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_end_with, h2_feed_text
+from fastlb._core.base.head cimport FIELD_AUTHENTICATE, FIELD_AUTHORIZATION
 from fastlb._core.base.limits cimport (
-    H2_HEAD_BYTES_MAX, H2_SERVER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES, TRAILER_BYTES_MAX,
+    H2_SERVER_BYTES, H2_STREAMS_MAX, H2_WINDOW_BYTES, RESPONSE_HEAD_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.text cimport equal, head_end
-from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream
+from fastlb._core.base.text cimport equal, head_end, text_of
+from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, PoolEntry
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
@@ -30,6 +32,7 @@ from fastlb._core.ext.nghttp2 cimport (
 )
 from fastlb._core.http.h2frames cimport h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
+from fastlb._core.proto.fields cimport binds_connection, field_kind
 
 cdef nghttp2_session_callbacks* _callbacks = NULL
 cdef nghttp2_option* _options = NULL
@@ -50,21 +53,35 @@ cdef bint _begin_answer(H2Stream* st, const uint8_t* status) noexcept nogil:
             and h2_feed_text(st, b" \r\n", 3))
 
 
+cdef inline uint32_t _head_bytes_max(const H2Stream* st) noexcept nogil:
+    """Of a head, and of trailers. (A tunnel holds no pool, and has no trailers to speak of.)"""
+    cdef const PoolEntry* pool = st.stream.exchange.pool
+    return pool.head_bytes_max if pool != NULL else <uint32_t> RESPONSE_HEAD_BYTES_MAX
+
+
 cdef bint _take_trailer(H2Stream* st, const uint8_t* name, uint32_t name_size,
                         const uint8_t* value, uint32_t size) noexcept nogil:
-    if st.head_bytes > TRAILER_BYTES_MAX:
-        return False
     return (name[0] == 58 or (
         h2_end_with(st, name, name_size) and h2_end_with(st, b": ", 2)
         and h2_end_with(st, value, size) and h2_end_with(st, b"\r\n", 2)
     ))
 
 
+cdef inline bint _is_of_authentication(const uint8_t* name, size_t size, int kind) noexcept nogil:
+    """Whether a field asks for credentials, or has them. Of NTLM and Negotiate, which authenticate
+    a connection, neither may pass here: all clients share this one."""
+    return (name[0] == c'w' or name[0] == c'a' or name[0] == c'p') \
+        and field_kind(name, <uint32_t> size) == kind
+
+
 cdef bint _take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
                       const uint8_t* value, uint32_t size) noexcept nogil:
     """False: it is too much."""
     st.head_bytes += name_size + size + 32          # (as RFC 9113, 6.5.2 counts)
-    if unlikely(name_size == 0 or st.head_bytes > H2_HEAD_BYTES_MAX):
+    if unlikely(st.head_bytes > _head_bytes_max(st)):
+        st.flags |= H2_TOO_LARGE
+        return False
+    if unlikely(name_size == 0):
         return False
     if st.flags & H2_HEAD_READ:
         return _take_trailer(st, name, name_size, value, size)
@@ -75,6 +92,9 @@ cdef bint _take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return _begin_answer(st, value)
     if equal(name, name_size, <const uint8_t*> b"content-length", 14):
         st.flags |= H2_LENGTH
+    elif unlikely(_is_of_authentication(name, name_size, FIELD_AUTHENTICATE)) \
+            and binds_connection(text_of(value, size)):
+        return True
     return (h2_feed_text(st, name, name_size) and h2_feed_text(st, b": ", 2)
             and h2_feed_text(st, value, size) and h2_feed_text(st, b"\r\n", 2))
 
@@ -188,7 +208,7 @@ cdef nghttp2_session* h2_server_session(H2* h2) noexcept nogil:
     settings[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
     settings[1].value = H2_WINDOW_BYTES
     settings[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
-    settings[2].value = H2_HEAD_BYTES_MAX
+    settings[2].value = h2.carrier.pool.head_bytes_max
     if nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 3) or \
             nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, H2_SERVER_BYTES):
         nghttp2_session_del(session)
@@ -244,6 +264,10 @@ cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end,
         if _is(&fields[i], b"content-length", 14):
             st.left = _number(fields[i].value, fields[i].valuelen)
         elif unlikely(tunnel) and _is(&fields[i], b"sec-websocket-key", 17):
+            continue
+        elif unlikely(x.http.flags & HTTP_BINDS) and _is_of_authentication(
+                fields[i].name, fields[i].namelen, FIELD_AUTHORIZATION) and binds_connection(
+                    text_of(fields[i].value, <uint32_t> fields[i].valuelen)):
             continue
         fields[kept] = fields[i]
         kept += 1

@@ -3,12 +3,12 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_OLD_CLIENT, HTTP_WHOLE,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_OLD_CLIENT, HTTP_WHOLE,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
     FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO,
-    FIELD_X_REQUEST_ID, HEAD_UPGRADE, Field, Head, Text,
+    FIELD_X_REQUEST_ID, HEAD_UPGRADE, HEAD_ZEROS, Field, Head, Text,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.routing cimport (
@@ -18,8 +18,10 @@ from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.attach cimport take_chunks
+from fastlb._core.http.bound cimport has_binding_credentials
 from fastlb._core.http.forwarded cimport has_field, put_forwarded
 from fastlb._core.http.naming cimport make_trace, name_request
+from fastlb._core.http.renewed cimport put_length, put_upgrade
 from fastlb._core.http.templates cimport put_path, put_template
 from fastlb._core.proto.http1 cimport field_value, valid_host
 from fastlb._core.proto.uri cimport uri_rewritten
@@ -127,26 +129,6 @@ cdef void _put_fields(Head* head, Writer* w) noexcept nogil:
         put(w, head.bytes + start, _line_end(head, i - 1) - start)
 
 
-cdef inline bint _is_odd_length(const Head* head, const Field* field) noexcept nogil:
-    """Whether a Content-Length begins with a zero, which some read as octal."""
-    return field.value_size > 1 and head.bytes[field.value_at] == c'0'
-
-
-cdef void _put_length(Head* head, Writer* w) noexcept nogil:
-    """A Content-Length that was dropped because it is odd, written anew."""
-    cdef uint32_t i, zeros = 0
-    cdef Text value
-    for i in range(head.n_fields):
-        if unlikely(head.fields[i].kind == FIELD_CONTENT_LENGTH and head.fields[i].drop
-                    and _is_odd_length(head, &head.fields[i])):
-            value = field_value(head, &head.fields[i])
-            while zeros + 1 < value.size and value.at[zeros] == c'0':
-                zeros += 1
-            _put(w, b"Content-Length: ", 16)
-            put_text(w, text_of(value.at + zeros, value.size - zeros))
-            _put(w, b"\r\n", 2)
-
-
 cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
     """What the client may not say about itself, and what the route replaces."""
     cdef Head* head = &core.http.head
@@ -164,8 +146,6 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
         elif kind == FIELD_HOST:
             if x.http.route.rewrite_host.n_parts:
                 field.drop = True
-        elif kind == FIELD_CONTENT_LENGTH:
-            field.drop = _is_odd_length(head, field)
         elif kind == FIELD_X_FORWARDED_FOR or kind == FIELD_FORWARDED:
             field.drop = True               # written again, with what was there if it is trusted
         elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
@@ -207,6 +187,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef HttpEntry* entry = http.entry
     cdef Route* route = http.route
     cdef Edits edits = _request_edits(x)
+    cdef const uint8_t* made
     cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
     if named:
         name_request(core)
@@ -232,13 +213,12 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"\r\n", 2)
     _drop_request_fields(core, x, &edits)
     _put_fields(head, w)
-    _put_length(head, w)
+    if unlikely(head.flags & HEAD_ZEROS):
+        put_length(head, w)
     if http.request.kind == BODY_CHUNKED:
         _put(w, b"Transfer-Encoding: chunked\r\n", 28)
     if unlikely(head.flags & HEAD_UPGRADE):
-        _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
-        put_text(w, field_value(head, &head.fields[head.upgrade]))
-        _put(w, b"\r\n", 2)
+        put_upgrade(head, w)
     put_forwarded(core, x, entry, w)
     if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop):
         _put(w, b"X-Request-Id: ", 14)
@@ -252,7 +232,10 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         put_text(w, core.http.match.trace)
         _put(w, b"\r\n", 2)
     put_text(w, entry.via)
+    made = w.at
     _put_edits(core, x, &edits, w)
+    if unlikely(w.at != made) and has_binding_credentials(made, w.at):
+        http.flags |= HTTP_BINDS
     _put(w, b"\r\n", 2)
     edits = _response_edits(x)
     if w.full or (unlikely(edits.n_route or edits.n_policy) and not _write_lines(core, x, &edits)):
@@ -320,7 +303,10 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
         http.request.total += body
         http.request.done = http.request.left == 0
     elif http.request.kind == BODY_CHUNKED and available:
-        take_chunks(core, http, available, &w)
+        status = take_chunks(core, http, available, &w)
+        if unlikely(status != 0):
+            give_held(core, chunk)
+            return status
     if http.request.done:
         http.flags |= HTTP_WHOLE
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
@@ -338,37 +324,40 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef uint32_t line = head.fields[0].name_at if head.n_fields else head.size - 2
     cdef uint32_t i
     cdef Field* field
-    if line < 15 or head.bytes[0] != 72:
+    if line < 14 or head.bytes[0] != 72:
         return False
     for i in range(12, line - 2):
         if (head.bytes[i] < 32 and head.bytes[i] != 9) or head.bytes[i] == 127:
             return False
     _put(w, b"HTTP/1.1", 8)
-    put(w, head.bytes + 8, line - 8)
+    if unlikely(line == 14):            # no reason phrase, and no space that it has to have then
+        put(w, head.bytes + 8, 4)
+        _put(w, b" \r\n", 3)
+    else:
+        put(w, head.bytes + 8, line - 8)
     for i in range(head.n_fields):
         field = &head.fields[i]
-        if field.kind == FIELD_CONTENT_LENGTH:
-            # RFC 9110, 8.6: not of these; and an odd one is written anew
-            field.drop = head.status < 200 or head.status == 204 or _is_odd_length(head, field)
+        if field.kind == FIELD_CONTENT_LENGTH and (head.status < 200 or head.status == 204):
+            field.drop = True           # RFC 9110, 8.6
         elif unlikely(edits.n_route or edits.n_policy) and _is_edited(&edits, head, field):
             field.drop = True
     _put_fields(head, w)
-    if head.status >= 200 and head.status != 204:
-        _put_length(head, w)
+    if unlikely(head.flags & HEAD_ZEROS) and head.status >= 200 and head.status != 204:
+        put_length(head, w)
     if head.status >= 200:
         if http.lines != NULL:
             put(w, chunk_bytes(http.lines), http.lines.end)
         put_text(w, http.entry.via)
         if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
             _put(w, b"Transfer-Encoding: chunked\r\n", 28)
+        if unlikely(head.status == 426) and head.upgrade >= 0 and x.carrier == NULL:
+            put_upgrade(head, w)       # RFC 9110, 15.5.22
         if x.flags & EXCHANGE_CLOSE:
             _put(w, b"Connection: close\r\n", 19)
         elif http.flags & HTTP_OLD_CLIENT:
             _put(w, b"Connection: keep-alive\r\n", 24)
     elif head.status == 101:
-        _put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
-        put_text(w, field_value(head, &head.fields[head.upgrade]))
-        _put(w, b"\r\n", 2)
+        put_upgrade(head, w)
     if unlikely(x.pool.sticky != NULL) and (head.status >= 200 or head.status == 101) \
             and x.entry - x.pool.servers != <int> x.bound_to - 1:
         put_text(w, x.entry.set_cookie)

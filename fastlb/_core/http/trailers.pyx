@@ -5,9 +5,11 @@ from libc.string cimport memcpy
 from fastlb._core.base.h2stream cimport h2_end_with
 from fastlb._core.base.enums cimport H2_DONE, HTTP_GRPC, HTTP_HEAD_DONE, LAYER_H2
 from fastlb._core.base.head cimport BODY_LENGTH, FIELD_OTHER
-from fastlb._core.base.mem cimport chunk_bytes
-from fastlb._core.base.text cimport equal_nocase
-from fastlb._core.base.types cimport Exchange, Http
+from fastlb._core.base.limits cimport RESPONSE_HEAD_BYTES_MAX
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
+from fastlb._core.base.text cimport Writer, equal_nocase, put
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
+from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.fields cimport field_kind
 
 
@@ -43,10 +45,38 @@ cdef uint32_t put_trailers(const uint8_t* section, uint32_t size, uint8_t* into)
     return n + 2
 
 
-cdef bint end_with_trailers(Exchange* x, uint8_t* room) noexcept nogil:
+cdef uint8_t* trailers_room(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    """Where the trailers of a response are gathered, behind those that came with earlier reads: the
+    half of the output chunk that no head is made in."""
+    cdef uint8_t* room = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    cdef Chunk* earlier = x.http.partial
+    w.at = room
+    w.end = room + RESPONSE_HEAD_BYTES_MAX
+    w.full = False
+    if unlikely(earlier != NULL):
+        put(w, chunk_bytes(earlier), earlier.end)
+    return room
+
+
+cdef bint keep_trailers(Core* core, Http* http, const uint8_t* section,
+                        uint32_t size) noexcept nogil:
+    """Keep what there is of them until the rest is here; False when memory is gone."""
+    if likely(size == 0):
+        return True
+    give_held(core, http.partial)
+    http.partial = take_held(core, chunk_class(size))
+    if http.partial == NULL:
+        return False
+    memcpy(chunk_bytes(http.partial), section, size)
+    http.partial.end = size
+    return True
+
+
+cdef bint end_with_trailers(Exchange* x, const uint8_t* section, uint32_t size,
+                            uint8_t* room) noexcept nogil:
     """Those of HTTP/2, which are no part of the body: without the last chunk and the empty line.
     False when memory is gone."""
-    cdef uint32_t size = put_trailers(chunk_bytes(x.http.partial), x.http.partial.end, room)
+    size = put_trailers(section, size, room)
     return h2_end_with(x.client.h2, room + 3, size - 5)
 
 

@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_SENT,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS,
+    HTTP_SENT,
     HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
     REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
@@ -41,6 +42,8 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
     cdef ssize_t n
     if not to.ready & WRITABLE:
         return AGAIN
+    if unlikely(http.flags & HTTP_BINDS):
+        http.upstream.is_bound = True
     n = stream_write(to, chunk_bytes(head) + head.start, head.end - head.start, False)
     if unlikely(n < 0):
         if n != -EAGAIN:

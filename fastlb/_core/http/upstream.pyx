@@ -2,6 +2,9 @@
 # that those too many grow old and go.
 # Each engine keeps its own: one that another engine's epoll watches would have to be moved, which
 # costs two system calls, and a lock.
+# A connection that has taken on something of its client (the PROXY protocol named the client, or
+# the server has authenticated it) is private: it is in no server's list, and only its client, which
+# has one at most, finds it.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint64_t, uint8_t
 
@@ -18,7 +21,11 @@ from fastlb._core.base.types cimport (
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 
 
-cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
+cdef inline bint _is_private(const Upstream* upstream) noexcept nogil:
+    return unlikely(upstream.is_introduced or upstream.is_bound)
+
+
+cdef void _leave_list(Core* core, Upstream* upstream) noexcept nogil:
     cdef IdleList* idle = &upstream.target.idle_lists[core.id]
     if upstream.prev != NULL:
         upstream.prev.next = upstream.next
@@ -27,6 +34,20 @@ cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
     if upstream.next != NULL:
         upstream.next.prev = upstream.prev
     upstream.prev = upstream.next = NULL
+
+
+cdef void _join_list(Core* core, Upstream* upstream) noexcept nogil:
+    cdef IdleList* idle = &upstream.target.idle_lists[core.id]
+    upstream.prev = NULL
+    upstream.next = idle.first
+    if idle.first != NULL:
+        idle.first.prev = upstream
+    idle.first = upstream
+
+
+cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
+    if not _is_private(upstream):
+        _leave_list(core, upstream)
     if upstream.newer != NULL:
         upstream.newer.older = upstream.older
     else:
@@ -37,7 +58,8 @@ cdef void _unlink(Core* core, Upstream* upstream) noexcept nogil:
     if unlikely(upstream.owner != NULL):
         upstream.owner.kept = NULL
         upstream.owner = NULL
-    idle.count -= 1
+    if likely(not upstream.is_bound):
+        upstream.target.idle_lists[core.id].count -= 1
     timer_cancel(&upstream.timer)
     fl_add32(&upstream.target.idle, -1)
     fl_count(&core.counters.idle, <uint64_t> -1)
@@ -57,12 +79,7 @@ cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil:
 
 cdef inline bint _is_spent(const Core* core, const Upstream* upstream) noexcept nogil:
     return upstream.stream.ready & (READABLE | ERROR | HANGUP | PEER_SHUT) != 0 or (
-        upstream.expires_ms != 0 and upstream.expires_ms <= core.now_ms)
-
-
-cdef inline Exchange* _client_of(Exchange* x) noexcept nogil:
-    """Of a request of HTTP/2, its connection."""
-    return x.carrier if x.carrier != NULL else x
+        upstream.expires_ms != 0 and upstream.expires_ms <= core.now_ms and not upstream.is_bound)
 
 
 cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
@@ -70,7 +87,7 @@ cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
     cdef Upstream* upstream
     while idle.first != NULL:
         upstream = idle.first
-        if _is_spent(core, upstream) or unlikely(upstream.owner != NULL):
+        if _is_spent(core, upstream):
             drop_idle(core, upstream)
             continue
         _unlink(core, upstream)
@@ -78,10 +95,11 @@ cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
     return NULL
 
 
-cdef Upstream* take_kept(Core* core, Exchange* x) noexcept nogil:
-    """The one to x.target on which a server was told of this client, if it waits."""
-    cdef Upstream* upstream = _client_of(x).kept
-    if upstream == NULL or upstream.target != x.target:
+cdef Upstream* take_kept(Core* core, Exchange* x, bint introduced) noexcept nogil:
+    """The client's own connection to x.target, if it waits, and has begun as the pool wants it:
+    with a header of the PROXY protocol or without."""
+    cdef Upstream* upstream = client_of(x).kept
+    if upstream == NULL or upstream.target != x.target or upstream.is_introduced != introduced:
         return NULL
     if _is_spent(core, upstream):
         drop_idle(core, upstream)
@@ -91,15 +109,12 @@ cdef Upstream* take_kept(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
-    cdef IdleList* idle = &upstream.target.idle_lists[core.id]
     upstream.stream.role = ROLE_IDLE
     upstream.stream.exchange = NULL
-    upstream.prev = NULL
-    upstream.next = idle.first
-    if idle.first != NULL:
-        idle.first.prev = upstream
-    idle.first = upstream
-    idle.count += 1
+    if not _is_private(upstream):
+        _join_list(core, upstream)
+    if likely(not upstream.is_bound):
+        upstream.target.idle_lists[core.id].count += 1
     upstream.newer = NULL
     upstream.older = core.http.idle
     if core.http.idle != NULL:
@@ -111,7 +126,8 @@ cdef void keep_idle(Core* core, Upstream* upstream) noexcept nogil:
     fl_count(&core.counters.upstreams, <uint64_t> -1)
     if unlikely(upstream.stream.tls != NULL):
         fl_count(&core.counters.secured, <uint64_t> -1)
-    timer_start(core, &upstream.timer, upstream.idle_timer)
+    if likely(not upstream.is_bound):       # (or the client would have to authenticate again)
+        timer_start(core, &upstream.timer, upstream.idle_timer)
 
 
 cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil:
@@ -126,9 +142,9 @@ cdef void drop_all_idle(Core* core, bint gone_only) noexcept nogil:
 
 
 cdef bint _may_wait(Core* core, Exchange* x, Upstream* upstream) noexcept nogil:
-    """Any may, but of those on which servers were told of the client one for each, the latest."""
-    cdef Exchange* client = _client_of(x)
-    if likely(not upstream.is_private):
+    """Any may, but of a client's private ones only the latest."""
+    cdef Exchange* client = client_of(x)
+    if not _is_private(upstream):
         return True
     if x.flags & EXCHANGE_SHADOW:
         return False
@@ -151,6 +167,11 @@ cdef bint _is_drained(Stream* s) noexcept nogil:
     return True
 
 
+cdef inline bint _is_within_limits(const Core* core, const Upstream* upstream) noexcept nogil:
+    return upstream.target.idle_lists[core.id].count < upstream.idle_max \
+        and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max)
+
+
 cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
     """A request lets go of its connection: keep it if it can serve another one."""
     cdef Upstream* upstream = http.upstream
@@ -165,8 +186,7 @@ cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
             and http.request.done and http.flags & HTTP_SENT \
             and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \
             and not upstream.stream.ready & (ERROR | HANGUP | PEER_SHUT) \
-            and upstream.target.idle_lists[core.id].count < upstream.idle_max \
-            and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max) \
+            and (_is_within_limits(core, upstream) or upstream.is_bound) \
             and _is_drained(&upstream.stream) and _may_wait(core, http.exchange, upstream):
         keep_idle(core, upstream)
         return

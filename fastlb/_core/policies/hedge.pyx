@@ -62,10 +62,12 @@ cdef int hedge_timer(Core* core, const PoolEntry* pool) noexcept nogil:
 
 
 cdef bint may_hedge(const Exchange* x) noexcept nogil:
-    """Whether doing it twice changes nothing (RFC 9110, 9.2.1), and all of it is at hand."""
+    """Whether doing it twice changes nothing (RFC 9110, 9.2.1), and all of it is at hand. One on a
+    connection that its server authenticates is good there alone."""
     cdef int method = x.http.method
     return ((method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
              or method == METHOD_TRACE) and not x.http.flags & HTTP_UPGRADE
+             and not x.http.upstream.is_bound
             and not x.flags & EXCHANGE_SHADOW and x.hedge == NULL and is_at_hand(x.http))
 
 

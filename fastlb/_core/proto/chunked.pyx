@@ -1,15 +1,17 @@
 # The chunked transfer coding (RFC 9112, 7.1), read strictly: each line ends with CRLF, sizes are
-# hexadecimal digits alone, extensions are thrown away, trailers go to who wants them.
+# hexadecimal digits alone, extensions are checked and thrown away, trailers go to who wants them.
+# Of servers blanks after a size, and extensions of any text, are borne with (body.of_server):
+# chunks are framed anew, so that nobody else reads them.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Body
-from fastlb._core.base.limits cimport EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX
+from fastlb._core.base.limits cimport EXTENSION_BYTES_MAX
 from fastlb._core.base.text cimport Writer, hex_value, put
 from fastlb._core.ext.atomic cimport likely
 
 cdef enum ChunkState:
     SIZE = 0
-    EXTENSION = 1
+    EXTENSION = 1               # of a server
     SIZE_LF = 2
     DATA = 3
     DATA_CR = 4
@@ -19,6 +21,16 @@ cdef enum ChunkState:
     TRAILER_VALUE = 8
     TRAILER_LF = 9
     END_LF = 10
+    EXT_NAME_START = 11         # behind ";"
+    EXT_NAME = 12
+    EXT_NAME_END = 13           # blanks behind a name
+    EXT_VALUE_START = 14        # behind "="
+    EXT_VALUE = 15
+    EXT_QUOTED = 16
+    EXT_ESCAPED = 17            # behind a backslash
+    EXT_QUOTED_END = 18
+    EXT_VALUE_END = 19          # blanks behind a value
+    SIZE_END = 20               # of a server: blanks behind a size
 
 cdef enum:
     SIZE_DIGITS_MAX = 15        # below 2^60, which no counter overflows at
@@ -28,6 +40,10 @@ cdef inline bint _is_token(uint8_t c) noexcept nogil:
     return (97 <= (c | 0x20) <= 122 or 48 <= c <= 57 or c == 45 or c == 95 or c == 33
             or 35 <= c <= 39 or c == 42 or c == 43 or c == 46 or c == 94 or c == 96 or c == 124
             or c == 126)
+
+
+cdef inline bint _is_blank(uint8_t c) noexcept nogil:
+    return c == c' ' or c == c'\t'
 
 
 cdef inline bint _is_text(uint8_t c) noexcept nogil:
@@ -66,16 +82,15 @@ cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* pie
                 return -1
             elif c == 13:
                 body.state = SIZE_LF
-            elif c == 59:
-                body.state = EXTENSION
-                body.extra = 0
+            elif c == c';':
+                body.state = EXTENSION if body.of_server else EXT_NAME_START
+            elif body.of_server and _is_blank(c):
+                body.state = SIZE_END
             else:
                 return -1
-        elif body.state == EXTENSION:
+        elif body.state == EXTENSION or body.state >= EXT_NAME_START:
             body.extra += 1
-            if c == 13:
-                body.state = SIZE_LF
-            elif not _is_text(c) or body.extra > EXTENSION_BYTES_MAX:
+            if body.extra > EXTENSION_BYTES_MAX or not _extension(body, c):
                 return -1
         elif body.state == SIZE_LF:
             if c != 10:
@@ -101,10 +116,69 @@ cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* pie
     return <int> i
 
 
+cdef inline bint _after_extension(Body* body, uint8_t c) noexcept nogil:
+    """What may follow a whole one: another, or the line's end."""
+    if c == 13:
+        body.state = SIZE_LF
+    elif c == c';':
+        body.state = EXT_NAME_START
+    else:
+        return False
+    return True
+
+
+cdef bint _extension(Body* body, uint8_t c) noexcept nogil:
+    """One byte of a chunk's extensions (RFC 9112, 7.1.1); of a server they may be any text."""
+    cdef int state = body.state
+    if state == EXTENSION:
+        if c == 13:
+            body.state = SIZE_LF
+        return c == 13 or _is_text(c)
+    if state == EXT_QUOTED:
+        if c == c'"':
+            body.state = EXT_QUOTED_END
+        elif c == c'\\':
+            body.state = EXT_ESCAPED
+        return _is_text(c)
+    if state == EXT_ESCAPED:
+        body.state = EXT_QUOTED
+        return _is_text(c)
+    if state == SIZE_END:
+        if c == c';':
+            body.state = EXTENSION
+        elif c == 13:
+            body.state = SIZE_LF
+        return c == c';' or c == 13 or _is_blank(c)
+    if _is_token(c):
+        if state == EXT_NAME_START:
+            body.state = EXT_NAME
+        elif state == EXT_VALUE_START:
+            body.state = EXT_VALUE
+        return body.state == EXT_NAME or body.state == EXT_VALUE
+    if _is_blank(c):
+        if state == EXT_NAME:
+            body.state = EXT_NAME_END
+        elif state == EXT_VALUE or state == EXT_QUOTED_END:
+            body.state = EXT_VALUE_END
+        return True
+    if state == EXT_NAME_START:
+        return False
+    if state == EXT_VALUE_START:
+        body.state = EXT_QUOTED
+        return c == c'"'
+    if c == c'=' and (state == EXT_NAME or state == EXT_NAME_END):
+        body.state = EXT_VALUE_START
+        return True
+    # (blanks lead to another extension and not to the line's end)
+    if c == 13 and (state == EXT_NAME_END or state == EXT_VALUE_END):
+        return False
+    return _after_extension(body, c)
+
+
 cdef bint _trailer(Body* body, uint8_t c, Writer* trailers) noexcept nogil:
     """One byte of the trailer section (RFC 9112, 7.1.2)."""
     body.extra += 1
-    if body.extra > TRAILER_BYTES_MAX:
+    if body.extra > body.trailers_max:
         return False
     if body.state == TRAILER_START:
         if c == 13:

@@ -3,14 +3,14 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr
 
 from fastlb._core.base.head cimport (
-    CLAIMS, FIELD_ACCEPT, FIELD_CLAIM, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE,
-    FIELD_COOKIE,
-    FIELD_EXPECT, FIELD_FORWARDED, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER,
-    FIELD_PROXY_CONNECTION, FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING,
-    FIELD_UPGRADE, FIELD_VIA, FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR,
-    FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID,
+    CLAIMS, FIELD_ACCEPT, FIELD_AUTHENTICATE, FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION,
+    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_FORWARDED,
+    FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION,
+    FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_VIA,
+    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
+    FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, Text,
 )
-from fastlb._core.base.text cimport equal_nocase, lower
+from fastlb._core.base.text cimport equal_nocase, lower, next_token, trimmed
 from fastlb._core.ext.atomic cimport likely, unlikely
 
 cdef struct Name:
@@ -42,6 +42,10 @@ _NAMES = {
     b"sec-websocket-key": FIELD_WEBSOCKET_KEY,
     b"sec-websocket-accept": FIELD_WEBSOCKET_ACCEPT,
     b"content-type": FIELD_CONTENT_TYPE,
+    b"www-authenticate": FIELD_AUTHENTICATE,
+    b"proxy-authenticate": FIELD_AUTHENTICATE,
+    b"authorization": FIELD_AUTHORIZATION,
+    b"proxy-authorization": FIELD_AUTHORIZATION,
 }
 # What servers believe of a proxy in front of them: the client's address and certificate, and what
 # it asked for. The order is that of CLAIMS in config/limits.py.
@@ -99,3 +103,57 @@ cdef bint shadows(const uint8_t* name, uint32_t size) noexcept nogil:
     for i in range(size):
         dashed[i] = 45 if name[i] == 95 else name[i]
     return field_kind(dashed, size) != FIELD_OTHER
+
+
+cdef bint binds_connection(Text value) noexcept nogil:
+    """Whether credentials, or one of several challenges, are of a scheme that authenticates the
+    connection and not the request: NTLM (MS-NTHT) and Negotiate (RFC 4559)."""
+    cdef Text token
+    cdef uint32_t i
+    while next_token(&value, &token):
+        i = 0
+        while i < token.size and token.at[i] != c' ' and token.at[i] != c'\t':
+            i += 1
+        if equal_nocase(token.at, i, <const uint8_t*> b"ntlm", 4) \
+                or equal_nocase(token.at, i, <const uint8_t*> b"negotiate", 9):
+            return True
+    return False
+
+
+cdef Text _cut(Text* rest, uint8_t mark) noexcept nogil:
+    """What comes before the next mark, or all; the mark is gone from `rest`, too."""
+    cdef uint32_t i = 0
+    cdef Text part
+    while i < rest.size and rest.at[i] != mark:
+        i += 1
+    part = trimmed(rest.at, i)
+    i += i < rest.size
+    rest.at += i
+    rest.size -= i
+    return part
+
+
+cdef bint _has_no_weight(Text parameters) noexcept nogil:
+    """Whether a range is named to say that it is not wanted: "q=0" (RFC 9110, 12.4.2)."""
+    cdef Text one
+    cdef uint32_t i
+    while parameters.size:
+        one = _cut(&parameters, c';')
+        if one.size < 3 or not equal_nocase(one.at, 2, <const uint8_t*> b"q=", 2):
+            continue
+        for i in range(2, one.size):
+            if one.at[i] != c'0' and one.at[i] != c'.':
+                return False
+        return True
+    return False
+
+
+cdef bint accepts_json(Text value) noexcept nogil:
+    """Whether a list of media ranges names application/json (RFC 9110, 12.5.1)."""
+    cdef Text token
+    cdef Text name
+    while next_token(&value, &token):
+        name = _cut(&token, c';')
+        if equal_nocase(name.at, name.size, <const uint8_t*> b"application/json", 16):
+            return not _has_no_weight(token)
+    return False

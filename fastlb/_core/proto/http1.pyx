@@ -4,22 +4,24 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_CLAIM, FIELD_CONNECTION,
-    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST,
-    FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION, FIELD_TE,
-    FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WEBSOCKET_ACCEPT,
-    FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID, HEAD_ABSOLUTE, HEAD_CLAIMS,
-    HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET,
-    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER,
-    METHOD_POST, METHOD_PUT, METHOD_TRACE,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_AUTHENTICATE,
+    CLAIMS, FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION, FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
+    FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER,
+    FIELD_PROXY_CONNECTION, FIELD_TE, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE,
+    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID,
+    HEAD_ABSOLUTE, HEAD_BINDS, HEAD_CLAIMS, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS,
+    HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET, HEAD_ZEROS, METHOD_CONNECT, METHOD_DELETE,
+    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE,
     Field, Head, Text,
 )
+from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
 from fastlb._core.base.text cimport (
     equal, equal_nocase, is_digit, lower, next_token, text_of, trimmed,
 )
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
-from fastlb._core.proto.fields cimport field_kind, shadows
+from fastlb._core.proto.fields cimport binds_connection, field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
 
 cdef enum:
@@ -160,6 +162,15 @@ cdef void _drop_named(Head* head, Text name) noexcept nogil:
             field.drop = True
 
 
+cdef bint _takes_trailers(Text value) noexcept nogil:
+    """Whether "trailers" is among the codings that are taken (RFC 9110, 10.1.4)."""
+    cdef Text token
+    while next_token(&value, &token):
+        if equal_nocase(token.at, token.size, <const uint8_t*> b"trailers", 8):
+            return True
+    return False
+
+
 cdef bint _connection(Head* head, Text value, bint* upgrade, bint* keep_alive) noexcept nogil:
     """RFC 9110, 7.6.1: options for this connection alone, and names of fields that are."""
     cdef Text token
@@ -184,6 +195,7 @@ cdef struct Seen:               # what the fields said, before it is judged
     uint32_t codings
     uint32_t hosts
     uint32_t keys
+    uint32_t upgrades
     bint chunked
     bint upgrade
     bint keep_alive
@@ -211,12 +223,15 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
             if unlikely(memchr(head.bytes + field.name_at, c'_', field.name_size) != NULL):
                 head.flags |= HEAD_UNDERSCORES
                 field.drop = shadows(head.bytes + field.name_at, field.name_size)
-        elif kind >= FIELD_CLAIM:
+        elif FIELD_CLAIM <= kind < FIELD_CLAIM + CLAIMS:
             head.flags |= HEAD_CLAIMS
         elif kind == FIELD_CONTENT_LENGTH:
             seen.lengths += 1
             if not _parse_length(value, &seen.length):
                 return False
+            if unlikely(value.at[0] == c'0' and value.size > 1):
+                field.drop = True           # written anew, without the zeros
+                head.flags |= HEAD_ZEROS
         elif kind == FIELD_TRANSFER_ENCODING:
             seen.codings += 1
             seen.chunked = equal_nocase(value.at, value.size, <const uint8_t*> b"chunked", 7)
@@ -231,10 +246,11 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
                 seen.odd_expect = True
         elif kind == FIELD_TE:
             field.drop = True
-            if value.size >= 8 and equal_nocase(value.at, 8, <const uint8_t*> b"trailers", 8):
+            if _takes_trailers(value):
                 head.flags |= HEAD_TRAILERS
         elif kind == FIELD_UPGRADE:
             field.drop = True
+            seen.upgrades += 1
             head.upgrade = <int32_t> i
         elif kind == FIELD_COOKIE:
             head.cookie = <int32_t> i
@@ -249,6 +265,10 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
             head.forwarded_for = <int32_t> i
         elif kind == FIELD_X_REQUEST_ID:
             head.request_id = <int32_t> i
+        elif kind == FIELD_AUTHORIZATION or kind == FIELD_AUTHENTICATE:
+            field.kind = FIELD_OTHER        # to everybody else
+            if binds_connection(value):
+                head.flags |= HEAD_BINDS
         elif (kind == FIELD_CONNECTION or kind == FIELD_KEEP_ALIVE or kind == FIELD_TRAILER
                 or kind == FIELD_PROXY_CONNECTION or kind == FIELD_HTTP2_SETTINGS):
             field.drop = True
@@ -361,6 +381,7 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
         if seen.lengths or not seen.chunked or head.minor == 0:
             return -400
         head.body.kind = BODY_CHUNKED
+        head.body.trailers_max = TRAILER_BYTES_MAX
     elif seen.lengths and seen.length:
         head.body.kind = BODY_LENGTH
         head.body.left = seen.length
@@ -369,8 +390,8 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
     if head.minor == 0:
         if not seen.keep_alive:
             head.flags |= HEAD_CLOSE
-        head.flags &= <uint8_t> ~HEAD_EXPECT
-    elif seen.upgrade and head.upgrade >= 0 and head.body.done:
+        head.flags &= <uint16_t> ~HEAD_EXPECT
+    elif seen.upgrade and seen.upgrades == 1 and head.body.done:
         _upgrade(head)
     return n
 
@@ -391,7 +412,8 @@ cdef void _upgrade(Head* head) noexcept nogil:
     cdef Text value = text_of(head.bytes + field.value_at, field.value_size)
     if value.size == 0 or memchr(value.at, 44, value.size) != NULL:
         return
-    if value.size >= 2 and equal_nocase(value.at, 2, <const uint8_t*> b"h2", 2):
+    if equal_nocase(value.at, value.size, <const uint8_t*> b"h2c", 3) \
+            or equal_nocase(value.at, value.size, <const uint8_t*> b"h2", 2):
         return
     if equal_nocase(value.at, value.size, <const uint8_t*> b"websocket", 9):
         if head.method != METHOD_GET or head.websocket_key < 0 or \
@@ -430,6 +452,7 @@ cdef int parse_response(Head* head, const uint8_t* data, size_t size,
         head.body.done = True
     elif seen.codings:
         head.body.kind = BODY_CHUNKED
+        head.body.of_server = True
     elif seen.lengths:
         head.body.kind = BODY_LENGTH if seen.length else BODY_NONE
         head.body.left = seen.length

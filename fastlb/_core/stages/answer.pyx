@@ -5,7 +5,8 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST,
-    REASON_BAD_RESPONSE, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_NO_DESCRIPTOR,
+    REASON_BAD_RESPONSE, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_LARGE_RESPONSE,
+    REASON_NO_DESCRIPTOR,
     REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY,
     REASON_QUEUE_FULL, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
     REASON_SERVER_HANDSHAKE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
@@ -96,6 +97,8 @@ cdef const char* _reason(int reason) noexcept nogil:
         return b"bad_request"
     if reason == REASON_BAD_RESPONSE:
         return b"bad_response"
+    if reason == REASON_LARGE_RESPONSE:
+        return b"response_too_large"
     if reason == REASON_CONNECT_REFUSED:
         return b"connect_failure"
     if reason == REASON_CONNECT_TIMEOUT:

@@ -8,14 +8,15 @@ from fastlb._core.base.enums cimport (
     AGAIN, BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
     BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, EXCHANGE_SHADOW,
     FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
+    REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
+from fastlb._core.base.flow cimport broken
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
-from fastlb._core.base.routing cimport HASH_CLIENT_IP, HashKey
+from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, HASH_CLIENT_IP, HashKey
 from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
 from fastlb._core.policies.keyed cimport session_hash, take_by_table, take_from_ring
 from fastlb._core.policies.load cimport take_least_connections, take_of_two
@@ -170,9 +171,12 @@ cdef int _go_on_waiting(Core* core, Exchange* x) noexcept nogil:
     cdef PoolLive* live = x.pool.live
     cdef bint full = False
     if x.client.ready & (ERROR | HANGUP) or (
-            x.client.ready & PEER_SHUT and x.http != NULL and x.http.route.cancel):
+            x.client.ready & PEER_SHUT and x.http != NULL
+            and x.http.route.on_close == CLOSE_CANCELS_HALF):
         stop_waiting(x)
-        x.reason = REASON_CLIENT_RESET if x.client.ready & ERROR else REASON_CLIENT_GONE
+        if x.client.ready & ERROR:
+            return broken(x, &x.client)
+        x.reason = REASON_CLIENT_GONE
         return FAIL
     if not is_next(x):
         return AGAIN

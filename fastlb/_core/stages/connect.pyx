@@ -2,7 +2,7 @@
 # Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
 from libc.errno cimport (
-    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE, EPROTO,
+    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
 )
 from libc.stdint cimport uint32_t, uint8_t
 
@@ -27,16 +27,16 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport (
-    tls_expect, tls_failure, tls_handshake, tls_is_resumed, tls_is_trusted, tls_open,
+    tls_expect, tls_handshake, tls_is_resumed, tls_open, tls_server_failure,
 )
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport H2, Core, Exchange, PoolEntry, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
-from fastlb._core.ext.linux cimport AF_UNIX, EKEYREJECTED
+from fastlb._core.ext.linux cimport AF_UNIX
 from fastlb._core.http.h2pool cimport add_h2, find_h2, join_h2
-from fastlb._core.http.upstream cimport end_upstream, take_idle, take_kept
+from fastlb._core.http.upstream cimport client_of, end_upstream, take_idle, take_kept
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
 from fastlb._core.policies.retry cimport repeatable
@@ -104,7 +104,11 @@ cdef inline uint32_t _tls_id(const PoolEntry* pool) noexcept nogil:
 
 
 cdef inline Upstream* _waiting(Core* core, Exchange* x) noexcept nogil:
-    return take_kept(core, x) if unlikely(x.pool.proxy_protocol) else take_idle(core, x.target)
+    cdef Upstream* kept = NULL
+    cdef bint introduced = x.pool.proxy_protocol != 0
+    if unlikely(introduced or client_of(x).kept != NULL):
+        kept = take_kept(core, x, introduced)
+    return kept if kept != NULL or introduced else take_idle(core, x.target)
 
 
 cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
@@ -137,7 +141,7 @@ cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
     upstream.stream.exchange = x
     upstream.target = x.target
     upstream.tls_id = _tls_id(pool)
-    upstream.is_private = pool.proxy_protocol != 0
+    upstream.is_introduced = pool.proxy_protocol != 0
     upstream.idle_max = pool.idle_max
     upstream.idle_timer = pool.idle_timer
     upstream.requests_max = pool.requests_max
@@ -253,9 +257,8 @@ cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
         if tls_is_resumed(server):
             fl_count(&core.counters.server_resumed, 1)
     elif verdict == FAIL:
-        tls_failure()
         fl_count(&core.counters.server_handshakes_failed, 1)
-        connect_failed(core, x, EPROTO if tls_is_trusted(server) else EKEYREJECTED)
+        connect_failed(core, x, tls_server_failure(server))
         x.reason = REASON_SERVER_HANDSHAKE
     return verdict
 

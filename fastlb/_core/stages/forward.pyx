@@ -3,51 +3,54 @@
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.string cimport memchr, memcpy, memmove
+from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, HANGUP,
+    AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, HANGUP,
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET, NEXT,
-    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
-    TUNNEL, WRITABLE,
+    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPLOAD_CUT, LAYER_H2, NEXT, PEER_SHUT, READABLE,
+    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
+    REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.flow cimport (
-    MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
-    flow_write,
+    MORE, broken, count_bytes, flow_flush, flow_have_pipe, flow_read, flow_splice, flow_write,
+    is_of_client,
 )
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, FIELD_WEBSOCKET_ACCEPT, HEAD_CLOSE, Body, Head, Text,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, Body, HEAD_BINDS, HEAD_CLOSE, Head,
 )
-from fastlb._core.base.limits cimport (
-    HTTP_HEADROOM, HTTP_READ_BYTES, INTERIM_MAX, PIPE_BYTES, PUMP_READS_MAX, TRAILER_BYTES_MAX,
-)
-from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
-from fastlb._core.base.stream cimport stream_write
+from fastlb._core.base.limits cimport HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
+from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, CLOSE_DRAINS
+from fastlb._core.base.stream cimport drop_pending
 from fastlb._core.base.sys cimport clock_ns
-from fastlb._core.base.text cimport Writer, equal
+from fastlb._core.base.text cimport Writer
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.http.body cimport Region, end_chunks, fail, read_bytes, reframe
 from fastlb._core.http.grpc cimport note_grpc_head, note_grpc_trailers
+from fastlb._core.http.heads cimport (
+    pass_interim, place_head, put_head, refuse_large, switches_protocol,
+)
 from fastlb._core.http.mirror cimport part_from_hedge
-from fastlb._core.http.rewrite cimport write_response
-from fastlb._core.http.trailers cimport end_with_trailers, put_trailers
+from fastlb._core.http.trailers cimport (
+    end_with_trailers, keep_trailers, put_trailers, trailers_room,
+)
 from fastlb._core.http.upload cimport upload
 from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
 from fastlb._core.policies.retry cimport is_untouched, may_retry
-from fastlb._core.proto.http1 cimport field_value, parse_response
-from fastlb._core.tables.hashring cimport crc32_nocase
+from fastlb._core.proto.http1 cimport parse_response
 from fastlb._core.tables.histogram cimport histogram_add
 
 
 cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
     """The server has closed or reset its connection."""
     cdef Http* http = x.http
+    if unlikely(x.to_server.layer == LAYER_H2) and x.to_server.h2.flags & H2_TOO_LARGE:
+        return refuse_large(core, x, x.to_server.h2.head_bytes)
     if not http.flags & HTTP_ANSWERING:
         return RETRY if is_untouched(x) else fail(x, reason)
     if http.flags & HTTP_HEAD_DONE and http.response.kind == BODY_CLOSE \
@@ -55,25 +58,6 @@ cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
         http.response.done = True
         return NEXT
     return fail(x, reason)
-
-
-cdef bint _switches(Core* core, Exchange* x) noexcept nogil:
-    """Whether a 101 answers the upgrade that was asked for (RFC 6455, 4.1)."""
-    cdef Head* head = &core.http.head
-    cdef Http* http = x.http
-    cdef Text value
-    if not http.flags & HTTP_UPGRADE:
-        return False
-    value = field_value(head, &head.fields[head.upgrade])
-    if crc32_nocase(value.at, value.size) != http.upgrade:
-        return False
-    if not http.flags & HTTP_WEBSOCKET:
-        return True
-    if head.websocket_key < 0 or \
-            head.fields[head.websocket_key].kind != FIELD_WEBSOCKET_ACCEPT:
-        return False
-    value = field_value(head, &head.fields[head.websocket_key])
-    return equal(value.at, value.size, http.websocket_accept, 28)
 
 
 cdef bint _save_partial(Core* core, Exchange* x, Region* data) noexcept nogil:
@@ -85,34 +69,6 @@ cdef bint _save_partial(Core* core, Exchange* x, Region* data) noexcept nogil:
         return False
     memcpy(chunk_bytes(http.partial), chunk_bytes(core.http.scratch) + data.at, size)
     http.partial.end = size
-    return True
-
-
-cdef bint _put_head(Core* core, Exchange* x, uint32_t* size) noexcept nogil:
-    """The head for the client, into the output chunk: its place is known when the body is."""
-    cdef Writer w
-    w.at = chunk_bytes(core.http.output)
-    w.end = w.at + HTTP_READ_BYTES + TRAILER_BYTES_MAX
-    w.full = False
-    if not write_response(core, x, &w):
-        return False
-    size[0] = <uint32_t> (w.at - chunk_bytes(core.http.output))
-    return True
-
-
-cdef bint _place_head(Core* core, Region* out, uint32_t size) noexcept nogil:
-    """The head from the output chunk to right before the region, moved if it has to be."""
-    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
-    cdef uint32_t shift
-    if unlikely(size > out.at):
-        shift = size - out.at
-        if out.end + shift > chunk_size(core.http.scratch.klass):
-            return False
-        memmove(bytes + out.at + shift, bytes + out.at, out.end - out.at)
-        out.at += shift
-        out.end += shift
-    out.at -= size
-    memcpy(bytes + out.at, chunk_bytes(core.http.output), size)
     return True
 
 
@@ -138,36 +94,29 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
     ELSEWHERE or FAIL. Responses of 1xx are passed on by the way."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
-    cdef Region out
-    cdef int used, verdict
+    cdef int used
     while True:
         used = parse_response(head, chunk_bytes(core.http.scratch) + data.at,
                               data.end - data.at, http.flags & HTTP_NO_BODY)
         if used < 0:
             return fail(x, REASON_BAD_RESPONSE)
         if used == 0:
-            if data.end - data.at >= HTTP_READ_BYTES:
-                return fail(x, REASON_BAD_RESPONSE)
+            if data.end - data.at >= x.pool.head_bytes_max:
+                return refuse_large(core, x, data.end - data.at)
             return AGAIN if _save_partial(core, x, data) else fail(x, REASON_NO_MEMORY)
+        if unlikely(<uint32_t> used > x.pool.head_bytes_max):
+            return refuse_large(core, x, <uint32_t> used)
         data.at += <uint32_t> used
         if head.status == 101:
-            if not _switches(core, x) or not _put_head(core, x, head_size):
+            if not switches_protocol(core, x) or not put_head(core, x, head_size):
                 return fail(x, REASON_BAD_RESPONSE)
             http.status = 101
             x.answered_ns = core.now_ns = clock_ns()
             return TUNNEL
         if head.status >= 200:
             break
-        http.interim += 1
-        if http.interim > INTERIM_MAX or not _put_head(core, x, head_size):
-            return fail(x, REASON_BAD_RESPONSE)
-        if not http.flags & HTTP_OLD_CLIENT or x.carrier != NULL:
-            out.at = out.end = data.at
-            if not _place_head(core, &out, head_size[0]):
-                return fail(x, REASON_BAD_RESPONSE)
-            verdict = _interim(core, x, &out)
-            if verdict == FAIL:
-                return FAIL
+        if pass_interim(core, x, data.at) == FAIL:
+            return FAIL
         if data.at == data.end:
             give_held(core, http.partial)
             http.partial = NULL
@@ -187,6 +136,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         x.sent_ns = x.answered_ns
     http.status = head.status
     http.response = head.body
+    http.response.trailers_max = x.pool.head_bytes_max
     if unlikely(http.flags & HTTP_GRPC):
         note_grpc_head(core, http)
     if unlikely(http.sent_ns != 0):
@@ -196,12 +146,14 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
         if x.hedge != NULL:
             part_from_hedge(core, x)
     http.upstream.keep = not head.flags & HEAD_CLOSE
+    if unlikely(head.flags & HEAD_BINDS):
+        http.upstream.is_bound = True
     if head.body.kind == BODY_CLOSE or not http.request.done or (
             head.body.kind == BODY_CHUNKED and http.flags & HTTP_OLD_CLIENT):
         x.flags |= EXCHANGE_CLOSE
     if core.closing:
         x.flags |= EXCHANGE_CLOSE
-    if not _put_head(core, x, head_size):
+    if not put_head(core, x, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     http.flags |= HTTP_HEAD_DONE
     give_held(core, http.partial)
@@ -210,29 +162,29 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
     return MORE
 
 
-cdef int _interim(Core* core, Exchange* x, Region* out) noexcept nogil:
-    """Write a response of 1xx at once; who can't take it does without."""
-    cdef ssize_t n
-    cdef Stream* to = &x.client
-    if to.pending != NULL or to.pipe != NULL or not to.ready & WRITABLE \
-            or x.http.flags & HTTP_DISCARD:
-        return NEXT
-    n = stream_write(to, chunk_bytes(core.http.scratch) + out.at, out.end - out.at, False)
-    # (of TLS, what wasn't taken has to be written before anything else: nobody would do that)
-    if n == <ssize_t> (out.end - out.at) or (n == -EAGAIN and to.tls == NULL):
-        count_write(x, to)
-        return NEXT
-    x.client.ready |= ERROR
-    return broken(x, to)            # half a head can't be taken back
-
-
 cdef int _tunnel(Core* core, Exchange* x, Region* data, uint32_t head_size) noexcept nogil:
     """The 101, and what the server said right after it."""
-    if not _place_head(core, data, head_size):
+    if not place_head(core, data, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     if _to_client(core, x, data) == FAIL:
         return FAIL
     return TUNNEL
+
+
+cdef int _take_trailers(Core* core, Exchange* x, const uint8_t* section, uint32_t size,
+                        Region* out) noexcept nogil:
+    """What there is of the trailers by now, for a client that wants them: NEXT, or FAIL."""
+    cdef Http* http = x.http
+    if not http.response.done:
+        return NEXT if keep_trailers(core, http, section, size) else fail(x, REASON_NO_MEMORY)
+    if http.flags & HTTP_GRPC:
+        note_grpc_trailers(http, section, size)
+    if not http.flags & HTTP_OLD_CLIENT:
+        out.end += put_trailers(section, size, chunk_bytes(core.http.scratch) + out.end)
+    elif x.carrier != NULL and size and not end_with_trailers(
+            x, section, size, chunk_bytes(core.http.scratch) + out.end):
+        return fail(x, REASON_NO_MEMORY)
+    return NEXT
 
 
 cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept nogil:
@@ -242,6 +194,7 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
     cdef Body* body = &http.response
     cdef Writer trailers
     cdef Writer* wanted = NULL
+    cdef uint8_t* section = NULL
     cdef uint32_t size = data.end - data.at
     cdef int used
     out[0] = data[0]
@@ -252,33 +205,20 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
         return NEXT
     if body.kind == BODY_CHUNKED:
         if unlikely(http.flags & HTTP_TRAILERS):
-            if http.partial == NULL:
-                http.partial = take_held(core, chunk_class(TRAILER_BYTES_MAX))
-                if http.partial == NULL:
-                    return fail(x, REASON_NO_MEMORY)
-            trailers.at = chunk_bytes(http.partial) + http.partial.end
-            trailers.end = chunk_bytes(http.partial) + chunk_size(http.partial.klass)
-            trailers.full = False
+            section = trailers_room(core, x, &trailers)
             wanted = &trailers
         used = reframe(core, body, data, out, not http.flags & HTTP_OLD_CLIENT, wanted)
         if used < 0:
+            if body.extra > body.trailers_max:
+                return refuse_large(core, x, body.extra)
             return fail(x, REASON_BAD_RESPONSE)
-        if wanted != NULL:
-            http.partial.end = <uint32_t> (trailers.at - chunk_bytes(http.partial))
         if <uint32_t> used < size:
             http.upstream.keep = False
-        if unlikely(body.done and wanted != NULL and http.flags & HTTP_GRPC):
-            note_grpc_trailers(http, chunk_bytes(http.partial), http.partial.end)
-        if body.done and not http.flags & HTTP_OLD_CLIENT:
-            if wanted != NULL and http.partial.end:
-                out.end += put_trailers(chunk_bytes(http.partial), http.partial.end,
-                                        chunk_bytes(core.http.scratch) + out.end)
-            else:
+        if likely(wanted == NULL):
+            if body.done and not http.flags & HTTP_OLD_CLIENT:
                 end_chunks(core, out)
-        elif unlikely(body.done and x.carrier != NULL and wanted != NULL) and http.partial.end:
-            if not end_with_trailers(x, chunk_bytes(core.http.scratch) + out.end):
-                return fail(x, REASON_NO_MEMORY)
-        return NEXT
+            return NEXT
+        return _take_trailers(core, x, section, <uint32_t> (trailers.at - section), out)
     if body.kind == BODY_LENGTH:
         if size > body.left:
             size = <uint32_t> body.left
@@ -353,7 +293,7 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
             kept = http.partial.end
             memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM, chunk_bytes(http.partial), kept)
         n = flow_read(source, chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept,
-                      size if kept == 0 else HTTP_READ_BYTES - kept)
+                      size if kept == 0 else <uint32_t> HTTP_READ_BYTES)
         if n <= 0:
             if n == -EAGAIN:
                 return AGAIN
@@ -366,7 +306,7 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
         head_size = 0
         if not http.flags & HTTP_HEAD_DONE:
             if kept and memchr(chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept, 10,
-                               n) == NULL and kept + n < HTTP_READ_BYTES:
+                               n) == NULL and kept + n < x.pool.head_bytes_max:
                 verdict = AGAIN if _save_partial(core, x, &data) else fail(x, REASON_NO_MEMORY)
             else:
                 verdict = _read_head(core, x, &data, &head_size)
@@ -382,7 +322,7 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
             if head_size:               # the client hasn't seen any of it
                 http.flags &= ~<uint32_t> HTTP_HEAD_DONE
             return FAIL
-        if head_size and not _place_head(core, &out, head_size):
+        if head_size and not place_head(core, &out, head_size):
             return fail(x, REASON_BAD_RESPONSE)
         verdict = _to_client(core, x, &out)
         if http.head != NULL:
@@ -397,19 +337,38 @@ cdef int _download(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int _look_at_client(Core* core, Exchange* x) noexcept nogil:
-    """It has closed: what it asked for is cancelled, or carried through for nobody."""
+    """It has closed: what it asked for is cancelled, or carried through for nobody. One that has
+    only nothing more to say waits for its answer, unless on_client_close says otherwise."""
     cdef Http* http = x.http
-    if http.flags & HTTP_DISCARD or (http.response.done and http.flags & HTTP_HEAD_DONE):
-        return NEXT if not x.client.ready & ERROR or http.flags & HTTP_DISCARD \
-            else broken(x, &x.client)
-    if not x.client.ready & ERROR and (
-            http.flags & HTTP_HALF_CLOSED or not http.request.done):
+    cdef bint is_broken = x.client.ready & ERROR
+    if http.flags & HTTP_DISCARD:
+        return NEXT
+    if http.response.done and http.flags & HTTP_HEAD_DONE:
+        return broken(x, &x.client) if is_broken else NEXT
+    if not x.client.ready & (ERROR | HANGUP) and (
+            http.route.on_close != CLOSE_CANCELS_HALF
+            or http.flags & HTTP_HALF_CLOSED or not http.request.done):
         return NEXT                     # (an end in the middle of its body is met by reading it)
-    if http.route.cancel or not http.request.done:
-        return fail(x, REASON_CLIENT_GONE)
-    http.flags |= HTTP_DISCARD
-    x.flags |= EXCHANGE_CLOSE
+    if http.route.on_close != CLOSE_DRAINS or not http.request.done:
+        return broken(x, &x.client) if is_broken else fail(x, REASON_CLIENT_GONE)
+    _discard(core, x)
     return NEXT
+
+
+cdef void _discard(Core* core, Exchange* x) noexcept nogil:
+    """Nobody reads the answer any more: go on with it for its server's sake."""
+    x.http.flags |= HTTP_DISCARD
+    x.flags |= EXCHANGE_CLOSE
+    drop_pending(core, &x.client)
+
+
+cdef bint _carries_through(Core* core, Exchange* x) noexcept nogil:
+    """Whether a request is carried through whose client is found to have gone by writing to it."""
+    if not is_of_client(x.reason) or x.http.route.on_close != CLOSE_DRAINS \
+            or not x.http.request.done or x.http.flags & HTTP_DISCARD:
+        return False
+    _discard(core, x)
+    return True
 
 
 cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
@@ -433,4 +392,7 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
             return ANSWER if not http.flags & HTTP_HEAD_DONE else fail(x, REASON_TOO_LARGE)
     if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:
         return AGAIN
-    return _download(core, x)
+    verdict = _download(core, x)
+    if unlikely(verdict == FAIL) and _carries_through(core, x):
+        verdict = _download(core, x)
+    return verdict

@@ -7,6 +7,7 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE,
     READER_NAPS, REASON_HANDED_OVER, REASON_NO_SERVER,
 )
+from fastlb._core.base.flow cimport is_of_client
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     PROXY_FACTS, TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,
@@ -15,8 +16,8 @@ from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observed cimport (
     RECORDING_PROXY, RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL,
-    RECORD_UDP, SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED, TOLD_PROXY, TOLD_TLS, Record, Ring,
-    SeriesSlot,
+    RECORD_UDP, Record, Ring, SERIES_CLIENT_LEFT, SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED,
+    SeriesSlot, TOLD_PROXY, TOLD_TLS,
 )
 from fastlb._core.base.proxied cimport FACTS_BYTES_MAX, told_by_proxy
 from fastlb._core.base.ring cimport ring_put
@@ -100,11 +101,12 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
     """Count one request's answer, or that it got none, and let the record go out. A tunnel counts
     when it is opened; its record waits for its end."""
     cdef int status = x.http.status if x.http != NULL else x.answered
-    cdef uint32_t route = 0, pool = 0
+    cdef uint32_t route = 0, pool = 0, code
     cdef uint64_t now_ns = core.now_ns
     cdef uint64_t duration_ns = 0
     fl_count(&x.listener.counters[core.id].statuses[status // 100 if status < 600 else 0], 1)
-    if x.flags & EXCHANGE_HOLDS_SERVER and (status >= 500 or status == 0):
+    if x.flags & EXCHANGE_HOLDS_SERVER and (
+            status >= 500 or (status == 0 and not is_of_client(reason))):
         fl_count(&x.counters.errors, 1)
     if x.answered_ns == 0 or x.answered_ns != now_ns:
         now_ns = core.now_ns = clock_ns()   # (else the answer has come and gone just now)
@@ -113,7 +115,11 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
         pool = x.pool.live.name if x.pool != NULL else 0
     if likely(x.begin_ns != 0):
         duration_ns = now_ns - x.begin_ns
-    _count_end(core, x, route, pool, status if status else SERIES_UNANSWERED, duration_ns)
+    if status:
+        code = status
+    else:
+        code = SERIES_CLIENT_LEFT if is_of_client(reason) else SERIES_UNANSWERED
+    _count_end(core, x, route, pool, code, duration_ns)
     if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC):
         _count(core, x, route, pool, SERIES_GRPC + grpc_status(x, reason))
     _count_bytes(core, x, x.http.request.total if x.http != NULL else 0)

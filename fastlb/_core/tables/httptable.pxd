@@ -25,4 +25,5 @@ cdef int fill_statuses(StatusSet* into, object statuses) except -1
 cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1
 cdef int fill_retry(Retry* into, object spec) except -1
 cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL
-cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel, int n_pools) except NULL
+cdef Policy* policy_table(Live live, Arena arena, object spec, int on_close,
+                         int n_pools) except NULL

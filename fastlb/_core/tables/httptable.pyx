@@ -257,7 +257,7 @@ cdef int pool_index(object index, int n_pools) except -1:
     return index
 
 
-cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel,
+cdef Policy* policy_table(Live live, Arena arena, object spec, int on_close,
                           int n_pools) except NULL:
     cdef Policy* policy = <Policy*> arena.take(1, sizeof(Policy))
     cdef Caller caller = spec.caller
@@ -266,7 +266,7 @@ cdef Policy* policy_table(Live live, Arena arena, object spec, bint cancel,
     policy.live = &caller.live
     policy.id = caller.id
     policy.is_sync = spec.is_sync
-    policy.cancel = cancel
+    policy.on_close = <unsigned char> on_close
     policy.timer = live.timer_slot(spec.deadline_ms)
     policy.deadline_ms = spec.deadline_ms
     policy.on_error = pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
@@ -303,7 +303,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     cdef uint32_t i
     route.name = arena.text(spec.name)
     route.id = live.names.id(spec.name.decode())
-    route.action, route.status, route.cancel = spec.action, spec.status, spec.cancel
+    route.action, route.status, route.on_close = spec.action, spec.status, spec.on_close
     route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
     route.shares = share_table(arena, spec.shares, n_pools)
@@ -332,7 +332,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
     if spec.policy is not None:
-        route.policy = policy_table(live, arena, spec.policy, spec.cancel, n_pools)
+        route.policy = policy_table(live, arena, spec.policy, spec.on_close, n_pools)
     route.priority = spec.priority
     if spec.retry is not None:
         route.retry = <Retry*> arena.take(1, sizeof(Retry))
@@ -350,6 +350,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.header_timer = live.timer_slot(spec.header_timeout_ms)
     entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
+    entry.linger_bytes_max = spec.linger_bytes_max
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")
     for i in range(<uint32_t> DEADLINES):

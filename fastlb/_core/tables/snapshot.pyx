@@ -166,6 +166,7 @@ cdef class Snapshot:
         pool.hash_key.name.at = self._arena.keep(spec.hash_key.name)
         pool.hash_key.name.size = len(spec.hash_key.name)
         pool.idle_max = spec.idle_max
+        pool.head_bytes_max = spec.head_bytes_max
         pool.idle_timer = self.live.timer_slot(spec.idle_timeout_ms)
         pool.age_max_ms = spec.connection_age_ms
         pool.requests_max = spec.connection_requests_max

@@ -13,6 +13,7 @@ from fastlb._core.base.observed cimport Histogram
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.sources cimport sources_open
 from fastlb._core.base.sys cimport clock_ms
+from fastlb._core.base.tls cimport tls_words
 from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
     fl_and32, fl_exchange32, fl_load32, fl_load64, fl_or32, fl_read, fl_store32, fl_store64,
@@ -250,9 +251,17 @@ cdef class Server:
 
     @property
     def error(self) -> str:
-        """Why the last failed connect failed, in the system's words; "" if none did."""
+        """Why the last failed connect failed, in the system's words or a check's; "" if none
+        did."""
         cdef int number = fl_load32(&self.live.error)
+        if number < 0:
+            return tls_words(number)
         return os.strerror(number) if number else ""
+
+    def take_large_head(self) -> int:
+        """How large the last response's head or trailers were that went beyond the limit, at
+        least; 0: none did since this was last asked."""
+        return fl_exchange32(&self.live.large_head, 0)
 
     def totals(self) -> dict[str, int]:
         return _sums(self.live.counters, sizeof(ServerCounters), self._engines, _OF_SERVERS)

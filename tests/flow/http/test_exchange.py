@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.conftest import DEADLINE_S, reset, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -306,7 +306,7 @@ def test_a_client_that_goes_cancels_its_request(web: Web, origins: Origins) -> N
     client = site.client()
     client.send(get())
     wait_until(lambda: bool(origin.requests))
-    client.close()
+    reset(client.sock)
     assert gone.wait(DEADLINE_S)
     site.wait_idle()
 

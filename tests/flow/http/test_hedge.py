@@ -12,6 +12,7 @@ import pytest
 
 import fastlb
 from tests.flow.conftest import DEADLINE_S, Site, wait_until
+from tests.flow.conftest import reset as break_off
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -241,7 +242,7 @@ def test_a_client_that_leaves_ends_both(web: Web, origins: Origins) -> None:
     wire = site.client()
     wire.send(get("/"))
     wait_until(lambda: len(a.origin.requests) + len(b.origin.requests) == 2)
-    wire.close()
+    break_off(wire.sock)
     wait_until(lambda: a.cancelled + b.cancelled == 2)
     site.wait_idle()
 

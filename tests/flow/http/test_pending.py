@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import Origin, Site, wait_until
+from tests.flow.conftest import Origin, Site, reset, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -170,7 +170,7 @@ def test_a_client_that_leaves_gives_up_its_turn(web: Web, gatekeeper: Gatekeeper
     gatekeeper.wait_for(1)
     leaving, staying = send(site, "/1"), send(site, "/2")
     wait_until(lambda: pending(site) == 2)
-    leaving.close()
+    reset(leaving.sock)
     wait_until(lambda: pending(site) == 1)
     gatekeeper.let(2)
     assert first.response().status == staying.response().status == 200

@@ -296,3 +296,29 @@ def test_a_connection_that_waits_and_is_ended_is_not_used(
     wait_until(lambda: engine.idle == 0)
     assert ask(made).status == 200
     assert server.connections == 2
+
+
+# --- what is said of them ---
+
+
+def _wait_for(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    wait_until(lambda: text in caplog.text, lambda: f"no {text!r} in {caplog.text}")
+
+
+def test_log_says_why_tls_failed_as_a_check_does(
+    site: Make, servers: Callable[..., TlsOrigin], authority: Authority,
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = trustme.CA().issue_cert("site.test")
+    named = authority.ca.issue_cert("other.test")
+    for origin, why in (
+        (servers(stranger), "its certificate: unable to get local issuer certificate"),
+        (servers(named), "its certificate: hostname mismatch"),
+        (servers(None, refuses), "no TLS: WRONG_VERSION_NUMBER"),
+        (servers(None, lambda peer: peer.recv(1000) and None),
+         "it closed in the TLS handshake"),
+    ):
+        made = site([origin.address], bind="http://127.0.0.1:0",
+                    pool={**trusting(authority), "retry": {"attempts": 1}})
+        assert ask(made).status >= 502
+        _wait_for(caplog, f"can't be connected to ({why})")

@@ -37,6 +37,27 @@ def test_one_source_has_no_more_sessions_than_allowed(site: Make, serve: Serve) 
         assert made.ask(b"x", made.client("127.0.2.1")) == b"x"
 
 
+def test_a_source_is_counted_while_others_end(site: Make, serve: Serve) -> None:
+    """The table of sources loses nobody when those beside them leave it."""
+    server = serve(None)
+    made = site([server.address], max_sessions_per_source=1, answers=1, idle_timeout="10m")
+    hosts = [f"127.0.{3 + n // 100}.{1 + n % 100}" for n in range(300)]
+    for n, host in enumerate(hosts):
+        made.client(host).send(b"%d" % n)
+    wait_until(lambda: len(server.heard) == len(hosts))
+    for data, peer in tuple(server.heard):
+        if int(data) % 3:
+            server.socket.sendto(b"over", peer)
+    stay, gone = hosts[::3], hosts[1::3]
+    wait_until(lambda: made.sessions == len(stay))
+    for host in stay:
+        made.client(host).send(b"too many")
+    made.wait_dropped("source_full", len(stay))
+    for host in gone:
+        made.client(host).send(b"again")
+    wait_until(lambda: made.sessions == len(stay) + len(gone))
+
+
 def test_an_ipv6_site_is_one_source(site: Make, serve: Serve) -> None:
     made = site([serve().address], max_sessions_per_source=1, bind="udp://[::1]:0")
     assert made.ask(b"x") == b"x"

@@ -262,6 +262,7 @@ pool api
   protocol                 http/1.1                             built in
   connect_timeout          500ms                                built in
   max_idle_connections     256                                  built in
+  max_response_header_size 32KiB                                built in
   idle_connection_timeout  1m                                   built in
   max_connection_age       no limit                             built in
   max_connection_requests  no limit                             built in

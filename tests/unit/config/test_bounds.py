@@ -47,3 +47,11 @@ def test_any_text_is_looked_at_once(piece: str) -> None:
     """Twice the text takes about twice the steps, however strings in it begin and end: a search
     that goes back would need hours for a megabyte."""
     oversized_key(piece * 250_000)
+
+
+def test_very_many_mistakes_are_counted_and_not_told() -> None:
+    text = "".join(f"a{i} = 0\n" for i in range(20_001))
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "a.toml")
+    assert [str(one) for one in caught.value.problems] == [
+        "a.toml: not a configuration: 20,001 mistakes"]

@@ -90,7 +90,8 @@ FRAMING = (
          tuple(chunked(size + b"\r\nhello\r\n0\r\n\r\n") for size in (
              b"", b"-5", b"+5", b"0x5", b" 5", b"\t5", b"5 5", b"g", b"5g", b"\x005",
              b"10000000000000005", b"ffffffffffffffff", b"00000000000000000005",
-             b"8000000000000000", b"5\x00", b"5\x0b", b"_5", b"5_", b"5.",
+             b"8000000000000000", b"5\x00", b"5\x0b", b"_5", b"5_", b"5.", b"5 ", b"5\t",
+             b"5 ;a=b",
          ))),
     Rule("chunk-lines", "RFC 9112, 2.2 and 7.1",
          "A chunk that isn't where its size says, or a line of it that doesn't end in CR LF", 400,
@@ -103,6 +104,13 @@ FRAMING = (
              b"5\r\nhello\r\n0\r\n\nGET /evil HTTP/1.1\r\n\r\n",
              b"5\r\nhello\r\n0\r\nno colon\r\n\r\n", b"5\r\nhello\r\n0\r\na: b\n\r\n",
              b"5\r\nhello\r\n0\r\n folded: b\r\n\r\n", b"5\r\nhello\r\n0\r\na\x00b: c\r\n\r\n",
+         ))),
+    Rule("chunk-extension", "RFC 9112, 7.1.1",
+         "A chunk extension that isn't a name, alone or with a token or a quoted string", 400,
+         tuple(chunked(b"5;" + extension + b"\r\nhello\r\n0\r\n\r\n") for extension in (
+             b"", b" ", b";", b"a;", b"bad[=x", b"=x", b"a=", b"a=;b", b"a= ", b'a="x', b'a="x\\"',
+             b'a="x"y', b"a b", b"a=b c", b"a ", b"a=b\t", b"a=b=c", b"a==b", b"\xff", b'"a"=b',
+             b"a=b,c", b'a="\x01"',
          ))),
     Rule("extensions-without-end", "RFC 9112, 7.1.1",
          "Extensions of more than 4 KiB on one chunk", 400, (

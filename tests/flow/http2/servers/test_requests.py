@@ -310,3 +310,45 @@ def test_a_request_without_a_host_has_no_authority(front: Front, farm: Farm) -> 
     assert wire.response().status == 200
     assert ":authority" not in dict(origin.requests[0].all)
     assert origin.requests[0].fields["x-mine"] == "1"
+
+
+def test_schemes_that_authenticate_connections_pass_neither_way(
+    front: Front, farm: Farm, talk: Speak
+) -> None:
+    """All clients share the connection: none may be a user on it."""
+    def serve(call: Call) -> None:
+        call.head(401, ("www-authenticate", "Negotiate"), ("proxy-authenticate", "ntlm"),
+                  ("www-authenticate", "NTLM abc"), ("www-authenticate", 'Basic realm="x"'),
+                  ends=True)
+
+    origin = farm(serve)
+    asks = talk(front([origin]))
+    for scheme in ("NTLM abc", "negotiate abc", "Basic abc"):
+        got = asks.ask("/", ("authorization", scheme), ("proxy-authorization", scheme))
+        assert (got.status, got.fields["www-authenticate"]) == (401, 'Basic realm="x"')
+        assert "proxy-authenticate" not in got.fields
+    for call in origin.requests[:2]:
+        assert not {"authorization", "proxy-authorization"} & set(call.fields)
+    assert origin.requests[2].fields["authorization"] == "Basic abc"
+
+
+@pytest.mark.parametrize("size", [100, 9_000, 30_000])
+def test_large_trailers(front: Front, farm: Farm, talk: Speak, size: int) -> None:
+    def serve(call: Call) -> None:
+        call.head(200)
+        call.end(("x-sum", "s" * size))
+
+    got = talk(front([farm(serve)])).ask("/", ("te", "trailers"))
+    assert (got.status, got.trailers) == (200, [("x-sum", "s" * size)])
+
+
+@pytest.mark.parametrize(("size", "status"), [(30_000, 200), (33_000, 502)])
+def test_heads_have_the_limit_of_their_pool(
+    front: Front, farm: Farm, talk: Speak, size: int, status: int
+) -> None:
+    def serve(call: Call) -> None:
+        call.head(200, ("x-big", "b" * size), ends=True)
+
+    got = talk(front([farm(serve)], pool={"retry": {"attempts": 1}})).ask("/")
+    assert got.status == status
+    assert got.fields.get("x-fastlb-error") == (None if status == 200 else "response_too_large")

@@ -110,6 +110,7 @@ class PoolKeywords(TypedDict, total=False):
     idle_connection_timeout: str
     max_connection_age: str
     max_connection_requests: int
+    max_h2_window: str
     connect_timeout: str
     tls: ServerTlsKeys | bool
     protocol: Literal['http/1.1', 'h2']
@@ -144,6 +145,7 @@ class ListenKeywords(TypedDict, total=False):
     max_uri_length: str
     max_body_size: str
     max_requests: int
+    max_h2_window: str
     forwarded: ForwardedKeys
     request_id: bool
     traceparent: bool

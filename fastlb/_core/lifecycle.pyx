@@ -226,7 +226,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_REMOVED or x.reason == REASON_NO_MEMORY)
     stop_waiting(x)
-    stop_asking(core, x)
+    stop_asking(core, x, False)
     timer_cancel(&x.timer)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)

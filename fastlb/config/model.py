@@ -26,7 +26,7 @@ from fastlb.config.admin import Admin
 from fastlb.config.base import Duration, Mode, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
-from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
+from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
@@ -285,7 +285,7 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """The file mode of a unix socket, such as "0660"."""
 
 
-class Pool(Shared):
+class Pool(HttpPool, Shared):
     """Servers that do the same job, and how one of them is picked."""
 
     servers: Annotated[

@@ -157,7 +157,9 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
     wire.close()
 
 
-def test_an_async_policy_is_cancelled_at_its_deadline(decided: Decided) -> None:
+def test_an_async_policy_is_cancelled_at_its_deadline(
+    decided: Decided, caplog: pytest.LogCaptureFixture
+) -> None:
     ended: list[str] = []
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b")
@@ -171,6 +173,9 @@ def test_an_async_policy_is_cancelled_at_its_deadline(decided: Decided) -> None:
     assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
     wait_until(lambda: ended == ["cancelled"])
     counts(decided, calls=1, late=1, failures=0, pending=0)
+    said = told(caplog)[0].getMessage()
+    assert said.startswith("policy of web/r is past its deadline of 0.02 s, and was given up")
+    assert "in slow\n    await asyncio.sleep(60)" in said and "in sleep\n" in said
 
 
 def test_a_blocking_policy_is_left_behind_at_its_deadline(decided: Decided) -> None:

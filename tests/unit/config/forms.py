@@ -23,7 +23,7 @@ LISTENER_KEYS = (
     " max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, max_h2_window,"
     " forwarded, request_id, traceparent, via, error_header, max_discard_size, on_client_close,"
-    " h2c, merge_slashes,"
+    " h2c, merge_slashes, underscores, path_parameters, methods,"
     " max_match_body, bind, tls, proxy_protocol, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"

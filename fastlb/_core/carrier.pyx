@@ -20,24 +20,35 @@ from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport TLS_NOT_H2, tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
-from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.http.h2 cimport (
-    h2_begin, h2_gather, h2_hear, h2_is_over, h2_leave, h2_receive, h2_take,
+    h2_begin, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_receive, h2_take,
+    h2_terminate,
 )
+from fastlb._core.http.h2client cimport H2_HEARD, h2_leave, h2_notice
+from fastlb._core.http.h2frames cimport h2_is_in_head
 from fastlb._core.http.h2pool cimport rest_or_work
-from fastlb._core.lifecycle cimport hold_snapshot, let_snapshot_go
+from fastlb._core.lifecycle cimport finish, hold_snapshot, let_snapshot_go
 from fastlb._core.stages.connect cimport connect_failed, connect_succeeded
 
 
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
     """Of a client. False when memory is gone."""
-    if h2_take(core, x, &x.client) == NULL or not h2_begin(x.h2):
+    if h2_take(core, x, &x.client) == NULL:
         x.reason = REASON_NO_MEMORY
         return False
+    x.h2.window_max = x.bind.http.h2_window_max
+    if not h2_begin(x.h2):
+        x.reason = REASON_NO_MEMORY
+        return False
+    x.h2.requests_max = x.bind.http.requests_max
     x.stage = STAGE_CARRIER
     x.idle_timer = <unsigned short> x.bind.http.keepalive_timer
     x.h2.linger_timer = <unsigned short> x.bind.http.linger_timer
-    timer_start(core, &x.timer, x.idle_timer)
+    x.h2.header_timer = <unsigned short> x.bind.http.header_timer
+    x.h2.stall_timer = <unsigned short> x.bind.http.stall_timer
+    x.h2.awaits_head = True             # (its preface, at first)
+    timer_start(core, &x.timer, x.h2.header_timer)
     x.client.ready |= READABLE          # (some of it may have come with the handshake)
     let_snapshot_go(core, x)
     return True
@@ -65,7 +76,12 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     if unlikely(child == NULL):
         return False
     child.bind_id = x.bind_id
-    if unlikely(not hold_snapshot(core, child)):
+    if unlikely(x.flags & EXCHANGE_HOLDS_SNAPSHOT):     # its listener is no more
+        child.bind = x.bind
+        child.snapshot = x.snapshot
+        child.flags |= EXCHANGE_HOLDS_SNAPSHOT
+        fl_add32(&x.snapshot.users[core.id], 1)
+    elif unlikely(not hold_snapshot(core, child)):
         h2_leave(x.h2)                  # its listener is no more
         child.stage = STAGE_DEAD
         give_exchange(core, child)
@@ -85,6 +101,9 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     child.server.role = ROLE_SERVER
     child.stage = STAGE_REQUEST
     x.h2.n_exchanges += 1
+    x.h2.requests += 1
+    if unlikely(x.h2.requests == x.h2.requests_max):
+        x.flags |= EXCHANGE_CLOSE
     timer_start(core, &child.timer, child.bind.http.header_timer)
     queue(core, child)
     return True
@@ -146,7 +165,8 @@ cdef int _write(Core* core, Exchange* x) noexcept nogil:
             return verdict
     gathered = take_chunk(core, H2_GATHERED_CLASS)
     if unlikely(gathered == NULL):
-        return AGAIN
+        x.reason = REASON_NO_MEMORY
+        return FAIL
     verdict = NEXT
     while verdict == NEXT:
         size = h2_gather(x.h2, chunk_bytes(gathered), chunk_size(gathered.klass))
@@ -166,11 +186,22 @@ cdef int _end(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void _set_timer(Core* core, Exchange* x, bint had) noexcept nogil:
-    """Exchanges have timers of their own; heads that don't end, and the rests of answers that
-    nobody takes, have none."""
-    if x.h2.n_exchanges == 0 and (had or x.h2.moved or x.timer.link.next == NULL):
+    """Exchanges have timers of their own. Heads that don't end, connections without a request, and
+    the rests of answers that nobody takes have none."""
+    cdef H2* h2 = x.h2
+    cdef bint waited = h2.awaits_head
+    if h2.n_holding and h2.stall.link.next == NULL:
+        timer_start(core, &h2.stall, h2.stall_timer)
+    if unlikely(h2.noticed and not h2.leaving):
+        return                              # (linger_timer runs)
+    h2.awaits_head = not h2.is_ready or h2_is_in_head(h2)
+    if unlikely(h2.awaits_head):
+        if not waited or h2.head_timed != h2.heads:
+            h2.head_timed = h2.heads
+            timer_start(core, &x.timer, h2.header_timer)
+    elif h2.n_exchanges == 0 and (had or waited or h2.moved or x.timer.link.next == NULL):
         timer_start(core, &x.timer, x.idle_timer)
-    elif x.h2.n_exchanges and x.timer.link.next != NULL:
+    elif h2.n_exchanges and x.timer.link.next != NULL:
         timer_cancel(&x.timer)
 
 
@@ -192,6 +223,34 @@ cdef int _go_on_with_server(Core* core, Exchange* x, int verdict) noexcept nogil
     return FAIL if verdict == FAIL else END
 
 
+cdef void expire_carrier(Core* core, Exchange* x) noexcept nogil:
+    """The time of a client is over, to send a head or anything at all. It hears so before it
+    goes, and requests that are under way may end."""
+    cdef H2* h2 = x.h2
+    if h2.noticed and not h2.leaving:
+        h2_leave(h2)                    # it says nothing to that
+        timer_start(core, &x.timer, h2.header_timer if h2.awaits_head else x.idle_timer)
+        queue(core, x)
+        return
+    if h2.n_exchanges == 0 and (x.flags & EXCHANGE_CLOSE or x.client.pending != NULL):
+        x.reason = REASON_DONE          # it has been told, or doesn't listen
+        finish(core, x)
+        return
+    x.flags |= EXCHANGE_CLOSE
+    timer_start(core, &x.timer, h2.header_timer if h2.awaits_head else x.idle_timer)
+    if h2.awaits_head and h2.n_exchanges == 0:
+        h2_terminate(h2)
+    queue(core, x)
+
+
+cdef void look_for_stalled(Core* core, H2* h2) noexcept nogil:
+    """Streams of a client that takes nothing of them are reset when they are seen twice."""
+    h2_end_stalled(h2)
+    if h2.n_holding:
+        timer_start(core, &h2.stall, h2.stall_timer)
+    queue(core, h2.carrier)
+
+
 cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     """Frames in, frames out. AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), NEXT (it lingers),
     END, FAIL."""
@@ -199,12 +258,15 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
     cdef bint had = h2.n_exchanges != 0
     cdef int verdict, written
     h2.inside = True
-    if unlikely(core.closing or not h2.leaving and x.flags & EXCHANGE_CLOSE):
-        if h2.target == NULL:
-            h2_leave(h2)
-        else:
-            h2.leaving = True           # (servers that hear a GOAWAY may answer nothing any more)
     verdict = _read(core, x)
+    if unlikely(core.closing or x.flags & EXCHANGE_CLOSE) and not h2.leaving:
+        if h2.target != NULL:
+            h2.leaving = True           # (servers that hear a GOAWAY may answer nothing any more)
+        elif not h2.noticed:
+            h2_notice(h2)
+            timer_start(core, &x.timer, h2.linger_timer)
+        elif h2.noticed == H2_HEARD:
+            h2_leave(h2)
     written = NEXT
     while written == NEXT:
         h2_hear(core, h2)
@@ -212,7 +274,12 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
         if h2.look == NULL:             # (what was sent may have ended requests)
             break
     h2.inside = False
-    if written == FAIL:
+    if unlikely(h2.leaving and x.flags & EXCHANGE_HOLDS_SNAPSHOT) and h2.target == NULL:
+        let_snapshot_go(core, x)
+    if unlikely(h2.failed):
+        x.reason = REASON_NO_MEMORY
+        verdict = FAIL
+    elif written == FAIL:
         verdict = FAIL
     elif verdict == AGAIN and written == NEXT and h2_is_over(h2):
         verdict = NEXT

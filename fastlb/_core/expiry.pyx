@@ -8,11 +8,13 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HTTP, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE,
     REASON_IDLE, REASON_PENDING, REASON_TIMEOUT, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT,
     STAGE_FIRST, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_PROXIED,
-    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_UPSTREAM,
+    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_STALL,
+    TIMER_UPSTREAM,
 )
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start
-from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
+from fastlb._core.base.types cimport H2, Core, Exchange, Http, Upstream
+from fastlb._core.carrier cimport expire_carrier, look_for_stalled
 from fastlb._core.consulted cimport resume_session
 from fastlb._core.conveyor cimport advance, ask_another, begin_answer, try_another
 from fastlb._core.ext.atomic cimport fl_count, unlikely
@@ -81,6 +83,8 @@ cdef void expire(Core* core) noexcept nogil:
                 _expire_exchange(core, <Exchange*> timer.owner)
             elif timer.kind == TIMER_UPSTREAM:
                 drop_idle(core, <Upstream*> timer.owner)
+            elif timer.kind == TIMER_STALL:
+                look_for_stalled(core, <H2*> timer.owner)
             elif timer.kind == TIMER_HEDGE:
                 begin_hedge(core, <Http*> timer.owner)
             else:
@@ -162,13 +166,7 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
                 x.reason = REASON_CONNECT_TIMEOUT
             finish(core, x)
             return
-        x.flags |= EXCHANGE_CLOSE               # (it says so before it goes)
-        if x.h2.leaving or x.client.pending != NULL:
-            x.reason = REASON_DONE
-            finish(core, x)
-            return
-        timer_start(core, &x.timer, x.idle_timer)
-        advance(core, x)
+        expire_carrier(core, x)
         return
     elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
         _expire_http(core, x, True)

@@ -21,7 +21,7 @@ from fastlb._core.http.upstream cimport drop_all_idle
 from fastlb._core.lifecycle cimport finish
 from fastlb._core.sessions cimport quieten
 from fastlb._core.stages.accept cimport accept_step
-from fastlb._core.sweep cimport close_idle_clients
+from fastlb._core.sweep cimport close_idle_clients, keep_for_crossing
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -211,6 +211,7 @@ cdef void adopt(Core* core) noexcept nogil:
     core.n_timers = fl_load32(&core.live.n_timers)
     for slot in range(1, core.n_timers):        # (what is in use has the length that it had)
         core.timers[slot].length_ms = core.live.timer_ms[slot]
+    keep_for_crossing(core, snapshot)
     acceptor = core.acceptors
     while acceptor != NULL:
         following = acceptor.next

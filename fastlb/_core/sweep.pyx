@@ -1,5 +1,5 @@
 # What ends many exchanges of an engine at once: a listener that is no more, or a stop.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE,
@@ -7,9 +7,9 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab, Upstream
+from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab, Snapshot, Upstream
 from fastlb._core.ext.atomic cimport fl_load32
-from fastlb._core.lifecycle cimport finish
+from fastlb._core.lifecycle cimport finish, hold_snapshot
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
@@ -41,6 +41,28 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
             x.reason = REASON_DONE
             finish(core, x)
         slab = slab.next
+
+
+cdef void keep_for_crossing(Core* core, Snapshot* following) noexcept nogil:
+    """Before a listener goes: what its clients of HTTP/2 send until they know is served as ever."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage == STAGE_CARRIER and x.h2.target == NULL and not x.h2.leaving \
+                    and not _is_in(core, following, x.bind_id):
+                hold_snapshot(core, x)
+        slab = slab.next
+
+
+cdef bint _is_in(Core* core, Snapshot* snapshot, unsigned int bind_id) noexcept nogil:
+    cdef uint32_t i
+    for i in range(snapshot.n_binds):
+        if snapshot.binds[i].id == bind_id and snapshot.binds[i].fds[core.id] >= 0:
+            return True
+    return False
 
 
 cdef void _close_server_carrier(Core* core, Exchange* x, bint gone_only) noexcept nogil:
@@ -93,6 +115,10 @@ cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil:
             if x.stage == STAGE_FREE:
                 continue
             used[x.idle_timer] = True
+            if x.h2 != NULL:
+                used[x.h2.header_timer] = True
+                used[x.h2.linger_timer] = True
+                used[x.h2.stall_timer] = True
             if x.http != NULL and x.http.upstream != NULL:
                 used[x.http.upstream.idle_timer] = True
         slab = slab.next

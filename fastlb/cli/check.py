@@ -238,6 +238,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "max_body_size": show_bytes(http.body_bytes_max) if http.body_bytes_max else "no limit",
         "max_match_body": show_bytes(http.match_body_bytes),
         "max_requests": str(http.requests_max or "no limit"),
+        "max_h2_window": show_bytes(http.h2_window_max),
         "max_discard_size": show_bytes(http.discard_bytes_max),
         "request_id": switch(http.request_id),
         "traceparent": switch(http.traceparent),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fastlb.cli.remote import admin_option, server
+from fastlb.cli.remote import admin_option, client, server, who
 
 
 @click.command("disable")
@@ -14,5 +14,6 @@ def command(name: str, admin: str | None) -> int:
     """Put a server into maintenance: nobody new, and no checks. `fastlb enable` undoes it."""
     made = server(admin, name)
     made.disable()
-    click.echo(f"{name} is {made.state}; in flight: {made.in_flight}")
+    click.echo(
+        f"{name} is {made.state}; in flight: {made.in_flight} ({who(client(admin))})")
     return 0

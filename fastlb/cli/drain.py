@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fastlb.cli.remote import Time, admin_option, server
+from fastlb.cli.remote import Time, admin_option, client, server, who
 
 EXIT_UNDONE = 1
 
@@ -28,6 +28,6 @@ def command(name: str, wait: bool, timeout: float, admin: str | None) -> int:
             left = server(admin, name).in_flight
             click.echo(f"{name} goes on draining; still in flight: {left}", err=True)
             return EXIT_UNDONE
-    click.echo(f"{name} is drained" if change.done
-               else f"{name} is draining; in flight: {made.in_flight}")
+    said = "drained" if change.done else f"draining; in flight: {made.in_flight}"
+    click.echo(f"{name} is {said} ({who(client(admin))})")
     return 0

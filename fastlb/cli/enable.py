@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fastlb.cli.remote import admin_option, server
+from fastlb.cli.remote import admin_option, client, server, who
 
 
 @click.command("enable")
@@ -14,5 +14,5 @@ def command(name: str, admin: str | None) -> int:
     """Use a server again that was drained or disabled."""
     made = server(admin, name)
     made.enable()
-    click.echo(f"{name} is {made.state}")
+    click.echo(f"{name} is {made.state} ({who(client(admin))})")
     return 0

@@ -47,6 +47,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         "max_connection_age": show_ms(pool.connection_age_ms) if pool.connection_age_ms
         else "no limit",
         "max_connection_requests": str(pool.connection_requests_max or "no limit"),
+        **({"max_h2_window": show_bytes(pool.h2_window_max)} if pool.protocol == "h2" else {}),
         "tcp_nodelay": switch(pool.tcp_nodelay),
         "keepalive": keepalive(pool.keepalive),
     }

@@ -21,6 +21,11 @@ def client(admin: str | None) -> Client:
     return Client(find(admin))
 
 
+def who(process: Client) -> str:
+    """Which process answers: there may be several."""
+    return f"process {process.status()['pid']}"
+
+
 def server(admin: str | None, name: str) -> RemoteServer:
     """POOL/SERVER, or SERVER alone where only one pool has it."""
     pools = client(admin).pools

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from fastlb.observe.fitting import Fitting
 
 Status = dict[str, Any]
 COLOURS = {
@@ -66,16 +67,16 @@ def _process(status: Status) -> Text:
     )
 
 
-def _table(*heads: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for head in heads:
-        left = head in (
-            "LISTENER", "ADDRESS", "POOL", "SERVER", "STATE", "CERTIFICATE", "OF", "NAMES")
-        table.add_column(head, justify="left" if left else "right", no_wrap=True)
-    return table
+LEFT = ("LISTENER", "ADDRESS", "POOL", "SERVER", "STATE", "CERTIFICATE", "OF", "NAMES")
+# What goes first where the terminal is narrow.
+LEAST = ("P50", "WEIGHT", "NEW/S", "P99", "ERR/S", "5XX/S", "IN FLIGHT", "NAMES", "OF")
 
 
-def _listeners(status: Status, rates: Rates) -> Table:
+def _table(*heads: str) -> Fitting:
+    return Fitting(heads, LEFT, LEAST)
+
+
+def _listeners(status: Status, rates: Rates) -> Fitting:
     table = _table("LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S")
     for listener in status["listeners"]:
         name = listener["name"]
@@ -88,7 +89,7 @@ def _listeners(status: Status, rates: Rates) -> Table:
     return table
 
 
-def _pools(status: Status, rates: Rates, rows_max: int) -> Table:
+def _pools(status: Status, rates: Rates, rows_max: int) -> Fitting:
     table = _table("POOL", "SERVER", "STATE", "WEIGHT", "IN FLIGHT", "REQ/S", "ERR/S", "P50", "P99")
     left = rows_max
     hidden = 0
@@ -116,7 +117,7 @@ def _pools(status: Status, rates: Rates, rows_max: int) -> Table:
     return table
 
 
-def certificates(status: Status) -> Table:
+def certificates(status: Status) -> Fitting:
     table = _table("CERTIFICATE", "OF", "NAMES", "EXPIRES IN")
     for one in status["certificates"]:
         names = one["names"]

@@ -137,8 +137,10 @@ class HttpSpec:
     fields_max: int
     uri_bytes_max: int
     requests_max: int
+    h2_window_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
+    stall_look_ms: int          # how often streams of HTTP/2 that nobody reads are looked for
     forwarded: int
     request_id: bool
     traceparent: bool
@@ -158,6 +160,11 @@ class HttpSpec:
     hosts: list[HostSpec]
     linger_timeout_ms: int = 2_000      # for clients that still send; nginx takes 5 s, Apache 2 s
     deadlines_ms: tuple[int, ...] = DEADLINES_MS
+
+
+# Streams of HTTP/2 are reset when two looks find that their client has taken nothing: so they wait
+# for half of body_idle_timeout at most. A connection holds a hundred of them, one of HTTP/1.1 one.
+STALL_LOOKS = 4
 
 
 def dfa(pattern: str, *, whole: bool) -> Dfa:
@@ -370,8 +377,10 @@ def compile_http(
         fields_max=http.headers_max,
         uri_bytes_max=http.uri_bytes_max,
         requests_max=http.requests_max,
+        h2_window_max=http.h2_window_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
+        stall_look_ms=-(-http.body_idle_timeout_ms // STALL_LOOKS),
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,

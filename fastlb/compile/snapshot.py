@@ -71,6 +71,7 @@ class PoolSpec:
     idle_timeout_ms: int
     connection_age_ms: int
     connection_requests_max: int
+    h2_window_max: int
     tcp_nodelay: bool
     keepalive: tuple[int, int, int] | None
     connect_timeout_ms: int
@@ -193,6 +194,7 @@ def compile_pool(
         idle_timeout_ms=pool.idle_timeout_ms,
         connection_age_ms=pool.connection_age_ms,
         connection_requests_max=pool.connection_requests_max,
+        h2_window_max=pool.h2_window_max,
         tcp_nodelay=pool.tcp_nodelay,
         keepalive=pool.keepalive,
         connect_timeout_ms=pool.connect_timeout_ms,

@@ -102,6 +102,7 @@ class EffectivePool:
     idle_timeout_ms: int = limits.IDLE_CONNECTION_TIMEOUT.default
     connection_age_ms: int = 0                                  # 0: no limit
     connection_requests_max: int = 0                            # 0: no limit
+    h2_window_max: int = limits.MAX_H2_WINDOW.default
     bounded_load: float = 0.0                                   # 0: none
     slow_start_ms: int = 0
     sticky: EffectiveSticky | None = None
@@ -154,6 +155,13 @@ class EffectiveListener:
             if one.policy is not None:
                 found[one.name] = one.policy
         return [*([("", self.policy)] if self.policy else []), *found.items()]
+
+    @property
+    def target(self) -> str:
+        """Where clients go, in words: its pool, or the number of its routes."""
+        n = len({route.name for part in (self.http, self.sniffing) if part is not None
+                 for route in part.routes})
+        return self.pool or f"{n} route{'' if n == 1 else 's'}"
 
     @property
     def written_scheme(self) -> str:
@@ -296,11 +304,10 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
     look = _Chain("pool", pool, defaults)
     hashes = pool.balance in HASHES
     look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
-    for key in ("max_idle_connections", "max_response_header_size",
-                "idle_connection_timeout", "max_connection_age",
-                "max_connection_requests", "bounded_load", "table_size", "slow_start", "sticky",
-                "subset",
-                "health", "outliers", "retry", "limits", "hedge",
+    for key in ("max_idle_connections", "max_response_header_size", "idle_connection_timeout",
+                "max_connection_age", "max_connection_requests", "max_h2_window", "bounded_load",
+                "table_size", "slow_start", "sticky", "subset", "health", "outliers", "retry",
+                "limits", "hedge",
                 "fallback", "unavailable", "tls", "protocol", "proxy_protocol"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
@@ -320,6 +327,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
         connection_age_ms=duration_ms(pool.max_connection_age),
         connection_requests_max=pool.max_connection_requests,
+        h2_window_max=size_bytes(pool.max_h2_window),
         bounded_load=pool.bounded_load or 0.0,
         table_size=pool.table_size,
         slow_start_ms=duration_ms(pool.slow_start),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fastlb.config import limits
 from fastlb.config.failing import EffectiveRetry
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import Network
@@ -85,6 +86,7 @@ class EffectiveHttp:
     uri_bytes_max: int = 8 << 10
     body_bytes_max: int = 0
     requests_max: int = 0
+    h2_window_max: int = limits.MAX_H2_WINDOW.default
     trusted: tuple[Network, ...] = ()
     forwarded: tuple[str, ...] = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
     request_id: bool = True

@@ -46,7 +46,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         f"{key}_ms": _ms(look, key, limit) for key, limit in TIMEOUTS.items()
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
-                "max_requests", "request_id", "traceparent", "via", "error_header",
+                "max_requests", "max_h2_window", "request_id", "traceparent", "via", "error_header",
                 "on_client_close", "max_discard_size", "h2c", "merge_slashes", "underscores",
                 "path_parameters", "methods", "max_match_body", "forwarded"):
         look(key, None)
@@ -58,6 +58,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         uri_bytes_max=size_bytes(listener.max_uri_length),
         body_bytes_max=body_bytes_max,
         requests_max=listener.max_requests,
+        h2_window_max=size_bytes(listener.max_h2_window),
         trusted=tuple(parse_network(n) for n in listener.forwarded.trusted),
         forwarded=tuple(listener.forwarded.headers),
         request_id=listener.request_id,

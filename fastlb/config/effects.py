@@ -109,6 +109,7 @@ EFFECTS: dict[type[Model], Table] = {
         "pick": (UDP, needs.pick),
         "on_server_down": (UDP, needs.sessions),
         "h2c": (HTTP, needs.h2c),
+        "max_h2_window": (HTTP, needs.h2_clients),
         "max_match_body": (HTTP, needs.match_body),
     },
     Tls: {**_TLS, "client_depth": (needs.client_auth,), **_always(
@@ -122,6 +123,7 @@ EFFECTS: dict[type[Model], Table] = {
                          "max_connection_age", "max_connection_requests",
                          "max_response_header_size"), (HTTP,)),
         "max_idle_connections": (HTTP_1, needs.http_1),
+        "max_h2_window": (HTTP, needs.h2),
         **dict.fromkeys(("retry", "connect_timeout", "tls"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),
     },

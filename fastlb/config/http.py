@@ -384,6 +384,9 @@ class HttpListener(Model):
         limits.MAX_REQUESTS,
     ] = 0
     """On one connection; 0: no limit."""
+    max_h2_window: Annotated[str, Size(limits.MAX_H2_WINDOW)] = "16MiB"
+    """How far windows of a connection of HTTP/2 may grow, for uploads: bytes that its client may
+    have under way, and that are held if the server doesn't take them."""
     forwarded: Annotated[Forwarded, limits.FORWARDED] = Field(default_factory=Forwarded)
     """What servers are told of the client."""
     request_id: Annotated[Switch, limits.REQUEST_ID] = limits.REQUEST_ID.default

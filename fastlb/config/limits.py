@@ -288,6 +288,9 @@ MIRROR = Choice(None, "a copy costs the servers that get it")
 MIRROR_SHARE = Choice("100%", "a mirror that is named is wanted")
 MAX_MATCH_BODY = Limit(64 << 10, 1 << 10, 128 << 10, "small requests say what they are about")
 MAX_REQUESTS = Limit(0, 0, 1_000_000_000, "a connection costs the same however old it is")
+MAX_H2_WINDOW = Limit(
+    16 << 20, 64 << 10, 256 << 20, "1 GB/s at 16 ms, 100 MB/s at 160 ms; those grow that need it"
+)
 CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
 CONNECTION_REQUESTS = Limit(0, 0, 1_000_000_000, "servers that count say so by closing")
 RESPOND_STATUS = Limit(200, 200, 599, "an answer is what it is for")

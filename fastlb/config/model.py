@@ -263,7 +263,8 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """Connections at a time, exact over all threads; the next ones wait in the queue."""
     idle_timeout: Annotated[str, Duration(bounds.IDLE_TIMEOUT)] | None = None
     """A relay on which nothing moves for this long, either way, is reset, and a session of UDP
-    ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for."""
+    ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for. The default for
+    UDP is 1m, and 5s with `answers`."""
     backlog: (
         Annotated[
             int,
@@ -354,13 +355,12 @@ class Pool(Shared):
     max_connection_age: Annotated[str, Duration(bounds.CONNECTION_AGE)] = "0s"
     """A connection that is older is not used again; 0s: no limit."""
     max_connection_requests: Annotated[
-        int,
-        Field(
-            strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high
-        ),
-        bounds.CONNECTION_REQUESTS,
+        int, bounds.CONNECTION_REQUESTS,
+        Field(strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high),
     ] = 0
     """Requests on one connection to a server; 0: no limit."""
+    max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW)] = "16MiB"
+    """How far windows of a connection of HTTP/2 may grow, for responses: bytes held at most."""
     connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None

@@ -103,6 +103,16 @@ def http_1(at: Place) -> str:
     return "it is for HTTP/1.1, and protocol is h2" if at.table(Pool).protocol == "h2" else ""
 
 
+def h2(at: Place) -> str:
+    return "" if at.table(Pool).protocol == "h2" else 'it is for protocol = "h2"'
+
+
+def h2_clients(at: Place) -> str:
+    listener = at.table(Listener)
+    written = schemes_of(listener)[0]
+    return "" if written == "https" or listener.h2c else "clients of http:// need h2c for HTTP/2"
+
+
 def h2c(at: Place) -> str:
     written = schemes_of(at.table(Listener))[0]
     return "clients of https:// choose HTTP/2 by ALPN" if written == "https" else ""

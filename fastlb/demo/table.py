@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastlb.demo.origin import Origin
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from fastlb.observe.fitting import Fitting
 
 HEADINGS = ("server", "requests", "connections", "open", "bytes in", "bytes out", "p50", "p99")
+LEAST = ("bytes in", "bytes out", "p50", "connections", "open")     # go first where it is narrow
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,8 @@ def plain(table: Sequence[Row]) -> str:
     )
 
 
-def live(table: Sequence[Row], title: str) -> Table:
-    from rich.table import Table
-
-    drawn = Table(title=title, title_justify="left")
-    for i, heading in enumerate(HEADINGS):
-        drawn.add_column(heading, justify="left" if i == 0 else "right", no_wrap=True)
+def live(table: Sequence[Row], title: str) -> Fitting:
+    drawn = Fitting(HEADINGS, ("server",), LEAST, title, framed=True)
     for row in table:
         drawn.add_row(*row.cells())
     return drawn

@@ -105,15 +105,20 @@ def choose_listener(
         ("udp",) if url.scheme == "udp" else ("tcp",))
     fitting = [listener for listener in listeners if listener.scheme in modes]
     if url.authority:
-        for listener in [*fitting, *listeners]:
+        first = sorted(fitting, key=lambda one: one.written_scheme != url.scheme)
+        for listener in [*first, *listeners]:
             for bind in binds[listener.name]:
                 if bind.port is not None and bind.port == url.port and _meets(bind, url.host):
                     return listener, f"it listens on {bind}"
     if not fitting:
         raise ValueError(f"no listener speaks {' or '.join(modes)}; there are: {names}")
+    # (http and https both speak HTTP; the one that is written in the URL comes first)
+    same = [listener for listener in fitting if listener.written_scheme == url.scheme]
+    what = url.scheme if same else fitting[0].scheme
+    fitting = same or fitting
     if len(fitting) == 1:
-        return fitting[0], f"the only one that speaks {fitting[0].scheme}"
-    return fitting[0], f"the first that speaks {fitting[0].scheme}; name another with its listener"
+        return fitting[0], f"the only one that speaks {what}"
+    return fitting[0], f"the first that speaks {what}; name another with its listener"
 
 
 def met_by(binds: Sequence[Address], url: Url) -> tuple[str, int]:

@@ -75,7 +75,7 @@ class OwnRouteKeys(TypedDict, total=False):
     body_idle_timeout: str
     websocket_timeout: str
     max_body_size: str
-    on_client_close: Literal['cancel', 'drain']
+    on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
 
 
 class RouteKeys(OwnRouteKeys, total=False):
@@ -101,9 +101,11 @@ class PoolKeywords(TypedDict, total=False):
     fallback: str
     unavailable: UnavailableKeys
     max_idle_connections: int
+    max_response_header_size: str
     idle_connection_timeout: str
     max_connection_age: str
     max_connection_requests: int
+    max_h2_window: str
     connect_timeout: str
     tls: ServerTlsKeys | bool
     protocol: Literal['http/1.1', 'h2']
@@ -135,12 +137,14 @@ class ListenKeywords(TypedDict, total=False):
     max_uri_length: str
     max_body_size: str
     max_requests: int
+    max_h2_window: str
     forwarded: ForwardedKeys
     request_id: bool
     traceparent: bool
     via: str
     error_header: str
-    on_client_close: Literal['cancel', 'drain']
+    max_discard_size: str
+    on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
     h2c: bool
     merge_slashes: bool
     max_match_body: str

@@ -46,7 +46,7 @@ METRICS = {
     "fastlb_series_dropped_total": (
         "counter", "Requests and sessions of a listener, route, pool and code for which there was"
         " no series left."),
-    "fastlb_listener_connections": ("gauge", "Clients connected now."),
+    "fastlb_listener_connections_active": ("gauge", "Clients connected now."),
     "fastlb_listener_connections_total": ("counter", "Connections accepted."),
     "fastlb_listener_refused_total": ("counter", "Connections closed without a server."),
     "fastlb_listener_full_total": (
@@ -57,7 +57,7 @@ METRICS = {
     "fastlb_listener_datagrams_total": ("counter", "Passed on, of clients (in) and servers (out)."),
     "fastlb_listener_datagrams_dropped_total": ("counter", "Of both, that went nowhere."),
     "fastlb_datagrams_dropped_total": ("counter", "The same of all listeners, by why."),
-    "fastlb_sessions": ("gauge", "Sessions of udp under way."),
+    "fastlb_sessions_active": ("gauge", "Sessions of udp under way."),
     "fastlb_sessions_evicted_total": (
         "counter", "Sessions of UDP that no server had answered, ended to make room for newer ones."
     ),
@@ -84,7 +84,7 @@ METRICS = {
     "fastlb_policy_late_total": ("counter", "Calls past their deadline."),
     "fastlb_policy_refused_total": ("counter", "Requests for which too many were waiting."),
     "fastlb_policy_cached_total": ("counter", "Requests decided by what was said before."),
-    "fastlb_connections": ("gauge", "Clients connected now, of the whole process."),
+    "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
     "fastlb_turns_total": ("counter", "Turns of an engine's loop."),
@@ -100,6 +100,8 @@ METRICS = {
         "counter", "Bodies that a route asked about, too long or broken."),
     "fastlb_protocols_unknown_total": (
         "counter", "Connections of tcp listeners with routes that said nothing known in time."),
+    "fastlb_http2_abused_total": (
+        "counter", "Connections of HTTP/2 ended because of what their peer sent, by engine."),
     "fastlb_tls_connections": ("gauge", "Connections over TLS, with clients and servers."),
     "fastlb_tls_handshakes_total": (
         "counter", "Handshakes with clients or servers (side), and whether a session was resumed."),
@@ -138,6 +140,7 @@ _OF_ENGINES = {
     "fastlb_keys_missing_total": "keys_missing",
     "fastlb_bodies_unread_total": "bodies_unread",
     "fastlb_protocols_unknown_total": "protocols_unknown",
+    "fastlb_http2_abused_total": "h2_abused",
 }
 _OF_SERVERS = {
     "fastlb_server_connections_total": "connections",
@@ -233,7 +236,7 @@ class Metrics:
         of_udp = {one.name for one in self._runtime.effective.listeners if one.udp is not None}
         for listener in self._runtime.live.listeners():
             where = labels(listener=listener.name)
-            yield "fastlb_listener_connections", where, listener.in_flight
+            yield "fastlb_listener_connections_active", where, listener.in_flight
             totals = listener.totals()
             for name, key in _OF_LISTENERS.items():
                 yield name, where, totals[key]
@@ -285,7 +288,7 @@ class Metrics:
                     yield f"fastlb_policy_{key}_total", where, n
 
     def _engines(self) -> Iterator[Sample]:
-        yield "fastlb_connections", "", self._runtime.live.in_flight
+        yield "fastlb_connections_active", "", self._runtime.live.in_flight
         for engine in self._runtime.engines.all:
             where = labels(engine=str(engine.id))
             totals = engine.totals()
@@ -303,7 +306,7 @@ class Metrics:
         if all(listener.udp is None for listener in self._runtime.effective.listeners):
             return
         engines = self._runtime.engines.all
-        yield "fastlb_sessions", "", sum(engine.counts()["sessions"] for engine in engines)
+        yield "fastlb_sessions_active", "", sum(engine.counts()["sessions"] for engine in engines)
         yield ("fastlb_sessions_evicted_total", "",
                sum(engine.totals()["ended_evicted"] for engine in engines))
         for name in DROPS:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import platform
+import re
 import socket
 import sys
 from collections.abc import Callable
 
 from fastlb._core.engine import bind_parser
 from fastlb._core.tables.build import build_info
-from fastlb._core.tables.certificates import OPENSSL
+from fastlb._core.tables.certificates import NGHTTP2, OPENSSL
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
+HTTPTOOLS_MIN = (0, 6, 4)     # older ones have llhttp 8 and 9.0, which read some heads in two ways
 PIP_LINE = "pip install -U httptools==0.9.0"
 TCP_ULP = 31                # linux/tcp.h
 IPPROTO_MPTCP = 262         # linux/in.h
@@ -31,6 +33,7 @@ def facts() -> dict[str, str]:
         "poller": info["pollers"],
         "uvloop": _version("uvloop"),
         "llhttp": _llhttp(),
+        "HTTP/2": _nghttp2(),
         "TLS": OPENSSL or "without TLS: OpenSSL's headers were missing when it was built",
         "kernel": ", ".join(
             f"{name} {'yes' if there else 'no'}" for name, there in kernel_features().items()
@@ -57,13 +60,27 @@ def bind_llhttp() -> str:
         try:
             from httptools.parser import parser
 
-            _llhttp_failure = bind_parser(parser.__file__)
+            _llhttp_failure = _too_old() or bind_parser(parser.__file__)
         except (ImportError, OSError) as error:
             _llhttp_failure = str(error)
     return _llhttp_failure
 
 
+def _too_old() -> str:
+    """llhttp of older ones takes heads that can be read in two ways."""
+    found = _version("httptools")
+    numbers = tuple(int(part) for part in re.findall(r"[0-9]+", found)[:3])
+    if numbers and numbers < HTTPTOOLS_MIN:
+        return f"httptools {found} is older than {'.'.join(map(str, HTTPTOOLS_MIN))}"
+    return ""
+
+
 _llhttp_failure: str | None = None
+
+
+def _nghttp2() -> str:
+    return f"nghttp2 {NGHTTP2}" if NGHTTP2 else "without: nghttp2's headers were missing when it" \
+        " was built"
 
 
 def _llhttp() -> str:

@@ -320,7 +320,7 @@ class Runtime:
             n = len(self.engines.all)
             engines = f"{n} thread{'s' if n > 1 else ''}"
         parts = [
-            f"{s.address} -> {listener.pool}"
+            f"{s.address} -> {listener.target}"
             for listener in self.effective.listeners
             for s in self.listening
             if s.listener == listener.name

@@ -16,6 +16,7 @@ import fastlb
 from fastlb.config.effective import Effective, effective
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.replay import Change, Load, Replayed, open_log, replay
+from tests.flow.conftest import measures_memory
 
 COMMON = '10.0.0.1 - - [25/Nov/2026:18:00:00 +0000] "{request}" 200 {size}'
 
@@ -63,6 +64,27 @@ def test_where_requests_and_bytes_go() -> None:
     assert found.spread.servers["docs/10.0.0.1:1"] == Load(0, 0)
     assert found.spread.answers == {"404": Load(2, 107)}
     assert found.no_route_first == (common("POST /api/a HTTP/1.1"), common("GET /none HTTP/1.1", 7))
+
+
+class Watched(io.BytesIO):
+    """Notes how much memory the process has at each read."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.resident: list[int] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+        return super().read(size)
+
+
+@measures_memory
+def test_the_length_of_a_log_takes_no_memory() -> None:
+    """What was taken for a request is given back before the next."""
+    lines = "\n".join([common("GET /api/a HTTP/1.1")] * 40_000)
+    log = Watched(lines.encode())
+    assert replay(values(), log).requests == 40_000
+    assert log.resident[-1] - log.resident[0] < 16 << 20       # (it is read 4 MiB at a time)
 
 
 def test_lines_that_say_nothing_are_counted_and_shown() -> None:

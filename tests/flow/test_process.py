@@ -417,3 +417,18 @@ def test_the_log_has_nothing_per_connection_and_can_be_json(serve: Serve, origin
     entries = [json.loads(line) for line in process.lines]
     assert all({"time", "level", "logger", "message"} == set(entry) for entry in entries)
     assert len(entries) < 8
+
+
+def test_a_listener_with_routes_alone_is_ready_by_their_number(
+    serve: Serve, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(
+        '[listeners.a]\nbind = "http://127.0.0.1:0"\nroutes = [\n'
+        '    { name = "a", match.path = "/a", respond = {} },\n'
+        '    { name = "b", match.path = "/b", respond = {} },\n]\n'
+        '[pools.p]\nservers = ["127.0.0.1:1"]\n'
+    )
+    process = serve(str(path))
+    wait_until(lambda: "ready: " in process.log())
+    assert re.search(r"ready: http://127\.0\.0\.1:\d+ -> 2 routes \(", process.log())

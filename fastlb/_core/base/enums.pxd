@@ -124,6 +124,8 @@ cdef enum H2Flag:
     H2_IN_CHUNKS = 262144       # to a server: the exchange writes its body in chunks
     H2_TOO_LARGE = 16777216     # of a server: its head, or its trailers, are
     H2_NO_BODY = 524288         # to a server: the answer has none, whatever its head says (HEAD)
+    H2_HOLDS = 1048576          # some of what we send waits in `output`
+    H2_STALLED = 2097152        # and has waited since the last look at it
 
 cdef enum Role:
     ROLE_CLIENT = 1
@@ -197,6 +199,7 @@ cdef enum TimerKind:
     TIMER_REQUEST = 1           # of a whole http request
     TIMER_UPSTREAM = 2          # of an idle connection
     TIMER_HEDGE = 3             # until a second server is asked
+    TIMER_STALL = 4             # until streams of HTTP/2 that nobody reads are looked at
 
 cdef enum HttpFlag:
     HTTP_SENT = 1               # the request's head is written

@@ -4,8 +4,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_LAST, H2_LOOK,
-    H2_REFUSED, H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT, WRITABLE,
+    ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HOLDS, H2_LAST,
+    H2_LOOK, H2_REFUSED, H2_RESET, HANGUP, LAYER_NONE, READABLE, REASON_DONE, REASON_TIMEOUT,
+    WRITABLE,
 )
 from fastlb._core.base.limits cimport (
     H2_AHEAD_BYTES, H2_EACH_BYTES, H2_HEAD_CLASS, H2_INPUT_CLASS, H2_OUTPUT_CLASS,
@@ -15,9 +16,10 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_he
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.text cimport head_end, put_hex
 from fastlb._core.base.types cimport H2, Chunk, Core, H2Stream, Stream
-from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
+from fastlb._core.ext.atomic cimport fl_assert, fl_count, likely, unlikely
 
 cdef enum:
+    H2_PIECE_BYTES = 65536      # of a body that waits: more goes into further chunks
     FRAMING_BYTES = 20          # of a chunk: 16 digits and two line ends
 
 
@@ -41,6 +43,11 @@ cdef void _unlink(H2Stream* st) noexcept nogil:
     cdef H2* h2 = st.h2
     h2.ahead -= st.ahead
     st.ahead = 0
+    h2.extra -= st.extra
+    st.extra = 0
+    if st.flags & H2_HOLDS:
+        st.flags &= <uint32_t> ~H2_HOLDS
+        h2.n_holding -= 1
     if h2.target == NULL:
         h2.head_bytes -= st.head_bytes
     if st.prev != NULL:
@@ -53,13 +60,26 @@ cdef void _unlink(H2Stream* st) noexcept nogil:
     st.h2 = NULL
 
 
+cdef uint32_t _give_input(H2Stream* st) noexcept nogil:
+    """All of it; how many bytes it had."""
+    cdef uint32_t n = 0
+    cdef Chunk* chunk
+    while st.input != NULL:
+        chunk = st.input
+        st.input = chunk.next
+        n += chunk.end - chunk.start
+        give_held(<Core*> st.core, chunk)
+    st.last = NULL
+    return n
+
+
 cdef void give_h2_stream(H2Stream* st) noexcept nogil:
     """Of no exchange any more, and in no list but its connection's."""
     cdef Core* core = <Core*> st.core
     fl_assert(st.stream == NULL and not st.flags & H2_LOOK)
     if st.h2 != NULL:
         _unlink(st)
-    give_held(core, st.input)
+    _give_input(st)
     give_held(core, st.output)
     give_held(core, st.cookies)
     give_held(core, st.trailers)
@@ -122,8 +142,7 @@ cdef bint h2_room(Core* core, Chunk** place, uint32_t size, int klass_max) noexc
     return True
 
 
-cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
-    """A body's bytes for the exchange; False when it is too much."""
+cdef bint _feed_first(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
     if unlikely(not h2_room(<Core*> st.core, &st.input, size, H2_INPUT_CLASS)):
         return False
     memcpy(chunk_bytes(st.input) + st.input.end, data, size)
@@ -131,9 +150,29 @@ cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
     return True
 
 
+cdef bint h2_feed(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
+    """A body's bytes for the exchange, as many as its window lets come; False when memory is
+    gone."""
+    cdef Chunk* chunk = st.last
+    if likely(chunk == NULL):
+        if st.input == NULL or st.input.end - st.input.start + size <= H2_PIECE_BYTES:
+            return _feed_first(st, data, size)
+        chunk = st.input
+    if chunk_size(chunk.klass) - chunk.end < size:
+        chunk.next = take_held(<Core*> st.core, chunk_class(H2_PIECE_BYTES))
+        chunk = chunk.next
+        if unlikely(chunk == NULL):
+            return False
+        st.last = chunk
+    memcpy(chunk_bytes(chunk) + chunk.end, data, size)
+    chunk.end += size
+    return True
+
+
 cdef bint h2_feed_text(H2Stream* st, const void* data, uint32_t size) noexcept nogil:
-    """The same of text that is no body: a head, which comes before it, or its end."""
-    if unlikely(not h2_feed(st, data, size)):
+    """The same of text that is no body: a head, which comes before it, or its end. False when it is
+    too much."""
+    if unlikely(not _feed_first(st, data, size)):
         return False
     st.text_left += size
     return True
@@ -155,9 +194,12 @@ cdef uint32_t _take_text(H2Stream* st, uint8_t* into, uint32_t size) noexcept no
 
 cdef void _drop_input(H2Stream* st) noexcept nogil:
     """What has been read to its end."""
-    if st.input.start == st.input.end:
-        give_held(<Core*> st.core, st.input)
-        st.input = NULL
+    cdef Chunk* first = st.input
+    if first.start == first.end:
+        st.input = first.next
+        if st.last == st.input:
+            st.last = NULL
+        give_held(<Core*> st.core, first)
 
 
 cdef uint32_t _take_body(H2Stream* st, uint8_t* into, uint32_t size) noexcept nogil:
@@ -253,6 +295,9 @@ cdef void h2_count_ahead(H2Stream* st) noexcept nogil:
     if ahead != st.ahead:
         st.h2.ahead += ahead - st.ahead
         st.ahead = ahead
+    if (held != 0) != (st.flags & H2_HOLDS != 0):
+        st.flags ^= H2_HOLDS
+        st.h2.n_holding += 1 if held else <uint32_t> -1
 
 
 cdef uint32_t h2_takes(Stream* s, uint32_t most) noexcept nogil:
@@ -351,8 +396,6 @@ cdef void h2_close(Stream* s) noexcept nogil:
         queue(<Core*> h2.core, h2.carrier)
         return
     if st.input != NULL:                # nobody reads it any more
-        st.consumed += st.input.end - st.input.start - st.text_left
-        give_held(<Core*> st.core, st.input)
-        st.input = NULL
+        st.consumed += _give_input(st) - st.text_left
         st.text_left = 0
     h2_look(st)

@@ -112,6 +112,10 @@ cdef enum:
     H2_TAKEN_MIN = 512              # less isn't worth a read of its own
     H2_SERVER_AHEAD_BYTES = 1048576 # the same towards a server, whom we chose
     H2_GATHERED_CLASS = 4           # frames for one write
+    H2_WINDOWS_BYTES_MAX = 268435456        # that windows of an engine may grow by in all, and
+    H2_WINDOW_SHARE = 8             # one of so many parts of what is left for each connection
+    H2_WINDOW_GROWTH = 16           # a window that is too small: 64 KiB, 1 MiB, 16 MiB
+    H2_KNOWN_BYTES = 32             # bits for the latest 256 streams of a client
     H2_SETTINGS_MAX = 32            # of a frame
     H2_ACKS_MAX = 100               # that a client may let us owe it
     H2_BAD_MAX = 500                # frames a second that ask for work and bring no request on

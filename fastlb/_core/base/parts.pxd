@@ -19,6 +19,10 @@ cdef struct Timer:
     uint8_t kind                # TimerKind: what its owner is
     void* owner
 
+cdef struct Window:             # what the peer may send before it hears that some was taken
+    uint32_t size, taken        # since `since_ns`
+    uint64_t since_ns
+
 cdef struct TimerList:
     Link head
     uint32_t length_ms

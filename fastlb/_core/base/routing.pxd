@@ -330,10 +330,12 @@ cdef struct HttpEntry:          # of one listener
     uint32_t fields_max
     uint32_t uri_bytes_max
     uint32_t requests_max
+    uint32_t h2_window_max      # bytes that a connection's windows may grow by
     uint16_t[DEADLINES] deadlines       # slots, in order
     uint16_t header_timer       # slots
     uint16_t keepalive_timer
     uint16_t linger_timer
+    uint16_t stall_timer
     uint64_t linger_bytes_max   # of a request that is answered before its end
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id

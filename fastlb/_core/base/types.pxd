@@ -7,14 +7,14 @@ from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, LOAD_STEPS, PRIORITIES, TIMER_SLOTS_MAX,
-    TRIES_LOGGED, TRIES_MAX,
+    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, LOAD_STEPS, PRIORITIES,
+    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
 from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
     Address, Budget, Chunk, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool,
     Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList,
-    TlsEntry,
+    TlsEntry, Window,
 )
 from fastlb._core.base.routing cimport (
     Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
@@ -37,6 +37,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     H2* h2                      # NULL: its connection has ended before its exchange has read it all
     Stream* stream              # an exchange's; NULL: that has ended
     Chunk* input                # for the exchange to read: a head's text, then a body as it is
+    Chunk* last                 # of several that are `input`; NULL: there is one, or none
     Chunk* output               # that it has written
     Chunk* cookies              # of a request, while its head isn't whole
     Chunk* trailers             # of the answer, a line each
@@ -46,7 +47,8 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t text_left          # of `input`: bytes that are no body
     uint32_t ahead              # bytes of `output` beyond what each stream may hold
     uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
-    uint32_t why                # its connection ended: Reason
+    uint32_t why, extra         # its connection ended: Reason; bytes that its window has grown by
+    Window window
     uint64_t left               # to a server: bytes to go of the body, or of its chunk
     H2Stream* prev              # of the connection
     H2Stream* next
@@ -59,35 +61,42 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     Stream* socket              # of the carrier
     H2Stream* streams
     H2Stream* look              # see H2Stream.next_look
-    uint32_t n_streams
-    uint32_t n_exchanges        # of streams that have one
-    uint32_t head_bytes         # of a client's requests
-    uint32_t ahead              # of all its streams
-    uint32_t n_bad              # frames of this second that cost us more than the peer
+    uint32_t n_streams, n_exchanges     # and those of streams that have one
+    uint32_t n_open, n_holding  # streams that count for the most there may be, or have H2_HOLDS
+    uint32_t head_bytes, ahead  # of a client's requests, and of all streams
+    uint32_t n_bad, updates_owed        # frames that are counted; WINDOW_UPDATEs that are not
     uint32_t useless            # bytes that were part of nothing, of late
-    uint64_t bad_second
+    uint64_t bad_second         # that n_bad counts for
     uint8_t inside              # a step of the carrier: it needs not be queued
-    uint8_t leaving             # nobody joins it any more
-    uint8_t gone                # and nothing is sent that is new: somebody has said GOAWAY
+    uint8_t leaving, gone       # nobody joins it any more; nothing new is sent: GOAWAY was said
+    uint8_t noticed             # a client has been told that it is to go; H2_HEARD: and knows
     uint8_t moved               # some of a body has gone since the last step
-    uint8_t is_ready            # to a server: it has said what it allows
-    uint8_t is_idle             # to a server: it is counted as one that waits
-    uint16_t linger_timer       # slot; of a client
+    uint8_t is_ready, is_idle   # the peer has said what it allows; it is counted as one that waits
+    uint8_t told, failed        # our settings have gone; memory is gone, and so is what it knows
+    uint8_t awaits_head         # of a client: the timer runs until its settings or a head are whole
+    uint8_t frame_kind, head_is_open    # of the last frame; its head goes on in the next one
+    uint16_t linger_timer, header_timer, stall_timer    # slots, of a client
+    Timer stall                 # runs while streams may hold what their client doesn't take
+    uint64_t received, framed   # bytes from the peer, and of all frames that have begun
+    uint32_t heads, head_timed  # that have begun, and the one that the timer runs for
+    int32_t last_id             # of a client: its latest stream
+    uint8_t[H2_KNOWN_BYTES] begun       # of its latest streams, a bit each: it has begun it,
+    uint8_t[H2_KNOWN_BYTES] ended       # and may send nothing more for it
+    Window window
+    uint32_t window_base, window_max, extra     # at first; may grow by; streams' have grown by
+    uint8_t pinging             # our settings or a PING that measures are under way
+    uint64_t asked_ns, rtt_ns   # since when, and until the peer has answered; 0: not known
     ServerLive* target          # whom it goes to; NULL: it is a client's
     uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
     uint32_t streams_max        # that the server takes at a time
-    uint32_t requests           # to the server, so far
-    uint32_t requests_max       # 0: any number
-    uint64_t expires_ms         # by age; 0: never
-    uint64_t heard_ns           # when the server last said anything
+    uint32_t requests, requests_max     # so far, and at most; 0: any number
+    uint64_t expires_ms, heard_ns       # by age, 0: never; when the server last said anything
     H2* prev                    # among those to the same server
     H2* next
 
 cdef struct Stream:
     int fd
-    uint8_t role
-    uint8_t ready
-    uint8_t flags
+    uint8_t role, ready, flags
     uint8_t writes              # counted to 2: options wait for the second
     uint16_t generation         # of the socket: counts closes, so that events of an old one show
     uint8_t layer               # what is between us and a socket: Layer
@@ -177,8 +186,7 @@ cdef struct Group:              # servers of a pool that are picked among, by it
     uint8_t is_even             # all weights are equal
 
 cdef struct PoolEntry:
-    uint8_t balance
-    uint8_t nodelay
+    uint8_t balance, nodelay
     uint16_t connect_timer      # slot
     uint32_t n_servers
     ServerEntry* servers        # group by group
@@ -194,6 +202,7 @@ cdef struct PoolEntry:
     uint16_t idle_timer         # slot
     uint32_t age_max_ms         # of a connection; 0: any
     uint32_t requests_max       # on a connection; 0: any number
+    uint32_t h2_window_max      # bytes that a connection's windows may grow by
     Retry retry
     Outliers outliers
     Hedge hedge
@@ -231,8 +240,7 @@ cdef struct BindEntry:          # one address of one listener
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
 cdef struct Snapshot:
-    uint32_t n_binds
-    uint32_t n_pools
+    uint32_t n_binds, n_pools
     BindEntry* binds
     PoolEntry* pools
     int32_t max_connections, max_sessions       # of the process, sessions of udp among them; 0: any
@@ -240,8 +248,7 @@ cdef struct Snapshot:
 
 # --- one engine ---
 cdef struct Exchange:           # one TCP session, from accept to the last byte
-    Stream client
-    Stream server
+    Stream client, server
     Timer timer
     uint16_t idle_timer
     uint8_t stage, reason, flags, chunk_class, bulk_class
@@ -300,8 +307,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint8_t n_left
     Tried[TRIES_LOGGED] left    # the servers before this one
     uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
-    uint8_t client_ip_size
-    uint8_t peer_ip_size
+    uint8_t client_ip_size, peer_ip_size
     char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
 
@@ -313,8 +319,7 @@ cdef struct Http:               # a request and its response, while under way
     Chunk* head                 # the request as the server gets it
     Chunk* partial              # of the response's head, while it is incomplete
     Chunk* lines                # header fields for the response, made with the request at hand
-    Body request
-    Body response
+    Body request, response
     uint32_t flags
     uint32_t upgrade            # CRC-32 of the protocol asked for, in lower case
     uint32_t taken              # bytes of the body that were sent with the head
@@ -333,8 +338,7 @@ cdef struct Http:               # a request and its response, while under way
 cdef struct Upstream:           # a connection to a server of http: with an exchange, or idle
     Stream stream               # first: the poller hands out Stream*
     ServerLive* target
-    uint32_t idle_max
-    uint32_t requests_max
+    uint32_t idle_max, requests_max
     uint16_t idle_timer
     uint8_t keep                # may be kept
     uint8_t is_introduced, is_bound     # told of its client; authenticated
@@ -364,6 +368,7 @@ cdef struct HttpState:
     uint8_t[32] id              # of the request at hand, if we named it
     uint8_t[55] trace           # its traceparent, if we made it
     uint32_t epoch              # counts snapshots
+    uint64_t h2_extra           # bytes that windows of connections have grown by
 
 cdef struct Acceptor:
     Stream stream               # first: the poller hands out Stream*
@@ -395,8 +400,7 @@ cdef struct Slab:
     Exchange* exchanges         # SLAB_EXCHANGES of them
 
 cdef struct Core:               # all that one engine owns
-    int id
-    int wake_fd
+    int id, wake_fd
     int timer_fd                # inline mode only, else -1
     int spare_fd                # given up for the second half of a relay when descriptors run out
     uint8_t inline_mode, busy_poll

@@ -10,7 +10,8 @@ typedef struct nghttp2_option nghttp2_option;
 typedef struct { uint8_t *name, *value; size_t namelen, valuelen; uint8_t flags; } nghttp2_nv;
 typedef struct { size_t length; int32_t stream_id; uint8_t type, flags; } nghttp2_frame_hd;
 typedef struct { nghttp2_frame_hd hd; int cat; } nghttp2_headers;
-typedef union { nghttp2_frame_hd hd; nghttp2_headers headers; } nghttp2_frame;
+typedef struct { nghttp2_frame_hd hd; uint8_t opaque_data[8]; } nghttp2_ping;
+typedef union { nghttp2_frame_hd hd; nghttp2_headers headers; nghttp2_ping ping; } nghttp2_frame;
 typedef struct { int32_t settings_id; uint32_t value; } nghttp2_settings_entry;
 typedef union { int fd; void *ptr; } nghttp2_data_source;
 typedef struct {
@@ -31,8 +32,12 @@ typedef struct {
 #define NGHTTP2_FLAG_ACK 11
 #define NGHTTP2_HCAT_REQUEST 12
 #define NGHTTP2_NV_FLAG_NONE 13
+#define NGHTTP2_FLAG_END_HEADERS 27
+#define NGHTTP2_CONTINUATION 28
+#define NGHTTP2_STREAM_CLOSED 29
 #define NGHTTP2_DATA_FLAG_NO_END_STREAM 99
 #define NGHTTP2_ERR_FLOODED 98
+#define NGHTTP2_ERR_NOMEM 30
 #define NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE 96
 #define NGHTTP2_SETTINGS_ENABLE_PUSH 95
 #define NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL 97
@@ -87,3 +92,6 @@ typedef struct {
 #define nghttp2_submit_trailer(...) ((int)0)
 #define nghttp2_submit_rst_stream(...) ((int)0)
 #define nghttp2_submit_goaway(...) ((int)0)
+#define nghttp2_submit_shutdown_notice(...) ((int)0)
+#define nghttp2_submit_ping(...) ((int)0)
+#define nghttp2_is_fatal(...) ((int)0)

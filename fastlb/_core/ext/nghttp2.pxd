@@ -22,9 +22,12 @@ cdef extern from "h2.h" nogil:
         uint8_t flags
     ctypedef struct fl_h2_headers "nghttp2_headers":
         int cat
+    ctypedef struct fl_h2_ping "nghttp2_ping":
+        uint8_t[8] opaque_data
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
         fl_h2_headers headers
+        fl_h2_ping ping
     ctypedef struct nghttp2_settings_entry:
         int32_t settings_id
         uint32_t value
@@ -37,15 +40,16 @@ cdef extern from "h2.h" nogil:
                                  nghttp2_data_source*, void*) noexcept nogil
     enum:
         NGHTTP2_DATA, NGHTTP2_HEADERS, NGHTTP2_PRIORITY, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS
-        NGHTTP2_PING, NGHTTP2_GOAWAY, NGHTTP2_WINDOW_UPDATE
-        NGHTTP2_FLAG_NONE, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_ACK
+        NGHTTP2_PING, NGHTTP2_GOAWAY, NGHTTP2_WINDOW_UPDATE, NGHTTP2_CONTINUATION
+        NGHTTP2_FLAG_NONE, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_END_HEADERS, NGHTTP2_FLAG_ACK
         NGHTTP2_HCAT_REQUEST
         NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE
         NGHTTP2_NV_FLAG_NONE
         NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM
-        NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+        NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_NOMEM
+        NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM
-        NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM
+        NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_STREAM_CLOSED
         NGHTTP2_SETTINGS_ENABLE_PUSH
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
         NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
@@ -107,4 +111,7 @@ cdef extern from "h2.h" nogil:
                                    const nghttp2_nv*, size_t, void*)
     int nghttp2_submit_trailer(nghttp2_session*, int32_t, const nghttp2_nv*, size_t)
     int nghttp2_submit_rst_stream(nghttp2_session*, uint8_t, int32_t, uint32_t)
+    int nghttp2_submit_shutdown_notice(nghttp2_session*)
+    int nghttp2_submit_ping(nghttp2_session*, uint8_t, const uint8_t*)
+    int nghttp2_is_fatal(int)
     int nghttp2_submit_goaway(nghttp2_session*, uint8_t, int32_t, uint32_t, const uint8_t*, size_t)

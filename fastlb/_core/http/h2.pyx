@@ -7,44 +7,58 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
     H2_ALL_SENT, H2_ANSWERED, H2_CLOSED, H2_DEFERRED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
-    H2_LOOK, H2_REFUSED, H2_RESET, H2_WAKE, READABLE,
+    H2_HOLDS, H2_LOOK, H2_REFUSED, H2_RESET, H2_STALLED, H2_WAKE, READABLE, TIMER_STALL,
 )
 from fastlb._core.base.h2stream cimport abandon_h2_stream, give_h2_stream
-from fastlb._core.base.limits cimport H2_FRAME_BYTES_MAX
+from fastlb._core.base.limits cimport H2_CONNECTION_BYTES, H2_FRAME_BYTES_MAX, H2_SERVER_BYTES
 from fastlb._core.base.queue cimport queue
+from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, Stream
-from fastlb._core.ext.atomic cimport fl_count, likely
+from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_FLOODED,
-    NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR,
-    NGHTTP2_REFUSED_STREAM, nghttp2_session, nghttp2_session_consume,
-    nghttp2_session_consume_connection, nghttp2_session_del,
-    nghttp2_session_get_last_proc_stream_id, nghttp2_session_mem_recv, nghttp2_session_mem_send,
-    nghttp2_session_resume_data, nghttp2_session_terminate_session, nghttp2_session_want_read,
-    nghttp2_session_want_write, nghttp2_submit_goaway, nghttp2_submit_rst_stream,
+    NGHTTP2_ERR_NOMEM, NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR,
+    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM, nghttp2_is_fatal, nghttp2_session,
+    nghttp2_session_consume, nghttp2_session_consume_connection, nghttp2_session_del,
+    nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_resume_data,
+    nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write,
+    nghttp2_submit_rst_stream,
 )
-from fastlb._core.http.h2client cimport h2_answer, h2_client_session
-from fastlb._core.http.h2frames cimport h2_count_bytes
+from fastlb._core.http.h2client cimport h2_answer, h2_client_session, h2_say_streams_max
+from fastlb._core.http.h2frames cimport FRAME_HEAD_BYTES, h2_count_bytes, h2_look_at_frames
 from fastlb._core.http.h2server cimport h2_ask, h2_server_session
+from fastlb._core.http.h2window cimport h2_begin_windows, h2_end_windows, h2_taken
+
+
+cdef enum:
+    PREFACE_BYTES = 24              # (RFC 9113, 3.4)
 
 
 cdef H2* h2_take(Core* core, Exchange* x, Stream* socket) noexcept nogil:
     """Let an exchange carry others over its socket, when `h2_begin` says so; NULL when memory is
     gone."""
-    cdef H2* h2 = <H2*> calloc(1, sizeof(H2))
+    cdef H2* h2 = <H2*> calloc(1, sizeof(H2) + FRAME_HEAD_BYTES)
     if h2 == NULL or not FASTLB_HAS_H2:
         free(h2)
         return NULL
     h2.core = core
     h2.carrier = x
     h2.socket = socket
+    h2.stall.kind = TIMER_STALL
+    h2.stall.owner = h2
     x.h2 = h2
     return h2
 
 
 cdef bint h2_begin(H2* h2) noexcept nogil:
     """Its socket is connected; False when memory is gone."""
-    h2.session = h2_client_session(h2) if h2.target == NULL else h2_server_session(h2)
+    if h2.target == NULL:
+        h2.framed = PREFACE_BYTES
+        h2_begin_windows(h2, H2_CONNECTION_BYTES)
+        h2.session = h2_client_session(h2)
+    else:
+        h2_begin_windows(h2, H2_SERVER_BYTES)
+        h2.session = h2_server_session(h2)
     return h2.session != NULL
 
 
@@ -62,8 +76,17 @@ cdef void h2_end(Exchange* x, bint reset) noexcept nogil:
             abandon_h2_stream(st, reset)
         else:
             give_h2_stream(st)
+    timer_cancel(&h2.stall)
+    h2_end_windows(h2)
     x.h2 = NULL
     free(h2)
+
+
+cdef inline void _look(H2* h2, int error) noexcept nogil:
+    """At what nghttp2 returned: where memory is gone a frame is missing, and its stream would wait
+    for ever; so the connection ends. Streams that are over already are no error."""
+    if unlikely(error < 0 and (nghttp2_is_fatal(error) or error == NGHTTP2_ERR_NOMEM)):
+        h2.failed = True
 
 
 cdef bint h2_receive(H2* h2, const uint8_t* data, uint32_t size) noexcept nogil:
@@ -71,20 +94,22 @@ cdef bint h2_receive(H2* h2, const uint8_t* data, uint32_t size) noexcept nogil:
     cdef nghttp2_session* session = <nghttp2_session*> h2.session
     cdef ssize_t n
     h2_count_bytes(h2, size)
+    h2_look_at_frames(h2, data, size)
     n = nghttp2_session_mem_recv(session, data, size)
     if likely(n == <ssize_t> size):
         return True
     if n == NGHTTP2_ERR_FLOODED and not h2.gone:
         fl_count(&(<Core*> h2.core).counters.h2_abused, 1)
     h2.leaving = h2.gone = True
-    nghttp2_session_terminate_session(
-        session, NGHTTP2_ENHANCE_YOUR_CALM if n == NGHTTP2_ERR_FLOODED else NGHTTP2_PROTOCOL_ERROR)
+    _look(h2, <int> n if n == NGHTTP2_ERR_NOMEM else nghttp2_session_terminate_session(
+        session, NGHTTP2_ENHANCE_YOUR_CALM if n == NGHTTP2_ERR_FLOODED else NGHTTP2_PROTOCOL_ERROR))
     return False
 
 
 cdef void _reset(H2* h2, H2Stream* st, uint32_t why) noexcept nogil:
     st.flags |= H2_RESET
-    nghttp2_submit_rst_stream(<nghttp2_session*> h2.session, NGHTTP2_FLAG_NONE, st.id, why)
+    _look(h2, nghttp2_submit_rst_stream(
+        <nghttp2_session*> h2.session, NGHTTP2_FLAG_NONE, st.id, why))
 
 
 cdef void _begin(H2* h2, H2Stream* st) noexcept nogil:
@@ -108,9 +133,10 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
         st.flags &= <uint32_t> ~H2_LOOK
         if st.consumed:
             if st.flags & H2_CLOSED:
-                nghttp2_session_consume_connection(session, st.consumed)
+                _look(h2, nghttp2_session_consume_connection(session, st.consumed))
             else:
-                nghttp2_session_consume(session, st.id, st.consumed)
+                _look(h2, nghttp2_session_consume(session, st.id, st.consumed))
+            h2_taken(h2, st, st.consumed)
             st.consumed = 0
         if st.flags & H2_WAKE:
             st.flags &= <uint32_t> ~H2_WAKE
@@ -125,7 +151,7 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
             _begin(h2, st)
         elif st.flags & H2_DEFERRED:
             st.flags &= <uint32_t> ~H2_DEFERRED
-            nghttp2_session_resume_data(session, st.id)
+            _look(h2, nghttp2_session_resume_data(session, st.id))
         if st.flags & H2_RESET:
             continue
         if st.flags & H2_FAILED:
@@ -136,6 +162,24 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
             _reset(h2, st, NGHTTP2_NO_ERROR)    # it needs no more of the request (RFC 9113, 8.1)
 
 
+cdef void h2_end_stalled(H2* h2) noexcept nogil:
+    """Reset the streams of a client that has taken nothing of them since the last look."""
+    cdef H2Stream* st = h2.streams
+    while st != NULL:
+        if st.flags & H2_HOLDS and not st.flags & (H2_RESET | H2_CLOSED):
+            if st.flags & H2_STALLED:
+                _reset(h2, st, NGHTTP2_CANCEL)
+            st.flags |= H2_STALLED
+        st = st.next
+
+
+cdef void h2_terminate(H2* h2) noexcept nogil:
+    """Say that it is over: nothing more is read, and requests that are under way end."""
+    h2.leaving = h2.gone = True
+    _look(h2, nghttp2_session_terminate_session(
+        <nghttp2_session*> h2.session, NGHTTP2_NO_ERROR))
+
+
 cdef uint32_t h2_gather(H2* h2, uint8_t* into, uint32_t room) noexcept nogil:
     """Frames that are to go out, as many as fit; 0: none."""
     cdef const uint8_t* data = NULL
@@ -144,20 +188,15 @@ cdef uint32_t h2_gather(H2* h2, uint8_t* into, uint32_t room) noexcept nogil:
     while size + H2_FRAME_BYTES_MAX <= room:
         n = nghttp2_session_mem_send(<nghttp2_session*> h2.session, &data)
         if n <= 0:
+            _look(h2, <int> n)
             break
         memcpy(into + size, data, n)
+        if unlikely(not h2.told):
+            h2.told = True
+            if h2.target == NULL:
+                h2_say_streams_max(into)
         size += <uint32_t> n
     return size
-
-
-cdef void h2_leave(H2* h2) noexcept nogil:
-    """Say that no more requests are taken; those that are under way go on."""
-    cdef nghttp2_session* session = <nghttp2_session*> h2.session
-    if not h2.leaving:
-        h2.leaving = True
-        nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR,
-                              NULL, 0)
 
 
 cdef bint h2_is_over(H2* h2) noexcept nogil:

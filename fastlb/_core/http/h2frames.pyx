@@ -2,31 +2,34 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_TUNNEL, H2_WAKE, WRITABLE,
+    H2_DEFERRED, H2_DONE, H2_FAILED, H2_IN_CHUNKS, H2_RESET, H2_STALLED, H2_TUNNEL, H2_WAKE,
+    WRITABLE,
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
 from fastlb._core.base.limits cimport (
-    H2_ACKS_MAX, H2_BAD_MAX, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_USELESS_BYTES_MAX,
+    H2_ACKS_MAX, H2_BAD_MAX, H2_KNOWN_BYTES, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_USELESS_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
-    NGHTTP2_ERR_DEFERRED, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
-    NGHTTP2_RST_STREAM, NGHTTP2_WINDOW_UPDATE, nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv,
-    nghttp2_option, nghttp2_option_new, nghttp2_option_set_max_outbound_ack,
-    nghttp2_option_set_max_settings, nghttp2_option_set_no_auto_window_update, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_begin_frame_callback,
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_consume_connection,
-    nghttp2_session_terminate_session, nghttp2_submit_trailer,
+    NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_DEFERRED, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE,
+    NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_HEADERS, NGHTTP2_FLAG_END_STREAM, NGHTTP2_HEADERS,
+    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_STREAM_CLOSED, NGHTTP2_WINDOW_UPDATE,
+    nghttp2_data_source, nghttp2_frame_hd, nghttp2_nv, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_settings,
+    nghttp2_option_set_no_auto_window_update, nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
+    nghttp2_session_consume_connection, nghttp2_session_terminate_session, nghttp2_submit_trailer,
 )
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 
 cdef enum:
     CHUNK_TAIL = 2                  # the line end after a chunk's bytes
+    H2_KNOWN_IDS = H2_KNOWN_BYTES * 8 * 2      # (a client's are odd)
+    UPDATES_OWED_MAX = 65536        # 512 MiB in full frames: more is never on its way
 
 
 cdef void _calm(H2* h2) noexcept nogil:
@@ -34,14 +37,15 @@ cdef void _calm(H2* h2) noexcept nogil:
     if not h2.gone:
         h2.leaving = h2.gone = True
         fl_count(&(<Core*> h2.core).counters.h2_abused, 1)
-        nghttp2_session_terminate_session(
-            <nghttp2_session*> h2.session, NGHTTP2_ENHANCE_YOUR_CALM)
+        if nghttp2_session_terminate_session(
+                <nghttp2_session*> h2.session, NGHTTP2_ENHANCE_YOUR_CALM):
+            h2.failed = True
 
 
 cdef void h2_count_bad(H2* h2, uint32_t cost) noexcept nogil:
     """So much that brings no request on, in a second, is too much."""
     h2.n_bad += cost
-    if unlikely(h2.n_bad > H2_BAD_MAX):
+    if unlikely(h2.n_bad >= H2_BAD_MAX):
         _calm(h2)
 
 
@@ -55,7 +59,8 @@ cdef void h2_count_bytes(H2* h2, uint32_t size) noexcept nogil:
         h2.n_bad = 0
     # (what was under way to a stream when it was reset is a window's bytes at most)
     if unlikely(h2.useless > <uint32_t> (
-            H2_USELESS_BYTES_MAX if h2.target == NULL else H2_SERVER_BYTES)):
+            H2_USELESS_BYTES_MAX if h2.target == NULL else H2_SERVER_BYTES)
+            + h2.window.size - h2.window_base):
         _calm(h2)
     h2.useless += size
 
@@ -65,30 +70,128 @@ cdef void h2_wake(H2Stream* st) noexcept nogil:
     h2_look(st)
 
 
-cdef int _on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head,
-                         void* given) noexcept nogil:
-    cdef H2* h2 = <H2*> given
+cdef void _fail_connection(H2* h2, uint32_t why) noexcept nogil:
+    """The peer has broken rules that streams can't be kept apart without."""
+    if not h2.gone:
+        h2.leaving = h2.gone = True
+        if nghttp2_session_terminate_session(<nghttp2_session*> h2.session, why):
+            h2.failed = True
+
+
+cdef void _begin_stream(H2* h2, int32_t id) noexcept nogil:
+    """Note a client's new stream; those that it has passed over can't be begun any more."""
+    cdef int32_t passed = h2.last_id + 2
+    if id - passed > H2_KNOWN_IDS:
+        passed = id - H2_KNOWN_IDS
+    while passed <= id:
+        h2.begun[passed >> 4 & H2_KNOWN_BYTES - 1] &= <uint8_t> ~(1 << (passed >> 1 & 7))
+        h2.ended[passed >> 4 & H2_KNOWN_BYTES - 1] &= <uint8_t> ~(1 << (passed >> 1 & 7))
+        passed += 2
+    h2.begun[id >> 4 & H2_KNOWN_BYTES - 1] |= <uint8_t> (1 << (id >> 1 & 7))
+    h2.last_id = id
+
+
+cdef void _check_stream(H2* h2, const nghttp2_frame_hd* head) noexcept nogil:
+    """Whether a client may still send a HEADERS, a DATA or a RST_STREAM for a stream (RFC 9113, 5.1
+    and 5.1.1). nghttp2 forgets streams that are closed, and ignores what comes for them."""
+    cdef int32_t id = head.stream_id
+    cdef uint32_t at = id >> 4 & H2_KNOWN_BYTES - 1
+    cdef uint8_t bit = <uint8_t> (1 << (id >> 1 & 7))
+    if id & 1 == 0:
+        return                              # (no client begins such a one: nghttp2 says so)
+    if id > h2.last_id:
+        if head.type != NGHTTP2_HEADERS:
+            return                          # (idle: the same)
+        _begin_stream(h2, id)
+    elif id + H2_KNOWN_IDS <= h2.last_id:
+        return                              # so long ago that nobody knows
+    elif head.type == NGHTTP2_RST_STREAM:
+        h2.ended[at] |= bit
+        return
+    elif unlikely(not h2.begun[at] & bit):
+        _fail_connection(h2, NGHTTP2_PROTOCOL_ERROR)
+        return
+    elif unlikely(h2.ended[at] & bit):
+        _fail_connection(h2, NGHTTP2_STREAM_CLOSED)
+        return
+    if head.flags & NGHTTP2_FLAG_END_STREAM:
+        h2.ended[at] |= bit
+
+
+cdef void _begin_frame(H2* h2, const nghttp2_frame_hd* head) noexcept nogil:
+    h2.frame_kind = head.type
+    h2.head_is_open = False
+    if head.type <= NGHTTP2_HEADERS or head.type == NGHTTP2_RST_STREAM:
+        if h2.target == NULL:
+            _check_stream(h2, head)
     if head.type == NGHTTP2_HEADERS:
-        return 0
-    if head.type == NGHTTP2_DATA:
+        h2.heads += 1
+        h2.head_is_open = not head.flags & NGHTTP2_FLAG_END_HEADERS
+    elif head.type == NGHTTP2_DATA:
         if head.length == 0 and not head.flags & NGHTTP2_FLAG_END_STREAM:
             h2_count_bad(h2, 1)
     elif head.type == NGHTTP2_RST_STREAM:
         if h2.target == NULL:           # (a server that resets has had the request first)
             h2_count_bad(h2, RESET_COST)
     elif head.type == NGHTTP2_WINDOW_UPDATE:
-        if h2.target == NULL:
+        if h2.updates_owed:
+            h2.updates_owed -= 1
+        elif h2.target == NULL:
             h2_count_bad(h2, 1)
+    elif head.type == NGHTTP2_CONTINUATION:
+        h2.head_is_open = not head.flags & NGHTTP2_FLAG_END_HEADERS
+        h2_count_bad(h2, 1)
     elif not head.flags & NGHTTP2_FLAG_ACK:
         h2_count_bad(h2, 1)
-    return 0
+
+
+cdef void h2_look_at_frames(H2* h2, const uint8_t* data, uint32_t size) noexcept nogil:
+    """See every frame that begins in what has come. (nghttp2 says nothing of some that it ignores.)
+    h2.framed is where the next one begins, counted as h2.received is."""
+    cdef uint64_t at = h2.received
+    cdef uint64_t end = at + size
+    cdef nghttp2_frame_hd head
+    cdef uint8_t* bytes = h2_frame_head(h2)
+    cdef uint32_t have, n
+    h2.received = end
+    while h2.framed < end:
+        have = <uint32_t> (at - h2.framed) if at > h2.framed else 0     # of its head, from before
+        at = at if at > h2.framed else h2.framed
+        n = FRAME_HEAD_BYTES - have
+        n = n if n < end - at else <uint32_t> (end - at)
+        memcpy(bytes + have, data + size - (end - at), n)
+        at += n
+        if have + n < FRAME_HEAD_BYTES:
+            return
+        head.length = <size_t> bytes[0] << 16 | <size_t> bytes[1] << 8 | bytes[2]
+        head.type = bytes[3]
+        head.flags = bytes[4]
+        head.stream_id = <int32_t> ((<uint32_t> bytes[5] & 127) << 24 | <uint32_t> bytes[6] << 16
+                                    | <uint32_t> bytes[7] << 8 | bytes[8])
+        h2.framed += FRAME_HEAD_BYTES + head.length
+        _begin_frame(h2, &head)
+
+
+cdef bint h2_is_in_head(const H2* h2) noexcept nogil:
+    """Whether a head has begun to come and isn't whole."""
+    return h2.head_is_open or (h2.received < h2.framed and (
+        h2.frame_kind == NGHTTP2_HEADERS or h2.frame_kind == NGHTTP2_CONTINUATION))
+
+
+cdef void h2_count_reset(nghttp2_session* session, H2* h2, int32_t id) noexcept nogil:
+    """Count a RST_STREAM that we have sent. Where a request was at work, its server has worked for
+    nothing, whatever the peer made us reset it by; our own resets come after the request's end."""
+    cdef H2Stream* st = h2_stream(session, id)
+    if st != NULL and not st.flags & H2_RESET:
+        h2_count_bad(h2, RESET_COST if st.stream != NULL else 1)
 
 
 cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint8_t* data,
                   size_t size, void* given) noexcept nogil:
     cdef H2Stream* st = h2_stream(session, id)
     if unlikely(st == NULL):
-        nghttp2_session_consume_connection(session, size)
+        if nghttp2_session_consume_connection(session, size):
+            (<H2*> given).failed = True
         return 0
     if st.stream == NULL and st.flags & (H2_DONE | H2_FAILED):
         st.consumed += <uint32_t> size          # nobody reads it any more
@@ -103,11 +206,14 @@ cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uin
     return 0
 
 
-cdef bint _submit_trailers(nghttp2_session* session, H2Stream* st) noexcept nogil:
+cdef int _submit_trailers(nghttp2_session* session, H2Stream* st) noexcept nogil:
+    """How many there are; less than 0: they can't be sent, so that the answer isn't whole."""
     cdef nghttp2_nv[NV_MAX] fields
     cdef uint8_t* lines = chunk_bytes(st.trailers)
     cdef int n = h2_lines(lines, lines + st.trailers.end, fields, 0)
-    return n > 0 and nghttp2_submit_trailer(session, st.id, fields, n) == 0
+    if n > 0 and nghttp2_submit_trailer(session, st.id, fields, n):
+        return -1
+    return n
 
 
 cdef uint32_t _out(H2Stream* st, uint8_t* into, uint64_t size) noexcept nogil:
@@ -169,6 +275,7 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
     cdef H2* h2 = <H2*> given
     cdef Core* core = <Core*> h2.core
     cdef uint32_t n = 0
+    cdef int trailers
     if st.output != NULL:
         n = _out(st, into, room) if h2.target == NULL else \
             _next_of_request(st, into, <uint32_t> room)
@@ -177,15 +284,21 @@ cdef ssize_t h2_on_read(nghttp2_session* session, int32_t id, uint8_t* into, siz
             st.output = NULL
         h2_count_ahead(st)
     if n:
+        st.flags &= <uint32_t> ~H2_STALLED
         if st.stream != NULL and not st.stream.ready & WRITABLE:
             st.stream.ready |= WRITABLE
             queue(core, st.stream.exchange)
         h2.moved = True
-        h2.n_bad -= 2 if h2.n_bad > 2 else h2.n_bad     # (what it lets us send it may tell us)
+        if h2.updates_owed < UPDATES_OWED_MAX:
+            h2.updates_owed += 2        # (one for the stream, one for the connection)
     if st.output == NULL and st.flags & H2_DONE:
+        if unlikely(st.trailers != NULL) and h2.target == NULL:
+            trailers = _submit_trailers(session, st)
+            if trailers < 0:
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE    # (it is reset)
+            if trailers > 0:
+                flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
         flags[0] |= NGHTTP2_DATA_FLAG_EOF
-        if unlikely(st.trailers != NULL) and h2.target == NULL and _submit_trailers(session, st):
-            flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
         return n
     if n == 0:
         st.flags |= H2_DEFERRED
@@ -198,7 +311,6 @@ cdef int h2_prepare(nghttp2_session_callbacks** callbacks,
     """What sessions have in common, to be filled up."""
     if nghttp2_session_callbacks_new(callbacks) or nghttp2_option_new(options):
         raise MemoryError
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks[0], _on_begin_frame)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks[0], _on_data)
     nghttp2_option_set_no_auto_window_update(options[0], 1)
     nghttp2_option_set_max_outbound_ack(options[0], H2_ACKS_MAX)

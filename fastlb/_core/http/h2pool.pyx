@@ -74,6 +74,7 @@ cdef H2* add_h2(Core* core, Exchange* x) noexcept nogil:
     h2.streams_max = first[0].streams_max if first[0] != NULL and first[0].streams_max \
         else <uint32_t> H2_STREAMS_MAX      # until it says so itself
     h2.requests_max = pool.requests_max
+    h2.window_max = pool.h2_window_max
     h2.expires_ms = core.now_ms + pool.age_max_ms if pool.age_max_ms else 0
     h2.next = first[0]
     if h2.next != NULL:

@@ -19,18 +19,22 @@ from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
     FASTLB_HAS_H2, NGHTTP2_DATA, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_FLAG_ACK,
     NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HEADERS,
-    NGHTTP2_NV_FLAG_NONE, NGHTTP2_REFUSED_STREAM, NGHTTP2_SETTINGS,
-    NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_ENABLE_PUSH,
+    NGHTTP2_NV_FLAG_NONE, NGHTTP2_PING, NGHTTP2_REFUSED_STREAM, NGHTTP2_RST_STREAM,
+    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, NGHTTP2_SETTINGS_ENABLE_PUSH,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
     NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, nghttp2_data_provider, nghttp2_frame, nghttp2_nv,
     nghttp2_option, nghttp2_session, nghttp2_session_callbacks,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
+    nghttp2_session_callbacks_set_on_frame_send_callback,
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_client_new2,
     nghttp2_session_del, nghttp2_session_get_remote_settings, nghttp2_session_set_local_window_size,
     nghttp2_settings_entry, nghttp2_submit_request, nghttp2_submit_settings,
 )
-from fastlb._core.http.h2frames cimport h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake
+from fastlb._core.http.h2frames cimport (
+    h2_count_reset, h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake,
+)
+from fastlb._core.http.h2window cimport h2_answered
 from fastlb._core.http.h2text cimport NV_MAX, h2_lines
 from fastlb._core.proto.fields cimport binds_connection, field_kind
 
@@ -150,6 +154,9 @@ cdef int _on_frame(nghttp2_session* session, const nghttp2_frame* frame,
     cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     if frame.hd.type == NGHTTP2_SETTINGS and not frame.hd.flags & NGHTTP2_FLAG_ACK:
         _on_settings(session, h2)
+    elif frame.hd.flags & NGHTTP2_FLAG_ACK and (
+            frame.hd.type == NGHTTP2_SETTINGS or frame.hd.type == NGHTTP2_PING):
+        h2_answered(h2)
     elif frame.hd.type == NGHTTP2_GOAWAY:
         h2.leaving = h2.gone = True
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
@@ -183,6 +190,13 @@ cdef int _on_close(nghttp2_session* session, int32_t id, uint32_t error,
     return 0
 
 
+cdef int _on_sent(nghttp2_session* session, const nghttp2_frame* frame,
+                  void* given) noexcept nogil:
+    if unlikely(frame.hd.type == NGHTTP2_RST_STREAM):
+        h2_count_reset(session, <H2*> given, frame.hd.stream_id)
+    return 0
+
+
 cdef int _prepare() except -1:
     global _callbacks, _options
     if not FASTLB_HAS_H2:
@@ -190,6 +204,7 @@ cdef int _prepare() except -1:
     h2_prepare(&_callbacks, &_options)
     nghttp2_session_callbacks_set_on_header_callback(_callbacks, _on_header)
     nghttp2_session_callbacks_set_on_frame_recv_callback(_callbacks, _on_frame)
+    nghttp2_session_callbacks_set_on_frame_send_callback(_callbacks, _on_sent)
     nghttp2_session_callbacks_set_on_stream_close_callback(_callbacks, _on_close)
     return 0
 

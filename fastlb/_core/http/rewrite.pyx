@@ -1,9 +1,10 @@
 # The heads that we pass on: what is ours to change is changed, the rest is copied as it came.
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
 from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_OLD_CLIENT, HTTP_WHOLE,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_OLD_CLIENT, HTTP_WHOLE, LAYER_H2,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
@@ -30,6 +31,7 @@ cdef enum:
     OWN_BYTES = 1024            # of the fields that we add, but for configured ones
     HEAD_BYTES_MAX = 524288     # of a request with them
     PATH_BYTES_MAX = 65535      # of one that a route makes
+    VERSION_AT = 5              # in the line of Via
 
 cdef struct Edits:              # of a head
     const Edit* route
@@ -157,6 +159,13 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
                 head.request_id = -1
 
 
+cdef void _put_via(Writer* w, HttpEntry* entry, bint was_h2) noexcept nogil:
+    """The line, which says by which version we have got the message (RFC 9110, 7.6.3)."""
+    put_text(w, entry.via)
+    if was_h2 and entry.via.size and not w.full:
+        memcpy(w.at - entry.via.size + VERSION_AT, b"2.0", 3)
+
+
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
     """The path that the route makes; False if it is none that may be sent."""
     cdef Writer made
@@ -231,7 +240,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"traceparent: ", 13)
         put_text(w, core.http.match.trace)
         _put(w, b"\r\n", 2)
-    put_text(w, entry.via)
+    _put_via(w, entry, x.carrier != NULL)
     made = w.at
     _put_edits(core, x, &edits, w)
     if unlikely(w.at != made) and has_binding_credentials(made, w.at):
@@ -347,7 +356,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     if head.status >= 200:
         if http.lines != NULL:
             put(w, chunk_bytes(http.lines), http.lines.end)
-        put_text(w, http.entry.via)
+        _put_via(w, http.entry, x.to_server.layer == LAYER_H2)
         if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
             _put(w, b"Transfer-Encoding: chunked\r\n", 28)
         if unlikely(head.status == 426) and head.upgrade >= 0 and x.carrier == NULL:

@@ -217,6 +217,10 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         field.value_at = <uint32_t> (value.at - head.bytes)
         field.value_size = value.size
         kind = field_kind(head.bytes + field.name_at, field.name_size)
+        if unlikely(kind == FIELD_AUTHORIZATION or kind == FIELD_AUTHENTICATE):
+            if binds_connection(value):
+                head.flags |= HEAD_BINDS
+            kind = FIELD_OTHER              # to everybody else
         field.kind = <uint8_t> kind
         field.drop = False
         if likely(kind == FIELD_OTHER):
@@ -265,10 +269,6 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
             head.forwarded_for = <int32_t> i
         elif kind == FIELD_X_REQUEST_ID:
             head.request_id = <int32_t> i
-        elif kind == FIELD_AUTHORIZATION or kind == FIELD_AUTHENTICATE:
-            field.kind = FIELD_OTHER        # to everybody else
-            if binds_connection(value):
-                head.flags |= HEAD_BINDS
         elif (kind == FIELD_CONNECTION or kind == FIELD_KEEP_ALIVE or kind == FIELD_TRAILER
                 or kind == FIELD_PROXY_CONNECTION or kind == FIELD_HTTP2_SETTINGS):
             field.drop = True

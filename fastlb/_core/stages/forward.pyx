@@ -8,9 +8,10 @@ from libc.string cimport memchr, memcpy
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, HANGUP,
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPLOAD_CUT, LAYER_H2, NEXT, PEER_SHUT, READABLE,
-    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
-    REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF, TUNNEL,
+    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, LAYER_H2, NEXT,
+    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
+    TUNNEL,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, flow_flush, flow_have_pipe, flow_read, flow_splice, flow_write,
@@ -89,6 +90,12 @@ cdef void _measure(Core* core, Exchange* x) noexcept nogil:
         observe_delay(core, x.pool, us)
 
 
+cdef bint _feigns_switching(const Exchange* x, int status) noexcept nogil:
+    """Whether a status would tell a client of HTTP/2 that its WebSocket is open (RFC 8441, 5),
+    though the server hasn't switched to it."""
+    return x.http.flags & HTTP_UPGRADE and 200 <= status < 300
+
+
 cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) noexcept nogil:
     """Find the response's head in the region: MORE (the body begins at data.at), AGAIN, TUNNEL,
     ELSEWHERE or FAIL. Responses of 1xx are passed on by the way."""
@@ -98,7 +105,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
     while True:
         used = parse_response(head, chunk_bytes(core.http.scratch) + data.at,
                               data.end - data.at, http.flags & HTTP_NO_BODY)
-        if used < 0:
+        if used < 0 or (unlikely(x.carrier != NULL) and used and _feigns_switching(x, head.status)):
             return fail(x, REASON_BAD_RESPONSE)
         if used == 0:
             if data.end - data.at >= x.pool.head_bytes_max:

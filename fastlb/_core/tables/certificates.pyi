@@ -1,5 +1,6 @@
 AVAILABLE: bool
 H2_AVAILABLE: bool
+NGHTTP2: str
 OPENSSL: str
 CHAIN_MAX: int
 

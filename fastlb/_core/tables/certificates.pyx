@@ -25,10 +25,21 @@ from fastlb._core.ext.openssl cimport (
     XN_FLAG_RFC2253, sk_GENERAL_NAME_num, sk_GENERAL_NAME_value,
 )
 
+cdef extern from *:
+    """
+    #if FASTLB_HAS_H2
+    #define fl_h2_version() (nghttp2_version(0)->version_str)
+    #else
+    #define fl_h2_version() ("")
+    #endif
+    """
+    const char* fl_h2_version()
+
 import ipaddress
 
 AVAILABLE = bool(FASTLB_HAS_TLS)
 H2_AVAILABLE = bool(FASTLB_HAS_H2)
+NGHTTP2 = (<bytes> fl_h2_version()).decode() if FASTLB_HAS_H2 else ""
 OPENSSL = (<bytes> OpenSSL_version(0)).decode() if FASTLB_HAS_TLS else ""
 CHAIN_MAX = 16                          # issuers that are sent along: no real chain is near
 

@@ -76,6 +76,7 @@ cdef dict totals_of(const Counters* counters):
         "bodies_unread": fl_read(&counters.bodies_unread),
         "protocols_unknown": fl_read(&counters.protocols_unknown),
         "proxy_headers": fl_read(&counters.proxy_headers),
+        "h2_abused": fl_read(&counters.h2_abused),
         "handshakes": fl_read(&counters.handshakes),
         "resumed": fl_read(&counters.resumed),
         "handshakes_failed": fl_read(&counters.handshakes_failed),

@@ -347,9 +347,11 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.fields_max = spec.fields_max
     entry.uri_bytes_max = spec.uri_bytes_max
     entry.requests_max = spec.requests_max
+    entry.h2_window_max = spec.h2_window_max
     entry.header_timer = live.timer_slot(spec.header_timeout_ms)
     entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
+    entry.stall_timer = live.timer_slot(spec.stall_look_ms)
     entry.linger_bytes_max = spec.linger_bytes_max
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")

@@ -170,6 +170,7 @@ cdef class Snapshot:
         pool.idle_timer = self.live.timer_slot(spec.idle_timeout_ms)
         pool.age_max_ms = spec.connection_age_ms
         pool.requests_max = spec.connection_requests_max
+        pool.h2_window_max = spec.h2_window_max
         pool.nodelay = spec.tcp_nodelay
         pool.keepalive = _keepalive(spec.keepalive)
         fill_retry(&pool.retry, spec.retry)

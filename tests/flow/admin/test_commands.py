@@ -72,14 +72,15 @@ def test_a_process_is_found_in_the_usual_place(
     code, out, _ = fastlb("status", "--json")
     assert code == 0 and json.loads(out)["pid"] == process.pid
     code, out, err = fastlb("drain", f"main/{NOBODY}")
-    assert (code, out, err) == (0, f"main/{NOBODY} is drained\n", "")
+    assert (code, out, err) == (0, f"main/{NOBODY} is drained (process {process.pid})\n", "")
     code, out, _ = fastlb("status")
     lines = out.splitlines()
     assert lines[0].endswith("  0 connections")
     assert lines[1].split() == ["LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S"]
     assert code == 0 and re.search(rf"main +{NOBODY} +draining", out)
-    assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0\n")
-    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is unchecked\n")
+    who = f"(process {process.pid})"
+    assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0 {who}\n")
+    assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is unchecked {who}\n")
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
     assert not list(own_place.iterdir())
@@ -155,6 +156,18 @@ def test_no_process_is_told(command: tuple[str, ...], own_place: Path) -> None:
     assert fastlb(*command, "--admin", "127.0.0.1:1")[0] == 3
 
 
+def test_a_reload_names_the_process_that_has_read_its_file(
+    serve: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('[listeners.a]\nbind = "tcp://127.0.0.1:0"\npool = "a"\n'
+                    f'[pools.a]\nservers = ["{NOBODY}"]\n')
+    process = serve(str(path))
+    assert fastlb("reload", "--dry-run") == (0, "nothing would change\n", "")
+    assert fastlb("reload") == (
+        0, f"nothing has changed\nprocess {process.pid} has read its file again\n", "")
+
+
 def test_a_drain_waits_until_all_have_left(admin: Make, origin: Origin) -> None:
     running = admin([origin.address], listen="tcp://127.0.0.1:0")
     client, server = running.site.pair(origin)
@@ -168,7 +181,7 @@ def test_a_drain_waits_until_all_have_left(admin: Make, origin: Origin) -> None:
     client.close()
     server.close()
     thread.join()
-    assert told == [(0, f"api/{origin.address} is drained\n", "")]
+    assert told == [(0, f"api/{origin.address} is drained (process {os.getpid()})\n", "")]
 
 
 def test_names_that_fit_nothing_are_told(admin: Make) -> None:

@@ -17,8 +17,8 @@ import h2.exceptions
 from tests.flow.conftest import DEADLINE_S
 
 Headers = list[tuple[str, str]]
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = (
-    0, 1, 2, 3, 4, 6, 8, 9)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 2, 3, 4, 6, 7, 8, 9)
 
 
 @dataclass
@@ -44,6 +44,8 @@ class Client:
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.answers: dict[int, Answer] = {}
         self.goaway: int | None = None
+        self.noticed = False        # that the connection is to end
+        self._unread = b""
         self.ended = False
         self.reads = True           # and lets the server send more
         self.strict = False         # what the package calls wrong is an error
@@ -115,13 +117,23 @@ class Client:
         return True
 
     def _receive(self, data: bytes) -> None:
-        """What answers frames that were written by hand may be no part of what `h2` knows of."""
-        try:
-            for event in self.h2.receive_data(data):
-                self._take(event)
-        except h2.exceptions.ProtocolError:
-            if self.strict:
-                raise
+        """Frame by frame: what answers frames that were written by hand may be no part of what `h2`
+        knows of. Nor is a GOAWAY that only gives notice: for the package it is the end."""
+        self._unread += data
+        while len(self._unread) >= 9:
+            size = 9 + int.from_bytes(self._unread[:3], "big")
+            if len(self._unread) < size:
+                return
+            frame, self._unread = self._unread[:size], self._unread[size:]
+            if frame[3] == GOAWAY and frame[9:13] == b"\x7f\xff\xff\xff":
+                self.noticed = True
+                continue
+            try:
+                for event in self.h2.receive_data(frame):
+                    self._take(event)
+            except h2.exceptions.ProtocolError:
+                if self.strict:
+                    raise
 
     def _take(self, event: Any) -> None:
         answer = self.answers.get(getattr(event, "stream_id", None) or 0, Answer())

@@ -87,23 +87,6 @@ def test_rapid_reset(h2: Open, origins: Origins) -> None:
     assert site.totals()["requests"] <= 200
 
 
-def test_resets_that_we_are_tricked_into(h2: Open, origins: Origins) -> None:
-    """CVE-2025-8671: frames that make us reset streams ourselves."""
-    site, client = h2([origins().address])
-    data = b""
-    for i in range(2000):
-        stream = client.h2.get_next_available_stream_id()
-        client.h2.send_headers(stream, [
-            (":method", "POST"), (":scheme", "https"), (":path", f"/{i}"),
-            (":authority", "site.test")])
-        data += client.h2.data_to_send()
-        data += client.raw(WINDOW_UPDATE, 0, stream, struct.pack(">I", 0x7FFFFFFF))
-    flood(client, data, 1)
-    assert client.goaway is None or client.goaway == CALM
-    wait_until(lambda: not any(site.site.counts().values()))
-    assert site.totals()["requests"] <= 600
-
-
 def test_continuation_without_end(h2: Open, origins: Origins) -> None:
     site, client = h2([origins().address])
     head = client.raw(HEADERS, 1, 1, b"\x82\x84\x87\x41\x01a")      # (no END_HEADERS)
@@ -203,25 +186,3 @@ def test_what_is_taken_back_at_once_reaches_no_server(h2: Open, origins: Origins
     assert client.get("/after").status == 200
     assert [one.target for one in origin.requests] == ["/before", "/after"]
     assert site.totals()["requests"] == 2
-
-
-def test_heads_without_end_do_not_hold_a_connection(h2: Open, origins: Origins) -> None:
-    site, client = h2([origins().address], keepalive_timeout="300ms")
-    client.sock.sendall(client.raw(HEADERS, 1, 1, b"\x82\x84\x87\x41\x01a"))    # no END_HEADERS
-    client.until_end()
-    client.close()
-    wait_until(lambda: not any(site.site.counts().values()))
-
-
-def test_an_answer_that_nobody_takes_does_not_hold_a_connection(
-    h2: Open, origins: Origins
-) -> None:
-    """Its server is done with it; the rest waits for a window that stays at zero."""
-    site, client = h2([origins(lambda wire, request: wire.send(answer(bytes(30_000)))).address],
-                      keepalive_timeout="300ms")
-    client.h2.update_settings({4: 0})           # SETTINGS_INITIAL_WINDOW_SIZE
-    client.flush()
-    client.ask("/")
-    client.until_end()
-    client.close()
-    wait_until(lambda: not any(site.site.counts().values()))

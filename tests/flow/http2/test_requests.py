@@ -267,6 +267,38 @@ def test_a_websocket(h2: Open, origins: Origins) -> None:
     assert asked["upgrade"] == "websocket"
 
 
+@pytest.mark.parametrize("head", [
+    b"200 OK\r\nContent-Length: 2", b"204 No Content", b"206 Partial Content\r\nContent-Length: 2",
+])
+def test_a_server_that_does_not_switch_opens_no_websocket(
+    h2: Open, origins: Origins, head: bytes
+) -> None:
+    """A status of 2xx would tell the client that its WebSocket is open (RFC 8441, 5)."""
+    def serve(wire: Wire, request: Message) -> None:
+        wire.send(b"HTTP/1.1 " + head + b"\r\n\r\n" + b"no" * (b"Length" in head))
+
+    _site, client = h2([origins(serve).address])
+    while not client.h2.remote_settings.enable_connect_protocol:
+        client.look()
+    stream = client.ask("/chat", (":protocol", "websocket"), ("sec-websocket-version", "13"),
+                        method="CONNECT", ends=False)
+    while not client.answers[stream].fields:
+        assert client.look()
+    assert client.answers[stream].status == 502
+
+
+def test_a_server_that_refuses_a_websocket_is_heard(h2: Open, origins: Origins) -> None:
+    _site, client = h2([origins(
+        lambda wire, request: wire.send(answer(b"no", "403 Forbidden"))).address])
+    while not client.h2.remote_settings.enable_connect_protocol:
+        client.look()
+    stream = client.ask("/chat", (":protocol", "websocket"), ("sec-websocket-version", "13"),
+                        method="CONNECT", ends=False)
+    while bytes(client.answers[stream].body) != b"no":
+        assert client.look()
+    assert client.answers[stream].status == 403
+
+
 def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> None:
     """The client is told that the rest isn't needed (RFC 9113, 8.1), and its stream is free."""
     site, client = h2([origins().address], routes=[

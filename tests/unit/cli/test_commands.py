@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,7 @@ def test_the_long_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str
     assert (status, err) == (0, "")
     assert out.startswith(f"fastlb {__version__}\n")
     assert {"python", "platform", "TLS", "kernel"} <= {line.split()[0] for line in out.splitlines()}
+    assert re.search(r"^HTTP/2 +nghttp2 \d+\.\d+\.\d+$", out, re.MULTILINE)
 
 
 # --- mistakes ---

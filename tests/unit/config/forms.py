@@ -21,9 +21,9 @@ LISTENER_KEYS = (
     " max_sessions_per_source, pick, answers, on_server_down, coalesce,"
     " receive_buffer_size, routes,"
     " max_header_size,"
-    " max_headers, max_uri_length, max_body_size, max_requests, forwarded, request_id,"
-    " traceparent, via, error_header, max_discard_size, on_client_close, h2c, merge_slashes,"
-    " underscores, path_parameters, methods,"
+    " max_headers, max_uri_length, max_body_size, max_requests, max_h2_window,"
+    " forwarded, request_id, traceparent, via, error_header, max_discard_size, on_client_close,"
+    " h2c, merge_slashes, underscores, path_parameters, methods,"
     " max_match_body, bind, tls, proxy_protocol, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
@@ -32,7 +32,8 @@ POOL_KEYS = (
     "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
     " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
     " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
-    " max_connection_requests, connect_timeout, tls, protocol, proxy_protocol, limits"
+    " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
+    " limits"
 )
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
 BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'

@@ -75,6 +75,8 @@ def test_pool_keys_are_for_the_protocols_that_are_shown(key: str, scheme: str) -
         pool["balance"] = "maglev"
     if key == "health":
         pool[key] = {"tcp": True}
+    if key == "max_h2_window":
+        pool["protocol"] = "h2"
     raw = {
         "listeners": {"l": {"bind": f"{scheme}://127.0.0.1:1", "pool": "first"}},
         "pools": {"first": {"servers": ["10.0.0.2:80"], "fallback": "p"}, "p": pool},
@@ -94,6 +96,8 @@ def test_listener_keys_are_for_the_protocols_that_are_shown(key: str, scheme: st
         listener["bind"].append(f"{scheme}://unix:/tmp/a")
     elif key == "max_match_body":
         listener["routes"] = [{"name": "a", "match": {"json": {"a": "1"}}, "pool": "p"}]
+    elif key == "max_h2_window":
+        listener["h2c"] = True
     elif key in ("sniff_timeout", "sniff_whole_timeout") and scheme == "tcp":
         listener["routes"] = [{"name": "a", "match": {"protocol": "ssh"}, "pool": "p"}]
     elif key == "policy":
@@ -116,6 +120,10 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.http_1: (
         HTTP + POOL + 'protocol = "h2"\nmax_idle_connections = 5\n', "pools.p.max_idle_connections",
         "it is for HTTP/1.1, and protocol is h2"),
+    needs.h2: (HTTP + POOL + 'max_h2_window = "1MiB"\n', "pools.p.max_h2_window",
+               'it is for protocol = "h2"'),
+    needs.h2_clients: (HTTP + 'max_h2_window = "1MiB"\n' + POOL, "listeners.l.max_h2_window",
+                       "clients of http:// need h2c for HTTP/2"),
     needs.h2c: (TLS.replace("[listeners.l.tls]", "h2c = true\n[listeners.l.tls]") + POOL,
                    "listeners.l.h2c", "clients of https:// choose HTTP/2 by ALPN"),
     needs.fields: (

@@ -183,3 +183,30 @@ def test_a_connection_whose_policy_looks_at_it(
     assert (status, err) == (0, "")
     assert "policy decisions:greet was not asked, as nobody knows what a client sends first" in out
     assert "picked: 10.0.0.1:7000" in out
+
+
+@pytest.mark.usefixtures("example_files")
+def test_the_listener_of_the_urls_scheme_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text("""\
+[listeners.plain]
+bind = "http://127.0.0.1:8080"
+pool = "docs"
+[listeners.secure]
+bind = "https://127.0.0.1:8443"
+pool = "docs"
+tls = { certificates = [{ cert = "tls/both.pem" }] }
+[pools.docs]
+servers = ["10.0.0.1:7000"]
+""")
+    for url, found in (
+        ("https://docs.example/a", "listener secure (the only one that speaks https"),
+        ("http://docs.example/a", "listener plain (the only one that speaks http"),
+        ("/a", "listener plain (the first that speaks http; name another with its listener"),
+        ("http://127.0.0.1:8443/a", "listener secure (it listens on https://127.0.0.1:8443"),
+    ):
+        status, out, err = said(capsys, "explain", str(path), url)
+        assert (status, err) == (0, "")
+        assert found in out, url

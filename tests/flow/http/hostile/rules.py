@@ -166,9 +166,9 @@ LINES = (
              "javascript:evil", "/evil evil", "\\evil", "?evil", "#evil",
          )), head(line="OPTIONS ** HTTP/1.1"))),
     Rule("target-bytes", "RFC 3986, 2 and RFC 9112, 3.2",
-         "A control byte, a space or a fragment in a target", 400, tuple(
+         "A control byte, one beyond ASCII, a space or a fragment in a target", 400, tuple(
              b"GET /ev" + bytes([c]) + b"il HTTP/1.1\r\nHost: site.test\r\n\r\n"
-             for c in [*CONTROLS, 0x09, 0x20, 0x23])),
+             for c in [*CONTROLS, 0x09, 0x20, 0x23, 0x80, 0xC3, 0xFF])),
     Rule("version", "RFC 9112, 2.3", "A protocol that isn't HTTP/1.0 or 1.1, or a gap before it",
          400, tuple(head(line=f"GET /evil{rest}") for rest in (
              " HTTP/1.2", " HTTP/1.10", " HTTP/11.1", " HTTP/1", " HTTP/1.", " HTTP/.1",

@@ -16,6 +16,7 @@ from tests.flow.http2.peers import Client
 from tests.flow.http2.servers.conftest import Farm, Front
 from tests.flow.http2.servers.origin import Call, frame
 from tests.flow.http2.servers.talk import Talk
+from tests.flow.http2.test_hostile import CALM
 
 Speak = Callable[[HttpSite], Talk]
 DATA, HEADERS, SETTINGS, CONTINUATION = 0, 1, 4, 9
@@ -24,6 +25,7 @@ OWN = frame(SETTINGS, 0, 0)
 INTERIM = frame(HEADERS, END_HEADERS, 1, b"\x08\x03103")
 LARGE = 1 << 20
 FLOOD_BYTES = 16 << 20
+STREAMS_MAX = 100
 
 
 @pytest.mark.parametrize("mode", ["tls-servers"], indirect=True)
@@ -100,6 +102,27 @@ def test_one_that_does_not_read_among_99_of_its_connection(front: Front, farm: F
     client.reads = True
     client.h2.increment_flow_control_window(LARGE, slow)
     assert len(client.answer(slow).body) == LARGE
+
+
+def test_a_server_that_makes_fastlb_reset_every_stream_is_left(front: Front, farm: Farm) -> None:
+    """Its answers announce less than they have: each reset is a request that has failed."""
+    def serve(call: Call) -> None:
+        with call.link.lock:
+            if len(call.link.calls) < STREAMS_MAX:
+                return
+            for one in call.link.calls.values():
+                call.link.h2.send_headers(
+                    one.stream, [(":status", "200"), ("content-length", "1")])
+                call.link.h2.send_data(one.stream, b"xx", end_stream=True)
+            call.link.flush()
+
+    origin = farm(serve)
+    client = Client(front([origin]).site.connect())
+    for stream in [client.ask(f"/{i}", method="POST") for i in range(STREAMS_MAX)]:
+        got = client.answer(stream)
+        assert got.reset is not None or got.status == 502
+    wait_until(lambda: all(link.goaway == CALM for link in origin.links))
+    assert client.goaway is None
 
 
 class Flood:

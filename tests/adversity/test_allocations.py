@@ -1,0 +1,177 @@
+"""Memory that is gone: each allocation of the core, of nghttp2 and of OpenSSL fails in turn, while
+a client asks over HTTP/2. Requests may fail then; nothing may hang, crash or be left over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlb._core.tables.certificates import H2_AVAILABLE
+from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.http.peers import HttpOrigin, Message, Wire
+from tests.flow.http2.peers import Client
+from tests.flow.http2.servers.origin import Call, H2Origin
+
+HERE = Path(__file__).parent
+
+# A balancer that does as its standard input says, a line each.
+SERVE = """
+import ctypes, json, sys, time
+import fastlb
+failing = ctypes.CDLL(None)
+failing.allocations.restype = ctypes.c_long
+failing.fail_allocation.argtypes = [ctypes.c_long]
+balancer = fastlb.Balancer(fastlb.Config.build(json.loads(sys.argv[1])))
+with balancer.background():
+    print(balancer.listeners["web"].url, flush=True)
+    for line in sys.stdin:
+        word, _, number = line.strip().partition(" ")
+        if word == "fail":
+            failing.fail_allocation(int(number))
+            print("ok", flush=True)
+        elif word == "count":
+            print(failing.allocations(), flush=True)
+            failing.fail_allocation(0)
+        else:
+            print(json.dumps(balancer._runtime.counts()), flush=True)
+"""
+
+
+class Far:
+    """The balancer's process."""
+
+    def __init__(self, library: Path, config: dict[str, Any]) -> None:
+        preload = " ".join([str(library), *os.environ.get("LD_PRELOAD", "").split()])
+        options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, json.dumps(config)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "LD_PRELOAD": preload, "ASAN_OPTIONS": options})
+        host, _, port = self.line().rpartition("//")[2].rpartition(":")
+        self.at = (host, int(port))
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"it has ended: {self.process.wait()}"
+        return line.strip()
+
+    def say(self, words: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(words + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def alive(self) -> dict[str, int]:
+        counts: dict[str, int] = json.loads(self.say("counts"))
+        return {name: n for name, n in counts.items() if n}
+
+    def end(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    assert compiler is not None
+    made = tmp_path_factory.mktemp("failing") / "failing.so"
+    subprocess.run(
+        [compiler, "-O1", "-fno-builtin", "-fno-optimize-sibling-calls", "-shared", "-fPIC", "-o",
+         str(made), str(HERE / "failing.c"), "-ldl"],
+        check=True, env={**os.environ, "LD_PRELOAD": ""})
+    return made
+
+
+def _serve(wire: Wire, request: Message) -> None:
+    """An answer with trailers, as a call of gRPC has."""
+    wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n"
+              b"%x\r\n%s\r\n0\r\nx-sum: 1\r\n\r\n" % (len(request.body) + 2, request.body + b"ok"))
+
+
+def _call(call: Call) -> None:
+    body = b"".join(iter(call.part, b""))
+    call.head(200)
+    call.data(body + b"ok")
+    call.end(("x-sum", "1"))
+
+
+@pytest.fixture(params=["h1", "h2"])
+def far(
+    request: pytest.FixtureRequest, library: Path, pair: tuple[str, str]
+) -> Iterator[Far]:
+    """In front of servers of either version, over TLS to the client."""
+    if not H2_AVAILABLE:
+        pytest.skip("built without HTTP/2")
+    origin = HttpOrigin(_serve) if request.param == "h1" else H2Origin(_call, early=True)
+    protocol = "http/1.1" if request.param == "h1" else "h2"
+    made = Far(library, {
+        "threads": 1,
+        "listeners": {"web": {
+            "bind": "https://127.0.0.1:0", "pool": "app",
+            "request_header_timeout": "1s", "keepalive_timeout": "1s", "body_idle_timeout": "1s",
+            "response_header_timeout": "1s",
+            "tls": {"certificates": [{"cert": pair[0], "key": pair[1]}],
+                    "handshake_timeout": "1s"}}},
+        "pools": {"app": {"servers": [origin.address], "protocol": protocol,
+                          "retry": {"attempts": 1}, "connect_timeout": "1s",
+                          "outliers": {"consecutive_failures": 0}}},
+    })
+    yield made
+    made.process.kill()
+    made.process.wait()
+    origin.close()
+
+
+def _ask(far: Far, context: ssl.SSLContext) -> list[Any]:
+    """A connection with a GET and a POST at a time: what they were answered, "" if they weren't."""
+    got: list[Any] = ["", ""]
+    with contextlib.suppress(OSError, AssertionError, ConnectionError), \
+            socket.create_connection(far.at, DEADLINE_S) as plain, \
+            context.wrap_socket(plain, server_hostname="site.test") as sock:
+        client = Client(sock)       # type: ignore[arg-type]
+        streams = [client.ask("/"), client.ask("/", method="POST", body=b"x" * 40_000)]
+        for i, stream in enumerate(streams):
+            answer = client.answer(stream)
+            if answer.ended and answer.reset is None:
+                got[i] = (answer.status, bytes(answer.body), answer.trailers)
+    return got
+
+
+WHOLE = [(200, b"ok", [("x-sum", "1")]), (200, b"x" * 40_000 + b"ok", [("x-sum", "1")])]
+
+
+def test_each_allocation_fails_in_turn(
+    far: Far, pair: tuple[str, str], record_property: Callable[[str, object], None]
+) -> None:
+    context = ssl.create_default_context(cafile=pair[0])
+    context.set_alpn_protocols(["h2"])
+    assert _ask(far, context) == WHOLE
+    n = spared = 0
+    while not spared:
+        n += 1
+        assert far.say(f"fail {n}") == "ok"
+        got = _ask(far, context)
+        count = int(far.say("count"))
+        spared = count < n
+        print(f"allocation {n}: {[one and one[0] for one in got]}")
+        for one, whole in zip(got, WHOLE, strict=True):
+            # What isn't an error of ours is whole: bodies and trailers.
+            assert one == "" or one[0] >= 500 or one == whole, (n, one)
+        wait_until(lambda: not far.alive())
+        assert n < 5000
+    record_property("allocations", n)
+    assert _ask(far, context) == WHOLE
+    assert far.end() == 0

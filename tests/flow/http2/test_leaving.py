@@ -1,0 +1,93 @@
+"""How fastlb ends connections of clients: a notice first, then the end (RFC 9113, 6.8)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.flow.conftest import wait_until
+from tests.flow.http.conftest import HttpSite
+from tests.flow.http.peers import Message, Wire, answer
+from tests.flow.http2.conftest import Origins
+from tests.flow.http2.peers import DATA, GOAWAY, PING
+from tests.flow.http2.raw import ACK, END_HEADERS, END_STREAM, LAST_OF_ALL, Frame, Raw, frame
+
+Web = Callable[..., HttpSite]
+
+
+def _noticed(raw: Raw) -> Frame:
+    """The PING that follows the notice."""
+    notice = raw.until(GOAWAY)
+    assert (notice.last, notice.error) == (LAST_OF_ALL, 0)
+    while True:
+        ping = raw.until(PING)
+        if not ping.flags & ACK:
+            return ping
+
+
+@pytest.mark.parametrize("why", ["stop", "max_requests", "keepalive_timeout"])
+def test_a_request_that_crosses_the_notice_is_served(
+    web: Web, origins: Origins, why: str
+) -> None:
+    go_on = threading.Event()
+
+    def serve(wire: Wire, request: Message) -> None:
+        if request.target == "/slow":
+            go_on.wait(30)
+        wire.send(answer(request.body))
+
+    keys = {"max_requests": 1} if why == "max_requests" else {
+        "keepalive_timeout": "100ms"} if why == "keepalive_timeout" else {}
+    site = web([origins(serve).address], h2c=True, **keys)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1, path="/fast" if why == "keepalive_timeout" else "/slow"))
+    if why == "stop":
+        wait_until(lambda: site.totals()["requests"] == 1)
+        site.site.balancer.stop(30)
+    ping = _noticed(raw)
+    raw.send(raw.head(3, method="POST", flags=END_HEADERS) + frame(DATA, END_STREAM, 3, b"crossing")
+             + frame(PING, ACK, 0, ping.payload))
+    final = raw.until(GOAWAY)
+    assert (final.last, final.error) == (3, 0)
+    go_on.set()
+    while raw.next() is not None:
+        pass
+    assert [one.payload for one in raw.frames if one.stream == 3 and one.kind == DATA] == [
+        b"crossing"]
+    assert {one.stream for one in raw.frames if one.ends} == {1, 3}
+    raw.sock.close()
+
+
+def test_a_client_that_answers_no_ping_is_told_to_go_all_the_same(
+    web: Web, origins: Origins
+) -> None:
+    site = web([origins().address], h2c=True)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1))
+    raw.until_end_of(1)
+    site.site.balancer.stop(30)
+    _noticed(raw)
+    assert raw.until(GOAWAY).last == 1
+    while raw.next() is not None:
+        pass
+    raw.sock.close()
+
+
+def test_requests_after_the_end_of_a_connection_reach_no_server(
+    web: Web, origins: Origins
+) -> None:
+    go_on = threading.Event()
+    origin = origins(lambda wire, request: (go_on.wait(30), wire.send(answer(b"ok")))[0] and None)
+    site = web([origin.address], h2c=True, max_requests=1)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1))
+    raw.send(frame(PING, ACK, 0, _noticed(raw).payload))
+    assert raw.until(GOAWAY).last == 1
+    raw.send(raw.head(3, path="/late"))
+    go_on.set()
+    while raw.next() is not None:
+        pass
+    assert [one.target for one in origin.requests] == ["/"]
+    raw.sock.close()

@@ -1,0 +1,75 @@
+"""Clients that make us reset their streams (CVE-2025-8671, "MadeYouReset"): each reset throws away
+a request that a server works for, so it counts as a reset by the client does."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.flow.conftest import wait_until
+from tests.flow.http.peers import Message, Wire
+from tests.flow.http2.conftest import Open, Origins
+from tests.flow.http2.peers import DATA, HEADERS, RST_STREAM, WINDOW_UPDATE, Client
+from tests.flow.http2.test_hostile import CALM, flood
+
+END_STREAM, END_HEADERS = 1, 4
+STREAMS = 500
+
+# What follows a request's head, which announces one byte of a body.
+Follow = Callable[[Client, int], bytes]
+
+
+def _trailers(*fields: tuple[str, str], flags: int = END_HEADERS | END_STREAM) -> Follow:
+    return lambda client, stream: (
+        client.raw(DATA, 0, stream, b"x")
+        + client.raw(HEADERS, flags, stream, client.h2.encoder.encode(list(fields))))
+
+
+FOLLOWS: dict[str, Follow] = {
+    "body longer than announced": lambda client, stream: client.raw(DATA, 0, stream, b"xx"),
+    "body shorter than announced": lambda client, stream: client.raw(DATA, END_STREAM, stream),
+    "trailers with :path": _trailers((":path", "/")),
+    "trailers with connection": _trailers(("connection", "close")),
+    "trailers without END_STREAM": _trailers(("x", "1"), flags=END_HEADERS),
+    "trailers of 90 KB": _trailers(*[("x", "v" * 3000)] * 30),
+    "window beyond 2^31": lambda client, stream: client.raw(
+        WINDOW_UPDATE, 0, stream, struct.pack(">I", 0x7FFFFFFF)),
+    "a reset by the client": lambda client, stream: client.raw(
+        RST_STREAM, 0, stream, struct.pack(">I", 8)),
+}
+
+
+@pytest.mark.parametrize("follow", FOLLOWS.values(), ids=FOLLOWS.keys())
+def test_streams_that_fastlb_is_made_to_reset_end_the_connection(
+    h2: Open, origins: Origins, follow: Follow
+) -> None:
+    over = threading.Event()
+    lock = threading.Lock()
+    running = most = 0
+
+    def serve(wire: Wire, request: Message) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        over.wait(30)
+        with lock:
+            running -= 1
+
+    site, client = h2([origins(serve).address])
+    data = b""
+    for i in range(STREAMS):
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, [
+            (":method", "POST"), (":scheme", "https"), (":path", f"/{i}"),
+            (":authority", "site.test"), ("content-length", "1")])
+        data += client.h2.data_to_send() + follow(client, stream)
+    flood(client, data, 1)
+    over.set()
+    assert client.goaway == CALM
+    wait_until(lambda: not any(site.site.counts().values()))
+    assert site.totals()["requests"] <= 200
+    assert site.totals()["h2_abused"] == 1

@@ -1,0 +1,35 @@
+"""Tables in narrow terminals."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from fastlb.demo.table import HEADINGS, Row, live
+from fastlb.observe.fitting import fitting
+
+
+def shown(width: int) -> str:
+    console = Console(width=width, record=True, file=None, highlight=False)
+    row = Row("amber (127.0.0.1:44509)", 1_234_567, 12_345, 12, 1 << 30, 1 << 30, 12.5, 120.25)
+    with console.capture() as captured:
+        console.print(live([row], "a demo"))
+    return captured.get()
+
+
+@pytest.mark.parametrize(("width", "gone"), [
+    (200, ()), (100, ("bytes in",)), (80, ("bytes in", "bytes out", "p50")),
+])
+def test_columns_go_and_no_letters(width: int, gone: tuple[str, ...]) -> None:
+    text = shown(width)
+    assert "…" not in text
+    assert [head for head in HEADINGS if head not in text] == list(gone)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_what_is_least_goes_first() -> None:
+    heads, widths = ("a", "b", "c"), (10, 10, 10)
+    assert fitting(heads, widths, 36, 2, ("c", "b")) == [0, 1, 2]
+    assert fitting(heads, widths, 35, 2, ("c", "b")) == [0, 1]
+    assert fitting(heads, widths, 20, 2, ("c", "b")) == [0]
+    assert fitting(heads, widths, 1, 2, ("c", "b")) == [0]

@@ -31,7 +31,8 @@ LISTENER_KEYS = (
 )
 POOL_KEYS = (
     "tcp_nodelay, keepalive, request_headers, response_headers, servers, balance, hash_on,"
-    " bounded_load, table_size, slow_start, sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
+    " bounded_load, table_size, slow_start, sticky, subset, health, outliers, retry, hedge,"
+    " fallback, unavailable,"
     " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
     " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
     " limits"

@@ -90,8 +90,6 @@ class Compare(Model):
 
     equals: Annotated[str, limits.COMPARE] | None = None
     """The very text."""
-    one_of: Annotated[Texts, limits.COMPARE] | None = None
-    """One of these texts; a list by itself says the same."""
     present: Annotated[Switch, limits.COMPARE] | None = None
     """Whether it is there, whatever it is."""
     prefix: Annotated[Texts, limits.COMPARE] | None = None
@@ -102,6 +100,8 @@ class Compare(Model):
     """A part of it."""
     regex: Annotated[Regexes, limits.COMPARE] | None = None
     """A regular expression for a part of it; matched in linear time."""
+    one_of: Annotated[Texts, limits.COMPARE] | None = None
+    """One of these texts; a list by itself says the same."""
 
 
 Value = Annotated[

@@ -193,12 +193,12 @@ class MqttKeys(TypedDict, total=False):
 
 class CompareKeys(TypedDict, total=False):
     equals: str
-    one_of: str | list[str] | tuple[str, ...]
     present: bool
     prefix: str | list[str] | tuple[str, ...]
     suffix: str | list[str] | tuple[str, ...]
     contains: str | list[str] | tuple[str, ...]
     regex: str | list[str] | tuple[str, ...]
+    one_of: str | list[str] | tuple[str, ...]
 
 
 class RedirectKeys(TypedDict, total=False):

@@ -17,7 +17,8 @@ TOP_KEYS = (
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
-    " body_idle_timeout, keepalive_timeout, websocket_timeout, max_sessions,"
+    " body_idle_timeout, keepalive_timeout, websocket_timeout,"
+    " request_headers, response_headers, errors, max_sessions,"
     " max_sessions_per_source, pick, answers, on_server_down, coalesce,"
     " receive_buffer_size, routes,"
     " max_header_size,"
@@ -29,8 +30,9 @@ LISTENER_KEYS = (
     " bulk_buffer_size, reuse_port, mode"
 )
 POOL_KEYS = (
-    "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
-    " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
+    "tcp_nodelay, keepalive, request_headers, response_headers, servers, balance, hash_on,"
+    " bounded_load, table_size, slow_start, sticky, subset, health, outliers, retry, hedge,"
+    " fallback, unavailable,"
     " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
     " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
     " limits"

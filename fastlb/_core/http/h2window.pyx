@@ -15,20 +15,31 @@ from fastlb._core.ext.nghttp2 cimport (
 )
 
 
-cdef bint _is_small(const H2* h2, Window* window, uint32_t taken) noexcept nogil:
-    """Whether its peer waits for it: half of it was taken within one and a half round trips. What
-    isn't taken yet, because whoever gets it is slow, needs no larger window."""
+cdef enum:
+    GROWTH_FAR = 256                # of a window that came whole over a long way, at once
+    FAR_NS = 5000000                # 5 ms: a round trip within a country; 64 KiB carry 13 MB/s
+
+
+cdef uint32_t _growth(const H2* h2, Window* window, uint32_t taken) noexcept nogil:
+    """How many times as large it has to be; 0: it is large enough. Its peer waits for it where half
+    of it is taken within one and a half round trips, and mostly waits where the way is long and
+    that takes an eighth of one. What isn't taken yet, because whoever gets it is slow, needs no
+    larger window."""
     cdef uint64_t now_ns = (<Core*> h2.core).now_ns
     cdef uint64_t trip_ns, since_ns
     window.taken += taken
     if likely(window.taken < window.size // 2):
-        return False
+        return 0
     # (as long as our settings weren't answered, the way is at least as long as they have gone)
     trip_ns = h2.rtt_ns if h2.rtt_ns else now_ns - h2.asked_ns
     since_ns = now_ns - window.since_ns
     window.taken = 0
     window.since_ns = now_ns
-    return since_ns <= trip_ns + trip_ns // 2
+    if since_ns > trip_ns + trip_ns // 2:
+        return 0
+    if h2.rtt_ns >= FAR_NS and since_ns < trip_ns // 8:
+        return GROWTH_FAR
+    return H2_WINDOW_GROWTH
 
 
 cdef void _measure(H2* h2) noexcept nogil:
@@ -58,9 +69,9 @@ cdef void _grow_connection(H2* h2, uint64_t size) noexcept nogil:
     h2.window.size = <uint32_t> size
 
 
-cdef void _grow_stream(H2* h2, H2Stream* st) noexcept nogil:
+cdef void _grow_stream(H2* h2, H2Stream* st, uint32_t growth) noexcept nogil:
     """What it grows by is the connection's too, so that streams don't wait for one another."""
-    cdef uint64_t more = <uint64_t> st.window.size * (H2_WINDOW_GROWTH - 1)
+    cdef uint64_t more = <uint64_t> st.window.size * (growth - 1)
     cdef uint32_t room
     _grow_connection(h2, h2.window_base + h2.extra + more)
     room = h2.window.size - h2.window_base
@@ -80,13 +91,17 @@ cdef void _grow_stream(H2* h2, H2Stream* st) noexcept nogil:
 
 cdef void h2_taken(H2* h2, H2Stream* st, uint32_t size) noexcept nogil:
     """So much of a body was taken, and its peer may send that again."""
+    cdef uint32_t growth
     if st.window.size == 0:
         st.window.size = H2_WINDOW_BYTES
-    if _is_small(h2, &h2.window, size):
-        _grow_connection(h2, <uint64_t> h2.window.size * H2_WINDOW_GROWTH)
+        st.window.since_ns = (<Core*> h2.core).now_ns
+    growth = _growth(h2, &h2.window, size)
+    if growth:
+        _grow_connection(h2, <uint64_t> h2.window.size * growth)
         _measure(h2)
-    if _is_small(h2, &st.window, size) and not st.flags & (H2_CLOSED | H2_ENDED):
-        _grow_stream(h2, st)
+    growth = _growth(h2, &st.window, size)
+    if growth and not st.flags & (H2_CLOSED | H2_ENDED):
+        _grow_stream(h2, st, growth)
         _measure(h2)
 
 

@@ -343,7 +343,8 @@ cdef object _asked_about(Caller caller, Question* question):
             question.local_ip_size, question.local_port, question.secured, told)
     body = text_of(head.bytes + head.size, question.size - head.size)
     return make_request(
-        caller, head, body, question.client_ip, question.client_ip_size, question.client_port, question.secured, told)
+        caller, head, body, question.client_ip, question.client_ip_size, question.client_port,
+        question.secured, told)
 
 
 def questions(Live live, callers) -> list[tuple]:

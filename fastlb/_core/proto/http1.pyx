@@ -4,16 +4,14 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_AUTHENTICATE,
-    CLAIMS, FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION, FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_TYPE,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, CLAIMS, FIELD_ACCEPT, FIELD_AUTHENTICATE,
+    FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE,
     FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER,
     FIELD_PROXY_CONNECTION, FIELD_TE, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE,
     FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID,
     HEAD_ABSOLUTE, HEAD_BINDS, HEAD_CLAIMS, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS,
-    HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET, HEAD_ZEROS, METHOD_CONNECT, METHOD_DELETE,
-    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE,
-    Field, Head, Text,
+    HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET, HEAD_ZEROS, METHOD_CONNECT, METHOD_GET,
+    METHOD_OPTIONS, METHOD_OTHER, Field, Head, Text,
 )
 from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
 from fastlb._core.base.text cimport (
@@ -23,23 +21,10 @@ from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
 from fastlb._core.proto.fields cimport binds_connection, field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
+from fastlb._core.proto.methods cimport find_method
 
 cdef enum:
     TOKENS_MAX = 32             # of a Connection field
-    METHOD_BYTES_MAX = 64       # the longest that is registered has 16
-
-cdef uint8_t[256] _method_bytes
-
-
-def _fill():
-    # Tokens (RFC 9110, 5.6.2) without lower case: methods differ by case, and servers that don't
-    # know it take "post" for POST, past the routes that say what POST may do.
-    for byte in b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        _method_bytes[<int> byte] = True
-
-
-_fill()
-
 
 cdef bint _parse_length(Text text, uint64_t* length) noexcept nogil:
     """RFC 9110, 8.6: digits alone. Below 2^63, which every reader of it can count to."""
@@ -92,51 +77,6 @@ cdef bint valid_host(Text host, Text* name) noexcept nogil:
             return False
         port = port * 10 + host.at[i] - 48
     return port <= 65535
-
-
-cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
-    if size == 3:
-        if equal(at, 3, <const uint8_t*> b"GET", 3):
-            return METHOD_GET
-        if equal(at, 3, <const uint8_t*> b"PUT", 3):
-            return METHOD_PUT
-    elif size == 4:
-        if equal(at, 4, <const uint8_t*> b"POST", 4):
-            return METHOD_POST
-        if equal(at, 4, <const uint8_t*> b"HEAD", 4):
-            return METHOD_HEAD
-    elif size == 5:
-        if equal(at, 5, <const uint8_t*> b"TRACE", 5):
-            return METHOD_TRACE
-    elif size == 6:
-        if equal(at, 6, <const uint8_t*> b"DELETE", 6):
-            return METHOD_DELETE
-    elif size == 7:
-        if equal(at, 7, <const uint8_t*> b"OPTIONS", 7):
-            return METHOD_OPTIONS
-        if equal(at, 7, <const uint8_t*> b"CONNECT", 7):
-            return METHOD_CONNECT
-    return METHOD_OTHER
-
-
-cdef int _find_method(Head* head, const uint8_t* data, size_t size) noexcept nogil:
-    """Where the method ends, after empty lines (RFC 9112, 2.2); 0: not yet, -1: there is none."""
-    cdef size_t i = 0, start
-    while i < size and (data[i] == 13 or data[i] == 10):
-        i += 1
-    start = i
-    while i < size and i - start <= METHOD_BYTES_MAX and _method_bytes[data[i]]:
-        i += 1
-    if i - start > METHOD_BYTES_MAX:
-        return -1
-    if i == size:
-        return 0
-    if i == start or data[i] != c' ':
-        return -1
-    head.method = <uint8_t> _method(data + start, <uint32_t> (i - start))
-    head.method_at = <uint32_t> start
-    head.method_size = <uint16_t> (i - start)
-    return <int> i
 
 
 cdef bint _may_be_named(int kind) noexcept nogil:
@@ -340,7 +280,7 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
     cdef int n
     _begin(head)
     head.target_size = 0
-    n = _find_method(head, data, size)
+    n = find_method(head, data, size)
     if unlikely(n <= 0):
         return -400 if n < 0 else 0
     # (llhttp knows some methods only, and none that has another one's name)

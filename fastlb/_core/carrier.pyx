@@ -33,7 +33,7 @@ from fastlb._core.stages.connect cimport connect_failed, connect_succeeded
 
 
 cdef enum:
-    LINGER_BYTES = 262144               # that a client may still send, so that our last frames arrive
+    LINGER_BYTES = 262144           # that a client may still send, so that our last frames arrive
 
 
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:

@@ -111,7 +111,6 @@ def test_traces_are_begun_or_passed_on(web: Web, origins: Origins) -> None:
     assert "traceparent" not in seen(web, origins)
 
 
-@pytest.mark.http1          # "via" names the version that the client spoke
 def test_via_is_added_to(web: Web, origins: Origins) -> None:
     got = seen(web, origins, "Via: 1.0 first", via="lb")
     version = "2.0" if web(["127.0.0.1:1"]).site.h2 else "1.1"

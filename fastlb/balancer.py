@@ -27,7 +27,8 @@ from fastlb.process.filling import Filling
 from fastlb.process.functions import look_beside
 from fastlb.process.handed import Handed
 from fastlb.process.reload import Reloaded, reload, tell_refused, tell_reloaded
-from fastlb.process.runtime import Runtime, default_poller
+from fastlb.process.runtime import Runtime
+from fastlb.process.threads import default_poller
 from fastlb.process.worker import Parent
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from fastlb.explain.model import Explanation
     from fastlb.explain.wire import Headers
     from fastlb.keywords import BalancerKeywords, ListenKeywords, PoolKeywords
+
+Done = concurrent.futures.Future[None]
 
 
 class Balancer:
@@ -352,9 +355,9 @@ class Balancer:
         self._admin.begin(values)
 
     def stop(self, timeout: float | None = None) -> Stopping:
-        """Stop accepting, let connections finish for `timeout` seconds (`shutdown_timeout` if
-        not given), and reset the rest. From the loop: `await lb.stop()`; from elsewhere:
-        `lb.stop().wait()`. A second call ends what the first still waits for."""
+        """Stop accepting, let connections finish for `timeout` seconds (`shutdown_timeout` if not
+        given, after `shutdown_delay`), and reset the rest. From the loop: `await lb.stop()`; from
+        elsewhere: `lb.stop().wait()`. A second call ends what the first still waits for."""
         self._must_be_ours()
         with self._stop_lock:
             runtime, loop, values = self._runtime, self._loop, self._effective
@@ -364,31 +367,28 @@ class Balancer:
                 return Stopping(done)
             again = self._stopping is not None
             future = self._stopping = self._stopping or concurrent.futures.Future()
-        limit_s = values.shutdown_timeout_ms / 1000 if timeout is None else timeout
+        times_s = (timeout, 0.0) if timeout is not None else (
+            values.shutdown_timeout_ms / 1000, runtime.delay_s)
         try:
             if again:
                 loop.call_soon_threadsafe(runtime.hurry)
             else:
                 future.set_running_or_notify_cancel()       # what is under way can't be cancelled
-                loop.call_soon_threadsafe(self._begin_stop, runtime, limit_s, future)
+                loop.call_soon_threadsafe(self._begin_stop, runtime, times_s, future)
         except RuntimeError:            # the loop is closed: it has stopped, or can't by itself
             self._stopped(runtime, future)
         return Stopping(future, self.stop)
 
-    def _begin_stop(
-        self, runtime: Runtime, timeout_s: float, future: concurrent.futures.Future[None]
-    ) -> None:
-        self._stop_task = asyncio.ensure_future(self._stop(runtime, timeout_s, future))
+    def _begin_stop(self, runtime: Runtime, times_s: tuple[float, float], future: Done) -> None:
+        self._stop_task = asyncio.ensure_future(self._stop(runtime, times_s, future))
         # A task may be cancelled before it begins.
         self._stop_task.add_done_callback(lambda _: self._stopped(runtime, future))
 
-    async def _stop(
-        self, runtime: Runtime, timeout_s: float, future: concurrent.futures.Future[None]
-    ) -> None:
+    async def _stop(self, runtime: Runtime, times_s: tuple[float, float], future: Done) -> None:
         failure: Exception | None = None
         try:
             self._admin.leave()
-            await runtime.stop(timeout_s)
+            await runtime.stop(*times_s)
         except Exception as error:
             failure = error
         finally:

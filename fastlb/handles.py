@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,8 +245,9 @@ class Listener:
         return f"<Listener {self.name}>"
 
     def route(
-        self, path: str | None = None, *, name: str | None = None, methods: list[str] | None = None,
-        host: str | None = None, match: MatchKeys | None = None,
+        self, path: str | Sequence[str] | None = None, *, name: str | None = None,
+        methods: list[str] | None = None, host: str | Sequence[str] | None = None,
+        match: MatchKeys | None = None,
         pool: Pool | str | None = None, on_error: Pool | str | None = None,
         **keys: Unpack[RouteKeywords],
     ) -> Callable[[Function], Function]:
@@ -258,6 +259,8 @@ class Listener:
         `match={"protocol": "mqtt"}` about those. Returns the function itself. Mistakes raise
         ConfigError.
         """
+        if callable(path):      # (a decorator without parentheses would register nothing)
+            raise TypeError('write @web.route() or @web.route("/path/*"), with parentheses')
         conditions = {
             **({"path": path} if path is not None else {}),
             **({"method": methods} if methods is not None else {}),
@@ -283,7 +286,7 @@ class Listener:
                 **given(own),
             })
             if path is not None:
-                remember_path(function, path)
+                remember_path(function, path if isinstance(path, str) else path[0])
             return function
 
         return add

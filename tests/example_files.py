@@ -1,4 +1,4 @@
-"""The files that examples/full.toml names for TLS: a configuration can't be checked without."""
+"""The files that examples/full.toml names: a configuration can't be checked without."""
 
 from __future__ import annotations
 
@@ -51,3 +51,5 @@ def write_example_files(folder: Path) -> None:
         "tickets.new": b"n" * 80, "tickets.old": b"o" * 80,
     }.items():
         (folder / "tls" / name).write_bytes(data)
+    folder.joinpath("pages").mkdir()
+    folder.joinpath("pages", "503.html").write_text("<h1>Back soon</h1>\n")

@@ -20,6 +20,7 @@ from fastlb._core.base.routing cimport (
     EDIT_REMOVE, EDIT_SET, Edit, PART_TEXT, Part, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
+from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
@@ -28,7 +29,7 @@ from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
 from fastlb._core.ext.linux cimport _exit
 from fastlb._core.facts cimport keep_head, kept_bytes, make_connection, make_request
 from fastlb._core.http.decided cimport (
-    as_the_route_says, close_it, failed, give_decision, shown_bytes, wants_more,
+    as_the_route_says, close_it, failed, give_decision, shown_body, wants_more,
 )
 from fastlb._core.questions cimport ask_control, make_question, stop_asking, take_questions
 from fastlb._core.tables.caller cimport Caller
@@ -139,10 +140,10 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
     block = _Block()
     block.at = <uint8_t*> (parts + n_edits)
     block.end = block.at + size
-    decision.request_edits = edits
-    decision.n_request_edits = <uint32_t> len(request_edits)
-    decision.response_edits = edits + decision.n_request_edits
-    decision.n_response_edits = <uint32_t> len(response_edits)
+    decision.request_edits.all = edits
+    decision.request_edits.n = <uint32_t> len(request_edits)
+    decision.response_edits.all = edits + decision.request_edits.n
+    decision.response_edits.n = <uint32_t> len(response_edits)
     try:
         if reply is not None:
             decision.kind = DECISION_REPLY
@@ -168,10 +169,8 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
 
 # --- on the engine's thread ---
 
-cdef uint32_t _shown(Core* core, Exchange* x) noexcept nogil:
-    """Bytes of the request, from where core.http.head begins, that its policy gets to see."""
-    cdef Head* head = &core.http.head
-    return shown_bytes(x.policy, head, head.size + core.http.match.after.size)
+cdef inline Text _shown(Core* core, Exchange* x) noexcept nogil:
+    return shown_body(x.policy, &core.http.head, &core.http.match)
 
 
 cdef int _local_fd(const Exchange* x) noexcept nogil:
@@ -261,10 +260,12 @@ cdef void _free(Question* question) noexcept nogil:
 cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     cdef Address local
     cdef Question* question
+    cdef Text body
     cdef uint32_t size
     if x.flags & EXCHANGE_HTTP:
-        size = _shown(core, x)
-        question = make_question(core, x, kept_bytes(&core.http.head, size))
+        body = _shown(core, x)
+        size = core.http.head.size + body.size
+        question = make_question(core, x, kept_bytes(&core.http.head, body))
     else:
         size = _first(x)
         question = make_question(core, x, size)
@@ -278,7 +279,7 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
     hold_facts(question.secured)
     question.told = keep_told(told_by_proxy(x))
     if x.flags & EXCHANGE_HTTP:
-        keep_head(<Head*> (question + 1), &core.http.head, size)
+        keep_head(<Head*> (question + 1), &core.http.head, body)
     else:
         if size:
             memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
@@ -313,7 +314,7 @@ cdef bint ask(Core* core, Exchange* x) noexcept nogil:
 cdef void give_up_asking(Core* core, Exchange* x) noexcept nogil:
     """Its deadline is over."""
     fl_count(&x.policy.live.counters[core.id].late, 1)
-    stop_asking(core, x)
+    stop_asking(core, x, True)
     x.decision = failed()
     x.stage = STAGE_REQUEST if x.flags & EXCHANGE_HTTP else STAGE_FIRST
 
@@ -333,20 +334,24 @@ cdef bint has_left(Exchange* x) noexcept nogil:
 
 cdef object _asked_about(Caller caller, Question* question):
     cdef const Text* told = question.told.all if question.told != NULL else NULL
+    cdef const Head* head = <const Head*> (question + 1)
+    cdef Text body
     if caller.of_connections:
         return make_connection(
             caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
             question.client_ip_size, question.client_port, question.local_ip,
             question.local_ip_size, question.local_port, question.secured, told)
+    body = text_of(head.bytes + head.size, question.size - head.size)
     return make_request(
-        caller, <const Head*> (question + 1), question.size, question.client_ip,
-        question.client_ip_size, question.client_port, question.secured, told)
+        caller, head, body, question.client_ip, question.client_ip_size, question.client_port,
+        question.secured, told)
 
 
 def questions(Live live, callers) -> list[tuple]:
     """What engines want to know of policies on the control plane, the earliest first: (engine,
-    ticket, exchange, caller, what it is about), where the last is None if the question is
-    withdrawn. `callers` has them by their ids; what is asked of others is dropped."""
+    ticket, exchange, caller, what it is about, whether its deadline is over), where what it is
+    about is None if the question is withdrawn. `callers` has them by their ids; what is asked of
+    others is dropped."""
     cdef Question* question = take_questions(&live.table)
     cdef Question* following
     found = []
@@ -358,6 +363,7 @@ def questions(Live live, callers) -> list[tuple]:
                 found.append((
                     question.engine, question.ticket, <size_t> question.exchange, caller,
                     None if question.is_withdrawn else _asked_about(caller, question),
+                    question.is_late != 0,
                 ))
         except MemoryError:
             pass                        # its deadline ends it

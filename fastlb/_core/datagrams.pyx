@@ -14,6 +14,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.limits cimport (
     ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX, RESUME_MS,
 )
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.net cimport net_gather, net_write_datagram
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.poller cimport poller_add_level, poller_remove
@@ -83,6 +84,7 @@ cdef Exchange* _decide(Core* core, Acceptor* acceptor, uint32_t slot) noexcept n
     cdef const Address* client = batch_client(&core.datagrams.incoming, slot)
     memset(&chosen, 0, sizeof(chosen))
     chosen.peer = client[0]
+    address_plain(&chosen.peer)
     chosen.bind = acceptor.bind
     chosen.pool = acceptor.bind.pool
     chosen.listener = acceptor.bind.listener

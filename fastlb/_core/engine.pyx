@@ -298,8 +298,10 @@ cdef class Engine:
         """Make it take a turn: a snapshot was published."""
         event_set(self._alive().wake_fd)
 
-    def stop(self, bint now=False) -> None:
-        """End when the last connection has, or with `now` reset those that are left."""
+    def stop(self, bint now=False, bint hasty=False) -> None:
+        """End when the last connection has, or with `now` reset those that are left. `hasty`: there
+        is no time for requests of clients that are idle."""
+        self._alive().hasty = hasty
         fl_store32(&self._alive().stop, STOP_NOW if now else STOP_DRAIN)
         event_set(self.core.wake_fd)
 

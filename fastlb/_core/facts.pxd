@@ -39,9 +39,9 @@ cdef class Connection:
     cdef readonly int local_port
 
 
-cdef size_t kept_bytes(const Head* head, uint32_t size) noexcept nogil
-cdef void keep_head(Head* into, const Head* head, uint32_t size) noexcept nogil
-cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
+cdef size_t kept_bytes(const Head* head, Text body) noexcept nogil
+cdef void keep_head(Head* into, const Head* head, Text body) noexcept nogil
+cdef Request make_request(Caller caller, const Head* head, Text body, const char* client_ip,
                           uint8_t client_ip_size, int client_port, TlsFacts* secured,
                           const Text* told)
 cdef TlsFacts* facts_of(object told) except? NULL

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastlb._core.base.head cimport FIELD_COOKIE, Field, Head, Text
+from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Text
 from fastlb._core.base.limits cimport FIELDS_MAX, PROXY_FACTS, TLS_FACTS
 from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
 from fastlb._core.base.proxied cimport keep_told
@@ -32,9 +32,9 @@ cdef size_t _cut_bytes(const Head* head) noexcept nogil:
     return sizeof(Head) - (FIELDS_MAX - head.n_fields) * sizeof(Field)
 
 
-cdef size_t kept_bytes(const Head* head, uint32_t size) noexcept nogil:
-    """Room for a copy of it and of `size` bytes. (Path and query may lie elsewhere: normalised.)"""
-    return _cut_bytes(head) + size + head.path.size + head.query.size
+cdef size_t kept_bytes(const Head* head, Text body) noexcept nogil:
+    """Room for a copy of both. (Path and query may lie elsewhere: normalised.)"""
+    return _cut_bytes(head) + head.size + body.size + head.path.size + head.query.size
 
 
 cdef Text _moved(const Head* head, uint32_t size, Text text, uint8_t* data,
@@ -50,18 +50,26 @@ cdef Text _moved(const Head* head, uint32_t size, Text text, uint8_t* data,
     return text
 
 
-cdef void keep_head(Head* into, const Head* head, uint32_t size) noexcept nogil:
-    """Copy it with the `size` bytes that it begins, which are more where it has a body; `into` has
-    kept_bytes()."""
+cdef void keep_head(Head* into, const Head* head, Text body) noexcept nogil:
+    """Copy it, and the body behind it; `into` has kept_bytes()."""
     cdef uint8_t* data = <uint8_t*> into + _cut_bytes(head)
-    cdef uint8_t* end = data + size
+    cdef uint32_t size = head.size
+    cdef uint8_t* end = data + size + body.size
     memcpy(into, head, _cut_bytes(head))
     memcpy(data, head.bytes, size)
+    if body.size:
+        memcpy(data + size, body.at, body.size)
     into.bytes = data
     into.host = _moved(head, size, head.host, data, &end)
     into.authority = _moved(head, size, head.authority, data, &end)
     into.path = _moved(head, size, head.path, data, &end)
     into.query = _moved(head, size, head.query, data, &end)
+    into.sent = into.path
+
+
+cdef inline bint _is_hidden(const Field* field) noexcept nogil:
+    """Whether nobody is to see it: what the client may not say."""
+    return field.drop and field.kind == FIELD_OTHER
 
 
 cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogil:
@@ -162,8 +170,7 @@ cdef class Request:
 
     @property
     def body(self) -> bytes:
-        """The start of the body, as much as the route asks for; of one whose length isn't known
-        beforehand nothing."""
+        """The start of the body, as much as the route asks for, without the framing of chunks."""
         cdef Head* head = self._cut()
         return (<const char*> head.bytes)[head.size:self._size]
 
@@ -181,7 +188,8 @@ cdef class Request:
         size = PyUnicode_GET_LENGTH(name)
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if field.name_size == size and _same(data + field.name_at, wanted, field.name_size):
+            if field.name_size == size and not _is_hidden(field) and _same(
+                    data + field.name_at, wanted, field.name_size):
                 return (<const char*> data + field.value_at)[:field.value_size].decode("latin-1")
         return None
 
@@ -198,6 +206,8 @@ cdef class Request:
         cdef uint32_t i
         found = []
         for i in range(head.n_fields):
+            if _is_hidden(&head.fields[i]):
+                continue
             found.append((
                 data[head.fields[i].name_at:head.fields[i].name_at + head.fields[i].name_size]
                 .decode("latin-1").lower(),
@@ -310,16 +320,16 @@ cdef ProxyFacts* _kept(const Text* told) except? NULL:
     return kept
 
 
-cdef Request make_request(Caller caller, const Head* head, uint32_t size, const char* client_ip,
+cdef Request make_request(Caller caller, const Head* head, Text body, const char* client_ip,
                           uint8_t client_ip_size, int client_port, TlsFacts* secured,
                           const Text* told):
     cdef Request request = _new(caller.request_class)
     request._caller = caller
-    request._head = <Head*> malloc(kept_bytes(head, size))
+    request._head = <Head*> malloc(kept_bytes(head, body))
     if request._head == NULL:
         raise MemoryError
-    keep_head(request._head, head, size)
-    request._size = size
+    keep_head(request._head, head, body)
+    request._size = head.size + body.size
     memcpy(request._ip, client_ip, client_ip_size)
     request._ip_size = client_ip_size
     request.client_port = client_port
@@ -387,8 +397,8 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
         raise RuntimeError("there is no parser yet: a balancer that starts binds it")
     if len(ip) > IP_TEXT_MAX:
         raise ValueError("not the text of an address")
-    # Normalised, each of the target's bytes may become three, and a path that isn't there one.
-    cut = <Head*> malloc(sizeof(Head) + 3 * size + 1)
+    # Normalised, each of the target's bytes may become six, and a path that isn't there one.
+    cut = <Head*> malloc(sizeof(Head) + 6 * size + 1)
     if cut == NULL:
         raise MemoryError
     room = <uint8_t*> (cut + 1)
@@ -397,9 +407,10 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
         kept = _view(told, texts) if told is not None else None
         if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
             raise ValueError("not a request's head")
-        if not normalise(cut, caller.merge_slashes, room):
+        if normalise(cut, caller.merge_slashes, room) == NULL:
             raise ValueError("not a request's path")
-        return make_request(caller, cut, <uint32_t> len(raw), <const char*> ip,
+        return make_request(caller, cut, text_of(data + size, <uint32_t> (len(raw) - size)),
+                            <const char*> ip,
                             <uint8_t> len(ip), client_port, facts,
                             texts if kept is not None else NULL)
     finally:

@@ -14,7 +14,7 @@ from fastlb._core.base.sessions cimport DROP_PROXY
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count
-from fastlb._core.http.routes cimport is_in_networks
+from fastlb._core.http.networks cimport is_in_networks
 from fastlb._core.proto.proxyproto cimport PROXY_NONE, parse_proxy, write_proxy_v2
 from fastlb._core.sessions cimport drop
 

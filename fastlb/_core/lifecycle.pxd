@@ -1,7 +1,10 @@
-from fastlb._core.base.types cimport Core, Exchange
+from libc.stdint cimport uint32_t
+
+from fastlb._core.base.types cimport BindEntry, Core, Exchange
 
 cdef void let_server_go(Core* core, Exchange* x) noexcept nogil
 cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil
+cdef BindEntry* find_bind(Core* core, uint32_t id) noexcept nogil
 cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil
 cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil
 cdef void finish(Core* core, Exchange* x) noexcept nogil

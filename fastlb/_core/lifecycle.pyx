@@ -22,7 +22,9 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.tries cimport forget_times, note_left
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, H2Stream, Http, Snapshot
+from fastlb._core.base.types cimport (
+    Acceptor, BindEntry, Core, Exchange, H2Stream, Http, Snapshot,
+)
 from fastlb._core.ext.atomic cimport fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.h2 cimport h2_end
@@ -65,20 +67,32 @@ cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
         x.snapshot = NULL
 
 
+cdef BindEntry* find_bind(Core* core, uint32_t id) noexcept nogil:
+    """A bind of the latest snapshot, whether it is accepted on or, in a stop, not any more."""
+    cdef Snapshot* snapshot = <Snapshot*> core.snapshot
+    cdef uint32_t i
+    for i in range(snapshot.n_binds):
+        if snapshot.binds[i].id == id:
+            return &snapshot.binds[i]
+    return NULL
+
+
 cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil:
     """The next request goes by the latest snapshot; False if its listener is no more."""
     cdef Acceptor* acceptor = core.acceptors
+    cdef BindEntry* bind
     if x.flags & EXCHANGE_HOLDS_SNAPSHOT:
         return True
-    while acceptor != NULL:
-        if acceptor.id == x.bind_id:
-            x.bind = acceptor.bind
-            x.snapshot = <Snapshot*> core.snapshot
-            x.flags |= EXCHANGE_HOLDS_SNAPSHOT
-            fl_add32(&x.snapshot.users[core.id], 1)
-            return True
+    while acceptor != NULL and acceptor.id != x.bind_id:
         acceptor = acceptor.next
-    return False
+    bind = acceptor.bind if likely(acceptor != NULL) else find_bind(core, x.bind_id)
+    if bind == NULL:
+        return False
+    x.bind = bind
+    x.snapshot = <Snapshot*> core.snapshot
+    x.flags |= EXCHANGE_HOLDS_SNAPSHOT
+    fl_add32(&x.snapshot.users[core.id], 1)
+    return True
 
 
 cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
@@ -212,7 +226,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
                         or x.reason == REASON_REMOVED or x.reason == REASON_NO_MEMORY)
     stop_waiting(x)
-    stop_asking(core, x)
+    stop_asking(core, x, False)
     timer_cancel(&x.timer)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)

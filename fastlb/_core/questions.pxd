@@ -8,7 +8,7 @@ from fastlb._core.base.types cimport Core, Exchange
 
 cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogil
 cdef Question* make_question(Core* core, Exchange* x, size_t size) noexcept nogil
-cdef void stop_asking(Core* core, Exchange* x) noexcept nogil
+cdef void stop_asking(Core* core, Exchange* x, bint late) noexcept nogil
 cdef bint take_answer(Core* core, Exchange* x, Answered* answered) noexcept nogil
 cdef Question* take_questions(LiveTable* table) noexcept nogil
 cdef Answered* take_answers(Core* core) noexcept nogil

@@ -73,8 +73,8 @@ cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogi
     return True
 
 
-cdef void stop_asking(Core* core, Exchange* x) noexcept nogil:
-    """Nobody waits for the answer any more."""
+cdef void stop_asking(Core* core, Exchange* x, bint late) noexcept nogil:
+    """Nobody waits for the answer any more; `late`: because the deadline is over."""
     cdef Question* question
     if likely(x.ticket == 0):
         return
@@ -82,6 +82,7 @@ cdef void stop_asking(Core* core, Exchange* x) noexcept nogil:
     if question != NULL:                # (or the policy runs on for nobody)
         question.ticket = x.ticket
         question.is_withdrawn = True
+        question.is_late = late
         _push(&core.live.questions, question)
         live_ask(core.live)
     gate_give(&x.policy.live.pending)

@@ -26,7 +26,7 @@ from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.facts cimport Request, facts_of, make_request
 from fastlb._core.http.admit cimport prepare
-from fastlb._core.http.decided cimport as_the_route_says, failed, shown_bytes
+from fastlb._core.http.decided cimport as_the_route_says, failed, shown_body
 from fastlb._core.http.routes cimport condition_fits, key_find
 from fastlb._core.http.templates cimport put_template
 from fastlb._core.http.tried cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
@@ -125,7 +125,7 @@ cdef class Reasons(Rehearsal):
             raise ValueError("nobody has to be asked")
         caller = <Caller> x.policy.caller
         return caller.function, make_request(
-            caller, head, shown_bytes(x.policy, head, <uint32_t> len(self._raw)), x.client_ip,
+            caller, head, shown_body(x.policy, head, &self.core.http.match), x.client_ip,
             x.client_ip_size, address_port(&x.peer), tls_facts(&x.client), told_by_proxy(x))
 
     def decide(self, object result=None, bint failure=False) -> dict[str, object]:

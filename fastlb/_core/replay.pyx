@@ -10,8 +10,9 @@ from fastlb._core.base.text cimport (
     Writer, equal, hash_bytes, hash_seed, mix64, put, put_text, text_of,
 )
 from fastlb._core.base.types cimport Exchange
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, htons, inet_pton
+from fastlb._core.ext.linux cimport AF_INET, htons
 from fastlb._core.http.decided cimport as_the_route_says
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.logline cimport (
     LINE_CONNECTION, LINE_REQUEST, LINE_UNKNOWN, LogLine, parse_line,
 )
@@ -101,21 +102,13 @@ cdef class Side:
 
 
 cdef bint _set_client(Exchange* x, Text ip, uint32_t port) noexcept nogil:
-    cdef char[64] address
-    memset(&x.peer, 0, sizeof(x.peer))
-    if ip.size == 0 or ip.size >= sizeof(address):
+    if not parse_address(ip, &x.peer):
         return False
-    memcpy(address, ip.at, ip.size)
-    address[ip.size] = 0
-    if inet_pton(AF_INET, address, &x.peer.v4.sin_addr) == 1:
-        x.peer.v4.sin_family = AF_INET
+    if x.peer.family == AF_INET:
         x.peer.v4.sin_port = htons(<uint16_t> port)
-        return True
-    if inet_pton(AF_INET6, address, &x.peer.v6.sin6_addr) == 1:
-        x.peer.v6.sin6_family = AF_INET6
+    else:
         x.peer.v6.sin6_port = htons(<uint16_t> port)
-        return True
-    return False
+    return True
 
 
 cdef void _put_clean(Writer* w, Text text) noexcept nogil:

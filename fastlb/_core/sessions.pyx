@@ -5,6 +5,7 @@ from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc
 
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.batch cimport batch_client, batch_count
 from fastlb._core.base.enums cimport (
     CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED,
@@ -59,13 +60,15 @@ cdef int32_t _port_mark(const Address* address) noexcept nogil:
 
 cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil:
     """What speaks against a session with this source: Drop, or -1."""
+    cdef Address plain = peer[0]
     cdef int port = address_port(peer)
+    address_plain(&plain)
     if core.closing or acceptor.is_dropped:
         return DROP_STOPPING
-    if port == 0 or fl_load32(&core.live.own_ports[port]) == _port_mark(peer) \
-            or is_listening(core.datagrams, peer):
+    if port == 0 or fl_load32(&core.live.own_ports[port]) == _port_mark(&plain) \
+            or is_listening(core.datagrams, &plain):
         return DROP_LOOP
-    if is_server(acceptor.bind.udp, peer):
+    if is_server(acceptor.bind.udp, &plain):
         return DROP_SERVER
     return -1
 
@@ -201,6 +204,7 @@ cdef Exchange* _make(Core* core, Acceptor* acceptor, const Address* peer) noexce
     x.stage = STAGE_SESSION
     x.begin_ns = x.picked_ns = core.now_ns
     x.peer = peer[0]
+    address_plain(&x.peer)
     x.listener = acceptor.bind.listener
     x.idle_timer = acceptor.bind.idle_timer
     _hold(core, acceptor, x)
@@ -223,13 +227,16 @@ cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
     cdef Session* session = x.session
     cdef const Address* sender = NULL
     cdef const Address* client = NULL
+    cdef Address plain
     if session.kind == SESSION_QUERY:
         return
     session.towards = x.target if session.kind != SESSION_CLIENT else NULL
     if session.kind != SESSION_SERVER:
         sender = client = &session.sender
-        if not same_address(sender, &x.peer):
-            client = &x.peer
+        plain = session.sender
+        address_plain(&plain)
+        if not same_address(&plain, &x.peer):
+            client = &x.peer            # (a proxy told it)
     session.key = session_key(core.datagrams, acceptor.id, sender, client, session.towards)
     session_list(core.datagrams, session)
 

@@ -7,14 +7,17 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.types cimport Acceptor, Core, Exchange, Slab, Snapshot, Upstream
+from fastlb._core.base.timers cimport timer_start
+from fastlb._core.base.types cimport BindEntry, Core, Exchange, Slab, Snapshot, Upstream
 from fastlb._core.ext.atomic cimport fl_load32
-from fastlb._core.lifecycle cimport finish, hold_snapshot
+from fastlb._core.lifecycle cimport find_bind, finish, hold_snapshot
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
     """Those who wait to send their next request: of listeners that are no more, or all, and what
-    nobody waits for. Who has just come and asked nothing yet was promised an answer."""
+    nobody waits for. In a stop, a request may be on its way: these get the time that
+    `shutdown_idle_timeout` gives. Who has just come and asked nothing yet was promised an answer.
+    """
     cdef Slab* slab = core.slabs
     cdef Exchange* x
     cdef int i
@@ -29,14 +32,15 @@ cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
             if x.h2 != NULL and x.h2.target != NULL and x.stage != STAGE_DEAD:
                 _close_server_carrier(core, x, gone_only)
                 continue
-            if x.stage == STAGE_CARRIER and not (gone_only and _is_listened_to(core, x.bind_id)):
+            if x.stage == STAGE_CARRIER and not (
+                    gone_only and find_bind(core, x.bind_id) != NULL):
                 x.flags |= EXCHANGE_CLOSE       # it takes no more requests, and says so
                 queue(core, x)
                 continue
             if x.stage != STAGE_REQUEST or x.carrier != NULL or x.requests == 0 or x.input != NULL \
                     or x.client.ready & READABLE:
                 continue
-            if gone_only and _is_listened_to(core, x.bind_id):
+            if _may_still_ask(core, x, gone_only):
                 continue
             x.reason = REASON_DONE
             finish(core, x)
@@ -75,13 +79,14 @@ cdef void _close_server_carrier(Core* core, Exchange* x, bint gone_only) noexcep
         finish(core, x)
 
 
-cdef bint _is_listened_to(Core* core, unsigned int bind_id) noexcept nogil:
-    cdef Acceptor* acceptor = core.acceptors
-    while acceptor != NULL:
-        if acceptor.id == bind_id:
-            return True
-        acceptor = acceptor.next
-    return False
+cdef bint _may_still_ask(Core* core, Exchange* x, bint gone_only) noexcept nogil:
+    cdef BindEntry* bind = find_bind(core, x.bind_id)
+    if gone_only or bind == NULL:
+        return bind != NULL
+    if core.hasty or bind.http == NULL or bind.http.leaving_timer == 0:
+        return False
+    timer_start(core, &x.timer, bind.http.leaving_timer)
+    return True
 
 
 cdef void end_cut(Core* core) noexcept nogil:

@@ -151,7 +151,7 @@ class AdminServer:
         runtime = self.balancer._runtime
         if not self.ready or runtime is None:
             return "starting"
-        return "draining" if runtime.stopping else "serving"
+        return "draining" if runtime.draining else "serving"
 
     def recent(self, after: int) -> tuple[int, list[dict[str, Any]]]:
         """Events after the one with this number, and the number of the last one."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from fastlb.cli.lines import both, certificate, keepalive, line, refresh, switch, time
+from fastlb.cli.lines import both, certificate, edits, keepalive, line, pages, refresh, switch, time
 from fastlb.cli.pool_lines import pool_lines
 from fastlb.cli.route_lines import route_lines, session_lines
 from fastlb.config.effective import (
@@ -15,7 +15,7 @@ from fastlb.config.effective import (
     EffectiveListener,
     effective,
 )
-from fastlb.config.effective_http import Condition, EffectiveHttp, EffectiveRoute
+from fastlb.config.effective_http import Condition, EffectiveHttp, EffectiveRoute, over
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveTls
@@ -108,6 +108,9 @@ def _top(values: Effective) -> Iterator[str]:
     yield line("threads", str(values.threads), values.origins["threads"])
     timeout = show_ms(values.shutdown_timeout_ms)
     yield line("shutdown_timeout", timeout, values.origins["shutdown_timeout"])
+    delay, idle = show_ms(values.shutdown_delay_ms), show_ms(values.shutdown_idle_ms)
+    yield line("shutdown_delay", delay, values.origins["shutdown_delay"])
+    yield line("shutdown_idle_timeout", idle, values.origins["shutdown_idle_timeout"])
     yield line("max_connections", limit, values.origins["max_connections"])
     if any(one.udp is not None for one in values.listeners):
         most = str(values.sessions_max or "a part of max_connections")
@@ -246,9 +249,17 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "error_header": http.error_header or "none",
         "on_client_close": http.on_client_close,
         "h2c": switch(http.h2c),
-        "merge_slashes": switch(http.merge_slashes),
+        "merge_slashes": http.merge_slashes,
+        "underscores": http.underscores,
+        "path_parameters": "refuse" if http.refuse_parameters else "pass",
+        "methods": ", ".join(http.methods) or "any",
         "forwarded.headers": ", ".join(http.forwarded) or "none",
         "forwarded.trusted": ", ".join(map(str, http.trusted)) or "nobody",
+        "forwarded.keep": ", ".join(http.kept_claims) or "none",
+        "request_headers": edits(http.request_headers) or "as they are",
+        "response_headers": edits(
+            over(http.default_response_headers, http.response_headers)) or "as they are",
+        "errors": pages(http.errors) or "a line of text",
     }
     for key, value in shown.items():
         yield line(key, value, origins[key.partition(".")[0]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fastlb.config.effective_http import HeaderOp
 from fastlb.config.effective_tls import EffectiveCertificate, EffectiveServerTls, EffectiveTls
+from fastlb.config.pages import EffectivePage
 from fastlb.config.tls import day
 from fastlb.config.units import show_ms
 
@@ -46,3 +48,16 @@ def certificate(one: EffectiveCertificate) -> str:
     parsed = one.certificate
     return (f"{one.file}: {', '.join(parsed.names) or 'no name'}; {parsed.algorithm};"
             f" expires {day(parsed.not_after)}{'; stapled' if one.ocsp else ''}")
+
+
+def edits(ops: tuple[HeaderOp, ...]) -> str:
+    return ", ".join(
+        f"{op.op} {op.name}" + (f": {op.value}" if op.op != "remove" else "") for op in ops)
+
+
+def pages(found: tuple[EffectivePage, ...]) -> str:
+    shown: dict[str, None] = {}         # (a page may stand there twice: for JSON, and for others)
+    for page in found:
+        status = f"{page.status}xx" if page.status < 10 else str(page.status)
+        shown[f"{status} {page.source or page.content_type}"] = None
+    return ", ".join(shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastlb.cli.lines import both, certificate, keepalive, line, refresh, switch, time
+from fastlb.cli.lines import both, certificate, edits, keepalive, line, refresh, switch, time
 from fastlb.config.effective import EffectiveDns, EffectivePool, EffectiveServer
 from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
@@ -38,6 +38,8 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"limits": _limits(pool.limits)} if pool.limits != LIMITS else {}),
         **({"fallback": pool.fallback} if pool.fallback else {}),
         **({"unavailable": f"respond {pool.unavailable.status}"} if pool.unavailable else {}),
+        **({"request_headers": edits(pool.request_headers)} if pool.request_headers else {}),
+        **({"response_headers": edits(pool.response_headers)} if pool.response_headers else {}),
         "protocol": pool.protocol,
         **({"proxy_protocol": pool.proxy_protocol} if pool.proxy_protocol else {}),
         "connect_timeout": show_ms(pool.connect_timeout_ms),

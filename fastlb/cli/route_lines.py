@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fastlb.cli.lines import time
-from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, HeaderOp, Respond
+from fastlb.cli.lines import edits, pages, time
+from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, Respond
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.failing import EffectiveRetry
 from fastlb.config.units import show, show_bytes
@@ -19,8 +19,10 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
         "hash_on": route.hash_on,
         "rewrite.path": route.rewrite_path,
         "rewrite.host": route.rewrite_host,
-        "request_headers": _edits(route.request_headers),
-        "response_headers": _edits(route.response_headers),
+        "request_headers": edits(route.request_headers),
+        "response_headers": edits(tuple(
+            op for op in route.response_headers if op not in http.response_headers)),
+        "errors": pages(route.errors),
         "respond": _respond(route.respond) if route.respond is not None else "",
         "mirror": _mirror(route),
         "priority": route.priority if route.priority != "normal" else "",
@@ -58,13 +60,6 @@ def _retry(retry: EffectiveRetry) -> dict[str, str]:
 def _mirror(route: EffectiveRoute) -> str:
     share = f", {route.mirror_share * 100:g}%" if route.mirror_share < 1 else ""
     return f"pool {route.mirror_pool}{share}" if route.mirror_pool else ""
-
-
-def _edits(edits: tuple[HeaderOp, ...]) -> str:
-    return ", ".join(
-        f"{edit.op} {edit.name}" + (f": {edit.value}" if edit.op != "remove" else "")
-        for edit in edits
-    )
 
 
 def _respond(respond: Respond) -> str:

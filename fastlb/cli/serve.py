@@ -113,7 +113,7 @@ def _certificate(cert: str | None, key: str | None) -> dict[str, str] | None:
 
 
 def _supervise(context: click.Context, log_level: str, log_format: str) -> int:
-    from fastlb.process.logs import configure_logging
+    from fastlb.observe.logs import configure_logging
     from fastlb.process.supervisor import Supervisor
     from fastlb.process.workers import command
 

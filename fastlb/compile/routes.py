@@ -7,24 +7,33 @@ routes, as a route of one may come between two of another.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
+from fastlb.compile.templates import (
+    PART_KEPT_QUERY,
+    EditSpecs,
+    Parts,
+    Scope,
+    compile_edits,
+    template,
+)
+from fastlb.config import limits
+from fastlb.config.compare import any_of
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
     EffectiveRoute,
-    HeaderOp,
     Respond,
+    over,
 )
 from fastlb.config.failing import DEADLINES_MS
-from fastlb.config.proxy_protocol import Network
+from fastlb.config.pages import EffectivePage
+from fastlb.config.proxy_protocol import Network, parse_network
 
 # The numbers of base/routing.pxd.
 KINDS = {
@@ -35,24 +44,18 @@ OPS = {
     "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
     "network": 8, "one_of": 9, "names": 10,
 }
-PARTS = {
-    "client.ip": 2, "client.port": 3, "request.id": 4, "request.host": 5, "request.path": 6,
-    "request.method": 7,
-}
-PART_TEXT, PART_SEGMENT, PART_REST = 1, 8, 9
-NAMED_PARTS = {"query": 10, "header": 11, "cookie": 12, "tls": 13, "proxy": 14}
-EDITS = {"set": 1, "add": 2, "remove": 3}
 POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
 ON_CLOSE = {"drain": 0, "cancel": 1, "cancel_on_fin": 2}
 PRIORITIES = ("high", "normal", "low")
+MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
+UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
 FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
+    from fastlb.config.captures import Captures
     from fastlb.config.failing import EffectiveRetry
     from fastlb.config.regex import Dfa
 
-Parts = Sequence[tuple[int, int, bytes]]       # kind, segment, text
-_VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,13 @@ class ReplySpec:
 
 
 @dataclass(frozen=True)
+class PageSpec:
+    status: int                         # or its first digit
+    for_json: bool
+    reply: ReplySpec
+
+
+@dataclass(frozen=True)
 class RouteSpec:
     name: bytes
     names: list[bytes]                  # of its path's segments, b"" for literal ones
@@ -107,8 +117,10 @@ class RouteSpec:
     reply: ReplySpec | None
     rewrite_path: Parts
     rewrite_host: Parts
-    request_edits: list[tuple[int, bytes, Parts]]
-    response_edits: list[tuple[int, bytes, Parts]]
+    request_edits: EditSpecs
+    response_edits: EditSpecs
+    errors: list[PageSpec]
+    captures: Captures | None           # None: no template asks for any
     mirror: int
     mirror_share: int
     response_timeout_ms: int
@@ -138,17 +150,27 @@ class HttpSpec:
     h2_window_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
+    leaving_timeout_ms: int
     stall_look_ms: int          # how often streams of HTTP/2 that nobody reads are looked for
     forwarded: int
     request_id: bool
     traceparent: bool
-    merge_slashes: bool
+    merge_slashes: int
+    underscores: int
+    refuse_parameters: bool
+    methods: bytes                      # b" GET HEAD "; b"": any
+    kept_claims: int                    # a bit each
+    by_hand: bool                       # routes have an order besides the most specific first
     h2c: bool
     match_body_max: int
     linger_bytes_max: int
     via: bytes
     error_header: bytes
     trusted: list[tuple[int, int, bytes]]
+    request_edits: EditSpecs
+    response_edits: EditSpecs      # of the defaults: routes have the others
+    answer_edits: EditSpecs        # of answers without a route
+    errors: list[PageSpec]
     routes: list[RouteSpec]
     hosts: list[HostSpec]
     linger_timeout_ms: int = 2_000      # for clients that still send; nginx takes 5 s, Apache 2 s
@@ -160,10 +182,17 @@ class HttpSpec:
 STALL_LOOKS = 4
 
 
-def dfa(pattern: str, *, whole: bool) -> Dfa:
+def dfa(pattern: str, *, whole: bool = False) -> Dfa:
+    """Of a path the whole has to fit, of anything else a part that is anchored as it says."""
     from fastlb.config.regex import compile_regex  # few configurations need it
 
     return compile_regex(pattern, whole=whole)
+
+
+def compared_by_dfa(condition: Condition) -> bool:
+    """A regular expression, or a list of prefixes, suffixes or parts: one walk tells of all."""
+    return condition.op == "regex" or (
+        condition.op in ("prefix", "suffix", "contains") and "\n" in condition.value)
 
 
 def parse_pattern(path: str) -> PatternSpec:
@@ -177,53 +206,16 @@ def parse_pattern(path: str) -> PatternSpec:
     return PatternSpec(literals, is_open, names)
 
 
-def template(text: str, names: Sequence[str], constants: Mapping[str, str]) -> Parts:
-    """The parts of "{client.ip} of {path.tenant}"; `{{` and `}}` are braces."""
-    parts: list[tuple[int, int, bytes]] = []
-    literal = ""
-    end = 0
-    for found in _VARIABLE.finditer(text):
-        literal += text[end : found.start()]
-        end = found.end()
-        variable = found[1]
-        if variable is None:
-            literal += found[0][0]
-            continue
-        if variable in constants:
-            literal += constants[variable]
-            continue
-        if literal:
-            parts.append((PART_TEXT, 0, literal.encode()))
-            literal = ""
-        parts.append(_part(variable, names))
-    literal += text[end:]
-    if literal:
-        parts.append((PART_TEXT, 0, literal.encode()))
-    return parts
-
-
-def _part(variable: str, names: Sequence[str]) -> tuple[int, int, bytes]:
-    if variable in PARTS:
-        return PARTS[variable], 0, b""
-    kind, _, name = variable.partition(".")
-    if kind in FACTS:
-        return NAMED_PARTS[kind], FACTS[kind].index(name), b""
-    if variable == "path.rest":
-        return PART_REST, 0, b""
-    if kind == "path":
-        return PART_SEGMENT, names.index(name), b""
-    return NAMED_PARTS[kind], 0, (name.lower() if kind == "header" else name).encode()
-
-
 def _condition(condition: Condition) -> ConditionSpec:
     value = condition.value
     compared = pattern = None
     networks: Sequence[tuple[int, int, bytes]] = ()
     op = OPS[condition.op]
-    if condition.op == "regex":
-        # Of a path the whole has to fit, of anything else a part that is anchored as it says.
-        compared = dfa(value, whole=condition.kind == "path")
+    if condition.kind == "path" and condition.op == "regex":
+        compared = dfa(value, whole=True)
         value = ""
+    elif compared_by_dfa(condition):
+        op, compared, value = OPS["regex"], dfa(any_of(condition.op, value.split("\n"))), ""
     elif condition.kind == "path":
         pattern, value = parse_pattern(value), ""
         op = OPS["pattern"]
@@ -231,7 +223,7 @@ def _condition(condition: Condition) -> ConditionSpec:
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
     elif condition.kind == "client":
-        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(parse_network(one)) for one in value.split()]
         value = ""
     elif condition.kind == "method":
         value = f" {' '.join(value.split())} "
@@ -244,12 +236,11 @@ def _condition(condition: Condition) -> ConditionSpec:
     )
 
 
-def _edits(
-    ops: Sequence[HeaderOp], names: Sequence[str], constants: Mapping[str, str]
-) -> list[tuple[int, bytes, Parts]]:
+def compile_pages(pages: Sequence[EffectivePage]) -> list[PageSpec]:
     return [
-        (EDITS[op.op], op.name.lower().encode(), template(op.value, names, constants))
-        for op in ops
+        PageSpec(one.status, one.for_json, ReplySpec(
+            one.status, one.content_type.encode(), one.body, b""))
+        for one in pages
     ]
 
 
@@ -276,7 +267,7 @@ def _route(
     route: EffectiveRoute, pool_index: Callable[[str], int], callers: Mapping[str, Caller]
 ) -> RouteSpec:
     names = names_of(route)
-    constants = {"route": route.name}
+    scope = Scope(route, names)
     conditions = [_condition(c) for c in conditions_of(route)]
     action, status, location = POOL if route.pool else NONE, 0, ""
     if route.split:
@@ -285,7 +276,7 @@ def _route(
         action, (status, location) = REDIRECT, route.redirect
     elif route.respond is not None:
         action = RESPOND
-    return RouteSpec(
+    made = RouteSpec(
         name=route.name.encode(),
         names=[name.encode() for name in names],
         action=action,
@@ -296,12 +287,14 @@ def _route(
         split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
         hash_on=hash_key(route.hash_on, names),
         conditions=conditions,
-        location=template(location, names, constants),
+        location=[*template(location, scope), *_kept_query(route, location)],
         reply=compile_reply(route.respond) if route.respond is not None else None,
-        rewrite_path=template(route.rewrite_path, names, constants),
-        rewrite_host=template(route.rewrite_host, names, constants),
-        request_edits=_edits(route.request_headers, names, constants),
-        response_edits=_edits(route.response_headers, names, constants),
+        rewrite_path=template(route.rewrite_path, scope),
+        rewrite_host=template(route.rewrite_host, scope),
+        request_edits=compile_edits(route.request_headers, scope),
+        response_edits=compile_edits(route.response_headers, scope),
+        errors=compile_pages(route.errors),
+        captures=None,
         mirror=pool_index(route.mirror_pool) if route.mirror_pool else -1,
         mirror_share=min(int(route.mirror_share * 2**32), 2**32 - 1),
         response_timeout_ms=route.response_header_timeout_ms,
@@ -314,6 +307,13 @@ def _route(
         policy=compile_policy(route.policy, names, pool_index, callers[route.name])
         if route.policy is not None else None,
     )
+    return replace(made, captures=scope.captures)
+
+
+def _kept_query(route: EffectiveRoute, location: str) -> Parts:
+    """The request's query, behind a location that says nothing of one."""
+    said = any(mark in location for mark in ("?", "#", "{request.query}", "{request.uri}"))
+    return [] if said or not route.keep_query else [(PART_KEPT_QUERY, 0, b"")]
 
 
 def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
@@ -367,17 +367,27 @@ def compile_http(
         h2_window_max=http.h2_window_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,
+        leaving_timeout_ms=http.shutdown_idle_ms,
         stall_look_ms=-(-http.body_idle_timeout_ms // STALL_LOOKS),
         forwarded=sum(FORWARDED[name] for name in http.forwarded),
         request_id=http.request_id,
         traceparent=http.traceparent,
-        merge_slashes=http.merge_slashes,
+        merge_slashes=MERGE_SLASHES[http.merge_slashes],
+        underscores=UNDERSCORES[http.underscores],
+        refuse_parameters=http.refuse_parameters,
+        methods=f" {' '.join(http.methods)} ".encode() if http.methods else b"",
+        kept_claims=sum(1 << limits.CLAIMS.index(name) for name in http.kept_claims),
+        by_hand=any(route.order for route in routes),
         h2c=http.h2c,
         match_body_max=http.match_body_bytes,
         linger_bytes_max=http.discard_bytes_max,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
         trusted=[network(one) for one in http.trusted],
+        request_edits=compile_edits(http.request_headers),
+        response_edits=compile_edits(http.default_response_headers),
+        answer_edits=compile_edits(over(http.default_response_headers, http.response_headers)),
+        errors=compile_pages(http.errors),
         routes=[_route(route, pool_index, callers) for route in routes],
         hosts=_hosts(routes),
     )

@@ -19,6 +19,7 @@ from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_rep
 from fastlb.compile.sniffing import SniffSpec, compile_sniffing
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
+from fastlb.compile.templates import EditSpecs, compile_edits
 from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
@@ -91,6 +92,8 @@ class PoolSpec:
     tls: TlsContext | None = None
     speaks_h2: bool = False
     proxy_protocol: int = 0     # the version; 0: none
+    request_edits: EditSpecs = ()
+    response_edits: EditSpecs = ()
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,8 @@ def compile_pool(
         if pool.tls is not None else None,
         speaks_h2=pool.protocol == "h2",
         proxy_protocol=int(pool.proxy_protocol[1:] or 0),
+        request_edits=compile_edits(pool.request_headers),
+        response_edits=compile_edits(pool.response_headers),
         **vars(pool.limits),
     )
 
@@ -236,6 +241,7 @@ def _http(
             websocket_timeout_ms=http.websocket_timeout_ms,
             max_body_bytes=http.body_bytes_max,
             on_client_close=http.on_client_close,
+            response_headers=http.response_headers,
         )
     routes = tuple(
         replace(route, pool=listener.pool)

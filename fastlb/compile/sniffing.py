@@ -6,16 +6,17 @@ found by one look into a hash table for each label of the name.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastlb._core.tables.caller import Caller
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
-from fastlb.compile.routes import KINDS, OPS, ConditionSpec, dfa, network
+from fastlb.compile.routes import KINDS, OPS, ConditionSpec, compared_by_dfa, dfa, network
+from fastlb.config.compare import any_of
 from fastlb.config.effective_http import Condition
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
+from fastlb.config.proxy_protocol import parse_network
 from fastlb.config.sniffing import PROTOCOLS
 
 # The numbers of base/routing.pxd and proto/protocols.pxd.
@@ -43,6 +44,7 @@ class SniffRouteSpec:
 
 @dataclass(frozen=True)
 class SniffSpec:
+    is_blind: bool
     silence_ms: int
     whole_ms: int
     routes: list[SniffRouteSpec]
@@ -53,10 +55,12 @@ class SniffSpec:
 def _condition(condition: Condition) -> ConditionSpec:
     name, value, op = condition.name, condition.value, OPS[condition.op]
     if condition.kind == "client":
-        networks = [network(ipaddress.ip_network(one)) for one in value.split()]
+        networks = [network(parse_network(one)) for one in value.split()]
         return ConditionSpec(
             KINDS["client"], op, condition.negate, b"", b"", None, None, networks)
-    compared = dfa(value, whole=False) if condition.op == "regex" else None
+    compared = None
+    if compared_by_dfa(condition):
+        op, compared = OPS["regex"], dfa(any_of(condition.op, value.split("\n")))
     if condition.op in ("one_of", "names"):
         value += "\n"
     kind, fact = (KINDS["proxy"], FACTS["proxy"].index(name)) if condition.kind == "proxy" else (
@@ -104,6 +108,7 @@ def compile_sniffing(
     policies, by their routes' names."""
     names = _names(sniffing.routes)
     return SniffSpec(
+        is_blind=sniffing.is_blind,
         silence_ms=sniffing.silence_ms,
         whole_ms=sniffing.whole_ms,
         routes=[_route(route, pool_index, binds, callers) for route in sniffing.routes],

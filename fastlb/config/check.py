@@ -16,7 +16,8 @@ from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.conditions import Conditions, Match
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.files import read_file
 from fastlb.config.guesses import as_table, elsewhere
@@ -33,6 +34,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.pages import ErrorPage
 from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
@@ -148,6 +150,8 @@ def _expanded(value: Any, path: Path, found: list[Found]) -> Any:
             found.append((path, str(error), ()))
             return value
     if isinstance(value, Mapping):
+        if path[-1:] == ("errors",):        # by status, which Python writes as a number
+            value = {str(key) if type(key) is int else key: one for key, one in value.items()}
         for key in value:
             if not isinstance(key, str):
                 name = show(key)
@@ -305,19 +309,19 @@ def _model_at(path: Path) -> type[Model]:
 def _http_model_at(keys: Path) -> type[Model]:
     """The model of a table inside of a listener."""
     tables: dict[str, type[Model]] = {
-        "forwarded": http.Forwarded, "routes": http.Route, "match": http.Match,
-        "not": http.Conditions, "redirect": http.Redirect, "respond": http.Respond,
+        "forwarded": http.Forwarded, "routes": http.Route, "match": Match,
+        "not": Conditions, "redirect": http.Redirect, "respond": http.Respond,
         "policy": Policy,
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
-        "response_headers": http.HeaderEdits, "retry": Retry, "headers": Compare,
-        "query": Compare, "cookies": Compare,
-        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), CompareAny), "proxy": Told, "tls": Tls,
+        "response_headers": http.HeaderEdits, "errors": ErrorPage, "retry": Retry,
+        "headers": Compare, "query": Compare, "cookies": Compare,
+        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare), "proxy": Told, "tls": Tls,
         "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
-        "client_id": CompareAny, "username": CompareAny, "proxy_protocol": ProxyProtocol,
+        "client_id": Compare, "username": Compare, "proxy_protocol": ProxyProtocol,
     }
     found: type[Model] = Listener
     for key in keys:
-        found = Secured if key == "tls" and issubclass(found, http.Conditions) else tables.get(
+        found = Secured if key == "tls" and issubclass(found, Conditions) else tables.get(
             str(key), found)
     return found
 

@@ -13,11 +13,11 @@ from fastlb.config.check_sniffing import (
     check_tcp_route,
     conditions,
 )
-from fastlb.config.compare import Compare, CompareAny
+from fastlb.config.check_variables import check_variables
+from fastlb.config.compare import Compare
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
-from fastlb.config.patterns import check_path, segment_names
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.udp import KEYS as UDP_KEYS
@@ -154,7 +154,7 @@ def _alpn(path: Path, tls: Any) -> Iterator[Found]:
         if name == "h2" and "h2" not in HTTP_PROTOCOLS:
             yield path, "this fastlb was built without HTTP/2; see fastlb version -v", ()
         elif isinstance(name, str) and name and name not in HTTP_PROTOCOLS:
-            spoken = " and ".join(HTTP_PROTOCOLS)
+            spoken = f"{', '.join(HTTP_PROTOCOLS[:-1])} and {HTTP_PROTOCOLS[-1]}"
             yield path, f"an https listener speaks {spoken}, and not {show(name)}", HTTP_PROTOCOLS
 
 
@@ -199,18 +199,9 @@ def _route(
         has = " and ".join(given) if given else "none"
         yield path, f"a route has exactly one of {', '.join(actions)}; this one has {has}", actions
     yield from _targets(path, route, pools)
-    names = _names(route)
     for where, condition in conditions(path, route):
         yield from _condition(where, condition)
-    for where, text in _texts(path, route):
-        try:
-            wanted = segment_names([text])
-        except ValueError:
-            continue                    # told already
-        for missing in sorted(wanted - names):
-            valid = tuple(f"path.{name}" for name in sorted(names))
-            has = f"it has {', '.join(valid)}" if valid else "its path has none"
-            yield where, f"path.{missing} is not a segment of this route: {has}", valid
+    yield from check_variables(path, route)
 
 
 def _policy(
@@ -265,17 +256,7 @@ def _targets(
         yield (*path, "split_on"), "split_on belongs to a split", ()
 
 
-def _names(route: Mapping[str, Any]) -> set[str]:
-    match = route.get("match")
-    pattern = match.get("path") if isinstance(match, Mapping) else None
-    try:
-        return set(check_path(pattern)) if isinstance(pattern, str) else set()
-    except ValueError:
-        return set()
-
-
-# Tables of match whose values may be lists.
-FACTS = ("tls", "proxy", "mqtt")
+FACTS = ("tls", "proxy", "mqtt")        # tables of match
 
 
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
@@ -285,34 +266,8 @@ def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
         table = match.get(kind)
         for name, value in (table.items() if isinstance(table, Mapping) else ()):
             if isinstance(value, Mapping) and len(value) != 1:
-                valid = tuple((CompareAny if kind in FACTS else Compare).model_fields)
+                valid = tuple(Compare.model_fields)
                 yield (*path, kind, name), f"give exactly one of {', '.join(valid)}", valid
-
-
-def _texts(path: Path, route: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Every key and template that may speak of segments."""
-    for key in ("split_on", "hash_on"):
-        if isinstance(route.get(key), str):
-            yield (*path, key), route[key]
-    policy = route.get("policy")
-    if isinstance(policy, Mapping) and isinstance(policy.get("cache_on"), str):
-        yield (*path, "policy", "cache_on"), policy["cache_on"]
-    redirect = route.get("redirect")
-    if isinstance(redirect, str):
-        yield (*path, "redirect"), redirect
-    for key, table in (
-        ("redirect", redirect), ("rewrite", route.get("rewrite")),
-    ):
-        for name in ("to", "path", "host"):
-            if isinstance(table, Mapping) and isinstance(table.get(name), str):
-                yield (*path, key, name), table[name]
-    for key in ("request_headers", "response_headers"):
-        edits = route.get(key)
-        for op in ("set", "add"):
-            fields = edits.get(op) if isinstance(edits, Mapping) else None
-            for name, value in (fields.items() if isinstance(fields, Mapping) else ()):
-                if isinstance(value, str):
-                    yield (*path, key, op, name), value
 
 
 def _relayed_to(listener: Mapping[str, Any]) -> set[Any]:
@@ -349,6 +304,11 @@ def check_pool_key(
             yield (*path, "unavailable"), (
                 f"an answer is of http, and listeners.{user} relays {scheme} to this pool"
             ), ()
+        for edited in ("request_headers", "response_headers"):
+            if edited in pool:
+                yield (*path, edited), (
+                    f"header fields are of http, and listeners.{user} relays {scheme} to this pool"
+                ), ()
         if "sticky" in pool:
             yield (*path, "sticky"), (
                 f"a cookie is of http, and listeners.{user} relays {scheme} to this pool;"

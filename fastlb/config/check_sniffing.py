@@ -7,8 +7,9 @@ from typing import Any
 
 from fastlb.config.address import OVER_TLS
 from fastlb.config.compare import Secured
+from fastlb.config.conditions import Match
 from fastlb.config.hints import Found, hint
-from fastlb.config.http import Match, Route
+from fastlb.config.http import Route
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.config.units import show

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -17,13 +17,6 @@ from fastlb.config.units import show
 TEXT = {"type": "string"}
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 FINGERPRINT_DIGITS = 64         # of SHA-256
-
-
-def _compare(value: Any) -> Any:
-    """A text is to be equal to, true to be there, false not to be there."""
-    if isinstance(value, bool):
-        return {"present": value}
-    return {"equals": value} if isinstance(value, str) else value
 
 
 def one_or_list(value: Any) -> Any:
@@ -44,36 +37,81 @@ def loose(schema: Any) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
 
+def _check_texts(values: list[str]) -> list[str]:
+    """Values of a list are kept a line each."""
+    for value in values:
+        if "\n" in value:
+            raise ValueError(f"{show(value)} has a line break")
+    return values
+
+
+def _check_regexes(values: list[str]) -> list[str]:
+    for value in values:
+        _check_regex(value)
+    any_of("regex", values)
+    return _check_texts(values)
+
+
+TEXT_OR_LIST = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 Regex = Annotated[str, AfterValidator(_check_regex)]
+Listed = Annotated[
+    list[str], BeforeValidator(one_or_list), Field(min_length=1, max_length=limits.MATCH_VALUES_MAX)
+]
+# One text, or several of which any will do.
+Texts = Annotated[Listed, AfterValidator(_check_texts), loose(TEXT_OR_LIST)]
+Regexes = Annotated[Listed, AfterValidator(_check_regexes), loose(TEXT_OR_LIST)]
+
+
+def any_of(op: str, values: Sequence[str]) -> str:
+    """A regular expression for a text that has any of these as its prefix, suffix, or part."""
+    from fastlb.config.regex import compile_regex
+
+    begin, end = {"prefix": ("^", ""), "suffix": ("", "$")}.get(op, ("", ""))
+    parts = values if op == "regex" else [re.escape(value) for value in values]
+    made = f"{begin}(?:{'|'.join(f'(?:{part})' for part in parts)}){end}"
+    try:
+        compile_regex(made, whole=False)
+    except ValueError as error:
+        raise ValueError(f"these {len(values)} values together: {error}") from None
+    return made
+
+
+def _compare(value: Any) -> Any:
+    """A text, or one of a list, is to be equal to; true is to be there, false not to be there."""
+    if isinstance(value, bool):
+        return {"present": value}
+    if isinstance(value, (list, tuple)):
+        return {"one_of": list(value)}
+    return {"equals": value} if isinstance(value, str) else value
 
 
 class Compare(Model):
-    """What a value has to be like; exactly one of these."""
+    """What a value has to be like; exactly one of these. Of a list, any will do."""
 
     equals: Annotated[str, limits.COMPARE] | None = None
     """The very text."""
     present: Annotated[Switch, limits.COMPARE] | None = None
     """Whether it is there, whatever it is."""
-    prefix: Annotated[str, limits.COMPARE] | None = None
-    """How it begins."""
-    suffix: Annotated[str, limits.COMPARE] | None = None
+    prefix: Annotated[Texts, limits.COMPARE] | None = None
+    """How it begins: a text, or a list of which any will do, as below."""
+    suffix: Annotated[Texts, limits.COMPARE] | None = None
     """How it ends."""
-    contains: Annotated[str, limits.COMPARE] | None = None
+    contains: Annotated[Texts, limits.COMPARE] | None = None
     """A part of it."""
-    regex: Annotated[Regex, limits.COMPARE] | None = None
+    regex: Annotated[Regexes, limits.COMPARE] | None = None
     """A regular expression for a part of it; matched in linear time."""
+    one_of: Annotated[Texts, limits.COMPARE] | None = None
+    """One of these texts; a list by itself says the same."""
 
 
 Value = Annotated[
     Compare,
     BeforeValidator(_compare),
-    loose({"anyOf": [TEXT, {"type": "boolean"}, {"type": "object"}]}),
+    loose({"anyOf": [
+        TEXT, {"type": "boolean"}, {"type": "array", "items": TEXT, "minItems": 1},
+        {"type": "object"},
+    ]}),
 ]
-
-
-def _compare_any(value: Any) -> Any:
-    """The same, and a list is of texts that it may be."""
-    return {"one_of": list(value)} if isinstance(value, (list, tuple)) else _compare(value)
 
 
 def _name(value: str) -> str:
@@ -135,25 +173,6 @@ def _destination(value: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class CompareAny(Compare):
-    """The same, where a list says what it may be."""
-
-    one_of: Annotated[
-        list[str], BeforeValidator(as_list), Field(min_length=1), limits.COMPARE
-    ] | None = None
-    """One of these; a list by itself says the same."""
-
-
-AnyValue = Annotated[
-    CompareAny,
-    BeforeValidator(_compare_any),
-    loose({"anyOf": [
-        TEXT, {"type": "boolean"}, {"type": "array", "items": TEXT, "minItems": 1},
-        {"type": "object"},
-    ]}),
-]
-
-
 # What is to be equal to a fact, in its one form.
 WHOLE = {
     "sni": _name, "version": _version, "client_subject": _subject,
@@ -164,7 +183,7 @@ WHOLE = {
 def _whole(check: Callable[[str], str]) -> AfterValidator:
     """Texts that are to be equal have one form, and could never fit in another."""
 
-    def checked(value: CompareAny) -> CompareAny:
+    def checked(value: Compare) -> Compare:
         if value.equals is not None:
             return value.model_copy(update={"equals": check(value.equals)})
         if value.one_of is not None:
@@ -174,7 +193,7 @@ def _whole(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def written_names(value: CompareAny) -> tuple[str, ...]:
+def written_names(value: Compare) -> tuple[str, ...]:
     """Those that a name is to be equal to, or with a star lie below; () of another comparison."""
     if value.equals is not None:
         return (value.equals,)
@@ -184,30 +203,30 @@ def written_names(value: CompareAny) -> tuple[str, ...]:
 class Secured(Model):
     """What TLS knows of a client, likewise; a list says what it may be."""
 
-    sni: Annotated[AnyValue, _whole(_name), limits.CONDITION] | None = None
+    sni: Annotated[Value, _whole(_name), limits.CONDITION] | None = None
     """The name that it asked for, in lower case; `*.example.com` is all below it."""
-    version: Annotated[AnyValue, _whole(_version), limits.CONDITION] | None = None
+    version: Annotated[Value, _whole(_version), limits.CONDITION] | None = None
     """`TLSv1.2` or `TLSv1.3`."""
-    client_subject: Annotated[AnyValue, _whole(_subject), limits.CONDITION] | None = None
+    client_subject: Annotated[Value, _whole(_subject), limits.CONDITION] | None = None
     """The subject of its certificate, as RFC 4514 writes it: `CN=gateway,O=Example`. Only of one
     that was verified; nobody else has any."""
-    client_fingerprint: Annotated[AnyValue, _whole(_fingerprint), limits.CONDITION] | None = None
+    client_fingerprint: Annotated[Value, _whole(_fingerprint), limits.CONDITION] | None = None
     """SHA-256 of that certificate (DER), in hexadecimal digits."""
-    alpn: Annotated[AnyValue, limits.CONDITION] | None = None
+    alpn: Annotated[Value, limits.CONDITION] | None = None
     """Of tcp: a protocol that it offers, or behind `tls://` the one that was chosen."""
 
 
 class Told(Model):
     """What a trusted proxy told of a client, by the PROXY protocol, likewise."""
 
-    authority: Annotated[AnyValue, _whole(_name), limits.CONDITION] | None = None
+    authority: Annotated[Value, _whole(_name), limits.CONDITION] | None = None
     """The name that the client asked the proxy for, in lower case; `*.example.com` is all below
     it."""
-    unique_id: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    unique_id: Annotated[Value, _whole(_printable), limits.CONDITION] | None = None
     """The connection's id at the proxy; what isn't printable ASCII is in hexadecimal digits."""
-    alpn: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    alpn: Annotated[Value, _whole(_printable), limits.CONDITION] | None = None
     """The protocol that was chosen there."""
-    vpce: Annotated[AnyValue, _whole(_printable), limits.CONDITION] | None = None
+    vpce: Annotated[Value, _whole(_printable), limits.CONDITION] | None = None
     """AWS: the id of the client's VPC endpoint."""
-    dst: Annotated[AnyValue, _whole(_destination), limits.CONDITION] | None = None
+    dst: Annotated[Value, _whole(_destination), limits.CONDITION] | None = None
     """Where the client connected to: `192.0.2.1:443`, `[2001:db8::1]:443`."""

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from fastlb.config.base import Measure, Model
-from fastlb.config.http import Route
+from fastlb.config.http import HeaderEdits, Route
 from fastlb.config.limits import Choice, Limit
-from fastlb.config.model import Config, Defaults, Server
+from fastlb.config.model import Config, Defaults, Listener, Server
+from fastlb.config.pages import ErrorPage
 from fastlb.config.tls import Certificate, File, ServerTls, Tickets, Tls
 
 SECRETS = ("secret", "secrets", "token", "password")    # keys whose values are nobody's business
@@ -98,9 +99,30 @@ def _flat(config: Config) -> dict[str, _Leaf]:
 def _model(path: str, model: Model, defaults: Defaults | None) -> Iterator[tuple[str, _Leaf]]:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if value is None and defaults is not None:
+        if defaults is not None and name in MERGED:
+            if isinstance(model, Listener):
+                value = _merged(value, getattr(defaults, name))
+        elif value is None and defaults is not None:
             value = getattr(defaults, name, None)
         yield from _value(f"{path}.{name}", value, field, None)
+
+
+# Keys of which a listener's own and those of the defaults hold together. (Pools get what the
+# defaults say by way of the listener.)
+MERGED = ("request_headers", "response_headers", "errors")
+
+
+def _merged(own: Any, default: Any) -> Any:
+    """As a table: what the defaults say, and over it what the listener says."""
+    if isinstance(own, HeaderEdits) or isinstance(default, HeaderEdits):
+        upper, lower = (one or HeaderEdits() for one in (own, default))
+        decided = {*upper.set, *upper.remove}
+        return HeaderEdits(
+            set={**{k: v for k, v in lower.set.items() if k not in decided}, **upper.set},
+            add={**{k: v for k, v in lower.add.items() if k not in decided}, **upper.add},
+            remove=[*(one for one in lower.remove if one not in decided), *upper.remove],
+        )
+    return {**(default or {}), **(own or {})} or None
 
 
 def _value(
@@ -161,6 +183,8 @@ def _printed(value: Any) -> Any:
         return f"{value} (sha256:{hashlib.sha256(value.data).hexdigest()})"
     if isinstance(value, list):
         return [_printed(item) for item in value]
+    if isinstance(value, ErrorPage):
+        return {key: _printed(getattr(value, key)) for key in sorted(value.model_fields_set)}
     return value
 
 

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from fastlb.config import limits
 from fastlb.config.admin import Admin
 from fastlb.config.base import Measure, Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.conditions import Match
 from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Forwarded,
     HeaderEdits,
-    Match,
     Mirror,
     Redirect,
     Respond,
@@ -40,6 +40,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.pages import ErrorPage
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt
@@ -72,12 +73,12 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`match.proxy`", Told),
     ("`match.mqtt`", Mqtt),
     ("A comparison in `match`", Compare),
-    ("A comparison in `match.tls`, `match.proxy` and `match.mqtt`", CompareAny),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
     ("`policy = { ... }`", Policy),
     ("`rewrite`", Rewrite),
     ("`request_headers` and `response_headers`", HeaderEdits),
+    ("A page of `errors`", ErrorPage),
     ("`mirror`", Mirror),
     ("`forwarded = { ... }`", Forwarded),
     ("`[defaults]`", Defaults),

@@ -6,7 +6,7 @@ Precedence: the listener's or pool's own value, then `[defaults]`, then what is 
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastlb.config import limits
@@ -15,8 +15,8 @@ from fastlb.config.admin import Admin, EffectiveAdmin, effective_admin
 from fastlb.config.base import Model
 from fastlb.config.check_routes import HASHES
 from fastlb.config.cpus import auto_threads
-from fastlb.config.effective_http import EffectiveHttp, Respond
-from fastlb.config.effective_routes import effective_http, effective_respond
+from fastlb.config.effective_http import EffectiveHttp, HeaderOp, Respond
+from fastlb.config.effective_routes import edits_of, effective_http, effective_respond
 from fastlb.config.effective_sniffing import EffectiveSniffing, effective_sniffing
 from fastlb.config.effective_tls import (
     EffectiveServerTls,
@@ -118,6 +118,8 @@ class EffectivePool:
     tls: EffectiveServerTls | None = None
     protocol: str = "http/1.1"
     proxy_protocol: str = ""                                    # "v1", "v2"; "": none
+    request_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()
     origins: Origins = field(default_factory=dict, compare=False)
 
 
@@ -181,6 +183,8 @@ class EffectiveDns:
 class Effective:
     threads: int
     shutdown_timeout_ms: int
+    shutdown_delay_ms: int
+    shutdown_idle_ms: int
     max_connections: int        # 0: no limit
     sessions_max: int           # of udp; 0: no limit
     busy_poll: bool
@@ -224,6 +228,8 @@ def effective(config: Config) -> Effective:
     return Effective(
         threads=threads,
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
+        shutdown_delay_ms=duration_ms(config.shutdown_delay),
+        shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout),
         max_connections=config.max_connections or 0,
         sessions_max=_sessions_max(config),
         busy_poll=config.busy_poll,
@@ -235,8 +241,8 @@ def effective(config: Config) -> Effective:
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
-            config, "threads", "shutdown_timeout", "max_connections", "max_sessions",
-            "busy_poll", "zone", "admin"
+            config, "threads", "shutdown_timeout", "shutdown_delay", "shutdown_idle_timeout",
+            "max_connections", "max_sessions", "busy_poll", "zone", "admin"
         ),
     )
 
@@ -290,7 +296,9 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         mode=int(listener.mode, 8) if listener.mode is not None else None,
         scheme=scheme,
         tls=effective_tls(listener.tls, scheme) if listener.tls is not None else None,
-        http=effective_http(listener, look) if scheme == "http" else None,
+        http=replace(effective_http(listener, look, config.defaults),
+                     shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout))
+        if scheme == "http" else None,
         udp=effective_udp(listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,
@@ -308,7 +316,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
                 "max_connection_age", "max_connection_requests", "max_h2_window", "bounded_load",
                 "table_size", "slow_start", "sticky", "subset", "health", "outliers", "retry",
                 "limits", "hedge",
-                "fallback", "unavailable", "tls", "protocol", "proxy_protocol"):
+                "fallback", "unavailable", "tls", "protocol", "proxy_protocol",
+                "request_headers", "response_headers"):
         look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
@@ -344,6 +353,8 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         tls=effective_server_tls(pool.tls, pool.protocol),
         protocol=pool.protocol,
         proxy_protocol=pool.proxy_protocol or "",
+        request_headers=edits_of(pool.request_headers),
+        response_headers=edits_of(pool.response_headers),
         origins=look.origins,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fastlb.config import limits
 from fastlb.config.failing import EffectiveRetry
+from fastlb.config.pages import EffectivePage
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import Network
 
@@ -28,6 +29,17 @@ class HeaderOp:
     value: str                  # a template, as it was written
 
 
+def over(lower: tuple[HeaderOp, ...], upper: tuple[HeaderOp, ...]) -> tuple[HeaderOp, ...]:
+    """Changes of two levels: the upper one has the last word of each field that it sets or
+    removes. A name with underscores is that with dashes, as in the core."""
+    decided = {_dashed(op.name) for op in upper if op.op != "add"}
+    return (*(op for op in lower if _dashed(op.name) not in decided), *upper)
+
+
+def _dashed(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 @dataclass(frozen=True)
 class Respond:
     status: int
@@ -44,18 +56,21 @@ class EffectiveRoute:
     host: str = ""              # "*.example.com" is what lies below
     path: str = ""
     path_regex: str = ""
+    order: int = 0
     methods: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     pool: str = ""
     split: tuple[tuple[str, int], ...] = ()
     split_on: str = ""
     redirect: tuple[int, str] | None = None
+    keep_query: bool = True
     respond: Respond | None = None
     hash_on: str = ""
     rewrite_path: str = ""
     rewrite_host: str = ""
     request_headers: tuple[HeaderOp, ...] = ()
-    response_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()     # over those of the listener
+    errors: tuple[EffectivePage, ...] = ()
     mirror_pool: str = ""
     mirror_share: float = 1.0
     response_header_timeout_ms: int = 60_000
@@ -77,8 +92,9 @@ class EffectiveHttp:
     response_header_timeout_ms: int = 60_000
     request_timeout_ms: int = 0
     body_idle_timeout_ms: int = 60_000
-    keepalive_timeout_ms: int = 60_000
+    keepalive_timeout_ms: int = 75_000
     websocket_timeout_ms: int = 3_600_000
+    shutdown_idle_ms: int = 1_000
     header_bytes_max: int = 32 << 10
     headers_max: int = 100
     uri_bytes_max: int = 8 << 10
@@ -93,7 +109,15 @@ class EffectiveHttp:
     error_header: str = "x-fastlb-error"
     on_client_close: str = "cancel"
     discard_bytes_max: int = 64 << 20
-    merge_slashes: bool = True
+    merge_slashes: str = "match"        # "rewrite", "off"
+    underscores: str = "drop"           # "keep", "refuse"
+    refuse_parameters: bool = False
+    methods: tuple[str, ...] = ()       # (): any
+    kept_claims: tuple[str, ...] = ()
     h2c: bool = False
     match_body_bytes: int = 64 << 10
+    request_headers: tuple[HeaderOp, ...] = ()      # over those of the defaults
+    default_response_headers: tuple[HeaderOp, ...] = ()
+    response_headers: tuple[HeaderOp, ...] = ()     # the listener's own
+    errors: tuple[EffectivePage, ...] = ()          # its own, then those of the defaults
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

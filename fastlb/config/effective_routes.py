@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from fastlb.config import http as model
 from fastlb.config import limits
-from fastlb.config.compare import Compare, CompareAny, written_names
+from fastlb.config.compare import Compare, written_names
+from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import (
     Condition,
     EffectiveHttp,
     EffectiveRoute,
     HeaderOp,
     Respond,
+    over,
 )
 from fastlb.config.failing import effective_retry
-from fastlb.config.http import Conditions, HeaderEdits, Route
+from fastlb.config.http import HeaderEdits, Route
 from fastlb.config.limits import Limit
-from fastlb.config.model import Listener
+from fastlb.config.model import Defaults, Listener
+from fastlb.config.pages import effective_pages
 from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
+from fastlb.config.proxy_protocol import parse_network
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
 Look = Callable[[str, Any], Any]        # a key of the listener or the defaults, or what is built in
@@ -40,15 +44,16 @@ TIMEOUTS = {
 NAMES = (("tls", "sni"), ("proxy", "authority"))
 
 
-def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
+def effective_http(listener: Listener, look: Look, defaults: Defaults) -> EffectiveHttp:
     """What an http listener needs to know, as numbers."""
     timeouts: dict[str, Any] = {
         f"{key}_ms": _ms(look, key, limit) for key, limit in TIMEOUTS.items()
     }
     for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
                 "max_requests", "max_h2_window", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "max_discard_size", "h2c", "merge_slashes", "max_match_body",
-                "forwarded"):
+                "on_client_close", "max_discard_size", "h2c", "merge_slashes", "underscores",
+                "path_parameters", "methods", "max_match_body", "forwarded", "request_headers",
+                "response_headers", "errors"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     base = EffectiveHttp(
@@ -59,7 +64,7 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         body_bytes_max=body_bytes_max,
         requests_max=listener.max_requests,
         h2_window_max=size_bytes(listener.max_h2_window),
-        trusted=tuple(ipaddress.ip_network(n) for n in listener.forwarded.trusted),
+        trusted=tuple(parse_network(n) for n in listener.forwarded.trusted),
         forwarded=tuple(listener.forwarded.headers),
         request_id=listener.request_id,
         traceparent=listener.traceparent,
@@ -68,10 +73,19 @@ def effective_http(listener: Listener, look: Look) -> EffectiveHttp:
         on_client_close=listener.on_client_close,
         discard_bytes_max=size_bytes(listener.max_discard_size),
         merge_slashes=listener.merge_slashes,
+        underscores=listener.underscores,
+        refuse_parameters=listener.path_parameters == "refuse",
+        methods=tuple(listener.methods),
+        kept_claims=tuple(listener.forwarded.keep),
         h2c=listener.h2c,
         match_body_bytes=size_bytes(listener.max_match_body),
+        request_headers=over(
+            edits_of(defaults.request_headers), edits_of(listener.request_headers)),
+        default_response_headers=edits_of(defaults.response_headers),
+        response_headers=edits_of(listener.response_headers),
+        errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
     )
-    routes = [_route(route, base) for route in listener.routes]
+    routes = [one for route in listener.routes for one in _routes(route, base)]
     routes.sort(key=specificity)
     return EffectiveHttp(**{**vars(base), "routes": tuple(routes)})
 
@@ -83,6 +97,16 @@ def effective_respond(given: model.Respond) -> Respond:
 
 def _ms(look: Look, key: str, limit: Limit) -> int:
     return duration_ms(look(key, show_ms(limit.default)))
+
+
+def _routes(route: Route, http: EffectiveHttp) -> Iterator[EffectiveRoute]:
+    """One for each of its hosts and paths, by the same name: they are found one by one."""
+    match = route.match
+    made = _route(route, http)
+    for host in match.host or ("",):
+        for path in match.path or ("",):
+            for regex in match.path_regex or ("",):
+                yield replace(made, host=host, path=path, path_regex=regex)
 
 
 def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
@@ -99,23 +123,23 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
     }
     return EffectiveRoute(
         name=route.name,
-        host=match.host or "",
-        path=match.path or "",
-        path_regex=match.path_regex or "",
+        order=route.order,
         methods=tuple(match.method or ()),
         conditions=(*_named(match, False), *_negated(match.not_)),
         pool=route.pool or "",
         split=tuple((route.split or {}).items()),
         split_on=route.split_on or "",
         redirect=(route.redirect.status, route.redirect.to) if route.redirect else None,
+        keep_query=route.redirect.keep_query if route.redirect else True,
         respond=effective_respond(route.respond) if route.respond is not None else None,
         hash_on=route.hash_on or "",
         mirror_pool=route.mirror.pool if route.mirror else "",
         mirror_share=float(route.mirror.share.removesuffix("%")) / 100 if route.mirror else 1.0,
         rewrite_path=route.rewrite.path or "",
         rewrite_host=route.rewrite.host or "",
-        request_headers=tuple(_edits(route.request_headers)),
-        response_headers=tuple(_edits(route.response_headers)),
+        request_headers=edits_of(route.request_headers),
+        response_headers=over(http.response_headers, edits_of(route.response_headers)),
+        errors=effective_pages(route.errors),
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
         priority=route.priority,
@@ -124,6 +148,10 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         on_client_close=route.on_client_close or http.on_client_close,
         **{**timeouts, **own},
     )
+
+
+def edits_of(edits: HeaderEdits | None) -> tuple[HeaderOp, ...]:
+    return tuple(_edits(edits)) if edits is not None else ()
 
 
 def _edits(edits: HeaderEdits) -> Iterator[HeaderOp]:
@@ -160,41 +188,41 @@ def told_conditions(match: Conditions, negate: bool) -> Iterator[Condition]:
 
 
 def condition_of(kind: str, name: str, value: Compare, negate: bool) -> Condition:
-    if (kind, name) in NAMES and isinstance(value, CompareAny):
+    if (kind, name) in NAMES:
         names = written_names(value)
         if any(one.startswith("*.") for one in names):
             below = "\n".join(one.removeprefix("*") for one in names)
             return Condition(kind, name, "names", below, negate)
     if value.present is not None:
         return Condition(kind, name, "present", "", negate == value.present)
-    for op in ("equals", "prefix", "suffix", "contains", "regex"):
-        text = getattr(value, op)
-        if text is not None:
-            return Condition(kind, name, op, text, negate)
-    if isinstance(value, CompareAny) and value.one_of is not None:
-        return Condition(kind, name, "one_of", "\n".join(value.one_of), negate)
+    if value.equals is not None:
+        return Condition(kind, name, "equals", value.equals, negate)
+    for op in ("one_of", "prefix", "suffix", "contains", "regex"):
+        texts = getattr(value, op)
+        if texts is not None:
+            return Condition(kind, name, op, "\n".join(texts), negate)
     raise AssertionError("check.py has seen to it")
 
 
 def _negated(match: Conditions) -> Iterator[Condition]:
-    if match.host:
-        yield Condition("host", "", "equals", match.host, True)
-    if match.path:
-        yield Condition("path", "", "pattern", match.path, True)
-    if match.path_regex:
-        yield Condition("path", "", "regex", match.path_regex, True)
+    for host in match.host or ():
+        yield Condition("host", "", "equals", host, True)
+    for path in match.path or ():
+        yield Condition("path", "", "pattern", path, True)
+    for regex in match.path_regex or ():
+        yield Condition("path", "", "regex", regex, True)
     if match.method:
         yield Condition("method", "", "equals", " ".join(match.method), True)
     yield from _named(match, True)
 
 
 def specificity(route: EffectiveRoute) -> tuple[Any, ...]:
-    """Sorts the most specific first: by host, path, method, and the number of conditions. What is
-    equal stays in the order of writing."""
+    """Sorts by `order`, and then the most specific first: by host, path, method, and the number of
+    conditions. What is equal stays in the order of writing."""
     host = (0,) if route.host and not route.host.startswith("*") else (
         (1, -len(route.host)) if route.host else (2,)
     )
-    return (host, _path_rank(route), not route.methods, -len(route.conditions))
+    return (route.order, host, _path_rank(route), not route.methods, -len(route.conditions))
 
 
 def _path_rank(route: EffectiveRoute) -> tuple[int, ...]:

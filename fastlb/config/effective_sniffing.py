@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastlb.config.compare import written_names
+from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import Condition
 from fastlb.config.effective_routes import condition_of, told_conditions
-from fastlb.config.http import Conditions, Route
+from fastlb.config.http import Route
 from fastlb.config.model import Listener, Pool
 from fastlb.config.patterns import MQTT_KEYS, TLS_FACTS
 from fastlb.config.policy import EffectivePolicy, effective_policy
@@ -37,6 +38,7 @@ class SniffRoute:
 class EffectiveSniffing:
     silence_ms: int
     whole_ms: int
+    is_blind: bool                          # nothing asks for what clients say
     routes: tuple[SniffRoute, ...] = ()
 
 
@@ -51,13 +53,48 @@ def effective_sniffing(
     return EffectiveSniffing(
         silence_ms=duration_ms(listener.sniff_timeout),
         whole_ms=duration_ms(listener.sniff_whole_timeout),
+        is_blind=not _looks(listener, routes, written, pools),
         routes=tuple(routes),
     )
 
 
+def _looks(
+    listener: Listener, routes: list[SniffRoute], written: str, pools: Mapping[str, Pool]
+) -> bool:
+    """Whether a route, a pool or a policy asks for something that only a client's first bytes tell.
+    Policies see the name of a hello."""
+    if listener.policy is not None or _asks(listener.pool, written, pools):
+        return True
+    secret = _keys(written)
+    for route in routes:
+        kinds = {c.kind for c in route.conditions if not _is_ended(c, written)}
+        if route.policy is not None or route.protocols or not kinds <= {"client", "proxy"} \
+                or (route.sni and written == "tcp") or {route.hash_on, route.split_on} & {*secret} \
+                or any(_asks(name, written, pools) for name in _pools(route)):
+            return True
+    return False
+
+
+def _is_ended(condition: Condition, written: str) -> bool:
+    """Whether it is about TLS that ends here, and is known before a byte behind it."""
+    return written == "tls" and condition.kind == "tls"
+
+
+def _pools(route: SniffRoute) -> Iterator[str]:
+    if route.pool:
+        yield route.pool
+    for name, _ in route.split:
+        yield name
+
+
+def _keys(written: str) -> tuple[str, ...]:
+    """Those that only the first bytes tell."""
+    return MQTT_KEYS if written == "tls" else (*MQTT_KEYS, "tls.sni")
+
+
 def _asks(name: str | None, written: str, pools: Mapping[str, Pool]) -> bool:
     """Whether a pool, or one that falls in for it, hashes what is in the first bytes."""
-    keys: tuple[str, ...] = MQTT_KEYS if written == "tls" else (*MQTT_KEYS, "tls.sni")
+    keys = _keys(written)
     seen: set[str] = set()
     while name is not None and name in pools and name not in seen:
         seen.add(name)

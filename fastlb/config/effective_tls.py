@@ -11,7 +11,8 @@ from fastlb.config import limits
 from fastlb.config.tls import Certificate, File, ServerTls, Tickets, Tls, TlsKeys
 from fastlb.config.units import duration_ms
 
-HTTP_PROTOCOLS = ("h2", "http/1.1") if H2_AVAILABLE else ("http/1.1",)
+# (clients that offer http/1.0 alone are refused where it isn't taken: RFC 7301, 3.2)
+HTTP_PROTOCOLS = ("h2", "http/1.1", "http/1.0") if H2_AVAILABLE else ("http/1.1", "http/1.0")
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,16 @@ from dataclasses import replace
 from fastlb.config import needs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.conditions import Conditions, Match
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
-    Conditions,
     Forwarded,
     HeaderEdits,
     HttpKeys,
     HttpListener,
-    Match,
     Mirror,
     Redirect,
     Respond,
@@ -54,6 +53,7 @@ from fastlb.config.needs import (
     Place,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.pages import ErrorPage
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted
 from fastlb.config.proxy_protocol import ProxyProtocol
@@ -72,8 +72,8 @@ def _always(names: str) -> Table:
 # Tables of which every key has an effect wherever the table has one.
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
-    Secured, Told, Mqtt, Compare, CompareAny, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
-    Forwarded, Datagrams,
+    Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
+    Forwarded, Datagrams, ErrorPage,
 )
 _CONDITIONS: Table = {
     **dict.fromkeys(Conditions.model_fields, (HTTP,)),
@@ -84,8 +84,8 @@ _TLS: Table = {"ciphers": (needs.old_tls,), "cipher_suites": (needs.new_tls,),
                **_always("min_version max_version curves key_log")}
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
-        "threads shutdown_timeout max_connections busy_poll admin access_log tracing dns defaults"
-        " listeners pools")},
+        "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
+        " admin access_log tracing dns defaults listeners pools")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {
@@ -120,8 +120,8 @@ EFFECTS: dict[type[Model], Table] = {
         **_always("servers balance hash_on bounded_load table_size slow_start subset health"
                   " outliers fallback proxy_protocol limits"),
         **dict.fromkeys(("sticky", "hedge", "unavailable", "protocol", "idle_connection_timeout",
-                         "max_connection_age", "max_connection_requests",
-                         "max_response_header_size"), (HTTP,)),
+                         "request_headers", "response_headers", "max_response_header_size",
+                         "max_connection_age", "max_connection_requests"), (HTTP,)),
         "max_idle_connections": (HTTP_1, needs.http_1),
         "max_h2_window": (HTTP, needs.h2),
         **dict.fromkeys(("retry", "connect_timeout", "tls"), (CONNECTIONS,)),
@@ -157,8 +157,10 @@ EFFECTS: dict[type[Model], Table] = {
     Route: {
         **_always("name match pool split policy split_on hash_on"),
         "listener": (TCP,),
-        **dict.fromkeys(("redirect", "respond", "max_body_size"), (HTTP,)),
-        **dict.fromkeys(("rewrite", "request_headers", "response_headers", "mirror", "retry",
+        "order": (HTTP,),
+        **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
+                        (HTTP,)),
+        **dict.fromkeys(("rewrite", "request_headers", "mirror", "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",
                          "websocket_timeout", "on_client_close"), (HTTP, needs.forwards)),
         "priority": (HTTP, needs.forwards, needs.queues),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlb.config.base import Model
+from fastlb.config.conditions import Match
 from fastlb.config.health import KINDS
-from fastlb.config.http import Match, Route
+from fastlb.config.http import Route
 from fastlb.config.model import Config, Defaults, Listener, Pool, Server
 from fastlb.config.positions import Path
 

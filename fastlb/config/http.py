@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
-from fastlb.config.compare import TEXT, Regex, Secured, Told, Value, loose, one_or_list
+from fastlb.config.compare import TEXT, loose
+from fastlb.config.conditions import Match, Method
 from fastlb.config.failing import Retry
+from fastlb.config.pages import Errors
 from fastlb.config.patterns import (
     KEY,
     MQTT_KEYS,
@@ -18,25 +20,15 @@ from fastlb.config.patterns import (
     TLS_KEYS,
     check_edited_name,
     check_field_name,
-    check_host,
-    check_path,
     check_template,
 )
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import check_network
-from fastlb.config.sniffing import Mqtt, Protocols
 from fastlb.config.units import show
 
 
-def _check_method(value: str) -> str:
-    if not re.fullmatch("[A-Z][A-Z-]{0,30}", value):
-        raise ValueError(f'{show(value)} is not a method; write it like "GET"')
-    return value
-
-
-def _check_path(value: str) -> str:
-    check_path(value)
-    return value
+def _merge(value: Any) -> Any:
+    return {True: "match", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 def _check_key(value: str) -> str:
@@ -79,75 +71,8 @@ HashKey = Annotated[
     str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": KEY})
 ]
 Template = Annotated[str, AfterValidator(check_template)]
-FieldName = Annotated[str, AfterValidator(check_field_name)]
 EditedName = Annotated[str, AfterValidator(check_edited_name)]
 PoolName = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX)]
-
-
-class Conditions(Model):
-    """What a request must have, or a connection of tcp: protocol, client_ip, tls, proxy and mqtt;
-    all of it."""
-
-    protocol: Protocols | None = None
-    """What a client speaks, by its first bytes, or a list of that; "unknown" is anything
-    else, and silence."""
-    mqtt: Annotated[Mqtt, limits.CONDITION] = Field(default_factory=Mqtt)
-    """What a client of MQTT says of itself."""
-    host: (
-        Annotated[str, AfterValidator(check_host), limits.CONDITION] | None
-    ) = None
-    """`example.com`, or `*.example.com` for all below it; without a port."""
-    path: (
-        Annotated[str, AfterValidator(_check_path), limits.CONDITION] | None
-    ) = None
-    """`/exact`, `/prefix/*` (and `/prefix` itself), `/docs/{doc_id}`; `{name}` is one segment."""
-    path_regex: Annotated[Regex, limits.CONDITION] | None = None
-    """A regular expression for the whole path; matched in linear time."""
-    method: (
-        Annotated[
-            list[Annotated[str, AfterValidator(_check_method)]],
-            BeforeValidator(one_or_list),
-            Field(min_length=1),
-            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
-            limits.CONDITION,
-        ]
-        | None
-    ) = None
-    """A method, or a list of them."""
-    client_ip: (
-        Annotated[
-            list[Annotated[str, AfterValidator(check_network)]],
-            BeforeValidator(one_or_list),
-            Field(min_length=1),
-            loose({"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}),
-            limits.CONDITION,
-        ]
-        | None
-    ) = None
-    """Networks that the client is in, as trusted proxies saw it: `10.0.0.0/8`, or a list."""
-    tls: Annotated[Secured, limits.CONDITION] = Field(default_factory=Secured)
-    """What TLS knows of the client."""
-    proxy: Annotated[Told, limits.CONDITION] = Field(default_factory=Told)
-    """What a trusted proxy told of the client (`proxy_protocol`)."""
-    headers: Annotated[dict[FieldName, Value], limits.CONDITION] = Field(default_factory=dict)
-    """By name: a text to be equal to, true (present), false (absent), or a comparison."""
-    query: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
-    """Parameters of the query, likewise."""
-    cookies: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
-    """Cookies, likewise."""
-    json_: Annotated[dict[str, Value], limits.CONDITION] = Field(
-        default_factory=dict, alias="json"
-    )
-    """Members of a JSON object in the body, likewise; numbers and literals as they are written."""
-    form: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
-    """Fields of a form in the body, likewise."""
-
-
-class Match(Conditions):
-    """What a request must have, and what it must not."""
-
-    not_: Annotated[Conditions, limits.CONDITION] = Field(default_factory=Conditions, alias="not")
-    """The same keys: none of it may hold."""
 
 
 class Redirect(Model):
@@ -157,6 +82,8 @@ class Redirect(Model):
     """The location; may have variables."""
     status: Annotated[Literal[301, 302, 303, 307, 308], limits.REDIRECT_STATUS] = 302
     """Its status."""
+    keep_query: Annotated[Switch, limits.KEEP_QUERY] = limits.KEEP_QUERY.default
+    """Add the request's query to a location that has none, no fragment and no variable for it."""
 
 
 class Respond(Model):
@@ -231,6 +158,17 @@ class Forwarded(Model):
         limits.TRUSTED,
     ] = Field(default_factory=list)
     """Networks of proxies before us, whose forwarded headers are kept; others' are replaced."""
+    keep: Annotated[
+        list[Literal[
+            "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server",
+            "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-client-cert", "x-original-url",
+            "x-rewrite-url", "x-client-cert", "true-client-ip", "x-cluster-client-ip",
+        ]],
+        BeforeValidator(as_list),
+        limits.KEPT_CLAIMS,
+    ] = Field(default_factory=list)
+    """Header fields that servers believe of proxies, and are removed from the requests of anybody
+    who isn't trusted; those named here pass."""
     headers: Annotated[
         list[Literal["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]],
         BeforeValidator(as_list),
@@ -248,6 +186,12 @@ class Route(Model):
     """Seen in logs and metrics; unique in its listener."""
     match: Match = Field(default_factory=Match)
     """What a request must have; without it, every one fits."""
+    order: Annotated[
+        int,
+        Field(strict=True, ge=limits.ROUTE_ORDER.low, le=limits.ROUTE_ORDER.high),
+        limits.ROUTE_ORDER,
+    ] = limits.ROUTE_ORDER.default
+    """Routes with a lower number are tried before others, whatever is more specific."""
     pool: Annotated[PoolName, limits.ACTION] | None = None
     """The pool that the request goes to."""
     split: Annotated[
@@ -280,7 +224,9 @@ class Route(Model):
     request_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
     """Changes of the request's header fields."""
     response_headers: Annotated[HeaderEdits, limits.EDITS] = Field(default_factory=HeaderEdits)
-    """Changes of the response's header fields."""
+    """Changes of the response's header fields, and of those of answers that fastlb makes itself."""
+    errors: Errors | None = None
+    """Pages for errors that fastlb answers with, by status, as of the listener."""
     mirror: (
         Annotated[
             Mirror,
@@ -332,6 +278,26 @@ class HttpKeys(Model):
     """How long a client's connection may wait for its next request."""
     websocket_timeout: Annotated[str, Duration(limits.WEBSOCKET_TIMEOUT)] | None = None
     """How long a WebSocket, or another upgrade, may be silent."""
+    request_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of all requests. What a route or a pool says of a field comes
+    before it."""
+    response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of all responses, those that fastlb makes itself among them.
+    What a route says of a field comes before it."""
+    errors: Errors | None = None
+    """Pages for errors that fastlb answers with, by status or class: `{ 503 = { file = "503.html"
+    }, 5xx = { body = "..." } }`. Each may be a list of two, one of them JSON."""
+
+
+class HttpPool(Model):
+    """What pools have for http alone."""
+
+    request_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of requests that are routed to this pool. What a route says of a
+    field comes before it, and it comes before the listener's."""
+    response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
+    """Changes of the header fields of their responses. What a route or the listener says of a field
+    comes before it."""
 
 
 class HttpListener(Model):
@@ -387,7 +353,29 @@ class HttpListener(Model):
     h2c: Annotated[Switch, limits.H2C] = limits.H2C.default
     """Let clients of `http://` speak HTTP/2 from their first byte on (prior knowledge; RFC 9113,
     3.3). Over https they choose it by ALPN."""
-    merge_slashes: Annotated[Switch, limits.MERGE_SLASHES] = limits.MERGE_SLASHES.default
-    """Let `//a///b` be `/a/b`, for routes and servers alike."""
+    merge_slashes: Annotated[
+        Literal["match", "rewrite", "off"],
+        BeforeValidator(_merge),
+        loose({"anyOf": [{"type": "boolean"}, {"enum": ["match", "rewrite", "off"]}]}),
+        limits.MERGE_SLASHES,
+    ] = limits.MERGE_SLASHES.default
+    """Let `//a///b` be `/a/b`: for routes, while servers get what came; with `"rewrite"` for both;
+    or for nobody. `true` is `"match"` and `false` is `"off"`."""
+    underscores: Annotated[
+        Literal["drop", "keep", "refuse"], limits.UNDERSCORES
+    ] = limits.UNDERSCORES.default
+    """What becomes of header fields whose names have underscores: they are dropped before routes
+    look, or kept, or the request is refused with 400."""
+    path_parameters: Annotated[
+        Literal["pass", "refuse"], limits.PATH_PARAMETERS
+    ] = limits.PATH_PARAMETERS.default
+    """Refuse requests with a `;` in their path with 400: servers in Java, among others, cut off
+    what follows it in a segment, so that `/admin;x` is `/admin`, and `..;` is `..`."""
+    methods: Annotated[
+        list[Method],
+        BeforeValidator(as_list),
+        limits.METHODS,
+    ] = Field(default_factory=list)
+    """The methods that requests may have; others get 501. None given: any."""
     max_match_body: Annotated[str, Size(limits.MAX_MATCH_BODY)] = "64KiB"
     """Of a body that routes look at; a longer one fits no route that does."""

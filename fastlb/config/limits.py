@@ -27,9 +27,10 @@ class Choice:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-MATCH_VALUES_MAX = 1000     # of one list in match; longer ones are a file of networks, or a mistake
+MATCH_VALUES_MAX = 10_000   # of one list in match; longer ones are a file of networks, or a mistake
 MATCH_PLACES_MAX = 10_000   # hosts times paths of one route: each is an entry of the tables
 SEGMENTS_MAX = 32           # SEGMENTS_MAX of the core
+GROUPS_MAX = 16             # CAPTURES_MAX of the core: of a regular expression that captures
 RESPOND_BYTES_MAX = 65_536  # of an answer of our own
 POLICY_ANSWER_MAX = 262_144 # of one that a policy makes: half of the room that heads are written in
 SERVERS_MAX = 65_534        # of a pool; the core counts them in 16 bits, and one says "none"
@@ -105,6 +106,12 @@ CONNECT_TIMEOUT = Limit(
 )
 SHUTDOWN_TIMEOUT = Limit(
     30_000, 0, DAY_MS, "as long as Kubernetes waits before it kills; systemd waits longer",
+)
+SHUTDOWN_DELAY = Limit(
+    0, 0, HOUR_MS, "none; what sends traffic here and asks /readyz needs a few of its intervals",
+)
+SHUTDOWN_IDLE_TIMEOUT = Limit(
+    1_000, 0, HOUR_MS, "a request that is on its way arrives, and nobody waits long for a stop",
 )
 DNS_TIMEOUT = Limit(2_000, 10, 60_000, "two tries of a resolver that answers within a second")
 DNS_REFRESH = Limit(0, 100, DAY_MS, 'the default, "ttl", holds an answer as long as it says')
@@ -216,6 +223,7 @@ UNAVAILABLE = Choice(None, "a 503 with a line of text, or of JSON where that is 
 NAMESERVERS = Choice(None, "those of /etc/resolv.conf, as for every program")
 SERVER_REFRESH = Choice(None, "what `dns.refresh` says")
 
+PAGE_BYTES_MAX = 1 << 18    # of a page for an error: it is sent with its head in one write
 PEM_BYTES_MAX = 1 << 20     # of a file of certificates; the system's authorities are 0.2 MiB
 PROXY_PROTOCOL = Choice(None, "clients are who they seem to be, and a header is what they say")
 PROXY_REQUIRED = Choice(False, "a check of a proxy's may come without a header")
@@ -229,7 +237,9 @@ SERVER_PROTOCOL = Choice("http/1.1", "every server of http speaks it")
 TLS_KEY = Choice(None, "the file of the certificate has it too")
 TLS_PASSWORD = Choice(None, "the key isn't encrypted")
 TLS_OCSP = Choice(None, "nothing is stapled")
-TLS_ALPN = Choice(None, "what the listener speaks: h2 and http/1.1 over https, nothing over tls")
+TLS_ALPN = Choice(
+    None, "what the listener speaks: h2, http/1.1 and http/1.0 over https, nothing over tls",
+)
 TLS_OFFERED = Choice(None, "servers speak what `protocol` says; http/1.1 needs no offer")
 TLS_TICKET_KEYS = Choice(None, "keys are made by chance, and are never on a disk")
 TLS_ROTATE = Limit(
@@ -274,7 +284,9 @@ REQUEST_HEADER_TIMEOUT = Limit(
 RESPONSE_HEADER_TIMEOUT = Limit(60_000, 0, DAY_MS, "as nginx has it; slow reports take less")
 REQUEST_TIMEOUT = Limit(0, 0, DAY_MS, "off: downloads and streams take what they take")
 BODY_IDLE_TIMEOUT = Limit(60_000, 0, DAY_MS, "a peer that moves nothing for so long is gone")
-KEEPALIVE_TIMEOUT = Limit(60_000, 1, DAY_MS, "browsers close their own after some minutes")
+KEEPALIVE_TIMEOUT = Limit(
+    75_000, 1, DAY_MS, "longer than the 60 s of common balancers in front, which close first then",
+)
 WEBSOCKET_TIMEOUT = Limit(HOUR_MS, 0, 30 * DAY_MS, "silence is usual there")
 MAX_HEADER_SIZE = Limit(32 << 10, 1 << 10, 256 << 10, "cookies and tokens of 16 KiB fit twice")
 MAX_HEADERS = Limit(100, 1, 200, "browsers send 20, and each is looked at")
@@ -321,6 +333,10 @@ ACTION = Choice(None, "a route has exactly one action")
 SPLIT_ON = Choice(None, "each request by chance")
 ROUTE_HASH_ON = Choice(None, "as the pool says")
 REWRITE = Choice(None, "servers get what clients asked for")
+ERRORS = Choice(None, "a line of text says what is wrong, or JSON to those who ask for it")
+PAGE_FILE = Choice(None, "either this or a body is given")
+PAGE_BODY = Choice(None, "either this or a file is given")
+PAGE_TYPE = Choice(None, "by the file's ending; of a body HTML, JSON or text, as it begins")
 EDITS = Choice(None, "what isn't named passes as it is")
 TRUSTED = Choice(None, "anyone can write a header")
 FORWARDED = Choice(None, "as given for each of its keys")
@@ -338,5 +354,18 @@ MAX_DISCARD_SIZE = Limit(
     64 << 20, 0, 1 << 50, "browsers read an answer only once they have sent what they upload"
 )
 H2C = Choice(False, "only programs speak it, and they are told to")
-MERGE_SLASHES = Choice(True, "most servers do, and a rule for /admin must not be walked around")
+MERGE_SLASHES = Choice(
+    "match", "many servers take several for one, and a rule for /admin must not be walked around",
+)
+UNDERSCORES = Choice("drop", "CGI and WSGI take x_role for x-role, which a rule may be about")
+PATH_PARAMETERS = Choice("pass", "few servers have them, and a path may contain a semicolon")
+METHODS = Choice(None, "servers know best which methods they have")
+KEPT_CLAIMS = Choice(None, "anyone can write a header, and servers believe these")
+CLAIMS = (              # in the order of proto/fields
+    "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl",
+    "x-forwarded-scheme", "x-forwarded-client-cert", "x-original-url", "x-rewrite-url",
+    "x-client-cert", "true-client-ip", "x-cluster-client-ip",
+)
+KEEP_QUERY = Choice(True, "a page that moved is asked for with the same parameters")
+ROUTE_ORDER = Limit(0, -1000, 1000, "the most specific route is the one that is meant")
 ROUTES = Choice(None, "a listener's pool is enough where there is one")

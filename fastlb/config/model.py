@@ -26,7 +26,7 @@ from fastlb.config.admin import Admin
 from fastlb.config.base import Duration, Mode, Model, Size, Switch, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
-from fastlb.config.http import HashKey, HttpKeys, HttpListener, PoolName, Unavailable
+from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
@@ -285,7 +285,7 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     """The file mode of a unix socket, such as "0660"."""
 
 
-class Pool(Shared):
+class Pool(HttpPool, Shared):
     """Servers that do the same job, and how one of them is picked."""
 
     servers: Annotated[
@@ -397,6 +397,16 @@ class Config(Model):
         bounds.SHUTDOWN_TIMEOUT.default
     )
     """How long relays may go on after a stop was asked for; then they are reset."""
+    shutdown_delay: Annotated[str, Duration(bounds.SHUTDOWN_DELAY)] = show_ms(
+        bounds.SHUTDOWN_DELAY.default
+    )
+    """How long connections are still accepted after a stop was asked for, while `/readyz` says no.
+    `shutdown_timeout` begins after it. An upgrade needs none."""
+    shutdown_idle_timeout: Annotated[str, Duration(bounds.SHUTDOWN_IDLE_TIMEOUT)] = show_ms(
+        bounds.SHUTDOWN_IDLE_TIMEOUT.default
+    )
+    """How long idle connections of HTTP clients may still bring a request while the process stops;
+    its response closes the connection."""
     max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
     max_sessions: Annotated[MaxConnections, bounds.PROCESS_MAX_SESSIONS] | None = None

@@ -30,7 +30,8 @@ class About:
     def __init__(self, config: Config, values: Effective) -> None:
         self.reach = reached(values)    # by pool: the schemes of the listeners that send to it
         self.schemes = {schemes_of(one)[1] for one in config.listeners.values()}
-        self.sniffing = {one.name for one in values.listeners if one.sniffing is not None}
+        self.sniffing = {one.name for one in values.listeners
+                         if one.sniffing is not None and not one.sniffing.is_blind}
         self.zoned = any(one.zone for pool in config.pools.values() for one in pool.servers)
         self.routes_retry = any(
             route.retry for one in config.listeners.values() for route in one.routes)
@@ -163,7 +164,7 @@ def over_ip(at: Place) -> str:
 
 
 def sniffs(at: Place) -> str:
-    return "" if at.name in at.about.sniffing else "there are no routes"
+    return "" if at.name in at.about.sniffing else "no route asks what clients say first"
 
 
 def match_body(at: Place) -> str:

@@ -24,8 +24,9 @@ KEY = (
 )
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 PLAIN_VARIABLES = (
-    "client.ip", "client.port", "request.id", "request.host", "request.path", "request.method",
-    "route", "path.rest", *TLS_KEYS,
+    "client.ip", "client.port", "request.id", "request.host", "request.hostname", "request.path",
+    "request.query", "request.uri", "request.method", "route", "path.rest", "host.rest",
+    *TLS_KEYS,
     *PROXY_KEYS,
 )
 KINDS = ("path", "query", "header", "cookie")

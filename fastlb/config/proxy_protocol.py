@@ -20,9 +20,22 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OWN_HEADERS = {"v1": b"PROXY UNKNOWN\r\n", "v2": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
 
 
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")        # RFC 4291, 2.5.5.2
+
+
+def parse_network(text: str) -> Network:
+    """A network as the engine compares it: IPv4 that is written as IPv6 is IPv4. Raises
+    ValueError."""
+    found = ipaddress.ip_network(text)
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+        v4 = ipaddress.IPv4Address(found.network_address.packed[-4:])
+        return ipaddress.IPv4Network((v4, found.prefixlen - _MAPPED.prefixlen))
+    return found
+
+
 def check_network(value: str) -> str:
     try:
-        ipaddress.ip_network(value)
+        parse_network(value)
     except ValueError as error:
         raise ValueError(f'{show(value)} is not a network like "10.0.0.0/8": {error}') from None
     return value
@@ -59,7 +72,7 @@ class EffectiveProxyProtocol:
 def effective_proxy_protocol(proxy: ProxyProtocol) -> EffectiveProxyProtocol:
     given = proxy.model_fields_set
     return EffectiveProxyProtocol(
-        trusted=tuple(ipaddress.ip_network(one) for one in proxy.trusted),
+        trusted=tuple(parse_network(one) for one in proxy.trusted),
         required=proxy.required,
         timeout_ms=duration_ms(proxy.timeout),
         origins={key: "listener" if key in given else "built in"

@@ -21,6 +21,8 @@ else:
     import sre_constants as sre
     import sre_parse as sre_parser
 
+operators, parse = sre, sre_parser.parse      # (of Python's own parser)
+
 STATES_MAX = 4096           # of a DFA: 2 MiB of tables at most, and usually a few KiB
 NODES_MAX = 65_536          # of the NFA before it
 BYTES = frozenset(range(256))
@@ -73,7 +75,7 @@ class _Nfa:
         if op is sre.LITERAL:
             return self._literal(value, start, flags)
         if op in (sre.ANY, sre.NOT_LITERAL, sre.IN):
-            return self._set(_bytes(op, value, flags), start)
+            return self._set(byte_set(op, value, flags), start)
         if op is sre.BRANCH:
             end = self.node()
             for branch in value[1]:
@@ -101,7 +103,7 @@ class _Nfa:
 
     def _literal(self, code: int, start: int, flags: int) -> int:
         for byte in chr(code).encode("utf-8", "surrogatepass"):
-            start = self._set(_cased(frozenset({byte}), flags), start)
+            start = self._set(cased(frozenset({byte}), flags), start)
         return start
 
     def _repeat(self, value: Any, start: int, flags: int) -> int:
@@ -142,18 +144,18 @@ class _Nfa:
         return frozenset(found)
 
 
-def _cased(wanted: frozenset[int], flags: int) -> frozenset[int]:
+def cased(wanted: frozenset[int], flags: int) -> frozenset[int]:
     if not flags & re.IGNORECASE:
         return wanted
     text = bytes(wanted)
     return frozenset(text.lower()) | frozenset(text.upper())
 
 
-def _bytes(op: Any, value: Any, flags: int) -> frozenset[int]:
+def byte_set(op: Any, value: Any, flags: int) -> frozenset[int]:
     if op is sre.ANY:
         return BYTES if flags & re.DOTALL else BYTES - NEWLINE
     if op is sre.NOT_LITERAL:
-        return BYTES - _cased(frozenset({_byte(value)}), flags)
+        return BYTES - cased(frozenset({_byte(value)}), flags)
     wanted: set[int] = set()
     negated = False
     for kind, item in value:
@@ -165,7 +167,7 @@ def _bytes(op: Any, value: Any, flags: int) -> frozenset[int]:
             wanted |= set(range(_byte(item[0]), _byte(item[1]) + 1))
         else:
             wanted |= _CATEGORIES[item]
-    found = _cased(frozenset(wanted), flags)
+    found = cased(frozenset(wanted), flags)
     return BYTES - found if negated else found
 
 

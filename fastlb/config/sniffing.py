@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model
-from fastlb.config.compare import TEXT, AnyValue, loose, one_or_list
+from fastlb.config.compare import TEXT, Value, loose, one_or_list
 from fastlb.config.units import show_ms
 
 # In the order of Protocol of the core.
@@ -35,9 +35,9 @@ MQTT_FACTS = ("client_id", "username")
 class Mqtt(Model):
     """What a client of MQTT says in its CONNECT; a list says what it may be."""
 
-    client_id: Annotated[AnyValue, limits.CONDITION] | None = None
+    client_id: Annotated[Value, limits.CONDITION] | None = None
     """The client identifier: a text to be equal to, a list, or a comparison."""
-    username: Annotated[AnyValue, limits.CONDITION] | None = None
+    username: Annotated[Value, limits.CONDITION] | None = None
     """The user name, likewise."""
     level: (
         Annotated[

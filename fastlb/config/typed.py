@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from fastlb.config.base import Model
+from fastlb.config.conditions import Conditions, Match
 from fastlb.config.docs import SECTIONS, properties
 from fastlb.config.failing import Retry
 from fastlb.config.health import Health
-from fastlb.config.http import Conditions, Match, Route
+from fastlb.config.http import Route
 from fastlb.config.model import Config, Listener, Pool, Server
 from fastlb.config.policy import Policy
 

@@ -16,6 +16,7 @@ from fastlb.config.ocsp import good_until
 from fastlb.config.proxy_protocol import hears_proxies
 from fastlb.config.reached import pools_of, targets
 from fastlb.config.tls import day
+from fastlb.config.warn_regex import regex_warnings
 from fastlb.config.warn_sniffing import sniffing_warnings
 
 EXPIRES_SOON_DAYS = 30     # of the 90 that certificates mostly have: a renewal has failed by then
@@ -40,6 +41,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
             )
     for each in values.listeners:
         yield from _unreachable(each)
+        yield from regex_warnings(each)
         yield from _keyless(each, values)
         yield from _unsecured(each, values)
         if each.sniffing is not None:

@@ -58,7 +58,8 @@ class RouteTried:
     name: str
     what: str                       # what it asks for
     outcome: str                    # "taken", "no", or "later": it fits, but another comes before
-    reasons: tuple[str, ...]        # all that speaks against it
+    reasons: tuple[str, ...]        # all that speaks against it; of "taken", which of several
+                                    # values the request has
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import ipaddress
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
-from fastlb.compile.routes import names_of
+from fastlb.compile.routes import MERGE_SLASHES, names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.spread import Spread
@@ -90,7 +90,7 @@ def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[s
             found.setdefault(listener.name, {})[route.name] = Caller(
                 find(route.policy.call, where) if functions else _nobody, Request, live,
                 listener.name, route.name, listener.written_scheme, names_of(route),
-                listener.http.merge_slashes,
+                MERGE_SLASHES[listener.http.merge_slashes],
             )
     return found
 

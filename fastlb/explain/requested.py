@@ -131,7 +131,25 @@ class Requested:
                 else "the route says so"
         else:
             why = rule(status, self.raw)
+        if page := self._page(route, status):
+            why += f"; {page}"
         return Answer(status, reason, why, readable(self.facts.get("location", b"")))
+
+    def _page(self, route: EffectiveRoute | None, status: int) -> str:
+        """Which page of `errors` the client gets, as the engine finds it; "" for none."""
+        said = route is not None and route.respond is not None and route.respond.body
+        http = self.listener.http
+        if said or http is None or (self.policy is not None and self.is_decided):
+            return ""
+        json = b"application/json" in self.raw.lower()
+        of_route = (f"route {route.name}", route.errors) if route is not None else ("", ())
+        for whose, pages in (of_route, (f"listener {self.listener.name}", http.errors)):
+            page = next((one for one in pages if one.fits(status, json)), None)
+            if page is not None:
+                key = f"{page.status}xx" if page.status < 10 else page.status
+                return f"the page is errors.{key} of {whose}" + (
+                    f", {page.source}" if page.source else f" ({page.content_type})")
+        return ""
 
     def _action(self, route: EffectiveRoute | None) -> str:
         verdict = self.facts["verdict"]

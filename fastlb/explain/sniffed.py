@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import RouteTried
-from fastlb.explain.tried import against, quoted, rated, wanted_of
+from fastlb.explain.tried import against, quoted, rated, wanted_of, which
 
 # As fastlb._core.heard has it: of each condition whether it is met, and what is there.
 Seen = Sequence[tuple[bool, "bytes | None"]]
@@ -50,8 +50,10 @@ def tried(
     """All routes of a listener; `taken` is the one that was, or -1. `name` is what the client asks
     for by TLS."""
     return rated([
-        (route.name, asks_for(route), tuple(_reasons(route, one, protocol, name)))
-        for route, one in zip(routes, seen, strict=True)
+        (route.name, asks_for(route),
+         tuple(which(route.conditions, one) if i == taken
+               else _reasons(route, one, protocol, name)))
+        for i, (route, one) in enumerate(zip(routes, seen, strict=True))
     ], taken)
 
 

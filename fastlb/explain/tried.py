@@ -15,10 +15,10 @@ Seen = tuple[bool, bool, list[tuple[bool, "bytes | None"]]]
 
 _FAILS = {
     "equals": "is {value}, not {wanted}",
-    "prefix": "is {value}, which doesn't begin with {wanted}",
-    "suffix": "is {value}, which doesn't end in {wanted}",
-    "contains": "is {value}, without {wanted}",
-    "regex": "is {value}, which doesn't match {wanted}",
+    "prefix": "is {value}, which doesn't begin with {any}{wanted}",
+    "suffix": "is {value}, which doesn't end in {any}{wanted}",
+    "contains": "is {value}, without {any}{wanted}",
+    "regex": "is {value}, which doesn't match {any}{wanted}",
     "pattern": "is {value}, not {wanted}",
     "one_of": "is {value}, none of {wanted}",
     "names": "is {value}, none of {wanted}",
@@ -45,9 +45,14 @@ def quoted(value: str | bytes) -> str:
 
 
 def _wanted(condition: Condition) -> str:
-    if condition.op in ("one_of", "names"):
-        return ", ".join(map(quoted, condition.value.split("\n")))
-    return quoted(condition.value)
+    return ", ".join(map(quoted, values_of(condition)))
+
+
+def values_of(condition: Condition) -> list[str]:
+    """Those of which any will do."""
+    if condition.op in ("one_of", "names", "prefix", "suffix", "contains", "regex"):
+        return condition.value.split("\n")
+    return [condition.value]
 
 
 def _subject(condition: Condition) -> str:
@@ -71,7 +76,8 @@ def against(condition: Condition, value: bytes | None) -> str:
     if condition.op == "present":       # a member that is an object or a list
         return f"{subject} can't be compared"
     return f"{subject} " + _FAILS[condition.op].format(
-        value=quoted(value), wanted=_wanted(condition))
+        value=quoted(value), wanted=_wanted(condition),
+        any="any of " if len(values_of(condition)) > 1 else "")
 
 
 def _reasons(route: EffectiveRoute, seen: Seen, host: bytes, path: bytes) -> Iterator[str]:
@@ -89,11 +95,25 @@ def _reasons(route: EffectiveRoute, seen: Seen, host: bytes, path: bytes) -> Ite
 def tried(
     routes: Sequence[EffectiveRoute], seen: Sequence[Seen], taken: int, host: bytes, path: bytes
 ) -> tuple[RouteTried, ...]:
-    """All routes of a listener; `taken` is the one that was, or -1."""
+    """All routes of a listener; `taken` is the one that was, or -1. A route with several hosts or
+    paths stands there once for each."""
     return rated([
-        (route.name, asks_for(route), tuple(_reasons(route, one, host, path)))
-        for route, one in zip(routes, seen, strict=True)
+        (route.name, asks_for(route),
+         tuple(which(conditions_of(route), one[2]) if i == taken
+               else _reasons(route, one, host, path)))
+        for i, (route, one) in enumerate(zip(routes, seen, strict=True))
     ], taken)
+
+
+def which(
+    conditions: Sequence[Condition], seen: Sequence[tuple[bool, bytes | None]]
+) -> Iterator[str]:
+    """Of conditions with several values, what was there."""
+    for condition, (_, value) in zip(conditions, seen, strict=True):
+        several = len(values_of(condition)) > 1 or (
+            condition.kind in ("method", "client") and " " in condition.value)
+        if several and value is not None and not condition.negate:
+            yield f"{_subject(condition)} is {quoted(value)}"
 
 
 def rated(
@@ -104,6 +124,8 @@ def rated(
     for i, (name, what, reasons) in enumerate(routes):
         outcome = "taken" if i == taken else "no"
         if i != taken and not reasons:
+            if 0 <= taken < len(routes) and name == routes[taken][0]:
+                continue                # (by another of its hosts or paths)
             outcome = "later"
             first = routes[taken][0] if 0 <= taken < len(routes) else "another"
             reasons = (f"it fits, but {first} comes before",)

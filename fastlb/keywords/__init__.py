@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         AdminKeys,
         DefaultsKeys,
         DnsKeys,
+        ErrorPageKeys,
         ForwardedKeys,
         HeaderEditsKeys,
         HealthKeys,
@@ -58,6 +59,7 @@ class PolicyKeys(PolicyKeywords, total=False):
 
 
 class OwnRouteKeys(TypedDict, total=False):
+    order: int
     split: Mapping[str, int]
     listener: str
     redirect: str | RedirectKeys
@@ -67,6 +69,7 @@ class OwnRouteKeys(TypedDict, total=False):
     rewrite: RewriteKeys
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
+    errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     mirror: str | MirrorKeys
     priority: Literal['high', 'normal', 'low']
     retry: Retry | RetryKeys
@@ -88,6 +91,8 @@ class RouteKeys(OwnRouteKeys, total=False):
 class PoolKeywords(TypedDict, total=False):
     tcp_nodelay: bool
     keepalive: KeepaliveKeys | Literal[False]
+    request_headers: HeaderEditsKeys
+    response_headers: HeaderEditsKeys
     hash_on: str
     bounded_load: float
     table_size: int
@@ -124,6 +129,9 @@ class ListenKeywords(TypedDict, total=False):
     body_idle_timeout: str
     keepalive_timeout: str
     websocket_timeout: str
+    request_headers: HeaderEditsKeys
+    response_headers: HeaderEditsKeys
+    errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     max_sessions: int
     max_sessions_per_source: int
     pick: Literal['session', 'datagram']
@@ -146,7 +154,10 @@ class ListenKeywords(TypedDict, total=False):
     max_discard_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
     h2c: bool
-    merge_slashes: bool
+    merge_slashes: bool | Literal['match', 'rewrite', 'off']
+    underscores: Literal['drop', 'keep', 'refuse']
+    path_parameters: Literal['pass', 'refuse']
+    methods: list[str] | tuple[str, ...]
     max_match_body: str
     tls: TlsKeys
     proxy_protocol: ProxyProtocolKeys
@@ -162,6 +173,8 @@ class ListenKeywords(TypedDict, total=False):
 
 class BalancerKeywords(TypedDict, total=False):
     shutdown_timeout: str
+    shutdown_delay: str
+    shutdown_idle_timeout: str
     max_connections: int
     max_sessions: int
     busy_poll: bool

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 class ConditionsKeys(TypedDict, total=False):
     protocol: str | list[str] | tuple[str, ...]
     mqtt: MqttKeys
-    host: str
-    path: str
-    path_regex: str
+    host: str | list[str] | tuple[str, ...]
+    path: str | list[str] | tuple[str, ...]
+    path_regex: str | list[str] | tuple[str, ...]
     method: str | list[str] | tuple[str, ...]
     client_ip: str | list[str] | tuple[str, ...]
     tls: SecuredKeys
     proxy: ToldKeys
-    headers: Mapping[str, str | bool | CompareKeys]
-    query: Mapping[str, str | bool | CompareKeys]
-    cookies: Mapping[str, str | bool | CompareKeys]
-    json: Mapping[str, str | bool | CompareKeys]
-    form: Mapping[str, str | bool | CompareKeys]
+    headers: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
+    query: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
+    cookies: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
+    json: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
+    form: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
 
 
 _Not = TypedDict("_Not", {"not": ConditionsKeys}, total=False)
@@ -170,49 +170,41 @@ class SubsetKeys(TypedDict, total=False):
 
 
 class SecuredKeys(TypedDict, total=False):
-    sni: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    version: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    client_subject: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    client_fingerprint: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    alpn: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    sni: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    version: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    client_subject: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    client_fingerprint: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    alpn: str | bool | list[str] | tuple[str, ...] | CompareKeys
 
 
 class ToldKeys(TypedDict, total=False):
-    authority: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    unique_id: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    alpn: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    vpce: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    dst: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    authority: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    unique_id: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    alpn: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    vpce: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    dst: str | bool | list[str] | tuple[str, ...] | CompareKeys
 
 
 class MqttKeys(TypedDict, total=False):
-    client_id: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
-    username: str | bool | list[str] | tuple[str, ...] | CompareAnyKeys
+    client_id: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    username: str | bool | list[str] | tuple[str, ...] | CompareKeys
     level: str | list[str] | tuple[str, ...]
 
 
 class CompareKeys(TypedDict, total=False):
     equals: str
     present: bool
-    prefix: str
-    suffix: str
-    contains: str
-    regex: str
-
-
-class CompareAnyKeys(TypedDict, total=False):
-    equals: str
-    present: bool
-    prefix: str
-    suffix: str
-    contains: str
-    regex: str
-    one_of: list[str] | tuple[str, ...]
+    prefix: str | list[str] | tuple[str, ...]
+    suffix: str | list[str] | tuple[str, ...]
+    contains: str | list[str] | tuple[str, ...]
+    regex: str | list[str] | tuple[str, ...]
+    one_of: str | list[str] | tuple[str, ...]
 
 
 class RedirectKeys(TypedDict, total=False):
     to: str
     status: Literal[301, 302, 303, 307, 308]
+    keep_query: bool
 
 
 class RespondKeys(TypedDict, total=False):
@@ -233,6 +225,12 @@ class HeaderEditsKeys(TypedDict, total=False):
     remove: list[str] | tuple[str, ...]
 
 
+class ErrorPageKeys(TypedDict, total=False):
+    file: str
+    body: str
+    content_type: str
+
+
 class MirrorKeys(TypedDict, total=False):
     pool: str
     share: str
@@ -240,6 +238,7 @@ class MirrorKeys(TypedDict, total=False):
 
 class ForwardedKeys(TypedDict, total=False):
     trusted: list[str] | tuple[str, ...]
+    keep: list[str] | tuple[str, ...]
     headers: list[str] | tuple[str, ...]
 
 
@@ -252,6 +251,9 @@ class DefaultsKeys(TypedDict, total=False):
     body_idle_timeout: str
     keepalive_timeout: str
     websocket_timeout: str
+    request_headers: HeaderEditsKeys
+    response_headers: HeaderEditsKeys
+    errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     idle_timeout: str
     connect_timeout: str
     buffer_size: str

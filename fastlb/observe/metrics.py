@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastlb._core.tables.counts import DROPS, series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
+from fastlb.observe.logs import lines_dropped
 
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
@@ -118,6 +119,8 @@ METRICS = {
     "fastlb_records_dropped_total": ("counter", "Records that came too fast."),
     "fastlb_log_lines_total": ("counter", "Lines written to the access log."),
     "fastlb_log_lines_lost_total": ("counter", "Lines that couldn't be written."),
+    "fastlb_stderr_lines_dropped_total": (
+        "counter", "Log lines of the process that nobody read from stderr in time."),
     "process_start_time_seconds": ("gauge", "When the process started, since 1970."),
     "process_cpu_seconds_total": ("counter", "CPU time used, user and system."),
     "process_resident_memory_bytes": ("gauge", "Memory in use."),
@@ -379,6 +382,7 @@ def _number(value: Any) -> str:
 
 def _process() -> Iterator[Sample]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield "fastlb_stderr_lines_dropped_total", "", lines_dropped()
     yield "process_cpu_seconds_total", "", usage.ru_utime + usage.ru_stime
     yield "process_max_fds", "", resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:

@@ -41,7 +41,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "pid": os.getpid(),
         "time": time.time(),
         "uptime": time.monotonic() - runtime.started_s,
-        "state": "stopping" if runtime.stopping else "serving",
+        "state": "stopping" if runtime.draining else "serving",
         "max_connections": runtime.effective.max_connections,
         "in_flight": live.in_flight,
         "max_sessions": runtime.effective.sessions_max,

@@ -213,8 +213,8 @@ class AdminPort:
                 place.file = None
 
     def leave(self) -> None:
-        """The process drains. If it is supervised, it leaves the addresses to the next one."""
-        if self._parent is None or self._server is None:
+        """The process drains. If another one has replaced it, it leaves the addresses to that."""
+        if self._parent is None or self._server is None or not self._parent.has_replaced_us:
             return
         for asked, place in list(self._places.items()):
             self._server.unlisten(place.sock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from fastlb.config.effective import Effective
 from fastlb.config.effective_tls import effective_server_tls, effective_tls
 from fastlb.config.model import Config
 from fastlb.config.tls import Seen, ServerTls, Tls, files_of
-from fastlb.control.tasks import end, keep_going
+from fastlb.control.tasks import end
 from fastlb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("fastlb")
 
 LOOK_S = 1.0            # a look costs 2 us a file
+END_S = 1.0             # for a look under way: a file that is far away isn't waited for
 SHOWN = 5               # certificates of one listener, in a line of the log
 TRY_AGAIN_LOOKS = 60    # at files that can't be used, and don't change: certificates begin to hold
 
 Table = tuple[str, str]             # "listeners" or "pools", and which
 Made = dict[Table, Tls | ServerTls]
+Found = dict[Table, tuple[Seen, ...]]       # what looks different now, and how
 
 
 @dataclass
@@ -45,33 +48,57 @@ class Files:
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
         self._runtime: Runtime | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._changing: asyncio.Task[None] | None = None
         self._bad: dict[Table, _Bad] = {}
 
     def start(self, runtime: Runtime) -> None:
-        self._runtime, self._task, self._bad = runtime, None, {}
+        self._runtime, self._thread, self._bad = runtime, None, {}
+        self._ended = threading.Event()
         runtime.closers.append(self.stop)
         self.follow()
 
     def follow(self) -> None:
         """The configuration is another one. Who has no files isn't woken for them."""
-        if self._task is None and _tables(self._balancer._current):
-            self._task = keep_going("looking at files of certificates", self._watch)
+        if self._thread is None and _tables(self._balancer._current):
+            # A thread of its own, as a file may be far away; and the loop sleeps on meanwhile.
+            self._thread = threading.Thread(
+                target=self._watch, args=(self._ended, asyncio.get_running_loop()),
+                name="fastlb-files", daemon=True,
+            )
+            self._thread.start()
 
     async def stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            await end([task])
+        self._ended.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, END_S)
+            self._thread = None
+        if self._changing is not None:
+            await end([self._changing])
 
-    async def _watch(self) -> None:
-        while _tables(self._balancer._current):
-            await asyncio.sleep(LOOK_S)
-            await self._look()
-        self._task = None
+    def _watch(self, ended: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        while not ended.wait(LOOK_S) and not loop.is_closed():
+            try:
+                found = _different(self._balancer._current)
+                if found or self._bad:
+                    loop.call_soon_threadsafe(self._found, found)
+            except RuntimeError:
+                return                      # the loop has been closed
+            except Exception:
+                log.exception("files of certificates can't be looked at")
 
-    async def _look(self) -> None:
-        # In a thread, as a file may be far away.
-        found = await asyncio.to_thread(_different, self._balancer._current)
+    def _found(self, found: Found) -> None:
+        if self._changing is None and not self._ended.is_set():
+            self._changing = asyncio.ensure_future(self._change(found))
+            self._changing.add_done_callback(self._changed)
+
+    def _changed(self, done: asyncio.Task[None]) -> None:
+        self._changing = None
+        if not done.cancelled() and done.exception() is not None:
+            log.error("changed files can't be used", exc_info=done.exception())
+
+    async def _change(self, found: Found) -> None:
         self._bad = {key: bad for key, bad in self._bad.items() if key in found}
         wanted = {key: seen for key, seen in found.items() if self._is_due(key, seen)}
         runtime = self._runtime
@@ -140,9 +167,9 @@ def _tables(config: Config) -> dict[Table, Tls | ServerTls]:
     }
 
 
-def _different(config: Config) -> dict[Table, tuple[Seen, ...]]:
+def _different(config: Config) -> Found:
     """The tables whose files look different now, and how."""
-    found = {}
+    found: Found = {}
     for key, tls in _tables(config).items():
         files = files_of(tls)
         seen = tuple(file.looks() for file in files)

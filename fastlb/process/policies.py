@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import sys
 import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from fastlb._core.ask import questions
@@ -19,7 +21,7 @@ from fastlb._core.engine import Engine
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb.compile.policies import is_async
-from fastlb.compile.routes import names_of
+from fastlb.compile.routes import MERGE_SLASHES, names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
@@ -30,6 +32,7 @@ from fastlb.process.modules import Modules
 log = logging.getLogger("fastlb.policy")
 
 THREADS_MAX = 32            # for functions that block
+LATE_S = 60.0               # between two lines about a policy that is past its deadline
 LOOK_S = 0.05               # how often the watchdog looks at functions on engines' threads
 END_S = 1.0                 # for a task that is cancelled to end; who takes longer is left behind
 
@@ -45,6 +48,7 @@ class Policy(Caller):
     loop: asyncio.AbstractEventLoop | None
     thread: int                 # of the loop
     seen: set[tuple[str, str, int]]
+    said_late: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -69,6 +73,26 @@ class Policy(Caller):
         else:
             # An engine's thread waits for nobody's log handler.
             self.loop.call_soon_threadsafe(say)
+
+    def late(self, asked: asyncio.Future[Any]) -> None:
+        """Say where it is stuck, at most once in LATE_S; it is counted each time."""
+        now = time.monotonic()
+        if now < self.said_late + LATE_S:
+            return
+        self.said_late = now
+        frames = _frames(asked.get_coro()) if isinstance(asked, asyncio.Task) else ()
+        stack = "".join(traceback.StackSummary.extract(frames).format())
+        log.warning(
+            "policy of %s is past its deadline of %g s, and was given up%s", self.name,
+            self.deadline_s, f"; it is here:\n{stack.rstrip()}" if stack else "",
+        )
+
+
+def _frames(waits: Any) -> Iterator[tuple[FrameType, int]]:
+    """Where a coroutine waits, and what it awaits in turn."""
+    while (frame := getattr(waits, "cr_frame", None)) is not None:
+        yield frame, frame.f_lineno
+        waits = waits.cr_await
 
 
 class Policies:
@@ -118,7 +142,7 @@ class Policies:
                      listener.udp is not None and listener.udp.each),
                 Request if route is not None else Connection, self._live, listener.name, name,
                 listener.written_scheme, names_of(route) if route is not None else (),
-                http.merge_slashes if http is not None else False,
+                MERGE_SLASHES[http.merge_slashes] if http is not None else 0,
             )
             policy.deadline_s = values.deadline_ms / 1000
             policy.blocking = values.blocking
@@ -165,11 +189,14 @@ class Policies:
 
     def answer(self, engines: list[Engine]) -> None:
         """Begin to answer what engines have asked since the last time."""
-        for engine, ticket, exchange, caller, about in questions(self._live, self._callers):
+        for engine, ticket, exchange, caller, about, late in questions(
+                self._live, self._callers):
             key = (engine, ticket)
             if about is None:
                 asked = self._asked.pop(key, None)
                 if asked is not None:
+                    if late and isinstance(caller, Policy):
+                        caller.late(asked)
                     asked.cancel()
                 continue
             assert isinstance(caller, Policy)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastlb")
 
+SEEN_S = 1.0        # for all engines to go by it, before we say so
 ADOPT_S = 10.0      # an engine takes a turn within milliseconds, unless a policy holds it up
 
 
@@ -53,11 +54,14 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
             raise RuntimeError("the balancer is stopping")
         threads = 0 if runtime.engines.inline else len(runtime.engines.all)
         warnings = fixed(runtime.effective, new, threads)
+        before = runtime.snapshot
         reopened = await _publish(runtime, new)
         for name in runtime.overlay.keep(pool.name for pool in new.pools):
             warnings.append(f"what was set for pool {name} went with it")
         runtime.tell_parent(reopened.renamed(), [])
         await _close(runtime, reopened)
+        if before is not None:
+            await runtime.wait(lambda: not runtime.any_uses(before), min(SEEN_S, ADOPT_S))
         names = {one.label for one in runtime.listening}
         runtime.tell_parent([], [one for one in reopened.before if one.label not in names])
     return warnings + reopened.warnings

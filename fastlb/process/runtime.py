@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 
@@ -69,6 +68,7 @@ class Runtime:
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []
         self.leaving = Leaving(self.any_uses)
+        self._closed: list[Opened] = []     # in a stop: accepted on no more, and still served
         self.ids = itertools.count(1)
         self.retired: list[Snapshot] = []
         self.snapshot: Snapshot | None = None
@@ -96,7 +96,8 @@ class Runtime:
         self.ended = asyncio.Event()        # stopped, and all is given back
         self.closers: list[Callable[[], Awaitable[None]]] = []      # awaited at the end
         self.started_s = time.monotonic()
-        self.stopping = False
+        self.draining = False       # told to stop: /readyz says no
+        self.stopping = False       # and nothing is accepted or changed any more
         self._hurried = False
 
     # --- starting ---
@@ -164,7 +165,7 @@ class Runtime:
         opened = [
             Opened(id, s.listener, s.shared, fds)
             for s in self.listening for id, fds in s.rows
-        ]
+        ] + self._closed
         try:
             snapshot = compile_snapshot(
                 self.live,
@@ -337,19 +338,22 @@ class Runtime:
 
     # --- stopping ---
 
-    async def stop(self, timeout_s: float) -> bool:
-        """Stop accepting, let relays finish for `timeout_s`, and reset the rest.
+    async def stop(self, timeout_s: float, delay_s: float = 0) -> bool:
+        """Accept for another `delay_s`, then no more, let relays finish for `timeout_s`, and reset
+        the rest.
 
         False if any had to be reset. Cancelling it ends at once.
         """
         finished = False
-        self.stopping = True
-        self.changing.cancel()
-        begun_s = time.monotonic()
+        self.draining = True
         try:
+            await self.wait(lambda: self._hurried, delay_s)
+            self.stopping = True
+            self.changing.cancel()
+            begun_s = time.monotonic()
             await self._stop_accepting(timeout_s)
-            self.engines.stop()
             left_s = timeout_s - (time.monotonic() - begun_s)
+            self.engines.stop(hasty=left_s * 1000 <= self.effective.shutdown_idle_ms)
             await self.wait(lambda: not self.engines.running or self._hurried, left_s)
             finished = not self.engines.running
             left = self.counts()["exchanges"]
@@ -360,6 +364,12 @@ class Runtime:
             self.ended.set()
         return finished
 
+    @property
+    def delay_s(self) -> float:
+        """How long a stop is to accept still; not at all if another process has replaced us."""
+        replaced = self.parent is not None and self.parent.has_replaced_us
+        return 0.0 if replaced else self.effective.shutdown_delay_ms / 1000
+
     def hurry(self) -> None:
         """Reset at once what a stop under way still waits for."""
         self._hurried = True
@@ -369,6 +379,8 @@ class Runtime:
         """Take in who waits in the queues, then close them: closing first would reset those. An
         engine that is held up keeps its sockets until it has ended."""
         listening, self.listening = self.listening, []
+        self._closed = [Opened(id, s.listener, s.shared, [-1] * len(fds))
+                        for s in listening for id, fds in s.rows]
         try:
             self.update()
         finally:
@@ -433,8 +445,3 @@ class Runtime:
             listening.close()
         self.listening = []
         self.leaving.abandon()
-
-
-def default_poller() -> str:
-    """The poller that the environment variable FASTLB_POLLER names; epoll if none."""
-    return os.environ.get("FASTLB_POLLER", "epoll")

@@ -7,12 +7,14 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlb.control.tasks import once
 from fastlb.errors import ConfigError
+from fastlb.observe.logs import configure_logging
 from fastlb.process.adminport import usual_place
 from fastlb.process.descriptors import (
     connections_possible,
@@ -20,7 +22,6 @@ from fastlb.process.descriptors import (
     raise_descriptor_limit,
 )
 from fastlb.process.handed import Handed, inherited
-from fastlb.process.logs import configure_logging
 from fastlb.process.signals import ENDING, LATER, Guard, take_early
 from fastlb.process.worker import Parent
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fastlb")
 
 STOP_S = 5.0            # that a stop takes beyond shutdown_timeout, on the slowest machine
+HELD_UP_NS = 500_000_000        # by one call of a policy
+STUCK_S = 2.0           # that the control loop may take to answer, on the slowest machine
 EXIT_STUCK = 1
 
 
@@ -159,7 +162,7 @@ class _Process:
         self._starting: asyncio.Task[None] | None = None
         self._waiting: set[int] = set()         # signals, until we serve
         self._reloads = Reloads(balancer, self._notify)
-        self.guard = Guard(self._end_now)
+        self.guard = Guard(self._is_stuck, self._end_now)
         if parent is not None:
             parent.follow(self._loop)
 
@@ -219,15 +222,29 @@ class _Process:
         if balancer._stopping is not None:
             log.warning("%s again: ending at once", number.name)
         else:
-            left = runtime.counts()["exchanges"]
-            log.info("%s: accepting no more; open connections: %d", number.name, left)
-            wait_s = runtime.effective.shutdown_timeout_ms / 1000 + STOP_S
+            values, left = runtime.effective, runtime.counts()["exchanges"]
+            delay_s = runtime.delay_s
+            what = f"accepting for another {delay_s:g} s" if delay_s else "accepting no more"
+            log.info("%s: %s; open connections: %d", number.name, what, left)
+            wait_s = delay_s + values.shutdown_timeout_ms / 1000 + STOP_S
             # (a parent goes on, and says by itself when it stops)
             stopping = "STOPPING=1\n" if self._parent is None else ""
             self._notify(f"{stopping}EXTEND_TIMEOUT_USEC={int(wait_s * 1e6)}")
             self.guard.expect_end(wait_s, "shutdown_timeout")
             self._loop.add_signal_handler(signal.SIGHUP, lambda: None)
         balancer.stop()
+
+    def _is_stuck(self) -> bool:
+        """Whether a policy holds up an engine or the control loop. On the guard's thread."""
+        runtime, heard = self._balancer._runtime, threading.Event()
+        try:
+            asked = [one.asked for one in runtime.engines.all] if runtime is not None else []
+            if any(one and time.monotonic_ns() - one[1] > HELD_UP_NS for one in asked):
+                return True
+            self._loop.call_soon_threadsafe(heard.set)
+        except RuntimeError:                # the engines or the loop have been closed
+            return False
+        return not heard.wait(STUCK_S)
 
     def _end_now(self, why: str) -> None:
         """On the guard's thread. A policy holds up what would end the process in order."""

@@ -30,13 +30,14 @@ def take_early() -> list[int]:
 
 
 class Guard:
-    """Ends the process when it is told to end and doesn't: on a thread of its own, because a policy
-    may hold up engines, or the loop that hears of signals.
+    """Ends the process when it is told to end and something holds it up: on a thread of its own,
+    because a policy may hold up engines, or the loop that hears of signals.
 
-    `end` is called on that thread, and must not return.
+    `is_stuck` says whether that is so, and `end`, which must not return, ends the process.
     """
 
-    def __init__(self, end: Callable[[str], None]) -> None:
+    def __init__(self, is_stuck: Callable[[], bool], end: Callable[[str], None]) -> None:
+        self._is_stuck = is_stuck
         self._end = end
         self._told = 0
         self._ours, self._theirs = socket.socketpair()
@@ -66,9 +67,14 @@ class Guard:
         if self._ending is not None:
             self._ending.cancel()
         if not self._done:
-            self._ending = threading.Timer(seconds, self._end, (why,))
+            self._ending = threading.Timer(seconds, self._look, (why,))
             self._ending.daemon = True
             self._ending.start()
+
+    def _look(self, why: str) -> None:
+        if self._is_stuck():
+            self._end(why)
+        self.expect_end(HURRY_S, why)       # (a slow machine isn't stuck)
 
     def stop(self) -> None:
         """It ends by itself. On the main thread."""

@@ -290,6 +290,7 @@ class Supervisor:
         for other in self._workers:
             if other is not worker and not other.is_leaving:
                 other.is_leaving = True
+                self._tell(other.channel, {"op": "replaced"})
                 other.process.send_signal(signal.SIGTERM)
         if not self._stopping:
             self._spare_at_s = time.monotonic() + SPARE_S
@@ -404,7 +405,10 @@ class Supervisor:
             return
         for worker in self._workers:
             if worker.channel is asker:
-                worker.outbox.say(message)
+                try:
+                    worker.outbox.say(message)
+                except OSError:
+                    pass                            # it is gone, which a read tells
                 return
         try:
             send(asker, message)

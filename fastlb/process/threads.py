@@ -83,9 +83,9 @@ class Engines:
         except RuntimeError:                # they have been closed
             return
 
-    def stop(self, now: bool = False) -> None:
+    def stop(self, now: bool = False, hasty: bool = False) -> None:
         for engine in self.all:
-            engine.stop(now)
+            engine.stop(now, hasty)
 
     def end(self) -> None:
         """Stop at once, join and close. Safe to call twice, and from an exit handler."""
@@ -145,3 +145,8 @@ def _abandon() -> None:
         if engines.on_fork is not None:
             engines.on_fork()
     _guarded.clear()
+
+
+def default_poller() -> str:
+    """The poller that the environment variable FASTLB_POLLER names; epoll if none."""
+    return os.environ.get("FASTLB_POLLER", "epoll")

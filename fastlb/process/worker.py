@@ -17,6 +17,7 @@ from fastlb.process.unix import UnixFile
 
 log = logging.getLogger("fastlb")
 
+HEARD_MAX = 4           # messages that a parent has for us at a time
 LAST_WORDS_S = 5.0      # for the parent to read what we still have to say
 
 
@@ -28,10 +29,19 @@ class Parent:
         self._outbox = Outbox(channel, self._wait_for_room)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._upgrade: asyncio.Future[None] | None = None
+        self._replaced = False
 
     @property
     def channel(self) -> socket.socket | None:
         return self._channel
+
+    @property
+    def has_replaced_us(self) -> bool:
+        """Whether another process serves in our place already."""
+        for _ in range(HEARD_MAX):          # (a signal may be faster than what explains it)
+            if self._channel is not None:
+                self._hear()
+        return self._replaced
 
     def follow(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen to what it says."""
@@ -119,6 +129,9 @@ class Parent:
             self._close()
             return
         message, _ = heard
+        if message.get("op") == "replaced":
+            self._replaced = True
+            return
         waiting, self._upgrade = self._upgrade, None
         if waiting is None or waiting.done():
             return

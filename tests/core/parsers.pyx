@@ -6,15 +6,22 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
+from fastlb._core.base.net cimport address_text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport HttpEntry, Match, Route
 from fastlb._core.base.text cimport Writer, text_of
+from fastlb._core.ext.linux cimport INET6_ADDRSTRLEN
 from fastlb._core.http.routes cimport route_find
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.chunked cimport Piece, chunked_next
 from fastlb._core.proto.form cimport form_members
 from fastlb._core.proto.http1 cimport parse_request, parse_response
 from fastlb._core.proto.json cimport json_members
 from fastlb._core.proto.logline cimport LogLine, parse_line
-from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query, uri_rewritten
+from fastlb._core.proto.uri cimport (
+    query_decoded, uri_has_double_slash, uri_is_plain, uri_merge_slashes, uri_normalise, uri_query,
+    uri_rewritten,
+)
 from fastlb._core.tables.snapshot cimport Snapshot
 
 from fastlb.process.machine import bind_llhttp
@@ -116,17 +123,45 @@ cdef object _made(int n, uint8_t* into):
     return (<const char*> into)[:n] if n >= 0 else None
 
 
-def normalise(bytes text, bint merge_slashes=True):
-    """The path that routes see and servers get, or None."""
+def normalise(bytes text):
+    """The path that servers get, and the one that routes see once slashes are merged; or None."""
     cdef Bytes data = Bytes(text)
-    cdef uint8_t* into = <uint8_t*> malloc(3 * data.size + 1)
+    cdef uint8_t* into = <uint8_t*> malloc(6 * data.size + 1)
+    cdef uint32_t merged
+    cdef int n
     try:
+        n = uri_normalise(text_of(data.at, data.size), into)
         if data.size and uri_is_plain(text_of(data.at, data.size)) and text[0] == 47:
-            if uri_normalise(text_of(data.at, data.size), merge_slashes, into) != <int> data.size:
+            if n != <int> data.size or uri_has_double_slash(text_of(into, <uint32_t> n)):
                 raise AssertionError("a plain path isn't normal")
-        return _made(uri_normalise(text_of(data.at, data.size), merge_slashes, into), into)
+        if n < 0:
+            return None
+        merged = uri_merge_slashes(text_of(into, <uint32_t> n), into + n)
+        return _made(n, into), _made(<int> merged, into + n)
     finally:
         free(into)
+
+
+def decoded(bytes text):
+    """A name or value of a query, as rules see it."""
+    cdef Bytes data = Bytes(text)
+    cdef uint8_t* room = <uint8_t*> malloc(data.size if data.size else 1)
+    cdef Text made
+    try:
+        made = query_decoded(text_of(data.at, data.size), room)
+        return (<const char*> made.at)[:made.size]
+    finally:
+        free(room)
+
+
+def address(bytes text):
+    """The one form of an address that is written in any, or None."""
+    cdef Bytes data = Bytes(text)
+    cdef Address made
+    cdef char[INET6_ADDRSTRLEN] ip
+    if not parse_address(text_of(data.at, data.size), &made):
+        return None
+    return (<const char*> ip)[:address_text(&made, ip)]
 
 
 def rewritten(bytes text):

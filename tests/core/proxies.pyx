@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport PROXY_V1_BYTES_MAX, PROXY_WRITTEN_BYTES_MAX
-from fastlb._core.base.net cimport address_port, address_text
+from fastlb._core.base.net cimport address_port, address_text, net_accept, net_close
 from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress
 from fastlb._core.base.text cimport text_of
 from fastlb._core.ext.linux cimport AF_UNIX
@@ -32,6 +32,16 @@ cdef object _told(const Address* address):
 
 cdef bytes _bytes(Text text):
     return (<const char*> text.at)[:text.size] if text.at != NULL else None
+
+
+def accepted(int fd):
+    """Whom the next connection of a listening socket is from."""
+    cdef Address peer
+    cdef int client = net_accept(fd, &peer)
+    if client < 0:
+        raise OSError(-client, "accept")
+    net_close(client)
+    return _told(&peer)
 
 
 def parse(bytes text, bint datagram=False):

@@ -63,6 +63,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
         fallback=-1, in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
         retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
+        request_edits=(), response_edits=(), head_bytes_max=32_768, h2_window_max=0,
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
@@ -194,6 +195,7 @@ def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
         retry=RETRY, outliers=OUTLIERS, fallback=-1,
         in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
         retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
+        request_edits=(), response_edits=(), head_bytes_max=32_768, h2_window_max=0,
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):
         Snapshot(Live(1), [spec], [])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +154,21 @@ def test_a_stderr_that_nobody_reads_holds_nothing_up(origin: Origin, tmp_path: P
         assert process.wait(DEADLINE_S) == 0
     os.close(reads)
     os.close(writes)
+
+
+def test_files_of_certificates_wake_an_idle_process_once_a_second(
+    serve: Serve, origin: Origin, pair: tuple[str, str]  # noqa: F811
+) -> None:
+    cert, key = pair
+    process = serve("--bind", "tls://127.0.0.1:0", "--server", origin.address, "--cert", cert,
+                    "--key", key, "--threads", "2").ready()
+
+    def switches() -> int:
+        tasks = Path(f"/proc/{process.process.pid}/task").iterdir()
+        text = "\n".join((task / "status").read_text() for task in tasks)
+        return sum(map(int, re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)))
+
+    time.sleep(0.3)                 # what the start still had to do
+    before, begun_s = switches(), time.monotonic()
+    time.sleep(3)
+    assert switches() - before <= 2 + 1.5 * (time.monotonic() - begun_s)

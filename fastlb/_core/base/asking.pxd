@@ -11,6 +11,7 @@ cdef struct Question:           # to a policy on the control plane; what it is a
     int engine
     uint32_t policy             # id
     uint8_t is_withdrawn        # nobody waits for the answer any more
+    uint8_t is_late             # because its deadline is over
     uint8_t client_ip_size
     uint8_t local_ip_size       # tcp: of the address that the client connected to
     uint16_t client_port

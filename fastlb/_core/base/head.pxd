@@ -43,6 +43,8 @@ cdef enum FieldKind:            # the names that mean something to us
     FIELD_WEBSOCKET_KEY = 21
     FIELD_WEBSOCKET_ACCEPT = 22
     FIELD_CONTENT_TYPE = 23
+    FIELD_CLAIM = 24            # from here on: what proxies say of a client, see CLAIMS
+    CLAIMS = 12                 # their numbers follow each other
     FIELD_AUTHENTICATE = 40         # WWW-Authenticate and Proxy-Authenticate
     FIELD_AUTHORIZATION = 41        # Authorization and Proxy-Authorization
 
@@ -53,6 +55,8 @@ cdef enum HeadFlag:
     HEAD_EXPECT = 8             # Expect: 100-continue
     HEAD_TRAILERS = 16          # TE: trailers
     HEAD_ABSOLUTE = 32          # the target had a scheme and a host
+    HEAD_UNDERSCORES = 64       # a field's name has one
+    HEAD_CLAIMS = 128           # there is a field of FIELD_CLAIM
     HEAD_BINDS = 256            # NTLM or Negotiate: what is authenticated is the connection
     HEAD_ZEROS = 512            # Content-Length begins with zeros
 
@@ -101,12 +105,13 @@ cdef struct Head:
     uint8_t major
     uint8_t minor
     uint8_t method
-    uint16_t flags
+    uint16_t flags              # HeadFlag
     uint32_t n_fields
     Body body
     Text host                   # without a port
     Text authority              # with it
-    Text path                   # normalised
+    Text path                   # normalised, as routes match it
+    Text sent                   # the same as servers get it: with the slashes that came
     Text query                  # without its "?"; at NULL: none
     int32_t cookie              # fields of that kind, or -1
     int32_t upgrade

@@ -50,6 +50,7 @@ cdef enum:
     MEMBERS_MAX = 128               # of a JSON object or form that routes look at
     JSON_DEPTH_MAX = 64             # of what they don't look at: a bit a level
     CHUNKED_ROOM = 4096             # for the framing of a body that routes look at
+    CAPTURES_MAX = 16               # groups of a regular expression
     SEGMENTS_MAX = 32               # of a path that a pattern looks at
     HTTP_BLOCK = 64                 # requests or upstreams allocated at once
     HTTP_READ_BYTES = 16384         # at a time; a body that fills it is spliced

@@ -3,6 +3,7 @@ from libc.errno cimport EAGAIN, EINPROGRESS, errno
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.enums cimport STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED
 from fastlb._core.base.parts cimport Address, Keepalive, ServerAddress
 from fastlb._core.base.types cimport Stream
@@ -24,9 +25,12 @@ cdef inline void net_close(int fd) noexcept nogil:
 
 cdef inline int net_accept(int fd, Address* peer) noexcept nogil:
     cdef socklen_t size = sizeof(Address)
+    cdef int client
     peer.family = 0
-    return <int> fl_syscall(SYS_accept4, fd, <long> peer, <long> &size,
-                            SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0)
+    client = <int> fl_syscall(SYS_accept4, fd, <long> peer, <long> &size,
+                              SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0)
+    address_plain(peer)
+    return client
 
 
 cdef inline int net_connect(const ServerAddress* to, socklen_t size) noexcept nogil:
@@ -195,6 +199,7 @@ cdef inline void net_local(int fd, Address* address) noexcept nogil:
     cdef socklen_t size = sizeof(Address)
     address.family = 0
     getsockname(fd, <sockaddr*> address, &size)
+    address_plain(address)
 
 
 cdef inline int net_error(int fd) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Members, Text
-from fastlb._core.base.limits cimport DEADLINES, SEGMENTS_MAX
+from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
 
 cdef enum HashOn:
     HASH_CLIENT_IP = 1
@@ -116,10 +116,18 @@ cdef enum PartKind:
     PART_COOKIE = 12
     PART_TLS = 13
     PART_PROXY = 14
+    PART_WHOLE_QUERY = 15       # without its "?"
+    PART_URI = 16               # the path, and the query with its "?"
+    PART_HOSTNAME = 17          # without a port
+    PART_KEPT_QUERY = 18        # with its "?", if there is one
+    PART_ROUTE = 19             # its name
+    PART_NAMED = 20             # a segment of the route's path, if it has one of that name
+    PART_CAPTURE = 21           # of the route's regular expression
+    PART_HOST_REST = 22         # what the star of the route's host stands for
 
 cdef struct Part:
     uint8_t kind
-    uint8_t segment             # PART_TLS: TlsFact; PART_PROXY: ProxyFact
+    uint8_t segment             # or TlsFact, ProxyFact, group; of PART_HOST_REST, what is cut off
     Text text                   # itself, or a name
 
 cdef struct Template:
@@ -135,6 +143,34 @@ cdef struct Edit:
     uint8_t op
     Text name
     Template value
+
+cdef struct EditList:           # changes of a head's fields
+    uint32_t n
+    Edit* all
+
+cdef enum CaptureKind:          # see fastlb/config/captures
+    CAPTURE_DONE = 0
+    CAPTURE_BYTE = 1
+    CAPTURE_GO = 2
+    CAPTURE_BRANCH = 3          # to a, or to b
+    CAPTURE_LOOP = 4            # the same: a goes on with it, b leaves it
+    CAPTURE_LAZY = 5            # a leaves it
+    CAPTURE_MARK = 6            # where a group begins or ends, as b says
+
+cdef struct CaptureStep:
+    uint16_t kind               # CaptureKind
+    uint16_t a
+    uint16_t b
+
+cdef struct Captures:           # what finds the groups of a path that fits
+    uint32_t n_groups
+    uint32_t n_steps
+    CaptureStep* steps
+    const uint8_t* classes      # [256]; the walk backwards begins in state 0
+    const uint16_t* table       # [state * n_classes + class]
+    uint32_t n_classes
+    const uint8_t* able         # [state * row]: a bit for each step
+    uint32_t row
 
 cdef enum Action:
     ACTION_POOL = 1
@@ -154,6 +190,15 @@ cdef struct Reply:              # an answer of our own that somebody wrote down
     Text content
     Text lines                  # more header fields
 
+cdef struct ErrorPage:          # for an error of ours
+    uint16_t status             # or its first digit, of a whole class
+    uint8_t for_json            # for clients that ask for JSON, or for all others
+    Reply reply
+
+cdef struct PageList:           # the first that fits is taken
+    uint32_t n
+    ErrorPage* all
+
 cdef enum DecisionKind:
     DECISION_ROUTE = 1          # as the route says
     DECISION_POOL = 2
@@ -170,10 +215,7 @@ cdef struct Decision:           # what a policy said, in one block of memory
     const void* pool            # PoolLive, and
     const void* server          # ServerLive or NULL: they are compared, and never followed
     Reply reply
-    uint32_t n_request_edits
-    uint32_t n_response_edits
-    Edit* request_edits
-    Edit* response_edits
+    EditList request_edits, response_edits
 
 cdef struct PolicyCounters:     # one a policy and engine, a cache line each
     uint64_t calls
@@ -224,10 +266,9 @@ cdef struct Route:
     Reply reply
     Template rewrite_path       # n_parts 0: none
     Template rewrite_host
-    uint32_t n_request_edits
-    uint32_t n_response_edits
-    Edit* request_edits
-    Edit* response_edits
+    EditList request_edits, response_edits
+    PageList errors
+    Captures* captures          # NULL: nobody asks for any
     int32_t mirror              # pool, or -1
     uint32_t mirror_share       # of 2^32
     uint16_t response_timer     # slots
@@ -284,10 +325,12 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     Text[SEGMENTS_MAX] segments
     uint64_t[SEGMENTS_MAX] hashes
     Text rest                   # what "*" matched
+    Text[CAPTURES_MAX] captures         # where the route has `captures`
     const Text* names           # of the route's segments
     uint32_t n_names
     Text request_id
     Text client_ip              # as text
+    uint8_t* decoded            # room for a parameter of the query
     const void* secured         # the client's Stream, which may be one of TLS
     Text trace                  # a traceparent: the server's, or the one that came
     Text parent                 # the client's span, where ours takes its place
@@ -296,7 +339,18 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     uint32_t content_max
     Text after                  # what came after the head
     uint8_t* room               # to decode in
+    Text shown                  # of a chunked body, what a policy sees: decoded
     Members* members
+
+cdef enum MergeSlashes:         # of a path, several in a row
+    MERGE_NOT = 0
+    MERGE_TO_MATCH = 1          # servers get those that came
+    MERGE_REWRITE = 2
+
+cdef enum Underscores:          # in the name of a header field
+    UNDERSCORES_KEEP = 0
+    UNDERSCORES_DROP = 1        # the field
+    UNDERSCORES_REFUSE = 2      # the request
 
 cdef enum OnClose:              # of a client: on_client_close
     CLOSE_DRAINS = 0            # the answer is read to its end
@@ -324,11 +378,21 @@ cdef struct HttpEntry:          # of one listener
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id
     uint8_t traceparent
-    uint8_t merge_slashes
+    uint8_t merge_slashes       # MergeSlashes
+    uint8_t underscores         # Underscores
+    uint8_t by_hand             # routes have an order besides the most specific first
+    uint8_t refuse_parameters   # a path with a ";" is refused
+    uint16_t kept_claims        # a bit each of CLAIMS: those of anybody are kept
+    Text methods                # " GET HEAD ", or nothing: any
     uint8_t h2c                 # HTTP/2 without TLS is spoken too
+    uint16_t leaving_timer      # slot, of idle clients in a stop; 0: they are closed
     uint32_t match_body_max     # a longer one is not looked at
     Text via                    # a whole line, or nothing
     Text error_header
+    EditList request_edits      # of the defaults and the listener
+    EditList response_edits     # of the defaults; those of the listener are in its routes
+    EditList answer_edits       # of both, for answers without a route
+    PageList errors             # of the listener, then of the defaults
     uint32_t n_trusted
     Network* trusted
     uint32_t host_mask          # slots - 1 of a hash table
@@ -365,6 +429,7 @@ cdef struct SniffTable:         # of one listener
     SniffRoute** any            # routes of any name
     uint32_t n_routes
     SniffRoute* routes
+    uint8_t is_blind            # nothing asks for what clients say
     uint16_t silence_timer      # slots
     uint16_t whole_timer
 

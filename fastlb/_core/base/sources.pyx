@@ -1,8 +1,9 @@
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.limits cimport SOURCES_MIN
+from fastlb._core.base.address cimport is_mapped
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.sys cimport yield_cpu
@@ -26,11 +27,16 @@ cdef void _lock(Sources* sources) noexcept nogil:
 
 
 cdef uint64_t _source_of(const Address* address) noexcept nogil:
+    """An IPv4 address, or the /64 of an IPv6 one; one that is mapped is the former."""
+    cdef const uint8_t* v6 = <const uint8_t*> &address.v6.sin6_addr
     cdef uint64_t prefix
-    if address.family == AF_INET:
-        return <uint64_t> 0xFFFF << 32 | address.v4.sin_addr.s_addr     # (as ::ffff:0:0/96 has it)
-    memcpy(&prefix, &address.v6.sin6_addr, 8)
-    return prefix
+    cdef uint32_t v4 = address.v4.sin_addr.s_addr
+    if address.family != AF_INET:
+        if not is_mapped(v6):
+            memcpy(&prefix, v6, 8)
+            return prefix
+        memcpy(&v4, v6 + 12, 4)
+    return <uint64_t> 0xFFFF << 32 | v4             # (as ::ffff:0:0/96 has it)
 
 
 cdef uint32_t _find(const Sources* sources, uint64_t source) noexcept nogil:

@@ -17,7 +17,7 @@ from fastlb._core.base.parts cimport (
     TlsEntry, Window,
 )
 from fastlb._core.base.routing cimport (
-    Decision, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
+    Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.base.shared cimport ListenerLive, LiveTable
@@ -215,6 +215,7 @@ cdef struct PoolEntry:
     uint16_t pending_timer      # slot
     uint16_t retry_after_s      # what those are told that find no place
     PoolEntry* fallback         # NULL: none
+    EditList request_edits, response_edits      # http: of what is routed here
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     TlsEntry* tls               # NULL: plain
     uint8_t speaks_h2           # http: its servers do
@@ -407,6 +408,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
+    uint8_t hasty               # closing, and idle clients have no time for another request
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn

@@ -6,7 +6,7 @@ from fastlb._core.base.types cimport Core, Exchange
 
 cdef int refuse(Exchange* x, int status, int reason) noexcept nogil
 cdef uint32_t key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nogil
-cdef bint normalise(Head* head, bint merge_slashes, uint8_t* into) noexcept nogil
+cdef uint8_t* normalise(Head* head, int merge_slashes, uint8_t* into) noexcept nogil
 cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                uint32_t size) noexcept nogil
 cdef int admit_decided(Core* core, Exchange* x) noexcept nogil

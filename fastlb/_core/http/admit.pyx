@@ -3,7 +3,7 @@
 # Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (a route asks about
 # the body, which isn't here: x.input has all there is, and x.wanted says how much there must be).
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_GRPC,
@@ -13,18 +13,20 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
-    BODY_LENGTH, FIELD_X_FORWARDED_FOR, HEAD_BINDS, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS,
-    HEAD_UPGRADE, HEAD_WEBSOCKET, METHOD_HEAD, Head, Text,
+    BODY_LENGTH, CLAIMS, FIELD_CLAIM, FIELD_OTHER, FIELD_X_FORWARDED_FOR, HEAD_BINDS, HEAD_CLAIMS,
+    HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET,
+    METHOD_HEAD, Field, Head, Text,
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
 from fastlb._core.base.net cimport address_text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
-    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, HashKey, HttpEntry, Match,
-    Route,
+    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, MERGE_NOT, MERGE_REWRITE,
+    UNDERSCORES_DROP, UNDERSCORES_REFUSE, HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
@@ -32,16 +34,22 @@ from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.http.bound cimport bind_to_kept
+from fastlb._core.http.captures cimport capture
 from fastlb._core.http.decided cimport bind_as_decided, consult
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.note cimport make_note
 from fastlb._core.http.naming cimport trace_request
 from fastlb._core.http.rewrite cimport write_request
-from fastlb._core.http.routes cimport is_trusted, key_find, route_find, text_is_trusted
+from fastlb._core.http.networks cimport is_trusted
+from fastlb._core.http.routes cimport key_find, method_is_one_of, route_find
 from fastlb._core.http.upstream cimport client_of
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.fields cimport accepts_json
 from fastlb._core.proto.http1 cimport field_value
-from fastlb._core.proto.uri cimport uri_is_plain, uri_normalise, uri_query
+from fastlb._core.proto.uri cimport (
+    uri_has_double_slash, uri_has_parameters, uri_is_plain, uri_merge_slashes, uri_normalise,
+    uri_query,
+)
 from fastlb._core.proto.websocket cimport websocket_accept
 from fastlb._core.tables.hashring cimport crc32, crc32_nocase, hash_client
 from fastlb._core.tables.sticky cimport sticky_find
@@ -64,22 +72,47 @@ cdef void _name_client(Exchange* x) noexcept nogil:
 
 cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
     """The client as trusted proxies in front of us saw it: the last of X-Forwarded-For that is
-    none of them. With several such fields, they are one list."""
+    none of them. With several such fields, they are one list. An address counts however it is
+    written, and is kept without a port."""
     cdef Head* head = &core.http.head
     cdef Text list
     cdef Text token
     cdef Text found = text_of(NULL, 0)
+    cdef Address address
     cdef uint32_t i
     for i in range(head.n_fields):
         if head.fields[i].kind != FIELD_X_FORWARDED_FOR:
             continue
         list = field_value(head, &head.fields[i])
         while next_token(&list, &token):
-            if found.size == 0 or not text_is_trusted(entry, token):
+            if found.size == 0 or not (
+                    parse_address(token, &address) and is_trusted(entry, &address)):
                 found = token
-    if 0 < found.size < sizeof(x.client_ip):
+    if parse_address(found, &address):
+        x.client_ip_size = address_text(&address, x.client_ip)
+    elif 0 < found.size < sizeof(x.client_ip):      # "unknown", or what its writer calls it
         memcpy(x.client_ip, found.at, found.size)
         x.client_ip_size = <uint8_t> found.size
+
+
+cdef bint _disbelieve(Exchange* x, HttpEntry* entry, Head* head) noexcept nogil:
+    """Take away what the client may not say: for routes, policies and servers it isn't there.
+    False: the request is refused."""
+    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
+    cdef Field* field
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if FIELD_CLAIM <= field.kind < FIELD_CLAIM + CLAIMS:
+            if not trusted and not entry.kept_claims >> (field.kind - FIELD_CLAIM) & 1:
+                field.drop = True
+            field.kind = FIELD_OTHER            # (one like any other, from here on)
+        elif entry.underscores >= UNDERSCORES_DROP and memchr(
+                head.bytes + field.name_at, c'_', field.name_size) != NULL:
+            field.drop = True
+            if entry.underscores == UNDERSCORES_REFUSE:
+                return False
+    return True
 
 
 cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
@@ -144,11 +177,16 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     _note(core, x, entry)
     if x.begin_ns == 0:
         x.begin_ns = core.now_ns
+    if unlikely(head.flags & (HEAD_CLAIMS | HEAD_UNDERSCORES)) and not _disbelieve(x, entry, head):
+        return refuse(x, 400, REASON_BAD_REQUEST)
+    if unlikely(entry.methods.size) and not method_is_one_of(entry.methods, head):
+        return refuse(x, 501, REASON_BAD_REQUEST)
     match.content = CONTENT_UNSEEN
     match.content_max = entry.match_body_max
     match.after = text_of(data + used, size - used)
     match.room = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
     match.members = &core.http.members
+    match.shown = text_of(NULL, 0)
     verdict = _route(core, x)
     if unlikely(verdict == AGAIN):
         return _wait_for_body(core, x, data, used, size)
@@ -242,25 +280,36 @@ cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     return used == size or take_input(core, x, data + used, size - used)
 
 
-cdef bint normalise(Head* head, bint merge_slashes, uint8_t* into) noexcept nogil:
-    """Path and query as they are matched and passed on; False if they can't be."""
+cdef uint8_t* normalise(Head* head, int merge_slashes, uint8_t* into) noexcept nogil:
+    """Path and query as they are matched and passed on: what is behind them; NULL if they can't be.
+    They take up to six times the bytes of the target, and one."""
     cdef int n
+    head.sent = head.path
     if head.path.size == 0:             # of an absolute form without a path
         into[0] = 47
-        head.path = text_of(into, 1)
+        head.path = head.sent = text_of(into, 1)
         into += 1
     elif head.path.at[0] == 47 and not uri_is_plain(head.path):
-        n = uri_normalise(head.path, merge_slashes, into)
+        n = uri_normalise(head.path, into)
         if n < 0:
-            return False
+            return NULL
         head.path = text_of(into, <uint32_t> n)
         into += n
+        head.sent = head.path
+        if merge_slashes != MERGE_NOT and uri_has_double_slash(head.path):
+            # (at last: dot segments are resolved as by servers, which get what came)
+            n = <int> uri_merge_slashes(head.path, into)
+            head.path = text_of(into, <uint32_t> n)
+            into += n
+            if merge_slashes == MERGE_REWRITE:
+                head.sent = head.path
     if head.query.size:
         n = uri_query(head.query, into)
         if n < 0:
-            return False
+            return NULL
         head.query = text_of(into, <uint32_t> n)
-    return True
+        into += n
+    return into
 
 
 cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
@@ -300,7 +349,9 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     cdef int verdict
     x.pool = NULL                   # (of the request before, or the listener's)
     match.request_id.size = match.trace.size = match.parent.size = 0
-    if not normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output)):
+    match.decoded = normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output))
+    if match.decoded == NULL or (unlikely(entry.refuse_parameters)
+                                 and uri_has_parameters(core.http.head.path)):
         return refuse(x, 400, REASON_BAD_REQUEST)
     match.client_ip = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
     match.secured = secured_stream(x)
@@ -318,6 +369,8 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
         return ANSWER
     match.names = route.names
     match.n_names = route.n_names
+    if unlikely(route.captures != NULL):
+        capture(route.captures, core.http.head.path, match, core.http.output)
     if unlikely(route.body_bytes_max != 0) and http.request.kind == BODY_LENGTH \
             and http.request.left > route.body_bytes_max:
         return refuse(x, 413, REASON_TOO_LARGE)

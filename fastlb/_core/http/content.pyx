@@ -60,6 +60,32 @@ cdef int _unchunk(const Head* head, Match* match, Text* text) noexcept nogil:
     return CONTENT_NONE
 
 
+cdef bint content_begin(const Head* head, Match* match, uint32_t most, Text* text) noexcept nogil:
+    """The first `most` bytes of a chunked body, copied to the room; False: more is wanted. A broken
+    one ends where it breaks: it is refused where it is passed on."""
+    cdef Body body = head.body
+    cdef Text* raw = &match.after
+    cdef Piece piece
+    cdef uint32_t used = 0, n = 0
+    cdef int step = 0
+    while used < raw.size and n < most and not body.done:
+        step = chunked_next(&body, raw.at + used, raw.size - used, &piece, NULL)
+        if step < 0:
+            break
+        if piece.size > most - n:
+            piece.size = most - n
+        if piece.size:
+            memcpy(match.room + n, raw.at + used + piece.at, piece.size)
+            n += piece.size
+        used += <uint32_t> step
+    text[0] = text_of(match.room, n)
+    if n < most and not body.done and step >= 0 and raw.size <= most + CHUNKED_ROOM:
+        match.wanted = raw.size + 1
+        return False
+    match.room += n
+    return True
+
+
 cdef int _read(Head* head, Match* match) noexcept nogil:
     cdef int kind = _type(head)
     cdef int state

@@ -1,7 +1,5 @@
-from libc.stdint cimport uint32_t
-
-from fastlb._core.base.head cimport Head
-from fastlb._core.base.routing cimport Decision, Policy, Route
+from fastlb._core.base.head cimport Head, Text
+from fastlb._core.base.routing cimport Decision, Match, Policy, Route
 from fastlb._core.base.types cimport Core, Exchange
 
 
@@ -12,7 +10,7 @@ cdef Decision* failed() noexcept nogil
 cdef void give_decision(Decision* decision) noexcept nogil
 cdef void drop_decision(Exchange* x) noexcept nogil
 cdef void drop_cached(Core* core) noexcept nogil
-cdef uint32_t shown_bytes(const Policy* policy, const Head* head, uint32_t size) noexcept nogil
+cdef Text shown_body(const Policy* policy, const Head* head, const Match* match) noexcept nogil
 cdef int go_by_decision(Core* core, Exchange* x, const Policy* policy) noexcept nogil
 cdef int consult(Core* core, Exchange* x, Route* route) noexcept nogil
 cdef void bind_as_decided(Exchange* x) noexcept nogil

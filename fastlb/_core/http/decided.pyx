@@ -5,15 +5,16 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.enums cimport AGAIN, ANSWER, ASK, NEXT, REASON_POLICY, REASON_RESPONDED
-from fastlb._core.base.head cimport BODY_LENGTH, Head, Text
+from fastlb._core.base.head cimport BODY_CHUNKED, BODY_LENGTH, Head, Text
 from fastlb._core.base.limits cimport CACHED_KEY_MAX, CACHED_MAX, CACHED_WAYS
 from fastlb._core.base.routing cimport (
     DECISION_CLOSE, DECISION_FAILED, DECISION_MORE, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE,
     Decision, Match, Policy, Route,
 )
-from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, mix64
+from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, mix64, text_of
 from fastlb._core.base.types cimport Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, likely
+from fastlb._core.http.content cimport content_begin
 from fastlb._core.http.routes cimport key_find
 
 # Those that say nothing more. They have no users: nobody gives them back.
@@ -144,8 +145,11 @@ cdef void drop_cached(Core* core) noexcept nogil:
 cdef bint _body_is_here(const Policy* policy, const Head* head, Match* match) noexcept nogil:
     """As much of it as the policy wants to see."""
     cdef uint64_t wanted
-    if policy.body_max == 0 or head.body.done or head.body.kind != BODY_LENGTH:
+    match.shown.size = 0
+    if policy.body_max == 0 or head.body.done:
         return True
+    if head.body.kind == BODY_CHUNKED:
+        return content_begin(head, match, policy.body_max, &match.shown)
     wanted = head.body.left if head.body.left < policy.body_max else policy.body_max
     if match.after.size >= wanted:
         return True
@@ -153,13 +157,14 @@ cdef bint _body_is_here(const Policy* policy, const Head* head, Match* match) no
     return False
 
 
-cdef uint32_t shown_bytes(const Policy* policy, const Head* head, uint32_t size) noexcept nogil:
-    """Of the `size` bytes that are here, the head and what the policy sees of the body: none of
-    the next request's, and nothing of a body in chunks."""
-    cdef uint64_t body = 0
+cdef Text shown_body(const Policy* policy, const Head* head, const Match* match) noexcept nogil:
+    """What the policy sees of the body, and nothing of the next request."""
+    cdef uint64_t size = 0
+    if head.body.kind == BODY_CHUNKED:
+        return match.shown
     if head.body.kind == BODY_LENGTH:
-        body = head.body.left if head.body.left < policy.body_max else policy.body_max
-    return <uint32_t> (head.size + body) if size > head.size + body else size
+        size = head.body.left if head.body.left < policy.body_max else policy.body_max
+    return text_of(match.after.at, <uint32_t> size if size < match.after.size else match.after.size)
 
 
 cdef int go_by_decision(Core* core, Exchange* x, const Policy* policy) noexcept nogil:

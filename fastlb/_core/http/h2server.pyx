@@ -286,6 +286,10 @@ cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end,
             continue
         fields[kept] = fields[i]
         kept += 1
+    if unlikely(fields[3].valuelen == 0):           # (of HTTP/1.0: RFC 9113, 8.3.1 wants none)
+        kept -= 1
+        for i in range(3, kept):
+            fields[i] = fields[i + 1]
     if x.http.flags & HTTP_TRAILERS:
         _set(&fields[kept], b"te", 2, <uint8_t*> b"trailers", 8)
         kept += 1

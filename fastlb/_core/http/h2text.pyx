@@ -115,8 +115,15 @@ cdef bint _add_cookie(H2Stream* st, const uint8_t* value, uint32_t size) noexcep
 
 
 cdef bint _is_authority(H2Stream* st, const uint8_t* value, uint32_t size) noexcept nogil:
-    return st.pseudo_size[PSEUDO_AUTHORITY] == size and memcmp(
-        chunk_bytes(st.output) + st.pseudo_at[PSEUDO_AUTHORITY], value, size) == 0
+    """Whether a Host is what :authority says (RFC 9113, 8.3.1), in any case."""
+    cdef const uint8_t* name = chunk_bytes(st.output) + st.pseudo_at[PSEUDO_AUTHORITY]
+    cdef uint32_t i
+    if st.pseudo_size[PSEUDO_AUTHORITY] != size:
+        return False
+    for i in range(size):
+        if lower(name[i]) != lower(value[i]):
+            return False
+    return True
 
 
 cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,

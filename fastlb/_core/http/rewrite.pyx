@@ -5,7 +5,6 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_OLD_CLIENT, HTTP_WHOLE, LAYER_H2,
-    LAYER_TLS,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
@@ -13,17 +12,16 @@ from fastlb._core.base.head cimport (
     FIELD_X_REQUEST_ID, HEAD_UPGRADE, HEAD_ZEROS, Field, Head, Text,
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
-from fastlb._core.base.routing cimport (
-    EDIT_ADD, EDIT_REMOVE, FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, Edit,
-    HttpEntry, Route,
-)
-from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
-from fastlb._core.base.tlsfacts cimport secured_stream
+from fastlb._core.base.routing cimport HttpEntry, Route
+from fastlb._core.base.text cimport Writer, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.ext.linux cimport AF_INET6
 from fastlb._core.http.attach cimport take_chunks
 from fastlb._core.http.bound cimport has_binding_credentials
+from fastlb._core.http.edits cimport (
+    Edits, field_is_edited, made_edits, make_lines, put_edits, request_edits, response_edits,
+)
+from fastlb._core.http.forwarded cimport has_field, put_forwarded
 from fastlb._core.http.naming cimport make_trace, name_request
 from fastlb._core.http.renewed cimport put_length, put_upgrade
 from fastlb._core.http.templates cimport put_path, put_template
@@ -36,83 +34,9 @@ cdef enum:
     PATH_BYTES_MAX = 65535      # of one that a route makes
     VERSION_AT = 5              # in the line of Via
 
-cdef struct Edits:              # of a head
-    const Edit* route
-    const Edit* policy
-    uint32_t n_route
-    uint32_t n_policy
-
 
 cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
     put(w, text, size)
-
-
-cdef inline uint8_t _dashed(uint8_t c) noexcept nogil:
-    return 45 if c == 95 else lower(c)
-
-
-cdef bint _same_name(Text a, Text b) noexcept nogil:
-    """In any case, and with any dashes: CGI and WSGI make one of X_Client and X-Client."""
-    cdef uint32_t i
-    if a.size != b.size:
-        return False
-    for i in range(a.size):
-        if _dashed(a.at[i]) != _dashed(b.at[i]):
-            return False
-    return True
-
-
-cdef bint _replaces(const Edit* edits, uint32_t n, Text name) noexcept nogil:
-    """Whether a field of this name is replaced or removed."""
-    cdef uint32_t i
-    for i in range(n):
-        if edits[i].op != EDIT_ADD and _same_name(name, edits[i].name):
-            return True
-    return False
-
-
-cdef bint _is_edited(const Edits* edits, Head* head, Field* field) noexcept nogil:
-    """By the route, or by its policy."""
-    cdef Text name = text_of(head.bytes + field.name_at, field.name_size)
-    return (_replaces(edits.route, edits.n_route, name)
-            or _replaces(edits.policy, edits.n_policy, name))
-
-
-cdef void _put_edits(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
-    """Where both write a field, the policy has the last word."""
-    cdef uint32_t i
-    for i in range(edits.n_route):
-        if likely(edits.n_policy == 0) or not _replaces(
-                edits.policy, edits.n_policy, edits.route[i].name):
-            _put_edit(core, x, &edits.route[i], w)
-    for i in range(edits.n_policy):
-        _put_edit(core, x, &edits.policy[i], w)
-
-
-cdef void _put_edit(Core* core, Exchange* x, const Edit* edit, Writer* w) noexcept nogil:
-    if edit.op != EDIT_REMOVE:
-        put_text(w, edit.name)
-        _put(w, b": ", 2)
-        put_template(core, x, &edit.value, w)
-        _put(w, b"\r\n", 2)
-
-
-cdef inline Edits _request_edits(const Exchange* x) noexcept nogil:
-    cdef Edits edits
-    edits.route = x.http.route.request_edits
-    edits.n_route = x.http.route.n_request_edits
-    edits.policy = x.decision.request_edits if x.decision != NULL else NULL
-    edits.n_policy = x.decision.n_request_edits if x.decision != NULL else 0
-    return edits
-
-
-cdef inline Edits _response_edits(const Exchange* x) noexcept nogil:
-    cdef Edits edits
-    edits.route = x.http.route.response_edits
-    edits.n_route = x.http.route.n_response_edits
-    edits.policy = x.decision.response_edits if x.decision != NULL else NULL
-    edits.n_policy = x.decision.n_response_edits if x.decision != NULL else 0
-    return edits
 
 
 cdef uint32_t _line_end(Head* head, uint32_t i) noexcept nogil:
@@ -137,7 +61,7 @@ cdef void _put_fields(Head* head, Writer* w) noexcept nogil:
 cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
     """What the client may not say about itself, and what the route replaces."""
     cdef Head* head = &core.http.head
-    cdef bint edited = edits.n_route or edits.n_policy
+    cdef bint edited = edits.n != 0
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
     cdef uint32_t i
     cdef Field* field
@@ -146,7 +70,7 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
         field = &head.fields[i]
         kind = field.kind
         if kind == FIELD_OTHER:
-            if edited and _is_edited(edits, head, field):
+            if edited and field_is_edited(edits, head, field):
                 field.drop = True
         elif kind == FIELD_HOST:
             if x.http.route.rewrite_host.n_parts:
@@ -156,27 +80,10 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
         elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
             if not trusted:
                 field.drop = True
-        elif edited and _is_edited(edits, head, field):
+        elif edited and field_is_edited(edits, head, field):
             field.drop = True
             if kind == FIELD_X_REQUEST_ID:
                 head.request_id = -1
-
-
-cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
-    """The values of all fields of a kind, as the one list that they are, with a comma after it."""
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind == kind and head.fields[i].value_size:
-            put_text(w, field_value(head, &head.fields[i]))
-            _put(w, b", ", 2)
-
-
-cdef bint _has(Head* head, int kind) noexcept nogil:
-    cdef uint32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].kind == kind and not head.fields[i].drop:
-            return True
-    return False
 
 
 cdef void _put_via(Writer* w, HttpEntry* entry, bint was_h2) noexcept nogil:
@@ -184,54 +91,6 @@ cdef void _put_via(Writer* w, HttpEntry* entry, bint was_h2) noexcept nogil:
     put_text(w, entry.via)
     if was_h2 and entry.via.size and not w.full:
         memcpy(w.at - entry.via.size + VERSION_AT, b"2.0", 3)
-
-
-cdef inline bint _is_secured(Exchange* x) noexcept nogil:
-    """Also where TLS ended at another listener, which has handed it over."""
-    return x.bind.tls != NULL or secured_stream(x).layer == LAYER_TLS
-
-
-cdef void _put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
-    cdef Head* head = &core.http.head
-    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
-    cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
-    if entry.forwarded & FORWARD_FOR:
-        _put(w, b"X-Forwarded-For: ", 17)
-        if trusted:
-            _put_list(head, FIELD_X_FORWARDED_FOR, w)
-        put_text(w, peer)
-        _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_PROTO and not (trusted and _has(head, FIELD_X_FORWARDED_PROTO)):
-        if _is_secured(x):
-            _put(w, b"X-Forwarded-Proto: https\r\n", 26)
-        else:
-            _put(w, b"X-Forwarded-Proto: http\r\n", 25)
-    if entry.forwarded & FORWARD_HOST and not (trusted and _has(head, FIELD_X_FORWARDED_HOST)) \
-            and head.authority.size:
-        _put(w, b"X-Forwarded-Host: ", 18)
-        put_text(w, head.authority)
-        _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_RFC7239:
-        _put(w, b"Forwarded: ", 11)
-        if trusted:
-            _put_list(head, FIELD_FORWARDED, w)
-        if x.peer.family == AF_INET6:       # RFC 7239, 6
-            _put(w, b'for="[', 6)
-            put_text(w, peer)
-            _put(w, b']"', 2)
-        elif peer.size and peer.at[0] == 117:
-            _put(w, b"for=unknown", 11)
-        else:
-            _put(w, b"for=", 4)
-            put_text(w, peer)
-        if head.authority.size:
-            _put(w, b';host="', 7)
-            put_text(w, head.authority)
-            _put(w, b'"', 1)
-        if _is_secured(x):
-            _put(w, b";proto=https\r\n", 14)
-        else:
-            _put(w, b";proto=http\r\n", 13)
 
 
 cdef bint _put_path(Core* core, Exchange* x, Route* route, Writer* w) noexcept nogil:
@@ -263,10 +122,10 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef Head* head = &core.http.head
     cdef HttpEntry* entry = http.entry
     cdef Route* route = http.route
-    cdef Edits edits = _request_edits(x)
+    cdef Edits edits = request_edits(x)
+    cdef Edits later = response_edits(x, x.pool)
     cdef const uint8_t* made
-    cdef bint named = entry.request_id or route.n_request_edits or route.n_response_edits
-    if named:
+    if entry.request_id or edits.n or later.n:
         name_request(core)
     put(w, head.bytes + head.method_at, head.method_size)
     _put(w, b" ", 1)
@@ -274,7 +133,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         if not _put_path(core, x, route, w):
             return 400
     else:
-        put_text(w, head.path)
+        put_text(w, head.sent)
     if head.query.at != NULL:
         _put(w, b"?", 1)
         put_text(w, head.query)
@@ -284,7 +143,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         if not _put_host(core, x, route, w):
             return 400
         _put(w, b"\r\n", 2)
-    elif not _has(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
+    elif not has_field(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
         _put(w, b"Host: ", 6)
         put_text(w, head.authority)
         _put(w, b"\r\n", 2)
@@ -296,12 +155,13 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"Transfer-Encoding: chunked\r\n", 28)
     if unlikely(head.flags & HEAD_UPGRADE):
         put_upgrade(head, w)
-    _put_forwarded(core, x, entry, w)
+    put_forwarded(core, x, entry, w)
     if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop):
         _put(w, b"X-Request-Id: ", 14)
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
-    if entry.traceparent and core.http.match.trace.size == 0 and not _has(head, FIELD_TRACEPARENT):
+    if entry.traceparent and core.http.match.trace.size == 0 \
+            and not has_field(head, FIELD_TRACEPARENT):
         make_trace(core, text_of(NULL, 0), True)
     if core.http.match.trace.size:
         _put(w, b"traceparent: ", 13)
@@ -309,36 +169,14 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"\r\n", 2)
     _put_via(w, entry, x.carrier != NULL)
     made = w.at
-    _put_edits(core, x, &edits, w)
-    if unlikely(w.at != made) and has_binding_credentials(made, w.at):
-        http.flags |= HTTP_BINDS
+    if unlikely(edits.n != 0):
+        put_edits(core, x, &edits, w)
+        if has_binding_credentials(made, w.at):
+            http.flags |= HTTP_BINDS
     _put(w, b"\r\n", 2)
-    edits = _response_edits(x)
-    if w.full or (unlikely(edits.n_route or edits.n_policy) and not _write_lines(core, x, &edits)):
+    if w.full or (unlikely(later.n != 0) and not make_lines(core, x, &later)):
         return 431
     return 0
-
-
-cdef bint _write_lines(Core* core, Exchange* x, const Edits* edits) noexcept nogil:
-    """The fields that the response gets, made while the request is at hand."""
-    cdef Writer w
-    cdef int klass = 0
-    cdef Chunk* chunk
-    while klass < 8:
-        chunk = take_held(core, klass)
-        if chunk == NULL:
-            return False
-        w.at = chunk_bytes(chunk)
-        w.end = w.at + chunk_size(klass)
-        w.full = False
-        _put_edits(core, x, edits, &w)
-        if not w.full:
-            chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
-            x.http.lines = chunk
-            return True
-        give_held(core, chunk)
-        klass += 2
-    return False
 
 
 cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
@@ -355,7 +193,7 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
         body = available if available < http.request.left else <uint32_t> http.request.left
     # (of a chunked one there may be less than what is here)
     klass = chunk_class(head.size + (body if http.request.kind == BODY_LENGTH else available)
-                        + OWN_BYTES + x.http.route.n_request_edits * 128)
+                        + OWN_BYTES + x.http.route.request_edits.n * 128)
     while True:
         chunk = take_held(core, klass)
         if unlikely(chunk == NULL):
@@ -396,12 +234,15 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     """The head of a response as the client gets it; False if its status line can't be passed on."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
-    cdef Edits edits = _response_edits(x)
+    cdef Edits edits
     cdef uint32_t line = head.fields[0].name_at if head.n_fields else head.size - 2
     cdef uint32_t i
     cdef Field* field
     if line < 14 or head.bytes[0] != 72:
         return False
+    edits.n = 0
+    if unlikely(http.lines != NULL):
+        edits = made_edits(x)
     for i in range(12, line - 2):
         if (head.bytes[i] < 32 and head.bytes[i] != 9) or head.bytes[i] == 127:
             return False
@@ -415,7 +256,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
         field = &head.fields[i]
         if field.kind == FIELD_CONTENT_LENGTH and (head.status < 200 or head.status == 204):
             field.drop = True           # RFC 9110, 8.6
-        elif unlikely(edits.n_route or edits.n_policy) and _is_edited(&edits, head, field):
+        elif unlikely(edits.n != 0) and field_is_edited(&edits, head, field):
             field.drop = True
     _put_fields(head, w)
     if unlikely(head.flags & HEAD_ZEROS) and head.status >= 200 and head.status != 204:

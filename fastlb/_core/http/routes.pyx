@@ -2,11 +2,10 @@
 # share a hash table, so that a request costs a look per form and not per route: tuple space search
 # (Srinivasan, Suri, Varghese: Packet Classification using Tuple Space Search, 1999).
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Member, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
-from fastlb._core.base.parts cimport Address
 from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_PROXY, HASH_QUERY,
@@ -19,9 +18,12 @@ from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, 
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_pton, memmem
+from fastlb._core.ext.linux cimport memmem
 from fastlb._core.http.content cimport content_state
-from fastlb._core.proto.uri cimport cookie_find, query_find
+from fastlb._core.http.networks cimport text_is_in
+from fastlb._core.proto.uri cimport (
+    cookie_find, cookie_next, query_decoded, query_find, query_next, uri_rest,
+)
 
 cdef enum:
     HOST_BYTES_MAX = 262
@@ -164,6 +166,46 @@ cdef bint _header_fits(const Condition* c, Head* head) noexcept nogil:
     return False
 
 
+cdef bint _query_fits(const Condition* c, Head* head, Match* match) noexcept nogil:
+    """Any of several parameters of a name may fit, as servers may take any of them, decoded."""
+    cdef Text rest = head.query
+    cdef Text name, value
+    while query_next(&rest, &name, &value):
+        name = query_decoded(name, match.decoded)
+        if equal(name.at, name.size, c.name.at, c.name.size) and value_fits(
+                c, query_decoded(value, match.decoded)):
+            return True
+    return False
+
+
+cdef bint query_observed(Head* head, Match* match, Text wanted, Text* value) noexcept nogil:
+    """The first of what _query_fits looks at."""
+    cdef Text rest = head.query
+    cdef Text name
+    while query_next(&rest, &name, value):
+        name = query_decoded(name, match.decoded)
+        if equal(name.at, name.size, wanted.at, wanted.size):
+            value[0] = query_decoded(value[0], match.decoded)
+            return True
+    return False
+
+
+cdef bint _cookie_fits(const Condition* c, Head* head) noexcept nogil:
+    """The same of cookies."""
+    cdef Text rest, name, value
+    cdef uint32_t i
+    if likely(head.cookie < 0):
+        return False
+    for i in range(head.n_fields):
+        if head.fields[i].kind != FIELD_COOKIE:
+            continue
+        rest = text_of(head.bytes + head.fields[i].value_at, head.fields[i].value_size)
+        while cookie_next(&rest, &name, &value):
+            if equal(name.at, name.size, c.name.at, c.name.size) and value_fits(c, value):
+                return True
+    return False
+
+
 cdef bint find_cookie(Head* head, Text name, Text* value) noexcept nogil:
     cdef uint32_t i
     cdef Field* field
@@ -200,12 +242,12 @@ cdef bint condition_fits(const Condition* c, Head* head, Match* match) noexcept 
     cdef Text value
     if c.kind == MATCH_HEADER:
         return _header_fits(c, head)
-    if c.kind == MATCH_METHOD:          # c.value is " GET HEAD "
-        return _method_fits(c, head)
+    if c.kind == MATCH_METHOD:
+        return method_is_one_of(c.value, head)
     if c.kind == MATCH_QUERY:
-        return query_find(head.query, c.name, &value) and value_fits(c, value)
+        return _query_fits(c, head, match)
     if c.kind == MATCH_COOKIE:
-        return find_cookie(head, c.name, &value) and value_fits(c, value)
+        return _cookie_fits(c, head)
     if c.kind == MATCH_HOST:
         return _host_fits(c, head.host)
     if c.kind == MATCH_PATH:
@@ -235,14 +277,15 @@ cdef bint _member_fits(const Condition* c, Match* match) noexcept nogil:
     return False
 
 
-cdef bint _method_fits(const Condition* c, Head* head) noexcept nogil:
+cdef bint method_is_one_of(Text methods, Head* head) noexcept nogil:
+    """Of " GET HEAD "."""
     cdef const uint8_t* method = head.bytes + head.method_at
     cdef uint32_t i = 1, start
-    while i < c.value.size:
+    while i < methods.size:
         start = i
-        while i < c.value.size and c.value.at[i] != 32:
+        while i < methods.size and methods.at[i] != 32:
             i += 1
-        if equal(c.value.at + start, i - start, method, head.method_size):
+        if equal(methods.at + start, i - start, method, head.method_size):
             return True
         i += 1
     return False
@@ -278,19 +321,39 @@ cdef Route* _in_host(const HostEntry* host, Head* head, Match* match) noexcept n
                 best = pattern.routes[k]
                 found = pattern
                 break
-    if best != NULL:
-        if found.open and match.n_segments > found.n_segments:
-            match.rest.at = match.segments[found.n_segments].at
-            match.rest.size = <uint32_t> (head.path.at + head.path.size - match.rest.at)
-        return best
     for i in range(host.n_regexes):
+        if best != NULL and host.regexes[i].route > best:
+            break
         if dfa_matches(&host.regexes[i].dfa, head.path) and _route_fits(
                 host.regexes[i].route, head, match):
-            return host.regexes[i].route
+            best = host.regexes[i].route
+            found = NULL
+            break
     for i in range(host.n_any):
+        if best != NULL and host.any[i] > best:
+            break
         if _route_fits(host.any[i], head, match):
-            return host.any[i]
-    return NULL
+            best = host.any[i]
+            found = NULL
+            break
+    if found != NULL and found.open and match.n_segments > found.n_segments:
+        match.rest.at = match.segments[found.n_segments].at
+        match.rest.size = <uint32_t> (head.path.at + head.path.size - match.rest.at)
+        if unlikely(head.sent.at != head.path.at):
+            match.rest = uri_rest(head.sent, found.n_segments)
+    return best
+
+
+cdef Route* _earlier(Route* best, const HostEntry* host, Head* head, Match* match) noexcept nogil:
+    """The one of these that is tried first: `best`, or a route of another host's table."""
+    cdef Text rest = match.rest
+    cdef Route* route
+    match.rest = text_of(head.path.at + head.path.size, 0)
+    route = _in_host(host, head, match)
+    if route == NULL or (best != NULL and best < route):
+        match.rest = rest
+        return best
+    return route
 
 
 cdef HostEntry* _find_host(HttpEntry* entry, Text host) noexcept nogil:
@@ -312,7 +375,7 @@ cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogi
     cdef uint8_t[HOST_BYTES_MAX] small
     cdef uint32_t i, size = head.host.size
     cdef HostEntry* host
-    cdef Route* route
+    cdef Route* route = NULL
     _split(match, head.path)
     if entry.hosts != NULL and size and size <= HOST_BYTES_MAX:
         for i in range(size):
@@ -322,18 +385,16 @@ cdef Route* route_find(HttpEntry* entry, Head* head, Match* match) noexcept nogi
         host = _find_host(entry, text_of(small, size))
         if host != NULL:
             route = _in_host(host, head, match)
-            if route != NULL:
-                return route
         for i in range(1, size):        # the longest wildcard first
+            if route != NULL and likely(not entry.by_hand):
+                return route
             if small[i] == 46:
                 host = _find_host(entry, text_of(small + i, size - i))
                 if host != NULL:
-                    route = _in_host(host, head, match)
-                    if route != NULL:
-                        return route
-    if entry.any_host != NULL:
-        return _in_host(entry.any_host, head, match)
-    return NULL
+                    route = _earlier(route, host, head, match)
+    if entry.any_host != NULL and (route == NULL or unlikely(entry.by_hand)):
+        route = _earlier(route, entry.any_host, head, match)
+    return route
 
 
 cdef uint32_t _named_segment(const HashKey* key, const Match* match) noexcept nogil:
@@ -365,68 +426,4 @@ cdef bint key_find(const HashKey* key, Head* head, Match* match, Text* value) no
     if key.on == HASH_PROXY:
         value[0] = proxy_fact(<const Stream*> match.secured, key.fact)
         return value.size > 0
-    return False
-
-
-cdef bint _in_network(const Network* network, const uint8_t* address) noexcept nogil:
-    cdef uint32_t whole = network.bits >> 3, rest = network.bits & 7
-    if memcmp(network.address, address, whole) != 0:
-        return False
-    return rest == 0 or (network.address[whole] ^ address[whole]) >> (8 - rest) == 0
-
-
-cdef bint _is_in(const Network* networks, uint32_t n, uint8_t family,
-                 const uint8_t* address) noexcept nogil:
-    cdef uint32_t i
-    for i in range(n):
-        if networks[i].family == family and _in_network(&networks[i], address):
-            return True
-    return False
-
-
-cdef bint _is_mapped(const uint8_t* address) noexcept nogil:
-    """An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)."""
-    cdef uint32_t i
-    for i in range(10):
-        if address[i]:
-            return False
-    return address[10] == 255 and address[11] == 255
-
-
-cdef bint is_in_networks(const Network* networks, uint32_t n, const Address* peer) noexcept nogil:
-    """Whether a client is a proxy whose word counts; one of a unix socket is, if any is."""
-    cdef const uint8_t* address
-    if likely(n == 0):
-        return False
-    if peer.family == AF_INET:
-        return _is_in(networks, n, 4, <const uint8_t*> &peer.v4.sin_addr)
-    if peer.family == AF_INET6:
-        address = <const uint8_t*> &peer.v6.sin6_addr
-        if _is_mapped(address):
-            return _is_in(networks, n, 4, address + 12)
-        return _is_in(networks, n, 6, address)
-    return True
-
-
-cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
-    """The same of forwarded headers."""
-    return is_in_networks(entry.trusted, entry.n_trusted, peer)
-
-
-cdef bint text_is_trusted(HttpEntry* entry, Text text) noexcept nogil:
-    """The same of an address in a forwarded header; whatever is none is not trusted."""
-    return text_is_in(entry.trusted, entry.n_trusted, text)
-
-
-cdef bint text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil:
-    cdef char[64] address
-    cdef uint8_t[16] packed
-    if text.size == 0 or text.size >= sizeof(address):
-        return False
-    memcpy(address, text.at, text.size)
-    address[text.size] = 0
-    if inet_pton(AF_INET, address, packed) == 1:
-        return _is_in(networks, n, 4, packed)
-    if inet_pton(AF_INET6, address, packed) == 1:
-        return _is_in(networks, n, 6, packed)
     return False

@@ -13,8 +13,9 @@ from fastlb._core.base.text cimport equal, equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Stream
 from fastlb._core.http.content cimport content_state
-from fastlb._core.http.routes cimport dfa_matches, find_cookie, find_header, pattern_fits
-from fastlb._core.proto.uri cimport query_find
+from fastlb._core.http.routes cimport (
+    dfa_matches, find_cookie, find_header, pattern_fits, query_observed,
+)
 
 
 cdef bint _has_host(const HostEntry* host, const Head* head) noexcept nogil:
@@ -87,7 +88,7 @@ cdef bint observed(const Condition* c, Head* head, Match* match, Text* value) no
     if c.kind == MATCH_HEADER:
         return find_header(head, c.name, value)
     if c.kind == MATCH_QUERY:
-        return query_find(head.query, c.name, value)
+        return query_observed(head, match, c.name, value)
     if c.kind == MATCH_COOKIE:
         return find_cookie(head, c.name, value)
     if c.kind == MATCH_METHOD:

@@ -3,10 +3,10 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr
 
 from fastlb._core.base.head cimport (
-    FIELD_ACCEPT, FIELD_AUTHENTICATE, FIELD_AUTHORIZATION, FIELD_CONNECTION, FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_FORWARDED, FIELD_HOST,
-    FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION, FIELD_TE,
-    FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_VIA,
+    CLAIMS, FIELD_ACCEPT, FIELD_AUTHENTICATE, FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION,
+    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_FORWARDED,
+    FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_CONNECTION,
+    FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_VIA,
     FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, Text,
 )
@@ -47,6 +47,13 @@ _NAMES = {
     b"authorization": FIELD_AUTHORIZATION,
     b"proxy-authorization": FIELD_AUTHORIZATION,
 }
+# What servers believe of a proxy in front of them: the client's address and certificate, and what
+# it asked for. The order is that of CLAIMS in config/limits.py.
+_CLAIMS = (
+    b"x-real-ip", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-server",
+    b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-forwarded-client-cert", b"x-original-url",
+    b"x-rewrite-url", b"x-client-cert", b"true-client-ip", b"x-cluster-client-ip",
+)
 cdef enum:
     NAME_SLOTS = 256
 
@@ -54,17 +61,19 @@ cdef Name[NAME_SLOTS] _names
 
 
 cdef inline uint32_t _slot(const uint8_t* name, uint32_t size) noexcept nogil:
-    # The multipliers are such that no two of the names above meet: _fill says so otherwise.
     return (size * 37 + lower(name[0]) * 5 + lower(name[size - 1]) * 3
             + lower(name[size >> 1]) * 11) & (NAME_SLOTS - 1)
 
 
 def _fill():
     cdef uint32_t slot
-    for name, kind in _NAMES.items():
+    if len(_CLAIMS) != <int> CLAIMS:
+        raise ImportError(f"there are {CLAIMS} claims")
+    kinds = _NAMES | {name: FIELD_CLAIM + i for i, name in enumerate(_CLAIMS)}
+    for name, kind in kinds.items():
         slot = _slot(<const uint8_t*> <const char*> name, len(name))
-        if _names[slot].size:
-            raise ImportError(f"{name} has the slot of another header field's name")
+        while _names[slot].size:
+            slot = (slot + 1) & (NAME_SLOTS - 1)
         _names[slot] = Name(text=<const char*> name, size=len(name), kind=kind)
 
 
@@ -72,14 +81,16 @@ _fill()
 
 
 cdef int field_kind(const uint8_t* name, uint32_t size) noexcept nogil:
-    cdef Name* known
+    cdef uint32_t slot
     if unlikely(size == 0):
         return FIELD_OTHER
-    known = &_names[_slot(name, size)]
-    if likely(known.size != size) or not equal_nocase(
-            name, size, <const uint8_t*> known.text, known.size):
-        return FIELD_OTHER
-    return known.kind
+    slot = _slot(name, size)
+    while _names[slot].size:            # ends: most slots are free
+        if _names[slot].size == size and equal_nocase(
+                name, size, <const uint8_t*> _names[slot].text, size):
+            return _names[slot].kind
+        slot = (slot + 1) & (NAME_SLOTS - 1)
+    return FIELD_OTHER
 
 
 cdef bint shadows(const uint8_t* name, uint32_t size) noexcept nogil:
@@ -87,7 +98,7 @@ cdef bint shadows(const uint8_t* name, uint32_t size) noexcept nogil:
     what CGI and WSGI make of both."""
     cdef uint8_t[32] dashed
     cdef uint32_t i
-    if likely(memchr(name, 95, size) == NULL) or size > sizeof(dashed):
+    if size > sizeof(dashed):
         return False
     for i in range(size):
         dashed[i] = 45 if name[i] == 95 else name[i]

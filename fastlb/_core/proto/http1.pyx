@@ -4,14 +4,14 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_AUTHENTICATE,
-    FIELD_AUTHORIZATION, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE,
-    FIELD_EXPECT, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, CLAIMS, FIELD_ACCEPT, FIELD_AUTHENTICATE,
+    FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE,
+    FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_OTHER,
     FIELD_PROXY_CONNECTION, FIELD_TE, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE,
-    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID, Field,
-    HEAD_ABSOLUTE, HEAD_BINDS, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS, HEAD_UPGRADE, HEAD_WEBSOCKET,
-    HEAD_ZEROS, Head, METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
-    METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_TRACE, Text,
+    FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID,
+    HEAD_ABSOLUTE, HEAD_BINDS, HEAD_CLAIMS, HEAD_CLOSE, HEAD_EXPECT, HEAD_TRAILERS,
+    HEAD_UNDERSCORES, HEAD_UPGRADE, HEAD_WEBSOCKET, HEAD_ZEROS, METHOD_CONNECT, METHOD_GET,
+    METHOD_OPTIONS, METHOD_OTHER, Field, Head, Text,
 )
 from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
 from fastlb._core.base.text cimport (
@@ -21,6 +21,7 @@ from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
 from fastlb._core.proto.fields cimport binds_connection, field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
+from fastlb._core.proto.methods cimport find_method
 
 cdef enum:
     TOKENS_MAX = 32             # of a Connection field
@@ -77,31 +78,6 @@ cdef bint valid_host(Text host, Text* name) noexcept nogil:
             return False
         port = port * 10 + host.at[i] - 48
     return port <= 65535
-
-
-cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
-    if size == 3:
-        if equal(at, 3, <const uint8_t*> b"GET", 3):
-            return METHOD_GET
-        if equal(at, 3, <const uint8_t*> b"PUT", 3):
-            return METHOD_PUT
-    elif size == 4:
-        if equal(at, 4, <const uint8_t*> b"POST", 4):
-            return METHOD_POST
-        if equal(at, 4, <const uint8_t*> b"HEAD", 4):
-            return METHOD_HEAD
-    elif size == 5:
-        if equal(at, 5, <const uint8_t*> b"TRACE", 5):
-            return METHOD_TRACE
-    elif size == 6:
-        if equal(at, 6, <const uint8_t*> b"DELETE", 6):
-            return METHOD_DELETE
-    elif size == 7:
-        if equal(at, 7, <const uint8_t*> b"OPTIONS", 7):
-            return METHOD_OPTIONS
-        if equal(at, 7, <const uint8_t*> b"CONNECT", 7):
-            return METHOD_CONNECT
-    return METHOD_OTHER
 
 
 cdef bint _may_be_named(int kind) noexcept nogil:
@@ -189,7 +165,11 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         field.kind = <uint8_t> kind
         field.drop = False
         if likely(kind == FIELD_OTHER):
-            field.drop = shadows(head.bytes + field.name_at, field.name_size)
+            if unlikely(memchr(head.bytes + field.name_at, c'_', field.name_size) != NULL):
+                head.flags |= HEAD_UNDERSCORES
+                field.drop = shadows(head.bytes + field.name_at, field.name_size)
+        elif FIELD_CLAIM <= kind < FIELD_CLAIM + CLAIMS:
+            head.flags |= HEAD_CLAIMS
         elif kind == FIELD_CONTENT_LENGTH:
             seen.lengths += 1
             if not _parse_length(value, &seen.length):
@@ -246,7 +226,7 @@ cdef void _begin(Head* head) noexcept nogil:
     head.cookie = head.upgrade = head.websocket_key = head.accept = -1
     head.content_type = head.forwarded_for = head.request_id = -1
     memset(&head.body, 0, sizeof(head.body))
-    head.host = head.authority = head.path = head.query = text_of(NULL, 0)
+    head.host = head.authority = head.path = head.sent = head.query = text_of(NULL, 0)
 
 
 cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
@@ -300,7 +280,12 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
     cdef Text authority
     cdef int n
     _begin(head)
-    n = llhttp_parse(head, LLHTTP_REQUEST, data, size)
+    head.target_size = 0
+    n = find_method(head, data, size)
+    if unlikely(n <= 0):
+        return -400 if n < 0 else 0
+    # (llhttp knows some methods only, and none that has another one's name)
+    n = llhttp_parse(head, LLHTTP_REQUEST, data, size, n + 1 if head.method == METHOD_OTHER else 0)
     if n == 0:
         return -414 if head.target_size > uri_max else 0
     if n < 0:
@@ -313,7 +298,6 @@ cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fi
         return -505
     if not _is_strict_line(head):
         return -400
-    head.method = <uint8_t> _method(head.bytes + head.method_at, head.method_size)
     if not _look_at_fields(head, &seen):
         return -400
     if head.method == METHOD_CONNECT:
@@ -389,7 +373,7 @@ cdef int parse_response(Head* head, const uint8_t* data, size_t size,
     cdef Seen seen
     cdef int n
     _begin(head)
-    n = llhttp_parse(head, LLHTTP_RESPONSE, data, size)
+    n = llhttp_parse(head, LLHTTP_RESPONSE, data, size, 0)
     if n <= 0:
         return n if n == 0 else -1
     if head.major != 1 or head.minor > 1 or head.status < 100 or head.status > 599:

@@ -5,6 +5,7 @@ from fastlb._core.base.limits cimport (
     PROXY_AUTHORITY_BYTES_MAX, PROXY_FACT_BYTES_MAX, PROXY_LOCAL_BYTES, PROXY_UNIQUE_ID_BYTES_MAX,
     PROXY_V1_BYTES_MAX, PROXY_V2_BYTES_MAX,
 )
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.proxied cimport (
     PROXY_ALPN, PROXY_AUTHORITY, PROXY_UNIQUE_ID, PROXY_VPCE,
@@ -264,7 +265,17 @@ cdef int parse_proxy(const uint8_t* at, uint32_t size, bint datagram,
                      ProxyHeader* header) noexcept nogil:
     """How many bytes the header has that a connection or datagram begins with, or ProxyParsed. Of
     datagrams it is version 2, and whole or none."""
+    cdef int used
     memset(header, 0, sizeof(ProxyHeader))
+    used = _parse(at, size, datagram, header)
+    if used > 0:                        # (HAProxy writes IPv4 as IPv6 where its socket has both)
+        address_plain(&header.source)
+        address_plain(&header.destination)
+    return used
+
+
+cdef int _parse(const uint8_t* at, uint32_t size, bint datagram,
+                ProxyHeader* header) noexcept nogil:
     if size and at[0] == PREFIX[0] and not datagram:
         if memcmp(at, PREFIX, size if size < 6 else 6) != 0:
             return PROXY_NONE
@@ -276,19 +287,9 @@ cdef int parse_proxy(const uint8_t* at, uint32_t size, bint datagram,
 
 # --- written ---
 
-cdef bint _is_mapped(const Address* address) noexcept nogil:
-    """An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)."""
-    cdef const uint8_t* at = <const uint8_t*> &address.v6.sin6_addr
-    return memcmp(at, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
-
-
-cdef bint _is_v4(const Address* address) noexcept nogil:
-    return address.family == AF_INET or (address.family == AF_INET6 and _is_mapped(address))
-
-
 cdef int _common(const Address* source, const Address* destination) noexcept nogil:
     """The family that both can be written in; 0: none."""
-    if _is_v4(source) and _is_v4(destination):
+    if source.family == AF_INET and destination.family == AF_INET:
         return AF_INET
     if (source.family == AF_INET or source.family == AF_INET6) \
             and (destination.family == AF_INET or destination.family == AF_INET6):
@@ -298,9 +299,8 @@ cdef int _common(const Address* source, const Address* destination) noexcept nog
 
 cdef void _as_family(const Address* address, int family, uint8_t* into) noexcept nogil:
     """The bytes of an IP: four, or of IPv6 sixteen."""
-    cdef const uint8_t* v6 = <const uint8_t*> &address.v6.sin6_addr
     if address.family == AF_INET6:
-        memcpy(into, v6 + 12 if family == AF_INET else v6, 4 if family == AF_INET else 16)
+        memcpy(into, &address.v6.sin6_addr, 16)
     elif family == AF_INET:
         memcpy(into, &address.v4.sin_addr, 4)
     else:

@@ -1,7 +1,7 @@
 # One path for all: what routes see is what the server gets. Escapes, dot segments, double slashes
 # and backslashes are decided on here, once (RFC 3986, 6.2.2; docs/http.md).
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.text cimport Writer, equal, hex_value, put, text_of, trimmed
@@ -120,7 +120,7 @@ cdef bint _hides_dots(const uint8_t* at, uint32_t size) noexcept nogil:
     return False
 
 
-cdef int uri_normalise(Text path, bint merge_slashes, uint8_t* into) noexcept nogil:
+cdef int uri_normalise(Text path, uint8_t* into) noexcept nogil:
     """The normal form of a path, which takes up to three times its bytes: its size, or -1 if it
     has none: a broken escape, a NUL, a backslash, or a way out above the root."""
     cdef int n = _escapes(path, into)
@@ -147,8 +147,6 @@ cdef int uri_normalise(Text path, bint merge_slashes, uint8_t* into) noexcept no
             if end == size:
                 into[out] = 47
                 out += 1
-        elif end == segment and end < size and merge_slashes:
-            pass
         else:
             into[out] = 47
             for segment in range(segment, end):
@@ -162,6 +160,48 @@ cdef int uri_normalise(Text path, bint merge_slashes, uint8_t* into) noexcept no
     if _hides_dots(into, out):
         return -1
     return <int> out
+
+
+cdef bint uri_has_double_slash(Text path) noexcept nogil:
+    cdef uint32_t i
+    for i in range(1, path.size):
+        if path.at[i] == c'/' and path.at[i - 1] == c'/':
+            return True
+    return False
+
+
+cdef uint32_t uri_merge_slashes(Text path, uint8_t* into) noexcept nogil:
+    """A normal path with one slash for each of several in a row: its size."""
+    cdef uint32_t i, n = 0
+    for i in range(path.size):
+        if i == 0 or path.at[i] != c'/' or path.at[i - 1] != c'/':
+            into[n] = path.at[i]
+            n += 1
+    return n
+
+
+cdef Text uri_rest(Text path, uint32_t segments) noexcept nogil:
+    """What follows so many segments and the slashes behind them, where several slashes are one."""
+    cdef uint32_t i = 0, k
+    for k in range(segments):
+        while i < path.size and path.at[i] == c'/':
+            i += 1
+        while i < path.size and path.at[i] != c'/':
+            i += 1
+    while i < path.size and path.at[i] == c'/':
+        i += 1
+    return text_of(path.at + i, path.size - i)
+
+
+cdef bint uri_has_parameters(Text path) noexcept nogil:
+    """Whether a normal path has a ";", which some servers cut off before they look at dot segments,
+    or an escaped one, which some undo before that."""
+    cdef uint32_t i
+    for i in range(path.size):
+        if path.at[i] == c';' or (path.at[i] == c'%' and i + 2 < path.size
+                                  and path.at[i + 1] == c'3' and path.at[i + 2] == c'B'):
+            return True
+    return False
 
 
 cdef int uri_rewritten(Text path, uint8_t* into) noexcept nogil:
@@ -202,41 +242,78 @@ cdef int uri_query(Text query, uint8_t* into) noexcept nogil:
     return <int> n
 
 
+cdef bint _next_pair(Text* rest, uint8_t end, Text* name, Text* value) noexcept nogil:
+    """Cut the next name and value off, up to `end`. A value that isn't there lies at NULL."""
+    cdef const uint8_t* at = rest.at
+    cdef uint32_t i = 0, split = 0
+    if rest.size == 0:
+        return False
+    while i < rest.size and at[i] != end:
+        if at[i] == c'=' and split == 0:
+            split = i + 1
+        i += 1
+    name[0] = text_of(at, split - 1 if split else i)
+    value[0] = text_of(at + split, i - split) if split else text_of(NULL, 0)
+    if i < rest.size:
+        i += 1
+    rest.at += i
+    rest.size -= i
+    return True
+
+
+cdef bint query_next(Text* rest, Text* name, Text* value) noexcept nogil:
+    """The next parameter, as it is written."""
+    return _next_pair(rest, c'&', name, value)
+
+
+cdef bint cookie_next(Text* rest, Text* name, Text* value) noexcept nogil:
+    """The next cookie (RFC 6265, 5.4)."""
+    while _next_pair(rest, c';', name, value):
+        if value.at != NULL:
+            name[0] = trimmed(name.at, name.size)
+            value[0] = trimmed(value.at, value.size)
+            return True
+    return False
+
+
 cdef bint query_find(Text query, Text name, Text* value) noexcept nogil:
     """The first parameter of that name, as it is written."""
-    cdef uint32_t i = 0, start, split
-    while i < query.size:
-        start = i
-        split = 0
-        while i < query.size and query.at[i] != 38:
-            if query.at[i] == 61 and split == 0:
-                split = i + 1
-            i += 1
-        if split and equal(query.at + start, split - 1 - start, name.at, name.size):
-            value[0] = text_of(query.at + split, i - split)
+    cdef Text found
+    while query_next(&query, &found, value):
+        if equal(found.at, found.size, name.at, name.size):
             return True
-        if not split and equal(query.at + start, i - start, name.at, name.size):
-            value[0] = text_of(query.at + i, 0)
-            return True
-        i += 1
     return False
 
 
 cdef bint cookie_find(Text cookies, Text name, Text* value) noexcept nogil:
-    """The first cookie of that name (RFC 6265, 5.4)."""
-    cdef uint32_t i = 0, start, split
-    cdef Text pair
-    while i < cookies.size:
-        start = i
-        split = 0
-        while i < cookies.size and cookies.at[i] != 59:
-            if cookies.at[i] == 61 and split == 0:
-                split = i + 1
-            i += 1
-        if split:
-            pair = trimmed(cookies.at + start, split - 1 - start)
-            if equal(pair.at, pair.size, name.at, name.size):
-                value[0] = trimmed(cookies.at + split, i - split)
-                return True
-        i += 1
+    """The first cookie of that name."""
+    cdef Text found
+    while cookie_next(&cookies, &found, value):
+        if equal(found.at, found.size, name.at, name.size):
+            return True
     return False
+
+
+cdef Text query_decoded(Text text, uint8_t* room) noexcept nogil:
+    """A name or value as servers read it (WHATWG URL, 5.1): escapes undone, "+" as a space, and a
+    broken escape as it is. `room` is for as many bytes as it has."""
+    cdef uint32_t i = 0, n = 0
+    cdef int high, low
+    cdef uint8_t c
+    if text.size == 0 or (memchr(text.at, c'%', text.size) == NULL
+                          and memchr(text.at, c'+', text.size) == NULL):
+        return text
+    while i < text.size:
+        c = text.at[i]
+        i += 1
+        if c == c'+':
+            c = c' '
+        elif c == c'%' and i + 1 < text.size:
+            high = hex_value(text.at[i])
+            low = hex_value(text.at[i + 1])
+            if high >= 0 and low >= 0:
+                c = <uint8_t> (high << 4 | low)
+                i += 2
+        room[n] = c
+        n += 1
+    return text_of(room, n)

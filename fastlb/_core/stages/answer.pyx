@@ -15,13 +15,17 @@ from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.routing cimport (
-    ACTION_REDIRECT, ACTION_RESPOND, DECISION_REPLY, HttpEntry, Reply, Route,
+    ACTION_REDIRECT, ACTION_RESPOND, DECISION_REPLY, ErrorPage, HttpEntry, PageList, Reply,
 )
 from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
-from fastlb._core.ext.atomic cimport unlikely
+from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.date cimport put_date
+from fastlb._core.http.edits cimport (
+    Edits, constant_edits, is_edited, made_edits, put_constants, put_edits, response_edits,
+)
 from fastlb._core.http.grpc cimport put_grpc_error
+from fastlb._core.http.naming cimport name_request
 from fastlb._core.http.templates cimport put_template
 
 
@@ -78,6 +82,8 @@ cdef const char* _phrase(int status) noexcept nogil:
         return b"Request Header Fields Too Large"
     if status == 500:
         return b"Internal Server Error"
+    if status == 501:
+        return b"Not Implemented"
     if status == 502:
         return b"Bad Gateway"
     if status == 503:
@@ -161,70 +167,169 @@ cdef const Reply* _reply(const Exchange* x, bint own) noexcept nogil:
     return x.pool.unavailable if _has_nobody(x) else NULL
 
 
-cdef void _put_cause(Exchange* x, Writer* w) noexcept nogil:
+cdef const Reply* _page(const PageList* pages, int status, bint json) noexcept nogil:
+    cdef const ErrorPage* page
+    cdef uint32_t i
+    for i in range(pages.n):
+        page = &pages.all[i]
+        if (page.status == status or page.status == status // 100) and page.for_json == json:
+            return &page.reply
+    return NULL
+
+
+cdef const Reply* _error_page(const Exchange* x, bint json) noexcept nogil:
+    """What somebody wrote down for all errors of this status; NULL if nobody did."""
+    cdef const Reply* page = NULL
+    if x.status < 400:
+        return NULL
+    if x.http != NULL and x.http.route != NULL:
+        page = _page(&x.http.route.errors, x.status, json)
+    return page if page != NULL else _page(&x.bind.http.errors, x.status, json)
+
+
+# --- header fields ---
+
+cdef Edits _edits(const Exchange* x) noexcept nogil:
+    """What is to be done to the fields of an answer of ours."""
+    if x.http != NULL and x.http.lines != NULL:
+        return made_edits(x)
+    if _is_at_hand(x):
+        return response_edits(x, NULL)
+    return constant_edits(x)
+
+
+cdef inline bint _is_at_hand(const Exchange* x) noexcept nogil:
+    """Whether the request is the one that was read last: it never got as far as a pool."""
+    return x.http != NULL and x.pool == NULL
+
+
+cdef void _put_edited(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
+    """The fields that are set and added."""
+    if x.http != NULL and x.http.lines != NULL:
+        put(w, chunk_bytes(x.http.lines), x.http.lines.end)
+    elif _is_at_hand(x):
+        name_request(core)
+        put_edits(core, x, edits, w)
+    else:
+        put_constants(core, x, edits, w)
+
+
+cdef bint _begin(const Edits* edits, const char* name, Writer* w) noexcept nogil:
+    """Begin a field of ours; False if somebody sets or removes it."""
+    cdef uint32_t size = 0
+    while name[size]:
+        size += 1
+    if unlikely(edits.n != 0) and is_edited(edits, text_of(<const uint8_t*> name, size)):
+        return False
+    put(w, name, size)
+    _put(w, b": ")
+    return True
+
+
+cdef void _put_lines(const Edits* edits, Text lines, Writer* w) noexcept nogil:
+    """Fields that somebody wrote down, but for those that are edited."""
+    cdef uint32_t i = 0, start, colon
+    if likely(edits.n == 0):
+        put_text(w, lines)
+        return
+    while i < lines.size:
+        start = colon = i
+        while i < lines.size and lines.at[i] != c'\n':
+            if lines.at[i] == c':' and colon == start:
+                colon = i
+            i += 1
+        i += 1
+        if i <= lines.size and not is_edited(edits, text_of(lines.at + start, colon - start)):
+            put(w, lines.at + start, i - start)
+
+
+cdef void _put_cause(Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
     cdef HttpEntry* entry = x.bind.http
-    if entry.error_header.size:
+    if entry.error_header.size and not (edits.n and is_edited(edits, entry.error_header)):
         put_text(w, entry.error_header)
         _put(w, b": ")
         _put(w, _reason(x.reason))
         _put(w, b"\r\n")
 
 
-cdef void _write_grpc(Core* core, Exchange* x, Writer* w) noexcept nogil:
+cdef void _write_grpc(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
+    cdef Edits edits = _edits(x)
+    if plain:
+        edits.n = 0
     put_grpc_error(core, x, _phrase(x.status), w)
-    _put_cause(x, w)
+    _put_cause(x, &edits, w)
+    if unlikely(edits.n != 0):
+        _put_edited(core, x, &edits, w)
     if x.flags & EXCHANGE_CLOSE:
         _put(w, b"Connection: close\r\n")
     _put(w, b"\r\n")
 
 
-cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
+cdef void _put_own(Core* core, Exchange* x, const Edits* edits, bint own, const Reply* reply,
+                   Writer* w) noexcept nogil:
+    """What depends on why we answer."""
+    cdef uint8_t[20] digits
+    if own and reply == NULL and x.http.route.action == ACTION_REDIRECT \
+            and _begin(edits, b"Location", w):
+        put_template(core, x, &x.http.route.location, w)
+        _put(w, b"\r\n")
+    if reply != NULL:
+        _put_lines(edits, reply.lines, w)
+    if not own:
+        if x.status == 405 and _begin(edits, b"Allow", w):
+            _put(w, b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        if x.status == 503 and x.pool != NULL and x.pool.retry_after_s \
+                and _begin(edits, b"Retry-After", w):
+            put(w, digits, put_number(digits, x.pool.retry_after_s))
+            _put(w, b"\r\n")
+        _put_cause(x, edits, w)
+    if unlikely(edits.n != 0):
+        _put_edited(core, x, edits, w)
+
+
+cdef void _write(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
+    """`plain`: without what somebody configured, as that doesn't fit."""
     cdef Http* http = x.http
-    cdef Route* route = http.route if http != NULL else NULL
-    cdef bint own = x.reason == REASON_RESPONDED and route != NULL
+    cdef bint own = x.reason == REASON_RESPONDED and http != NULL and http.route != NULL
     cdef bint json = http != NULL and http.flags & HTTP_JSON
     cdef uint8_t[64] generated
     cdef uint8_t[20] digits
     cdef Writer made
     cdef const Reply* reply = _reply(x, own)
-    cdef Text content
-    if reply != NULL:
-        content = reply.content
+    cdef const Reply* page = NULL
+    cdef Edits edits = _edits(x)
+    cdef Text content, type
+    if unlikely(plain):
+        edits.n = 0
+    elif reply == NULL or reply.content.size == 0:
+        page = _error_page(x, json)
+    if page == NULL:
+        page = reply
+    if page != NULL and not plain:
+        content, type = page.content, page.content_type
     else:
         made.at = generated
         made.end = generated + sizeof(generated)
         made.full = False
         _put_content(x.status, json, &made)
         content = text_of(generated, <uint32_t> (made.at - generated))
+        type = text_of(<const uint8_t*> b"application/json", 16) if json \
+            else text_of(<const uint8_t*> b"text/plain; charset=utf-8", 25)
     _put(w, b"HTTP/1.1 ")
     put(w, digits, put_number(digits, x.status))
     _put(w, b" ")
     _put(w, _phrase(x.status))
     _put(w, b"\r\n")
-    put_date(core, w)
-    if own and reply == NULL and route.action == ACTION_REDIRECT:
-        _put(w, b"Location: ")
-        put_template(core, x, &route.location, w)
-        _put(w, b"\r\n")
+    if likely(edits.n == 0) or not is_edited(&edits, text_of(<const uint8_t*> b"Date", 4)):
+        put_date(core, w)
     if x.status != 204:
-        _put(w, b"Content-Type: ")
-        if reply != NULL:
-            put_text(w, reply.content_type)
-        else:
-            _put(w, b"application/json" if json else b"text/plain; charset=utf-8")
-        _put(w, b"\r\nContent-Length: ")
+        if _begin(&edits, b"Content-Type", w):
+            put_text(w, type)
+            _put(w, b"\r\n")
+        _put(w, b"Content-Length: ")
         put(w, digits, put_number(digits, content.size))
         _put(w, b"\r\n")
-    if reply != NULL:
-        put_text(w, reply.lines)
-    if not own:
-        if x.status == 405:
-            _put(w, b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
-        if x.status == 503 and x.pool != NULL and x.pool.retry_after_s:
-            _put(w, b"Retry-After: ")
-            put(w, digits, put_number(digits, x.pool.retry_after_s))
-            _put(w, b"\r\n")
-        _put_cause(x, w)
+    _put_own(core, x, &edits, own, reply, w)
     if x.flags & EXCHANGE_CLOSE:
         _put(w, b"Connection: close\r\n")
     elif http != NULL and http.flags & HTTP_OLD_CLIENT:
@@ -237,21 +342,27 @@ cdef void _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
             http.response.total = content.size
 
 
+cdef void _write_either(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
+    w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
+    w.full = False
+    if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC and x.reason != REASON_RESPONDED):
+        _write_grpc(core, x, plain, w)
+    else:
+        _write(core, x, plain, w)
+
+
 cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
     cdef Writer w
     if x.status == 0:                       # written, as far as it could be
         if x.client.pending == NULL and x.client.pipe == NULL:
             return NEXT
         return flow_flush(core, x, &x.client)
-    w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
-    w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
-    w.full = False
     if unlikely(_has_nobody(x)):
         x.status = x.pool.unavailable.status
-    if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC and x.reason != REASON_RESPONDED):
-        _write_grpc(core, x, &w)
-    else:
-        _write(core, x, &w)
+    _write_either(core, x, False, &w)
+    if unlikely(w.full):
+        _write_either(core, x, True, &w)
     if x.http != NULL:
         x.http.status = x.status
     x.answered = x.status

@@ -14,7 +14,7 @@ from fastlb._core.base.parts cimport ProxyHeader
 from fastlb._core.base.proxied cimport make_proxied
 from fastlb._core.base.types cimport Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.routes cimport is_in_networks
+from fastlb._core.http.networks cimport is_in_networks
 from fastlb._core.proto.proxyproto cimport (
     PROXY_BAD, PROXY_MAYBE, PROXY_MORE, PROXY_NONE, parse_proxy,
 )

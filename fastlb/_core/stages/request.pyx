@@ -73,6 +73,23 @@ cdef int _sniff(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
     return AGAIN if not x.client.ready & READABLE else _more_later(x)
 
 
+cdef inline uint32_t _empty_lines(const uint8_t* data, uint32_t size) noexcept nogil:
+    """Bytes of those that some clients send behind a body (RFC 9112, 2.2). They begin no request,
+    and start no timer."""
+    cdef uint32_t n = 0
+    while n < size and (data[n] == 13 or data[n] == 10):
+        n += 1
+    return n
+
+
+cdef void _drop_empty_lines(Core* core, Exchange* x) noexcept nogil:
+    """Of what came with the request before."""
+    cdef Chunk* chunk = x.input
+    chunk.start += _empty_lines(chunk_bytes(chunk) + chunk.start, chunk.end - chunk.start)
+    if chunk.start == chunk.end:
+        give_input(core, x)
+
+
 cdef int request_step(Core* core, Exchange* x) noexcept nogil:
     cdef HttpEntry* entry = x.bind.http
     cdef Chunk* scratch = core.scratch[x.chunk_class]
@@ -82,6 +99,8 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
     cdef int used
     if unlikely(x.wanted != 0):
         return _gather(core, x, entry)
+    if x.input != NULL and x.input.scanned == 0:
+        _drop_empty_lines(core, x)
     if x.input == NULL:
         if not x.client.ready & READABLE:
             return _nothing(core, x, 0) if x.client.flags & STREAM_EOF else AGAIN
@@ -90,6 +109,12 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
             return _nothing(core, x, n)
         data = chunk_bytes(scratch)
         size = <uint32_t> n
+        if unlikely(data[0] == 13 or data[0] == 10):
+            seen = _empty_lines(data, size)
+            data += seen
+            size -= seen
+            if size == 0:
+                return _wait(core, x)
         if unlikely(entry.h2c) and _may_be_h2(x, data, size):
             if not take_input(core, x, data, size):
                 return refuse(x, 503, REASON_NO_MEMORY)
@@ -138,6 +163,11 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
     x.input.scanned = x.input.end
     if x.timer.slot != entry.header_timer or x.timer.link.next == NULL:
         timer_start(core, &x.timer, entry.header_timer)
+    return _wait(core, x)
+
+
+cdef int _wait(Core* core, Exchange* x) noexcept nogil:
+    """For more, if there is any to come."""
     if x.client.flags & STREAM_EOF:
         return _nothing(core, x, 0)
     return AGAIN if not x.client.ready & READABLE else _more_later(x)

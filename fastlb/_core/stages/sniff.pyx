@@ -30,7 +30,8 @@ from fastlb._core.base.tls cimport tls_chosen
 from fastlb._core.base.tlsfacts cimport TLS_SNI, make_facts, tls_fact
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.routes cimport text_is_in, value_fits
+from fastlb._core.http.networks cimport text_is_in
+from fastlb._core.http.routes cimport value_fits
 from fastlb._core.policies.keyed cimport session_hash
 from fastlb._core.proto.protocols cimport (
     SPOKEN_ALPN, SPOKEN_CLIENT_ID, SPOKEN_SNI, SPOKEN_USERNAME, Spoken, protocol_of,
@@ -152,7 +153,7 @@ cdef void _use_secured(Exchange* x, Spoken* spoken) noexcept nogil:
 cdef void _note(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
     """What is known of the client, for its route and for later."""
     x.sniffed.protocol = spoken.protocol
-    if spoken.protocol == PROTOCOL_UNKNOWN:
+    if spoken.protocol == PROTOCOL_UNKNOWN and not x.bind.sniff.is_blind:
         fl_count(&core.counters.protocols_unknown, 1)
     if x.client.layer == LAYER_NONE and x.client.tls == NULL and spoken.protocol == PROTOCOL_TLS:
         _keep_name(x, spoken)
@@ -294,6 +295,12 @@ cdef int sniff_step(Core* core, Exchange* x) noexcept nogil:
         x.reason = REASON_CLIENT_RESET
         return FAIL
     memset(&seen, 0, sizeof(seen))
+    if unlikely(x.bind.sniff.is_blind):
+        timer_cancel(&x.timer)
+        protocol_of(NULL, 0, &spoken)
+        if x.client.layer != LAYER_NONE:
+            _use_secured(x, &spoken)
+        return sniff_told(core, x, &spoken)
     if not (_peek(core, x, &seen) if x.client.layer == LAYER_NONE else _read(core, x, &seen)):
         return FAIL
     seen.all = seen.all or x.sniffed.over

@@ -11,6 +11,6 @@ cdef class Caller:
     cdef readonly str route
     cdef readonly str scheme
     cdef readonly tuple names
-    cdef readonly bint merge_slashes
+    cdef readonly int merge_slashes
     cdef readonly bint of_connections
     cdef int _engines

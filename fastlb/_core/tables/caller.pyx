@@ -18,7 +18,7 @@ cdef class Caller:
     """
 
     def __init__(self, object function, object request_class, Live live, str listener, str route,
-                 str scheme, tuple names, bint merge_slashes):
+                 str scheme, tuple names, int merge_slashes):
         self.id = next(_ids)
         self.function = function
         self.request_class = request_class

@@ -1,6 +1,6 @@
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.routing cimport (
-    Condition, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share, StatusSet,
+    Condition, EditList, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share, StatusSet,
 )
 from fastlb._core.tables.live cimport Live
 
@@ -22,6 +22,7 @@ cdef Share* share_table(Arena arena, object specs, int n_pools) except NULL
 cdef Condition* condition_table(Arena arena, object specs, Route* routes) except NULL
 cdef Network* network_table(Arena arena, object specs) except NULL
 cdef int fill_statuses(StatusSet* into, object statuses) except -1
+cdef EditList edit_list(Arena arena, object specs)
 cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1
 cdef int fill_retry(Retry* into, object spec) except -1
 cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL

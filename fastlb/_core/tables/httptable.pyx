@@ -5,10 +5,11 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport DEADLINES, SEGMENTS_MAX
+from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    Condition, Dfa, Edit, HashKey, HostEntry, HttpEntry, Network, Part, Pattern, Policy, RegexRoute,
-    Reply, Retry, Route, Shape, Share, StatusSet, Template,
+    CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HashKey,
+    HostEntry, HttpEntry, Network, PageList, Part, Pattern, Policy, RegexRoute, Reply, Retry, Route,
+    Shape, Share, StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.caller cimport Caller
@@ -112,15 +113,52 @@ cdef Template _template(Arena arena, object parts):
     return template
 
 
-cdef Edit* _edits(Arena arena, object specs) except NULL:
-    cdef Edit* edits = <Edit*> arena.take(len(specs), sizeof(Edit))
+cdef EditList edit_list(Arena arena, object specs):
+    cdef EditList made
     cdef uint32_t i
-    for i in range(<uint32_t> len(specs)):
+    made.n = len(specs)
+    made.all = <Edit*> arena.take(made.n, sizeof(Edit))
+    for i in range(made.n):
         op, name, parts = specs[i]
-        edits[i].op = op
-        edits[i].name = arena.text(name)
-        edits[i].value = _template(arena, parts)
-    return edits
+        made.all[i].op = op
+        made.all[i].name = arena.text(name)
+        made.all[i].value = _template(arena, parts)
+    return made
+
+
+cdef PageList _pages(Arena arena, object specs):
+    cdef PageList made
+    cdef uint32_t i
+    made.n = len(specs)
+    made.all = <ErrorPage*> arena.take(made.n, sizeof(ErrorPage))
+    for i in range(made.n):
+        made.all[i].status, made.all[i].for_json = specs[i].status, specs[i].for_json
+        fill_reply(arena, &made.all[i].reply, specs[i].reply)
+    return made
+
+
+cdef Captures* _captures(Arena arena, object spec) except NULL:
+    cdef Captures* made = <Captures*> arena.take(1, sizeof(Captures))
+    cdef uint32_t i
+    size = len(spec.steps)
+    if len(spec.classes) != 256 or len(spec.table) != spec.n_states * spec.n_classes or (
+            spec.row * 8 < size or len(spec.able) != spec.row * spec.n_states):
+        raise ValueError("broken captures")
+    if max(spec.table) >= spec.n_states or max(spec.classes) >= spec.n_classes \
+            or spec.n_groups > CAPTURES_MAX:
+        raise ValueError("captures name a state, class or group that isn't there")
+    made.n_groups, made.n_steps, made.row = spec.n_groups, size, spec.row
+    made.n_classes = spec.n_classes
+    made.classes = arena.keep(spec.classes)
+    made.able = arena.keep(spec.able)
+    made.table = <const uint16_t*> arena.keep(spec.table.tobytes())
+    made.steps = <CaptureStep*> arena.take(size, sizeof(CaptureStep))
+    for i in range(made.n_steps):
+        kind, a, b = spec.steps[i]
+        if a >= size or b >= (2 * spec.n_groups + 2 if kind == CAPTURE_MARK else size):
+            raise ValueError("a step of captures leads nowhere")
+        made.steps[i].kind, made.steps[i].a, made.steps[i].b = kind, a, b
+    return made
 
 
 cdef int _fill_pattern(Arena arena, Pattern* pattern, object spec, Route* routes,
@@ -320,10 +358,11 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
         fill_reply(arena, &route.reply, spec.reply)
     route.rewrite_path = _template(arena, spec.rewrite_path)
     route.rewrite_host = _template(arena, spec.rewrite_host)
-    route.n_request_edits = len(spec.request_edits)
-    route.request_edits = _edits(arena, spec.request_edits)
-    route.n_response_edits = len(spec.response_edits)
-    route.response_edits = _edits(arena, spec.response_edits)
+    route.request_edits = edit_list(arena, spec.request_edits)
+    route.response_edits = edit_list(arena, spec.response_edits)
+    route.errors = _pages(arena, spec.errors)
+    if spec.captures is not None:
+        route.captures = _captures(arena, spec.captures)
     route.mirror = pool_index(spec.mirror, n_pools) if spec.mirror >= 0 else -1
     route.mirror_share = spec.mirror_share
     route.response_timer = live.timer_slot(spec.response_timeout_ms)
@@ -353,6 +392,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
     entry.stall_timer = live.timer_slot(spec.stall_look_ms)
     entry.linger_bytes_max = spec.linger_bytes_max
+    entry.leaving_timer = live.timer_slot(spec.leaving_timeout_ms)
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")
     for i in range(<uint32_t> DEADLINES):
@@ -360,11 +400,18 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.forwarded = spec.forwarded
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent
-    entry.merge_slashes = spec.merge_slashes
+    entry.merge_slashes, entry.underscores = spec.merge_slashes, spec.underscores
+    entry.refuse_parameters, entry.kept_claims = spec.refuse_parameters, spec.kept_claims
+    entry.by_hand = spec.by_hand
+    entry.methods = arena.text(spec.methods)
     entry.h2c = spec.h2c
     entry.match_body_max = spec.match_body_max
     entry.via = arena.text(spec.via)
     entry.error_header = arena.text(spec.error_header)
+    entry.request_edits = edit_list(arena, spec.request_edits)
+    entry.response_edits = edit_list(arena, spec.response_edits)
+    entry.answer_edits = edit_list(arena, spec.answer_edits)
+    entry.errors = _pages(arena, spec.errors)
     entry.n_trusted = len(spec.trusted)
     entry.trusted = network_table(arena, spec.trusted)
     entry.n_routes = len(spec.routes)

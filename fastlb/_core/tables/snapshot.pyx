@@ -13,6 +13,7 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
@@ -24,7 +25,8 @@ from fastlb._core.ext.linux cimport (
 )
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    Arena, fill_reply, fill_retry, fill_statuses, http_table, network_table, policy_table,
+    Arena, edit_list, fill_reply, fill_retry, fill_statuses, http_table, network_table,
+    policy_table,
 )
 from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.live cimport Live, live_wake_engines
@@ -65,7 +67,8 @@ cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
         into.v6.sin6_family = AF_INET6
         into.v6.sin6_port = htons(port)
         into.v6.sin6_scope_id = _scope_id(zone)
-        return sizeof(sockaddr_in6)
+        address_plain(<Address*> into)
+        return sizeof(sockaddr_in6) if into.family == AF_INET6 else sizeof(sockaddr_in)
     raise ValueError(f"{host}: not an IP address")
 
 
@@ -193,6 +196,8 @@ cdef class Snapshot:
         if spec.unavailable is not None:
             pool.unavailable = <Reply*> self._arena.take(1, sizeof(Reply))
             fill_reply(self._arena, pool.unavailable, spec.unavailable)
+        pool.request_edits = edit_list(self._arena, spec.request_edits)
+        pool.response_edits = edit_list(self._arena, spec.response_edits)
         if spec.tls is not None:
             pool.tls = self._secured(spec.tls)
         pool.speaks_h2 = spec.speaks_h2

@@ -67,6 +67,7 @@ cdef SniffTable* sniff_table(Live live, Arena arena, object spec, int n_pools,
                              int n_binds) except NULL:
     cdef SniffTable* table = <SniffTable*> arena.take(1, sizeof(SniffTable))
     cdef uint32_t i
+    table.is_blind = spec.is_blind
     table.silence_timer = live.timer_slot(spec.silence_ms)
     table.whole_timer = live.timer_slot(spec.whole_ms)
     table.n_routes = len(spec.routes)

@@ -94,7 +94,7 @@ class _Client:
 
 def route_of(status: int, fields: dict[str, str]) -> str | None:
     if "location" in fields:
-        return fields["location"].removeprefix("/to/")
+        return fields["location"].removeprefix("/to/").partition("?")[0]
     if "x-fastlb-route" in fields:
         return fields["x-fastlb-route"]
     return "" if "x-server" in fields else None

@@ -210,6 +210,29 @@ def test_it_sees_as_much_of_the_body_as_it_asks_for(decided: Decided, kind: str)
     wire.close()
 
 
+@pytest.mark.parametrize("most", ["4B", "64KiB"])
+def test_it_sees_a_chunked_body_without_its_framing(
+    decided: Decided, kind: str, most: str
+) -> None:
+    seen: list[bytes] = []
+    add(decided, kind, lambda r: seen.append(r.body), body=most)
+    web = decided.start()
+    wire = web.client()
+    wire.send(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n01")
+    wait_until(lambda: web.totals()["accepted"] == 1)
+    wire.send(b"2\r\n7\r\n3456789\r\n0\r\n\r\n" + get(b"/next"))
+    assert wire.response().body == b"a POST /x HTTP/1.1\n0123456789"
+    assert wire.response().body == b"a GET /next HTTP/1.1\n"
+    assert seen == [b"0123" if most == "4B" else b"0123456789", b""]
+    wire.close()
+
+
+def test_a_decorator_without_parentheses_is_an_error(decided: Decided) -> None:
+    with pytest.raises(TypeError, match=r"write @web\.route\(\) or"):
+        decided.listener.route(lambda request: "a")  # type: ignore[arg-type]
+    assert decided.start().ask(get()).status == 200
+
+
 def test_it_sees_nothing_of_the_next_request(decided: Decided, kind: str) -> None:
     seen: list[bytes] = []
     add(decided, kind, lambda r: seen.append(r.body), body="64KiB")
@@ -220,7 +243,7 @@ def test_it_sees_nothing_of_the_next_request(decided: Decided, kind: str) -> Non
     got = [wire.response().body for _ in range(4)]
     assert got == [b"a POST /1 HTTP/1.1\nab", b"a GET /2 HTTP/1.1\n",
                    b"a POST /3 HTTP/1.1\nxyz", b"a GET /4 HTTP/1.1\n"]
-    assert seen == [b"ab", b"", b"", b""]
+    assert seen == [b"ab", b"", b"xyz", b""]
     wire.close()
 
 

@@ -62,6 +62,15 @@ def _error_header(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
     assert "x-why" in client.get("/" + "a" * 200).fields
 
 
+def _edited(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
+    assert client.get("/").fields["x-new"] == "1"
+
+
+def _page(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
+    got = client.get("/" + "a" * 200)
+    assert (got.status, got.body) == (414, b"a page")
+
+
 def _drained(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
     """The server's connection is kept, though its client has gone."""
     stream = client.ask("/")
@@ -115,6 +124,12 @@ KEYS: dict[str, tuple[Any, dict[str, Any], Any, Do]] = {
     "on_client_close": ("drain", {}, _late, _drained),
     "websocket_timeout": ("100ms", {}, _switch, _silent_websocket),
     "merge_slashes": (False, {}, None, _path),
+    "underscores": ("refuse", {}, None, _status(400, ("x_a", "1"))),
+    "path_parameters": ("refuse", {}, None, _status(400, path="/a;b")),
+    "methods": (["GET"], {}, None, _status(501, method="DELETE")),
+    "request_headers": ({"set": {"x-new": "1"}}, {}, None, _told("x-new", "1")),
+    "response_headers": ({"set": {"x-new": "1"}}, {}, None, _edited),
+    "errors": ({"4xx": {"body": "a page"}}, {"max_uri_length": "64B"}, None, _page),
 }
 # Keys with tests of their own, and where these are.
 ELSEWHERE = {

@@ -136,9 +136,10 @@ def test_the_host_is_one(h2: Open, origins: Origins) -> None:
     _, client = h2([origin.address])
     client.h2.config.validate_outbound_headers = False
     assert client.get("/", ("host", "site.test")).status == 200
+    assert client.get("/", ("host", "SITE.Test")).status == 200         # (RFC 9110, 4.2.3)
     assert client.get("/", ("host", "other.test")).reset is not None
     assert client.get("/", ("host", "alone.test"), authority="").status == 200
-    assert [one["host"] for one in origin.requests] == ["site.test", "alone.test"]
+    assert [one["host"] for one in origin.requests] == ["site.test", "site.test", "alone.test"]
 
 
 def test_a_client_that_cancels(h2: Open, origins: Origins) -> None:

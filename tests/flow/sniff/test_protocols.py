@@ -249,3 +249,22 @@ def test_ten_thousand_garbage_connections_cost_no_memory(edge: Make) -> None:
     wait_until(all_ended, lambda: f"ended: {made.ended()}")
     ended = made.ended()
     assert ended["no_route"] > 1000 and ended["handed_over"] > 1000
+
+
+@pytest.mark.parametrize("routes", [
+    [{"name": "r", "match": {"client_ip": "127.0.0.0/8"}, "pool": "a"}],
+    [{"name": "r", "match": {"not": {"client_ip": "10.0.0.0/8"}}, "split": {"a": 1}}],
+    [{"name": "r", "pool": "a"}],
+])
+def test_nothing_is_waited_for_where_no_route_asks(
+    edge: Make, routes: list[dict[str, Any]]
+) -> None:
+    """A server that speaks first does so at once: no client says a word in an hour."""
+    made = edge(routes, pool="b", sniff_timeout="1h")
+    client = made.connect()
+    server = made.origins["a"].accept()
+    server.sendall(b"220 mail.test ESMTP\r\n")
+    assert read_exactly(client, 21) == b"220 mail.test ESMTP\r\n"
+    client.sendall(b"QUIT\r\n")
+    assert read_exactly(server, 6) == b"QUIT\r\n"
+    assert made.totals()["protocols_unknown"] == 0

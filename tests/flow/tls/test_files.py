@@ -223,4 +223,4 @@ def test_who_has_no_files_is_not_woken(serving: Serving) -> None:
     balancer.pool("pool", ["127.0.0.1:1"], tls=True)
     balancer.listen("http://127.0.0.1:0", pool="pool")
     with balancer.background():
-        assert balancer._files._task is None
+        assert balancer._files._thread is None

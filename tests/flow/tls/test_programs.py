@@ -48,7 +48,9 @@ def test_s_client_begins_and_goes_on_with_sessions(
     wait_until(lambda: made.totals()["resumed"] == 1)
 
 
-@pytest.mark.parametrize(("offered", "chosen"), [("h2,http/1.1", "h2"), ("http/1.1", "http/1.1")])
+@pytest.mark.parametrize(("offered", "chosen"), [
+    ("h2,http/1.1", "h2"), ("http/1.1", "http/1.1"), ("http/1.0", "http/1.0"),
+])
 def test_s_client_gets_what_it_offers(
     secure_site: Make, origin: TlsOrigin, authority: Authority, offered: str, chosen: str
 ) -> None:

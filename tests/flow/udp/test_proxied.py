@@ -46,6 +46,29 @@ def test_clients_are_who_a_trusted_proxy_says(site: Make, serve: Serve) -> None:
     records.close()
 
 
+def test_a_mapped_source_is_the_same_source(site: Make, serve: Serve) -> None:
+    """IPv4 written as IPv6 (RFC 4291, 2.5.5.2): each client counts by itself, in either form."""
+    mapped = b"\0" * 10 + b"\xff\xff"
+
+    def v6(ip: str, port: int) -> bytes:
+        body = (mapped + socket.inet_aton(ip) + mapped + socket.inet_aton("127.0.0.1")
+                + struct.pack("!HH", port, 53))
+        return SIGNATURE + b"\x21\x22" + struct.pack("!H", len(body)) + body
+
+    made = site([serve().address], proxy_protocol=TRUSTED, max_sessions_per_source=2)
+    proxy = made.client()
+    for n in range(1, 5):                   # no more than two of each, and four of two sources
+        header_of = header if n % 2 else (lambda where, to: v6(*where))
+        for ip in ("192.0.2.1", "192.0.2.2"):
+            said = header_of((ip, 4000 + n), ("127.0.0.1", 53)) + b"hello"
+            if n <= 2:
+                assert made.ask(said, proxy) == b"hello"
+            else:
+                proxy.send(said)
+    made.wait_dropped("source_full", 4)
+    assert made.sessions == 4
+
+
 @pytest.mark.parametrize("bad", [
     SIGNATURE, SIGNATURE + b"\x21\x12\x00\xff" + b"short", SIGNATURE + b"\x31\x12\x00\x00",
     SIGNATURE + b"\x21\x11\x00\x0c" + bytes(12) + b"a stream, and no datagram",

@@ -106,3 +106,44 @@ def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         f": route 'beta' has no segment {{doc_id}}, {hashed}",
         f".pool: what no route fits has no segment {{doc_id}}, {hashed}",
     )]
+
+
+REGEX = """
+[listeners.web]
+bind = "http://127.0.0.1:8080"
+[[listeners.web.routes]]
+name = "api"
+match.path = "/api/*"
+pool = "p"
+[[listeners.web.routes]]
+name = "users"
+match.path_regex = "%s"
+match.method = "POST"
+pool = "p"
+%s
+[pools.p]
+servers = ["127.0.0.1:1"]
+"""
+HIDDEN = (
+    "listeners.web: route 'users' is never reached: all paths of its path_regex fit 'api' (/api/*),"
+    " which is tried before; give 'users' an order below 0 to try it before"
+)
+PARTLY = (
+    "listeners.web: route 'users' doesn't get what fits 'api' (/api/*), which is tried before; give"
+    " 'users' an order below 0 to try it before"
+)
+
+
+@pytest.mark.parametrize(("regex", "more", "told"), [
+    ("/api/.*users.*", "", [HIDDEN]), ("/api(/[a-z]+)?", "", [HIDDEN]), ("/api", "", [HIDDEN]),
+    (".*users.*", "", [PARTLY]), ("/(api|v2)/users", "", [PARTLY]),
+    ("/v2/.*", "", []), ("/apis/.*", "", []), ("/api/.*users.*", "order = -1", []),
+])
+def test_check_warns_of_a_regex_that_a_path_hides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], regex: str, more: str, told: list[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(REGEX % (regex, more))
+    status, _, err = said(capsys, "check", str(path))
+    assert status == 0
+    assert err.splitlines() == [f"warning: {path}: {line}" for line in told]

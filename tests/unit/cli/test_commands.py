@@ -232,6 +232,8 @@ CHECKED = """\
 process
   threads                  2                                    given
   shutdown_timeout         30s                                  built in
+  shutdown_delay           0s                                   built in
+  shutdown_idle_timeout    1s                                   built in
   max_connections          half of the descriptor limit         built in
   admin                    of the command                       built in
   busy_poll                true                                 built in

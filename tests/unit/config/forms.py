@@ -11,26 +11,28 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 TOP_KEYS = (
-    "threads, shutdown_timeout, max_connections, max_sessions, busy_poll, zone, admin, access_log,"
-    " tracing, dns, defaults, listeners, pools"
+    "threads, shutdown_timeout, shutdown_delay, shutdown_idle_timeout, max_connections,"
+    " max_sessions, busy_poll, zone, admin, access_log, tracing, dns, defaults, listeners, pools"
 )
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
-    " body_idle_timeout, keepalive_timeout, websocket_timeout, max_sessions,"
+    " body_idle_timeout, keepalive_timeout, websocket_timeout,"
+    " request_headers, response_headers, errors, max_sessions,"
     " max_sessions_per_source, pick, answers, on_server_down, coalesce,"
     " receive_buffer_size, routes,"
     " max_header_size,"
     " max_headers, max_uri_length, max_body_size, max_requests, max_h2_window,"
     " forwarded, request_id, traceparent, via, error_header, max_discard_size, on_client_close,"
-    " h2c, merge_slashes,"
+    " h2c, merge_slashes, underscores, path_parameters, methods,"
     " max_match_body, bind, tls, proxy_protocol, pool, policy,"
     " max_connections, idle_timeout, backlog, buffer_size,"
     " bulk_buffer_size, reuse_port, mode"
 )
 POOL_KEYS = (
-    "tcp_nodelay, keepalive, servers, balance, hash_on, bounded_load, table_size, slow_start,"
-    " sticky, subset, health, outliers, retry, hedge, fallback, unavailable,"
+    "tcp_nodelay, keepalive, request_headers, response_headers, servers, balance, hash_on,"
+    " bounded_load, table_size, slow_start, sticky, subset, health, outliers, retry, hedge,"
+    " fallback, unavailable,"
     " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
     " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
     " limits"

@@ -44,7 +44,7 @@ servers = ["127.0.0.1:9"]
 EXPECTED = """\
 + max_connections: 1000
 + listeners.web.pool: "p"
-~ listeners.web.routes.a.match.path: "/a" -> "/a2"
+~ listeners.web.routes.a.match.path: ["/a"] -> ["/a2"]
 ~ listeners.web.routes.a.place: 1 -> 2
 ~ listeners.web.routes.b.place: 2 -> 1
 - pools.gone

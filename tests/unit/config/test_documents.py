@@ -12,17 +12,17 @@ import pytest
 from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, CompareAny, Secured, Told
+from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.conditions import Conditions, Match
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
-    Conditions,
     Forwarded,
     HeaderEdits,
     HttpKeys,
     HttpListener,
-    Match,
+    HttpPool,
     Mirror,
     Redirect,
     Respond,
@@ -42,6 +42,7 @@ from fastlb.config.model import (
     Subset,
 )
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.pages import ErrorPage
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load
@@ -88,7 +89,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, UdpListener, Conditions, SniffKeys, TlsKeys}
+    parts = {Shared, HttpKeys, HttpListener, HttpPool, UdpListener, Conditions, SniffKeys, TlsKeys}
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}
@@ -154,13 +155,15 @@ def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], 
             _gather(table[name], inner, found)
     for route in table.get("routes", ()):
         _gather(route, Route, found)
+    for pages in table.get("errors", {}).values():
+        for page in pages if isinstance(pages, list) else [pages]:
+            _gather(page, ErrorPage, found)
     if model is Match:
         for value in table.get("headers", {}).values():
             found[Compare] |= set(value) if isinstance(value, dict) else set()
     if model is Secured:                # (the rest is as of header fields)
-        found[CompareAny] |= set(Compare.model_fields)
         for value in table.values():
-            found[CompareAny] |= set(value) if isinstance(value, dict) else set()
+            found[Compare] |= set(value) if isinstance(value, dict) else set()
     for name, inner in (("listeners", Listener), ("pools", Pool)):
         for entry in table.get(name, {}).values():
             _gather(entry, inner, found)

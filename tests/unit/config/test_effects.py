@@ -11,10 +11,10 @@ import pytest
 
 from fastlb.config import needs
 from fastlb.config.base import Model
+from fastlb.config.conditions import Conditions
 from fastlb.config.docs import SECTIONS
 from fastlb.config.effective import effective
 from fastlb.config.effects import EFFECTS, WHOLE, conditions_of, without_effect
-from fastlb.config.http import Conditions
 from fastlb.config.model import Config, Listener, Pool
 from fastlb.config.needs import For
 from fastlb.config.reader import load, loads
@@ -98,8 +98,8 @@ def test_listener_keys_are_for_the_protocols_that_are_shown(key: str, scheme: st
         listener["routes"] = [{"name": "a", "match": {"json": {"a": "1"}}, "pool": "p"}]
     elif key == "max_h2_window":
         listener["h2c"] = True
-    elif key in ("sniff_timeout", "sniff_whole_timeout"):
-        listener["routes"] = [{"name": "a", "pool": "p"}]
+    elif key in ("sniff_timeout", "sniff_whole_timeout") and scheme == "tcp":
+        listener["routes"] = [{"name": "a", "match": {"protocol": "ssh"}, "pool": "p"}]
     elif key == "policy":
         listener[key] = "a:b"
     elif key == "max_sessions_per_source":
@@ -146,7 +146,7 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.over_ip: (HTTP + '[pools.p]\nservers = ["unix:/a"]\ntcp_nodelay = true\n',
                        "pools.p.tcp_nodelay", "every server is a unix socket"),
     needs.sniffs: (TCP + 'sniff_timeout = "1s"\n' + POOL, "listeners.l.sniff_timeout",
-                      "there are no routes"),
+                      "no route asks what clients say first"),
     needs.match_body: (HTTP + 'max_match_body = "1KiB"\n' + POOL, "listeners.l.max_match_body",
                           "no route has match.json or match.form"),
     needs.sessions: (

@@ -80,7 +80,7 @@ def test_there_or_not(tls: dict[str, Any]) -> None:
     ({"name": "a"}, "match.tls.name: 'name' is not a key here. One of: sni, version,"
      " client_subject, client_fingerprint"),
     ({"sni": "a b"}, "match.tls.sni: 'a b' is not a host; write it like \"example.com\""),
-    ({"sni": ["a", "b\n"]}, "match.tls.sni: 'b\\n' is not a host"),
+    ({"sni": ["a", "b\n"]}, "match.tls.sni: 'b\\n' has a line break"),
     ({"sni": []}, "match.tls.sni: the list is empty"),
     ({"sni": 5}, "match.tls.sni: "),
     ({"sni": {"prefix": "a", "suffix": "b"}},

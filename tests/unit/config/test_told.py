@@ -79,7 +79,7 @@ def test_there_or_not(bind: str) -> None:
      f" 'authority'? One of: {FACTS}"),
     ({"authority": "a b"}, "match.proxy.authority: 'a b' is not a host; write it like"
      ' "example.com"'),
-    ({"authority": ["a", "b\n"]}, "match.proxy.authority: 'b\\n' is not a host"),
+    ({"authority": ["a", "b\n"]}, "match.proxy.authority: 'b\\n' has a line break"),
     ({"authority": []}, "match.proxy.authority: the list is empty"),
     ({"alpn": {"prefix": "a", "suffix": "b"}},
      f"match.proxy.alpn: give exactly one of {COMPARISONS}"),

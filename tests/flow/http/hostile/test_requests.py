@@ -76,7 +76,7 @@ PATHS = {
     "/a/./b/../c": "/a/c",
     "/a/..": "/",
     "/a/.": "/a/",
-    "//a///b": "/a/b",
+    "//a///b": "//a///b",
     "/%2E/a": "/a",
     "/b/.%2e/a": "/a",
     "/b/%2E%2e/a": "/a",
@@ -140,7 +140,7 @@ def test_no_spelling_gets_past_a_route(site: Callable[..., object], origins: Ori
             # /admin: an escaped slash or a parameter is part of a segment's name.
             target = origin.requests[-1].target.split("?")[0]
             assert got.status == 200 and not target.startswith("/admin/") and target != "/admin"
-            assert "//" not in target and "/." not in target, (spelling, target)
+            assert "/." not in target, (spelling, target)
             assert spelling in ("/admin;x", "/admin%2f", "/admin%2fx", "/%2fadmin", "/admin/..;/",
                                 "/%2f/admin", "/%5cadmin"), (spelling, target)
 
@@ -148,13 +148,14 @@ def test_no_spelling_gets_past_a_route(site: Callable[..., object], origins: Ori
 @pytest.mark.http1
 def test_names_that_shadow_ours_are_dropped(web: Web, origins: Origins) -> None:
     origin = origins()
-    site = web([origin.address])
     names = ["X_Forwarded_For", "X-Forwarded_For", "x_forwarded_proto", "Content_Length",
              "Transfer_Encoding", "HOST_", "X_Request_Id", "X_Own", "Via_", "Forwarded"]
-    site.ask(get("/", *(f"{name}: 6.6.6.6" for name in names)))
-    got = origin.requests[-1]
-    seen = [name for name, value in got.fields if "6.6.6.6" in value]
-    assert seen == ["HOST_", "X_Own", "Via_"]
+    for how, left in (({}, []), ({"underscores": "drop"}, []),
+                      ({"underscores": "keep"}, ["HOST_", "X_Own", "Via_"])):
+        site = web([origin.address], **how)
+        site.ask(get("/", *(f"{name}: 6.6.6.6" for name in names)))
+        got = origin.requests[-1]
+        assert [name for name, value in got.fields if "6.6.6.6" in value] == left
 
 
 @pytest.mark.http1

@@ -136,7 +136,7 @@ class Link:
         self.most = 0                       # requests at a time
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             client_side=False, header_encoding="utf-8", validate_outbound_headers=False,
-            normalize_outbound_headers=False))
+            normalize_outbound_headers=False, validate_inbound_headers=origin.strict))
 
     def flush(self) -> None:
         if data := self.h2.data_to_send():
@@ -232,6 +232,7 @@ class H2Origin:
         self.early = early
         self.settings = settings
         self.begin = begin
+        self.strict = True                  # and wants an authority
         self.reads = True                   # and lets clients send more
         self.requests: list[Call] = []
         self.links: list[Link] = []

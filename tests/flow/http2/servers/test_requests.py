@@ -301,6 +301,17 @@ def test_its_records(front: Front, farm: Farm) -> None:
     assert record.bytes_in == 5
 
 
+def test_a_request_without_a_host_has_no_authority(front: Front, farm: Farm) -> None:
+    """Of HTTP/1.0 (RFC 9113, 8.3.1)."""
+    origin = farm()
+    origin.strict = False
+    wire = front([origin]).client()
+    wire.send(b"GET /a HTTP/1.0\r\nX-Mine: 1\r\n\r\n")
+    assert wire.response().status == 200
+    assert ":authority" not in dict(origin.requests[0].all)
+    assert origin.requests[0].fields["x-mine"] == "1"
+
+
 def test_schemes_that_authenticate_connections_pass_neither_way(
     front: Front, farm: Farm, talk: Speak
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastlb.process import logs
+from fastlb.observe import logs
 
 
 class Pipe:

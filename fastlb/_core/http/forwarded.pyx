@@ -1,0 +1,108 @@
+# The fields that tell a server of the client, and of the proxies in front of us.
+from libc.stdint cimport uint32_t, uint8_t
+
+from fastlb._core.base.enums cimport EXCHANGE_TRUSTED, LAYER_TLS
+from fastlb._core.base.head cimport (
+    FIELD_FORWARDED, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, Head,
+    Text,
+)
+from fastlb._core.base.net cimport address_text
+from fastlb._core.base.parts cimport Address
+from fastlb._core.base.routing cimport (
+    FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, HttpEntry,
+)
+from fastlb._core.base.text cimport Writer, next_token, put, put_text, text_of
+from fastlb._core.base.tlsfacts cimport secured_stream
+from fastlb._core.base.types cimport Core, Exchange
+from fastlb._core.ext.linux cimport AF_INET6, INET6_ADDRSTRLEN
+from fastlb._core.proto.addresses cimport parse_address
+from fastlb._core.proto.http1 cimport field_value
+
+
+cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
+    put(w, text, size)
+
+
+cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
+    """The values of all fields of a kind, as the one list that they are, with a comma after it."""
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind == kind and head.fields[i].value_size:
+            put_text(w, field_value(head, &head.fields[i]))
+            _put(w, b", ", 2)
+
+
+cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
+    """The same of X-Forwarded-For, with each address in its one form and without a port: servers
+    parse it as they see fit."""
+    cdef char[INET6_ADDRSTRLEN] ip
+    cdef Address address
+    cdef Text rest, token
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind != FIELD_X_FORWARDED_FOR:
+            continue
+        rest = field_value(head, &head.fields[i])
+        while next_token(&rest, &token):
+            if parse_address(token, &address):
+                put(w, ip, address_text(&address, ip))
+            else:
+                put_text(w, token)
+            _put(w, b", ", 2)
+
+
+cdef bint has_field(Head* head, int kind) noexcept nogil:
+    cdef uint32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].kind == kind and not head.fields[i].drop:
+            return True
+    return False
+
+
+cdef inline bint _is_secured(Exchange* x) noexcept nogil:
+    """Also where TLS ended at another listener, which has handed it over."""
+    return x.bind.tls != NULL or secured_stream(x).layer == LAYER_TLS
+
+
+cdef void put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
+    cdef Head* head = &core.http.head
+    cdef bint trusted = x.flags & EXCHANGE_TRUSTED
+    cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
+    if entry.forwarded & FORWARD_FOR:
+        _put(w, b"X-Forwarded-For: ", 17)
+        if trusted:
+            _put_addresses(head, w)
+        put_text(w, peer)
+        _put(w, b"\r\n", 2)
+    if entry.forwarded & FORWARD_PROTO and not (
+            trusted and has_field(head, FIELD_X_FORWARDED_PROTO)):
+        if _is_secured(x):
+            _put(w, b"X-Forwarded-Proto: https\r\n", 26)
+        else:
+            _put(w, b"X-Forwarded-Proto: http\r\n", 25)
+    if entry.forwarded & FORWARD_HOST and head.authority.size and not (
+            trusted and has_field(head, FIELD_X_FORWARDED_HOST)):
+        _put(w, b"X-Forwarded-Host: ", 18)
+        put_text(w, head.authority)
+        _put(w, b"\r\n", 2)
+    if entry.forwarded & FORWARD_RFC7239:
+        _put(w, b"Forwarded: ", 11)
+        if trusted:
+            _put_list(head, FIELD_FORWARDED, w)
+        if x.peer.family == AF_INET6:       # RFC 7239, 6
+            _put(w, b'for="[', 6)
+            put_text(w, peer)
+            _put(w, b']"', 2)
+        elif peer.size and peer.at[0] == 117:
+            _put(w, b"for=unknown", 11)
+        else:
+            _put(w, b"for=", 4)
+            put_text(w, peer)
+        if head.authority.size:
+            _put(w, b';host="', 7)
+            put_text(w, head.authority)
+            _put(w, b'"', 1)
+        if _is_secured(x):
+            _put(w, b";proto=https\r\n", 14)
+        else:
+            _put(w, b";proto=http\r\n", 13)

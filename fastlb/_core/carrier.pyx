@@ -32,6 +32,10 @@ from fastlb._core.lifecycle cimport finish, hold_snapshot, let_snapshot_go
 from fastlb._core.stages.connect cimport connect_failed, connect_succeeded
 
 
+cdef enum:
+    LINGER_BYTES = 262144           # that a client may still send, so that our last frames arrive
+
+
 cdef bint begin_carrier(Core* core, Exchange* x) noexcept nogil:
     """Of a client. False when memory is gone."""
     if h2_take(core, x, &x.client) == NULL:
@@ -180,6 +184,8 @@ cdef int _write(Core* core, Exchange* x) noexcept nogil:
 cdef int _end(Core* core, Exchange* x) noexcept nogil:
     """All is said. What the client still sends is thrown away, or it would lose our last frames."""
     stream_shut(&x.client)
+    x.linger_left = LINGER_BYTES
+    x.begin_ns = core.now_ns
     x.stage = STAGE_LINGER
     timer_start(core, &x.timer, x.h2.linger_timer)
     return NEXT

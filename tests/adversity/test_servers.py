@@ -110,7 +110,7 @@ def test_flapping_servers_cost_no_client_as_long_as_one_is_up(dress: Dress) -> N
 
 def test_a_storm_of_resets_leaves_the_neighbours_whole(origin_echo: Echo, dress: Dress) -> None:
     balancer = fastlb.Balancer(threads=2)
-    pool = balancer.pool("p", [origin_echo.address], connect_timeout="20s", **dress.pool)
+    pool = balancer.pool("p", [origin_echo.address], **{"connect_timeout": "20s", **dress.pool})
     listener = balancer.listen(pool=pool, **dress.listener("tcp://127.0.0.1:0"))
     with balancer.background():
         site = Site(balancer, listener)

@@ -52,7 +52,7 @@ def test_floods_of_frames(h2: Open, origins: Origins, kind: str) -> None:
         "window": client.raw(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)),
         "empty": client.raw(DATA, 0, stream),
     }[kind]
-    flood(client, frame * 100)
+    flood(client, frame * 100)      # fails at its deadline if nobody ends the connection
     assert client.goaway == CALM
     wait_until(lambda: not any(site.site.counts().values()))
 

@@ -3,6 +3,14 @@ PYTHON_VENV = .venv/bin/python
 # For pytest: two workers, as most tests wait. A part of them: make test PYTEST=tests/unit
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 
+# What was translated or compiled once is taken from build/cache by every other build: of a copy of the
+# tree, or of a wheel. ccache finds it under another directory if told to leave directories out.
+export PATH := /usr/lib/ccache:$(PATH)
+export CYTHON_CACHE_DIR = $(CURDIR)/build/cache/cython
+export CCACHE_DIR = $(CURDIR)/build/cache/ccache
+export CCACHE_BASEDIR = $(CURDIR)
+export CCACHE_NOHASHDIR = 1
+
 .DEFAULT_GOAL = help
 .PHONY: help run test test-all test-again mutants lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
 

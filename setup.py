@@ -238,9 +238,11 @@ class BuildStale(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or min(len(os.sched_getaffinity(0)), 8)
+        home = Path("build") / f"dev-{sys.implementation.cache_tag}"
+        # The same for every kind of build: ccache knows a file by its path too.
+        self.translations = home / "temp" / "c"
         if self.inplace or self.editable_mode:
             # Apart from what wheels are made of: they take all that lies in build_lib.
-            home = Path("build") / f"dev-{sys.implementation.cache_tag}"
             self.build_lib, self.build_temp = str(home / "lib"), str(home / "temp")
         else:
             self.distribution.ext_modules[:] = [
@@ -285,14 +287,17 @@ class BuildStale(build_ext):
     def _translate(self):
         from Cython.Build import cythonize
 
+        for ext in self.extensions:     # what is not there is made anew, whatever the dates say
+            (self.translations / ext.sources[0]).with_suffix(".c").unlink(missing_ok=True)
         translated = cythonize(
             [extension(ext.sources[0]) for ext in self.extensions],
-            build_dir=str(Path(self.build_temp) / "c"),
+            build_dir=str(self.translations),
             compiler_directives=DIRECTIVES,
             emit_linenums=build_mode() != "release",
             annotate=os.environ.get("FASTLB_ANNOTATE") == "1",
             nthreads=self.parallel if len(self.extensions) > 1 else 0,
-            force=True,
+            # By the content of all that a module reaches. `make` sets it, as for ccache.
+            cache=os.environ.get("CYTHON_CACHE_DIR", False),
             quiet=True,
         )
         sources = {ext.name: ext.sources for ext in translated}

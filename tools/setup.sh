@@ -45,6 +45,7 @@ missing() {
         [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
         [ -e /usr/include/nghttp2/nghttp2.h ] || echo libnghttp2-dev
         if [ "$level" != run ]; then
+            command -v ccache >/dev/null || echo ccache
             command -v chromium >/dev/null || echo chromium
             command -v curl >/dev/null || echo curl
             command -v ffmpeg >/dev/null || echo ffmpeg

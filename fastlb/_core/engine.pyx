@@ -119,6 +119,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             core.closing = True
             close_idle_clients(core, False)
             drop_all_idle(core, False)
+            give_back(core)
+            live_notify(core.live)
         if core.stop == STOP_NOW:
             end_all(core)
     if core.recorded:
@@ -304,6 +306,11 @@ cdef class Engine:
         self._alive().hasty = hasty
         fl_store32(&self._alive().stop, STOP_NOW if now else STOP_DRAIN)
         event_set(self.core.wake_fd)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it has heard that it is to stop, and has let go who was idle."""
+        return self._alive().closing
 
     def uses(self, Snapshot snapshot) -> bool:
         """Whether the engine may still read from it for new connections."""

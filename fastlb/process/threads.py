@@ -61,6 +61,11 @@ class Engines:
             return self._loop is not None
         return any(engine.running for engine in self.all)
 
+    @property
+    def closing(self) -> bool:
+        """Whether all have heard that they are to stop, and have let go who was idle."""
+        return all(engine.closing for engine in self.all)
+
     def thread_of(self, engine: int) -> int | None:
         """The identifier of the thread that an engine runs on."""
         if self.inline:

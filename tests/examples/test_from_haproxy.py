@@ -184,7 +184,7 @@ def test_a_web_site(pair: Callable[[str], Pair]) -> None:
     for got in site.both("/admin/users"):
         assert got.status == 403
     for got in site.both("/x/y?q=1", host="example.com"):
-        assert got.status == 301 and got["location"] == "https://www.example.com/x/y"
+        assert got.status == 301 and got["location"] == "https://www.example.com/x/y?q=1"
     turns = [site.both("/") for _ in range(9)]
     for side in (0, 1):
         bodies = [turn[side].body for turn in turns]

@@ -6,7 +6,7 @@ PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What was translated or compiled once is taken from build/cache by every other build: of a copy of the
 # tree, or of a wheel. ccache finds it under another directory if told to leave directories out.
 export PATH := /usr/lib/ccache:$(PATH)
-export CYTHON_CACHE_DIR ?= $(CURDIR)/build/cache/cython
+export FASTLB_TRANSLATIONS ?= $(CURDIR)/build/cache/c
 export CCACHE_DIR ?= $(CURDIR)/build/cache/ccache
 export CCACHE_BASEDIR ?= $(CURDIR)
 export CCACHE_NOHASHDIR = 1

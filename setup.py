@@ -15,6 +15,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - pip knows requires-python, `pyth
     raise SystemExit(f"fastlb needs Python 3.10 or newer, and this is {sys.version.split()[0]}.")
 
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -232,6 +233,59 @@ def _check_tools(compiler):
         )
 
 
+class Translations:
+    """The C of modules, by the content of all that they are made of, in the directory that
+    FASTLB_TRANSLATIONS names: what one build has translated, no other one has to."""
+
+    FILES_MAX = 1500        # of some 60 KB each; the oldest go
+
+    def __init__(self, annotate):
+        self._annotate = annotate
+        place = os.environ.get("FASTLB_TRANSLATIONS")
+        self._place = Path(place) if place else None
+
+    def _files(self, source, made):
+        """Pairs of what is kept and where it belongs."""
+        digest = hashlib.sha256(repr([version("Cython"), DIRECTIVES, source]).encode())
+        for path in closure(source):
+            if path.suffix != ".h":
+                digest.update(f"\0{path.relative_to(ROOT)}\0".encode())
+                digest.update(path.read_bytes())
+        kept = self._place / digest.hexdigest()
+        yield kept.with_suffix(".c.gz"), made
+        if self._annotate:
+            yield kept.with_suffix(".html.gz"), made.with_suffix(".html")
+
+    def fetch(self, source, made):
+        """Whether it was there, and is where it belongs now."""
+        if self._place is None:
+            return False
+        files = list(self._files(source, made))
+        if not all(kept.is_file() for kept, _ in files):
+            return False
+        made.parent.mkdir(parents=True, exist_ok=True)
+        for kept, place in files:
+            place.write_bytes(gzip.decompress(kept.read_bytes()))
+            os.utime(kept)
+        return True
+
+    def _keep(self, source, made):
+        self._place.mkdir(parents=True, exist_ok=True)
+        for kept, place in self._files(source, made):
+            fresh = kept.with_suffix(f".{os.getpid()}")
+            fresh.write_bytes(gzip.compress(place.read_bytes(), 1))
+            fresh.replace(kept)
+
+    def keep_all(self, translated):
+        if self._place is None:
+            return
+        for source, made in translated:
+            self._keep(source, made)
+        by_age = sorted(self._place.glob("*.gz"), key=lambda path: -path.stat().st_mtime)
+        for path in by_age[self.FILES_MAX:]:
+            path.unlink(missing_ok=True)
+
+
 class BuildStale(build_ext):
     """Builds the modules that are stale, and nothing where none is."""
 
@@ -285,25 +339,30 @@ class BuildStale(build_ext):
         return Path(self.build_lib) / self.get_ext_filename(self.get_ext_fullname(ext.name))
 
     def _translate(self):
+        """From Cython to C, but for what the cache has."""
         from Cython.Build import cythonize
 
-        for ext in self.extensions:     # what is not there is made anew, whatever the dates say
-            (self.translations / ext.sources[0]).with_suffix(".c").unlink(missing_ok=True)
-        translated = cythonize(
-            [extension(ext.sources[0]) for ext in self.extensions],
+        annotate = os.environ.get("FASTLB_ANNOTATE") == "1"
+        cached = Translations(annotate)
+        missing = []
+        for ext in self.extensions:
+            source = ext.sources[0]
+            ext.sources = [str((self.translations / source).with_suffix(".c"))]
+            if not cached.fetch(source, Path(ext.sources[0])):
+                missing.append((source, Path(ext.sources[0])))
+        cythonize(
+            [extension(source) for source, _ in missing],
             build_dir=str(self.translations),
             compiler_directives=DIRECTIVES,
-            emit_linenums=build_mode() != "release",
-            annotate=os.environ.get("FASTLB_ANNOTATE") == "1",
-            nthreads=self.parallel if len(self.extensions) > 1 else 0,
-            # By the content of all that a module reaches. `make` sets it, as for ccache.
-            cache=os.environ.get("CYTHON_CACHE_DIR", False),
+            emit_linenums=True,
+            annotate=annotate,
+            nthreads=self.parallel if len(missing) > 1 else 0,
+            force=True,
             quiet=True,
         )
-        sources = {ext.name: ext.sources for ext in translated}
-        for ext in self.extensions:
-            ext.sources = sources[ext.name]
-            if build_mode() == "gcov":
+        cached.keep_all(missing)
+        if build_mode() == "gcov":
+            for ext in self.extensions:
                 _end_line_marks(Path(ext.sources[0]))
 
     def copy_extensions_to_source(self):

@@ -14,6 +14,8 @@ venv=.venv
 log=build/setup.log
 python=${PYTHON:-python3}
 mkdir -p build
+# `make lint` reads Cython's annotation: if it comes with the C, one translation serves both.
+[ "$level" != dev ] || export FASTLB_ANNOTATE=1
 
 say() { echo "fastlb: $*" >&2; }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -35,12 +36,15 @@ def venv(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, venv: Path, environment: dict[str, str]) -> Path:
-    """As pip builds it, with what pyproject.toml says that a build needs."""
+    """As pip builds it, with what pyproject.toml says that a build needs. What `make` has
+    translated already isn't translated again."""
+    of_make = {name: value for name, value in os.environ.items() if name == "FASTLB_TRANSLATIONS"}
     into = venv.parent / "wheels"
     built = subprocess.run(
         [venv / "bin/python", "-m", "pip", "--disable-pip-version-check", "wheel", "-q",
          "--no-deps", "-w", into, "."],
-        cwd=sdist, env={**environment, "FASTLB_PROBES": "1"}, capture_output=True, text=True,
+        cwd=sdist, env={**environment, **of_make, "FASTLB_PROBES": "1"},
+        capture_output=True, text=True,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     (made,) = into.glob("fastlb-*.whl")

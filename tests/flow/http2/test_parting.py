@@ -8,10 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire
-from tests.flow.http2.conftest import Open, Origins
+from tests.flow.http2.conftest import Origins
+from tests.flow.http2.peers import DATA
+from tests.flow.http2.raw import END_HEADERS, Raw
 
 pytestmark = pytest.mark.modes("inline")
+
+Web = Callable[..., HttpSite]
 
 SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 GOING = b"\x88\x02\x03\xe9"             # a close frame, without a key, of 1001
@@ -33,7 +38,7 @@ def upgrading(then: Callable[[Wire], None]) -> Callable[[Wire, Message], bool]:
     (b"\x81\x05hello", b"\x81\x05hello" + GOING), (b"\x81\x05hel", b"\x81\x05hel"),
 ], ids=["whole", "half"])
 def test_a_websocket_over_http2_ends_with_a_close_frame_between_frames(
-    h2: Open, origins: Origins, said: bytes, heard: bytes
+    web: Web, origins: Origins, said: bytes, heard: bytes
 ) -> None:
     got: list[bytes] = []
 
@@ -44,23 +49,15 @@ def test_a_websocket_over_http2_ends_with_a_close_frame_between_frames(
             while wire.some():
                 pass
 
-    site, client = h2([origins(upgrading(speak)).address])
-    while not client.h2.remote_settings.enable_connect_protocol:
-        client.look()
-    stream = client.ask("/chat", (":protocol", "websocket"), ("sec-websocket-version", "13"),
-                        method="CONNECT", ends=False)
-    answer = client.answers[stream]
-    while bytes(answer.body) != said:
-        assert client.look()
+    site = web([origins(upgrading(speak)).address], h2c=True)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1, (":protocol", "websocket"), ("sec-websocket-version", "13"),
+                      method="CONNECT", path="/chat", flags=END_HEADERS))
+    assert raw.until(DATA, 1).payload == said
     stopping = site.site.balancer.stop(timeout=0.4)
-    try:
-        while bytes(answer.body) != heard or not got:
-            assert client.look()
-        while client.look():
-            pass
-    except ConnectionResetError:
+    while raw.next() is not None:
         pass
-    client.close()
+    raw.sock.close()
     stopping.wait()
-    assert bytes(answer.body) == heard
+    assert b"".join(one.payload for one in raw.frames if one.kind == DATA) == heard
     assert len(got[0]) == 8 and got[0][:2] == b"\x88\x82"

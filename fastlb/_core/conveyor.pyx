@@ -49,9 +49,10 @@ from fastlb._core.stages.handshake cimport handshake_step
 from fastlb._core.stages.linger cimport linger_step
 from fastlb._core.stages.proxied cimport proxied_step
 from fastlb._core.stages.record cimport note_down, record_http
-from fastlb._core.stages.relay cimport relay_step, websocket_step
+from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
 from fastlb._core.stages.sniff cimport sniff_step
+from fastlb._core.stages.websocket cimport websocket_step
 from fastlb._core.tunnel cimport open_tunnel
 
 

@@ -12,7 +12,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport BindEntry, Core, Exchange, Slab, Snapshot, Upstream
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.lifecycle cimport find_bind, finish, hold_snapshot
-from fastlb._core.stages.relay cimport part_websocket
+from fastlb._core.stages.websocket cimport part_websocket
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:

@@ -9,8 +9,8 @@ from fastlb._core.base.enums cimport (
     REASON_DONE, REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
     REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE,
     STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER,
-    STAGE_POLICY, STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STAGE_WEBSOCKET, STREAM_EOF,
-    TUNNEL,
+    STAGE_POLICY, STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STAGE_WEBSOCKET,
+    STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.limits cimport STEPS_MAX
@@ -266,8 +266,6 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
             return False
     elif x.stage == STAGE_WEBSOCKET:
         verdict = websocket_step(core, x)
-        if verdict == AGAIN:
-            timer_touch(core, &x.timer)
     else:
         verdict = linger_step(core, x)
     if verdict == AGAIN:

@@ -85,8 +85,8 @@ def replay(
     listener: str | None = None, progress: Progress | None = None,
 ) -> Replayed:
     """Run all lines of a log: JSON as fastlb writes it, common or combined. `host` is asked for
-    where the log says none: a name, with a port or not, or a URL. Lines that name no listener are of
-    `listener`, else of the one that `host` reaches. Raises ValueError where there is none."""
+    where the log says none: a name, with a port or not, or a URL. Lines that name no listener are
+    of `listener`, else of the one that `host` reaches. Raises ValueError where there is none."""
     ids: dict[str, int] = {}
     ours = _Side(values, host, listener, ids)
     theirs = _Side(against, host, listener, ids) if against is not None else None

@@ -1,7 +1,7 @@
-# Carry a WebSocket's bytes both ways until both have ended, as relay does, and follow its frames: so
-# both sides can be told of an end between two of them. (Relay itself asks for nothing of that: what
+# Carry a WebSocket's bytes both ways until both have ended, as relay does, and follow its frames:
+# so both sides can be told of an end between two of them. (Relay asks for nothing of that: what
 # runs for each read of tcp stays as short as it is.)
-# Reads and writes the streams' readiness and pending chunks, and what is known of frames; counts bytes.
+# Reads and writes the streams' readiness, pending chunks, and the frames; counts bytes.
 # Ends: AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL (a reset, or no memory).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
@@ -22,6 +22,7 @@ from fastlb._core.base.net cimport net_urgent
 from fastlb._core.base.parts cimport Frames
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.stream cimport close_stream, stream_put, stream_read, stream_shut
+from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.frames cimport frames_follow, is_between, put_close
@@ -147,6 +148,8 @@ cdef void _be_cautious(Stream* s) noexcept nogil:
 cdef int websocket_step(Core* core, Exchange* x) noexcept nogil:
     """Bytes both ways; in the last part of a stop both sides hear that it ends."""
     cdef int verdict = _carry(core, x)
+    if likely(verdict == AGAIN):
+        timer_touch(core, &x.timer)
     if unlikely(core.parting) and verdict == AGAIN:
         if not _part(core, x, &x.client, &x.downward) or not _part(core, x, &x.server, &x.upward):
             return FAIL

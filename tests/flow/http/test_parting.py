@@ -1,5 +1,5 @@
-"""What both sides of a WebSocket hear at the end of a stop: a close frame of 1001 (RFC 6455, 7.4.1),
-where no frame is halfway."""
+"""What both sides of a WebSocket hear at the end of a stop: a close frame of 1001 (RFC 6455,
+7.4.1), where no frame is halfway."""
 
 from __future__ import annotations
 

@@ -115,8 +115,9 @@ class RunningServer:
 
     @property
     def latency(self) -> float:
-        """Seconds that answers took of late, on average; 0.0 if there were none. For TCP, only
-        balance = "peak_ewma" measures it: how long connecting takes."""
+        """Seconds that answers took of late, on average; for TCP, that connecting took. 0.0 where
+        nothing goes by it: it is measured for balance = "peak_ewma" (HTTP: and "prequal"), for
+        hedges by percentile and for outliers by latency."""
         return self._server.latency_us / 1e6
 
     @property

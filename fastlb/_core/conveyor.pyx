@@ -9,7 +9,8 @@ from fastlb._core.base.enums cimport (
     REASON_DONE, REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
     REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE,
     STAGE_CARRIER, STAGE_CONNECT, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER,
-    STAGE_POLICY, STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STREAM_EOF, TUNNEL,
+    STAGE_POLICY, STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STAGE_WEBSOCKET,
+    STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.limits cimport STEPS_MAX
@@ -51,6 +52,7 @@ from fastlb._core.stages.record cimport note_down, record_http
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.request cimport request_step
 from fastlb._core.stages.sniff cimport sniff_step
+from fastlb._core.stages.websocket cimport websocket_step
 from fastlb._core.tunnel cimport open_tunnel
 
 
@@ -262,6 +264,8 @@ cdef bint _advance_http(Core* core, Exchange* x) noexcept nogil:
         if verdict == FAIL:
             finish(core, x)
             return False
+    elif x.stage == STAGE_WEBSOCKET:
+        verdict = websocket_step(core, x)
     else:
         verdict = linger_step(core, x)
     if verdict == AGAIN:

@@ -7,6 +7,7 @@ from libc.string cimport memset
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_DATAGRAMS, ROLE_IDLE,
     ROLE_SERVER, ROLE_SESSION, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW,
+    STOP_PART,
     STREAM_DRY,
 )
 from fastlb._core.base.httpmem cimport free_http
@@ -48,7 +49,9 @@ from fastlb._core.policies.pending cimport wake_own_pending
 from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.questions cimport free_answers, put_answer
 from fastlb._core.stages.record cimport wake_reader
-from fastlb._core.sweep cimport close_idle_clients, end_all, end_cut, mark_slots
+from fastlb._core.sweep cimport (
+    close_idle_clients, end_all, end_cut, mark_slots, part_websockets,
+)
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.counts cimport totals_of
 from fastlb._core.tables.live cimport Live, live_notify
@@ -121,6 +124,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             drop_all_idle(core, False)
             give_back(core)
             live_notify(core.live)
+        if core.stop == STOP_PART and not core.parting:
+            part_websockets(core)
         if core.stop == STOP_NOW:
             end_all(core)
     if core.recorded:
@@ -129,7 +134,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     if unlikely(core.dropped != NULL):
         free_dropped(core)
     leave_turn(core)
-    return core.stop == STOP_NO or (core.stop == STOP_DRAIN and core.counters.exchanges > 0)
+    return core.stop == STOP_NO or (core.stop != STOP_NOW and core.counters.exchanges > 0)
 
 
 cdef void _arm(Core* core) noexcept nogil:
@@ -300,11 +305,12 @@ cdef class Engine:
         """Make it take a turn: a snapshot was published."""
         event_set(self._alive().wake_fd)
 
-    def stop(self, bint now=False, bint hasty=False) -> None:
+    def stop(self, bint now=False, bint hasty=False, bint parting=False) -> None:
         """End when the last connection has, or with `now` reset those that are left. `hasty`: there
-        is no time for requests of clients that are idle."""
+        is no time for requests of clients that are idle. `parting`: WebSockets are to end now."""
         self._alive().hasty = hasty
-        fl_store32(&self._alive().stop, STOP_NOW if now else STOP_DRAIN)
+        fl_store32(&self._alive().stop,
+                   STOP_NOW if now else STOP_PART if parting else STOP_DRAIN)
         event_set(self.core.wake_fd)
 
     @property

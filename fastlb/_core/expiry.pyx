@@ -8,8 +8,8 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HTTP, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE,
     REASON_IDLE, REASON_PENDING, REASON_TIMEOUT, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT,
     STAGE_FIRST, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY, STAGE_PROXIED,
-    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_STALL,
-    TIMER_UPSTREAM,
+    STAGE_RELAY, STAGE_REQUEST, STAGE_SNIFF, STAGE_WEBSOCKET, TIMER_EXCHANGE, TIMER_HEDGE,
+    TIMER_STALL, TIMER_UPSTREAM,
 )
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.timers cimport timer_cancel, timer_expired, timer_start
@@ -168,7 +168,7 @@ cdef void _expire_exchange(Core* core, Exchange* x) noexcept nogil:
             return
         expire_carrier(core, x)
         return
-    elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY:
+    elif x.flags & EXCHANGE_HTTP and x.stage != STAGE_RELAY and x.stage != STAGE_WEBSOCKET:
         _expire_http(core, x, True)
         return
     x.reason = REASON_IDLE

@@ -7,3 +7,4 @@ cdef void keep_for_crossing(Core* core, Snapshot* following) noexcept nogil
 cdef void end_all(Core* core) noexcept nogil
 cdef void end_cut(Core* core) noexcept nogil
 cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil
+cdef void part_websockets(Core* core) noexcept nogil

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE,
     REASON_REMOVED, REASON_STOPPED, STAGE_CARRIER, STAGE_DEAD, STAGE_FREE, STAGE_REQUEST,
+    STAGE_WEBSOCKET,
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
 from fastlb._core.base.queue cimport queue
@@ -11,6 +12,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport BindEntry, Core, Exchange, Slab, Snapshot, Upstream
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.lifecycle cimport find_bind, finish, hold_snapshot
+from fastlb._core.stages.websocket cimport part_websocket
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
@@ -101,7 +103,23 @@ cdef void end_cut(Core* core) noexcept nogil:
             if x.stage != STAGE_FREE and x.stage != STAGE_DEAD \
                     and x.flags & EXCHANGE_HOLDS_SERVER and fl_load32(&x.target.cut):
                 x.reason = REASON_REMOVED
+                if x.stage == STAGE_WEBSOCKET:
+                    part_websocket(core, x)
                 finish(core, x)
+        slab = slab.next
+
+
+cdef void part_websockets(Core* core) noexcept nogil:
+    """From here on, each of them is told that it ends as soon as nothing is halfway."""
+    cdef Slab* slab = core.slabs
+    cdef Exchange* x
+    cdef int i
+    core.parting = True
+    while slab != NULL:
+        for i in range(SLAB_EXCHANGES):
+            x = &slab.exchanges[i]
+            if x.stage == STAGE_WEBSOCKET:
+                queue(core, x)
         slab = slab.next
 
 
@@ -146,6 +164,8 @@ cdef void end_all(Core* core) noexcept nogil:
             elif x.stage != STAGE_FREE and x.stage != STAGE_DEAD:
                 x.flags &= <uint8_t> ~EXCHANGE_QUEUED
                 x.reason = REASON_STOPPED
+                if x.stage == STAGE_WEBSOCKET:
+                    part_websocket(core, x)
                 finish(core, x)
         slab = slab.next
     core.run_first = core.run_last = NULL       # (requests of HTTP/2 queue their connections)

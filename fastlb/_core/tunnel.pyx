@@ -2,11 +2,11 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE, REASON_DONE,
-    REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY,
+    EXCHANGE_CLOSE, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE,
+    REASON_DONE, REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
-from fastlb._core.base.mem cimport chunk_size, give_held
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
 from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport tls_moved
@@ -14,6 +14,7 @@ from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.lifecycle cimport finish, let_snapshot_go
+from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.stages.record cimport record_http
 
 
@@ -22,6 +23,7 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     cdef Upstream* upstream = x.http.upstream
     cdef Http* http = x.http
     cdef uint16_t generation = x.server.generation
+    cdef bint is_websocket = http.flags & HTTP_WEBSOCKET
     if not http.flags & HTTP_SENT:
         x.reason = REASON_BAD_RESPONSE
         finish(core, x)
@@ -55,6 +57,9 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     give_upstream(core, upstream)
     x.to_server = &x.server
     if x.input != NULL:
+        if is_websocket:
+            frames_follow(&x.upward, chunk_bytes(x.input) + x.input.start,
+                          x.input.end - x.input.start)
         x.server.pending = x.input
         fl_count(&core.counters.chunk_bytes, chunk_size(x.input.klass))
         x.input = NULL
@@ -71,6 +76,6 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     drop_decision(x)
     let_snapshot_go(core, x)
     x.flags &= <uint8_t> ~EXCHANGE_CLOSE
-    x.stage = STAGE_RELAY
+    x.stage = STAGE_WEBSOCKET if is_websocket else STAGE_RELAY
     timer_start(core, &x.timer, x.idle_timer)
     return True

@@ -19,8 +19,9 @@ ROWS = 40               # of a table
 @click.argument("config")
 @click.argument("log")
 @click.option("--against", metavar="OTHER", help="Another configuration: what would change.")
-@click.option("--host", default="", metavar="HOST", help="Asked for, where the log says none.")
-@click.option("--listener", metavar="NAME", help="Meant, where the log names none.")
+@click.option("--host", default="", metavar="HOST|URL",
+              help="Asked for, where the log says none; scheme and port choose the listener.")
+@click.option("--listener", metavar="NAME", help="Meant, where the log names none; else --host is.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def command(
     config: str, log: str, against: str | None, host: str, listener: str | None, as_json: bool

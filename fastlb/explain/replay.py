@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 from fastlb._core.replay import Replay, Side
 from fastlb.config.effective import Effective
 from fastlb.explain.explainer import Explainer
+from fastlb.explain.wire import choose_listener, parse_url
 
 BLOCK_BYTES = 4 << 20           # read at a time
 LINE_BYTES_MAX = 1 << 16        # a longer line is cut, and not understood
@@ -84,8 +85,8 @@ def replay(
     listener: str | None = None, progress: Progress | None = None,
 ) -> Replayed:
     """Run all lines of a log: JSON as fastlb writes it, common or combined. `host` is asked for
-    where the log says none, `listener` is meant where it names none. Raises ValueError where there
-    is no such listener."""
+    where the log says none: a name, with a port or not, or a URL. Lines that name no listener are
+    of `listener`, else of the one that `host` reaches. Raises ValueError where there is none."""
     ids: dict[str, int] = {}
     ours = _Side(values, host, listener, ids)
     theirs = _Side(against, host, listener, ids) if against is not None else None
@@ -133,12 +134,14 @@ class _Side:
         self.explainer = Explainer.offline(values)
         snapshot = self.explainer.snapshot
         names = [one.name for one in values.listeners]
-        if listener is not None and listener not in names:
-            raise ValueError(f"there is no listener {listener!r}; there are: {', '.join(names)}")
         if not names:
             raise ValueError("there is no listener")
-        http = [i for i, one in enumerate(values.listeners) if one.http is not None]
-        bind = names.index(listener) if listener is not None else (http[0] if http else 0)
+        where = parse_url(host if "://" in host else f"http://{host}")
+        bind = 0                        # (where all is tcp, lines name their listener, or fit none)
+        if host or listener is not None or any(one.http is not None for one in values.listeners):
+            binds = {one.name: one.binds for one in values.listeners}
+            found, _ = choose_listener(values.listeners, binds, where, listener)
+            bind = names.index(found.name)
         self.servers = [f"{server.pool}/{server.address}" for server in snapshot.servers]
         self.pools = [pool.name for pool in values.pools]
         self.has_hosts = any(
@@ -151,7 +154,7 @@ class _Side:
 
         self.side = Side(
             self.explainer.reasons, [name.encode() for name in names], list(range(len(names))),
-            bind, (host or "localhost").encode(), array("I", map(number, self.pools)),
+            bind, (where.authority or "localhost").encode(), array("I", map(number, self.pools)),
             array("I", (number(server.address) for server in snapshot.servers)),
         )
 

@@ -353,11 +353,8 @@ class Runtime:
             begun_s = time.monotonic()
             await self._stop_accepting(timeout_s)
             left_s = timeout_s - (time.monotonic() - begun_s)
-            self.engines.stop(hasty=left_s * 1000 <= self.effective.shutdown_idle_ms)
-            # Even if there is no time for anybody else: who is idle is let go in order.
-            await self.wait(lambda: self.engines.closing or self._hurried, ADOPT_S)
-            await self.wait(lambda: not self.engines.running or self._hurried, left_s)
-            finished = not self.engines.running
+            finished = await self.engines.drain(
+                self.wait, lambda: self._hurried, left_s, self.effective.shutdown_idle_ms / 1000)
             left = self.counts()["exchanges"]
             if left:
                 log.warning("connections that had not ended in time, and were reset: %d", left)

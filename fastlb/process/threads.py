@@ -8,12 +8,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastlb._core.engine import Engine
 from fastlb._core.tables.live import Live
 
 SETTLE_S = 1.0      # an engine that is stuck in a policy isn't waited for
+HEAR_S = 1.0        # an engine takes a turn within milliseconds, unless a policy holds it up
+PARTING_S = 1.0     # that both sides of a WebSocket have, at most, to answer a close frame
+
+Wait = Callable[[Callable[[], bool], float], Awaitable[bool]]       # Runtime.wait
 
 
 class Engines:
@@ -88,9 +92,27 @@ class Engines:
         except RuntimeError:                # they have been closed
             return
 
-    def stop(self, now: bool = False, hasty: bool = False) -> None:
+    def stop(self, now: bool = False, hasty: bool = False, parting: bool = False) -> None:
         for engine in self.all:
-            engine.stop(now, hasty)
+            engine.stop(now, hasty, parting)
+
+    async def drain(
+        self, wait: Wait, is_hurried: Callable[[], bool], left_s: float, idle_s: float
+    ) -> bool:
+        """Let connections end for `left_s`, and idle clients ask for `idle_s`. WebSockets are told
+        in the last part of that. False if some have not ended, or nobody waits any more."""
+
+        def is_over() -> bool:
+            return not self.running or is_hurried()
+
+        parting_s = min(PARTING_S, max(left_s, 0) / 2)
+        self.stop(hasty=left_s <= idle_s)
+        # Even if there is no time for anybody else: who is idle is let go in order.
+        await wait(lambda: self.closing or is_hurried(), HEAR_S)
+        if not await wait(is_over, left_s - parting_s):
+            self.stop(hasty=True, parting=True)
+            await wait(is_over, parting_s)
+        return not self.running
 
     def end(self) -> None:
         """Stop at once, join and close. Safe to call twice, and from an exit handler."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,38 @@ def test_whatever_a_log_has_is_counted_once(lines: list[bytes]) -> None:
 
 
 VALUES = values()
+
+
+TWO_OF_HTTP = {
+    "listeners": {
+        "edge": {"bind": "tcp://0.0.0.0:25", "pool": "p"},
+        "open": {"bind": "http://0.0.0.0:8080", "pool": "p"},
+        "other": {"bind": "http://127.0.0.1:8081", "pool": "p"},
+    },
+    "pools": {"p": {"servers": ["10.0.0.1:1"]}},
+}
+
+
+@pytest.mark.parametrize(("host", "listener", "found"), [
+    ("", None, "open"), ("a.example", None, "open"), ("a.example:8081", None, "other"),
+    ("http://a.example:8081", None, "other"), ("http://a.example:8080/x", None, "open"),
+    ("a.example:8080", "other", "other"), ("", "other", "other"),
+])
+def test_lines_without_a_listener_are_of_the_one_that_the_host_reaches(
+    host: str, listener: str | None, found: str
+) -> None:
+    values = effective(fastlb.Config.build(TWO_OF_HTTP))
+    line = b'10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 2326\n'
+    replayed = replay(values, io.BytesIO(line), None, host, listener)
+    assert list(replayed.spread.routes) == [f"{found}/(the listener's pool)"]
+
+
+@pytest.mark.parametrize(("host", "listener", "why"), [
+    ("udp://a.example:53", None, "no listener speaks udp; there are: edge, open, other"),
+    ("", "none", "there is no listener 'none'; there are: edge, open, other"),
+])
+def test_where_no_listener_fits_the_error_names_them(
+    host: str, listener: str | None, why: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        replay(effective(fastlb.Config.build(TWO_OF_HTTP)), io.BytesIO(b""), None, host, listener)

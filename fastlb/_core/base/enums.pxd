@@ -31,6 +31,7 @@ cdef enum Stage:
     STAGE_SESSION = 13          # udp: datagrams both ways
     STAGE_SNIFF = 14            # tcp: its first bytes say where it goes
     STAGE_PROXIED = 15          # what may be a header of the PROXY protocol is waited for
+    STAGE_WEBSOCKET = 16        # http: bytes both ways, whose frames are followed
 
 cdef enum Reason:
     REASON_DONE = 1
@@ -193,6 +194,7 @@ cdef enum Stop:
     STOP_NO = 0
     STOP_DRAIN = 1              # end when the last exchange has
     STOP_NOW = 2
+    STOP_PART = 3               # as STOP_DRAIN, and WebSockets are told that it ends
 
 cdef enum TimerKind:
     TIMER_EXCHANGE = 0

@@ -24,6 +24,15 @@ cdef struct Window:             # what the peer may send before it hears that so
     uint32_t size, taken        # since `since_ns`
     uint64_t since_ns
 
+cdef struct Frames:             # of a WebSocket, one way (RFC 6455, 5.2)
+    uint64_t left               # bytes of the frame at hand that are to come, its key among them;
+                                # while `step` is above 1: its length as far as it is known
+    uint8_t step                # of its head: 0: it is whole, 1: the length is next, above: so
+                                # many bytes of a long one, and 1
+    uint8_t is_masked           # four bytes of a key follow the head
+    uint8_t has_closed          # a close frame has begun: no other one is due
+    uint8_t is_parted           # ours has been written: nothing more of the sender's is
+
 cdef struct TimerList:
     Link head
     uint32_t length_ms

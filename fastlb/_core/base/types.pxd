@@ -12,9 +12,9 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.observed cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
-    Address, Budget, Chunk, Counters, Delays, Hedge, Keepalive, Link, Outliers, Pipe, ProbePool,
-    Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer, TimerList,
-    TlsEntry, Window,
+    Address, Budget, Chunk, Counters, Delays, Frames, Hedge, Keepalive, Link, Outliers, Pipe,
+    ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer,
+    TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.routing cimport (
     Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
@@ -299,8 +299,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint64_t connect_ns         # how long that took; 0: not known
     uint64_t sent_ns            # http: the head was written to the server
     uint64_t answered_ns        # http: the response's head was here; 0: it isn't
-    uint64_t bytes_in           # from the client, as they were passed on
-    uint64_t bytes_out          # to it
+    uint64_t bytes_in, bytes_out        # from the client and to it, as they were passed on
     Chunk* note                 # http: what a record has of the request; NULL: nobody asked
     uint32_t pool_name          # tcp: while the snapshot isn't held
     uint16_t answered           # http: the status of our own answer, and
@@ -308,6 +307,7 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     uint8_t n_left
     Tried[TRIES_LOGGED] left    # the servers before this one
     uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
+    Frames upward, downward     # of a WebSocket: from its client, and to it
     uint8_t client_ip_size, peer_ip_size
     char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
@@ -408,7 +408,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
-    uint8_t hasty               # closing, and idle clients have no time for another request
+    uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
     int32_t stop                # Stop
     int32_t pause               # a fork is under way in another thread
     int32_t busy                # inside a turn

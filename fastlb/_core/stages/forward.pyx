@@ -8,8 +8,8 @@ from libc.string cimport memchr, memcpy
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, HANGUP,
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, LAYER_H2, NEXT,
-    PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET,
+    LAYER_H2, NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
     REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
     TUNNEL,
 )
@@ -43,6 +43,7 @@ from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
 from fastlb._core.policies.retry cimport is_untouched, may_retry
+from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.proto.http1 cimport parse_response
 from fastlb._core.tables.histogram cimport histogram_add
 
@@ -171,6 +172,8 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) 
 
 cdef int _tunnel(Core* core, Exchange* x, Region* data, uint32_t head_size) noexcept nogil:
     """The 101, and what the server said right after it."""
+    if x.http.flags & HTTP_WEBSOCKET:
+        frames_follow(&x.downward, chunk_bytes(core.http.scratch) + data.at, data.end - data.at)
     if not place_head(core, data, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     if _to_client(core, x, data) == FAIL:

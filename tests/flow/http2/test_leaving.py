@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
 import pytest
 
+import fastlb
 from tests.flow.conftest import wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer
@@ -46,6 +48,39 @@ def test_a_request_that_crosses_the_notice_is_served(
     if why == "stop":
         wait_until(lambda: site.totals()["requests"] == 1)
         site.site.balancer.stop(30)
+    ping = _noticed(raw)
+    raw.send(raw.head(3, method="POST", flags=END_HEADERS) + frame(DATA, END_STREAM, 3, b"crossing")
+             + frame(PING, ACK, 0, ping.payload))
+    final = raw.until(GOAWAY)
+    assert (final.last, final.error) == (3, 0)
+    go_on.set()
+    while raw.next() is not None:
+        pass
+    assert [one.payload for one in raw.frames if one.stream == 3 and one.kind == DATA] == [
+        b"crossing"]
+    assert {one.stream for one in raw.frames if one.ends} == {1, 3}
+    raw.sock.close()
+
+
+def test_a_listener_that_a_reload_removes_serves_what_crosses_its_notice(
+    web: Web, origins: Origins
+) -> None:
+    go_on = threading.Event()
+
+    def serve(wire: Wire, request: Message) -> None:
+        if request.target == "/slow":
+            go_on.wait(30)
+        wire.send(answer(request.body))
+
+    origin = origins(serve)
+    site = web([origin.address], h2c=True)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1, path="/slow"))
+    wait_until(lambda: site.totals()["requests"] == 1)
+    asyncio.run(site.site.balancer.reload(fastlb.Config.build({
+        "listeners": {"another": {"bind": "http://127.0.0.1:0", "pool": "p"}},
+        "pools": {"p": {"servers": [origin.address]}},
+    })))
     ping = _noticed(raw)
     raw.send(raw.head(3, method="POST", flags=END_HEADERS) + frame(DATA, END_STREAM, 3, b"crossing")
              + frame(PING, ACK, 0, ping.payload))

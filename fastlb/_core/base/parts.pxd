@@ -1,6 +1,7 @@
 # What snapshots and live states are made of: structs that refer to nobody else's.
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
+from fastlb._core.base.enums cimport REASON_COUNT
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     BUDGET_SECONDS, DELAYS, DROPS, LOADS_MAX, PROBES_MAX, PROXY_FACTS, TICKET_KEYS, TLS_FACTS,
@@ -54,7 +55,7 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
-    uint64_t ended[30]          # by Reason
+    uint64_t[REASON_COUNT] ended        # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t mirrors            # alive now

@@ -178,7 +178,7 @@ def _route(
 ) -> Iterator[Found]:
     name = route.get("name")
     if isinstance(name, str):
-        if not re.match(NAME, name):
+        if not re.fullmatch(NAME, name):
             yield (*path, "name"), (
                 f"{show(name)} is not a name: letters, digits, '-', '_' and '.'"
             ), ()

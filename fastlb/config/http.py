@@ -32,7 +32,7 @@ def _merge(value: Any) -> Any:
 
 
 def _check_key(value: str) -> str:
-    if not re.match(KEY, value):
+    if not re.fullmatch(KEY, value):
         raise ValueError(
             f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
             f" {', '.join((*TLS_KEYS, *MQTT_KEYS, *PROXY_KEYS))}, path.NAME, query.NAME,"

@@ -32,13 +32,13 @@ def _file(value: str) -> File:
 
 
 def _type(value: str) -> str:
-    if not re.match(TYPE, value) or not value.isprintable():
+    if not re.fullmatch(TYPE, value) or not value.isprintable():
         raise ValueError(f'{show(value)} is not a content type; write it like "text/html"')
     return value
 
 
 def _status(value: str) -> str:
-    if not re.match(STATUS, value):
+    if not re.fullmatch(STATUS, value):
         raise ValueError(f"{show(value)} is not the status of an error: 400 to 599, 4xx or 5xx")
     return value
 

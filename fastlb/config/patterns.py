@@ -41,7 +41,7 @@ OURS = frozenset(
 
 def check_path(path: str) -> list[str]:
     """The names of a pattern's segments. ValueError says what is wrong with it."""
-    if not re.match(PATH, path):
+    if not re.fullmatch(PATH, path):
         raise ValueError(f'{show(path)} is not a path; write it like "/docs/{{id}}/*"')
     if "?" in path or "#" in path:
         raise ValueError(f"{show(path)}: a path has no query; write match.query")
@@ -69,7 +69,7 @@ def check_path(path: str) -> list[str]:
 def check_host(host: str) -> str:
     """In lower case. ValueError says what is wrong with it."""
     # (labels and names as RFC 1035, 2.3.4, has them)
-    if not re.match(HOST, host) or ".." in host or len(host) > 253 or any(
+    if not re.fullmatch(HOST, host) or ".." in host or len(host) > 253 or any(
             len(label) > 63 for label in host.split(".")):
         raise ValueError(f'{show(host)} is not a host; write it like "example.com" or'
                          ' "*.example.com", without a port')
@@ -103,13 +103,14 @@ def check_template(template: str) -> str:
 
 
 def check_field_name(name: str) -> str:
-    if not re.match(TOKEN, name):
+    if not re.fullmatch(TOKEN, name):
         raise ValueError(f"{show(name)} is not the name of a header field")
     return name.lower()
 
 
 def check_edited_name(name: str) -> str:
-    if check_field_name(name) in OURS:
+    # (to servers that make dashes of underscores it is the same field, and to us when we edit)
+    if check_field_name(name).replace("_", "-") in OURS:
         how = "; write rewrite.host" if name.lower() == "host" else ""
         raise ValueError(f"{show(name)} is not for routes to change{how}")
     return name.lower()
@@ -119,6 +120,6 @@ def segment_names(texts: list[str]) -> set[str]:
     """The segments that keys and templates speak of."""
     found = set()
     for text in texts:
-        names = [text] if re.match(KEY, text) else variables(text)
+        names = [text] if re.fullmatch(KEY, text) else variables(text)
         found |= {n.removeprefix("path.") for n in names if n.startswith("path.")}
     return found - {"rest"}

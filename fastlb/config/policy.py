@@ -27,7 +27,7 @@ def _check_call(value: Any) -> Any:
 
 
 def _check_key(value: str) -> str:
-    if not re.match(REQUEST_KEY, value):
+    if not re.fullmatch(REQUEST_KEY, value):
         raise ValueError(
             f"{show(value)} is not a part of a request. One of: path.NAME, query.NAME, header.NAME,"
             f" cookie.NAME, {', '.join(TLS_KEYS)}"

@@ -16,13 +16,13 @@ COOKIE = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"       # a token of RFC 9110, as RFC 62
 
 
 def _check_cookie(value: str) -> str:
-    if not re.match(COOKIE, value):
+    if not re.fullmatch(COOKIE, value):
         raise ValueError(f"{show(value)} is not the name of a cookie: letters, digits, '-' and '_'")
     return value
 
 
 def _check_attribute(value: str) -> str:
-    if not re.match(r"^[!-:<-~]+$", value):
+    if not re.fullmatch(r"[!-:<-~]+", value):
         raise ValueError(f"{show(value)} has characters that a cookie's attribute can't have")
     return value
 

@@ -90,7 +90,9 @@ cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
                 found = token
     if parse_address(found, &address):
         x.client_ip_size = address_text(&address, x.client_ip)
-    elif 0 < found.size < sizeof(x.client_ip):      # "unknown", or what its writer calls it
+    elif found.size:                    # "unknown", or what its writer calls it
+        if found.size >= sizeof(x.client_ip):       # (in no case the proxy's own address)
+            found = text_of(<const uint8_t*> b"unknown", 7)
         memcpy(x.client_ip, found.at, found.size)
         x.client_ip_size = <uint8_t> found.size
 

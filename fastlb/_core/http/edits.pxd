@@ -20,6 +20,7 @@ cdef Edits response_edits(const Exchange* x, const PoolEntry* pool) noexcept nog
 cdef Edits made_edits(const Exchange* x) noexcept nogil
 cdef Edits constant_edits(const Exchange* x) noexcept nogil
 cdef bint is_edited(const Edits* edits, Text name) noexcept nogil
+cdef bint name_is_edited(const Edits* edits, const char* name) noexcept nogil
 cdef bint field_is_edited(const Edits* edits, const Head* head, const Field* field) noexcept nogil
 cdef void put_edits(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil
 cdef void put_constants(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil

@@ -3,7 +3,7 @@
 #   of responses: defaults, pool, listener and route, policy.
 # fastlb/compile/routes makes one list of two levels where both are known beforehand.
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memset, strlen
 
 from fastlb._core.base.head cimport Field, Head, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, take_held
@@ -99,6 +99,13 @@ cdef bint is_edited(const Edits* edits, Text name) noexcept nogil:
         if _decides(edits.layers[i], name):
             return True
     return False
+
+
+cdef bint name_is_edited(const Edits* edits, const char* name) noexcept nogil:
+    """The same of a field that we write by ourselves."""
+    if likely(edits.n == 0):
+        return False
+    return is_edited(edits, text_of(<const uint8_t*> name, <uint32_t> strlen(name)))
 
 
 cdef bint field_is_edited(const Edits* edits, const Head* head, const Field* field) noexcept nogil:

@@ -15,6 +15,7 @@ from fastlb._core.base.text cimport Writer, next_token, put, put_text, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.linux cimport AF_INET6, INET6_ADDRSTRLEN
+from fastlb._core.http.edits cimport Edits, name_is_edited
 from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.http1 cimport field_value
 
@@ -64,28 +65,32 @@ cdef inline bint _is_secured(Exchange* x) noexcept nogil:
     return x.bind.tls != NULL or secured_stream(x).layer == LAYER_TLS
 
 
-cdef void put_forwarded(Core* core, Exchange* x, HttpEntry* entry, Writer* w) noexcept nogil:
+cdef void put_forwarded(Core* core, Exchange* x, HttpEntry* entry, const Edits* edits,
+                        Writer* w) noexcept nogil:
+    """Those that nobody sets or removes."""
     cdef Head* head = &core.http.head
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
     cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
-    if entry.forwarded & FORWARD_FOR:
+    if entry.forwarded & FORWARD_FOR and not name_is_edited(edits, b"X-Forwarded-For"):
         _put(w, b"X-Forwarded-For: ", 17)
         if trusted:
             _put_addresses(head, w)
         put_text(w, peer)
         _put(w, b"\r\n", 2)
     if entry.forwarded & FORWARD_PROTO and not (
-            trusted and has_field(head, FIELD_X_FORWARDED_PROTO)):
+            trusted and has_field(head, FIELD_X_FORWARDED_PROTO)) \
+            and not name_is_edited(edits, b"X-Forwarded-Proto"):
         if _is_secured(x):
             _put(w, b"X-Forwarded-Proto: https\r\n", 26)
         else:
             _put(w, b"X-Forwarded-Proto: http\r\n", 25)
     if entry.forwarded & FORWARD_HOST and head.authority.size and not (
-            trusted and has_field(head, FIELD_X_FORWARDED_HOST)):
+            trusted and has_field(head, FIELD_X_FORWARDED_HOST)) \
+            and not name_is_edited(edits, b"X-Forwarded-Host"):
         _put(w, b"X-Forwarded-Host: ", 18)
         put_text(w, head.authority)
         _put(w, b"\r\n", 2)
-    if entry.forwarded & FORWARD_RFC7239:
+    if entry.forwarded & FORWARD_RFC7239 and not name_is_edited(edits, b"Forwarded"):
         _put(w, b"Forwarded: ", 11)
         if trusted:
             _put_list(head, FIELD_FORWARDED, w)

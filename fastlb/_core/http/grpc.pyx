@@ -8,6 +8,7 @@ from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.text cimport Text, Writer, equal_nocase, put, put_number, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.http.date cimport put_date
+from fastlb._core.http.edits cimport name_is_edited
 from fastlb._core.proto.http1 cimport field_value
 
 cdef enum GrpcStatus:           # grpc.io/docs/guides/status-codes
@@ -150,7 +151,8 @@ cdef uint32_t grpc_status(const Exchange* x, int reason) noexcept nogil:
     return GRPC_UNKNOWN if x.http.status == 200 else _of_http(x.http.status, reason)
 
 
-cdef void put_grpc_error(Core* core, Exchange* x, const char* phrase, Writer* w) noexcept nogil:
+cdef void put_grpc_error(Core* core, Exchange* x, const char* phrase, const Edits* edits,
+                         Writer* w) noexcept nogil:
     """An answer of our own, which says in gRPC's words what x.status does; without a body."""
     cdef uint8_t[20] digits
     cdef uint32_t n = _of_http(x.status, x.reason)
@@ -159,9 +161,16 @@ cdef void put_grpc_error(Core* core, Exchange* x, const char* phrase, Writer* w)
     while phrase[size]:
         size += 1
     put(w, b"HTTP/1.1 200 OK\r\n", 17)
-    put_date(core, w)
-    put(w, b"Content-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: ", 64)
-    put(w, digits, put_number(digits, n))
-    put(w, b"\r\ngrpc-message: ", 16)
-    put(w, phrase, size)
-    put(w, b"\r\n", 2)
+    if not name_is_edited(edits, b"Date"):
+        put_date(core, w)
+    if not name_is_edited(edits, b"Content-Type"):
+        put(w, b"Content-Type: application/grpc\r\n", 32)
+    put(w, b"Content-Length: 0\r\n", 19)
+    if not name_is_edited(edits, b"grpc-status"):
+        put(w, b"grpc-status: ", 13)
+        put(w, digits, put_number(digits, n))
+        put(w, b"\r\n", 2)
+    if not name_is_edited(edits, b"grpc-message"):
+        put(w, b"grpc-message: ", 14)
+        put(w, phrase, size)
+        put(w, b"\r\n", 2)

@@ -80,13 +80,14 @@ cdef void _fail_connection(H2* h2, uint32_t why) noexcept nogil:
 
 cdef void _begin_stream(H2* h2, int32_t id) noexcept nogil:
     """Note a client's new stream; those that it has passed over can't be begun any more."""
-    cdef int32_t passed = h2.last_id + 2
-    if id - passed > H2_KNOWN_IDS:
-        passed = id - H2_KNOWN_IDS
-    while passed <= id:
+    cdef uint32_t n = (<uint32_t> (id - h2.last_id) + 1) // 2
+    cdef uint32_t i
+    cdef int32_t passed
+    # (backwards: ids go up to 2^31 - 1, and there is no next one)
+    for i in range(n if n < H2_KNOWN_IDS // 2 else <uint32_t> H2_KNOWN_IDS // 2):
+        passed = id - 2 * <int32_t> i
         h2.begun[passed >> 4 & H2_KNOWN_BYTES - 1] &= <uint8_t> ~(1 << (passed >> 1 & 7))
         h2.ended[passed >> 4 & H2_KNOWN_BYTES - 1] &= <uint8_t> ~(1 << (passed >> 1 & 7))
-        passed += 2
     h2.begun[id >> 4 & H2_KNOWN_BYTES - 1] |= <uint8_t> (1 << (id >> 1 & 7))
     h2.last_id = id
 
@@ -103,7 +104,7 @@ cdef void _check_stream(H2* h2, const nghttp2_frame_hd* head) noexcept nogil:
         if head.type != NGHTTP2_HEADERS:
             return                          # (idle: the same)
         _begin_stream(h2, id)
-    elif id + H2_KNOWN_IDS <= h2.last_id:
+    elif h2.last_id - id >= H2_KNOWN_IDS:
         return                              # so long ago that nobody knows
     elif head.type == NGHTTP2_RST_STREAM:
         h2.ended[at] |= bit

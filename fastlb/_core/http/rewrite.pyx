@@ -19,7 +19,8 @@ from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.attach cimport take_chunks
 from fastlb._core.http.bound cimport has_binding_credentials
 from fastlb._core.http.edits cimport (
-    Edits, field_is_edited, made_edits, make_lines, put_edits, request_edits, response_edits,
+    Edits, field_is_edited, made_edits, make_lines, name_is_edited, put_edits, request_edits,
+    response_edits,
 )
 from fastlb._core.http.forwarded cimport has_field, put_forwarded
 from fastlb._core.http.naming cimport make_trace, name_request
@@ -78,7 +79,7 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
         elif kind == FIELD_X_FORWARDED_FOR or kind == FIELD_FORWARDED:
             field.drop = True               # written again, with what was there if it is trusted
         elif kind == FIELD_X_FORWARDED_PROTO or kind == FIELD_X_FORWARDED_HOST:
-            if not trusted:
+            if not trusted or (edited and field_is_edited(edits, head, field)):
                 field.drop = True
         elif edited and field_is_edited(edits, head, field):
             field.drop = True
@@ -86,8 +87,10 @@ cdef void _drop_request_fields(Core* core, Exchange* x, const Edits* edits) noex
                 head.request_id = -1
 
 
-cdef void _put_via(Writer* w, HttpEntry* entry, bint was_h2) noexcept nogil:
+cdef void _put_via(Writer* w, HttpEntry* entry, const Edits* edits, bint was_h2) noexcept nogil:
     """The line, which says by which version we have got the message (RFC 9110, 7.6.3)."""
+    if name_is_edited(edits, b"Via"):
+        return
     put_text(w, entry.via)
     if was_h2 and entry.via.size and not w.full:
         memcpy(w.at - entry.via.size + VERSION_AT, b"2.0", 3)
@@ -155,19 +158,20 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
         _put(w, b"Transfer-Encoding: chunked\r\n", 28)
     if unlikely(head.flags & HEAD_UPGRADE):
         put_upgrade(head, w)
-    put_forwarded(core, x, entry, w)
-    if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop):
+    put_forwarded(core, x, entry, &edits, w)
+    if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop) \
+            and not name_is_edited(&edits, b"X-Request-Id"):
         _put(w, b"X-Request-Id: ", 14)
         put_text(w, core.http.match.request_id)
         _put(w, b"\r\n", 2)
     if entry.traceparent and core.http.match.trace.size == 0 \
             and not has_field(head, FIELD_TRACEPARENT):
         make_trace(core, text_of(NULL, 0), True)
-    if core.http.match.trace.size:
+    if core.http.match.trace.size and not name_is_edited(&edits, b"traceparent"):
         _put(w, b"traceparent: ", 13)
         put_text(w, core.http.match.trace)
         _put(w, b"\r\n", 2)
-    _put_via(w, entry, x.carrier != NULL)
+    _put_via(w, entry, &edits, x.carrier != NULL)
     made = w.at
     if unlikely(edits.n != 0):
         put_edits(core, x, &edits, w)
@@ -264,7 +268,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     if head.status >= 200:
         if http.lines != NULL:
             put(w, chunk_bytes(http.lines), http.lines.end)
-        _put_via(w, http.entry, x.to_server.layer == LAYER_H2)
+        _put_via(w, http.entry, &edits, x.to_server.layer == LAYER_H2)
         if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
             _put(w, b"Transfer-Encoding: chunked\r\n", 28)
         if unlikely(head.status == 426) and head.upgrade >= 0 and x.carrier == NULL:

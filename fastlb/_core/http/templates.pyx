@@ -1,14 +1,16 @@
 # Text with variables of the request at hand: header values, locations, rewritten paths.
 from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memmove
 
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.proxied cimport proxy_fact
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_QUERY, HashKey, Match, PART_CAPTURE, PART_CLIENT_IP,
-    PART_CLIENT_PORT, PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST, PART_KEPT_QUERY,
-    PART_METHOD, PART_NAMED, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID, PART_REST,
-    PART_ROUTE, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY, Part, Template,
+    PART_CLIENT_PORT, PART_COOKIE, PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST,
+    PART_KEPT_QUERY, PART_METHOD, PART_NAMED, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID,
+    PART_REST, PART_ROUTE, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY, Part,
+    Template,
 )
 from fastlb._core.base.text cimport Writer, equal, put, put_number, put_text, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
@@ -30,6 +32,29 @@ cdef void put_path(Core* core, Exchange* x, const Template* template, Writer* w)
     cdef uint32_t i
     for i in range(template.n_parts):
         _put_part(core, x, &template.parts[i], w, True)
+
+
+cdef bint _may_name_hosts(const Part* first) noexcept nogil:
+    """Whether a location that begins so is meant to begin with two slashes, if it does."""
+    if first.kind == PART_TEXT:
+        return first.text.size > 1
+    return first.kind == PART_QUERY or first.kind == PART_HEADER or first.kind == PART_COOKIE
+
+
+cdef void put_location(Core* core, Exchange* x, const Template* template,
+                       Writer* w) noexcept nogil:
+    """The same for a location. Behind the slash that it begins with, variables begin with none:
+    "//host/" would name another host, and so would a backslash (WHATWG URL, 4.4)."""
+    cdef uint8_t* start = w.at
+    cdef uint32_t n = 1, size
+    put_template(core, x, template, w)
+    size = <uint32_t> (w.at - start)
+    if w.full or size == 0 or start[0] != c'/' or _may_name_hosts(&template.parts[0]):
+        return
+    while n < size and (start[n] == c'/' or start[n] == c'\\'):
+        n += 1
+    memmove(start + 1, start + n, size - n)
+    w.at -= n - 1
 
 
 cdef inline void _put_foreign(Writer* w, const Part* part, Text value, bint in_path) noexcept nogil:

@@ -26,7 +26,7 @@ from fastlb._core.http.edits cimport (
 )
 from fastlb._core.http.grpc cimport put_grpc_error
 from fastlb._core.http.naming cimport name_request
-from fastlb._core.http.templates cimport put_template
+from fastlb._core.http.templates cimport put_location
 
 
 cdef inline void _put(Writer* w, const char* text) noexcept nogil:
@@ -256,7 +256,7 @@ cdef void _write_grpc(Core* core, Exchange* x, bint plain, Writer* w) noexcept n
     cdef Edits edits = _edits(x)
     if plain:
         edits.n = 0
-    put_grpc_error(core, x, _phrase(x.status), w)
+    put_grpc_error(core, x, _phrase(x.status), &edits, w)
     _put_cause(x, &edits, w)
     if unlikely(edits.n != 0):
         _put_edited(core, x, &edits, w)
@@ -271,7 +271,7 @@ cdef void _put_own(Core* core, Exchange* x, const Edits* edits, bint own, const 
     cdef uint8_t[20] digits
     if own and reply == NULL and x.http.route.action == ACTION_REDIRECT \
             and _begin(edits, b"Location", w):
-        put_template(core, x, &x.http.route.location, w)
+        put_location(core, x, &x.http.route.location, w)
         _put(w, b"\r\n")
     if reply != NULL:
         _put_lines(edits, reply.lines, w)

@@ -77,3 +77,25 @@ def test_longest_path_is_captured_in_one_go(captured: Any) -> None:
     site, _ = captured({"path_regex": "/((?:[a-z]/)*)(.*)"}, redirect="/{path.2}")
     path = "/" + "a/" * 3_900 + "end"
     assert site.ask(get(path))["location"] == "/end"
+
+
+@pytest.mark.parametrize(("match", "to", "path", "location"), [
+    ({"path": "/old/*"}, "/{path.rest}", "/old//evil.test", "/evil.test"),
+    ({"path": "/old/*"}, "{path.rest}", "/old///evil.test/a//b", "/evil.test/a//b"),
+    ({"path_regex": "/old(.*)"}, "/{path.1}", "/old/evil.test", "/evil.test"),
+    ({"path_regex": "/old(.*)"}, "{path.1}", "/old//evil.test", "/evil.test"),
+    ({"path": "/old"}, "/{query.to}", "/old?to=/evil.test", "/evil.test?to=/evil.test"),
+    ({"path": "/old"}, "/{query.to}", "/old?to=\\evil.test", "/evil.test?to=\\evil.test"),
+    ({"path": "/old/*"}, "/{path.rest}", "/old//", "/"),
+    # What the template says is meant.
+    ({"path": "/old/*"}, "//cdn.test/{path.rest}", "/old/a", "//cdn.test/a"),
+    ({"path": "/old/*"}, "/new/{path.rest}", "/old//a", "/new//a"),
+    ({"path": "/old"}, "{query.to}", "/old?to=//cdn.test/", "//cdn.test/?to=//cdn.test/"),
+])
+def test_no_request_names_the_host_that_it_is_sent_to(
+    site: Callable[..., Any], match: dict[str, Any], to: str, path: str, location: str
+) -> None:
+    config = fastlb.Config.build({"pools": {}, "listeners": {"l": {
+        "bind": "http://127.0.0.1:0", "merge_slashes": "off",
+        "routes": [{"name": "r", "match": match, "redirect": to}]}}})
+    assert HttpSite(site([], config=config)).ask(get(path))["location"] == location

@@ -168,3 +168,39 @@ def test_answer_to_a_request_that_is_none_has_fields_without_variables(site: Any
     made = HttpSite(site([], config=config))
     got = made.ask(b"GET / HTTP/1.1\r\nHost: a\r\nBroken\r\n\r\n")
     assert (got.status, got["x-l"]) == (400, "listener") and "x-path" not in got
+
+
+OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Request-Id",
+        "Via", "traceparent")
+WRITTEN = {"via": "balancer", "traceparent": True}
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+def test_fields_that_we_write_are_set_and_removed_like_others(
+    leveled: Any, trusted: tuple[str, ...]
+) -> None:
+    """One field each, whoever said what before."""
+    forwarded = {"trusted": list(trusted), "headers": [name.lower() for name in OURS[:4]]}
+    for edit, values in (({"set": dict.fromkeys(OURS, "mine")}, ["mine"]),
+                         ({"remove": list(OURS)}, [])):
+        site, origin = leveled(
+            listener={"forwarded": forwarded, **WRITTEN},
+            route={"request_headers": edit, "response_headers": edit})
+        for said in ((), tuple(f"{name}: theirs" for name in OURS)):
+            got = site.ask(get("/r/1", *said))
+            assert got.all("via") == values
+            assert {name: origin.requests[-1].all(name) for name in OURS} == dict.fromkeys(
+                OURS, values)
+        site.ask(get("/other"))
+        assert {name: len(origin.requests[-1].all(name)) for name in OURS} == dict.fromkeys(OURS, 1)
+
+
+def test_an_error_of_grpc_has_each_field_once(leveled: Any) -> None:
+    site, _ = leveled(
+        listener={"response_headers": {"set": {"content-type": "a/b", "x-l": "1"},
+                                       "remove": ["date"]}},
+        pool={"servers": ["127.0.0.1:1"]})
+    got = site.ask(get("/r/1", "Content-Type: application/grpc"))
+    assert (got.status, got["grpc-status"], got["content-type"], got["x-l"]) == (
+        200, "14", "a/b", "1")
+    assert "date" not in got

@@ -29,6 +29,17 @@ def test_requests_share_a_connection_on_both_sides(web: Web, origins: Origins) -
     site.wait_for_idle(1)
 
 
+def test_each_end_of_a_connection_is_counted_as_one(web: Web, origins: Origins) -> None:
+    """And as nothing else: neither as a request nor as the end of another one."""
+    site = web([origins().address], threads=1)
+    for _ in range(3):
+        assert site.ask(get()).status == 200
+    site.wait_idle()
+    ended = {name: n for name, n in site.totals().items() if name.startswith("ended_") and n}
+    assert sum(ended.values()) == 3, ended
+    assert site.totals()["requests"] == 3
+
+
 def test_pipelined_requests_are_answered_in_order(web: Web, origins: Origins) -> None:
     site = web([origins().address])
     client = site.client()

@@ -121,6 +121,8 @@ def test_a_function_that_hands_on_an_async_one_is_told(
         (lambda: Response(headers={"x": "a\r\nb: c"}), "characters that a header field can't have"),
         (lambda: Response(headers={"a b": "c"}), "'a b' is not the name of a header field"),
         (lambda: Response(headers={"Content-Length": "3"}), "is not for routes to change"),
+        (lambda: Response(headers={"content_length": "3"}), "is not for routes to change"),
+        (lambda: Response(headers={"x\n": "y"}), "is not the name of a header field"),
         (lambda: Response(content_type="a\nb"), "characters that a header field can't have"),
         (lambda: Response(200, "x" * 262_145), "an answer of more than 262144 bytes"),
         (lambda: Redirect("/x", 200), "200 is no redirect: 301, 302, 303, 307 or 308"),

@@ -160,6 +160,18 @@ def test_an_address_counts_however_it_is_written(
         assert (said.route, said.client_ip) == ("no", "203.0.113.7")
 
 
+@pytest.mark.parametrize("written", ["unknown", "_hidden", "x" * 45, "x" * 46, "x" * 60])
+def test_what_is_no_address_is_not_the_proxys(web: Web, origins: Origins, written: str) -> None:
+    """Or whoever is behind it would be let in where the proxy is."""
+    origin = origins()
+    site = web([origin.address], forwarded={"trusted": ["127.0.0.1"]}, routes=[
+        {"name": "inside", "match": {"client_ip": "127.0.0.0/8"}, "respond": {"status": 403}},
+        {"name": "yes", "pool": "pool", "request_headers": {"set": {"x-client": "{client.ip}"}}}])
+    assert site.ask(get()).status == 403
+    assert site.ask(get("/", f"X-Forwarded-For: {written}")).status == 200
+    assert origin.requests[-1]["x-client"] == (written if len(written) < 46 else "unknown")
+
+
 def test_explain_knows_what_is_taken_away(web: Web, origins: Origins) -> None:
     site = guarded(web, origins, {"headers": {"x-real-ip": True}})
     said = site.site.balancer.explain("GET", "/", headers=[("X-Real-IP", "1.2.3.4")])

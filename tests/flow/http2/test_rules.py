@@ -179,6 +179,25 @@ def test_frames_for_streams_that_fastlb_has_reset_are_ignored(web: Web, origins:
     raw.sock.close()
 
 
+@pytest.mark.parametrize("before", [(), (1,), (2**31 - 3,), (2**31 - 513, 2**31 - 511)])
+def test_the_last_of_all_ids_is_one_like_any_other(
+    web: Web, origins: Origins, before: tuple[int, ...]
+) -> None:
+    site = web([origins().address], h2c=True, threads=1)
+    raw = Raw(site.site.connect())
+    for id in (*before, 2**31 - 1):
+        raw.send(raw.head(id))
+        raw.until_end_of(id)
+    other = Raw(site.site.connect())
+    other.send(other.head(1))
+    other.until_end_of(1)
+    raw.send(raw.head(2**31 - 1))
+    assert raw.until(GOAWAY).error == STREAM_CLOSED
+    for one in (raw, other):
+        one.sock.close()
+    wait_until(lambda: not any(site.site.counts().values()))
+
+
 def test_one_request_too_many_is_refused_and_the_others_go_on(web: Web, origins: Origins) -> None:
     go_on = threading.Event()
 

@@ -52,6 +52,18 @@ BAD: list[tuple[str, str]] = [
     ('pool = "p"\nerrors.503 = { body = "a", content_type = "html" }', "'html' is not a content"),
     ('pool = "p"\nerrors.503 = { bodi = "a" }', "did you mean 'body'"),
     ('pool = "p"\nresponse_headers.set.x-a = "{nothing}"', "'nothing' is not a variable"),
+    ('pool = "p"\nrequest_headers.remove = ["Content_Length"]', "is not for routes to change"),
+    ('pool = "p"\nresponse_headers.set.transfer_encoding = "a"', "is not for routes to change"),
+    ('respond.headers.content_length = "5"', "is not for routes to change"),
+    # A line break at the end of a name is no end of it.
+    ('pool = "p"\nresponse_headers.set."x-a\\n" = "b"', "is not the name of a header field"),
+    ('pool = "p"\nmatch.headers."x-a\\n" = "b"', "is not the name of a header field"),
+    ('pool = "p"\nmatch.host = "a.example\\n"', "is not a host"),
+    ('pool = "p"\nmatch.path = "/a\\n"', "is not a path"),
+    ('pool = "p"\nhash_on = "path.x\\n"', "is not a key to hash"),
+    ('pool = "p"\nmatch.path = "/{x}"\nsplit_on = "header.x\\n"', "is not a key to hash"),
+    ('pool = "p"\nerrors.503 = { body = "a", content_type = "a/b\\n" }', "is not a content type"),
+    ('pool = "p"\nerrors."503\\n" = { body = "a" }', "is not the status of an error"),
 ]
 
 

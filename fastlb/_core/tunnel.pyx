@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE,
-    REASON_DONE, REASON_NO_DESCRIPTOR, ROLE_SERVER, STAGE_RELAY, STAGE_WEBSOCKET,
+    REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
@@ -30,7 +30,6 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
         return False
     x.server = upstream.stream
     x.server.exchange = x
-    x.server.role = ROLE_SERVER
     x.server.generation = generation
     if unlikely(x.server.layer == LAYER_H2):
         x.server.h2.stream = &x.server

@@ -319,6 +319,8 @@ def _kept_query(route: EffectiveRoute, location: str) -> Parts:
 def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
     """Routes by host, and within a host by the form of their path."""
     hosts: dict[bytes, HostSpec] = {}
+    shapes: dict[object, list[PatternSpec]] = {}
+    patterns: dict[object, PatternSpec] = {}
     for index, route in enumerate(routes):
         name = route.host.removeprefix("*").encode()
         host = hosts.setdefault(name, HostSpec(name, [], [], []))
@@ -327,22 +329,16 @@ def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
         elif not route.path:
             host.any.append(index)
         else:
-            _add_pattern(host, parse_pattern(route.path), index)
+            pattern = parse_pattern(route.path)
+            if (name, pattern.form) not in shapes:
+                host.shapes.append(shapes.setdefault((name, pattern.form), []))
+            known = patterns.setdefault((name, pattern.open, pattern.segments), pattern)
+            if known is pattern:
+                shapes[name, pattern.form].append(pattern)
+            known.routes.append(index)
     for host in hosts.values():
         host.shapes.sort(key=lambda patterns: min(p.routes[0] for p in patterns))
     return list(hosts.values())
-
-
-def _add_pattern(host: HostSpec, pattern: PatternSpec, index: int) -> None:
-    shape = next((s for s in host.shapes if s[0].form == pattern.form), None)
-    if shape is None:
-        shape = []
-        host.shapes.append(shape)
-    known = next((p for p in shape if p.segments == pattern.segments), None)
-    if known is None:
-        shape.append(pattern)
-        known = pattern
-    known.routes.append(index)
 
 
 def network(one: Network) -> tuple[int, int, bytes]:

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 
 from fastlb.config import limits
-from fastlb.config.units import show
+from fastlb.config.units import cut, show
 
 OVER_TLS = {"tls": "tcp", "https": "http"}
 SCHEMES = ("tcp", "http", "udp", *OVER_TLS)
@@ -102,8 +102,8 @@ def parse_server(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if separator:
         raise ValueError(
-            f'a server has no scheme; write "{_with_port(rest, scheme)}" (how to speak to it is the'
-            " pool's business)"
+            f'a server has no scheme; write "{cut(_with_port(rest, scheme))}" (how to speak to it'
+            " is the pool's business)"
         )
     return _parse(text, text, SERVER_HOW)
 
@@ -114,7 +114,7 @@ def _parse(rest: str, text: str, how: str) -> Address:
     host, separator, port = rest.rpartition(":")
     if ":" in host and not host.startswith("["):
         better = f"[{host}]:{port}" if is_ip(host) else f"[{rest}]:PORT"
-        raise ValueError(f'{show(text)}: an IPv6 address stands in brackets; write "{better}"')
+        raise ValueError(f'{show(text)}: an IPv6 address stands in brackets; write "{cut(better)}"')
     if not separator or not host or (host.startswith("[") and not host.endswith("]")):
         raise ValueError(f"{show(text)} is not an address with a port; {how}")
     if not re.fullmatch(PORT, port) or int(port) > 65535:

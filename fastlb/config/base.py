@@ -38,7 +38,7 @@ Switch = Annotated[bool, Field(strict=True)]
 
 def _mode(value: str) -> str:
     if not re.fullmatch(r"0?[0-7]{3}", value):
-        raise ValueError(f'{value!r} is not a file mode; write it like "0660"')
+        raise ValueError(f'{show(value)} is not a file mode; write it like "0660"')
     return value
 
 

@@ -12,7 +12,9 @@ from fastlb.config.health import KINDS
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Defaults, Listener, Pool, Server
 from fastlb.config.positions import Path
+from fastlb.config.units import SHOWN_MAX
 
+NUMBER_MAX = 10**9  # of those that are worth suggesting
 CLOSE = 0.85        # more than that alike, it is a slip of the finger
 # Where a key belongs that isn't one of the table's.
 PLACES: dict[type[Model], str] = {
@@ -32,36 +34,47 @@ SAID: dict[tuple[type[Model], str], str] = {
 }
 
 
-def _quoted(key: str) -> Callable[[Any], str]:
-    return lambda value: f'{{ {key} = "{value}" }}'
+def _text(key: str, usual: str) -> Callable[[Any], str]:
+    return lambda value: f'{{ {key} = "{value if _is_text(value) else usual}" }}'
+
+
+def _number(key: str, usual: int) -> Callable[[Any], str]:
+    return lambda value: f"{{ {key} = {value if _is_number(value) else usual} }}"
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it can stand in a sentence as it is."""
+    return isinstance(value, str) and 0 < len(value) <= SHOWN_MAX and value.isprintable()
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= NUMBER_MAX
 
 
 def _health(value: Any) -> str:
-    if isinstance(value, str) and value.startswith("/"):
-        return _quoted("http")(value)
+    if _is_text(value) and value.startswith("/"):
+        return f'{{ http = "{value}" }}'
     return f"{{ {value if value in KINDS[:2] else 'tcp'} = true }}"
 
 
 # A table of which somebody gave one value alone.
 TABLES: dict[str, Callable[[Any], str]] = {
     "health": _health,
-    "retry": lambda value: f"{{ attempts = {value if type(value) is int else 3} }}",
-    "limits": lambda value: f"{{ max_requests = {value if type(value) is int else 1000} }}",
-    "outliers": lambda value:
-        f"{{ consecutive_failures = {value if type(value) is int else 5} }}",
-    "hedge": lambda value: _quoted("delay")(value if isinstance(value, str) else "50ms"),
-    "subset": lambda value: f"{{ size = {value if type(value) is int else 20} }}",
+    "retry": _number("attempts", 3),
+    "limits": _number("max_requests", 1000),
+    "outliers": _number("consecutive_failures", 5),
+    "hedge": _text("delay", "50ms"),
+    "subset": _number("size", 20),
     "sticky": lambda value:
-        f'{{ cookie = "{value if isinstance(value, str) else "fastlb"}",'
+        f'{{ cookie = "{value if _is_text(value) else "fastlb"}",'
         ' secret = "${env:SECRET}" }',
-    "respond": lambda value: f"{{ status = {value if type(value) is int else 200} }}",
-    "unavailable": lambda value: f"{{ status = {value if type(value) is int else 503} }}",
-    "rewrite": lambda value: _quoted("path")(value if isinstance(value, str) else "/"),
-    "match": lambda value: _quoted("path")(value if isinstance(value, str) else "/"),
-    "access_log": lambda value: _quoted("path")(value if isinstance(value, str) else "-"),
+    "respond": _number("status", 200),
+    "unavailable": _number("status", 503),
+    "rewrite": _text("path", "/"),
+    "match": _text("path", "/"),
+    "access_log": _text("path", "-"),
     "tracing": lambda value: '{ sample = "1%" }',
-    "admin": lambda value:
-        _quoted("bind")(value if isinstance(value, str) else "http://127.0.0.1:9000"),
+    "admin": _text("bind", "http://127.0.0.1:9000"),
     "dns": lambda value: '{ nameservers = ["10.0.0.2"] }',
     "forwarded": lambda value: '{ trusted = ["10.0.0.0/8"] }',
     "proxy_protocol": lambda value: '{ trusted = ["10.0.0.0/8"] }',

@@ -117,7 +117,10 @@ def show(value: Any) -> str:
         text = repr(value)
     except Exception:           # of an int with too many digits, or of someone's own class
         return "a huge number" if isinstance(value, int) else type(value).__name__
-    text = " ".join(text.split())
+    return cut(" ".join(text.split()))
+
+
+def cut(text: str) -> str:
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 

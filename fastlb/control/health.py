@@ -43,7 +43,7 @@ class Health:
         self._live = live
         self._events = events
         self._changed = changed
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._tasks: dict[str, dict[str, asyncio.Task[None]]] = {}      # by pool and server
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
         self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
         self._how: dict[str, _How] = {}         # by pool
@@ -62,13 +62,14 @@ class Health:
         if before is None or other:
             self._how[pool] = _How(pool, health, tls)
         how = self._how[pool]
-        for key in [key for key in self._tasks if key[0] == pool]:
-            if other or key[1] not in wanted:
-                self._tasks.pop(key).cancel()
-            if key[1] not in wanted and self._live.knows(*key):
-                self._live.server(*key).down = False
-                self._live.server(*key).checked = False
-        new = [spec for name, spec in wanted.items() if (pool, name) not in self._tasks]
+        tasks = self._tasks.setdefault(pool, {})
+        for name in list(tasks):
+            if other or name not in wanted:
+                tasks.pop(name).cancel()
+            if name not in wanted and self._live.knows(pool, name):
+                self._live.server(pool, name).down = False
+                self._live.server(pool, name).checked = False
+        new = [spec for name, spec in wanted.items() if name not in tasks]
         if new and self._visits is None:
             self._visits = Visits()
         for i, spec in enumerate(new):
@@ -77,9 +78,9 @@ class Health:
                 self._live.server(pool, spec.name), spec.address, health, self._visits,
                 self._turned, how.secure(spec), spec.other)
             patient.delay_s = max(health.interval_s * i / len(new), self._first_delay_s())
-            self._tasks[pool, spec.name] = keep_going(
+            tasks[spec.name] = keep_going(
                 f"pool {pool}: checking server {spec.name}", patient.follow)
-        servers = [self._live.server(*key) for key in self._tasks if key[0] == pool]
+        servers = [self._live.server(pool, name) for name in tasks]
         self._counts[pool] = sum(not server.down for server in servers), len(servers)
         self._look_at(pool)
 
@@ -93,7 +94,7 @@ class Health:
         """It is no more."""
         if pool in self._how:
             self.follow(pool, None, ())
-            del self._how[pool], self._panics[pool], self._counts[pool]
+            del self._tasks[pool], self._how[pool], self._panics[pool], self._counts[pool]
 
     def _turned(self, server: Server, why: str) -> None:
         """A server has gone down, or come up (""). Thousands may, at once."""
@@ -120,7 +121,7 @@ class Health:
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, {}
-        await end(tasks.values())
+        await end(task for of_pool in tasks.values() for task in of_pool.values())
         if self._visits is not None:
             self._visits.close()
             self._visits = None

@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import logging
 import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from fastlb.control.checks import Report, Visits
 from fastlb.control.events import Events
 from fastlb.control.health import FIRST_GAP_S, Health, Patient
 from tests.flow.conftest import Origin, Site, wait_until
+from tests.flow.test_process import Serve, serve  # noqa: F401
 
 
 def test_first_checks_of_all_pools_are_begun_one_after_the_other(
@@ -78,8 +81,6 @@ def test_a_check_that_we_were_too_busy_for_says_nothing() -> None:
     keys = effective_health(Keys(expect="hello", timeout="20ms"))
 
     async def main() -> Any:
-        import time
-
         visits = Visits()
         asked = asyncio.ensure_future(
             visits.make(listener.getsockname(), keys, "s", Report()))
@@ -134,3 +135,39 @@ def test_addresses_name_their_link(caplog: pytest.LogCaptureFixture) -> None:
         server.close()
         site.wait_idle()
     peer.close()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_10000_pools_come_up_under_checks_each_second_and_no_request_fails(
+    serve: Serve, tmp_path: Path        # noqa: F811
+) -> None:
+    n = 10_000
+    file = tmp_path / "origin.toml"
+    file.write_text('threads = 1\n[listeners.l]\nbind = "http://0.0.0.0:0"\n'
+                    'routes = [{ name = "r", respond = { status = 200 } }]\n')
+    port = serve(str(file)).ready().port
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "listeners": {"l": {"bind": "http://127.0.0.1:0", "routes": [
+            {"name": f"r{i}", "match": {"path": f"/{i}"}, "pool": f"p{i}"} for i in range(n)]}},
+        "pools": {f"p{i}": {
+            "servers": [f"127.1.{i // 250}.{i % 250 + 1}:{port}"],
+            # (one that is idle for each pool would be more than there are descriptors)
+            "idle_connection_timeout": "1s",
+            "health": {"http": "/", "interval": "1s"}} for i in range(n)},
+    }), threads=1)
+    with balancer.background():
+        begun = time.monotonic()
+        servers = balancer._running().live.servers()
+        site = Site(balancer, balancer.listeners["l"])
+        client = site.connect()
+        asked = 0
+        while asked < n or not all(server.checked for server in servers):
+            client.sendall(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % (asked % n))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert not any(server.down for server in servers[asked % 100 :: 100])
+            asked += 1
+        print(f"all are up after {time.monotonic() - begun:.1f} s, {asked} requests")
+        assert not any(server.down for server in servers)
+        client.close()
+        site.wait_idle()

@@ -233,6 +233,7 @@ def test_zeros_before_a_length_are_not_passed_on(web: Web, origins: Origins) -> 
 # --- clients that close their sending side ---
 
 
+@pytest.mark.modes("tls")
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("what", ["cancel", "drain"])
 def test_client_that_half_closes_gets_its_answer(
@@ -299,6 +300,7 @@ def test_half_close_cancels_where_it_is_told_to(web: Web, origins: Origins) -> N
 # --- answers before the request's end ---
 
 
+@pytest.mark.modes("tls")
 @pytest.mark.parametrize("who", ["fastlb", "server"])
 def test_early_answer_can_be_read_by_whoever_sends_all_first(
     web: Web, origins: Origins, who: str

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -272,6 +272,38 @@ def test_a_fallback_falls_in(
     web = HttpSite(site([], config=config))
     assert {web.ask(get("/")).status for _ in range(4)} == {200}
     web.wait_idle()
+
+
+@pytest.mark.parametrize("first", ["ring_hash", "round_robin"])
+def test_a_fallback_that_hashes_goes_by_the_first_pools_key_or_else_by_the_client(
+    site: Callable[..., Site], origins: Origins, first: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = "{}:{}".format(*gone.getsockname())
+    names = [b"one", b"two", b"three"]
+    config = fastlb.Config.build({
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "first"}},
+        "pools": {
+            "first": {"servers": [dead], "fallback": "second", "balance": first,
+                      **({"hash_on": "header.x-key"} if first == "ring_hash" else {})},
+            "second": {"servers": [origins(name=name.decode()).address for name in names],
+                       "balance": "ring_hash"},
+        },
+    })
+    made = site([], config=config)
+
+    def asked(host: str, key: int) -> bytes:
+        with socket.create_connection(
+            ("127.0.0.1", made.listener.port), DEADLINE_S, (host, 0)
+        ) as sock:
+            wire = Wire(sock)
+            wire.send(get("/", f"X-Key: {key}"))
+            return wire.response().body
+
+    by_key = [asked("127.0.0.1", key) for key in range(30)]
+    by_client = [asked(f"127.0.1.{1 + i}", 0) for i in range(30)]
+    other, same = (by_key, by_client) if first == "ring_hash" else (by_client, by_key)
+    assert len(set(other)) == 3 and len(set(same)) == 1
 
 
 @pytest.mark.parametrize("reply", [

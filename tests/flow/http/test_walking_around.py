@@ -45,6 +45,13 @@ def test_other_parameters_pass(web: Web, origins: Origins, query: str) -> None:
     assert site.ask(get(f"/?{query}")).status == 200
 
 
+def test_a_parameter_without_a_value_has_an_empty_one(web: Web, origins: Origins) -> None:
+    site = guarded(web, origins, {"query": {"debug": ""}})
+    statuses = [site.ask(get(f"/?{query}")).status
+                for query in ("debug", "debug=", "a=1&debug", "debug&a=1", "debug=1", "a=debug")]
+    assert statuses == [403, 403, 403, 403, 200, 200]
+
+
 def test_parameters_reach_the_server_as_they_came(web: Web, origins: Origins) -> None:
     origin = origins()
     site = web([origin.address], routes=[

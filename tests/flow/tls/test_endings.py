@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from tests.flow.tls.peers import GET, Authority, TlsOrigin, answers, serving, sh
 
 Make = Callable[..., Site]
 BODY = b"b" * 50_000
+POST = b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: %d\r\n\r\n"
 
 
 @pytest.fixture
@@ -106,6 +108,41 @@ def test_what_a_client_ends_goes_on_the_other_way(secure_site: Make, origin: Ori
     server.sendall(BODY)
     server.close()
     assert read_to_end(client) == BODY
+
+
+@pytest.mark.parametrize("versions", ["1.2", "1.3"])
+@pytest.mark.parametrize("late", [False, True], ids=["at-once", "later"])
+@pytest.mark.parametrize("fin", [False, True], ids=["stays", "fin"])
+@pytest.mark.parametrize("body", [b"", b"x" * 40_000], ids=["head", "body"])
+def test_a_client_that_says_its_end_after_its_request_is_answered(
+    secure_site: Make, origin: Origin, authority: Authority,
+    versions: str, late: bool, fin: bool, body: bytes,
+) -> None:
+    """Whether its records come in one write, and whether its connection ends with its TLS."""
+    made = secure_site([origin.address])
+    made.context = authority.trusting(versions=versions)
+    client: Any = made.connect()
+    client._tls.write(POST % len(body) + body)
+    if late:
+        client._flush()
+        server = origin.accept()
+        read_whole(server, body)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client._tls.unwrap()            # (what comes from us is read after it)
+    client._flush()
+    if fin:
+        client._sock.shutdown(socket.SHUT_WR)
+    if not late:
+        server = origin.accept()
+        read_whole(server, body)
+    server.sendall(LENGTH + BODY)
+    assert read_to_end(client).endswith(b"\r\n\r\n" + BODY)
+
+
+def read_whole(server: socket.socket, body: bytes) -> None:
+    got = b""
+    while not got.endswith(b"\r\n\r\n" + body):
+        got += server.recv(65536)
 
 
 def test_many_clients_end_without_a_word(

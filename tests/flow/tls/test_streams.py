@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import fastlb
 from tests.flow.conftest import Origin, Site, read_exactly, wait_until
 from tests.flow.tls.peers import Authority
@@ -46,3 +48,21 @@ def test_what_comes_while_a_record_is_half_read_is_not_forgotten(
         client.close()
         server.close()
         made.wait_idle()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_record_comes_with_a_piece_of_the_next_one(
+    secure_site: Make, origin: Origin, cut: int
+) -> None:
+    made = secure_site([origin.address], "tls://127.0.0.1:0")
+    client: Any = made.connect()
+    client._tls.write(b"first")
+    first = client._out.read()
+    client._tls.write(b"second")
+    second = client._out.read()
+    client._sock.sendall(first + second[:cut])
+    server = origin.accept()
+    assert read_exactly(server, 5) == b"first"
+    client._sock.sendall(second[cut:])
+    assert read_exactly(server, 6) == b"second"
+    server.close()

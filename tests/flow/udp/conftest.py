@@ -69,8 +69,7 @@ class Server:
     def close(self) -> None:
         if self.socket.fileno() < 0:
             return
-        with socket.socket(self.socket.family, socket.SOCK_DGRAM) as other:
-            other.sendto(b"\0end", self.socket.getsockname())
+        self.socket.sendto(b"\0end", self.socket.getsockname())
         self._thread.join(DEADLINE_S)
         self.socket.close()
 

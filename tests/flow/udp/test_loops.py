@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.networks import Machine, machines  # noqa: F401
 from tests.flow.udp.conftest import Make, Serve, set_aside
 from tests.flow.udp.test_reload import reload
 
 Address = tuple[str, int]
+IPV6_TRANSPARENT = 75           # of linux/in6.h: an address of another machine's may be bound
 
 
 def forge(source: Address, target: Address, data: bytes = b"round", n: int = 1) -> None:
@@ -88,3 +90,47 @@ def is_bound(client: socket.socket, where: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def from_there(host: str, port: int, link: str) -> socket.socket:
+    """A socket of the machine that we are inside, whose source may be another machine's."""
+    made: socket.socket
+    if ":" in host:
+        made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        made.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+        is_local = host.startswith("fe80:")
+        made.bind((host, port, 0, socket.if_nametoindex(link) if is_local else 0))
+    else:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
+        made.bind((host, port))
+    made.settimeout(DEADLINE_S)
+    return made
+
+
+@pytest.mark.parametrize(("bind", "kind"), [
+    ("10.77.0.1", "v4"), ("0.0.0.0", "v4"), ("[fd77::1]", "v6"), ("[::]", "v6"),
+    ("[fe80::1%near]", "local"), ("[::]", "local"),
+])
+def test_another_machine_is_served_unless_it_says_that_it_is_a_listener_of_ours(
+    site: Make, serve: Serve, machines: tuple[Machine, Machine],        # noqa: F811
+    bind: str, kind: str,
+) -> None:
+    near, far = machines
+    near.believe_sources()
+    port = 5300
+    with near.inside():
+        server = serve()
+        made = site([server.address], bind=f"udp://{bind}:{port}")
+    ours, theirs = getattr(near, kind), getattr(far, kind)
+    with far.inside():
+        target = (f"{ours}%{far.link}" if kind == "local" else ours, port)
+        with from_there(ours, port, far.link) as forged:
+            for _ in range(5):
+                forged.sendto(b"round", target)
+        made.wait_dropped("loop", 5)
+        assert not server.heard and made.sessions == 0
+        with from_there(theirs, port, far.link) as client:      # (of the same port, even)
+            client.sendto(b"a client", target)
+            assert client.recv(100) == b"a client"
+    assert made.dropped() == {"loop": 5} and made.sessions == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import time
 
 import pytest
 
+import fastlb
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import DATAGRAM_MAX, Make, Serve
 
@@ -118,6 +120,29 @@ def test_segments_of_one_send_are_datagrams_of_their_own(site: Make, serve: Serv
     assert b"".join(part for part, _ in server.heard) == data
     assert {len(part) for part, _ in server.heard} == {500, 123}
     wait_until(lambda: made.listener.stats()["datagrams_in"] == 21)
+
+
+def test_datagrams_that_are_heard_at_once_are_counted_one_by_one(serve: Serve) -> None:
+    """Of two clients, in turns: the engine's loop hears none before all are here."""
+    server = serve(None)
+
+    async def main() -> None:
+        balancer = fastlb.Balancer(threads=0)
+        listener = balancer.listen(
+            "udp://127.0.0.1:0", name="l", pool=balancer.pool("p", [server.address]))
+        async with balancer:
+            where = ("127.0.0.1", listener.port)
+            with socket.socket(type=socket.SOCK_DGRAM) as a, \
+                    socket.socket(type=socket.SOCK_DGRAM) as b:
+                for i in range(20):
+                    (a if i % 2 else b).sendto(b"%02d" % i, where)
+                while len(server.heard) < 20:
+                    await asyncio.sleep(0.001)
+            stats = listener.stats()
+            assert (stats["datagrams_in"], stats["datagrams_dropped"]) == (20, 0)
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
+    assert sorted(data for data, _ in server.heard) == [b"%02d" % i for i in range(20)]
 
 
 @pytest.mark.parametrize("bind", ["udp://0.0.0.0:0", "udp://[::]:0"])

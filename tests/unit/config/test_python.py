@@ -108,6 +108,25 @@ def test_a_number_too_large_to_be_shown_is_told(raw: Any) -> None:
         Config.build(raw)
 
 
+LONG = "9" * 4000               # (any longer, and its length is told, and not its text)
+
+
+@pytest.mark.parametrize("raw", [
+    {"admin": LONG}, {"admin": "a\nb"}, {"admin": {"bind": "http://a:1", "mode": LONG}},
+    {"pools": {"a": {"retry": int(LONG)}}}, {"pools": {"a": {"retry": HUGE}}},
+    {"pools": {"a": {"health": "/" + LONG}}}, {"pools": {"a": {"sticky": LONG}}},
+    {"pools": {"a": {"servers": [f"tcp://{LONG}"]}}},
+    {"pools": {"a": {"servers": [f"a:{LONG}:1"]}}},
+    {"pools": {"a": {"servers": [{"dns": f"{LONG}:1"}]}}},
+    {"listeners": {"a": {"bind": f"tcp://{LONG}"}}},
+])
+def test_a_message_is_short_whatever_it_is_about(raw: Any) -> None:
+    made = built(raw)
+    assert isinstance(made, ConfigError)
+    assert str(made).count("\n") == len(made.problems) - 1
+    assert len(str(made)) < 1000 * len(made.problems)
+
+
 def test_a_list_in_itself_is_told() -> None:
     servers: list[Any] = []
     servers += [servers, servers]

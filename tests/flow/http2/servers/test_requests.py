@@ -218,7 +218,8 @@ def test_a_large_head(front: Front, farm: Farm, talk: Speak) -> None:
     assert {name: origin.requests[0].fields[name] for name, _ in fields} == dict(fields)
 
 
-def test_a_websocket(front: Front, farm: Farm, talk: Speak) -> None:
+@pytest.mark.parametrize("ahead", [b"", b"sent with the request"])
+def test_a_websocket(front: Front, farm: Farm, talk: Speak, ahead: bytes) -> None:
     """RFC 8441 to the server, whatever the client speaks."""
     def serve(call: Call) -> None:
         assert (call.fields[":method"], call.fields[":protocol"]) == ("CONNECT", "websocket")
@@ -239,12 +240,13 @@ def test_a_websocket(front: Front, farm: Farm, talk: Speak) -> None:
     key = base64.b64encode(bytes(16)).decode()
     http1.send(get("/chat", "Connection: Upgrade", "Upgrade: websocket",
                    "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
-                   "Sec-WebSocket-Protocol: chat"))
+                   "Sec-WebSocket-Protocol: chat") + ahead)
     head = http1.head()
     assert head.status == 101
     assert head["sec-websocket-accept"] == "ICX+Yqv66kxgM0FcWaLWlFLwTAI="
     assert head["sec-websocket-protocol"] == "chat"
     assert http1.exactly(5) == b"first"
+    assert http1.exactly(len(ahead)) == ahead.upper()
     for size in (1, 20_000, 200_000):
         http1.send(b"x" * size)
         assert http1.exactly(size) == b"X" * size

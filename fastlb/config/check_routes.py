@@ -115,7 +115,7 @@ def _udp(
     for key in (*HttpListener.model_fields, *HttpKeys.model_fields, *NOT_OF_UDP):
         if key in listener:
             better = "; write max_sessions" if key == "max_connections" else ""
-            yield (*path, key), f"{key} is not of udp{better}", ()
+            yield (*path, key), f"{key} is not for UDP{better}", ()
     if listener.get("answers") is not None and listener.get("pick") == "session":
         yield (*path, "pick"), (
             "with answers = 0 or 1 there are no sessions: a server is picked for each datagram"
@@ -130,7 +130,7 @@ def _udp(
                 f"{path[1]} sends them to this pool"), ()
     if pool is not None and pool.get("tls"):
         yield ("pools", str(listener["pool"]), "tls"), (
-            f"tls is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
+            f"tls is not for UDP, and listeners.{path[1]} sends datagrams to this pool"), ()
     if pool is not None and pool.get("proxy_protocol") == "v1":
         yield ("pools", str(listener["pool"]), "proxy_protocol"), (
             f"v1 knows no datagrams, and listeners.{path[1]} sends them to this pool"), ("v2",)

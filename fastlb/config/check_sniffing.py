@@ -37,7 +37,7 @@ def check_tcp_route(
     for where, match in conditions(path, route):
         for key in match:
             if key not in (*MATCH_KEYS, "not") and key in _OF_MATCH:
-                yield (*where, key), f"{key} is of requests, and {whose}", MATCH_KEYS
+                yield (*where, key), f"{key} is for HTTP only, and {whose}", MATCH_KEYS
         tls = match.get("tls")
         for key in tls if isinstance(tls, Mapping) and written == "tcp" else ():
             if key not in HELLO_FACTS and key in Secured.model_fields:

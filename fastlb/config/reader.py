@@ -23,6 +23,12 @@ else:
     import tomli as tomllib
 
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+# What the parser says, for those who don't know TOML by heart.
+SAID = {
+    "Illegal character '\\n'": "a text has no closing quote on its line",
+    "Invalid value": "invalid value; a text has quotes around it",
+    "Expected '=' after a key in a key/value pair": "a line is KEY = VALUE, or [TABLE]",
+}
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -91,6 +97,7 @@ def _syntax(text: str, name: str, message: str) -> Problem:
     if found and found[1]:
         line = int(found[1])
     message = _AT.sub("", message)
+    message = SAID.get(message, message)
     if message.startswith(("Cannot declare", "Cannot overwrite")):
         message = f"{_header(text, line)} stands here a second time: names are given once"
     return Problem(f"not TOML: {message[0].lower()}{message[1:]}", file=name, line=line)

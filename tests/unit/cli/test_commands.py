@@ -190,7 +190,7 @@ def test_what_was_typed_wrong_is_told(
         ),
         (
             [*BIND, *SERVER, "--balance", "least-request"],
-            "--balance: 'least-request' is not a policy; did you mean 'least_request'?"
+            "--balance: 'least-request' is not a balancing method; did you mean 'least_request'?"
             " One of: round_robin, random, least_connections, least_request, peak_ewma, prequal,"
             " ring_hash, maglev, rendezvous",
         ),

@@ -51,9 +51,7 @@ POOLS = [
     pool("health-panic", 'health = { tcp = true, panic = "101%" }',
          "health.panic: '101%' is not a share up to 100%; write it like \"10%\"", FORM),
     pool("health-unknown", "health = { tcp = true, rises = 3 }",
-         "health.rises: 'rises' is not a key here; did you mean 'rise'? One of: tcp, tls, http,"
-         " grpc, expect, send, udp, method, host, statuses, body, port, interval, fast_interval,"
-         " timeout, rise, fall, panic"),
+         "health.rises: 'rises' is not a key here; did you mean 'rise'?"),
     pool("retry-attempts", "retry = { attempts = 0 }",
          "retry.attempts: 0 is out of range: at least 1"),
     pool("retry-on", 'retry = { on = ["sometimes"] }',

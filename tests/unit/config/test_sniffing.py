@@ -127,9 +127,9 @@ def test_without_routes_first_bytes_are_looked_at_where_the_pool_hashes_them(
      "routes[0].match.tls.sni: '*.a b' is not a host; write it like \"example.com\" or"
      " \"*.example.com\""),
     ({"match": {"path": "/x"}, "pool": "a"},
-     "routes[0].match.path: path is of requests, and bind is tcp://" + SO_HTTP),
+     "routes[0].match.path: path is for HTTP only, and bind is tcp://" + SO_HTTP),
     ({"match": {"not": {"headers": {"x": "y"}}}, "pool": "a"},
-     "routes[0].match.not.headers: headers is of requests, and bind is tcp://" + SO_HTTP),
+     "routes[0].match.not.headers: headers is for HTTP only, and bind is tcp://" + SO_HTTP),
     ({"match": {"tls": {"version": "TLSv1.3"}}, "pool": "a"},
      "routes[0].match.tls.version: version is known only where TLS ends, and bind is tcp://"),
     ({"pool": "a", "rewrite": {"path": "/"}},

@@ -168,6 +168,6 @@ def show(explanation: Explanation, as_json: bool) -> None:
     from fastlb.explain.shown import as_text, as_tree
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(as_tree(explanation))
+        Console(highlight=False, emoji=False).print(as_tree(explanation))
     else:
         click.echo(as_text(explanation))

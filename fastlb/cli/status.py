@@ -23,9 +23,9 @@ def command(as_json: bool, admin: str | None) -> int:
     from fastlb.cli.tables import Rates, certificates, tables
 
     # What isn't a terminal gets whole lines.
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, emoji=False, width=160)
     for part in tables(status, Rates(status)):
         console.print(part)
     if status.get("certificates"):

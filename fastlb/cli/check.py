@@ -32,10 +32,10 @@ from fastlb.errors import ConfigError, Problem
 @click.command("check")
 @click.argument("config")
 def command(config: str) -> int:
-    """Check the file CONFIG: exit 0 if it can be served, 2 if not, with all its problems.
+    """Check the file CONFIG. Exit 0 if it can be served; 2 if not, with all of its mistakes.
 
-    Prints every value that holds in the end, and where it came from. The files and packages that
-    CONFIG needs have to be there; no address is bound, as a running process may have it.
+    Prints every value, and where each comes from. The files and packages that CONFIG needs must be
+    there. No port is opened and no name is resolved.
     """
     model = load(config)
     values = effective(model)

@@ -24,7 +24,7 @@ ROWS = 40               # of a table
               help="The host of requests for which the log has none.")
 @click.option("--listener", metavar="NAME",
               help="The listener of requests for which the log has none.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not tables.")
 def command(
     config: str, log: str, against: str | None, host: str, listener: str | None, as_json: bool
 ) -> int:

@@ -38,7 +38,7 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
               help="A Python function that decides where a request goes.")
 @click.option("--cert", metavar="FILE", help="The certificate (PEM) of --bind tls:// or https://.")
 @click.option("--key", metavar="FILE", help="The private key (PEM), if it is not in the same file.")
-@click.option("--threads", metavar="N", callback=_threads, help='Engine threads: a number or "auto".')
+@click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(
     "--supervise", is_flag=True,
     help="Serve in a worker process, and start another one when it dies; see fastlb upgrade.",

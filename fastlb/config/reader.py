@@ -15,6 +15,7 @@ from fastlb.config.check import checked
 from fastlb.config.files import read_file
 from fastlb.config.model import Config
 from fastlb.config.positions import dotted, positions
+from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -22,6 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_TOML = re.compile(r"\s*(\[|[\w.-]+\s*=)")      # text that is hardly a path
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 # What the parser says, for those who don't know TOML by heart.
 SAID = {
@@ -57,6 +59,13 @@ def read(config: Config | str | os.PathLike[str]) -> tuple[Config, str | None]:
         return config, None
     if isinstance(config, str) and "\n" in config:
         return loads(config), None
+    if not isinstance(config, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"a {type(config).__name__} is no configuration: give a path, TOML text or a"
+            " fastlb.Config; fastlb.Config.build({...}) makes one of a dict")
+    if isinstance(config, str) and _TOML.match(config) and not os.path.exists(config):
+        raise ConfigError([Problem(
+            f"there is no file {show(config)}; if it is TOML text, write it with a line break")])
     return load(config), os.fsdecode(config)
 
 

@@ -118,7 +118,7 @@ def _top(values: Effective) -> Iterator[str]:
     if values.zone:
         yield line("zone", values.zone, values.origins["zone"])
     admin = values.admin
-    shown = ", ".join(str(bind) for bind in admin.binds) if admin else "of the command"
+    shown = ", ".join(str(bind) for bind in admin.binds) if admin else "a unix socket of its user"
     if admin is None and values.origins["admin"] == "given":
         shown = "none"
     yield line("admin", shown + (" with a token" if admin and admin.token else ""),
@@ -142,7 +142,7 @@ def _tracing(tracing: EffectiveTracing) -> Iterator[str]:
 def _dns(dns: EffectiveDns) -> Iterator[str]:
     servers = ", ".join(f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in
                         dns.nameservers)
-    yield line("nameservers", servers or "of /etc/resolv.conf", dns.origins["nameservers"])
+    yield line("nameservers", servers or "those in /etc/resolv.conf", dns.origins["nameservers"])
     yield line("timeout", show_ms(dns.timeout_ms), dns.origins["timeout"])
     yield line("refresh", refresh(dns.refresh_ms), dns.origins["refresh"])
 

@@ -241,7 +241,7 @@ def _targets(
             yield (*path, *where), f"there is no pool {show(target)}{hint}", valid
         elif "hash_on" in route and pools[target].get("balance", "round_robin") not in HASHES:
             yield (*path, "hash_on"), (
-                f"hash_on belongs to a hash policy, and pool {show(target)} has another"
+                f"hash_on belongs to a hashing method, and pool {show(target)} has another"
             ), HASHES
     mirror = route.get("mirror")
     copied = mirror.get("pool") if isinstance(mirror, Mapping) else mirror
@@ -294,23 +294,24 @@ def check_pool_key(
             continue
         if hashes:
             yield (*path, "hash_on"), (
-                f"{key} is of http, and listeners.{user} relays {scheme} to this pool"
+                f"{key} is for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ("client.ip", "client.address")
         if "hedge" in pool:
             yield (*path, "hedge"), (
-                f"second tries are of http, and listeners.{user} relays {scheme} to this pool"
+                f"second tries are for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ()
         if "unavailable" in pool:
             yield (*path, "unavailable"), (
-                f"an answer is of http, and listeners.{user} relays {scheme} to this pool"
+                f"an answer is for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ()
         for edited in ("request_headers", "response_headers"):
             if edited in pool:
                 yield (*path, edited), (
-                    f"header fields are of http, and listeners.{user} relays {scheme} to this pool"
+                    f"header fields are for HTTP only, and listeners.{user} relays {scheme} to this"
+                    " pool"
                 ), ()
         if "sticky" in pool:
             yield (*path, "sticky"), (
-                f"a cookie is of http, and listeners.{user} relays {scheme} to this pool;"
+                f"a cookie is for HTTP only, and listeners.{user} relays {scheme} to this pool;"
                 ' use balance = "maglev", which keeps an address on its server'
             ), ()

@@ -47,7 +47,7 @@ def check_tcp_route(
     for key in ("hash_on", "split_on"):
         value = route.get(key)
         if isinstance(value, str) and value.startswith(("path.", "query.", "header.", "cookie.")):
-            yield (*path, key), f"{value} is of http, and {whose}", ()
+            yield (*path, key), f"{value} is for HTTP only, and {whose}", ()
     target = route.get("listener")
     if isinstance(target, str):
         yield from _target((*path, "listener"), target, written, schemes)

@@ -321,7 +321,7 @@ CROSSED = [
     pool(
         "hash-on-round-robin",
         'hash_on = "client.ip"',
-        "hash_on: hash_on belongs to a hash policy, and balance is 'round_robin'; one of:"
+        "hash_on: hash_on belongs to a hashing method, and balance is 'round_robin'; one of:"
         " ring_hash, maglev, rendezvous",
     ),
     Bad(

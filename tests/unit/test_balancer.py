@@ -12,7 +12,7 @@ import pytest
 
 import fastlb
 from fastlb.config import typed
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, NotRunningError
 from tests.tidy.rules import ROOT
 
 TEXT = """\
@@ -131,6 +131,17 @@ def test_what_a_policy_says_in_a_wrong_form_is_told() -> None:
     wrong = "hello"
     with pytest.raises(ValueError, match=r'is not a status .*; write Response\(200, "text"\)'):
         fastlb.Response(wrong)
+
+
+def test_connect_says_how_a_process_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTLB_RUN_DIR", str(tmp_path))
+    monkeypatch.delenv("FASTLB_ADMIN", raising=False)
+    with pytest.raises(NotRunningError) as told:
+        fastlb.connect()
+    assert 'say where it is: fastlb.connect("http://127.0.0.1:9000"), as' in str(told.value)
+    assert "--admin" not in str(told.value)
 
 
 def test_with_alone_gives_a_hint() -> None:

@@ -18,8 +18,8 @@ from fastlb.config.effective import Effective, effective
 from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.control.events import Subscription
-from fastlb.errors import BindError, ConfigError
-from fastlb.handles import Listener, Pool, Server, given, listed
+from fastlb.errors import NOT_RUNNING, BindError, ConfigError
+from fastlb.handles import Listener, Named, Pool, Server, given, listed
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.adminport import AdminPort
 from fastlb.process.files import Files
@@ -148,12 +148,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         """All of them, by name: of the running configuration, or as it would be started."""
-        return {name: Pool(self, name) for name in self._current.pools}
+        return Named("pool", {name: Pool(self, name) for name in self._current.pools})
 
     @property
     def listeners(self) -> dict[str, Listener]:
         """All of them, by name."""
-        return {name: Listener(self, name) for name in self._current.listeners}
+        return Named("listener", {one: Listener(self, one) for one in self._current.listeners})
 
     def _add_route(self, listener: str, route: dict[str, Any]) -> None:
         routes = self._listeners.get(listener, {}).get("routes", ())
@@ -174,10 +174,10 @@ class Balancer:
             raise ValueError(f"{name!r} is taken: every name can be given once")
         Config.build(part)
 
-    def _must_be_idle(self) -> None:
+    def _must_be_idle(self, end: str = ": add pools and listeners before it starts") -> None:
         self._must_be_ours()
         if self._runtime is not None:
-            raise RuntimeError("the balancer is running: add pools and listeners before it starts")
+            raise RuntimeError(f"the balancer is running{end}")
 
     def _must_be_ours(self) -> None:
         # (One that wasn't running when the process forked is as good there as here.)
@@ -190,7 +190,7 @@ class Balancer:
     def _running(self) -> Runtime:
         self._must_be_ours()
         if self._runtime is None:
-            raise RuntimeError("the balancer isn't running")
+            raise RuntimeError(NOT_RUNNING)
         return self._runtime
 
     @property
@@ -241,7 +241,7 @@ class Balancer:
         with self._stop_lock:
             runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
-            raise RuntimeError("the balancer isn't running")
+            raise RuntimeError(NOT_RUNNING)
         try:
             new, values = await asyncio.to_thread(self._read, config)
         except ConfigError as error:
@@ -334,7 +334,7 @@ class Balancer:
     async def start(self) -> None:
         """Open all listeners and serve. ConfigError and BindError say what can't be; then
         nothing is left open."""
-        self._must_be_idle()
+        self._must_be_idle(" already")
         config = copied(self._current)
         values = effective(config)
         threads = self._threads if self._threads is not None else values.threads

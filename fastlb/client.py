@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fastlb.config.units import show_ms
 from fastlb.control.events import Event
-from fastlb.handles import Server, listed, seconds
+from fastlb.handles import Named, Server, listed, seconds
 from fastlb.link import Link, find
 from fastlb.policy import Hashed
 
@@ -42,8 +42,8 @@ class Client:
     @property
     def pools(self) -> dict[str, RemotePool]:
         """All pools, by name."""
-        return {pool["name"]: RemotePool(self._link, pool["name"])
-                for pool in self._link.get("/pools")}
+        return Named("pool", {pool["name"]: RemotePool(self._link, pool["name"])
+                              for pool in self._link.get("/pools")})
 
     @property
     def listeners(self) -> dict[str, dict[str, Any]]:
@@ -172,8 +172,8 @@ class RemotePool:
     @property
     def servers(self) -> dict[str, RemoteServer]:
         """By address, those that the pool has now."""
-        return {facts["address"]: RemoteServer(self._link, self.name, facts)
-                for facts in self._link.get(_path(self.name))["servers"]}
+        return Named("server", {facts["address"]: RemoteServer(self._link, self.name, facts)
+                                for facts in self._link.get(_path(self.name))["servers"]})
 
     def hash(self, key: str) -> Hashed:
         """As of a Pool: what a policy returns."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# What RuntimeError says of a Balancer that has to run for what is asked of it.
+NOT_RUNNING = (
+    "the balancer isn't running: start it first (`async with lb:`, or `with lb.background():`)"
+)
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
 from fastlb.config.base import Model
-from fastlb.config.hints import hint
+from fastlb.config.hints import LISTED_MAX, hint
 from fastlb.config.http import Route
 from fastlb.config.policy import Policy
 from fastlb.config.units import duration_ms, show
@@ -55,6 +55,22 @@ def listed(servers: Iterable[str | Server], pool: str) -> list[str | Server]:
         message = f'{show(servers)} is not a list; write ["{servers}"]'
         raise ConfigError([Problem(message, f"pools.{pool}.servers")])
     return list(servers)
+
+
+Handle = TypeVar("Handle")
+
+
+class Named(dict[str, Handle]):
+    """What there is, by name. KeyError says which names there are."""
+
+    def __init__(self, what: str, handles: dict[str, Handle]) -> None:
+        super().__init__(handles)
+        self._what = what
+
+    def __missing__(self, name: object) -> NoReturn:
+        shown = ", ".join([*self][:LISTED_MAX]) or "none"
+        more = f" and {len(self) - LISTED_MAX} more" if len(self) > LISTED_MAX else ""
+        raise KeyError(f"there is no {self._what} {name!r}; there are: {shown}{more}")
 
 
 def given(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,11 +192,11 @@ class Pool:
     def servers(self) -> dict[str, RunningServer]:
         """By address, those that the pool has now. Raises RuntimeError when not running."""
         runtime = self._balancer._running()
-        return {
+        return Named("server", {
             server.address: RunningServer(runtime, server)
             for server in runtime.live.servers()
             if server.pool == self.name and not server.removed
-        }
+        })
 
     def set_servers(
         self, servers: Iterable[str | Server], *, drain_timeout: str | float | None = None

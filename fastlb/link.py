@@ -154,11 +154,13 @@ def find(admin: str | None = None, token: str | None = None, what: str = "--admi
     if found:
         listed = "".join(f"\n  --admin http://unix:{path}" for path in found)
         raise NotRunningError(f"several processes are running; say which one is meant:{listed}")
+    write = '--admin http://127.0.0.1:9000,' if what == "--admin" else (
+        'fastlb.connect("http://127.0.0.1:9000"),')
     places = ", ".join(str(folder / f"*{SUFFIX}") for folder in usual_folders())
     raise NotRunningError(
         f"no running fastlb was found: {VARIABLE} is not set, and nobody answers at {places}."
-        " Start one (fastlb serve fastlb.toml), or say where it is: --admin"
-        " http://127.0.0.1:9000, as `admin` in its configuration has it."
+        f" Start one (fastlb serve fastlb.toml), or say where it is: {write} as `admin` in its"
+        " configuration has it."
     )
 
 

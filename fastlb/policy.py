@@ -242,7 +242,8 @@ class Response(_Decided):
 
     def __post_init__(self) -> None:
         if not (isinstance(self.status, int) and 200 <= self.status <= 599):
-            raise ValueError(f"{self.status!r} is not a status from 200 to 599")
+            write = "; write Response(200, \"text\")" if isinstance(self.status, str) else ""
+            raise ValueError(f"{self.status!r} is not a status from 200 to 599{write}")
         content = self.body.encode() if isinstance(self.body, str) else self.body
         kind = "text/plain; charset=utf-8" if isinstance(self.body, str) else _OCTETS
         if self.json is not None:
@@ -272,6 +273,8 @@ class Redirect(_Decided):
     def __post_init__(self) -> None:
         if self.status not in (301, 302, 303, 307, 308):
             raise ValueError(f"{self.status} is no redirect: 301, 302, 303, 307 or 308")
+        if not isinstance(self.to, str):
+            raise TypeError(f"{self.to!r} is not where to go; write Redirect(\"/elsewhere\", 302)")
         line = b"location: %b\r\n" % _value(self.to)
         answer = (self.status, b"text/plain; charset=utf-8", b"", line)
         _decide(self, (None, None, None, answer, (), ()))

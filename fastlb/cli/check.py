@@ -32,10 +32,10 @@ from fastlb.errors import ConfigError, Problem
 @click.command("check")
 @click.argument("config")
 def command(config: str) -> int:
-    """Check the file CONFIG: exit 0 if it can be served, 2 if not, with all its problems.
+    """Check the file CONFIG. Exit 0 if it can be served; 2 if not, with all of its mistakes.
 
-    Prints every value that holds in the end, and where it came from. The files and packages that
-    CONFIG needs have to be there; no address is bound, as a running process may have it.
+    Prints every value, and where each comes from. The files and packages that CONFIG needs must be
+    there. No port is opened and no name is resolved.
     """
     model = load(config)
     values = effective(model)
@@ -118,7 +118,7 @@ def _top(values: Effective) -> Iterator[str]:
     if values.zone:
         yield line("zone", values.zone, values.origins["zone"])
     admin = values.admin
-    shown = ", ".join(str(bind) for bind in admin.binds) if admin else "of the command"
+    shown = ", ".join(str(bind) for bind in admin.binds) if admin else "a unix socket of its user"
     if admin is None and values.origins["admin"] == "given":
         shown = "none"
     yield line("admin", shown + (" with a token" if admin and admin.token else ""),
@@ -142,7 +142,7 @@ def _tracing(tracing: EffectiveTracing) -> Iterator[str]:
 def _dns(dns: EffectiveDns) -> Iterator[str]:
     servers = ", ".join(f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in
                         dns.nameservers)
-    yield line("nameservers", servers or "of /etc/resolv.conf", dns.origins["nameservers"])
+    yield line("nameservers", servers or "those in /etc/resolv.conf", dns.origins["nameservers"])
     yield line("timeout", show_ms(dns.timeout_ms), dns.origins["timeout"])
     yield line("refresh", refresh(dns.refresh_ms), dns.origins["refresh"])
 

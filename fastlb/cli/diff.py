@@ -12,14 +12,14 @@ from fastlb.cli.remote import admin_option, client
 
 @click.command("diff")
 @click.argument("configs", nargs=-1, metavar="[OLD] NEW")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @admin_option
 def command(configs: tuple[str, ...], as_json: bool, admin: str | None) -> int:
-    """What is different between the file OLD, or the running process, and the file NEW: what holds
-    in the end, key by key.
+    """Show what differs between the file OLD, or the running process, and the file NEW, key by key.
+    Defaults count: a key that only writes its default down is no difference.
 
-    "+" is new, "-" is gone, "~" is changed, "*" was set while running and holds on. Exit 0 if
-    nothing is different, 1 if something is, 2 if a file can't be used, 3 if no process is running.
+    "+" is new, "-" is gone, "~" has changed, "*" was set while running and stays. Exit 0 if nothing
+    differs, 1 if something does, 2 if a file has mistakes, 3 if no process is running.
     """
     from fastlb.config.diff import diff
     from fastlb.config.reader import load

@@ -11,9 +11,9 @@ from fastlb.cli.remote import admin_option, client, server, who
 @click.argument("name", metavar="POOL/SERVER")
 @admin_option
 def command(name: str, admin: str | None) -> int:
-    """Put a server into maintenance: nobody new, and no checks. `fastlb enable` undoes it."""
+    """Put a server into maintenance: no new clients, no checks. `fastlb enable` undoes it."""
     made = server(admin, name)
     made.disable()
     click.echo(
-        f"{name} is {made.state}; in flight: {made.in_flight} ({who(client(admin))})")
+        f"{name} is in maintenance; in flight: {made.in_flight} ({who(client(admin))})")
     return 0

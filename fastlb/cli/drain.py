@@ -11,14 +11,14 @@ EXIT_UNDONE = 1
 
 @click.command("drain")
 @click.argument("name", metavar="POOL/SERVER")
-@click.option("--wait", is_flag=True, help="Until nothing is under way there any more.")
+@click.option("--wait", is_flag=True, help="Wait until the server has nothing left to do.")
 @click.option(
     "--timeout", type=Time(), default="60s", show_default=True,
-    help="How long to wait; then the exit status is 1, and it goes on draining.",
+    help="How long --wait waits. After that, the exit status is 1; the server stays draining.",
 )
 @admin_option
 def command(name: str, wait: bool, timeout: float, admin: str | None) -> int:
-    """Let a server keep what it has, and give it nobody new. `fastlb enable` undoes it."""
+    """Send no new clients to a server; those it has may finish. `fastlb enable` undoes it."""
     made = server(admin, name)
     change = made.drain()
     if wait:
@@ -26,7 +26,7 @@ def command(name: str, wait: bool, timeout: float, admin: str | None) -> int:
             change.wait(timeout)
         except TimeoutError:
             left = server(admin, name).in_flight
-            click.echo(f"{name} goes on draining; still in flight: {left}", err=True)
+            click.echo(f"{name} is still draining; in flight: {left}", err=True)
             return EXIT_UNDONE
     said = "drained" if change.done else f"draining; in flight: {made.in_flight}"
     click.echo(f"{name} is {said} ({who(client(admin))})")

@@ -45,53 +45,57 @@ def _body(_: click.Context, __: click.Parameter, value: str | None) -> bytes:
 @click.command("explain")
 @click.argument("config")
 @click.argument("url")
-@click.option("-X", "--method", metavar="METHOD", help="GET, or POST where there is a body.")
+@click.option("-X", "--method", metavar="METHOD",
+              help="The method; by default GET, or POST with a body.")
 @click.option(
     "-H", "--header", "headers", multiple=True, callback=_pair, metavar="'NAME: VALUE'",
-    help="A header field; repeatable.",
+    help="A header field. Repeatable.",
 )
 @click.option(
     "-d", "--data", "body", callback=_body, metavar="TEXT|@FILE",
-    help="The body; of tcp, what the client sends first. @- is stdin.",
+    help="The body; for tcp, what the client sends first. @- is stdin.",
 )
 @click.option(
     "--from", "client", default="127.0.0.1", show_default=True, metavar="IP[:PORT]",
-    help='The client\'s address; "unix:" for one of a unix socket.',
+    help='The client\'s address; "unix:" for a unix socket.',
 )
 @click.option(
-    "--sni", "tls_sni", metavar="NAME", help="The name that it asks for over TLS; else the URL's.",
+    "--sni", "tls_sni", metavar="NAME",
+    help="The name the client asks for over TLS; default: the URL's.",
 )
 @click.option(
     "--client-subject", "tls_client_subject", metavar="TEXT",
-    help="Of its certificate, such as CN=gateway,O=Example.",
+    help="Subject of the client's certificate, such as CN=gateway,O=Example.",
 )
 @click.option(
     "--client-fingerprint", "tls_client_fingerprint", metavar="HEX",
-    help="Of its certificate (SHA-256).",
+    help="SHA-256 of the client's certificate.",
 )
 @click.option(
-    "--proxy-authority", metavar="NAME", help="The name that a proxy tells (PROXY protocol, v2).",
+    "--proxy-authority", metavar="NAME", help="The name in a PROXY header (v2).",
 )
-@click.option("--proxy-unique-id", metavar="TEXT", help="The connection's id there.")
-@click.option("--proxy-alpn", metavar="NAME", help="The protocol that was chosen there.")
-@click.option("--proxy-vpce", metavar="ID", help="The id of the client's VPC endpoint (AWS).")
-@click.option("--proxy-dst", metavar="IP:PORT", help="Where the client connected to.")
+@click.option("--proxy-unique-id", metavar="TEXT", help="The connection's id in a PROXY header.")
+@click.option("--proxy-alpn", metavar="NAME", help="The ALPN protocol in a PROXY header.")
+@click.option("--proxy-vpce", metavar="ID", help="The VPC endpoint (AWS) in a PROXY header.")
+@click.option("--proxy-dst", metavar="IP:PORT", help="The destination in a PROXY header.")
 @click.option(
-    "--says", "says_protocol", metavar="PROTOCOL", help="What it speaks over tcp, such as mqtt.",
+    "--says", "says_protocol", metavar="PROTOCOL",
+    help="The protocol of a tcp client, such as mqtt.",
 )
 @click.option(
-    "--alpn", "says_alpn", metavar="NAMES", help="What it offers over TLS, such as h2,http/1.1.",
+    "--alpn", "says_alpn", metavar="NAMES", help="Protocols offered over TLS, such as h2,http/1.1.",
 )
-@click.option("--client-id", "says_client_id", metavar="TEXT", help="Of MQTT.")
-@click.option("--username", "says_username", metavar="TEXT", help="Of MQTT.")
-@click.option("--level", "says_level", metavar="VERSION", help="Of MQTT: 3.1, 3.1.1 or 5.")
-@click.option("--listener", metavar="NAME", help="Of this listener; else the URL says it.")
+@click.option("--client-id", "says_client_id", metavar="TEXT", help="MQTT client id.")
+@click.option("--username", "says_username", metavar="TEXT", help="MQTT user name.")
+@click.option("--level", "says_level", metavar="VERSION", help="MQTT version: 3.1, 3.1.1 or 5.")
+@click.option("--listener", metavar="NAME",
+              help="Name of the listener; default: the one the URL fits.")
 @click.option(
-    "--live", is_flag=True, help="Ask the process that runs, with its servers' states.",
+    "--live", is_flag=True, help="Ask the running process: its servers have their present states.",
 )
 @admin_option
-@click.option("--call-policy", is_flag=True, help="Call the policy that decides, if there is one.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of a tree.")
+@click.option("--call-policy", is_flag=True, help="Call the route's policy, if it has one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a tree.")
 def command(
     config: str, url: str, method: str | None, headers: list[tuple[str, str]], body: bytes,
     client: str, listener: str | None, live: bool, admin: str | None, call_policy: bool,
@@ -168,6 +172,6 @@ def show(explanation: Explanation, as_json: bool) -> None:
     from fastlb.explain.shown import as_text, as_tree
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(as_tree(explanation))
+        Console(highlight=False, emoji=False).print(as_tree(explanation))
     else:
         click.echo(as_text(explanation))

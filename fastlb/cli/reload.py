@@ -11,7 +11,7 @@ from fastlb.cli.remote import admin_option, client, who
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @admin_option
 def command(dry_run: bool, admin: str | None) -> int:
-    """Let a running process read its file again; a file that can't be used changes nothing."""
+    """Have a running process read its file again. A file with mistakes changes nothing."""
     process = client(admin)
     made = process.reload(dry_run=dry_run)
     for one in made["differences"]:

@@ -12,8 +12,8 @@ from fastlb.link import find
 
 admin_option = click.option(
     "--admin", metavar="ADDRESS",
-    help="Where the process's admin API is: http://HOST:PORT or http://unix:/PATH. Else"
-    " $FASTLB_ADMIN, else the one in the usual places. $FASTLB_TOKEN is its token.",
+    help="Address of the process's admin API: http://HOST:PORT or http://unix:/PATH. Without it,"
+    " $FASTLB_ADMIN, or the one process that is found in /run/fastlb. $FASTLB_TOKEN is the token.",
 )
 
 

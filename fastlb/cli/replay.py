@@ -18,11 +18,14 @@ ROWS = 40               # of a table
 @click.command("replay")
 @click.argument("config")
 @click.argument("log")
-@click.option("--against", metavar="OTHER", help="Another configuration: what would change.")
+@click.option("--against", metavar="OTHER",
+              help="Another configuration: also say what it would change.")
 @click.option("--host", default="", metavar="HOST|URL",
-              help="Asked for, where the log says none; scheme and port choose the listener.")
-@click.option("--listener", metavar="NAME", help="Meant, where the log names none; else --host is.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+              help="The host of requests for which the log has none. A scheme and a port choose "
+                   "the listener.")
+@click.option("--listener", metavar="NAME",
+              help="The listener of requests for which the log has none.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not tables.")
 def command(
     config: str, log: str, against: str | None, host: str, listener: str | None, as_json: bool
 ) -> int:
@@ -71,7 +74,7 @@ class _Bar:
             total = os.stat(self._log).st_size
         self._progress = progress = Progress(
             "{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, emoji=False),
         )
         task = progress.add_task("replay", total=total)
         progress.start()
@@ -85,20 +88,23 @@ class _Bar:
 def _print(replayed: Replayed) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 100)
     r = replayed
     console.print(
         f"{_count(r.lines, 'line')}, {_count(r.requests, 'request')} of"
         f" {_count(r.clients, 'client')}, {_size(r.bytes)} answered"
     )
-    for n, what in (
-        (r.unknown, "lines were not understood"), (r.no_route, "requests have no route"),
-        (r.refused, "requests would be refused"),
-        (r.keys_missing, "requests lack what their pool hashes: client.ip stands for it"),
-        (r.clients_unknown, "lines have no IP address of a client"),
+    for n, one, several in (
+        (r.unknown, "line was not understood", "lines were not understood"),
+        (r.no_route, "request has no route", "requests have no route"),
+        (r.refused, "request would be refused", "requests would be refused"),
+        (r.keys_missing, "request lacks what its pool hashes: client.ip was hashed instead",
+         "requests lack what their pool hashes: client.ip was hashed instead"),
+        (r.clients_unknown, "line has no IP address of a client",
+         "lines have no IP address of a client"),
     ):
         if n:
-            console.print(f"  {n:,} {what}")
+            console.print(f"  {n:,} {one if n == 1 else several}")
     for title, lines in (("not understood", r.unknown_first), ("no route", r.no_route_first)):
         for line in lines:
             console.print(f"  {title}: {line}", markup=False, overflow="ellipsis", no_wrap=True)

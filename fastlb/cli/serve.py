@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastlb.config.limits import THREADS_MAX
+from fastlb.config.units import show
 from fastlb.errors import BindError, ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -29,25 +30,26 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 @click.command("serve")
 @click.argument("config", required=False, metavar="[CONFIG]")
 @click.option("--bind", multiple=True, metavar="SCHEME://HOST:PORT",
-              help="Listen here, by tcp, http, tls or https; repeatable.")
-@click.option("--server", multiple=True, metavar="HOST:PORT", help="A server; repeatable.")
+              help="Listen here; SCHEME is tcp, tls, http, https or udp. Repeatable.")
+@click.option("--server", multiple=True, metavar="HOST:PORT", help="A server. Repeatable.")
 @click.option("--balance", metavar="BALANCE",
-              help="How a server is picked: round_robin (the default), least_request, ...")
-@click.option("--policy", metavar="MODULE:FUNCTION", help="A Python function that decides.")
+              help="How a server is picked, such as least_request.  [default: round_robin]")
+@click.option("--policy", metavar="MODULE:FUNCTION",
+              help="A Python function that decides where a request goes.")
 @click.option("--cert", metavar="FILE", help="The certificate (PEM) of --bind tls:// or https://.")
-@click.option("--key", metavar="FILE", help="Its private key, if not in the same file.")
+@click.option("--key", metavar="FILE", help="The private key (PEM), if it is not in the same file.")
 @click.option("--threads", metavar="N", callback=_threads, help='Engine threads, or "auto".')
 @click.option(
     "--supervise", is_flag=True,
-    help="In a process of its own that is started again when it dies; see fastlb upgrade.",
+    help="Serve in a worker process, and start another one when it dies; see fastlb upgrade.",
 )
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
-    show_default=True, help="The least that is logged, to stderr.",
+    show_default=True, help="Minimum level of the log, which goes to stderr.",
 )
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="One line or one JSON object an event.",
+    help="Log lines of text, or a JSON object a line.",
 )
 def command(
     config: str | None,
@@ -64,7 +66,8 @@ def command(
 ) -> int:
     """Serve the file CONFIG, or --bind and --server, until SIGTERM or Ctrl-C.
 
-    Then accept no more and let connections finish (shutdown_timeout); a second signal ends at once.
+    At the signal it accepts no more connections, and lets those that are open finish
+    (shutdown_timeout). A second signal ends it at once.
     """
     from fastlb.process.signals import hold_early
 
@@ -82,19 +85,17 @@ def command(
             supervised=supervised,
         )
     except (ConfigError, BindError) as error:
-        if config is None and isinstance(error, BindError):
-            # (no option shares a port)
-            told = str(error).replace(f"listeners.{NAME}.bind", "--bind")
-            error.strerror = told.partition(" (to share it")[0]
+        told = _by_options(error, key) if config is None else error
         if supervised is not None:
-            supervised[0].say_last("failed", why=str(error)[:WHY_MAX])
-        raise
+            supervised[0].say_last("failed", why=str(told)[:WHY_MAX])
+        raise told from None
 
 
 def _config(
     config: str | None, bind: tuple[str, ...], server: tuple[str, ...], balance: str | None,
     policy: str | None, threads: int | str | None, certificate: dict[str, str] | None,
 ) -> Config:
+    from fastlb.config.model import Config
     from fastlb.config.reader import load
     from fastlb.process.functions import look_beside
 
@@ -103,7 +104,7 @@ def _config(
     if config is not None:
         look_beside(config)
         return load(config)
-    return _built(_from_options(bind, server, balance, policy, threads, certificate))
+    return Config.build(_from_options(bind, server, balance, policy, threads, certificate))
 
 
 def _certificate(cert: str | None, key: str | None) -> dict[str, str] | None:
@@ -136,29 +137,33 @@ def _arguments(context: click.Context) -> list[str]:
     return made
 
 
-def _built(raw: dict[str, Any]) -> Config:
-    """ConfigError names options, as there is no file whose keys could be named."""
-    from fastlb.config.model import Config
+def _by_options(error: ConfigError | BindError, key: str | None) -> ConfigError | BindError:
+    """The same error with the names of options, as there is no file whose keys could be named.
+    `key` is what --key says."""
+    if isinstance(error, BindError):
+        # (no option shares a port)
+        told = str(error).replace(f"listeners.{NAME}.bind", "--bind")
+        error.strerror = told.partition(" (to share it")[0]
+        return error
+    return ConfigError(
+        replace(one, path=_option(one, key), message=_said(one, key)) for one in error.problems)
 
-    try:
-        return Config.build(raw)
-    except ConfigError as error:
-        raise ConfigError(
-            replace(one, path=_option(one.path), message=_said(one)) for one in error.problems
-        ) from None
 
-
-def _said(problem: Problem) -> str:
+def _said(problem: Problem, key: str | None) -> str:
+    if key is None and problem.message.endswith("holds no private key in PEM"):
+        return f"{problem.message}; name its file: --key FILE"
     if problem.path == f"listeners.{NAME}.tls" and problem.message.endswith(" }"):
         scheme = problem.message.partition("://")[0]
         return f"{scheme}:// needs a certificate: --cert FILE --key FILE"
     return re.sub("^tls belongs to (.*) bind is", r"it belongs to \1 --bind is", problem.message)
 
 
-def _option(path: str) -> str:
+def _option(problem: Problem, key_file: str | None) -> str:
+    path = problem.path
     key = path.split("[")[0]
     if key == f"listeners.{NAME}.tls" or key.startswith(f"listeners.{NAME}.tls."):
-        return "--cert"
+        of_key = key_file is not None and problem.message.startswith(f"{show(key_file)}: ")
+        return "--key" if of_key or path.endswith(".key") else "--cert"
     if ".policy" in path or key.endswith(".routes"):
         return "--policy"
     return {

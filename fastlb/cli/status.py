@@ -8,9 +8,11 @@ import click
 
 from fastlb.cli.remote import admin_option, client
 
+WIDTH_PIPED = 10_000        # what isn't a terminal gets whole lines
+
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @admin_option
 def command(as_json: bool, admin: str | None) -> int:
     """Print what a running process serves: its listeners, pools and servers."""
@@ -22,10 +24,9 @@ def command(as_json: bool, admin: str | None) -> int:
 
     from fastlb.cli.tables import Rates, certificates, tables
 
-    # What isn't a terminal gets whole lines.
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, emoji=False, width=WIDTH_PIPED)
     for part in tables(status, Rates(status)):
         console.print(part)
     if status.get("certificates"):

@@ -8,20 +8,25 @@ import termios
 import time
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastlb.cli.remote import Time, admin_option, client
+from fastlb.errors import NotRunningError
+
+if TYPE_CHECKING:
+    from fastlb.client import Client
 
 
 @click.command("top")
 @click.option(
-    "--interval", type=Time(), default="1s", show_default=True, help="Between two looks.",
+    "--interval", type=Time(), default="1s", show_default=True, help="How often the table changes.",
 )
 @admin_option
 def command(interval: float, admin: str | None) -> int:
-    """Show what a running process does, in a table that is always new. q ends it."""
+    """Show live what a running process does. q ends it."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
@@ -30,7 +35,7 @@ def command(interval: float, admin: str | None) -> int:
 
     process = client(admin)
     status = process.status()
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         raise click.UsageError("this is not a terminal; fastlb status prints it once")
     before = None
@@ -43,7 +48,29 @@ def command(interval: float, admin: str | None) -> int:
             before = status
             if _pressed("q", interval):
                 return 0
-            status = process.status()
+            process, status = _look(process, admin, status)
+            if status["pid"] != before["pid"]:
+                before = None
+
+
+def _look(
+    process: Client, admin: str | None, before: dict[str, Any]
+) -> tuple[Client, dict[str, Any]]:
+    """The status; after an upgrade that of the process which listens there now. Raises
+    NotRunningError where there is none."""
+    try:
+        return process, process.status()
+    except NotRunningError:
+        with suppress(NotRunningError):
+            other = client(admin)
+            status = other.status()
+            if _addresses(status) & _addresses(before):
+                return other, status
+        raise
+
+
+def _addresses(status: dict[str, Any]) -> set[str]:
+    return {address for listener in status["listeners"] for address in listener["addresses"]}
 
 
 @contextmanager

@@ -13,15 +13,16 @@ EXIT_FAILED = 1
 
 
 @click.command("upgrade")
-@click.option("--pid", type=int, help="Of the supervising process, where there are several.")
+@click.option("--pid", type=int, help="The supervising process, if several are running.")
 @click.option("--timeout", type=Time(), default="90s", show_default=True, metavar="TIME",
               help="How long to wait for the new process to be ready.")
 def command(pid: int | None, timeout: float) -> int:
-    """Replace the process of `fastlb serve --supervise` by a new one, which reads the program and
-    the configuration anew.
+    """Start a new process in place of one that `fastlb serve --supervise` runs. The new one reads
+    the program and the configuration again.
 
-    It serves on the same sockets; when it is ready, the old one lets its connections finish. If it
-    can't start, the old one goes on, and this says why (exit 1). Exit 3 if none is running.
+    The new process serves on the same sockets. When it is ready, the old one lets its connections
+    finish. If it can't start, the old one keeps serving, and this command says why (exit 1). Exit 3
+    if no supervised process is running.
     """
     from fastlb.process.channel import receive
     from fastlb.process.supervisor import NAME

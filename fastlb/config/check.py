@@ -22,7 +22,7 @@ from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.files import read_file
 from fastlb.config.guesses import as_table, elsewhere
 from fastlb.config.health import Datagrams, Health
-from fastlb.config.hints import ELSEWHERE, NAME, Found, hint, no_pool
+from fastlb.config.hints import ELSEWHERE, NAME, Found, beside, hint, no_pool
 from fastlb.config.model import (
     Config,
     Defaults,
@@ -277,7 +277,8 @@ def _unknown(path: Path, model: type[Model] | None = None) -> Found:
     fields = (model or _model_at(path)).model_fields.items()
     valid = tuple(field.alias or name for name, field in fields)
     meant = elsewhere(key, model or _model_at(path), ELSEWHERE.get(key) in valid)
-    end = f"; {meant}. One of: {', '.join(valid)}" if meant else hint(key, valid)
+    one_of = beside(valid)
+    end = f"; {meant}{f'.{one_of}' if one_of else ''}" if meant else hint(key, valid)
     return path, f"{show(key)} is not a key here{end}", valid
 
 
@@ -328,7 +329,7 @@ def _http_model_at(keys: Path) -> type[Model]:
 
 def _not_one_of(path: Path, value: Any, expected: str) -> Found:
     valid = tuple(re.findall(r"'([^']+)'", expected))
-    words = {"balance": "policy", "hash_on": "key to hash", "protocol": "protocol"}
+    words = {"balance": "balancing method", "hash_on": "key to hash", "protocol": "protocol"}
     what = words.get(str(path[-1]), "valid value")
     return path, f"{show(value)} is not a {what}{hint(value, valid)}", valid
 

@@ -65,7 +65,7 @@ def check_pool(
     for key in ("hash_on", "bounded_load"):
         if key in pool and isinstance(balance, str) and balance not in HASHES:
             yield (*path, key), (
-                f"{key} belongs to a hash policy, and balance is {balance!r};"
+                f"{key} belongs to a hashing method, and balance is {balance!r};"
                 f" one of: {', '.join(HASHES)}"
             ), HASHES
     if balance in HASHES and pool.get("slow_start") not in (None, "0s"):

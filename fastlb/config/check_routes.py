@@ -115,7 +115,7 @@ def _udp(
     for key in (*HttpListener.model_fields, *HttpKeys.model_fields, *NOT_OF_UDP):
         if key in listener:
             better = "; write max_sessions" if key == "max_connections" else ""
-            yield (*path, key), f"{key} is not of udp{better}", ()
+            yield (*path, key), f"{key} is not for UDP{better}", ()
     if listener.get("answers") is not None and listener.get("pick") == "session":
         yield (*path, "pick"), (
             "with answers = 0 or 1 there are no sessions: a server is picked for each datagram"
@@ -130,7 +130,7 @@ def _udp(
                 f"{path[1]} sends them to this pool"), ()
     if pool is not None and pool.get("tls"):
         yield ("pools", str(listener["pool"]), "tls"), (
-            f"tls is not of udp, and listeners.{path[1]} sends datagrams to this pool"), ()
+            f"tls is not for UDP, and listeners.{path[1]} sends datagrams to this pool"), ()
     if pool is not None and pool.get("proxy_protocol") == "v1":
         yield ("pools", str(listener["pool"]), "proxy_protocol"), (
             f"v1 knows no datagrams, and listeners.{path[1]} sends them to this pool"), ("v2",)
@@ -241,7 +241,7 @@ def _targets(
             yield (*path, *where), f"there is no pool {show(target)}{hint}", valid
         elif "hash_on" in route and pools[target].get("balance", "round_robin") not in HASHES:
             yield (*path, "hash_on"), (
-                f"hash_on belongs to a hash policy, and pool {show(target)} has another"
+                f"hash_on belongs to a hashing method, and pool {show(target)} has another"
             ), HASHES
     mirror = route.get("mirror")
     copied = mirror.get("pool") if isinstance(mirror, Mapping) else mirror
@@ -294,23 +294,24 @@ def check_pool_key(
             continue
         if hashes:
             yield (*path, "hash_on"), (
-                f"{key} is of http, and listeners.{user} relays {scheme} to this pool"
+                f"{key} is for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ("client.ip", "client.address")
         if "hedge" in pool:
             yield (*path, "hedge"), (
-                f"second tries are of http, and listeners.{user} relays {scheme} to this pool"
+                f"second tries are for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ()
         if "unavailable" in pool:
             yield (*path, "unavailable"), (
-                f"an answer is of http, and listeners.{user} relays {scheme} to this pool"
+                f"an answer is for HTTP only, and listeners.{user} relays {scheme} to this pool"
             ), ()
         for edited in ("request_headers", "response_headers"):
             if edited in pool:
                 yield (*path, edited), (
-                    f"header fields are of http, and listeners.{user} relays {scheme} to this pool"
+                    f"header fields are for HTTP only, and listeners.{user} relays {scheme} to this"
+                    " pool"
                 ), ()
         if "sticky" in pool:
             yield (*path, "sticky"), (
-                f"a cookie is of http, and listeners.{user} relays {scheme} to this pool;"
+                f"a cookie is for HTTP only, and listeners.{user} relays {scheme} to this pool;"
                 ' use balance = "maglev", which keeps an address on its server'
             ), ()

@@ -37,7 +37,7 @@ def check_tcp_route(
     for where, match in conditions(path, route):
         for key in match:
             if key not in (*MATCH_KEYS, "not") and key in _OF_MATCH:
-                yield (*where, key), f"{key} is of requests, and {whose}", MATCH_KEYS
+                yield (*where, key), f"{key} is for HTTP only, and {whose}", MATCH_KEYS
         tls = match.get("tls")
         for key in tls if isinstance(tls, Mapping) and written == "tcp" else ():
             if key not in HELLO_FACTS and key in Secured.model_fields:
@@ -47,7 +47,7 @@ def check_tcp_route(
     for key in ("hash_on", "split_on"):
         value = route.get(key)
         if isinstance(value, str) and value.startswith(("path.", "query.", "header.", "cookie.")):
-            yield (*path, key), f"{value} is of http, and {whose}", ()
+            yield (*path, key), f"{value} is for HTTP only, and {whose}", ()
     target = route.get("listener")
     if isinstance(target, str):
         yield from _target((*path, "listener"), target, written, schemes)

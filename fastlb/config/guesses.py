@@ -12,6 +12,7 @@ from fastlb.config.health import KINDS
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Defaults, Listener, Pool, Server
 from fastlb.config.positions import Path
+from fastlb.config.tls import ServerTls, Tls
 from fastlb.config.units import SHOWN_MAX
 
 NUMBER_MAX = 10**9  # of those that are worth suggesting
@@ -25,7 +26,15 @@ PLACES: dict[type[Model], str] = {
     Server: "a server ({{ address = \"HOST:PORT\", {key} = ... }})",
     Config: "the top of the file",
 }
+_CERTIFICATES = 'write certificates = [{ cert = "FILE", key = "FILE" }]'
+_CERTIFICATE = 'write certificate = { cert = "FILE", key = "FILE" }'
 SAID: dict[tuple[type[Model], str], str] = {
+    (Tls, "cert"): _CERTIFICATES,
+    (Tls, "key"): _CERTIFICATES,
+    (Tls, "certificate"): _CERTIFICATES,
+    (ServerTls, "cert"): _CERTIFICATE,
+    (ServerTls, "key"): _CERTIFICATE,
+    (ServerTls, "certificates"): _CERTIFICATE,
     (Pool, "max_connections"):
         "a pool has limits.max_requests, and each of its servers max_connections",
     (Pool, "maxconn"): "a pool has limits.max_requests, and each of its servers max_connections",

@@ -46,13 +46,23 @@ ELSEWHERE = {
 }
 
 
+# Where it is clear what was meant, a longer list of what else would be valid only hides it.
+LISTED_MAX = 16
+
+
 def hint(word: Any, valid: Collection[str]) -> str:
     """The end of a sentence: what was probably meant, and what would be valid."""
     near = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) else []
     if isinstance(word, str) and ELSEWHERE.get(word) in valid:
         near = [ELSEWHERE[word]]
-    meant = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{meant} One of: {', '.join(valid)}"
+    if near:
+        return f"; did you mean {near[0]!r}?{beside(valid)}"
+    return f". One of: {', '.join(valid)}"
+
+
+def beside(valid: Collection[str]) -> str:
+    """What would be valid, beside what was probably meant; "" where that is too much to read."""
+    return f" One of: {', '.join(valid)}" if len(valid) <= LISTED_MAX else ""
 
 
 def no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:

@@ -56,7 +56,7 @@ def check_path(path: str) -> list[str]:
         if found:
             names.append(found[1])
         elif "*" in segment:
-            raise ValueError(f'{show(path)}: "*" is the last segment, and nothing else')
+            raise ValueError(f'{show(path)}: "*" stands alone at the end, as in "/docs/*"')
         elif "{" in segment or "}" in segment:
             raise ValueError(f"{show(path)}: {show(segment)} is not a named segment like {{id}}")
         elif segment in (".", ".."):

@@ -15,6 +15,7 @@ from fastlb.config.check import checked
 from fastlb.config.files import read_file
 from fastlb.config.model import Config
 from fastlb.config.positions import dotted, positions
+from fastlb.config.units import show
 from fastlb.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -22,7 +23,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_TOML = re.compile(r"\s*(\[|[\w.-]+\s*=)")      # text that is hardly a path
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+# What the parser says, for those who don't know TOML by heart.
+SAID = {
+    "Illegal character '\\n'": "a text has no closing quote on its line",
+    "Invalid value": "invalid value; a text has quotes around it",
+    "Expected '=' after a key in a key/value pair": "a line is KEY = VALUE, or [TABLE]",
+}
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -51,6 +59,13 @@ def read(config: Config | str | os.PathLike[str]) -> tuple[Config, str | None]:
         return config, None
     if isinstance(config, str) and "\n" in config:
         return loads(config), None
+    if not isinstance(config, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"a {type(config).__name__} is no configuration: give a path, TOML text or a"
+            " fastlb.Config; fastlb.Config.build({...}) makes one of a dict")
+    if isinstance(config, str) and _TOML.match(config) and not os.path.exists(config):
+        raise ConfigError([Problem(
+            f"there is no file {show(config)}; if it is TOML text, write it with a line break")])
     return load(config), os.fsdecode(config)
 
 
@@ -91,6 +106,7 @@ def _syntax(text: str, name: str, message: str) -> Problem:
     if found and found[1]:
         line = int(found[1])
     message = _AT.sub("", message)
+    message = SAID.get(message, message)
     if message.startswith(("Cannot declare", "Cannot overwrite")):
         message = f"{_header(text, line)} stands here a second time: names are given once"
     return Problem(f"not TOML: {message[0].lower()}{message[1:]}", file=name, line=line)

@@ -38,7 +38,7 @@ def _differences(
             yield Event(pool, name, "added", f"is added, with weight {spec.weight}")
         elif spec.weight != before[name].weight:
             yield Event(pool, name, "reweighted",
-                        f"has weight {spec.weight}, and not {before[name].weight}")
+                        f"has weight {spec.weight} now, before {before[name].weight}")
     for name in before:
         if name not in now:
             yield Event(pool, name, "removed", "is removed")

@@ -170,8 +170,8 @@ def _complaint(host: str, known: Known, answer: Answer) -> str:
         missing = next(name for version, name in RECORDS.items() if version not in answer.families)
         return (f"the {missing} records of {host} can't be resolved: {answer.why}; going by {kept};"
                 " asking again")
-    rest = f"keeping {kept}" if kept else "no server until it can"
-    return f"{host} can't be resolved: {answer.why}; {rest}; asking again"
+    rest = f"keeping {kept}" if kept else "it gives no server until then"
+    return f"{host} can't be resolved: {answer.why}; asking again; {rest}"
 
 
 def _back_off_s(turn: int) -> float:

@@ -245,6 +245,8 @@ def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
         yield "for the same reason, bounded_load never sends a key elsewhere"
     if totals["policies"]:
         yield f"{totals['policies']} requests have a policy: it wasn't asked, and None was assumed"
+    if totals["unknown"] and not any(one.http is not None for one in side.values.listeners):
+        yield "no listener speaks HTTP, so a line about a request is not understood"
     if side.has_hosts:
         yield "routes ask for hosts: a log in common or combined format has none, see --host"
     if totals["uncounted"]:

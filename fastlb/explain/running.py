@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastlb.errors import NOT_RUNNING
 from fastlb.explain.explainer import Explainer
 from fastlb.process.runtime import Runtime
 
@@ -10,7 +11,7 @@ def explainer_of(runtime: Runtime) -> Explainer:
     """On the snapshot that is published now. Raises RuntimeError when there is none."""
     snapshot = runtime.snapshot
     if snapshot is None:
-        raise RuntimeError("the balancer isn't running")
+        raise RuntimeError(NOT_RUNNING)
     served = [s for s in runtime.listening if s.fds]
     binds = {
         listener.name: [s.address for s in served if s.listener == listener.name] or listener.binds

@@ -14,7 +14,8 @@ CANDIDATES_SHOWN = 20
 
 def as_text(explanation: Explanation) -> str:
     """Without colours."""
-    console = Console(width=COLUMNS, no_color=True, force_terminal=False, highlight=False)
+    console = Console(width=COLUMNS, no_color=True, force_terminal=False, highlight=False,
+                      emoji=False)
     with console.capture() as captured:
         console.print(as_tree(explanation))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fastlb.config.address import USUAL_PORTS, Address
 from fastlb.config.effective import EffectiveListener
 
+SCHEMES = ("http", "https", "tcp", "tls", "udp")
+WEBSOCKETS = {"ws": "http", "wss": "https"}     # what the request of one begins as
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
@@ -48,8 +50,11 @@ def parse_url(text: str) -> Url:
                 f'{text!r} is neither a URL like "http://localhost:8080/docs/7" nor a path'
             )
         return Url("", "", text)
+    scheme = WEBSOCKETS.get(found[1].lower(), found[1].lower())
+    if scheme not in SCHEMES:
+        raise ValueError(f"{scheme}:// is not spoken here. One of: {', '.join(SCHEMES)}")
     target = found[3] if found[3].startswith("/") else "/" + found[3]
-    return Url(found[1].lower(), found[2], target)
+    return Url(scheme, found[2], target)
 
 
 def request_bytes(

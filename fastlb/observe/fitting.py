@@ -1,13 +1,16 @@
-"""Tables for terminals: where one is too narrow, whole columns go and no letters."""
+"""Tables for terminals: where one is too narrow, whole columns go, and names are cut at last. A
+number is shown whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
+
+CUT_MIN = 8             # letters of a name that is cut
 
 
 def fitting(
@@ -21,6 +24,17 @@ def fitting(
             break
         kept = [i for i in kept if heads[i] != head]
     return kept
+
+
+def cut(widths: Sequence[int], texts: Collection[int], room: int, gap: int) -> list[int]:
+    """The widths that fit: the widest of the columns `texts` are made narrower, the others not."""
+    made = list(widths)
+    while sum(made) + gap * len(made) > room:
+        widest = max(texts, key=lambda i: made[i], default=None)
+        if widest is None or made[widest] <= CUT_MIN:
+            break
+        made[widest] -= 1
+    return made
 
 
 class Fitting:
@@ -54,10 +68,12 @@ class Fitting:
             table = Table(title=self._title, title_justify="left")
         else:
             table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for i in kept:
+        texts = [at for at, i in enumerate(kept) if self.heads[i] in self._left]
+        room = options.max_width - edge
+        for i, width in zip(kept, cut([widths[i] for i in kept], texts, room, gap), strict=True):
             head = self.heads[i]
-            table.add_column(
-                head, justify="left" if head in self._left else "right", no_wrap=True)
+            table.add_column(head, justify="left" if head in self._left else "right",
+                             no_wrap=True, max_width=width)
         for row in self.rows:
             table.add_row(*(row[i] for i in kept))
         yield table

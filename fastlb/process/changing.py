@@ -19,7 +19,7 @@ from fastlb.control.addresses import unresolved
 from fastlb.control.changes import Change
 from fastlb.control.overlay import Edit, having_nothing, having_servers, having_weight
 from fastlb.control.tasks import once
-from fastlb.errors import ConfigError
+from fastlb.errors import NOT_RUNNING, ConfigError
 
 if TYPE_CHECKING:
     from fastlb.process.runtime import Runtime
@@ -106,7 +106,7 @@ class Changing:
     def _want(self, edit: Edit, change: Change) -> Change:
         loop = self._runtime.loop
         if loop is None or self._runtime.stopping:
-            raise RuntimeError("the balancer isn't running")
+            raise RuntimeError(NOT_RUNNING)
         self._runtime.overlay.want(edit)
         self._wanted.append(_Wanted(change, edit))
         loop.call_soon_threadsafe(self._begin_applying)

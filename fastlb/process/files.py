@@ -134,7 +134,7 @@ class Files:
             self._runtime.securing.refused += 1
             for problem in error.problems:
                 log.error("changed files: %s", problem)
-            log.error("changed files: what was served goes on")
+            log.error("changed files: the old ones are still in use")
 
     def _serve(
         self, runtime: Runtime, key: Table, tls: Tls | ServerTls, seen: tuple[Seen, ...]

@@ -79,7 +79,8 @@ def _imported(call: str, where: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise _error(f"{call}: there is no module {error.name!r}", where) from None
+        said = f"{call}: there is no module {error.name!r}{_places(module_name, error)}"
+        raise _error(said, where) from None
     except (Exception, SystemExit) as error:
         raise _error(f"{call}: {module_name} can't be imported: {error!r}", where) from error
     try:
@@ -88,6 +89,13 @@ def _imported(call: str, where: str) -> Any:
     except AttributeError:
         raise _error(f"{call}: {module_name} has no {name!r}", where) from None
     return found
+
+
+def _places(wanted: str, error: ModuleNotFoundError) -> str:
+    """Where a module has to be: the end of a sentence. "" for what another module imports."""
+    if error.name is None or not f"{wanted}.".startswith(f"{error.name}."):
+        return ""
+    return "; it has to be installed, in the working directory or beside the configuration file"
 
 
 def _error(message: str, where: str) -> ConfigError:

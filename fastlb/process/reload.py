@@ -11,7 +11,7 @@ from fastlb.config.effective import Effective
 from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
 from fastlb.control.events import Event
-from fastlb.errors import BindError, ConfigError
+from fastlb.errors import NOT_RUNNING, BindError, ConfigError
 from fastlb.process.reopen import Reopened, reopen
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
     """Serve another configuration from now on; returns warnings. ConfigError or BindError say
     why not, and then all is as it was."""
     if runtime.loop is None or runtime.stopping:
-        raise RuntimeError("the balancer isn't running")
+        raise RuntimeError(NOT_RUNNING)
     async with runtime.changing.lock:
         if runtime.stopping:
             raise RuntimeError("the balancer is stopping")

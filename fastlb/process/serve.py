@@ -102,6 +102,9 @@ def own_process(
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
     import uvloop
 
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "run() has a loop of its own; in an async program write `async with lb:`")
     fill_standard()
     if not _someone_listens():
         configure_logging()
@@ -201,8 +204,7 @@ class _Process:
             signal.SIGHUP: self._reloads.ask,
             signal.SIGUSR1: runtime.recording.reopen,
             signal.SIGUSR2: lambda: log.warning(
-                "SIGUSR2: nothing is done; the process that supervises (fastlb serve --supervise)"
-                " upgrades"),
+                "SIGUSR2: ignored; only fastlb serve --supervise can be upgraded"),
         }
         for number, hear in heard.items():
             self._loop.add_signal_handler(number, hear)

@@ -188,6 +188,7 @@ def test_a_refused_request_names_its_rule(
 
 @pytest.mark.parametrize(("url", "keys", "words"), [
     ("docs", {}, "neither a URL"),
+    ("ftp://localhost/a", {}, "ftp:// is not spoken here. One of: http, https, tcp, tls, udp"),
     ("/a\r\nx: y", {}, "control characters"),
     ("/", {"headers": {"a": "b\r\nc: d"}}, "line end"),
     ("/", {"headers": [("a", 7)]}, "not a header field's"),
@@ -204,6 +205,8 @@ def test_the_url_says_the_listener() -> None:
     assert explained("http://localhost:8080/").listener == "web"
     assert explained("tcp://localhost:9000").listener == "edge"
     assert explained("http://localhost:9000/").listener == "edge"
+    assert explained("ws://localhost:8080/").listener == "web"
+    assert explained("wss://example.com/").listener == "web"
     assert explained("http://example.com/").chosen_by == "the only one that speaks http"
 
 

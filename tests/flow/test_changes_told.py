@@ -29,7 +29,7 @@ def test_events_tell_of_servers_that_come_go_and_weigh_and_of_reloads() -> None:
         assert told(events) == [
             ("p", "10.0.0.3:1", "added"), ("p", "10.0.0.2:1", "removed"),
             ("p", "10.0.0.3:1", "reweighted")]
-        assert events._waiting[-1].text == "has weight 7, and not 1"
+        assert events._waiting[-1].text == "has weight 7 now, before 1"
         del events
         events = balancer.events()
         asyncio.run(balancer.reload(balancer.config))

@@ -12,7 +12,7 @@ import pytest
 
 import fastlb
 from fastlb.config import typed
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, NotRunningError
 from tests.tidy.rules import ROOT
 
 TEXT = """\
@@ -66,6 +66,8 @@ def test_policies_may_lie_beside_the_file(
     ("given", "said"),
     [
         ("none.toml", "none.toml: can't be read: no such file or directory"),
+        ("threads = 2", "there is no file 'threads = 2'; if it is TOML text, write it with a line"
+         " break"),
         ("[nothing\n", "<string>:1: not TOML: expected ']' at the end of a table declaration"),
     ],
 )
@@ -73,6 +75,73 @@ def test_a_file_that_is_none_is_told(given: str, said: str) -> None:
     with pytest.raises(ConfigError) as told:
         fastlb.Balancer(given)
     assert str(told.value) == said
+
+
+def test_a_dict_is_no_configuration() -> None:
+    made: Any = {"threads": 2}
+    with pytest.raises(TypeError, match=r"a dict is no configuration: .* fastlb.Config.build\("):
+        fastlb.Balancer(made)
+    assert fastlb.Balancer(fastlb.Config.build(made)).config.threads == 2
+
+
+def test_run_in_a_running_loop_is_told() -> None:
+    async def main() -> None:
+        fastlb.Balancer(TEXT).run()
+
+    with pytest.raises(RuntimeError, match="in an async program write `async with lb:`"):
+        asyncio.run(main())
+
+
+def test_a_second_start_is_told() -> None:
+    lb = fastlb.Balancer(threads=1)
+    with lb.background():
+        with pytest.raises(RuntimeError, match="the balancer is running already"):
+            lb.background()
+        with pytest.raises(RuntimeError, match="is running: add pools and listeners before"):
+            lb.pool("api")
+
+
+def test_a_balancer_that_does_not_run_says_how_to_start_it() -> None:
+    lb = fastlb.Balancer()
+    web = lb.listen("http://127.0.0.1:0")
+    with pytest.raises(RuntimeError, match=r"isn't running: start it first \(`async with lb:`"):
+        print(web.url)
+
+
+def test_a_name_that_is_none_is_told_with_those_that_are() -> None:
+    lb = fastlb.Balancer(threads=1)
+    api = lb.pool("api", ["127.0.0.1:9001"])
+    with pytest.raises(KeyError, match="there is no pool 'apy'; there are: api"):
+        print(lb.pools["apy"])
+    with pytest.raises(KeyError, match="there is no listener 'web'; there are: none"):
+        print(lb.listeners["web"])
+    for i in range(30):
+        lb.pool(f"p{i}")
+    with pytest.raises(KeyError, match=r"there are: api, p0, .*, p14 and 15 more"):
+        print(lb.pools["apy"])
+    assert lb.pools.get("apy") is None and "apy" not in lb.pools
+    with lb.background(), pytest.raises(KeyError, match=r"no server 'a'; there are: 127\.0"):
+        print(api.servers["a"])
+
+
+def test_what_a_policy_says_in_a_wrong_form_is_told() -> None:
+    wrong: Any = 301
+    with pytest.raises(TypeError, match=r'301 is not where to go; write Redirect\("/elsewhere"'):
+        fastlb.Redirect(wrong)
+    wrong = "hello"
+    with pytest.raises(ValueError, match=r'is not a status .*; write Response\(200, "text"\)'):
+        fastlb.Response(wrong)
+
+
+def test_connect_says_how_a_process_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTLB_RUN_DIR", str(tmp_path))
+    monkeypatch.delenv("FASTLB_ADMIN", raising=False)
+    with pytest.raises(NotRunningError) as told:
+        fastlb.connect()
+    assert 'say where it is: fastlb.connect("http://127.0.0.1:9000"), as' in str(told.value)
+    assert "--admin" not in str(told.value)
 
 
 def test_with_alone_gives_a_hint() -> None:

@@ -79,7 +79,7 @@ def test_a_process_is_found_in_the_usual_place(
     assert lines[1].split() == ["LISTENER", "ADDRESS", "CONNECTIONS", "NEW/S", "REQ/S", "5XX/S"]
     assert code == 0 and re.search(rf"main +{NOBODY} +draining", out)
     who = f"(process {process.pid})"
-    assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is maintenance; in flight: 0 {who}\n")
+    assert fastlb("disable", NOBODY)[:2] == (0, f"{NOBODY} is in maintenance; in flight: 0 {who}\n")
     assert fastlb("enable", NOBODY)[:2] == (0, f"{NOBODY} is unchecked {who}\n")
     process.terminate()
     assert process.wait(DEADLINE_S) == 0
@@ -173,7 +173,7 @@ def test_a_drain_waits_until_all_have_left(admin: Make, origin: Origin) -> None:
     client, server = running.site.pair(origin)
     at = ("--admin", running.url)
     code, _, err = fastlb("drain", f"api/{origin.address}", "--wait", "--timeout", "50ms", *at)
-    assert (code, err) == (1, f"api/{origin.address} goes on draining; still in flight: 1\n")
+    assert (code, err) == (1, f"api/{origin.address} is still draining; in flight: 1\n")
     told: list[tuple[int, str, str]] = []
     thread = threading.Thread(
         target=lambda: told.append(fastlb("drain", f"api/{origin.address}", "--wait", *at)))

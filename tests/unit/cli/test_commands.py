@@ -190,7 +190,7 @@ def test_what_was_typed_wrong_is_told(
         ),
         (
             [*BIND, *SERVER, "--balance", "least-request"],
-            "--balance: 'least-request' is not a policy; did you mean 'least_request'?"
+            "--balance: 'least-request' is not a balancing method; did you mean 'least_request'?"
             " One of: round_robin, random, least_connections, least_request, peak_ewma, prequal,"
             " ring_hash, maglev, rendezvous",
         ),
@@ -235,11 +235,11 @@ process
   shutdown_delay           0s                                   built in
   shutdown_idle_timeout    1s                                   built in
   max_connections          half of the descriptor limit         built in
-  admin                    of the command                       built in
+  admin                    a unix socket of its user            built in
   busy_poll                true                                 built in
 
 dns
-  nameservers              of /etc/resolv.conf                  built in
+  nameservers              those in /etc/resolv.conf            built in
   timeout                  2s                                   built in
   refresh                  ttl                                  built in
 

@@ -30,7 +30,8 @@ def test_a_policy_that_is_nowhere_is_told_with_the_file(
     path.write_text(SITE.format(policy="nowhere_at_all:pick"))
     assert said(capsys, "check", str(path)) == (
         2, "", f"{path}: listeners.web.routes.docs.policy: nowhere_at_all:pick: there is no module"
-        " 'nowhere_at_all'\n",
+        " 'nowhere_at_all'; it has to be installed, in the working directory or beside the"
+        " configuration file\n",
     )
 
 
@@ -62,10 +63,10 @@ def test_explain_says_why_a_running_process_calls_no_policy(
 
 
 @pytest.mark.parametrize(("line", "told"), [
-    ("max_connections = 5", "max_connections: max_connections is not of udp; write max_sessions"),
-    ("backlog = 5", "backlog: backlog is not of udp"),
-    ("h2c = true", "h2c: h2c is not of udp"),
-    ("max_header_size = '8KiB'", "max_header_size: max_header_size is not of udp"),
+    ("max_connections = 5", "max_connections: max_connections is not for UDP; write max_sessions"),
+    ("backlog = 5", "backlog: backlog is not for UDP"),
+    ("h2c = true", "h2c: h2c is not for UDP"),
+    ("max_header_size = '8KiB'", "max_header_size: max_header_size is not for UDP"),
     ("answers = 1\npick = 'session'",
      "pick: with answers = 0 or 1 there are no sessions: a server is picked for each datagram"),
     ("answers = 2", "answers: 2 is out of range: at most 1"),
@@ -90,7 +91,7 @@ def test_servers_of_datagrams_have_ports_and_no_tls(
                     '[pools.a]\nservers = ["unix:/run/a.sock"]\ntls = true\n')
     _, _, err = said(capsys, "check", str(path))
     assert "pools.a.servers[0]: a unix socket gets no datagrams" in err
-    assert "pools.a.tls: tls is not of udp" in err
+    assert "pools.a.tls: tls is not for UDP" in err
 
 
 def test_what_is_of_udp_alone_is_told(
@@ -125,3 +126,40 @@ def test_a_port_that_is_taken_is_told_by_the_option() -> None:
         )
     assert done.returncode == 2
     assert f"\n--bind: {bind}: the port is taken" in done.stderr
+
+
+def test_a_policy_of_the_options_that_is_nowhere_is_told_by_the_option() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fastlb", "serve", "--bind", "http://127.0.0.1:0",
+         "--server", "127.0.0.1:1", "--policy", "nowhere_at_all:pick"],
+        capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "\n--policy: nowhere_at_all:pick: there is no module 'nowhere_at_all'; it has to be"
+        " installed, in the working directory or beside the configuration file\n")
+
+
+@pytest.mark.parametrize(("files", "told"), [
+    (["--cert", "a.pem"], "--cert: 'a.pem': holds no private key in PEM; name its file: --key"
+     " FILE"),
+    (["--cert", "a.pem", "--key", "b.key"], "--key: 'b.key': the key doesn't belong to the"
+     " certificate"),
+    (["--cert", "a.pem", "--key", "none.key"], "--key: 'none.key' can't be read: no such file or"
+     " directory"),
+    (["--cert", "none.pem", "--key", "a.key"], "--cert: 'none.pem' can't be read: no such file or"
+     " directory"),
+])
+def test_what_is_wrong_with_a_certificate_is_told_by_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    files: list[str], told: str,
+) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    for name in ("a", "b"):
+        made = authority.issue_cert(f"{name}.example")
+        made.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+        made.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, "serve", "--bind", "https://127.0.0.1:0", "--server", "127.0.0.1:1",
+                *files) == (2, "", f"{told}\n")

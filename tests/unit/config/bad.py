@@ -30,8 +30,7 @@ KEYS = [
     listener(
         "unknown-key",
         "max_conections = 5",
-        "max_conections: 'max_conections' is not a key here; did you mean 'max_connections'?"
-        f" One of: {LISTENER_KEYS}",
+        "max_conections: 'max_conections' is not a key here; did you mean 'max_connections'?",
     ),
     listener(
         "unknown-key-far-off",
@@ -152,19 +151,19 @@ TYPES = [
     pool(
         "policy",
         'balance = "round-robin"',
-        "balance: 'round-robin' is not a policy; did you mean 'round_robin'?"
+        "balance: 'round-robin' is not a balancing method; did you mean 'round_robin'?"
         f" One of: {POLICIES}",
     ),
     pool(
         "policy-of-another-balancer",
         'balance = "source"',
-        "balance: 'source' is not a policy; did you mean 'ring_hash'?"
+        "balance: 'source' is not a balancing method; did you mean 'ring_hash'?"
         f" One of: {POLICIES}",
     ),
     pool(
         "number-for-policy",
         "balance = 1",
-        f"balance: 1 is not a policy. One of: {POLICIES}",
+        f"balance: 1 is not a balancing method. One of: {POLICIES}",
     ),
     pool(
         "key-to-hash",
@@ -322,7 +321,7 @@ CROSSED = [
     pool(
         "hash-on-round-robin",
         'hash_on = "client.ip"',
-        "hash_on: hash_on belongs to a hash policy, and balance is 'round_robin'; one of:"
+        "hash_on: hash_on belongs to a hashing method, and balance is 'round_robin'; one of:"
         " ring_hash, maglev, rendezvous",
     ),
     Bad(
@@ -380,8 +379,8 @@ f.toml:1: threads: 0 is not "auto" or a number from 1 to 64
 f.toml:4: listeners.web.bind: '8080' has no scheme; {NO_SCHEME}
 f.toml:5: listeners.web.pool: there is no pool 'apy'; did you mean 'api'? One of: api
 f.toml:6: listeners.web.idle_timeout: 30 has no unit; write "30s" or "30ms"
-f.toml:9: pools.api.balance: 'leastconn' is not a policy; did you mean 'least_connections'?\
- One of: {POLICIES}
+f.toml:9: pools.api.balance: 'leastconn' is not a balancing method; did you mean\
+ 'least_connections'? One of: {POLICIES}
 f.toml:12: pools.api.servers[1].wieght: 'wieght' is not a key here; did you mean 'weight'?\
  One of: {SERVER_KEYS}
 f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (how to speak to\

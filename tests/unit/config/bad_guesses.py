@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from .forms import (
     LISTENER,
-    LISTENER_KEYS,
     POOL,
-    POOL_KEYS,
+    TLS_KEYS,
     TOP_KEYS,
     Bad,
     http_pool,
@@ -28,8 +27,8 @@ def route(id: str, written: str, told: str, scheme: str = "http", beyond_schema:
 
 GUESSES = [
     route("path-on-tcp", 'match.path = "/a"\npool = "api"',
-          "match.path: path is of requests, and bind is tcp://; write http:// there if its clients"
-          " speak HTTP", "tcp", PAIR),
+          "match.path: path is for HTTP only, and bind is tcp://; write http:// there if its"
+          " clients speak HTTP", "tcp", PAIR),
     listener("guess-http-key-on-tcp", "max_headers = 5",
              "max_headers: max_headers belongs to an http listener, and bind is tcp://; write"
              " http:// there if its clients speak HTTP", PAIR),
@@ -63,23 +62,28 @@ GUESSES = [
           "respond: 404 is not a table; write respond = { status = 404 }"),
     pool("guess-max-connections", "max_connections = 5",
          "max_connections: 'max_connections' is not a key here; a pool has limits.max_requests, and"
-         f" each of its servers max_connections. One of: {POOL_KEYS}"),
+         " each of its servers max_connections"),
     pool("guess-policy", 'policy = "a:b"',
          "policy: 'policy' is not a key here; how a pool picks is its balance; a policy belongs to"
-         f" a route, or to a tcp listener. One of: {POOL_KEYS}"),
+         " a route, or to a tcp listener"),
     Bad("guess-routes-of-a-pool",
         f'{LISTENER}{POOL}[[pools.api.routes]]\nname = "a"\npool = "api"\n',
         "f.toml:6: pools.api.routes: 'routes' is not a key here; it belongs to a listener"
-        f" ([listeners.NAME]). One of: {POOL_KEYS}"),
+        " ([listeners.NAME])"),
     listener("guess-balance-of-a-listener", 'balance = "random"',
-             "balance: 'balance' is not a key here; it belongs to a pool ([pools.NAME])."
-             f" One of: {LISTENER_KEYS}"),
+             "balance: 'balance' is not a key here; it belongs to a pool ([pools.NAME])"),
     listener("guess-servers-of-a-listener", 'servers = ["10.0.0.1:1"]',
-             "servers: 'servers' is not a key here; it belongs to a pool ([pools.NAME])."
-             f" One of: {LISTENER_KEYS}"),
+             "servers: 'servers' is not a key here; it belongs to a pool ([pools.NAME])"),
     pool("guess-weight-of-a-pool", "weight = 5",
          "weight: 'weight' is not a key here; it belongs to a server ({ address = \"HOST:PORT\","
-         f" weight = ... }}). One of: {POOL_KEYS}"),
+         " weight = ... })"),
+    Bad("guess-certificate-of-a-listener",
+        f'{LISTENER.replace("tcp:", "tls:")}tls = {{ cert = "a.pem", key = "a.key" }}\n{POOL}',
+        "f.toml:4: listeners.web.tls.cert: 'cert' is not a key here; write certificates = [{ cert"
+        f' = "FILE", key = "FILE" }}]. One of: {TLS_KEYS}\n'
+        "f.toml:4: listeners.web.tls.certificates: this key is missing\n"
+        "f.toml:4: listeners.web.tls.key: 'key' is not a key here; write certificates = [{ cert ="
+        f' "FILE", key = "FILE" }}]. One of: {TLS_KEYS}'),
     top("guess-pool-at-the-top", "connect_timeout = \"5s\"",
         "connect_timeout: 'connect_timeout' is not a key here; it belongs to a pool"
         f" ([pools.NAME]). One of: {TOP_KEYS}"),

@@ -37,6 +37,10 @@ POOL_KEYS = (
     " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
     " limits"
 )
+TLS_KEYS = (
+    "min_version, max_version, ciphers, cipher_suites, curves, key_log, certificates, alpn,"
+    " client_auth, client_ca, client_crl, client_depth, tickets, unknown_name, handshake_timeout"
+)
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
 BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'

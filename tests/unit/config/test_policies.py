@@ -114,7 +114,8 @@ def test_a_function_is_found_by_its_name(module: str) -> None:
 @pytest.mark.parametrize(
     ("call", "blocking", "message"),
     [
-        ("nowhere_at_all:f", False, "x: nowhere_at_all:f: there is no module 'nowhere_at_all'"),
+        ("nowhere_at_all:f", False, "x: nowhere_at_all:f: there is no module 'nowhere_at_all';"
+         " it has to be installed, in the working directory or beside the configuration file"),
         ("needy_policies:f", False, "x: needy_policies:f: there is no module 'not_there'"),
         ("broken_policies:f", False, "x: broken_policies:f: broken_policies can't be imported:"
          " ZeroDivisionError('division by zero')"),
@@ -150,7 +151,7 @@ def test_a_route_that_is_added_is_checked_at_once() -> None:
 def test_a_tcp_listener_tells_connections_apart_and_no_requests() -> None:
     lb = fastlb.Balancer()
     tcp = lb.listen("tcp://127.0.0.1:0", name="l", pool=lb.pool("p", ["127.0.0.1:1"]))
-    with pytest.raises(fastlb.ConfigError, match="path is of requests, and bind is tcp://"):
+    with pytest.raises(fastlb.ConfigError, match="path is for HTTP only, and bind is tcp://"):
         tcp.route("/x")(by_nothing)
     assert tcp.route(first_bytes="1KiB")(by_nothing) is by_nothing
     assert tcp.route(match={"protocol": "mqtt"}, first_bytes="64B")(by_nothing) is by_nothing

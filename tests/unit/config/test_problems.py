@@ -35,7 +35,7 @@ def test_a_problem_has_its_parts() -> None:
         loads(SEVERAL.text, "f.toml")
     problem = caught.value.problems[4]
     assert (problem.file, problem.line, problem.path) == ("f.toml", 9, "pools.api.balance")
-    assert problem.message.startswith("'leastconn' is not a policy")
+    assert problem.message.startswith("'leastconn' is not a balancing method")
     assert ", ".join(problem.valid) == POLICIES
     assert isinstance(caught.value, ValueError)
 
@@ -50,10 +50,13 @@ SYNTAX = {
         'f.toml:4: not TOML: balance = "round_robin" stands here a second time: names are given'
         " once",
     ),
-    "no-quotes": ("[pools.api]\nbalance = ring_hash\n", "f.toml:2: not TOML: invalid value"),
+    "no-quotes": ("[pools.api]\nbalance = ring_hash\n", "f.toml:2: not TOML: invalid value; a text"
+        " has quotes around it"),
+    "open-quotes": ('[pools.api]\nbalance = "ring_hash\n', "f.toml:2: not TOML: a text has no"
+        " closing quote on its line"),
     "no-value": (
         "\n\nthreads\n",
-        "f.toml:3: not TOML: expected '=' after a key in a key/value pair",
+        "f.toml:3: not TOML: a line is KEY = VALUE, or [TABLE]",
     ),
     "open-list": (
         '[pools.api]\nservers = ["10.0.0.1:7000"\n',

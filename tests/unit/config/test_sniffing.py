@@ -127,16 +127,16 @@ def test_without_routes_first_bytes_are_looked_at_where_the_pool_hashes_them(
      "routes[0].match.tls.sni: '*.a b' is not a host; write it like \"example.com\" or"
      " \"*.example.com\""),
     ({"match": {"path": "/x"}, "pool": "a"},
-     "routes[0].match.path: path is of requests, and bind is tcp://" + SO_HTTP),
+     "routes[0].match.path: path is for HTTP only, and bind is tcp://" + SO_HTTP),
     ({"match": {"not": {"headers": {"x": "y"}}}, "pool": "a"},
-     "routes[0].match.not.headers: headers is of requests, and bind is tcp://" + SO_HTTP),
+     "routes[0].match.not.headers: headers is for HTTP only, and bind is tcp://" + SO_HTTP),
     ({"match": {"tls": {"version": "TLSv1.3"}}, "pool": "a"},
      "routes[0].match.tls.version: version is known only where TLS ends, and bind is tcp://"),
     ({"pool": "a", "rewrite": {"path": "/"}},
      "routes[0].rewrite: rewrite belongs to a route of an http listener, and bind is tcp://"
      + SO_HTTP),
     ({"pool": "a", "hash_on": "header.x"},
-     "routes[0].hash_on: header.x is of http, and bind is tcp://" + SO_HTTP),
+     "routes[0].hash_on: header.x is for HTTP only, and bind is tcp://" + SO_HTTP),
     ({"pool": "a", "listener": "web"},
      "routes[0]: a route has exactly one of pool, split, listener; this one has pool and listener"),
     ({}, "routes[0]: a route has exactly one of pool, split, listener; this one has none"),
@@ -231,7 +231,7 @@ def test_a_pool_for_requests_is_none_for_connections() -> None:
     made = raw({"match": {"protocol": "mqtt"}, "split": {"b": 1}})
     made["pools"] = {**POOLS, "b": {
         "servers": ["10.0.0.1:1"], "balance": "maglev", "hash_on": "path.x"}}
-    with pytest.raises(fastlb.ConfigError, match=r"path\.x is of http, and listeners\.edge relays"):
+    with pytest.raises(fastlb.ConfigError, match=r"path\.x is for HTTP only, and listeners\.edge"):
         fastlb.Config.build(made)
 
 

@@ -113,8 +113,8 @@ def test_replay_prints_tables(
     status, out, err = said(capsys, "replay", config, str(log))
     assert (status, err) == (0, "")
     assert out.startswith("12 lines, 11 requests of 1 client, 1.1 KiB answered\n")
-    assert "  1 lines were not understood\n" in out and "  not understood: what?\n" in out
-    assert "  1 requests have no route\n" in out
+    assert "  1 line was not understood\n" in out and "  not understood: what?\n" in out
+    assert "  1 request has no route\n" in out
     rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if line.strip()}
     assert rows["web/docs"] == ["10", "90.9%"]
 
@@ -135,6 +135,30 @@ def test_replay_says_what_would_change(
     moved = data["against"]["servers"]["docs/10.0.0.3:7000"]["requests"]
     assert 15 < moved < 45
     assert data["keys_moved"] == data["changed"] >= moved
+
+
+def test_replay_says_that_no_listener_speaks_http(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tcp.toml").write_text(
+        '[listeners.raw]\nbind = "tcp://127.0.0.1:8080"\npool = "a"\n'
+        '[pools.a]\nservers = ["10.0.0.1:7000"]\n')
+    (tmp_path / "access.log").write_text(LINE.format("/docs/1"))
+    _, out, _ = said(
+        capsys, "replay", str(tmp_path / "tcp.toml"), str(tmp_path / "access.log"))
+    assert "  1 line was not understood\n" in out
+    assert "note: no listener speaks HTTP, so a line about a request is not understood\n" in out
+
+
+def test_colons_make_no_emoji(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = "[2001:db8:a:1234:5678::1]:7000"
+    path, log = tmp_path / "a.toml", tmp_path / "access.log"
+    path.write_text(CONFIG.replace("10.0.0.1:7000", server))
+    log.write_text(LINE.format("/docs/1"))
+    _, out, _ = said(capsys, "explain", str(path), "/docs/:a:", "-H", "x-kind: a:100:b")
+    assert f"{server}: " in out and "path /docs/:a:\n" in out and "x-kind: a:100:b\n" in out
+    _, out, _ = said(capsys, "replay", str(path), str(log))
+    assert f"docs/{server} " in out
 
 
 def test_replay_reads_stdin(config: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fastlb.demo.table import HEADINGS, Row, live
-from fastlb.observe.fitting import fitting
+from fastlb.observe.fitting import Fitting, cut, fitting
 
 
 def shown(width: int) -> str:
@@ -33,3 +33,22 @@ def test_what_is_least_goes_first() -> None:
     assert fitting(heads, widths, 35, 2, ("c", "b")) == [0, 1]
     assert fitting(heads, widths, 20, 2, ("c", "b")) == [0]
     assert fitting(heads, widths, 1, 2, ("c", "b")) == [0]
+
+
+def test_the_widest_names_are_cut_and_numbers_are_not() -> None:
+    assert cut((10, 30, 12), (0, 1), 100, 2) == [10, 30, 12]
+    assert cut((10, 30, 12), (0, 1), 40, 2) == [10, 12, 12]
+    assert cut((10, 30, 12), (0, 1), 34, 2) == [8, 8, 12]
+    assert cut((10, 30, 12), (0, 1), 1, 2) == [8, 8, 12]
+    assert cut((10, 30, 12), (), 1, 2) == [10, 30, 12]
+
+
+def test_long_names_leave_room_for_numbers() -> None:
+    table = Fitting(("POOL", "SERVER", "WEIGHT", "REQ/S"), ("POOL", "SERVER"), ("WEIGHT",))
+    table.add_row("the-pool-of-the-whole-company", "[2001:db8:1:2:3::56:78]:7000", "1", "1,234.5")
+    console = Console(width=40, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    assert [line.split() for line in captured.get().splitlines()] == [
+        ["POOL", "SERVER", "REQ/S"], ["the-pool-of-…", "[2001:db8:1:2…", "1,234.5"],
+    ]

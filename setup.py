@@ -241,11 +241,11 @@ class Translations:
 
     def __init__(self, annotate):
         self._annotate = annotate
+        self._kept = {}         # by source: pairs of what is kept and where it belongs
         place = os.environ.get("FASTLB_TRANSLATIONS")
         self._place = Path(place) if place else None
 
     def _files(self, source, made):
-        """Pairs of what is kept and where it belongs."""
         digest = hashlib.sha256(repr([version("Cython"), DIRECTIVES, source]).encode())
         for path in closure(source):
             if path.suffix != ".h":
@@ -260,7 +260,8 @@ class Translations:
         """Whether it was there, and is where it belongs now."""
         if self._place is None:
             return False
-        files = list(self._files(source, made))
+        # Named by what is there before it is translated: a change meanwhile is another name.
+        files = self._kept[source] = list(self._files(source, made))
         if not all(kept.is_file() for kept, _ in files):
             return False
         made.parent.mkdir(parents=True, exist_ok=True)
@@ -269,9 +270,9 @@ class Translations:
             os.utime(kept)
         return True
 
-    def _keep(self, source, made):
+    def _keep(self, source):
         self._place.mkdir(parents=True, exist_ok=True)
-        for kept, place in self._files(source, made):
+        for kept, place in self._kept[source]:
             fresh = kept.with_suffix(f".{os.getpid()}")
             fresh.write_bytes(gzip.compress(place.read_bytes(), 1))
             fresh.replace(kept)
@@ -280,7 +281,8 @@ class Translations:
         if self._place is None:
             return
         for source, made in translated:
-            self._keep(source, made)
+            if list(self._files(source, made)) == self._kept[source]:
+                self._keep(source)
         by_age = sorted(self._place.glob("*.gz"), key=lambda path: -path.stat().st_mtime)
         for path in by_age[self.FILES_MAX:]:
             path.unlink(missing_ok=True)

@@ -222,6 +222,7 @@ cdef class Engine:
     cdef void _free(self) noexcept:
         cdef Core* core = self.core
         cdef Acceptor* acceptor
+        cdef int fd         # (else it may be a bint: beside a `def` of as many bints, Cython 3.3)
         if core == NULL:
             return
         self.core = NULL

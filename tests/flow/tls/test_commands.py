@@ -27,7 +27,7 @@ SHORT = ("serve", "--server", "127.0.0.1:1", "--bind")
     (("http://127.0.0.1:0", "--cert", "web.pem", "--key", "web.key"),
      "--cert: it belongs to https://, and --bind is http://"),
     (("https://127.0.0.1:0", "--cert", "web.pem"),
-     "--cert: 'web.pem': holds no private key in PEM"),
+     "--cert: 'web.pem': holds no private key in PEM; name its file: --key FILE"),
     (("https://127.0.0.1:0", "--cert", "none.pem"),
      "--cert: 'none.pem' can't be read: no such file or directory"),
 ])

@@ -14,6 +14,7 @@ from typing import Any
 
 MESSAGE_BYTES_MAX = 65_536
 SOCKETS_MAX = 64            # of one message: an address has one for each engine
+LOOK_S = 0.1                # a socket is told to be writable only once most of it has been read
 ENVIRONMENT = "FASTLB_SUPERVISED"       # what a worker is told at its birth
 
 Message = dict[str, Any]
@@ -92,8 +93,9 @@ class Outbox:
         deadline_s = time.monotonic() + seconds
         try:
             while self._waiting and (left_s := deadline_s - time.monotonic()) > 0:
-                poll.poll(left_s * 1000)
                 self.flush()
+                if self._waiting:
+                    poll.poll(min(left_s, LOOK_S) * 1000)
         except OSError:
             pass                        # nobody is there any more
         while self._waiting:

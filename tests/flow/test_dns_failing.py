@@ -119,10 +119,11 @@ def test_addresses_that_no_server_can_have_are_left_out(names: NameServer) -> No
 
 def test_many_names_take_few_descriptors_and_one_wait(names: NameServer) -> None:
     names.failure = "silence"
-    balancer = fastlb.Balancer(threads=1, dns={"nameservers": [names.address], "timeout": "1s"})
-    for i in range(600):
-        balancer.pool(f"p{i}", [f"n{i}.test:9"])
-    balancer.listen("tcp://127.0.0.1:0", name="l", pool="p0")
+    balancer = fastlb.Balancer(fastlb.Config.build({
+        "threads": 1, "dns": {"nameservers": [names.address], "timeout": "500ms"},
+        "listeners": {"l": {"bind": "tcp://127.0.0.1:0", "pool": "p0"}},
+        "pools": {f"p{i}": {"servers": [f"n{i}.test:9"]} for i in range(600)},
+    }))
     with balancer.background():
         assert 0 < names.queries < 600
     assert names.descriptors < 300

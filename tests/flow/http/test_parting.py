@@ -172,7 +172,7 @@ def test_what_comes_after_the_close_frame_is_for_nobody(web: Web, origins: Origi
     client = site.client()
     client.send(get("/", *ASKS))
     assert client.response().status == 101
-    stopping = site.site.balancer.stop(timeout=10)
+    stopping = site.site.balancer.stop(timeout=2)
     assert client.to_end() == GOING
     client.close()
     stopping.wait()

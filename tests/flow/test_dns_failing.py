@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import pytest
 
 import fastlb
 from fastlb.control import tasks
-from tests.flow.conftest import Origin, Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
 from tests.flow.test_dns import NameServer, make, names, origins, who_serves
 
 __all__ = ["names", "origins"]      # fixtures
@@ -228,12 +229,17 @@ def test_a_name_whose_servers_are_all_lost_is_asked_for_before_its_ttl(
         names.records = ["127.0.0.2"]
         assert site.connect().recv(1) == b""        # nobody could be connected to
         wait_until(lambda: servers(balancer) == {"127.0.0.2"})
-        origins[1].listener.setblocking(True)
-        client = site.connect()
-        server = origins[1].accept()
-        client.close()
-        server.close()
+        wait_until(lambda: is_reached(site, origins[1]))    # (engines hear of it a little later)
         site.wait_idle()
+
+
+def is_reached(site: Site, origin: Origin) -> bool:
+    with site.connect() as client:
+        ready = select.select([client, origin.listener], [], [], DEADLINE_S)[0]
+        if origin.listener not in ready:
+            return False                            # it was closed: nobody could be connected to
+        origin.accept().close()
+        return True
 
 
 def next_client(peer: Origin) -> socket.socket:

@@ -125,7 +125,8 @@ def test_what_came_as_one_has_a_header_each(site: Make, serve: Serve) -> None:
     client = made.client()
     client.setsockopt(17, 103, 400)         # SOL_UDP, UDP_SEGMENT
     client.send(bytes(range(256)) * 5)
-    wait_until(lambda: len(server.heard) == 4)
+    wait_until(lambda: len(server.heard) == 4,
+               lambda: f"{[len(data) for data, _ in server.heard]}, dropped: {made.dropped()}")
     begin = header(client.getsockname(), made.where)
     assert [data[:28] for data, _ in server.heard] == [begin] * 4
     assert b"".join(data[28:] for data, _ in server.heard) == bytes(range(256)) * 5

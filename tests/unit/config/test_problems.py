@@ -101,7 +101,8 @@ def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_path_with_a_zero_byte_is_told() -> None:
-    assert load_error("a\0b") == "a\0b: can't be read: embedded null byte"
+    """(The end is Python's: "byte", or "character in path" since 3.13.)"""
+    assert load_error("a\0b").startswith("a\0b: can't be read: embedded null ")
 
 
 def test_other_encodings_are_told_with_their_line(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ cdef bint _body_is_here(const Policy* policy, const Head* head, Match* match) no
 
 
 cdef Text shown_body(const Policy* policy, const Head* head, const Match* match) noexcept nogil:
-    """What the policy sees of the body, and nothing of the next request."""
+    """The part of the body that the policy sees. What follows the body is the next request's."""
     cdef uint64_t size = 0
     if head.body.kind == BODY_CHUNKED:
         return match.shown

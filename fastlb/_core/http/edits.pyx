@@ -74,7 +74,8 @@ cdef inline uint8_t _dashed(uint8_t c) noexcept nogil:
 
 
 cdef bint _same_name(Text a, Text b) noexcept nogil:
-    """In any case, and with any dashes: CGI and WSGI make one of X_Client and X-Client."""
+    """Whether two names are one field. Case is ignored, and `_` counts as `-`: CGI and WSGI can't
+    tell X_Client from X-Client."""
     cdef uint32_t i
     if a.size != b.size:
         return False
@@ -102,7 +103,7 @@ cdef bint is_edited(const Edits* edits, Text name) noexcept nogil:
 
 
 cdef bint name_is_edited(const Edits* edits, const char* name) noexcept nogil:
-    """The same of a field that we write by ourselves."""
+    """Whether a field that we write ourselves is replaced or removed."""
     if likely(edits.n == 0):
         return False
     return is_edited(edits, text_of(<const uint8_t*> name, <uint32_t> strlen(name)))
@@ -150,7 +151,7 @@ cdef void put_edits(Core* core, Exchange* x, const Edits* edits, Writer* w) noex
 
 
 cdef void put_constants(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
-    """Of these the fields whose values have no variables."""
+    """Write the fields to set whose values have no variables."""
     _put(core, x, edits, True, w)
 
 

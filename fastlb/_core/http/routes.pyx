@@ -191,7 +191,7 @@ cdef bint query_observed(Head* head, Match* match, Text wanted, Text* value) noe
 
 
 cdef bint _cookie_fits(const Condition* c, Head* head) noexcept nogil:
-    """The same of cookies."""
+    """Whether any cookie of this name has a value that is asked for."""
     cdef Text rest, name, value
     cdef uint32_t i
     if likely(head.cookie < 0):

@@ -5,31 +5,18 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_DONE, STREAM_BULK,
-    STREAM_CAUTIOUS, STREAM_EOF, STREAM_SHUT, URGENT, WRITABLE,
+    AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_keep, flow_splice,
     nothing_read, short_read,
 )
-from fastlb._core.base.limits cimport (
-    BULK_HELD_BYTES_MAX, PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX,
-)
+from fastlb._core.base.limits cimport PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
-from fastlb._core.base.net cimport net_urgent
-from fastlb._core.base.stream cimport stream_put, stream_read, stream_shut
+from fastlb._core.base.stream cimport stream_put, stream_read
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
+from fastlb._core.base.ways cimport end_ways, hear_urgent, read_class
 from fastlb._core.ext.atomic cimport likely, unlikely
-
-
-cdef inline int _read_class(Core* core, Exchange* x, Stream* source) noexcept nogil:
-    """The small buffer stays in the cache and holds any message; large flows pay fewer calls with
-    the large one (bench/micro/bulk_relay.md), unless slow readers hold too many of them."""
-    if likely(not source.flags & STREAM_BULK):
-        return x.chunk_class
-    if core.counters.chunk_bytes >= BULK_HELD_BYTES_MAX:
-        return x.chunk_class
-    return x.bulk_class
 
 
 cdef int _pump(Core* core, Exchange* x, Stream* source, Stream* to) noexcept nogil:
@@ -65,7 +52,7 @@ cdef int _pump(Core* core, Exchange* x, Stream* source, Stream* to) noexcept nog
 
 cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to,
                       ssize_t* moved) noexcept nogil:
-    cdef Chunk* chunk = core.scratch[_read_class(core, x, source)]
+    cdef Chunk* chunk = core.scratch[read_class(core, x, source)]
     cdef ssize_t size = chunk_size(chunk.klass)
     cdef ssize_t n, written
     n = stream_read(source, chunk_bytes(chunk), size)
@@ -93,9 +80,7 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to,
 
 cdef int relay_step(Core* core, Exchange* x) noexcept nogil:
     cdef int to_server, to_client
-    if unlikely((x.client.ready | x.server.ready) & URGENT):
-        _be_cautious(&x.client)
-        _be_cautious(&x.server)
+    hear_urgent(x)
     to_server = _pump(core, x, &x.client, &x.server)
     if unlikely(to_server == FAIL):
         return FAIL
@@ -104,18 +89,4 @@ cdef int relay_step(Core* core, Exchange* x) noexcept nogil:
         return FAIL
     if likely(to_server == AGAIN and to_client == AGAIN):
         return AGAIN
-    if to_server == NEXT and to_client == NEXT:
-        x.reason = REASON_DONE      # both close now, which sends the FINs that are still owed
-        return END
-    if to_server == NEXT and not x.server.flags & STREAM_SHUT:
-        x.server.flags |= STREAM_SHUT
-        stream_shut(&x.server)
-    if to_client == NEXT and not x.client.flags & STREAM_SHUT:
-        x.client.flags |= STREAM_SHUT
-        stream_shut(&x.client)
-    return AGAIN
-
-
-cdef void _be_cautious(Stream* s) noexcept nogil:
-    if s.ready & URGENT and not s.flags & STREAM_CAUTIOUS:
-        net_urgent(s)
+    return end_ways(x, to_server, to_client)

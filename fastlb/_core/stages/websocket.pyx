@@ -7,38 +7,26 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, REASON_DONE, STREAM_BULK,
-    STREAM_CAUTIOUS, STREAM_EOF, STREAM_SHUT, URGENT, WRITABLE,
+    AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, STREAM_BULK, STREAM_EOF, STREAM_SHUT,
+    WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_keep, flow_splice,
     flow_write, nothing_read, short_read,
 )
-from fastlb._core.base.limits cimport (
-    BULK_HELD_BYTES_MAX, PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX,
-)
+from fastlb._core.base.limits cimport PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
-from fastlb._core.base.net cimport net_urgent
 from fastlb._core.base.parts cimport Frames
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.stream cimport close_stream, stream_put, stream_read, stream_shut
 from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
+from fastlb._core.base.ways cimport end_ways, hear_urgent, read_class
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.frames cimport frames_follow, is_between, put_close
 
 cdef enum:
     GOING_AWAY = 1001           # RFC 6455, 7.4.1
-
-
-cdef inline int _read_class(Core* core, Exchange* x, Stream* source) noexcept nogil:
-    """The small buffer stays in the cache and holds any message; large flows pay fewer calls with
-    the large one (bench/micro/bulk_relay.md), unless slow readers hold too many of them."""
-    if likely(not source.flags & STREAM_BULK):
-        return x.chunk_class
-    if core.counters.chunk_bytes >= BULK_HELD_BYTES_MAX:
-        return x.chunk_class
-    return x.bulk_class
 
 
 cdef inline bint _may_splice(Exchange* x, const Frames* frames) noexcept nogil:
@@ -85,7 +73,7 @@ cdef int _pump(Core* core, Exchange* x, Stream* source, Stream* to, Frames* fram
 
 cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, Frames* frames,
                       ssize_t* moved) noexcept nogil:
-    cdef Chunk* chunk = core.scratch[_read_class(core, x, source)]
+    cdef Chunk* chunk = core.scratch[read_class(core, x, source)]
     cdef ssize_t size = chunk_size(chunk.klass)
     cdef ssize_t n, written
     n = stream_read(source, chunk_bytes(chunk), size)
@@ -117,9 +105,7 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, Frame
 
 cdef inline int _carry(Core* core, Exchange* x) noexcept nogil:
     cdef int to_server, to_client
-    if unlikely((x.client.ready | x.server.ready) & URGENT):
-        _be_cautious(&x.client)
-        _be_cautious(&x.server)
+    hear_urgent(x)
     to_server = _pump(core, x, &x.client, &x.server, &x.upward)
     if unlikely(to_server == FAIL):
         return FAIL
@@ -128,21 +114,7 @@ cdef inline int _carry(Core* core, Exchange* x) noexcept nogil:
         return FAIL
     if likely(to_server == AGAIN and to_client == AGAIN):
         return AGAIN
-    if to_server == NEXT and to_client == NEXT:
-        x.reason = REASON_DONE      # both close now, which sends the FINs that are still owed
-        return END
-    if to_server == NEXT and not x.server.flags & STREAM_SHUT:
-        x.server.flags |= STREAM_SHUT
-        stream_shut(&x.server)
-    if to_client == NEXT and not x.client.flags & STREAM_SHUT:
-        x.client.flags |= STREAM_SHUT
-        stream_shut(&x.client)
-    return AGAIN
-
-
-cdef void _be_cautious(Stream* s) noexcept nogil:
-    if s.ready & URGENT and not s.flags & STREAM_CAUTIOUS:
-        net_urgent(s)
+    return end_ways(x, to_server, to_client)
 
 
 cdef int websocket_step(Core* core, Exchange* x) noexcept nogil:

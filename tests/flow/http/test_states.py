@@ -51,7 +51,7 @@ def test_drain_disable_and_enable(
     where = [f"pool pool: server {one.address}" for one in (a, b)]
 
     def told() -> list[str]:            # (of the pool there are lines, too)
-        return [one.message for one in caplog.records if one.message.startswith(tuple(where))]
+        return [one for one in caplog.messages if one.startswith(tuple(where))]
 
     wait_until(lambda: len(told()) >= 4)
     assert told() == [

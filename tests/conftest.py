@@ -25,8 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # The processes that tests start don't compile all modules again, and leave nothing in the tree.
+    # Nor do the workers of one run: what the first of them has compiled, the others read.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / "build" / "pycache")
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
     # Where processes of the tests can be found: not where others of this machine are.
     os.environ["FASTLB_RUN_DIR"] = f"{tempfile.gettempdir()}/fastlb-tests-{os.getuid()}"
     # An xdist worker is started by a process that has seen to it.

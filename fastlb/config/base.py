@@ -126,7 +126,7 @@ else:
 
 class Model(_Given):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, str_max_length=limits.TEXT_MAX
+        extra="forbid", frozen=True, str_max_length=limits.TEXT_MAX
     )
 
 

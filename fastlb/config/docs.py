@@ -29,6 +29,7 @@ from fastlb.config.http import (
     Unavailable,
 )
 from fastlb.config.limits import Choice, Limit
+from fastlb.config.meanings import meanings
 from fastlb.config.model import (
     Config,
     Defaults,
@@ -137,13 +138,14 @@ class Key:
 def keys(model: type[Model]) -> Iterator[Key]:
     hints = get_type_hints(model, include_extras=True)
     nodes = properties(model)
+    meaning = meanings(model)
     for name, field in model.model_fields.items():
         said = list(_said(hints[name]))
         limit = next((one for one in said if isinstance(one, (Limit, Choice))), None)
         yield Key(
             field.alias or name,
             shown_for(model, name),
-            " ".join((field.description or "").split()),
+            " ".join(meaning.get(name, "").split()),
             _type(nodes[field.alias or name], said),
             _default(model, name, field.is_required(), limit, said),
             limit.reason if limit else "",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastlb.config import limits
+from fastlb.config.base import Model
 from fastlb.config.effects import EFFECTS, shown_for
 from fastlb.config.hints import NAME
+from fastlb.config.meanings import meanings
 from fastlb.config.model import Config
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -38,9 +40,22 @@ def schema() -> dict[str, Any]:
     made["properties"]["listeners"]["minProperties"] = 1
     made["$defs"]["Pool"]["required"] = ["servers"]
     servers["minItems"] = 1
+    _say_meanings({**made["$defs"], Config.__name__: made})
     _say_what_for(made["$defs"])
     _tidy(made)
     return {"$schema": DRAFT, **made, "title": TITLE}
+
+
+def _say_meanings(tables: dict[str, Any]) -> None:
+    models = list(Model.__subclasses__())
+    for model in models:
+        models += model.__subclasses__()
+        properties = tables.get(model.__name__, {}).get("properties", {})
+        meaning = meanings(model)
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            if key in properties and name in meaning:
+                properties[key]["description"] = meaning[name]
 
 
 def _say_what_for(tables: dict[str, Any]) -> None:

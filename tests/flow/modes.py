@@ -100,6 +100,6 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
                    if mode == PLAIN or PLAIN not in cases or wanted == "all" or path in asked
                    or (wanted == "dealt" and marked(item))}
         chosen |= dealt(tests.values()) if wanted == "dealt" else set()
-    kept = [item for item in items if not mode_of(item) or item in chosen]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+    left_out = [item for item in items if mode_of(item) and item not in chosen]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not mode_of(item) or item in chosen]

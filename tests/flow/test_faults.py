@@ -25,6 +25,7 @@ from tests.flow.http2.wire import H2Socket
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 12
+PAUSE_S = 0.01      # of a client between two requests: two of twelve are under way at a time
 FAULT_S = 1.2       # how long a fault lasts
 HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "200ms"}
 ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
@@ -75,7 +76,7 @@ class Origin:
 
 
 class Crowd:
-    """Clients that ask without a pause, each request with a name of its own."""
+    """Clients that ask and ask, each request with a name of its own."""
 
     def __init__(
         self, port: int, posts: bool = True, context: ssl.SSLContext | None = None
@@ -100,6 +101,7 @@ class Crowd:
         count = 0
         while not self._stop:
             count += 1
+            time.sleep(PAUSE_S)
             method = self.methods[count % len(self.methods)]
             name = f"{method} /{number}-{count}"
             try:

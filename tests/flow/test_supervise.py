@@ -105,7 +105,7 @@ class Load:
             one.start()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self._stopped.wait(0.005):
             try:
                 status = self._ask()
                 if status == 200:

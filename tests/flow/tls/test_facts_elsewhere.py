@@ -74,8 +74,10 @@ def test_policies_of_tcp(
         assert kept[-1].tls == fastlb.Tls("site.test", "TLSv1.3", SUBJECT, printed(path))
 
 
-@pytest.mark.parametrize("bind", ["https://127.0.0.1:0", "tls://127.0.0.1:0"])
-@pytest.mark.parametrize("key", ["sni", "client_subject", "client_fingerprint"])
+@pytest.mark.parametrize(("bind", "key"), [
+    ("https://127.0.0.1:0", "sni"), ("tls://127.0.0.1:0", "sni"),
+    ("https://127.0.0.1:0", "client_subject"), ("tls://127.0.0.1:0", "client_fingerprint"),
+])
 def test_keys(secure_site: Make, authority: Authority, bind: str, key: str) -> None:
     """A key has one server, whatever its connections come from; others have others."""
     origins = [TlsOrigin(echo) for _ in range(8)]

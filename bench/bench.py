@@ -107,7 +107,7 @@ class Bench:
 
     @contextlib.contextmanager
     def running(self, scenario: Scenario, peer: Peer | None) -> Iterator[Running]:
-        """Starts a balancer in a folder of its own and waits until it serves."""
+        """Starts a balancer in a folder of its own and waits until it serves and is idle."""
         if peer is None:
             yield Running(None, self.origin_ports[0])
             return
@@ -128,6 +128,7 @@ class Bench:
                     process.wait_until_serving(started, port, log, tls)
                 if scenario.mode in TELLING_MODES:
                     process.check_forwarded(port, tls)
+                measure.wait_until_settled(started.pid)
                 yield Running(started.pid, port)
             finally:
                 process.stop(started)

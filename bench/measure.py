@@ -17,6 +17,9 @@ from bench.model import BALANCER_CPU, LOAD_CPU
 CPUCLOCK_SCHED = 2
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 STRACE_ATTACH_SECONDS_MAX = 5.0
+SETTLE_LOOK_SECONDS = 0.3
+SETTLE_SECONDS_MAX = 5.0
+SETTLED_SHARE = 0.05        # of a CPU
 
 
 def _process_clock_ns(pid: int) -> int:
@@ -50,6 +53,20 @@ def cpu_between(before: dict[int, int], after: dict[int, int]) -> int | None:
     if before.keys() - after.keys():
         return None
     return sum(ns - before.get(pid, 0) for pid, ns in after.items())
+
+
+def wait_until_settled(pid: int) -> None:
+    """Returns once a balancer that serves has done the rest of its start: what it still loads and
+    reads is no cost of a request. One that is always busy is waited for no longer than 5 s."""
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    before = cpu_ns(pid)
+    while time.monotonic() < deadline:
+        time.sleep(SETTLE_LOOK_SECONDS)
+        now = cpu_ns(pid)
+        used = cpu_between(before, now)
+        if used is not None and used < SETTLED_SHARE * SETTLE_LOOK_SECONDS * 1e9:
+            return
+        before = now
 
 
 def busy_ns() -> dict[int, int]:

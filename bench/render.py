@@ -13,12 +13,12 @@ METHOD = """\
 The balancer runs on CPU 0 with one worker thread; the load generator and the origin share CPU 1.
 Cost is CPU time of the balancer's whole process tree (every thread's schedstat, before and after
 the window) over the requests completed in it. Figures are medians over the rounds; within a round
-the balancers take turns, each in a fresh process. The load generator (bench/load.c) checks status,
-length and bytes of the answers; a single error of any kind voids the row. Datagrams are checked on
-both sides (bench/datagrams.c, bench/datagram_origin.c): one that is lost is counted, one that is
-changed, comes twice or comes to somebody else voids the row. System calls are counted with
-`strace -f -c` in a run of their own. A reading that other programs on the two CPUs disturbed is
-taken again. `direct` is the load on the origin without a balancer.
+the balancers take turns, each in a fresh process that has done its start. The load generator
+(bench/load.c) checks status, length and bytes of the answers; a single error of any kind voids the
+row. Datagrams are checked on both sides (bench/datagrams.c, bench/datagram_origin.c): one that is
+lost is counted, one that is changed, comes twice or comes to somebody else voids the row. System
+calls are counted with `strace -f -c` in a run of their own. A reading that other programs on the
+two CPUs disturbed is taken again. `direct` is the load on the origin without a balancer.
 
 Targets are judged by the ratio of the medians. The ratio of the best rounds is shown beside it, as
 noise here only ever adds.

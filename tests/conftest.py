@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,8 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / "build" / "pycache")
     sys.dont_write_bytecode = False
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
-    # Where processes of the tests can be found: not where others of this machine are.
-    os.environ["FASTLB_RUN_DIR"] = f"{tempfile.gettempdir()}/fastlb-tests-{os.getuid()}"
+    # Where processes of the tests can be found: not where others of this machine are, nor those of
+    # another worker, as each that starts looks whether the others are alive, and so wakes them.
+    folder = tempfile.mkdtemp(prefix="fastlb-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["FASTLB_RUN_DIR"] = folder
     # An xdist worker is started by a process that has seen to it.
     if config.getoption("--no-build") or hasattr(config, "workerinput"):
         return

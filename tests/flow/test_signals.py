@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,15 +160,4 @@ def test_files_of_certificates_wake_an_idle_process_once_a_second(
     cert, key = pair
     process = serve("--bind", "tls://127.0.0.1:0", "--server", origin.address, "--cert", cert,
                     "--key", key, "--threads", "2").ready()
-
-    def switches() -> int:
-        tasks = Path(f"/proc/{process.process.pid}/task").iterdir()
-        text = "\n".join((task / "status").read_text() for task in tasks)
-        return sum(map(int, re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)))
-
-    def is_idle() -> bool:
-        before, begun_s = switches(), time.monotonic()
-        time.sleep(3)
-        return switches() - before <= 2 + 1.5 * (time.monotonic() - begun_s)
-
-    wait_until(is_idle)             # (first it has things to do still)
+    process.waits_until_it_sleeps(1.5)

@@ -23,6 +23,14 @@ def header(source: tuple[str, int], to: tuple[str, int], tlvs: bytes = b"",
     return SIGNATURE + bytes([command, 0x12]) + struct.pack("!H", len(body)) + body
 
 
+def mapped_header(ip: str, port: int) -> bytes:
+    """The same over IPv6, with IPv4 addresses as it writes them (RFC 4291, 2.5.5.2)."""
+    mapped = b"\0" * 10 + b"\xff\xff"
+    body = (mapped + socket.inet_aton(ip) + mapped + socket.inet_aton("127.0.0.1")
+            + struct.pack("!HH", port, 53))
+    return SIGNATURE + b"\x21\x22" + struct.pack("!H", len(body)) + body
+
+
 def test_clients_are_who_a_trusted_proxy_says(site: Make, serve: Serve) -> None:
     servers = [serve(lambda data, i=i: b"%d" % i + data) for i in range(4)]
     made = site([s.address for s in servers], {"balance": "maglev", "hash_on": "client.ip"},
@@ -47,18 +55,11 @@ def test_clients_are_who_a_trusted_proxy_says(site: Make, serve: Serve) -> None:
 
 
 def test_a_mapped_source_is_the_same_source(site: Make, serve: Serve) -> None:
-    """IPv4 written as IPv6 (RFC 4291, 2.5.5.2): each client counts by itself, in either form."""
-    mapped = b"\0" * 10 + b"\xff\xff"
-
-    def v6(ip: str, port: int) -> bytes:
-        body = (mapped + socket.inet_aton(ip) + mapped + socket.inet_aton("127.0.0.1")
-                + struct.pack("!HH", port, 53))
-        return SIGNATURE + b"\x21\x22" + struct.pack("!H", len(body)) + body
-
+    """Each client counts by itself, in either form of its address."""
     made = site([serve().address], proxy_protocol=TRUSTED, max_sessions_per_source=2)
     proxy = made.client()
     for n in range(1, 5):                   # no more than two of each, and four of two sources
-        header_of = header if n % 2 else (lambda where, to: v6(*where))
+        header_of = header if n % 2 else (lambda where, to: mapped_header(*where))
         for ip in ("192.0.2.1", "192.0.2.2"):
             said = header_of((ip, 4000 + n), ("127.0.0.1", 53)) + b"hello"
             if n <= 2:
@@ -67,6 +68,17 @@ def test_a_mapped_source_is_the_same_source(site: Make, serve: Serve) -> None:
                 proxy.send(said)
     made.wait_dropped("source_full", 4)
     assert made.sessions == 4
+
+
+@pytest.mark.parametrize("keys", [{}, {"pick": "datagram"}, {"answers": 1}], ids=str)
+def test_a_policy_sees_a_mapped_source_in_its_plain_form(
+    site: Make, serve: Serve, keys: dict[str, Any]
+) -> None:
+    seen: list[Any] = []
+    made = site([serve().address], policy=lambda connection: seen.append(connection.client),
+                proxy_protocol=TRUSTED, **keys)
+    assert made.ask(mapped_header("192.0.2.1", 4000) + b"hello") == b"hello"
+    assert seen == [("192.0.2.1", 4000)]
 
 
 @pytest.mark.parametrize("bad", [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect
 
@@ -65,9 +66,10 @@ def rotate(balancer: fastlb.Balancer, times: int) -> None:
     runtime = balancer._runtime
     assert runtime is not None and runtime.loop is not None
     for _ in range(times):
-        before = runtime.securing._rotated_s
+        rotated = threading.Event()
         runtime.loop.call_soon_threadsafe(runtime.securing._rotate)
-        wait_until(lambda: runtime.securing._rotated_s != before)  # noqa: B023
+        runtime.loop.call_soon_threadsafe(rotated.set)
+        assert rotated.wait(DEADLINE_S)
 
 
 def test_a_session_goes_on_after_a_reload_and_two_rotations(serving: Serving) -> None:

@@ -173,14 +173,19 @@ def _classes(sets: Iterable[frozenset[int]]) -> tuple[bytes, list[int]]:
     return bytes(groups[byte] for byte in range(256)), [examples[n] for n in sorted(examples)]
 
 
-def _before(program: _Program, steps: Iterable[int], at_end: bool) -> frozenset[int]:
-    """All steps that lead to one of these without a byte."""
+def _leading(program: _Program, at_end: bool) -> dict[int, list[int]]:
+    """For each step those that lead to it without a byte."""
     leading: dict[int, list[int]] = {}
     for i, kind in enumerate(program.kinds):
         if kind in (DONE, BYTE) or (not at_end and program.anchors.get(i) == END):
             continue
         for way in program.ways[i][: 1 if kind == MARK else 2]:
             leading.setdefault(way, []).append(i)
+    return leading
+
+
+def _before(leading: dict[int, list[int]], steps: Iterable[int]) -> frozenset[int]:
+    """All steps that lead to one of these without a byte."""
     found = set(steps)
     waiting = list(found)
     while waiting:
@@ -196,17 +201,17 @@ def _determine(
 ) -> Captures:
     classes, examples = _classes(
         wanted for kind, wanted in zip(program.kinds, program.sets, strict=True) if kind == BYTE)
-    reading = [i for i, kind in enumerate(program.kinds) if kind == BYTE]
-    end = _before(program, [program.kinds.index(DONE)] + [
-        i for i, kind in enumerate(program.kinds) if kind == DONE], True)
+    reading = [[(i, program.ways[i][0]) for i, kind in enumerate(program.kinds)
+                if kind == BYTE and byte in program.sets[i]] for byte in examples]
+    leading = _leading(program, at_end=False)
+    end = _before(_leading(program, at_end=True),
+                  [i for i, kind in enumerate(program.kinds) if kind == DONE])
     states = {end: 0}
     waiting = [end]
     table = array("H")
     for able in waiting:                # (grows meanwhile)
-        for byte in examples:
-            reached = _before(
-                program, [i for i in reading
-                          if byte in program.sets[i] and program.ways[i][0] in able], False)
+        for steps_of_class in reading:
+            reached = _before(leading, [i for i, way in steps_of_class if way in able])
             if reached not in states:
                 if len(states) == STATES_MAX:
                     raise ValueError(f"capturing with this pattern needs more than {STATES_MAX}"

@@ -33,7 +33,7 @@ from fastlb.process.observing import Observing
 from fastlb.process.policies import Policies
 from fastlb.process.securing import Securing
 from fastlb.process.sockets import Listening, open_all
-from fastlb.process.threads import Engines
+from fastlb.process.threads import HEAR_S, Engines
 from fastlb.process.worker import Parent
 
 log = logging.getLogger("fastlb")
@@ -42,7 +42,6 @@ log.addHandler(logging.NullHandler())       # a program that configured no loggi
 LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
 SLOTS_SPARE = 64    # of 255: a snapshot may take so many anew without anybody looking
 RETIRE_S = 0.5      # how often it is looked whether an old snapshot is in use still
-ADOPT_S = 1.0       # an engine takes up a new snapshot within a turn, so within milliseconds
 
 
 class Runtime:
@@ -384,7 +383,7 @@ class Runtime:
             self.update()
         finally:
             self.leaving.add(listening, self.retired)
-        await self.wait(lambda: not self.leaving.all or self._hurried, max(timeout_s, ADOPT_S))
+        await self.wait(lambda: not self.leaving.all or self._hurried, max(timeout_s, HEAR_S))
         self.tell_parent([], listening)
 
     def any_uses(self, snapshot: Snapshot) -> bool:

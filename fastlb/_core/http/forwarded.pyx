@@ -34,8 +34,8 @@ cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
 
 
 cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
-    """The same of X-Forwarded-For, with each address in its one form and without a port: servers
-    parse it as they see fit."""
+    """The addresses of all fields X-Forwarded-For, each in its one form and without a port, as
+    servers parse it as they see fit."""
     cdef char[INET6_ADDRSTRLEN] ip
     cdef Address address
     cdef Text rest, token

@@ -43,7 +43,7 @@ cdef bint is_in_networks(const Network* networks, uint32_t n, const Address* pee
 
 
 cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil:
-    """The same of forwarded headers."""
+    """Whether forwarded headers of this peer are believed."""
     return is_in_networks(entry.trusted, entry.n_trusted, peer)
 
 

@@ -278,7 +278,7 @@ cdef bint _member_fits(const Condition* c, Match* match) noexcept nogil:
 
 
 cdef bint method_is_one_of(Text methods, Head* head) noexcept nogil:
-    """Of " GET HEAD "."""
+    """Whether the request's method is in `methods`, such as " GET HEAD "."""
     cdef const uint8_t* method = head.bytes + head.method_at
     cdef uint32_t i = 1, start
     while i < methods.size:

@@ -79,7 +79,7 @@ def held(
     origins: Origins, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> Iterator[Held]:
     monkeypatch.setattr("fastlb.process.reload.ADOPT_S", 0.05)
-    monkeypatch.setattr("fastlb.process.runtime.ADOPT_S", 0.05)
+    monkeypatch.setattr("fastlb.process.runtime.HEAR_S", 0.05)
     made = Held(origins)
     with made.balancer.background():
         yield made

@@ -26,7 +26,7 @@ status=0
 if [ "${1:-}" = fuzz ]; then
     "$python" -m tests.fuzz || status=$?
 else
-    "$python" -m pytest --no-build -o timeout=240 -o faulthandler_timeout=0 \
+    "$python" -m pytest --no-build -o timeout=900 -o faulthandler_timeout=0 \
         --ignore=tests/packaging --ignore=tests/tidy --ignore=tests/unit --ignore=tests/examples \
         "$@" || status=$?
 fi

@@ -2,6 +2,8 @@
 
 An error of any process counts. A leak counts when a frame of fastlb/_core is near the top of the
 stack that allocated it: the interpreter and its libraries keep things until the end on purpose.
+LeakSanitizer itself crashes now and then, where a thread ends while it looks at its memory. Such a
+process wasn't checked for leaks; one in twenty may be so.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ OURS = re.compile(r"fastlb/_core/|tests/core/")
 LEAK = re.compile(r"^(?:Direct|Indirect) leak of .*?(?=^\s*$|\Z)", re.M | re.S)
 FRAME = re.compile(r"^\s+#\d+ .*$", re.M)
 ERROR = re.compile(r"^.*(?:ERROR: AddressSanitizer|runtime error:|Sanitizer:DEADLYSIGNAL).*$", re.M)
+UNCHECKED_SHARE = 0.05
 BROKEN = re.compile(r"^.*LeakSanitizer (?:has encountered|does not work).*$", re.M)
 
 
@@ -29,20 +32,23 @@ def our_leaks(log: str) -> list[str]:
 
 def findings(log: str) -> list[str]:
     """What counts in one process's log, each with its stack."""
-    if ERROR.search(log) or BROKEN.search(log):
+    if ERROR.search(log):
         return [log]
     return our_leaks(log)
 
 
 def main(directory: Path) -> int:
     logs = sorted(directory.glob("*san.*"))
-    found = 0
+    found = unchecked = 0
     for path in logs:
-        for finding in findings(path.read_text(errors="replace")):
+        log = path.read_text(errors="replace")
+        unchecked += bool(BROKEN.search(log))
+        for finding in findings(log):
             found += 1
             print(f"== {path.name}\n{finding}")
-    print(f"sanitizers: {found} findings in the logs of {len(logs)} processes")
-    return 1 if found else 0
+    print(f"sanitizers: {found} findings in the logs of {len(logs)} processes"
+          + (f"; {unchecked} could not be checked for leaks" if unchecked else ""))
+    return 1 if found or unchecked > UNCHECKED_SHARE * len(logs) else 0
 
 
 if __name__ == "__main__":

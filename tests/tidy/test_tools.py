@@ -111,6 +111,15 @@ def test_an_error_of_any_process_counts(log: str, tmp_path: Path) -> None:
     assert sanitizer_logs.main(tmp_path) == 1
 
 
+def test_few_processes_may_go_unchecked_for_leaks(tmp_path: Path) -> None:
+    (tmp_path / "asan.0").write_text("LeakSanitizer has encountered a fatal error\n")
+    for n in range(1, 20):
+        (tmp_path / f"asan.{n}").write_text(LEAK % "")
+    assert sanitizer_logs.main(tmp_path) == 0
+    (tmp_path / "asan.1").write_text("LeakSanitizer has encountered a fatal error\n")
+    assert sanitizer_logs.main(tmp_path) == 1
+
+
 def gcov_line(number: int, count: int, *branches: int) -> dict[str, object]:
     return {
         "line_number": number,

@@ -9,6 +9,7 @@ from fastlb._core.tables.logformat cimport LogClock, LogFormat
 cdef class Recorder:
     cdef readonly Live live
     cdef LogFormat _format
+    cdef uint8_t* _room         # with a byte before `_out`, for a line's end that is owed
     cdef uint8_t* _out
     cdef Writer _w
     cdef LogClock _clock

@@ -40,9 +40,10 @@ cdef class Recorder:
         cdef int i
         self.live = live
         self._clock.second = -1
-        self._out = <uint8_t*> malloc(OUT_BYTES)
-        if self._out == NULL:
+        self._room = <uint8_t*> malloc(OUT_BYTES + 1)
+        if self._room == NULL:
             raise MemoryError
+        self._out = self._room + 1
         self._w.at = self._out
         self._w.end = self._out + OUT_BYTES
         if ring_bytes & (ring_bytes - 1) or ring_bytes < 65536:
@@ -64,7 +65,7 @@ cdef class Recorder:
         live.table.rings = rings
 
     def __dealloc__(self):
-        free(self._out)
+        free(self._room)
 
     def record(self, bint on, bint secured=False, bint told=False) -> None:
         """Whether engines are to put records; `secured`: with what TLS knows of clients, `told`:
@@ -171,19 +172,18 @@ cdef class Recorder:
     cdef bint _flush(self, int fd, bint whole, int patience_ms) noexcept nogil:
         """Write what is in the buffer. What fails is lost, but for the line's end that is owed, and
         nothing is written before that."""
-        cdef size_t size = self._w.at - self._out
+        cdef uint8_t* out = self._out
+        cdef size_t size = self._w.at - out
+        cdef size_t owed = 1 if size and self._is_torn else 0
         cdef size_t done = 0, piece
         cdef ssize_t n
         if self._error:
             patience_ms = 0             # it is had once a call, however much there is
-        if size and self._is_torn:
-            if not whole and not wait_for(fd, POLLOUT, patience_ms):
-                self._error = EAGAIN
-            elif write(fd, b"\n", 1) == 1:
-                self._is_torn = False
-            else:
-                self._error = errno
-        while done < size and not self._is_torn:
+        if owed:                        # (in one write with the rest: a pipe may have one page)
+            out -= 1
+            out[0] = 10
+            size += 1
+        while done < size:
             piece = size - done
             if not whole:
                 if piece > SAFE_BYTES:
@@ -191,7 +191,7 @@ cdef class Recorder:
                 if not wait_for(fd, POLLOUT, patience_ms):
                     self._error = EAGAIN
                     break
-            n = write(fd, self._out + done, piece)
+            n = write(fd, out + done, piece)
             if n < 0 and errno == EINTR:
                 continue
             if n <= 0:
@@ -199,16 +199,18 @@ cdef class Recorder:
                 break
             done += n
         self._w.at = self._out
-        if done < size:
-            if done:
-                self._is_torn = self._out[done - 1] != 10
-            while done < size:
-                if self._out[done] == 10:
-                    self._lost += 1
-                    self._lines -= 1
-                done += 1
-            return False
-        return True
+        if done:
+            self._is_torn = out[done - 1] != 10
+        if done == size:
+            return True
+        if done < owed:
+            done = owed
+        while done < size:
+            if out[done] == 10:
+                self._lost += 1
+                self._lines -= 1
+            done += 1
+        return False
 
     def totals(self) -> dict[str, int]:
         """Records that engines put, that they `dropped` because the ring was full, `lines` that

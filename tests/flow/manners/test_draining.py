@@ -33,10 +33,11 @@ def idle(listener: fastlb.Listener) -> Wire:
     return wire
 
 
-def accepts_no_more(balancer: fastlb.Balancer) -> bool:
+def is_draining(balancer: fastlb.Balancer) -> bool:
+    """Whether it accepts no more, and all engines have heard of that."""
     runtime = balancer._runtime
     assert runtime is not None
-    return runtime.stopping and not runtime.leaving.all
+    return runtime.stopping and not runtime.leaving.all and runtime.engines.closing
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -47,7 +48,7 @@ def test_an_idle_client_may_ask_once_more_while_we_stop(
     with balancer.background():
         wires = [idle(listener) for _ in range(3)]
         stopping = balancer.stop()
-        wait_until(lambda: accepts_no_more(balancer))
+        wait_until(lambda: is_draining(balancer))
         for wire in wires:
             wire.send(get("/"))
             response = wire.response("GET")

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import environment, process, scenarios
+from bench import environment, measure, process, scenarios
 from bench.bench import Bench, free_ports
 from bench.certificate import trusting
 from bench.model import BALANCER_CPU, H2_MODES, TLS_MODES, Scenario, SetupError, Work
@@ -94,16 +94,16 @@ def count(bench: Bench, name: str, command: str) -> float:
         started = process.start(argv, BALANCER_CPU, log, cwd=Path(folder))
         try:
             wait_until_serving(started, port, log, scenario, bench)
-            load(scenario, port, REQUESTS // 4)
-            time.sleep(5)                   # (the admin API is loaded late)
+            for _ in range(STARTS_MAX):
+                measure.wait_until_settled(started.pid)
             control(started.pid, "-i", "on")
-            control(started.pid, "-z")
-            for times in (1, 3):
+            for times in (1, 1, 3):         # (the first warms everything up)
                 load(scenario, port, times * REQUESTS)
+                time.sleep(1)
                 control(started.pid, "-d")
         finally:
             process.stop(started)
-        return (executed(out, 2) - executed(out, 1)) / (2 * REQUESTS)
+        return (executed(out, 3) - executed(out, 2)) / (2 * REQUESTS)
 
 
 def control(pid: int, *argv: str) -> None:

@@ -24,7 +24,8 @@ cdef inline int hex_value(uint8_t c) noexcept nogil:
 
 
 cdef inline bint equal(const uint8_t* a, uint32_t n, const uint8_t* b, uint32_t m) noexcept nogil:
-    return n == m and memcmp(a, b, n) == 0
+    """An empty text may be at NULL, where memcmp must not look (C11, 7.24.1)."""
+    return n == m and (n == 0 or memcmp(a, b, n) == 0)
 
 
 cdef inline bint equal_nocase(const uint8_t* a, uint32_t n, const uint8_t* small,

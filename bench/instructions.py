@@ -47,13 +47,13 @@ def wait_until_serving(
     started: subprocess.Popen[bytes], port: int, log: Path, scenario: Scenario, bench: Bench
 ) -> None:
     tls = trusting(bench.certificate) if scenario.mode in TLS_MODES else None
-    for _ in range(STARTS_MAX - 1):
+    for starts in range(1, STARTS_MAX + 1):
         try:
-            process.wait_until_serving(started, port, log, tls)
+            return process.wait_until_serving(started, port, log, tls)
         except RuntimeError:
-            continue
-        break
-    process.wait_until_serving(started, port, log, tls)
+            if starts == STARTS_MAX or started.poll() is not None:
+                raise
+    return None
 
 
 def load(scenario: Scenario, port: int, count: int) -> None:
@@ -99,7 +99,7 @@ def count(bench: Bench, name: str, command: str) -> float:
             control(started.pid, "-i", "on")
             for times in (1, 1, 3):         # (the first warms everything up)
                 load(scenario, port, times * REQUESTS)
-                time.sleep(1)
+                time.sleep(1)               # (the last answers are recorded)
                 control(started.pid, "-d")
         finally:
             process.stop(started)

@@ -36,7 +36,7 @@ from fastlb._core.consulted cimport CONSULTED_NO, CONSULTED_WAIT, consult_sessio
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_count, fl_exchange32, fl_load32, fl_store32, likely, unlikely,
 )
-from fastlb._core.http.upstream cimport drop_idle
+from fastlb._core.http.upstream cimport make_room
 from fastlb._core.introduced cimport introduce_session, keep_told
 from fastlb._core.lifecycle cimport finish, let_server_go, let_snapshot_go
 from fastlb._core.policies.outliers cimport server_did_well
@@ -151,8 +151,7 @@ cdef bint connect_session(Core* core, Exchange* x) noexcept nogil:
         fd = _open(core, x)
         if likely(fd >= 0):
             break
-        if (fd == -EMFILE or fd == -ENFILE) and core.http.idle != NULL:
-            drop_idle(core, core.http.idle)     # it only waits for a request
+        if make_room(core, fd):
             continue
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
             x.reason = REASON_NO_DESCRIPTOR

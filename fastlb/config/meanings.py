@@ -1,4 +1,4 @@
-"""What each key means: the docstring below its field in the model's source.
+"""The meaning of each key: the docstring below its field in the model's source.
 
 It is read when it is asked for: to read all sources at each start would be a sixth of the start.
 """

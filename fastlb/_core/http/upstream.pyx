@@ -5,7 +5,7 @@
 # A connection that has taken on something of its client (the PROXY protocol named the client, or
 # the server has authenticated it) is private: it is in no server's list, and only its client, which
 # has one at most, finds it.
-from libc.errno cimport EAGAIN
+from libc.errno cimport EAGAIN, EMFILE, ENFILE
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
@@ -75,6 +75,15 @@ cdef void drop_idle(Core* core, Upstream* upstream) noexcept nogil:
     _unlink(core, upstream)
     close_stream(core, &upstream.stream, False)
     give_upstream(core, upstream)
+
+
+cdef bint make_room(Core* core, int error) noexcept nogil:
+    """Whether -errno says that descriptors are used up, and a connection that only waits for a
+    request has given its own up."""
+    if (error != -EMFILE and error != -ENFILE) or core.http.idle == NULL:
+        return False
+    drop_idle(core, core.http.idle)
+    return True
 
 
 cdef inline bint _is_spent(const Core* core, const Upstream* upstream) noexcept nogil:

@@ -20,7 +20,7 @@ from fastlb._core.ext.atomic cimport (
     fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
-from fastlb._core.http.upstream cimport drop_idle
+from fastlb._core.http.upstream cimport make_room
 from fastlb._core.tables.live cimport live_notify, live_wake_engines
 
 
@@ -115,7 +115,7 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     if unlikely(core.spare_fd < 0):
         core.spare_fd = spare_open()
         if core.spare_fd < 0:
-            return FAIL
+            return AGAIN if make_room(core, -EMFILE) else FAIL
     if not have_scratch(core, bind):
         return FAIL
     if not _take_gate(&core.live.connections, snapshot.max_connections):
@@ -137,9 +137,8 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
         if x != NULL:
             x.stage = STAGE_DEAD
             give_exchange(core, x)
-        if (fd == -EMFILE or fd == -ENFILE) and core.http.idle != NULL:
-            drop_idle(core, core.http.idle)     # it only waits for a request
-            return AGAIN
+        if make_room(core, fd):
+            return AGAIN                # (who waits in the queue is told of again)
         if fd == -EMFILE or fd == -ENFILE or fd == -ENOBUFS or fd == -ENOMEM:
             return FAIL
         if fd != -EAGAIN:           # the client left the queue, or a firewall refused it

@@ -37,7 +37,7 @@ from fastlb._core.ext.atomic cimport (
 from fastlb._core.ext.linux cimport AF_UNIX
 from fastlb._core.http.h2pool cimport add_h2, find_h2, join_h2
 from fastlb._core.http.upstream cimport (
-    client_of, drop_idle, end_upstream, take_idle, take_kept,
+    client_of, end_upstream, make_room, take_idle, take_kept,
 )
 from fastlb._core.policies.load cimport observe_latency
 from fastlb._core.policies.outliers cimport server_did_well, server_failed
@@ -77,8 +77,7 @@ cdef int _open(Core* core, const ServerAddress* address, uint32_t size) noexcept
     waits for its next request gives up its own; then the spare one steps in: a connection gets
     both of its descriptors, or isn't accepted."""
     cdef int fd = net_connect(address, size)
-    while unlikely(fd == -EMFILE or fd == -ENFILE) and core.http.idle != NULL:
-        drop_idle(core, core.http.idle)
+    while unlikely(fd < 0) and make_room(core, fd):
         fd = net_connect(address, size)
     if unlikely(fd == -EMFILE or fd == -ENFILE) and core.spare_fd >= 0:
         net_close(core.spare_fd)

@@ -24,7 +24,7 @@ def header(source: tuple[str, int], to: tuple[str, int], tlvs: bytes = b"",
 
 
 def mapped_header(ip: str, port: int) -> bytes:
-    """The same over IPv6, with IPv4 addresses as it writes them (RFC 4291, 2.5.5.2)."""
+    """A header over IPv6 whose addresses are IPv4 ones in their mapped form (RFC 4291, 2.5.5.2)."""
     mapped = b"\0" * 10 + b"\xff\xff"
     body = (mapped + socket.inet_aton(ip) + mapped + socket.inet_aton("127.0.0.1")
             + struct.pack("!HH", port, 53))

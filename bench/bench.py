@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import sys
 import time
@@ -46,8 +47,12 @@ def free_ports(count: int, mode: str = "") -> tuple[int, ...]:
     kind = socket.SOCK_DGRAM if mode in UDP_MODES else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.socket(type=kind)) for _ in range(count)]
+        # Below those that the kernel gives to connections: a client could get such a one meanwhile.
+        free = iter(random.sample(range(8_000, 11_000), 3_000))
         for s in held:
-            s.bind(("127.0.0.1", 0))
+            while s.getsockname()[1] == 0:
+                with contextlib.suppress(OSError):
+                    s.bind(("127.0.0.1", next(free)))
         return tuple(s.getsockname()[1] for s in held)
 
 

@@ -11,8 +11,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.examples.programs import Program, Programs, found, free_ports
+from tests.examples.programs import Program, Programs, found
 from tests.flow.conftest import DEADLINE_S
+from tests.ports import free_ports
 
 MOSQUITTO = found("mosquitto")
 NAME = "broker"             # where each broker has its own, for who asks

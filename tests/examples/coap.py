@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from aiocoap import CHANGED, GET, POST, Context, Message
 from aiocoap.resource import ObservableResource, Resource, Site
 
-from tests.examples.programs import free_ports
 from tests.flow.conftest import DEADLINE_S
+from tests.ports import free_ports
 
 T = TypeVar("T")
 

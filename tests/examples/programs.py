@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -17,28 +16,11 @@ from pathlib import Path
 from tests.flow.conftest import DEADLINE_S, wait_until
 
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
-# Below those that the kernel gives to connections (net.ipv4.ip_local_port_range): such a one could
-# get a port after we looked, and before its program does.
-PORTS = range(20_000, 32_768)
 
 
 def found(name: str) -> str | None:
     """Where a program is, also one that only root has in its path."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_ports(n: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
-    """Ports for programs that can't be told to take any."""
-    with ExitStack() as stack:
-        found: list[int] = []
-        for port in random.sample(PORTS, len(PORTS)):
-            sock = stack.enter_context(socket.socket(type=kind))
-            with contextlib.suppress(OSError):
-                sock.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == n:
-                return found
-    raise AssertionError("no port is free")
 
 
 def listens(port: int) -> bool:

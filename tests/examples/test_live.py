@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.examples.programs import RTMP_MODULE, Program, Programs, found, free_ports, programs_in
+from tests.examples.programs import RTMP_MODULE, Program, Programs, found, programs_in
 from tests.examples.running import Running, Start
 from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.ports import free_ports
 
 FFMPEG, FFPROBE = found("ffmpeg"), found("ffprobe")
 NGINX = Path("/usr/sbin/nginx")           # of the same version as its module

@@ -19,6 +19,7 @@ import pytest
 from tests.examples.running import Running, Start
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Server
+from tests.ports import free_ports
 
 NOBODY = [f"127.0.0.1:{i}" for i in (1, 2, 3)]        # for pools that a test doesn't use
 STREAMS = 20
@@ -237,15 +238,10 @@ def test_calls_of_sipp(start: Start, tmp_path: Path) -> None:
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
              "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     with ExitStack() as stack:
-        ports = []
-        for _ in range(3):
-            taken = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            taken.bind(("127.0.0.1", 0))
-            ports.append(taken.getsockname()[1])
-            taken.close()
+        ports = free_ports(3, socket.SOCK_DGRAM)
         for i, port in enumerate(ports):
             one = subprocess.Popen([
-                *common, "-sn", "uas", "-p", str(port), "-mp", str(20_000 + 100 * i),
+                *common, "-sn", "uas", "-p", str(port), "-mp", str(11_000 + 100 * i),
                 "-stf", f"uas-{i}.csv"], **quiet)
             stack.callback(one.wait, DEADLINE_S)
             stack.callback(one.kill)
@@ -255,7 +251,7 @@ def test_calls_of_sipp(start: Start, tmp_path: Path) -> None:
         done = subprocess.run([
             *common, "-sn", "uac", "{}:{}".format(*trunk.where("sip")), "-m", str(calls),
             "-r", "60", "-d", "300", "-timeout", "30s", "-timeout_error", "-stf", "uac.csv",
-            "-mp", "21000"], timeout=40, check=False, **quiet)
+            "-mp", "11500"], timeout=40, check=False, **quiet)
         assert done.returncode == 0                 # all calls were good
         assert figure(tmp_path / "uac.csv", "SuccessfulCall(C)") == calls
 

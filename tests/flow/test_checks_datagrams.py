@@ -15,6 +15,7 @@ import fastlb
 from fastlb.config.health import EffectiveHealth, Health, effective_health
 from fastlb.control.checks import Report, Visits
 from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
+from tests.ports import free_port
 
 QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "200ms"}
 LONG = "30s"        # for what must not take it
@@ -149,9 +150,10 @@ def test_where_nobody_listens_that_is_known_at_once(answerer: Callable[..., Answ
 def test_nobody_else_can_answer(answerer: Callable[..., Answerer]) -> None:
     """Neither another port nor another address: their answers are no answers."""
     listening, *others = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
-    listening.bind(("127.0.0.1", 0))
+    port = free_port(socket.SOCK_DGRAM)
+    listening.bind(("127.0.0.1", port))
     others[0].bind(("127.0.0.1", 0))
-    others[1].bind(("127.0.0.2", listening.getsockname()[1]))
+    others[1].bind(("127.0.0.2", port))
     said: list[bytes] = []
 
     def serve() -> None:

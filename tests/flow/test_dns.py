@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 
 import fastlb
 from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
+from tests.ports import free_port
 
 NAME = "api.test."
 
@@ -110,19 +110,9 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture
 def origins() -> Iterator[list[Origin]]:
-    """The same port on 127.0.0.1, 127.0.0.2 and 127.0.0.3: not one that the kernel gives to
-    connections, of which other tests have many."""
-    peers: list[Origin] = []
-    for port in random.sample(range(20_000, 30_000), 100):
-        try:
-            for i in (1, 2, 3):
-                peers.append(Origin(socket.AF_INET, (f"127.0.0.{i}", port)))
-        except OSError:
-            for peer in peers:
-                peer.close()
-            peers.clear()
-        else:
-            break
+    """The same port on 127.0.0.1, 127.0.0.2 and 127.0.0.3."""
+    port = free_port()
+    peers = [Origin(socket.AF_INET, (f"127.0.0.{i}", port)) for i in (1, 2, 3)]
     yield peers
     for peer in peers:
         peer.close()

@@ -16,6 +16,7 @@ import fastlb
 from fastlb.control import tasks
 from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
 from tests.flow.test_dns import NameServer, make, names, origins, who_serves
+from tests.ports import free_port
 
 __all__ = ["names", "origins"]      # fixtures
 
@@ -85,9 +86,7 @@ def test_another_name_server_answers_in_time_and_the_bad_one_is_asked_last(
 
 
 def test_a_name_server_that_refuses_connections_costs_no_time(names: NameServer) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     names.records = ["10.0.0.1"]
     with serving([f"127.0.0.1:{port}", names.address], timeout="30s") as balancer:
         assert servers(balancer) == {"10.0.0.1"}

@@ -25,6 +25,7 @@ from tests.flow.conftest import (
     read_exactly,
     wait_until,
 )
+from tests.ports import free_port
 
 
 class Process:
@@ -207,8 +208,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(
 
 
 def test_two_that_agree_share_a_port(serve: Serve, origin: Origin, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     config = tmp_path / "fastlb.toml"
     config.write_text(
         f'threads = 1\n[listeners.l]\nbind = "tcp://127.0.0.1:{port}"\npool = "p"\n'

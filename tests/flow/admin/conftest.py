@@ -97,14 +97,6 @@ def origins() -> Iterator[Callable[..., HttpOrigin]]:
         one.close()
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def events_of(lines: Iterator[str], kind: str) -> Iterator[dict[str, Any]]:
     """The data of server-sent events of one kind, from the lines of a stream."""
     now = ""

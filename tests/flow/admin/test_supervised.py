@@ -14,6 +14,7 @@ from tests.flow.admin.conftest import origins  # noqa: F401
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.test_supervise import Supervised, supervise, toml  # noqa: F401
+from tests.ports import free_port
 
 Origins = Callable[..., HttpOrigin]
 
@@ -30,9 +31,9 @@ def pid_at(admin: str) -> int:
 @pytest.mark.parametrize("unix", [True, False])
 def test_the_api_is_at_its_address_whoever_serves(
     supervise: Callable[..., Supervised], origins: Origins, tmp_path: Path,  # noqa: F811
-    unix: bool, free_port: int,
+    unix: bool,
 ) -> None:
-    where = f"http://unix:{tmp_path}/admin.sock" if unix else f"http://127.0.0.1:{free_port}"
+    where = f"http://unix:{tmp_path}/admin.sock" if unix else f"http://127.0.0.1:{free_port()}"
     text = toml(origins("o").address)
     process = supervise(f'admin = {{ bind = "{where}" }}\n{text}')
     process.readied()

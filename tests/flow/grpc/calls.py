@@ -26,6 +26,7 @@ from tests.flow.grpc.changes import (
 )
 from tests.flow.grpc.peers import (
     DEADLINE_S,
+    STREAM_S,
     Tally,
     Through,
     connect,
@@ -41,14 +42,14 @@ MESSAGE_BYTES = 3 << 20
 def kinds(to: Through, servers: list[Any]) -> None:
     assert to.one(b"abc", timeout=DEADLINE_S) == b"cba"
     parts = [b"%d" % i * 1000 for i in range(300)]
-    assert to.incoming(iter(parts), timeout=DEADLINE_S) == hashlib.sha256(b"".join(parts)).digest()
-    heard = list(to.outgoing(b"2000 100", timeout=DEADLINE_S))
+    assert to.incoming(iter(parts), timeout=STREAM_S) == hashlib.sha256(b"".join(parts)).digest()
+    heard = list(to.outgoing(b"2000 100", timeout=STREAM_S))
     assert heard == [b"%d" % i * 100 for i in range(2000)]
 
 
 def ping_pong(to: Through, servers: list[Any]) -> None:
     said: queue.Queue[bytes | None] = queue.Queue()
-    heard = to.both(iter(said.get, None), timeout=DEADLINE_S)
+    heard = to.both(iter(said.get, None), timeout=STREAM_S)
     for i in range(1000):
         said.put(b"%d" % i)
         assert next(heard) == b"re: %d" % i
@@ -102,7 +103,7 @@ def spread(to: Through, servers: list[Any]) -> None:
 
 
 def slow_reader(to: Through, servers: list[Any]) -> None:
-    stream = to.outgoing(b"8000 2000", timeout=DEADLINE_S)
+    stream = to.outgoing(b"8000 2000", timeout=STREAM_S)
     next(stream)
     before = -1
     while seen["sent"] != before:               # until all windows are full

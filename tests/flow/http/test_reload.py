@@ -20,18 +20,12 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import DEADLINE_S, Origin, read_exactly, wait_until
 from tests.flow.http.peers import HttpOrigin, Wire, get
 from tests.flow.http2.wire import H2Socket
+from tests.ports import free_port
 
 pytestmark = pytest.mark.modes("threads", "inline")
 
 Origins = Callable[..., HttpOrigin]
 BUILD = build_info()["build"]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Running:

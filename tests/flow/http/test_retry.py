@@ -15,6 +15,7 @@ import fastlb
 from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
+from tests.ports import nobody
 
 pytestmark = [pytest.mark.h2, pytest.mark.modes("h2")]
 
@@ -92,11 +93,8 @@ def test_failed_connects_are_tried_again_whatever_is_listed(
     web: Web, origins: Origins, on: list[str]
 ) -> None:
     good = origins(name="good")
-    with socket.socket() as gone:
-        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
-        dead = "{}:{}".format(*gone.getsockname())
-        site = web([dead, good.address], pool=pool(on))
-        assert [site.ask(get("/x")).status for _ in range(4)] == [200] * 4
+    site = web([nobody(), good.address], pool=pool(on))
+    assert [site.ask(get("/x")).status for _ in range(4)] == [200] * 4
     assert site.totals()["retries"] > 0
     site.wait_idle()
 
@@ -105,11 +103,8 @@ def test_failed_connects_are_not_tried_again_where_that_is_switched_off(
     web: Web, origins: Origins
 ) -> None:
     good = origins(name="good")
-    with socket.socket() as gone:
-        gone.bind(("127.0.0.1", 0))     # refuses: nobody listens
-        dead = "{}:{}".format(*gone.getsockname())
-        site = web([dead, good.address], pool=pool(["503"], connect_failure=False))
-        assert sorted(site.ask(get("/x")).status for _ in range(2)) == [200, 503]
+    site = web([nobody(), good.address], pool=pool(["503"], connect_failure=False))
+    assert sorted(site.ask(get("/x")).status for _ in range(2)) == [200, 503]
     assert site.totals()["retries"] == 0
     site.wait_idle()
 
@@ -143,8 +138,7 @@ def test_a_body_that_is_gone_is_not_sent_again(web: Web, origins: Origins) -> No
 
 def test_a_connect_is_tried_elsewhere_whatever_the_method(web: Web, origins: Origins) -> None:
     good = origins(name="good")
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        dead = "{}:{}".format(*gone.getsockname())
+    dead = nobody()
     site = web([dead, good.address])
     post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
     assert {site.ask(post).status for _ in range(6)} == {200}
@@ -259,8 +253,7 @@ def test_a_fallback_falls_in(
     site: Callable[..., Site], origins: Origins, scheme: str
 ) -> None:
     good = origins(name="good")
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        dead = "{}:{}".format(*gone.getsockname())
+    dead = nobody()
     config = fastlb.Config.model_validate({
         "listeners": {"web": {"bind": f"{scheme}://127.0.0.1:0", "pool": "first"}},
         "pools": {
@@ -278,8 +271,7 @@ def test_a_fallback_falls_in(
 def test_a_fallback_that_hashes_goes_by_the_first_pools_key_or_else_by_the_client(
     site: Callable[..., Site], origins: Origins, first: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        dead = "{}:{}".format(*gone.getsockname())
+    dead = nobody()
     names = [b"one", b"two", b"three"]
     config = fastlb.Config.build({
         "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "first"}},
@@ -314,8 +306,7 @@ def test_a_fixed_answer_when_nobody_is_there(
     site: Callable[..., Site], reply: dict[str, Any]
 ) -> None:
     """The last pool's: the one that fell in and has nobody either."""
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        dead = "{}:{}".format(*gone.getsockname())
+    dead = nobody()
     config = fastlb.Config.model_validate({
         "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "first", "routes": [
             {"name": "empty", "match": {"path": "/empty"}, "pool": "empty"},

@@ -17,6 +17,7 @@ import pytest
 import fastlb
 from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
+from tests.ports import free_port
 
 HAPROXY = """\
 global
@@ -61,13 +62,6 @@ def program(package: str, name: str) -> Path:
     except (PackageNotFoundError, StopIteration):
         pytest.skip(f"{package} is not installed")
     return Path(str(found.locate()))
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:

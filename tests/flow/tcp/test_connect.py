@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, wait_until
+from tests.ports import nobody
 
 pytestmark = pytest.mark.modes("tls-servers")
 
@@ -18,10 +19,7 @@ Make = Callable[..., Site]
 
 @pytest.fixture
 def refusing() -> str:
-    """An address that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{sock.getsockname()[1]}"
+    return nobody()
 
 
 @pytest.fixture

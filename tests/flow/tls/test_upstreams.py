@@ -17,6 +17,7 @@ import trustme
 from tests.flow.conftest import DEADLINE_S, Site, read_to_end, wait_until
 from tests.flow.http.peers import Wire
 from tests.flow.tls.peers import GET, Authority, TlsOrigin, answers, serving
+from tests.ports import free_port
 
 Make = Callable[..., Site]
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -225,8 +226,7 @@ def test_what_tls_says_on_a_connection_that_waits_is_no_data(
 ) -> None:
     """Tickets and new keys (RFC 8446, 4.6), with and without a wish for new ones of ours."""
     files = authority.files("site.test")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", files["cert"],
          "-key", files["key"], "-tls1_3", "-num_tickets", "4"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,16 +16,6 @@ from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.modes import fixture_of
 
 DATAGRAM_MAX = 65_507
-
-
-def set_aside() -> int:
-    """A port that the kernel gives to nobody by itself (net.ipv4.ip_local_port_range)."""
-    for port in random.sample(range(20_000, 32_768), 1000):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, \
-                contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 class Server:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.flow.conftest import Origin, wait_until
 from tests.flow.udp.conftest import Make, Serve, Site
+from tests.ports import free_port
 
 QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "200ms", "rise": 1}
 PING = {**QUICK, "udp": {"send": r"ping\xff", "expect": r"pong\xff"}, "fall": 2}
@@ -69,9 +70,8 @@ def test_when_all_are_down_datagrams_are_dropped(site: Make, serve: Serve) -> No
 def test_a_port_of_tcp_tells_of_a_server_of_datagrams(site: Make, serve: Serve) -> None:
     """Which is sent nothing by checks."""
     a, b = serve(says(b"a")), serve(says(b"b"), host="127.0.0.2")
-    beside = Origin()
-    other = Origin(where=("127.0.0.2", beside.listener.getsockname()[1]))
-    port = beside.listener.getsockname()[1]
+    port = free_port()
+    beside, other = (Origin(where=(host, port)) for host in ("127.0.0.1", "127.0.0.2"))
     made = site([a.address, b.address], pool={"health": {**QUICK, "tcp": True, "port": port}})
     for one in (beside, other):
         one.accept()

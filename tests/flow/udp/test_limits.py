@@ -6,6 +6,7 @@ import socket
 
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve
+from tests.ports import free_port
 
 
 def test_there_are_no_more_sessions_than_allowed(site: Make, serve: Serve) -> None:
@@ -67,9 +68,7 @@ def test_an_ipv6_site_is_one_source(site: Make, serve: Serve) -> None:
 
 def test_what_comes_from_ourselves_goes_round_no_further(site: Make) -> None:
     """A pool whose server is the listener."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     made = site([f"127.0.0.1:{port}"], bind=f"udp://127.0.0.1:{port}")
     client = made.client()
     for _ in range(10):

@@ -10,8 +10,9 @@ import pytest
 
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.networks import Machine, machines  # noqa: F401
-from tests.flow.udp.conftest import Make, Serve, set_aside
+from tests.flow.udp.conftest import Make, Serve
 from tests.flow.udp.test_reload import reload
+from tests.ports import free_port
 
 Address = tuple[str, int]
 IPV6_TRANSPARENT = 75           # of linux/in6.h: an address of another machine's may be bound
@@ -44,7 +45,7 @@ def test_datagram_from_a_wildcard_listeners_port_on_this_machine_is_dropped(
     site: Make, serve: Serve, host: str
 ) -> None:
     server = serve()
-    made = site([server.address], bind=f"udp://0.0.0.0:{set_aside()}")
+    made = site([server.address], bind=f"udp://0.0.0.0:{free_port(socket.SOCK_DGRAM)}")
     forge((host, made.where[1]), made.where, n=5)
     made.wait_dropped("loop", 5)
     assert not server.heard and made.sessions == 0
@@ -67,7 +68,7 @@ def test_datagram_from_another_listener_is_dropped_after_reloads_too(
 ) -> None:
     server = serve()
     made = site([server.address])
-    other = ("127.0.0.1", set_aside())
+    other = ("127.0.0.1", free_port(socket.SOCK_DGRAM))
     with_other = {"l": {"bind": f"udp://127.0.0.1:{made.where[1]}", "pool": "p"},
                   "other": {"bind": f"udp://127.0.0.1:{other[1]}", "pool": "p"}}
     reload(made, listeners=with_other)

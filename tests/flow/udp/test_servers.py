@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.flow.conftest import wait_until
-from tests.flow.udp.conftest import Make, Serve, set_aside
+from tests.flow.udp.conftest import Make, Serve
+from tests.ports import free_port
 
 
 def test_a_server_that_dies_loses_only_its_own(site: Make, serve: Serve) -> None:
@@ -39,8 +42,8 @@ def test_a_server_that_dies_loses_only_its_own(site: Make, serve: Serve) -> None
 
 
 def test_a_session_is_kept_where_that_is_wanted(site: Make, serve: Serve) -> None:
-    a = serve(lambda data: b"a", port=set_aside())
-    b = serve(lambda data: b"b", port=set_aside())
+    a = serve(lambda data: b"a", port=free_port(socket.SOCK_DGRAM))
+    b = serve(lambda data: b"b", port=free_port(socket.SOCK_DGRAM))
     made = site([a.address, b.address], on_server_down="keep")
     client = made.client()
     first = made.ask(b"x", client)

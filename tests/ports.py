@@ -1,0 +1,38 @@
+"""Ports that are free, and stay so until the test or its program takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+from contextlib import ExitStack
+
+# Below those that the kernel gives to connections (net.ipv4.ip_local_port_range): such a one could
+# get a port after we looked, and before its program does. Workers of one run share none either.
+FIRST, LAST, WORKERS = 12_000, 32_000, 16
+SHARE = (LAST - FIRST) // WORKERS
+_mine = FIRST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS)
+
+
+def free_ports(n: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
+    """Ports for programs that can't be told to take any, or that nobody listens on."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        for port in random.sample(range(_mine, _mine + SHARE), SHARE):
+            sock = stack.enter_context(socket.socket(type=kind))
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == n:
+                return found
+    raise AssertionError("no port is free")
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    return free_ports(1, kind)[0]
+
+
+def nobody() -> str:
+    """An address that refuses: nobody listens there."""
+    return f"127.0.0.1:{free_port()}"

@@ -12,6 +12,7 @@ cdef class Reasons(Rehearsal):
     cdef Decision* _decision(self, object result, bint failure) except NULL
     cdef void _adapt(self, Decision* decision) noexcept nogil
     cdef object _facts(self)
+    cdef bytes _answer(self)
     cdef int _asking_route(self)
     cdef object _value(self, const HashKey* key)
 

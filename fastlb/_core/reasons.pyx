@@ -16,7 +16,7 @@ from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, SEGMENTS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.routing cimport (
-    ACTION_REDIRECT, DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
+    DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
     HashKey, HttpEntry, Match, Route,
 )
 from fastlb._core.base.text cimport Writer, text_of
@@ -28,9 +28,9 @@ from fastlb._core.facts cimport Request, facts_of, make_request
 from fastlb._core.http.admit cimport prepare
 from fastlb._core.http.decided cimport as_the_route_says, failed, shown_body
 from fastlb._core.http.routes cimport condition_fits, key_find
-from fastlb._core.http.templates cimport put_template
 from fastlb._core.http.tried cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
 from fastlb._core.rehearsal cimport Rehearsal, room
+from fastlb._core.stages.answer cimport write_answer
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.snapshot cimport pack_address
 
@@ -224,7 +224,6 @@ cdef class Reasons(Rehearsal):
         cdef Head* head = &self.core.http.head
         cdef Match* match = &self.core.http.match
         cdef Route* route = x.http.route if x.http != NULL else NULL
-        cdef Writer w
         cdef uint32_t i
         facts = {
             "verdict": _VERDICTS[self._verdict], "status": x.status,
@@ -250,15 +249,18 @@ cdef class Reasons(Rehearsal):
             facts["head"] = (<const char*> chunk_bytes(x.http.head))[:x.http.head.end]
         if x.http != NULL and x.http.lines != NULL:
             facts["lines"] = (<const char*> chunk_bytes(x.http.lines))[:x.http.lines.end]
-        if self._verdict == ANSWER and route != NULL and route.action == ACTION_REDIRECT \
-                and x.reason == REASON_RESPONDED and x.decision == NULL:
-            w.at = chunk_bytes(self.core.http.output) + chunk_size(HTTP_OUTPUT_CLASS) // 2
-            w.end = w.at + 65536
-            w.full = False
-            put_template(self.core, x, &route.location, &w)
-            i = <uint32_t> (65536 - (w.end - w.at))
-            facts["location"] = (<const char*> w.end - 65536)[:i]
+        if self._verdict == ANSWER:
+            facts["answer"] = self._answer()
         return facts
+
+    cdef bytes _answer(self):
+        """What the client gets of us. (The engine's own output has texts that routes look at.)"""
+        cdef Writer w
+        made = bytearray(chunk_size(HTTP_OUTPUT_CLASS) // 2)
+        cdef uint8_t* start = <uint8_t*> <char*> made
+        w.at, w.end = start, start + len(made)
+        write_answer(self.core, self.x, &w)
+        return bytes(made[:w.at - start])
 
     cdef int _asking_route(self):
         """The route whose policy has to decide."""

@@ -111,7 +111,7 @@ class Explanation:
     split: Split | None
     pools: tuple[PoolPick, ...]
     sent: str                       # the head that the server gets
-    response_headers: tuple[tuple[str, str], ...]       # that the answer gets
+    response_headers: tuple[tuple[str, str], ...]       # of our answer; or put into a server's
     mirror: str
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without

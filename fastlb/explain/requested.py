@@ -53,9 +53,18 @@ class Requested:
             segments=tuple(self._segments(route)), policy=self.policy,
             action=self._action(route), answer=answer, split=split, pools=pools,
             sent=readable(head),
-            response_headers=tuple(_fields(self.facts.get("lines", b""))),
+            response_headers=self._response_headers(),
             mirror=_mirror(route), notes=self.of.notes(pools),
         )
+
+    def _response_headers(self) -> tuple[tuple[str, str], ...]:
+        """The fields of our own answer; of a server's, those that we put into it."""
+        if self.facts["verdict"] != "answer":
+            return tuple(_fields(self.facts.get("lines", b"")))
+        head: bytes = self.facts.get("answer", b"").partition(b"\r\n\r\n")[0]
+        # (whether the connection goes on is the connection's, and not the answer's)
+        return tuple(field for field in _fields(head.partition(b"\r\n")[2])
+                     if field[0] != "Connection")
 
     def _tried(self, at: int) -> tuple[RouteTried, ...]:
         if not self.facts["routed"]:
@@ -133,7 +142,8 @@ class Requested:
             why = rule(status, self.raw)
         if page := self._page(route, status):
             why += f"; {page}"
-        return Answer(status, reason, why, readable(self.facts.get("location", b"")))
+        location = dict(self._response_headers()).get("Location", "")
+        return Answer(status, reason, why, location)
 
     def _page(self, route: EffectiveRoute | None, status: int) -> str:
         """Which page of `errors` the client gets, as the engine finds it; "" for none."""

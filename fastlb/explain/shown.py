@@ -99,7 +99,7 @@ def _add_action(tree: Tree, e: Explanation) -> None:
     for pool in e.pools:
         _add_pool(tree, pool)
     if e.response_headers:
-        fields = tree.add("what the answer gets")
+        fields = tree.add("what the client gets" if e.answer else "what the answer gets")
         for name, value in e.response_headers:
             fields.add(escape(f"{name}: {value}"))
     if e.mirror:

@@ -342,14 +342,20 @@ cdef void _write(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
             http.response.total = content.size
 
 
-cdef void _write_either(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
-    w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
-    w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
+cdef void _write_as(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
     w.full = False
     if unlikely(x.http != NULL and x.http.flags & HTTP_GRPC and x.reason != REASON_RESPONDED):
         _write_grpc(core, x, plain, w)
     else:
         _write(core, x, plain, w)
+
+
+cdef void write_answer(Core* core, Exchange* x, Writer* w) noexcept nogil:
+    cdef uint8_t* start = w.at
+    _write_as(core, x, False, w)
+    if unlikely(w.full):
+        w.at = start
+        _write_as(core, x, True, w)
 
 
 cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
@@ -360,9 +366,9 @@ cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
         return flow_flush(core, x, &x.client)
     if unlikely(_has_nobody(x)):
         x.status = x.pool.unavailable.status
-    _write_either(core, x, False, &w)
-    if unlikely(w.full):
-        _write_either(core, x, True, &w)
+    w.at = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
+    w.end = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass)
+    write_answer(core, x, &w)
     if x.http != NULL:
         x.http.status = x.status
     x.answered = x.status

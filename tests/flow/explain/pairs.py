@@ -96,6 +96,10 @@ def configurations(draw: st.DrawFn, origins: list[str]) -> dict[str, Any]:
         listener["pool"] = draw(st.sampled_from(sorted(pools)))
     if draw(st.booleans()):
         listener["forwarded"] = {"trusted": ["127.0.0.0/8"]}
+    if draw(st.booleans()):
+        listener["response_headers"] = {
+            "set": {"x-path": "{request.path}"}, "remove": ["Content-Type"]}
+        listener["errors"] = {"404": {"body": "no such thing\n"}}
     listener["merge_slashes"] = draw(st.booleans())
     return {"listeners": {"web": listener}, "pools": pools}
 

@@ -132,6 +132,9 @@ def check(said: Any, status: int, fields: dict[str, str]) -> None:
     if said.answer is not None:
         assert status == said.answer.status
         assert fields.get("x-fastlb-error", "responded") == said.answer.reason
+        shown = {name.lower(): value for name, value in said.response_headers}
+        fields.pop("connection", None)
+        assert fields | {"date": ""} == shown | {"date": ""}
         if said.answer.reason == "responded":
             assert route_of(status, fields) == said.route
         return

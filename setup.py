@@ -294,6 +294,10 @@ class BuildStale(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or min(len(os.sched_getaffinity(0)), 8)
+        # A venv's own, which is empty, would make each venv another compile to ccache.
+        own = Path(sys.exec_prefix, "include")
+        if own.is_dir() and not any(path.is_file() for path in own.rglob("*")):
+            self.include_dirs = [name for name in self.include_dirs if Path(name) != own]
         home = Path("build") / f"dev-{sys.implementation.cache_tag}"
         # The same for every kind of build: ccache knows a file by its path too.
         self.translations = home / "temp" / "c"

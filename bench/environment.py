@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.model import SetupError
@@ -23,6 +23,17 @@ PACKAGES = {
     "gcc": "gcc libc6-dev libssl-dev", "openssl": "openssl", "wrk": "wrk", "strace": "strace",
     "h2load": "nghttp2-client", "nghttpd": "nghttp2-server",
 }
+
+
+def outcome(main: Callable[[], int]) -> int:
+    """The status of a program of ours: what can't be set up is one line, and not a traceback."""
+    try:
+        return main()
+    except SetupError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def check_tools(tools: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from bench import environment, machine, render
 from bench.bench import Bench
-from bench.model import Command, SetupError, Work
+from bench.model import Command, Work
 from bench.peers import Peer
 from bench.peers.haproxy import HAProxy
 from bench.scenarios.tcp_bulk import SCENARIO
@@ -105,7 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except SetupError as error:
-        sys.exit(f"bench: {error}")
+    sys.exit(environment.outcome(main))

@@ -169,7 +169,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except SetupError as error:
-        sys.exit(f"bench: {error}")
+    sys.exit(environment.outcome(main))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fastlb.process.loops import run_to_end
+
 if TYPE_CHECKING:
     from fastlb.balancer import Balancer
 
@@ -64,7 +66,7 @@ class Background:
 
         loop = uvloop.new_event_loop()
         try:
-            loop.run_until_complete(self._main(started))
+            run_to_end(loop, self._main(started))
         finally:
             loop.close()
 

@@ -1,17 +1,20 @@
 # A connection of HTTP/2: an exchange that carries others, one for each request, from a client or to
 # a server.
 from libc.errno cimport EAGAIN, EPROTO
-from libc.stdint cimport uint32_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    AGAIN, END, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL,
-    H2_CLOSED, H2_DONE, H2_FAILED, H2_HEAD_READ, H2_REFUSED, LAYER_H2, NEXT, READABLE,
+    AGAIN, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP,
+    FAIL, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ, H2_REFUSED, HANGUP, LAYER_H2, NEXT,
+    PEER_SHUT, READABLE,
     REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_MEMORY,
     REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER,
     STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
-from fastlb._core.base.limits cimport H2_GATHERED_CLASS, HTTP_READ_BYTES, PUMP_READS_MAX
+from fastlb._core.base.limits cimport (
+    H2_ANSWER_READ_MS, H2_GATHERED_CLASS, H2_STREAMS_MAX, HTTP_READ_BYTES, PUMP_READS_MAX,
+)
 from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_size, give_chunk, give_exchange, give_input, take_chunk, take_exchange,
 )
@@ -22,8 +25,8 @@ from fastlb._core.base.tls cimport TLS_NOT_H2, tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
 from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.http.h2 cimport (
-    h2_begin, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_receive, h2_take,
-    h2_terminate,
+    h2_begin, h2_end_early, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_receive, h2_take,
+    h2_take_back, h2_terminate,
 )
 from fastlb._core.http.h2client cimport H2_HEARD, h2_leave, h2_notice
 from fastlb._core.http.h2frames cimport h2_is_in_head
@@ -106,8 +109,10 @@ cdef bint _begin_request(Core* core, Exchange* x, H2Stream* st) noexcept nogil:
     child.stage = STAGE_REQUEST
     x.h2.n_exchanges += 1
     x.h2.requests += 1
-    if unlikely(x.h2.requests == x.h2.requests_max):
+    if unlikely(x.h2.requests_max != 0) and x.h2.requests >= x.h2.requests_max:
         x.flags |= EXCHANGE_CLOSE
+        if x.h2.requests == x.h2.requests_max + <uint32_t> H2_STREAMS_MAX:
+            h2_leave(x.h2)              # no more than that can have crossed the notice
     timer_start(core, &child.timer, child.bind.http.header_timer)
     queue(core, child)
     return True
@@ -125,6 +130,27 @@ cdef void _begin_requests(Core* core, Exchange* x) noexcept nogil:
         st = st.next_look
 
 
+cdef int _left(Exchange* x, Stream* s, ssize_t n) noexcept nogil:
+    x.reason = REASON_DONE if x.h2.n_streams == 0 else \
+        REASON_CLIENT_GONE if x.h2.target == NULL else REASON_SERVER_CLOSED
+    return END if n == 0 else broken(x, s)
+
+
+cdef void _half_close(Core* core, Exchange* x) noexcept nogil:
+    """A client says nothing more: what it has asked for is answered, as over HTTP/1.1, unless some
+    of its body is missing."""
+    cdef H2Stream* st = x.h2.streams
+    x.h2.half_closed = True
+    h2_leave(x.h2)
+    while st != NULL:
+        if not st.flags & H2_ENDED:
+            h2_take_back(x.h2, st)
+        elif st.stream != NULL:
+            st.stream.ready |= PEER_SHUT        # (on_client_close may end it)
+            queue(core, st.stream.exchange)
+        st = st.next
+
+
 cdef int _read(Core* core, Exchange* x) noexcept nogil:
     """AGAIN (perhaps with EXCHANGE_HAS_MORE), NEXT (no more can be read), END, FAIL."""
     cdef uint8_t* into = chunk_bytes(core.http.scratch)
@@ -132,6 +158,8 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
     cdef ssize_t n
     cdef int reads
     cdef bint fine
+    if unlikely(x.h2.half_closed):
+        return AGAIN if not s.ready & (ERROR | HANGUP) else _left(x, s, -1)
     if unlikely(x.input != NULL):       # what showed that it is HTTP/2
         fine = h2_receive(x.h2, chunk_bytes(x.input) + x.input.start, x.input.end - x.input.start)
         give_input(core, x)
@@ -144,10 +172,11 @@ cdef int _read(Core* core, Exchange* x) noexcept nogil:
         n = flow_read(s, into, HTTP_READ_BYTES)
         if n == -EAGAIN:
             return AGAIN
+        if n == 0 and x.h2.target == NULL and (x.h2.n_streams or s.pending != NULL):
+            _half_close(core, x)
+            return AGAIN
         if n <= 0:
-            x.reason = REASON_DONE if x.h2.n_streams == 0 else \
-                REASON_CLIENT_GONE if x.h2.target == NULL else REASON_SERVER_CLOSED
-            return END if n == 0 else broken(x, s)
+            return _left(x, s, n)
         if not h2_receive(x.h2, into, <uint32_t> n):
             return NEXT
         if x.h2.target == NULL:
@@ -273,6 +302,8 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
             timer_start(core, &x.timer, h2.linger_timer)
         elif h2.noticed == H2_HEARD:
             h2_leave(h2)
+    if unlikely(h2.early_ms != 0) and core.now_ms - h2.early_ms >= <uint64_t> H2_ANSWER_READ_MS:
+        h2_end_early(core, h2)
     written = NEXT
     while written == NEXT:
         h2_hear(core, h2)

@@ -5,10 +5,11 @@ from libc.stdlib cimport free
 from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
     EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
-    HTTP_SENT, HTTP_UPLOAD_CUT, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_CONNECT_REFUSED,
-    REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY,
-    REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL, REASON_REMOVED, REASON_SERVERS_FULL,
-    REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
+    HTTP_DEADLINE, HTTP_SENT, HTTP_UPLOAD_CUT, REASON_BAD_REQUEST, REASON_CLIENT_GONE,
+    REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL,
+    REASON_REMOVED, REASON_SERVERS_FULL, REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT,
+    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
 from fastlb._core.base.flow cimport is_of_client
 from fastlb._core.base.gate cimport gate_give
@@ -28,6 +29,7 @@ from fastlb._core.base.types cimport (
 from fastlb._core.ext.atomic cimport fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely
 from fastlb._core.http.decided cimport drop_decision
 from fastlb._core.http.h2 cimport h2_end
+from fastlb._core.http.h2frames cimport RESET_COST, h2_count_bad
 from fastlb._core.http.h2pool cimport leave_h2
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
@@ -134,11 +136,21 @@ cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
     x.stage = STAGE_BALANCE
 
 
+cdef inline bint _is_given_up_for_client(const Exchange* x) noexcept nogil:
+    """Whether a server has worked for nothing, by what the client sent. (What a client takes back
+    by itself is counted as it says so.)"""
+    return x.http.flags & HTTP_SENT and (
+        x.reason == REASON_TOO_LARGE or x.reason == REASON_BAD_REQUEST
+        or (x.reason == REASON_TIMEOUT and x.http.flags & HTTP_DEADLINE))
+
+
 cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     """Give back all that a request holds, its server and its connection too."""
     cdef Http* http = x.http
     if http == NULL:
         return
+    if unlikely(x.carrier != NULL) and x.carrier.h2 != NULL and _is_given_up_for_client(x):
+        h2_count_bad(x.carrier.h2, RESET_COST)
     if unlikely(x.mirror != NULL):
         part_from_mirror(core, x)
     if unlikely(x.hedge != NULL):

@@ -7,6 +7,11 @@ import os
 import sys
 from importlib import import_module
 
+from fastlb.process.signals import hold_early
+
+if sys.argv[1:2] in (["serve"], ["run"], ["start"]):
+    hold_early()                # before all else: what is imported now takes a moment
+
 import click
 
 from fastlb.errors import AdminError, BindError, ConfigError, NotRunningError

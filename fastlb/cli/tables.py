@@ -82,11 +82,17 @@ def _listeners(status: Status, rates: Rates) -> Fitting:
         name = listener["name"]
         table.add_row(
             Text(name), Text(", ".join(listener["addresses"]) or "closed"),
-            f"{listener['in_flight']:,}",
+            _places(listener["in_flight"], listener.get("max_connections", 0)),
             *(_rate(rates(("listener", name, key), listener.get(key, 0)))
               for key in ("accepted", "requests", "answers_5xx")),
         )
     return table
+
+
+def _places(taken: int, most: int) -> Text:
+    """How many are taken, of how many where there is a limit."""
+    return Text(f"{taken:,} of {most:,}" if most else f"{taken:,}",
+                "red" if most and taken >= most else "")
 
 
 def _pools(status: Status, rates: Rates, rows_max: int) -> Fitting:

@@ -65,6 +65,10 @@ def parse_bind(text: str) -> Address:
         port = rest.removeprefix("*").removeprefix(":")
         raise ValueError(f"{show(text)} has no host; {_anywhere(scheme, port)}")
     address = _parse(rest, text, BIND_HOW)
+    mapped = ":" in (address.host or "") and _mapped(address.host or "")
+    if mapped:
+        raise ValueError(f"{show(text)}: IPv4 that is written as IPv6 can't be bound to; write"
+                         f' "{scheme}://{mapped}:{address.port}"')
     if scheme == "udp" and address.path is not None:
         raise ValueError(f"{show(text)}: udp has no unix sockets here; write udp://HOST:PORT")
     return Address(scheme, address.host, address.port, address.path)
@@ -121,7 +125,11 @@ def _parse(rest: str, text: str, how: str) -> Address:
         raise ValueError(f"{show(text)}: {show(port)} is not a port from 0 to 65535; {how}")
     if not _is_host(host):
         raise ValueError(f"{show(text)}: {show(host)} is not a host; {how}")
-    return Address(None, host.strip("[]"), int(port), None)
+    host = host.strip("[]")
+    if ":" in host and "%" not in host and ipaddress.ip_address(host).is_link_local:
+        raise ValueError(f"{show(text)}: each link has an address {host}; say which one is meant:"
+                         f' "[{host}%eth0]:{port}", say')
+    return Address(None, host, int(port), None)
 
 
 def _parse_unix_path(path: str, text: str, how: str) -> str:
@@ -143,6 +151,12 @@ def _is_host(host: str) -> bool:
         return is_ip(host)
     labels = host.removesuffix(".").split(".")
     return len(host) <= HOST_NAME_MAX and all(0 < len(label) <= LABEL_MAX for label in labels)
+
+
+def _mapped(host: str) -> str:
+    """The IPv4 address that one of IPv6 stands for (RFC 4291, 2.5.5.2), or ""."""
+    found = ipaddress.IPv6Address(host.partition("%")[0]).ipv4_mapped
+    return str(found) if found is not None else ""
 
 
 def is_host(text: str) -> bool:

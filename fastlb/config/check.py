@@ -355,14 +355,15 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
                     f"{show(name)} is not a name: letters, digits, '-', '_' and '.',"
                     f" {limits.NAME_MAX} at most"
                 ), ()
-    yield from _binds_twice(listeners)
+    admin = raw.get("admin") if isinstance(raw, Mapping) else None
+    yield from _binds_twice(listeners, admin)
     yield from check_ticket_keys(listeners)
     for name, listener in listeners.items():
         pool = listener.get("pool")
         if isinstance(pool, str) and pool not in pools:
             yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
         yield from check_listener(name, listener, pools, listeners, from_file)
-    yield from check_admin(raw.get("admin") if isinstance(raw, Mapping) else None)
+    yield from check_admin(admin)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)
         yield from check_pool_key(("pools", name), pool, listeners, name)
@@ -371,10 +372,10 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()
 
 
-def _binds_twice(listeners: dict[str, Mapping[str, Any]]) -> Iterator[Found]:
+def _binds_twice(listeners: dict[str, Mapping[str, Any]], admin: Any) -> Iterator[Found]:
     seen: dict[str, tuple[str, str]] = {}       # an address, and how and where it was written
     wild: dict[str, tuple[str, str]] = {}       # "4:80": all of IPv4 on port 80
-    for path, bind, name, address in _binds(listeners):
+    for path, bind, name, address in _binds(listeners, admin):
         udp = "udp " if address.scheme == "udp" else ""         # (ports of its own)
         bare = str(replace(address, scheme=None))
         keys = [udp + bare, f"{udp}{_family(address)}:{address.port}"]
@@ -385,7 +386,7 @@ def _binds_twice(listeners: dict[str, Mapping[str, Any]]) -> Iterator[Found]:
             wild.setdefault(keys[1], (bind, name))
         if taken:
             same = "" if taken[0] == bind else f" as {taken[0]}"
-            yield path, f"{bind} is bound already, by listeners.{taken[1]}{same}", ()
+            yield path, f"{bind} is bound already, by {taken[1]}{same}", ()
         for key in keys:
             seen.setdefault(key, (bind, name))
 
@@ -397,19 +398,23 @@ def _family(address: Address) -> str:
 
 
 def _binds(
-    listeners: dict[str, Mapping[str, Any]],
+    listeners: dict[str, Mapping[str, Any]], admin: Any
 ) -> Iterator[tuple[Path, str, str, Address]]:
-    """Every address that is right by itself, and has a port or path of its own."""
-    for name, listener in listeners.items():
+    """Every address that is right by itself, and has a port or path of its own; and whose it is."""
+    places: list[tuple[Path, Mapping[str, Any]]] = [
+        (("listeners", name), listener) for name, listener in listeners.items()]
+    if isinstance(admin, Mapping):
+        places.append((("admin",), admin))
+    for place, listener in places:
         binds = listener.get("bind")
         single = isinstance(binds, str)
         many = binds if isinstance(binds, (list, tuple)) else ()
         for i, bind in enumerate([binds] if single else many):
-            path: Path = ("listeners", name, "bind") if single else ("listeners", name, "bind", i)
+            path: Path = (*place, "bind") if single else (*place, "bind", i)
             try:
                 address = parse_bind(bind)
             except (ValueError, AttributeError, TypeError):
                 continue                # told already
             # Those who share a port know what they do.
             if address.port != 0 and listener.get("reuse_port") is not True:
-                yield path, bind, name, address
+                yield path, bind, ".".join(map(str, place)), address

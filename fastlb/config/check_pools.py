@@ -115,10 +115,10 @@ def check_pool(
 def _server(
     path: Path, server: Mapping[str, Any], seen: set[str]
 ) -> Iterator[Found]:
-    if ("address" in server) == ("dns" in server):
+    if (server.get("address") is None) == (server.get("dns") is None):
         yield path, "a server has either an address or a dns name", ("address", "dns")
         return
-    where = server.get("address", server.get("dns"))
+    where = server["dns"] if server.get("address") is None else server["address"]
     try:
         address = parse_server(where)
     except (ValueError, AttributeError, TypeError):

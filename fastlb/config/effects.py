@@ -98,7 +98,8 @@ EFFECTS: dict[type[Model], Table] = {
         **dict.fromkeys((*HttpListener.model_fields, *HttpKeys.model_fields), (HTTP,)),
         **dict.fromkeys(UdpListener.model_fields, (UDP,)),
         **dict.fromkeys(SniffKeys.model_fields, (TCP, needs.sniffs)),
-        **_always("bind proxy_protocol pool reuse_port"),
+        **_always("bind proxy_protocol pool"),
+        "reuse_port": (needs.over_ip,),
         **dict.fromkeys(("tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size",
                          "routes"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),
@@ -131,8 +132,8 @@ EFFECTS: dict[type[Model], Table] = {
              **_always("address dns weight max_connections priority state")},
     ServerTls: {**_TLS, **_always("ca crl server_name verify certificate alpn")},
     Health: {"tls": (needs.plain_check,), **_always(
-        "tcp http grpc expect send udp method host statuses body port interval fast_interval"
-        " timeout rise fall panic")},
+        "tcp http grpc expect send udp method host statuses body port interval timeout rise fall"
+        " panic"), "fast_interval": (needs.faster,)},
     Outliers: {
         **_always("consecutive_failures error_rate"),
         "latency": (HTTP,),
@@ -155,7 +156,8 @@ EFFECTS: dict[type[Model], Table] = {
         "retry_after": (HTTP,),
     },
     Route: {
-        **_always("name match pool split policy split_on hash_on"),
+        **_always("name match pool split policy split_on"),
+        "hash_on": (needs.forwards,),
         "listener": (TCP,),
         "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),

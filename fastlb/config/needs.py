@@ -20,6 +20,7 @@ from fastlb.config.observing import AccessLog
 from fastlb.config.positions import Path
 from fastlb.config.reached import reached, schemes_of
 from fastlb.config.tls import Tickets, Tls
+from fastlb.config.units import duration_ms
 
 M = TypeVar("M", bound=Model)
 
@@ -140,6 +141,12 @@ def refresh(at: Place) -> str:
     address = parse_server(server.address or server.dns or "")
     named = address.host is not None and not is_ip(address.host)
     return "" if named else f"{address} is an address, and not a name to be resolved"
+
+
+def faster(at: Place) -> str:
+    health = at.table(Health)
+    slow, fast = health.interval, health.fast_interval or health.interval
+    return "" if duration_ms(fast) < duration_ms(slow) else f"checks come every {slow} anyway"
 
 
 def admin_mode(at: Place) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import shutil
 import signal
 import ssl
 import sys
@@ -148,7 +149,8 @@ async def _show(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     if not terminal:
-        print(plain(table), flush=True)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        print(plain(table, width), flush=True)
     return _verdict(origins, client, ended.is_set())
 
 

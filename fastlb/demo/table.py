@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastlb.demo.origin import Origin
-from fastlb.observe.fitting import Fitting
+from fastlb.observe.fitting import Fitting, fitting
 
 HEADINGS = ("server", "requests", "connections", "open", "bytes in", "bytes out", "p50", "p99")
 LEAST = ("bytes in", "bytes out", "p50", "connections", "open")     # go first where it is narrow
@@ -77,14 +77,16 @@ def duration(ms: float | None) -> str:
     return "-" if ms is None else f"{ms:.2f} ms"
 
 
-def plain(table: Sequence[Row]) -> str:
-    """Aligned lines without colour or frame, for logs and pipes."""
+def plain(table: Sequence[Row], width: int = 0) -> str:
+    """Aligned lines without colour or frame. Columns that don't fit into `width`, if there is one,
+    are left out."""
     cells = [HEADINGS, *(row.cells() for row in table)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    room = width + 2 if width else sum(widths) + 2 * len(widths)
+    shown = fitting(HEADINGS, widths, room, 2, LEAST)
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            line[i].ljust(widths[i]) if i == 0 else line[i].rjust(widths[i]) for i in shown
         )
         for line in cells
     )

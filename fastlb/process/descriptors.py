@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import sys
 
 log = logging.getLogger("fastlb")
 
@@ -22,6 +23,9 @@ def fill_standard() -> None:
         except OSError:
             fd = os.open(os.devnull, os.O_RDWR)     # the lowest number that is free: this one
             os.set_inheritable(fd, True)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:                  # Python found it closed
+            setattr(sys, name, open(os.devnull, mode))      # noqa: SIM115 - it stays open
 
 
 def raise_descriptor_limit() -> int:

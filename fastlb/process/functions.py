@@ -81,13 +81,14 @@ def _imported(call: str, where: str) -> Any:
     except ModuleNotFoundError as error:
         said = f"{call}: there is no module {error.name!r}{_places(module_name, error)}"
         raise _error(said, where) from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         raise _error(f"{call}: {module_name} can't be imported: {error!r}", where) from error
     try:
         for part in name.split("."):
             found = getattr(found, part)
     except AttributeError:
-        raise _error(f"{call}: {module_name} has no {name!r}", where) from None
+        file = getattr(sys.modules[module_name], "__file__", None) or "it is part of Python"
+        raise _error(f"{call}: {module_name} ({file}) has no {name!r}", where) from None
     return found
 
 

@@ -44,7 +44,7 @@ class Modules:
             self._before.append((module, dict(vars(module)), before))
             try:
                 importlib.reload(module)
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
                 raise ConfigError(
                     [Problem(f"{call}: {name} can't be imported again: {error!r}", where)]
                 ) from error

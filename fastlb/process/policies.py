@@ -26,6 +26,7 @@ from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
 from fastlb.policy import Connection, Request
+from fastlb.process.blocking import Blocking
 from fastlb.process.functions import find, policies_of
 from fastlb.process.modules import Modules
 
@@ -107,7 +108,7 @@ class Policies:
         # Snapshots keep their policies alive, and questions name them by number.
         self._callers: weakref.WeakValueDictionary[int, Policy] = weakref.WeakValueDictionary()
         self._asked: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._threads: Blocking | None = None
         self._blocked: set[concurrent.futures.Future[Any]] = set()
         self._watchdog: Watchdog | None = None
 
@@ -212,9 +213,7 @@ class Policies:
         if not policy.blocking:
             return asyncio.get_running_loop().create_task(_run(policy.function, about))
         if self._threads is None:
-            self._threads = concurrent.futures.ThreadPoolExecutor(
-                THREADS_MAX, thread_name_prefix="fastlb-policy"
-            )
+            self._threads = Blocking(THREADS_MAX)
         future = self._threads.submit(policy.function, about)
         self._blocked.add(future)
         future.add_done_callback(self._blocked.discard)
@@ -258,7 +257,7 @@ class Policies:
         questions(self._live, {})
         if self._threads is not None:
             # Those that wait for work go at once.
-            self._threads.shutdown(wait=not self._blocked, cancel_futures=True)
+            self._threads.end(wait=not self._blocked)
             self._threads = None
         if self._watchdog is not None:
             self._watchdog.end()
@@ -279,7 +278,7 @@ class Exited(Exception):
 async def _run(function: Callable[[Any], Any], about: object) -> Any:
     try:
         return await function(about)
-    except (SystemExit, KeyboardInterrupt) as error:        # a task would end the loop with it
+    except (SystemExit, KeyboardInterrupt) as error:        # (a task would stop the loop with it)
         raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
 
 

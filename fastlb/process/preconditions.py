@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fastlb.compile.certificates import Contexts, listener_spec, pool_spec, unopened_key_log
+from fastlb.config.address import socket_address
 from fastlb.config.effective import Effective
 from fastlb.errors import ConfigError, Problem
 from fastlb.observe.tracing import find_sdk
@@ -27,6 +28,7 @@ def check_preconditions(values: Effective) -> None:
         except ConfigError as error:
             found += error.problems
     found += _files(values)
+    found += _places(values)
     if found:
         raise ConfigError(found)
 
@@ -45,6 +47,21 @@ def _tls(values: Effective) -> None:
     for pool in values.pools:
         if pool.tls is not None:
             contexts.of(pool_spec(pool.name, replace(pool.tls, key_log="")), f"pools.{pool.name}")
+
+
+def _places(values: Effective) -> Iterator[Problem]:
+    """Links and folders of addresses to listen on."""
+    for listener in values.listeners:
+        for bind in listener.binds:
+            folder = os.path.dirname(bind.path) if bind.path is not None else ""
+            try:
+                if bind.host is not None and "%" in bind.host:
+                    socket_address(bind.host, 0)
+                elif folder and not os.path.isdir(folder):
+                    raise FileNotFoundError(2, f"there is no folder {folder}")
+            except OSError as error:
+                said = error.strerror if folder else "no interface has this name"
+                yield Problem(f"{bind}: {said}", f"listeners.{listener.name}.bind")
 
 
 def _files(values: Effective) -> Iterator[Problem]:

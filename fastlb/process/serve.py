@@ -22,6 +22,7 @@ from fastlb.process.descriptors import (
     raise_descriptor_limit,
 )
 from fastlb.process.handed import Handed, inherited
+from fastlb.process.loops import run_to_end
 from fastlb.process.signals import ENDING, LATER, Guard, take_early
 from fastlb.process.worker import Parent
 
@@ -111,7 +112,7 @@ def own_process(
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_main(balancer, started, supervised))
+        run_to_end(loop, _main(balancer, started, supervised))
     finally:
         asyncio.set_event_loop(None)
         loop.close()

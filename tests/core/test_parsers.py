@@ -128,5 +128,5 @@ def test_lines_of_access_logs() -> None:
 def test_members_of_forms() -> None:
     assert parsers.members(b"a=1&b=%26+c&d&=e", True) == [
         (b"a", b"1"), (b"b", b"& c"), (b"d", b""), (b"", b"e")]
-    assert parsers.members(b"a=%4", True) == 0
+    assert parsers.members(b"a=%4&%=%zz", True) == [(b"a", b"%4"), (b"%", b"%zz")]
     assert parsers.members(b"a=1&%61=2", True) == -1

@@ -74,10 +74,12 @@ def here(request):
 
 async def control(request):
     here(request)
+
+blocks = here
 """
 
 
-@pytest.mark.parametrize("policy", ["here", "control"])
+@pytest.mark.parametrize("policy", ["here", "control", "blocks"])
 def test_a_second_signal_ends_a_process_whose_policy_is_stuck(
     serve: Serve, tmp_path: Path, policy: str  # noqa: F811
 ) -> None:
@@ -85,7 +87,8 @@ def test_a_second_signal_ends_a_process_whose_policy_is_stuck(
     (tmp_path / "fastlb.toml").write_text(
         f'threads = 1\nadmin = {{ bind = "http://unix:{tmp_path}/admin.sock" }}\n'
         f'[listeners.l]\nbind = "http://unix:{tmp_path}/l.sock"\n'
-        f'[[listeners.l.routes]]\nname = "r"\npolicy = "stuck:{policy}"\n')
+        f'[[listeners.l.routes]]\nname = "r"\n'
+        f'policy = {{ call = "stuck:{policy}", blocking = {str(policy == "blocks").lower()} }}\n')
     process = serve("fastlb.toml", cwd=tmp_path).ready()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "l.sock"))
@@ -95,8 +98,9 @@ def test_a_second_signal_ends_a_process_whose_policy_is_stuck(
         if policy == "here":
             wait_until(lambda: "accepting no more" in process.log())
         process.process.send_signal(signal.SIGINT)
-        assert process.ended() == 1
-    assert "ended after a second signal, though a policy goes on" in process.lines[-1]
+        assert process.ended() == (0 if policy == "blocks" else 1)     # (it holds nothing up)
+    if policy != "blocks":
+        assert "ended after a second signal, though a policy goes on" in process.lines[-1]
     assert not (tmp_path / "l.sock").exists() and not (tmp_path / "admin.sock").exists()
 
 
@@ -118,6 +122,19 @@ def test_closed_standard_descriptors_are_not_used_for_sockets(
         finally:
             process.terminate()
         assert process.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize("command", [
+    ["explain", "{config}", "/"], ["replay", "{config}", "/dev/null"], ["check", "{config}"],
+    ["schema"], ["version", "-v"], ["demo", "--seconds", "1"]], ids=lambda command: command[0])
+def test_closed_standard_descriptors_end_no_command(command: list[str], tmp_path: Path) -> None:
+    config = tmp_path / "fastlb.toml"
+    config.write_text('[listeners.l]\nbind = "http://127.0.0.1:0"\npool = "p"\n'
+                      '[pools.p]\nservers = ["127.0.0.1:1"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "fastlb", *(word.format(config=config) for word in command)],
+        preexec_fn=lambda: os.closerange(0, 3), timeout=2 * DEADLINE_S, check=False)
+    assert done.returncode == 0
 
 
 def test_a_stderr_that_nobody_reads_holds_nothing_up(origin: Origin, tmp_path: Path) -> None:

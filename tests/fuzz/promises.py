@@ -117,12 +117,12 @@ def _no_constant(name: str) -> Any:
 def json_members(data: bytes, choose: random.Random) -> None:
     got = parsers.members(data)
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
         pairs: list[Any] = []
         value = json.loads(text, parse_constant=_no_constant,
                            object_pairs_hook=lambda found: pairs.append(found) or dict(found))
         json.dumps(value, ensure_ascii=False).encode("utf-8")       # no half of a surrogate
-        good = not text.startswith("\ufeff")
+        good = True
     except (ValueError, RecursionError):
         value, pairs, good = None, [], False
     if not good:

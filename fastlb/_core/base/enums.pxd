@@ -223,3 +223,4 @@ cdef enum HttpFlag:
     HTTP_HEDGE = 65536          # of a copy: it is a second try
     HTTP_GRPC = 131072          # a call of gRPC
     HTTP_BINDS = 262144         # its credentials authenticate the connection to the server
+    HTTP_DEADLINE = 524288      # the client has said how long it may take

@@ -99,6 +99,7 @@ cdef enum:
     PROXY_UNIQUE_ID_BYTES_MAX = 128         # (2.2.5)
     PROXY_FACT_BYTES_MAX = 255      # of any other that goes into header fields
     H2_STREAMS_MAX = 100            # of a connection at a time: what RFC 9113, 6.5.2 wants at least
+    H2_ANSWER_READ_MS = 100         # for a client that still sends to read its answer
     H2_WINDOW_BYTES = 65535         # of a stream: what nobody has to be told (RFC 9113, 6.9.2)
     H2_CONNECTION_BYTES = 163840    # of all streams of a client that exchanges haven't read
     H2_HEADS_BYTES_MAX = 262144     # of a client's requests at a time, when there are several

@@ -49,7 +49,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     uint32_t consumed           # bytes of a body that were read, and the peer is to be told of
     uint32_t why, extra         # its connection ended: Reason; bytes that its window has grown by
     Window window
-    uint64_t left               # to a server: bytes to go of the body, or of its chunk
+    uint64_t left, answered_ms  # to a server: bytes to go; when all was answered too early, or 0
     H2Stream* prev              # of the connection
     H2Stream* next
     H2Stream* next_look         # among those that the session has to hear of
@@ -66,11 +66,11 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t head_bytes, ahead  # of a client's requests, and of all streams
     uint32_t n_bad, updates_owed        # frames that are counted; WINDOW_UPDATEs that are not
     uint32_t useless            # bytes that were part of nothing, of late
-    uint64_t bad_second         # that n_bad counts for
+    uint64_t bad_second, early_ms       # that n_bad counts for; of its streams' answered_ms, or 0
     uint8_t inside              # a step of the carrier: it needs not be queued
     uint8_t leaving, gone       # nobody joins it any more; nothing new is sent: GOAWAY was said
     uint8_t noticed             # a client has been told that it is to go; H2_HEARD: and knows
-    uint8_t moved               # some of a body has gone since the last step
+    uint8_t moved, half_closed  # of a body, since the last step; a client sends nothing more
     uint8_t is_ready, is_idle   # the peer has said what it allows; it is counted as one that waits
     uint8_t told, failed        # our settings have gone; memory is gone, and so is what it knows
     uint8_t awaits_head         # of a client: the timer runs until its settings or a head are whole

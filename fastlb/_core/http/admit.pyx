@@ -6,7 +6,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_GRPC,
+    AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS,
+    HTTP_DEADLINE, HTTP_GRPC,
     HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE,
     HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY,
     REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
@@ -410,13 +411,16 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """For a server of x.pool."""
     cdef Route* route = x.http.route
     cdef Text token
-    cdef uint16_t timer
+    cdef uint16_t timer, deadline
     cdef int status
     if x.pool.is_keyed:
         x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
     timer = route.request_timer
     if unlikely(x.http.flags & HTTP_GRPC):
-        timer = _sooner(core, timer, grpc_timer(core, x.http.entry))
+        deadline = grpc_timer(core, x.http.entry)
+        timer = _sooner(core, timer, deadline)
+        if deadline and timer == deadline:
+            x.http.flags |= HTTP_DEADLINE
     if timer:
         timer_start(core, &x.http.timer, timer)
     x.n_tried = x.attempts = 0

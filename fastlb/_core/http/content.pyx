@@ -16,7 +16,7 @@ from fastlb._core.proto.json cimport json_members
 
 
 cdef int _type(Head* head) noexcept nogil:
-    """By Content-Type: application/json, anything +json, or application/x-www-form-urlencoded."""
+    """By Content-Type: JSON's (also the old text/json, and anything +json), or a form's."""
     cdef Text value
     cdef uint32_t n = 0
     if head.content_type < 0:
@@ -27,7 +27,8 @@ cdef int _type(Head* head) noexcept nogil:
     value = trimmed(value.at, n)
     if equal_nocase(value.at, value.size, <const uint8_t*> b"application/json", 16) or (
             value.size > 5 and equal_nocase(value.at + value.size - 5, 5, <const uint8_t*> b"+json",
-                                            5)):
+                                            5)) or equal_nocase(
+            value.at, value.size, <const uint8_t*> b"text/json", 9):
         return CONTENT_JSON
     if equal_nocase(value.at, value.size,
                     <const uint8_t*> b"application/x-www-form-urlencoded", 33):

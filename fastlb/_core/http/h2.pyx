@@ -1,7 +1,7 @@
 # A connection of HTTP/2, by nghttp2: frames to and from the requests that they carry.
 # nghttp2 has HPACK, windows, the order of things and the limits of 1.52; what else a client may do
 # to make us work is counted in h2frames.
-from libc.stdint cimport uint32_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -10,7 +10,9 @@ from fastlb._core.base.enums cimport (
     H2_HOLDS, H2_LOOK, H2_REFUSED, H2_RESET, H2_STALLED, H2_WAKE, READABLE, TIMER_STALL,
 )
 from fastlb._core.base.h2stream cimport abandon_h2_stream, give_h2_stream
-from fastlb._core.base.limits cimport H2_CONNECTION_BYTES, H2_FRAME_BYTES_MAX, H2_SERVER_BYTES
+from fastlb._core.base.limits cimport (
+    H2_ANSWER_READ_MS, H2_CONNECTION_BYTES, H2_FRAME_BYTES_MAX, H2_SERVER_BYTES,
+)
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, Stream
@@ -159,7 +161,41 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
                    else NGHTTP2_REFUSED_STREAM if st.flags & H2_REFUSED
                    else NGHTTP2_INTERNAL_ERROR)
         elif st.flags & H2_ALL_SENT and st.stream == NULL and not st.flags & H2_ENDED:
-            _reset(h2, st, NGHTTP2_NO_ERROR)    # it needs no more of the request (RFC 9113, 8.1)
+            _end_early(core, h2, st)
+
+
+cdef void _end_early(Core* core, H2* h2, H2Stream* st) noexcept nogil:
+    """The answer needs no more of the request (RFC 9113, 8.1). Some clients, such as curl 7.88,
+    show the reset instead of an answer that came with it: so it waits until they have had the time
+    to read, and send something more on this stream or another. A connection that is silent has its
+    streams reset as one that takes nothing."""
+    if st.answered_ms == 0:
+        st.answered_ms = core.now_ms
+        st.flags |= H2_HOLDS
+        h2.n_holding += 1
+        if h2.early_ms == 0:
+            h2.early_ms = core.now_ms
+    if core.now_ms - st.answered_ms >= <uint64_t> H2_ANSWER_READ_MS or h2.leaving:
+        _reset(h2, st, NGHTTP2_NO_ERROR)
+
+
+cdef void h2_end_early(Core* core, H2* h2) noexcept nogil:
+    """Reset the streams whose clients have had that time."""
+    cdef H2Stream* st = h2.streams
+    h2.early_ms = 0
+    while st != NULL:
+        if st.answered_ms and not st.flags & (H2_ENDED | H2_RESET | H2_CLOSED):
+            if core.now_ms - st.answered_ms >= <uint64_t> H2_ANSWER_READ_MS:
+                _reset(h2, st, NGHTTP2_NO_ERROR)
+            elif h2.early_ms == 0 or st.answered_ms < h2.early_ms:
+                h2.early_ms = st.answered_ms
+        st = st.next
+
+
+cdef void h2_take_back(H2* h2, H2Stream* st) noexcept nogil:
+    """End a request that its client can't go on with."""
+    if not st.flags & (H2_RESET | H2_CLOSED):
+        _reset(h2, st, NGHTTP2_CANCEL)
 
 
 cdef void h2_end_stalled(H2* h2) noexcept nogil:
@@ -168,7 +204,7 @@ cdef void h2_end_stalled(H2* h2) noexcept nogil:
     while st != NULL:
         if st.flags & H2_HOLDS and not st.flags & (H2_RESET | H2_CLOSED):
             if st.flags & H2_STALLED:
-                _reset(h2, st, NGHTTP2_CANCEL)
+                _reset(h2, st, NGHTTP2_NO_ERROR if st.answered_ms else NGHTTP2_CANCEL)
             st.flags |= H2_STALLED
         st = st.next
 

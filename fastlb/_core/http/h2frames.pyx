@@ -196,6 +196,8 @@ cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uin
         return 0
     if st.stream == NULL and st.flags & (H2_DONE | H2_FAILED):
         st.consumed += <uint32_t> size          # nobody reads it any more
+        if st.answered_ms:
+            h2_is_of_use(st.h2, <uint32_t> size)        # (it can't know yet)
         h2_look(st)
         return 0
     if unlikely(not h2_feed(st, data, <uint32_t> size)):

@@ -1,7 +1,7 @@
 # Fields of a head that are written anew: what came is valid, and not for everybody behind us.
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.head cimport FIELD_CONTENT_LENGTH, Head, Text
+from fastlb._core.base.head cimport FIELD_CONTENT_LENGTH, FIELD_UPGRADE, Head, Text
 from fastlb._core.base.text cimport Writer, put, put_text, text_of
 from fastlb._core.proto.http1 cimport field_value
 
@@ -21,7 +21,14 @@ cdef void put_length(Head* head, Writer* w) noexcept nogil:
 
 
 cdef void put_upgrade(Head* head, Writer* w) noexcept nogil:
-    """Upgrade, which Connection has to name (RFC 9110, 7.8)."""
+    """Upgrade, which Connection has to name (RFC 9110, 7.8): one field, also of several lines."""
+    cdef bint first = True
+    cdef uint32_t i
     put(w, b"Connection: Upgrade\r\nUpgrade: ", 30)
-    put_text(w, field_value(head, &head.fields[head.upgrade]))
+    for i in range(head.n_fields):
+        if head.fields[i].kind == FIELD_UPGRADE:
+            if not first:
+                put(w, b", ", 2)
+            put_text(w, field_value(head, &head.fields[i]))
+            first = False
     put(w, b"\r\n", 2)

@@ -7,7 +7,8 @@ from fastlb._core.base.text cimport equal, hex_value, text_of
 
 
 cdef int _decode(Text text, uint32_t* i, uint8_t end, uint8_t* into) noexcept nogil:
-    """Up to `end` or "&", decoded: bytes written, or -1 for a broken escape."""
+    """Up to `end` or "&", decoded: bytes written. What is no escape is as it stands (WHATWG URL,
+    1.3)."""
     cdef int n = 0
     cdef uint8_t c
     while i[0] < text.size:
@@ -17,10 +18,8 @@ cdef int _decode(Text text, uint32_t* i, uint8_t end, uint8_t* into) noexcept no
         i[0] += 1
         if c == 43:
             c = 32
-        elif c == 37:
-            if text.size - i[0] < 2 or hex_value(text.at[i[0]]) < 0 \
-                    or hex_value(text.at[i[0] + 1]) < 0:
-                return -1
+        elif c == c'%' and text.size - i[0] >= 2 and hex_value(text.at[i[0]]) >= 0 \
+                and hex_value(text.at[i[0] + 1]) >= 0:
             c = <uint8_t> (hex_value(text.at[i[0]]) << 4 | hex_value(text.at[i[0] + 1]))
             i[0] += 2
         into[n] = c
@@ -29,8 +28,8 @@ cdef int _decode(Text text, uint32_t* i, uint8_t end, uint8_t* into) noexcept no
 
 
 cdef int form_members(Text text, Members* members, uint8_t* room) noexcept nogil:
-    """1: the members; 0: a broken escape, or more than MEMBERS_MAX; -1: two of one name. `room` is
-    for as many bytes as the text has."""
+    """1: the members; 0: more than MEMBERS_MAX; -1: two of one name. `room` is for as many bytes as
+    the text has."""
     cdef uint32_t i = 0, k
     cdef Member* member
     cdef int n
@@ -44,15 +43,11 @@ cdef int form_members(Text text, Members* members, uint8_t* room) noexcept nogil
         member = &members.all[members.n]
         member.is_plain = True
         n = _decode(text, &i, 61, room)
-        if n < 0:
-            return 0
         member.name = text_of(room, <uint32_t> n)
         room += n
         if i < text.size and text.at[i] == 61:
             i += 1
         n = _decode(text, &i, 38, room)
-        if n < 0:
-            return 0
         member.value = text_of(room, <uint32_t> n)
         room += n
         for k in range(members.n):

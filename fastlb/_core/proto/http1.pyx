@@ -19,7 +19,7 @@ from fastlb._core.base.text cimport (
 )
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
-from fastlb._core.proto.fields cimport binds_connection, field_kind, shadows
+from fastlb._core.proto.fields cimport accepts_json, binds_connection, field_kind, shadows
 from fastlb._core.proto.llhttp cimport llhttp_parse
 from fastlb._core.proto.methods cimport find_method
 
@@ -200,7 +200,8 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
         elif kind == FIELD_COOKIE:
             head.cookie = <int32_t> i
         elif kind == FIELD_ACCEPT:
-            head.accept = <int32_t> i
+            if head.accept < 0 or accepts_json(value):      # (of several lines)
+                head.accept = <int32_t> i
         elif kind == FIELD_CONTENT_TYPE:
             head.content_type = <int32_t> i
         elif kind == FIELD_WEBSOCKET_KEY or kind == FIELD_WEBSOCKET_ACCEPT:

@@ -266,6 +266,8 @@ cdef int json_members(Text text, Members* members, uint8_t* room) noexcept nogil
     r.end = text.at + text.size
     r.room = room
     members.n = 0
+    if text.size >= 3 and memcmp(text.at, b"\xef\xbb\xbf", 3) == 0:
+        r.at += 3                       # (a byte order mark may be skipped: RFC 8259, 8.1)
     if _peek(&r) != 123:
         return <int> (_peek(&r) >= 0 and _skip(&r) and _peek(&r) < 0)
     r.at += 1

@@ -144,7 +144,8 @@ def test_addresses_that_are_none_are_refused(
     assert (status, [(one["path"], one["message"]) for one in problems]) == (422, [problem])
 
 
-@pytest.mark.parametrize("servers", [[{}], [{"weight": 2}]])
+@pytest.mark.parametrize("servers", [
+    [{}], [{"weight": 2}], [{"address": None}], [{"address": None, "dns": None}]])
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_a_server_without_an_address_is_refused(
     admin: Make, method: str, servers: list[Any]

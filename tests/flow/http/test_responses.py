@@ -116,6 +116,14 @@ def test_426_keeps_its_upgrade(web: Web, origins: Origins) -> None:
         426, "TLS/1.3, HTTP/2.0", "Upgrade")
 
 
+def test_426_keeps_all_lines_of_its_upgrade(web: Web, origins: Origins) -> None:
+    origin = origins(says(answer(b"no", "426 Upgrade Required", "Upgrade: websocket",
+                                 "Connection: Upgrade", "Upgrade: foo/1")))
+    client = web([origin.address]).client()
+    client.send(get())
+    assert client.response()["upgrade"] == "websocket, foo/1"
+
+
 def test_other_answers_dont_keep_it(web: Web, origins: Origins) -> None:
     origin = origins(says(answer(b"ok", "200 OK", "Upgrade: h2,h2c", "Connection: Upgrade")))
     client = web([origin.address]).client()
@@ -152,6 +160,14 @@ def test_accept_is_a_list(web: Web, accept: str, json: bool) -> None:
     client.send(get("/", f"Accept: {accept}"))
     got = client.response()
     assert got["content-type"] == ("application/json" if json else "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ("application/json", "text/html"), ("text/html", "application/json")])
+def test_accept_may_have_several_lines(web: Web, first: str, second: str) -> None:
+    client = web(["127.0.0.1:1"]).client()
+    client.send(get("/", f"Accept: {first}", f"Accept: {second}"))
+    assert client.response()["content-type"] == "application/json"
 
 
 # --- sizes ---

@@ -45,6 +45,31 @@ def test_other_parameters_pass(web: Web, origins: Origins, query: str) -> None:
     assert site.ask(get(f"/?{query}")).status == 200
 
 
+@pytest.mark.parametrize("body", [
+    "role=admin", "role=adm%69n", "x=%zz&role=admin", "role=admin&x=%", "role=admin&x=%4",
+    "%&role=admin",
+])
+def test_a_form_counts_as_servers_read_it(web: Web, origins: Origins, body: str) -> None:
+    site = guarded(web, origins, {"form": {"role": "admin"}})
+    head = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}"
+    request = f"POST / HTTP/1.1\r\nHost: site.test\r\n{head}\r\n\r\n{body}"
+    assert site.ask(request.encode()).status == 403
+
+
+@pytest.mark.parametrize(("kind", "body"), [
+    ("application/json", b'{"role": "admin"}'), ("text/json", b'{"role": "admin"}'),
+    ("application/vnd.api+json; charset=utf-8", b'{"role": "admin"}'),
+    ("application/json", b'\xef\xbb\xbf{"role": "adm\\u0069n"}'),
+])
+def test_json_counts_as_servers_read_it(
+    web: Web, origins: Origins, kind: str, body: bytes
+) -> None:
+    site = guarded(web, origins, {"json": {"role": "admin"}})
+    head = f"Content-Type: {kind}\r\nContent-Length: {len(body)}"
+    request = f"POST / HTTP/1.1\r\nHost: site.test\r\n{head}\r\n\r\n".encode() + body
+    assert site.ask(request).status == 403
+
+
 def test_a_parameter_without_a_value_has_an_empty_one(web: Web, origins: Origins) -> None:
     site = guarded(web, origins, {"query": {"debug": ""}})
     statuses = [site.ask(get(f"/?{query}")).status

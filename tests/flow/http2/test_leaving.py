@@ -13,7 +13,7 @@ from tests.flow.conftest import wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Origins
-from tests.flow.http2.peers import DATA, GOAWAY, PING
+from tests.flow.http2.peers import DATA, GOAWAY, PING, RST_STREAM
 from tests.flow.http2.raw import ACK, END_HEADERS, END_STREAM, LAST_OF_ALL, Frame, Raw, frame
 
 Web = Callable[..., HttpSite]
@@ -59,6 +59,26 @@ def test_a_request_that_crosses_the_notice_is_served(
     assert [one.payload for one in raw.frames if one.stream == 3 and one.kind == DATA] == [
         b"crossing"]
     assert {one.stream for one in raw.frames if one.ends} == {1, 3}
+    raw.sock.close()
+
+
+def test_max_requests_bounds_what_may_cross_its_notice(web: Web, origins: Origins) -> None:
+    """Of a client that doesn't answer the notice's PING: as many as may be under way at a time."""
+    origin = origins(lambda wire, request: wire.send(answer(b"ok")))
+    site = web([origin.address], h2c=True, max_requests=3)
+    raw = Raw(site.site.connect())
+    for first in range(1, 501, 100):
+        streams = range(first, first + 100, 2)
+        raw.send(b"".join(raw.head(stream) for stream in streams))
+        for stream in streams:
+            while not any(one.stream == stream and (one.ends or one.kind == RST_STREAM)
+                          for one in raw.frames):
+                if raw.next() is None:
+                    break
+    served = [one.stream for one in raw.frames if one.kind == DATA and one.ends]
+    assert 3 <= len(served) == len(origin.requests) <= 103
+    ends = [one for one in raw.frames if one.kind == GOAWAY and one.last != LAST_OF_ALL]
+    assert [one.error for one in ends] == [0]
     raw.sock.close()
 
 

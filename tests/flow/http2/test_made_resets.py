@@ -3,8 +3,11 @@ a request that a server works for, so it counts as a reset by the client does.""
 
 from __future__ import annotations
 
+import contextlib
+import socketserver
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +20,8 @@ from tests.flow.http2.test_hostile import CALM, flood
 
 END_STREAM, END_HEADERS = 1, 4
 STREAMS = 500
+
+GRPC = [("te", "trailers"), ("content-type", "application/grpc"), ("grpc-timeout", "1n")]
 
 # What follows a request's head, which announces one byte of a body.
 Follow = Callable[[Client, int], bytes]
@@ -73,3 +78,54 @@ def test_streams_that_fastlb_is_made_to_reset_end_the_connection(
     wait_until(lambda: not any(site.site.counts().values()))
     assert site.totals()["requests"] <= 200
     assert site.totals()["h2_abused"] == 1
+
+
+@pytest.mark.parametrize("how", ["larger than max_body_size", "a deadline that is over at once"])
+def test_requests_that_fastlb_is_made_to_give_up_end_the_connection(
+    h2: Open, origins: Origins, how: str
+) -> None:
+    """No stream has to be reset for it: what counts is that servers work for nothing."""
+    begun = 0
+
+    class Server(socketserver.ThreadingTCPServer):
+        request_queue_size = 1024
+        daemon_threads = True
+
+    class Servant(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            nonlocal begun
+            while b"\r\n\r\n" not in self.request.recv(4096):
+                pass
+            begun += 1
+            with contextlib.suppress(ConnectionResetError):
+                while self.request.recv(4096):
+                    pass
+
+    late = how.startswith("larger")
+    started, asked = time.monotonic(), 0
+    with Server(("127.0.0.1", 0), Servant) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        site, client = h2(["{}:{}".format(*server.server_address)], max_body_size="1KiB")
+        for _ in range(STREAMS // 50):
+            if client.goaway is not None or client.ended:
+                break
+            streams = [client.ask("/", *([] if late else GRPC), method="POST", ends=not late)
+                       for _ in range(50)]
+            if late:
+                asked += 50
+                wait_until(lambda asked=asked: begun >= asked or not client.look_if_any())
+                data = b"".join(client.raw(DATA, 0, one, bytes(1100)) for one in streams)
+                with contextlib.suppress(OSError):
+                    client.sock.sendall(data)
+            while client.goaway is None and not all(client.answers[one].fields for one in streams) \
+                    and client.look():
+                pass
+            for stream in streams if late and client.goaway is None else ():
+                client.h2.end_stream(stream)
+            client.flush()
+        client.close()
+        server.shutdown()
+    # 100 a second, and those that were under way
+    assert begun <= 100 * (time.monotonic() - started + 1) + 50
+    if client.goaway is not None:
+        assert client.goaway == CALM and site.totals()["h2_abused"] == 1

@@ -128,6 +128,7 @@ def test_a_connection_holds_a_mebibyte_at_most(
 
     first = connect(2)
     wait_until(lambda: len(evil.taken) == 2 * STREAMS)
+    wait_until(lambda: _is_steady(process))
     before = anonymous_kib(process)
     others = connect(CONNECTIONS)
     wait_until(lambda: len(evil.taken) == (2 + CONNECTIONS) * STREAMS)

@@ -52,6 +52,23 @@ def keeping(wire: Wire, request: Message) -> None:
 
 @curls
 @pytest.mark.parametrize("secure", [True, False], ids=["tls", "h2c"])
+def test_curl_reads_an_answer_that_comes_before_its_upload_ends(
+    h2: Open, web: Web, origins: Origins, tmp_path: Path, secure: bool
+) -> None:
+    servers, keys = [origins().address], {"max_body_size": "1KiB"}
+    site = h2(servers, **keys)[0] if secure else web(servers, h2c=True, **keys)
+    (tmp_path / "upload").write_bytes(bytes(8 << 20))
+    how = ["-k"] if secure else ["--http2-prior-knowledge"]
+    for _ in range(4):
+        status = run(
+            "curl", "-s", "--http2", *how, "--data-binary", f"@{tmp_path}/upload",
+            "-o", "/dev/null", "-w", "%{http_code} %{http_version}",
+            f"http{'s' * secure}://127.0.0.1:{site.site.listener.port}/")
+        assert status == "413 2"
+
+
+@curls
+@pytest.mark.parametrize("secure", [True, False], ids=["tls", "h2c"])
 def test_curl_uploads_and_downloads(
     h2: Open, web: Web, origins: Origins, pair: tuple[str, str], tmp_path: Path, secure: bool
 ) -> None:

@@ -72,6 +72,20 @@ def test_a_log_that_cannot_be_opened_is_refused(
         assert said == f"a.toml:2: access_log.path: it can't be opened: {why}\n"
 
 
+@pytest.mark.parametrize(("bind", "why"), [
+    ("http://unix:/none/a.sock", "there is no folder /none"),
+    ("http://[fe80::1%nosuch0]:80", "no interface has this name"),
+])
+def test_a_place_that_nobody_can_listen_at_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bind: str, why: str
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f'[listeners.l]\nbind = "{bind}"\npool = "p"\n'
+                    '[pools.p]\nservers = ["10.0.0.1:80"]\n')
+    assert run(["check", str(path)]) == 2
+    assert capsys.readouterr().err == f"{path}:2: listeners.l.bind: {bind}: {why}\n"
+
+
 def test_a_log_is_not_made_by_a_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "a.log"
     checked(f'access_log = {{ path = "{log}" }}\n', tmp_path, capsys)

@@ -311,6 +311,13 @@ CROSSED = [
         ACROSS,
     ),
     Bad(
+        "bind-of-the-admin-api",
+        'admin = { bind = ["http://127.0.0.1:9000", "http://127.0.0.1:8080"] }\n' + LISTENER + POOL,
+        "f.toml:1: admin.bind[1]: http://127.0.0.1:8080 is bound already, by listeners.web"
+        " as tcp://127.0.0.1:8080",
+        ACROSS,
+    ),
+    Bad(
         "bind-below-wildcard",
         '[listeners.web]\nbind = ["tcp://0.0.0.0:8080",\n"tcp://127.0.0.1:8080"]\npool = "api"\n'
         + POOL,

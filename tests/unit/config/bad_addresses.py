@@ -44,6 +44,15 @@ ADDRESSES = [
          f"'tcp://[::1' is not an address with a port; {BIND_HOW}"),
     bind("ipv4-in-brackets", '"tcp://[127.0.0.1]:8080"',
          f"'tcp://[127.0.0.1]:8080': '[127.0.0.1]' is not a host; {BIND_HOW}", HOSTS),
+    bind("of-a-link", '"tcp://[fe80::1]:80"',
+         "'tcp://[fe80::1]:80': each link has an address fe80::1; say which one is meant:"
+         ' "[fe80::1%eth0]:80", say', HOSTS),
+    bind("mapped", '"tcp://[::ffff:10.0.0.1]:80"',
+         "'tcp://[::ffff:10.0.0.1]:80': IPv4 that is written as IPv6 can't be bound to; write"
+         ' "tcp://10.0.0.1:80"', HOSTS),
+    server("of-a-link", '"[fe80::1]:7000"',
+           ": '[fe80::1]:7000': each link has an address fe80::1; say which one is meant:"
+           ' "[fe80::1%eth0]:7000", say', HOSTS),
     bind("half-an-ipv4", '"tcp://127.0.1:8080"',
          f"'tcp://127.0.1:8080': '127.0.1' is not a host; {BIND_HOW}", HOSTS),
     bind("host", '"tcp://a b:8080"', f"'tcp://a b:8080': 'a b' is not a host; {BIND_HOW}"),

@@ -126,6 +126,9 @@ CASES: dict[Any, tuple[str, str, str]] = {
                        "clients of http:// need h2c for HTTP/2"),
     needs.h2c: (TLS.replace("[listeners.l.tls]", "h2c = true\n[listeners.l.tls]") + POOL,
                    "listeners.l.h2c", "clients of https:// choose HTTP/2 by ALPN"),
+    needs.faster: (
+        TCP + POOL + 'health = { tcp = true, interval = "2s", fast_interval = "3s" }\n',
+        "pools.p.health.fast_interval", "checks come every 2s anyway"),
     needs.fields: (
         'access_log = { path = "-", format = "combined", fields = ["time"] }\n' + HTTP + POOL,
         "access_log.fields", "it is for the format json, and format is combined"),

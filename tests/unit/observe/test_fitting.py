@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.console import Console
 
-from fastlb.demo.table import HEADINGS, Row, live
+from fastlb.demo.table import HEADINGS, Row, live, plain
 from fastlb.observe.fitting import Fitting, cut, fitting
 
 
@@ -25,6 +27,14 @@ def test_columns_go_and_no_letters(width: int, gone: tuple[str, ...]) -> None:
     assert "…" not in text
     assert [head for head in HEADINGS if head not in text] == list(gone)
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(("width", "gone"), [(0, 0), (200, 0), (80, 2), (60, 4)])
+def test_lines_of_the_demo_fit_a_terminal(width: int, gone: int) -> None:
+    row = Row("amber (127.0.0.1:44509)", 1_234_567, 12_345, 12, 1 << 30, 1 << 30, 12.5, 120.25)
+    lines = plain([row], width).splitlines()
+    assert len(re.split("  +", lines[0].strip())) == len(HEADINGS) - gone
+    assert not width or max(map(len, lines)) <= width
 
 
 def test_what_is_least_goes_first() -> None:

@@ -138,10 +138,9 @@ cdef int _left(Exchange* x, Stream* s, ssize_t n) noexcept nogil:
 
 cdef void _half_close(Core* core, Exchange* x) noexcept nogil:
     """A client says nothing more: what it has asked for is answered, as over HTTP/1.1, unless some
-    of its body is missing."""
+    of its body is missing. (A GOAWAY is for those who might ask for more.)"""
     cdef H2Stream* st = x.h2.streams
-    x.h2.half_closed = True
-    h2_leave(x.h2)
+    x.h2.half_closed = x.h2.leaving = True
     while st != NULL:
         if not st.flags & H2_ENDED:
             h2_take_back(x.h2, st)
@@ -318,7 +317,8 @@ cdef int carrier_step(Core* core, Exchange* x) noexcept nogil:
         verdict = FAIL
     elif written == FAIL:
         verdict = FAIL
-    elif verdict == AGAIN and written == NEXT and h2_is_over(h2):
+    elif verdict == AGAIN and written == NEXT and (
+            h2_is_over(h2) or (h2.half_closed and h2.n_streams == 0)):
         verdict = NEXT
     if h2.target != NULL:
         return _go_on_with_server(core, x, verdict)

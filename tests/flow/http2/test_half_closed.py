@@ -41,7 +41,7 @@ def test_all_that_a_client_has_asked_for_is_answered(
         pass
     body = b"".join(one.payload for one in raw.frames if one.kind == DATA)
     assert body == b"x" * 60_000 and raw.frames[-1].ends
-    assert [one.error for one in raw.frames if one.kind == GOAWAY] == [0]
+    assert not [one for one in raw.frames if one.kind == GOAWAY]    # (it asks for nothing more)
     raw.sock.close()
 
 

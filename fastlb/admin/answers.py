@@ -102,7 +102,7 @@ async def body_of(request: web.Request, valid: Mapping[str, type | tuple[type, .
     made = json_object(text)
     problems = list(_misfits(made, valid))
     if problems:
-        raise Refusal(422, "nothing was changed: the body has keys that don't fit", problems)
+        raise Refusal(422, "nothing was changed: the body doesn't fit", problems)
     return made
 
 

@@ -111,7 +111,7 @@ class Changing:
         made = await body_of(request, {"weight": int, "state": str, "drain_timeout": str})
         problems = list(_wrong(made))
         if problems:
-            raise Refusal(422, "nothing was changed: the body has values that don't fit", problems)
+            raise Refusal(422, "nothing was changed: the body doesn't fit", problems)
         timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
         change = server.set_weight(made["weight"]) if "weight" in made else None
         if "state" in made:

@@ -206,7 +206,7 @@ def test_mirrors_get_no_request_with_such_credentials(
     made = HttpSite(site([], config=config, threads=1))
     log_in(made.client(), "ann")
     assert said(made.client(), "/open").body == b"open"
-    wait_until(lambda: [request.target for request in copies.requests] == ["/", "/open"])
+    wait_until(lambda: sorted(request.target for request in copies.requests) == ["/", "/open"])
 
 
 def test_no_second_try_is_made_of_a_request_with_such_credentials(

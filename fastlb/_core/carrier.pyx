@@ -28,7 +28,7 @@ from fastlb._core.http.h2 cimport (
     h2_begin, h2_end_early, h2_end_stalled, h2_gather, h2_hear, h2_is_over, h2_receive, h2_take,
     h2_take_back, h2_terminate,
 )
-from fastlb._core.http.h2client cimport H2_HEARD, h2_leave, h2_notice
+from fastlb._core.http.h2client cimport H2_HEARD, h2_leave, h2_notice, h2_ping
 from fastlb._core.http.h2frames cimport h2_is_in_head
 from fastlb._core.http.h2pool cimport rest_or_work
 from fastlb._core.lifecycle cimport finish, hold_snapshot, let_snapshot_go
@@ -138,9 +138,11 @@ cdef int _left(Exchange* x, Stream* s, ssize_t n) noexcept nogil:
 
 cdef void _half_close(Core* core, Exchange* x) noexcept nogil:
     """A client says nothing more: what it has asked for is answered, as over HTTP/1.1, unless some
-    of its body is missing. (A GOAWAY is for those who might ask for more.)"""
+    of its body is missing. (A GOAWAY is for those who might ask for more.) One that has gone looks
+    the same, until something is sent to it."""
     cdef H2Stream* st = x.h2.streams
     x.h2.half_closed = x.h2.leaving = True
+    h2_ping(x.h2)
     while st != NULL:
         if not st.flags & H2_ENDED:
             h2_take_back(x.h2, st)

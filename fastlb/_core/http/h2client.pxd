@@ -12,5 +12,6 @@ cdef enum:
 cdef nghttp2_session* h2_client_session(H2* h2) noexcept nogil
 cdef void h2_say_streams_max(uint8_t* settings) noexcept nogil
 cdef void h2_leave(H2* h2) noexcept nogil
+cdef void h2_ping(H2* h2) noexcept nogil
 cdef void h2_notice(H2* h2) noexcept nogil
 cdef void h2_answer(H2* h2, H2Stream* st) noexcept nogil

@@ -196,6 +196,12 @@ cdef void h2_leave(H2* h2) noexcept nogil:
         h2.failed = True
 
 
+cdef void h2_ping(H2* h2) noexcept nogil:
+    """A frame that asks for nothing: the kernel of a client that has gone answers with a reset."""
+    if nghttp2_submit_ping(<nghttp2_session*> h2.session, NGHTTP2_FLAG_NONE, NULL):
+        h2.failed = True
+
+
 cdef void h2_notice(H2* h2) noexcept nogil:
     """Say that the connection is to end, before it does: requests that the client has sent until it
     hears so are served (RFC 9113, 6.8)."""

@@ -12,7 +12,7 @@ import pytest
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Origins
-from tests.flow.http2.peers import DATA, GOAWAY, HEADERS, RST_STREAM
+from tests.flow.http2.peers import DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS
 from tests.flow.http2.raw import END_HEADERS, END_STREAM, Raw, frame
 
 KEYS: dict[str, Any] = {"h2c": True}
@@ -109,6 +109,27 @@ def test_a_client_that_resets_its_connection_cancels_all(web: Any, origins: Orig
     raw.sock.close()
     for _ in range(2):
         assert ended.acquire(timeout=DEADLINE_S)
+
+
+def test_a_client_that_closes_its_connection_cancels_all(web: Any, origins: Origins) -> None:
+    """It closes as a half-close does; a PING tells the two apart."""
+    ended = threading.Event()
+
+    def serve(wire: Wire, request: Message) -> bool:
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.some() == b""
+        ended.set()
+        return False
+
+    origin = origins(serve)
+    site = web([origin.address], **KEYS)
+    raw = Raw(site.site.connect())
+    raw.send(raw.head(1))
+    wait_until(lambda: len(origin.requests) == 1)
+    while raw.until(SETTINGS).flags == 0:       # all has been read: nothing is left to be reset for
+        pass
+    raw.sock.close()
+    assert ended.wait(DEADLINE_S)
 
 
 def test_nothing_of_a_client_that_has_gone_is_left(web: Any, origins: Origins) -> None:

@@ -113,7 +113,12 @@ class Site:
 
     def counts(self) -> dict[str, int]:
         runtime = self.balancer._runtime
-        return runtime.counts() if runtime is not None else {}     # (stopped already)
+        try:
+            return runtime.counts() if runtime is not None else {}
+        except RuntimeError as error:           # it stops, and its engines have been closed
+            if "this engine is closed" not in str(error):
+                raise
+            return {}
 
     def totals(self) -> dict[str, int]:
         runtime = self.balancer._runtime

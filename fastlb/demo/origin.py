@@ -7,6 +7,8 @@ import ssl
 import time
 from collections import deque
 
+from fastlb.control.tasks import within
+
 # Enough for a p99 that means something, and bounded however long the demo runs.
 LATENCIES_KEPT = 2_000
 REQUESTS_A_CONNECTION = 5
@@ -86,8 +88,8 @@ class Client:
         """Until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(
-                    self._connection(), REQUESTS_A_CONNECTION * (REQUEST_TIMEOUT_S + self._pause_s)
+                await within(
+                    REQUESTS_A_CONNECTION * (REQUEST_TIMEOUT_S + self._pause_s), self._connection()
                 )
             except asyncio.TimeoutError:
                 self._fail("a request was not answered in time")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fastlb._core.tables.certificates import self_signed
 from fastlb.balancer import Balancer
+from fastlb.control.tasks import end
 from fastlb.demo.origin import Client, Origin
 from fastlb.demo.table import live, plain, rows
 from fastlb.errors import BindError
@@ -145,9 +146,7 @@ async def _show(
                 await asyncio.wait_for(ended.wait(), seconds)
         table = rows(origins, pool.stats())
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
     if not terminal:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
         print(plain(table, width), flush=True)

@@ -254,7 +254,8 @@ cdef class Reasons(Rehearsal):
         return facts
 
     cdef bytes _answer(self):
-        """What the client gets of us. (The engine's own output has texts that routes look at.)"""
+        """Return the response that fastlb itself would send, head and body. It has a buffer of its
+        own: the engine's output buffer holds texts that `routes()` still reads."""
         cdef Writer w
         made = bytearray(chunk_size(HTTP_OUTPUT_CLASS) // 2)
         cdef uint8_t* start = <uint8_t*> <char*> made

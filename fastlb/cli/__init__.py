@@ -9,8 +9,8 @@ from importlib import import_module
 
 from fastlb.process.signals import hold_early
 
-if sys.argv[1:2] in (["serve"], ["run"], ["start"]):
-    hold_early()                # before all else: what is imported now takes a moment
+if sys.argv[1:2] == ["serve"]:
+    hold_early()                # before all else: the imports below take a moment
 
 import click
 

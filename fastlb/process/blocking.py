@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Work = tuple["Future[Any]", Callable[[Any], Any], Any]
@@ -17,8 +17,7 @@ class Blocking:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._work: deque[Work | None] = deque()
-        self._some = threading.Semaphore(0)
+        self._work: SimpleQueue[Work | None] = SimpleQueue()      # None: a thread is to go
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -26,7 +25,6 @@ class Blocking:
     def submit(self, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
         """Call a function on a thread. What it returns or raises is the future's."""
         future: Future[Any] = Future()
-        self._work.append((future, function, argument))
         with self._lock:
             if self._idle:
                 self._idle -= 1
@@ -35,29 +33,25 @@ class Blocking:
                     target=self._run, name=f"fastlb-policy_{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-        self._some.release()
+        self._work.put((future, function, argument))
         return future
 
     def _run(self) -> None:
-        while True:
-            self._some.acquire()
-            work = self._work.popleft()
-            if work is None:
-                return
+        while work := self._work.get():
             _call(*work)
-            del work
+            del work                        # (it must not be kept until the next one comes)
             with self._lock:
                 self._idle += 1
 
     def end(self, wait: bool) -> None:
         """Let all threads go once they are through. What waits for one is cancelled."""
-        while self._work:
-            work = self._work.popleft()
-            if work is not None:
+        try:
+            while work := self._work.get_nowait():
                 work[0].cancel()
+        except Empty:
+            pass
         for _ in self._threads:
-            self._work.append(None)
-            self._some.release()
+            self._work.put(None)
         if wait:
             for thread in self._threads:
                 thread.join()

@@ -110,7 +110,7 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture
 def origins() -> Iterator[list[Origin]]:
-    """The same port on 127.0.0.1, 127.0.0.2 and 127.0.0.3."""
+    """Return three origins on 127.0.0.1, 127.0.0.2 and 127.0.0.3 that share one port."""
     port = free_port()
     peers = [Origin(socket.AF_INET, (f"127.0.0.{i}", port)) for i in (1, 2, 3)]
     yield peers

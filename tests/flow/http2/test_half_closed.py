@@ -10,12 +10,25 @@ from typing import Any
 import pytest
 
 from tests.flow.conftest import DEADLINE_S, wait_until
-from tests.flow.http.peers import Message, Wire, answer
+from tests.flow.http.peers import HttpOrigin, Message, Wire, answer
 from tests.flow.http2.conftest import Origins
 from tests.flow.http2.peers import DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS
 from tests.flow.http2.raw import END_HEADERS, END_STREAM, Raw, frame
 
 KEYS: dict[str, Any] = {"h2c": True}
+
+
+def silent(origins: Origins) -> tuple[HttpOrigin, threading.Semaphore]:
+    """Return an origin that answers nothing, and what it releases for each request that ends."""
+    ended = threading.Semaphore(0)
+
+    def serve(wire: Wire, request: Message) -> bool:
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.some() == b""
+        ended.release()
+        return False
+
+    return origins(serve), ended
 
 
 @pytest.mark.parametrize("late", [True, False])
@@ -70,36 +83,20 @@ def test_a_request_whose_body_is_missing_is_not(web: Any, origins: Origins) -> N
 
 
 def test_a_half_close_cancels_where_it_is_told_to(web: Any, origins: Origins) -> None:
-    ended = threading.Event()
-
-    def serve(wire: Wire, request: Message) -> bool:
-        with contextlib.suppress(ConnectionResetError):
-            assert wire.some() == b""
-        ended.set()
-        return False
-
-    origin = origins(serve)
+    origin, ended = silent(origins)
     site = web([origin.address], on_client_close="cancel_on_fin", **KEYS)
     raw = Raw(site.site.connect())
     raw.send(raw.head(1))
     wait_until(lambda: len(origin.requests) == 1)
     raw.sock.shutdown(socket.SHUT_WR)
-    assert ended.wait(DEADLINE_S)
+    assert ended.acquire(timeout=DEADLINE_S)
     while raw.next() is not None:
         pass
     raw.sock.close()
 
 
 def test_a_client_that_resets_its_connection_cancels_all(web: Any, origins: Origins) -> None:
-    ended = threading.Semaphore(0)
-
-    def serve(wire: Wire, request: Message) -> bool:
-        with contextlib.suppress(ConnectionResetError):
-            assert wire.some() == b""
-        ended.release()
-        return False
-
-    origin = origins(serve)
+    origin, ended = silent(origins)
     site = web([origin.address], **KEYS)
     raw = Raw(site.site.connect())
     raw.send(raw.head(1) + raw.head(3))
@@ -113,15 +110,7 @@ def test_a_client_that_resets_its_connection_cancels_all(web: Any, origins: Orig
 
 def test_a_client_that_closes_its_connection_cancels_all(web: Any, origins: Origins) -> None:
     """It closes as a half-close does; a PING tells the two apart."""
-    ended = threading.Event()
-
-    def serve(wire: Wire, request: Message) -> bool:
-        with contextlib.suppress(ConnectionResetError):
-            assert wire.some() == b""
-        ended.set()
-        return False
-
-    origin = origins(serve)
+    origin, ended = silent(origins)
     site = web([origin.address], **KEYS)
     raw = Raw(site.site.connect())
     raw.send(raw.head(1))
@@ -129,7 +118,7 @@ def test_a_client_that_closes_its_connection_cancels_all(web: Any, origins: Orig
     while raw.until(SETTINGS).flags == 0:       # all has been read: nothing is left to be reset for
         pass
     raw.sock.close()
-    assert ended.wait(DEADLINE_S)
+    assert ended.acquire(timeout=DEADLINE_S)
 
 
 def test_nothing_of_a_client_that_has_gone_is_left(web: Any, origins: Origins) -> None:

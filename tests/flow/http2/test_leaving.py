@@ -63,7 +63,7 @@ def test_a_request_that_crosses_the_notice_is_served(
 
 
 def test_max_requests_bounds_what_may_cross_its_notice(web: Web, origins: Origins) -> None:
-    """Of a client that doesn't answer the notice's PING: as many as may be under way at a time."""
+    """A client that never answers the PING after the notice gets 100 requests more at most."""
     origin = origins(lambda wire, request: wire.send(answer(b"ok")))
     site = web([origin.address], h2c=True, max_requests=3)
     raw = Raw(site.site.connect())

@@ -26,7 +26,11 @@ from tests.flow.http2.wire import H2Socket
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 12
 PAUSE_S = 0.01      # of a client between two requests: two of twelve are under way at a time
+# How long servers have to connect and to answer: longer than those that are well take on a machine
+# with much else to do.
+TIMEOUT = "1500ms"
 FAULT_S = 1.2       # how long a fault lasts
+LONG_FAULT_S = 2.2  # one that shows by a timeout
 HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "200ms"}
 ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
 
@@ -150,9 +154,10 @@ class Town:
             pool["tls"] = {"ca": str(pair[0]), "server_name": "site.test"}
         self.origins = [Origin(folder, f"o{i}", pair) for i in range(n)]
         self.balancer = fastlb.Balancer(threads=3)
-        target = self.balancer.pool("p", [o.address for o in self.origins], **pool)
+        target = self.balancer.pool(
+            "p", [o.address for o in self.origins], connect_timeout=TIMEOUT, **pool)
         self.listener = self.balancer.listen(
-            **listener, name="web", pool=target, response_header_timeout="400ms"
+            **listener, name="web", pool=target, response_header_timeout=TIMEOUT
         )
         self.running = self.balancer.background()
         self.running.__enter__()
@@ -260,7 +265,7 @@ def test_nobody_notices_who_may_be_served_elsewhere(
     crowd = Crowd(here.listener.port, context=here.context)
     time.sleep(0.3)
     end = fault(here.origins[0])
-    time.sleep(FAULT_S)
+    time.sleep(LONG_FAULT_S if fault in (stop, blackhole) or fault.__name__ == "hang" else FAULT_S)
     end()
     time.sleep(0.5)
     crowd.stop()

@@ -119,7 +119,8 @@ class Servers:
     def start(self, name: str) -> str:
         """Its address."""
         config = uvicorn.Config(Application(name), port=0, log_level="error", lifespan="off",
-                                ws="websockets-sansio")
+                                ws="websockets-sansio",
+                                timeout_keep_alive=60)  # not to close under a slow machine's POST
         server = uvicorn.Server(config)
         server.capture_signals = _no_signals  # type: ignore[method-assign]
 

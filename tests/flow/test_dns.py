@@ -33,8 +33,11 @@ class NameServer(threading.Thread):
         self.lose = 0               # so many queries are not heard
         self.truncates = False      # answers come over TCP alone
         self.descriptors = 0        # that this process had open at most, when it asked
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        # Of one number, and below those that the kernel gives to connections.
+        self.tcp, self.sock = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        where = ("127.0.0.1", free_port())
+        self.tcp.bind(where)
+        self.sock.bind(where)
         self.records: list[str] = []
         self.ttl = 1
         self.failure: str | None = None
@@ -82,12 +85,12 @@ class NameServer(threading.Thread):
 
     def serve_tcp(self) -> None:
         """Answer one query a connection, on the same port."""
-        listener = socket.create_server(self.sock.getsockname())
+        self.tcp.listen()
 
         def serve() -> None:
-            with listener:
+            with self.tcp:
                 for _ in range(2):
-                    client, _ = listener.accept()
+                    client, _ = self.tcp.accept()
                     with client:
                         size = int.from_bytes(client.recv(2, socket.MSG_WAITALL), "big")
                         query = dns.message.from_wire(client.recv(size, socket.MSG_WAITALL))
@@ -98,6 +101,7 @@ class NameServer(threading.Thread):
 
     def close(self) -> None:
         self.sock.close()
+        self.tcp.close()
 
 
 @pytest.fixture

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from fastlb.config.failing import Retry
     from fastlb.config.health import Health
     from fastlb.config.model import Config
+    from fastlb.config.server import Server
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
-    from fastlb.handles import Listener, Pool, RunningServer, Server
+    from fastlb.handles import Listener, Pool, RunningServer
     from fastlb.policy import (
         Close,
         Connection,
@@ -81,7 +82,7 @@ _HOMES = {
     "Listener": "fastlb.handles",
     "Pool": "fastlb.handles",
     "Config": "fastlb.config.model",
-    "Server": "fastlb.handles",
+    "Server": "fastlb.config.server",
     "RunningServer": "fastlb.handles",
     "Health": "fastlb.config.health",
     "Retry": "fastlb.config.failing",

@@ -1,52 +1,25 @@
-"""A balancer that serves in a thread beside a program, and what it is to stop one."""
+"""A balancer that serves in a thread beside a program."""
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import concurrent.futures
-import os
 import threading
-from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Generic, TypeVar
 
+from fastlb.process.instance import Instance
 from fastlb.process.loops import run_to_end
 
-if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
+Face = TypeVar("Face")
 
 
-class Stopping:
-    """A stop under way: `await` it on a loop, or `wait()` for it in a thread.
-
-    Who stops awaiting it, as `asyncio.wait_for` does, resets the connections that are left.
-    """
-
-    def __init__(
-        self, future: concurrent.futures.Future[None], hurry: Callable[[], object] | None = None
-    ) -> None:
-        self._future = future
-        self._hurry = hurry
-
-    def __await__(self) -> Generator[Any, None, None]:
-        try:
-            yield from asyncio.wrap_future(self._future).__await__()
-        except asyncio.CancelledError:
-            if self._hurry is not None and not self._future.done():
-                self._hurry()
-            raise
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until it is done, for `timeout` seconds at most (else TimeoutError)."""
-        self._future.result(timeout)
-
-
-class Background:
+class Background(Generic[Face]):
     """A balancer on a loop and thread of its own. Made by `Balancer.background()`."""
 
-    def __init__(self, balancer: Balancer) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance, balancer: Face) -> None:
+        self._instance = instance
+        self._balancer = balancer               # what a `with` gives
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(
             target=self._serve, args=(started,), name="fastlb-control", daemon=True
@@ -72,11 +45,11 @@ class Background:
 
     async def _main(self, started: concurrent.futures.Future[None]) -> None:
         try:
-            await self._balancer.start()
+            await self._instance.start()
         except BaseException as error:
             started.set_exception(error)
             return
-        runtime = self._balancer._runtime
+        runtime = self._instance.runtime
         assert runtime is not None
         started.set_result(None)
         await runtime.ended.wait()
@@ -84,12 +57,12 @@ class Background:
     def stop(self, timeout: float | None = None) -> None:
         """Stop as `Balancer.stop()` does, and wait for it."""
         atexit.unregister(self.stop)
-        if self._balancer._pid != os.getpid():
+        if not self._instance.is_ours:
             return                      # a forked child: the thread stayed behind
-        self._balancer.stop(timeout).wait()
+        self._instance.stop(timeout).wait()
         self._thread.join()
 
-    def __enter__(self) -> Balancer:
+    def __enter__(self) -> Face:
         return self._balancer
 
     def __exit__(
@@ -99,5 +72,3 @@ class Background:
         trace: TracebackType | None,
     ) -> None:
         self.stop(timeout=None if kind is None else 0)
-
-

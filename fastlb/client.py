@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
+from fastlb.config.server import Server, listed, server_keys
 from fastlb.config.units import show_ms
 from fastlb.control.events import Event
-from fastlb.handles import Named, Server, listed, seconds
+from fastlb.handles import Named, seconds
 from fastlb.link import Link, find
 from fastlb.policy import Hashed
 
@@ -190,7 +191,7 @@ class RemotePool:
         """These are its servers from now on: adds, keeps and removes in one step. What is left of
         those that are removed after `drain_timeout` is reset, and without one nothing is."""
         given = [
-            one if isinstance(one, str) else one._keys() for one in listed(servers, self.name)
+            server_keys(one) for one in listed(servers, self.name)
         ]
         body = {"servers": given, **_timeout(drain_timeout)}
         made = self._link.ask("PUT", f"{_path(self.name)}/servers", body)
@@ -198,7 +199,7 @@ class RemotePool:
 
     def add(self, *servers: str | Server) -> RemoteChange:
         """Servers besides those that it has."""
-        given = [one if isinstance(one, str) else one._keys() for one in servers]
+        given = [server_keys(one) for one in servers]
         made = self._link.ask("POST", f"{_path(self.name)}/servers", {"servers": given})
         return RemoteChange(self._link, made)
 

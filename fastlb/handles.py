@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
-from fastlb.config.base import Model
 from fastlb.config.hints import LISTED_MAX, hint
 from fastlb.config.http import Route
 from fastlb.config.policy import Policy
-from fastlb.config.units import duration_ms, show
+from fastlb.config.server import Server
+from fastlb.config.units import duration_ms
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Fields, Hashed, remember_path
+from fastlb.process.draft import given
+from fastlb.process.instance import Instance
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from fastlb.balancer import Balancer
     from fastlb.keywords import RouteKeywords
     from fastlb.keywords.tables import MatchKeys
 
 # Of `Listener.route()`; other keys of a route, and of its policy, are keywords, too.
 ROUTE_PARAMETERS = ("path", "name", "methods", "host", "match", "pool", "on_error")
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server of a pool: an `address` ("HOST:PORT", "[v6]:PORT" or "unix:/PATH"), or a `dns`
-    name with a port, of which every address is a server."""
-
-    address: str | None = None
-    _: KW_ONLY
-    dns: str | None = None
-    refresh: str | None = None              # "ttl", or a duration; of a name
-    weight: int = 1
-    max_connections: int | None = None
-    priority: int = 0                       # 0 comes first
-    zone: str | None = None
-    state: str = "up"                       # draining, maintenance
-
-    def _keys(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-def listed(servers: Iterable[str | Server], pool: str) -> list[str | Server]:
-    """All of them; ConfigError for a single text, which would be taken apart into letters."""
-    if isinstance(servers, str):
-        message = f'{show(servers)} is not a list; write ["{servers}"]'
-        raise ConfigError([Problem(message, f"pools.{pool}.servers")])
-    return list(servers)
 
 
 Handle = TypeVar("Handle")
@@ -71,14 +44,6 @@ class Named(dict[str, Handle]):
         shown = ", ".join([*self][:LISTED_MAX]) or "none"
         more = f" and {len(self) - LISTED_MAX} more" if len(self) > LISTED_MAX else ""
         raise KeyError(f"there is no {self._what} {name!r}; there are: {shown}{more}")
-
-
-def given(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
-    return {
-        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
-        for key, value in keys.items()
-    }
 
 
 def seconds(value: str | float | None, name: str) -> float | None:
@@ -140,8 +105,7 @@ class RunningServer:
     def weight(self) -> int:
         """Its share of new clients, next to the other servers' weights. Setting it outlives
         reloads; see `set_weight`."""
-        spec = self._runtime.changing.spec(self._server.pool, self.address)
-        return spec.weight if spec is not None else 0
+        return self._runtime.edits.weight(self._server)
 
     @weight.setter
     def weight(self, weight: int) -> None:
@@ -154,7 +118,7 @@ class RunningServer:
             raise ValueError(
                 f"weight: {weight!r} is not a number from {bounds.low} to {bounds.high}"
             )
-        return self._runtime.changing.set_weight(self._server, weight)
+        return self._runtime.edits.set_weight(self._server, weight)
 
     def drain(self, timeout: str | float | None = None) -> Change:
         """It keeps its connections and the clients that are bound to it, and gets no others.
@@ -174,14 +138,14 @@ class RunningServer:
         return self._choose("up", None)
 
     def _choose(self, state: str, timeout: str | float | None) -> Change:
-        return self._runtime.changing.choose(self._server, state, seconds(timeout, "timeout"))
+        return self._runtime.edits.choose(self._server, state, seconds(timeout, "timeout"))
 
 
 class Pool:
     """Servers that do the same job. Made by `Balancer.pool()`."""
 
-    def __init__(self, balancer: Balancer, name: str) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance, name: str) -> None:
+        self._instance = instance
         self.name = name
         self._decided: Fields = (name, None, None, None, (), ())
 
@@ -191,7 +155,7 @@ class Pool:
     @property
     def servers(self) -> dict[str, RunningServer]:
         """By address, those that the pool has now. Raises RuntimeError when not running."""
-        runtime = self._balancer._running()
+        runtime = self._instance.running()
         return Named("server", {
             server.address: RunningServer(runtime, server)
             for server in runtime.live.servers()
@@ -208,24 +172,24 @@ class Pool:
         kept keep the state that was set of them. Holds over reloads, until `reset()`. Mistakes
         raise ConfigError, and change nothing. Before the start, it fills the pool.
         """
-        return self._balancer._filling.set_servers(
+        return self._instance.filling.set_servers(
             self.name, servers, seconds(drain_timeout, "drain_timeout")
         )
 
     def add(self, *servers: str | Server) -> Change:
         """`set_servers` with these besides."""
-        return self._balancer._filling.edit_servers(self.name, servers, ())
+        return self._instance.filling.edit_servers(self.name, servers, ())
 
     def remove(self, *addresses: str, drain_timeout: str | float | None = None) -> Change:
         """`set_servers` without these. KeyError if one isn't there."""
-        return self._balancer._filling.edit_servers(
+        return self._instance.filling.edit_servers(
             self.name, (), addresses, seconds(drain_timeout, "drain_timeout")
         )
 
     def reset(self) -> Change:
         """Drop what was set while running: servers, weights and states are again as the
         configuration says."""
-        return self._balancer._running().changing.reset(self.name)
+        return self._instance.running().edits.reset(self.name)
 
     def hash(self, key: str) -> Hashed:
         """What a policy returns to send a request to a key's server in this pool, whose `balance`
@@ -239,7 +203,7 @@ class Pool:
         `connect_failures`, `bytes_to_server` and `bytes_to_client`, and of http `requests`,
         `errors` and `reused`. Empty when the balancer isn't running.
         """
-        runtime = self._balancer._runtime
+        runtime = self._instance.runtime
         if runtime is None:
             return {}
         return {
@@ -254,8 +218,8 @@ class Pool:
 class Listener:
     """Addresses that are accepted on. Made by `Balancer.listen()`."""
 
-    def __init__(self, balancer: Balancer, name: str) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance, name: str) -> None:
+        self._instance = instance
         self.name = name
 
     def __repr__(self) -> str:
@@ -289,19 +253,19 @@ class Listener:
             policy["on_error"] = _pool_name(on_error)
 
         def add(function: Function) -> Function:
-            called = name or self._balancer._route_name(self.name, function)
-            if self._balancer._is_tcp(self.name) and not (
-                    conditions or own or name is not None or pool is not None):
-                self._balancer._change_listener(
-                    self.name, {"policy": {"call": function, **policy}})
-                return function
-            self._balancer._add_route(self.name, {
-                "name": called,
-                **({"match": conditions} if conditions else {}),
-                **({"pool": _pool_name(pool)} if pool is not None else {}),
-                "policy": {"call": function, **policy},
-                **given(own),
-            })
+            decides = {"call": function, **policy}
+            with self._instance.editing() as draft:
+                if draft.has_routes_of_connections(self.name) and not (
+                        conditions or own or name is not None or pool is not None):
+                    draft.change_listener(self.name, {"policy": decides})
+                    return function
+                draft.add_route(self.name, {
+                    "name": name or draft.route_name(self.name, function),
+                    **({"match": conditions} if conditions else {}),
+                    **({"pool": _pool_name(pool)} if pool is not None else {}),
+                    "policy": decides,
+                    **given(own),
+                })
             if path is not None:
                 remember_path(function, path if isinstance(path, str) else path[0])
             return function
@@ -329,8 +293,7 @@ class Listener:
 
         Raises RuntimeError when the balancer isn't running.
         """
-        runtime = self._balancer._running()
-        return [str(s.address) for s in runtime.listening if s.listener == self.name]
+        return self._instance.running().urls(self.name)
 
     @property
     def url(self) -> str:
@@ -340,12 +303,12 @@ class Listener:
     @property
     def port(self) -> int:
         """The port of the first address; 0 for a unix socket."""
-        runtime = self._balancer._running()
+        runtime = self._instance.running()
         return next(s.address.port or 0 for s in runtime.listening if s.listener == self.name)
 
     def stats(self) -> dict[str, int]:
         """`in_flight`, `accepted`, `closed` and `refused` connections. Empty when not running."""
-        runtime = self._balancer._runtime
+        runtime = self._instance.runtime
         if runtime is None:
             return {}
         return {

@@ -10,9 +10,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
-from fastlb._core.facts import Connection as _Connection
-from fastlb._core.facts import Request as _Request
-from fastlb._core.facts import RequestHeaders as RequestHeaders
+from fastlb._core.policy.request import Connection as _Connection
+from fastlb._core.policy.request import Request as _Request
+from fastlb._core.policy.request import RequestHeaders as RequestHeaders
 from fastlb.config.limits import POLICY_ANSWER_MAX
 from fastlb.config.patterns import check_edited_name
 

@@ -12,52 +12,52 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport TIMER_SLOTS_MAX
-from fastlb._core.base.listening cimport listening_remove
+from fastlb._core.base.listeners cimport listening_remove
 from fastlb._core.base.mem cimport free_all
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes
 from fastlb._core.base.poller cimport (
     poller_add_level, poller_close, poller_event, poller_open,
 )
+from fastlb._core.base.routing cimport Decision
 from fastlb._core.base.sys cimport (
     clock_ms, clock_ns, event_clear, event_open, event_set, spare_open, timer_open, timer_set,
     yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
-from fastlb._core.base.routing cimport Decision
 from fastlb._core.base.tls cimport tls_forget
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, PoolEntry, Stream
-from fastlb._core.ask cimport decision_of
-from fastlb._core.conveyor cimport advance, run_queue
-from fastlb._core.datagrams cimport (
-    end_datagrams, hear_and_rest, hear_server, look_again, send_answers,
-)
-from fastlb._core.expiry cimport expire, hear_answers
+from fastlb._core.exchange.lifecycle cimport give_back
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_fence, fl_load32, fl_load64, fl_load_pointer, fl_read,
     fl_store32, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport close
-from fastlb._core.forked cimport abandon_streams
-from fastlb._core.http.decided cimport drop_cached, failed, give_decision
+from fastlb._core.failing.outliers cimport eject
+from fastlb._core.failing.queue cimport wake_own_pending
+from fastlb._core.http.decision cimport drop_cached, failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
-from fastlb._core.intake cimport accept_some, adopt, free_dropped, resume_acceptors
-from fastlb._core.lifecycle cimport give_back
-from fastlb._core.policies.outliers cimport eject
-from fastlb._core.policies.pending cimport wake_own_pending
-from fastlb._core.proto.llhttp cimport llhttp_bind
-from fastlb._core.questions cimport free_answers, put_answer
-from fastlb._core.stages.record cimport wake_reader
-from fastlb._core.sweep cimport (
+from fastlb._core.loop.acceptors cimport accept_some, adopt, free_dropped, resume_acceptors
+from fastlb._core.loop.conveyor cimport advance, run_queue
+from fastlb._core.loop.fork cimport abandon_streams
+from fastlb._core.loop.sweep cimport (
     close_idle_clients, end_all, end_cut, mark_slots, part_websockets,
 )
+from fastlb._core.loop.timeouts cimport expire, hear_answers
+from fastlb._core.loop.waiting cimport timeout_ms_of, wait_for_events
+from fastlb._core.policy.call cimport decision_of
+from fastlb._core.policy.questions cimport free_answers, put_answer
+from fastlb._core.proto.llhttp cimport llhttp_bind
+from fastlb._core.stages.record cimport wake_reader
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.counts cimport totals_of
 from fastlb._core.tables.live cimport Live, live_notify
-from fastlb._core.tables.states cimport Server
 from fastlb._core.tables.snapshot cimport Snapshot
-from fastlb._core.waiting cimport timeout_ms_of, wait_for_events
+from fastlb._core.tables.states cimport Server
+from fastlb._core.udp.datagrams cimport (
+    end_datagrams, hear_and_rest, hear_server, look_again, send_answers,
+)
 
 import os
 

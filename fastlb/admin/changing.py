@@ -20,17 +20,17 @@ from fastlb.config.units import duration_ms, show_ms
 from fastlb.errors import BindError, Problem
 
 if TYPE_CHECKING:
+    from fastlb._core.tables.states import Server
     from fastlb.admin.server import AdminServer
     from fastlb.config.model import Config
     from fastlb.control.changes import Change
-    from fastlb.handles import Pool, RunningServer
 
 ACTIONS = {"drain": "draining", "disable": "maintenance", "enable": "up"}
 STATES = tuple(ACTIONS.values())
 
 
 def routes(server: AdminServer) -> list[web.RouteDef]:
-    handlers = Changing(server)
+    handlers = ChangeHandlers(server)
     return [
         web.put("/config", handlers.put_config),
         web.post("/reload", handlers.reload),
@@ -45,26 +45,32 @@ def routes(server: AdminServer) -> list[web.RouteDef]:
     ]
 
 
-class Changing:
+class ChangeHandlers:
     def __init__(self, server: AdminServer) -> None:
         self._server = server
         self._ids = itertools.count(1)
-        self._changes: OrderedDict[str, tuple[Change, RunningServer | None]] = OrderedDict()
+        self._changes: OrderedDict[str, tuple[Change, Server | None]] = OrderedDict()
 
     # --- pools and servers ---
 
-    def _pool(self, request: web.Request) -> Pool:
-        pools = self._server.running().pools
+    def _pool(self, request: web.Request) -> str:
+        pools = self._server.running().current.pools
         name = request.match_info["pool"]
         if name not in pools:
             raise no_pool(name, tuple(pools))
-        return pools[name]
+        return name
 
-    def _one(self, request: web.Request) -> RunningServer:
+    def _servers(self, pool: str) -> dict[str, Server]:
+        return {
+            server.address: server for server in self._server.runtime().live.servers()
+            if server.pool == pool and not server.removed
+        }
+
+    def _one(self, request: web.Request) -> Server:
         pool, address = self._pool(request), request.match_info["address"]
-        servers = pool.servers
+        servers = self._servers(pool)
         if address not in servers:
-            raise no_server(pool.name, address, tuple(servers))
+            raise no_server(pool, address, tuple(servers))
         return servers[address]
 
     async def put_servers(self, request: web.Request) -> web.Response:
@@ -74,20 +80,21 @@ class Changing:
         made = await body_of(request, {"servers": list, "drain_timeout": str})
         if "servers" not in made:
             raise Refusal(422, "there are no servers", [Problem("this key is missing", "servers")])
-        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
-        return await self._made(pool.set_servers(made["servers"], drain_timeout=timeout), wait_s)
+        change = self._server.running().filling.set_servers(pool, made["servers"], _drain_s(made))
+        return await self._made(change, wait_s)
 
     async def add_servers(self, request: web.Request) -> web.Response:
         """Servers besides those that a pool has."""
         pool = self._pool(request)
         made = await body_of(request, {"servers": list})
-        return await self._made(pool.add(*made.get("servers", ())), _time(request.query, "wait"))
+        change = self._server.running().filling.edit_servers(pool, made.get("servers", ()), ())
+        return await self._made(change, _time(request.query, "wait"))
 
     async def remove_servers(self, request: web.Request) -> web.Response:
         """A pool without these, by their addresses."""
         pool = self._pool(request)
         made = await body_of(request, {"servers": list, "drain_timeout": str})
-        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
+        timeout_s = _drain_s(made)
         problems = [
             Problem(f"{json.dumps(one)[:60]} is not an address", f"servers[{i}]")
             for i, one in enumerate(made.get("servers", ())) if not isinstance(one, str)
@@ -95,14 +102,17 @@ class Changing:
         if problems:
             raise Refusal(422, "nothing was changed: addresses are texts", problems)
         try:
-            change = pool.remove(*made.get("servers", ()), drain_timeout=timeout)
+            change = self._server.running().filling.edit_servers(
+                pool, (), made.get("servers", ()), timeout_s)
         except KeyError as error:
-            raise no_server(pool.name, str(error.args[0]), tuple(pool.servers)) from None
+            known = tuple(self._servers(pool))
+            raise no_server(pool, str(error.args[0]), known) from None
         return await self._made(change, _time(request.query, "wait"))
 
     async def reset_pool(self, request: web.Request) -> web.Response:
         """Drop what was set while running: the pool is as configured again."""
-        return await self._made(self._pool(request).reset(), _time(request.query, "wait"))
+        change = self._server.runtime().edits.reset(self._pool(request))
+        return await self._made(change, _time(request.query, "wait"))
 
     async def patch_server(self, request: web.Request) -> web.Response:
         """Another weight or state."""
@@ -112,10 +122,10 @@ class Changing:
         problems = list(_wrong(made))
         if problems:
             raise Refusal(422, "nothing was changed: the body doesn't fit", problems)
-        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
-        change = server.set_weight(made["weight"]) if "weight" in made else None
+        timeout_s, edits = _drain_s(made), self._server.runtime().edits
+        change = edits.set_weight(server, made["weight"]) if "weight" in made else None
         if "state" in made:
-            change = _enter(server, made["state"], timeout)
+            change = edits.choose(server, made["state"], timeout_s)
         return await self._made(change, wait_s, server)
 
     async def act(self, request: web.Request) -> web.Response:
@@ -123,8 +133,8 @@ class Changing:
         server = self._one(request)
         wait_s = _time(request.query, "wait")
         made = await body_of(request, {"drain_timeout": str})
-        timeout = _time(made, "drain_timeout") if "drain_timeout" in made else None
-        change = _enter(server, ACTIONS[request.match_info["action"]], timeout)
+        state = ACTIONS[request.match_info["action"]]
+        change = self._server.runtime().edits.choose(server, state, _drain_s(made))
         return await self._made(change, wait_s, server)
 
     async def change(self, request: web.Request) -> web.Response:
@@ -134,22 +144,35 @@ class Changing:
             raise Refusal(404, f"there is no change {id!r}: the last {ADMIN_CHANGES_MAX} are known")
         change, server = self._changes[id]
         await _wait(change, _time(request.query, "wait"))
-        return answer(_change_json(id, change, server))
+        return answer(self._change_json(id, change, server))
 
     async def _made(
-        self, change: Change | None, wait_s: float, server: RunningServer | None = None
+        self, change: Change | None, wait_s: float, server: Server | None = None
     ) -> web.Response:
         """The answer when a change holds, or when it is drained, where that is waited for."""
         if change is None:
             assert server is not None
-            return answer(_server_json(server))
+            return answer(self._server_json(server))
         id = f"{next(self._ids)}"
         self._changes[id] = (change, server)
         while len(self._changes) > ADMIN_CHANGES_MAX:
             self._changes.popitem(last=False)
         await change
         await _wait(change, wait_s)
-        return answer(_change_json(id, change, server))
+        return answer(self._change_json(id, change, server))
+
+    def _server_json(self, server: Server) -> dict[str, Any]:
+        return {"address": server.address, "state": server.state,
+                "weight": self._server.runtime().edits.weight(server),
+                "in_flight": server.in_flight}
+
+    def _change_json(self, id: str, change: Change, server: Server | None) -> dict[str, Any]:
+        return {
+            "change": id, "pool": change.pool, "added": list(change.added),
+            "kept": list(change.kept), "removed": list(change.removed), "reset": change.reset,
+            "drained": change.done,
+            **({"server": self._server_json(server)} if server is not None else {}),
+        }
 
     # --- the whole configuration ---
 
@@ -173,9 +196,8 @@ class Changing:
         return await self._change_to(None, dry_run)
 
     async def _change_to(self, config: Config | None, dry_run: bool) -> web.Response:
-        balancer = self._server.running()
         try:
-            made = await balancer.reload(config, dry_run=dry_run)
+            made = await self._server.running().reload(config, dry_run=dry_run)
         except (BindError, RuntimeError) as error:
             raise Refusal(409, f"nothing was changed: {error}") from None
         return answer({
@@ -218,10 +240,9 @@ async def _wait(change: Change, seconds: float) -> None:
             pass                        # the answer says so
 
 
-def _enter(server: RunningServer, state: str, timeout_s: float | None) -> Change:
-    if state == "draining":
-        return server.drain(timeout_s)
-    return server.disable(timeout_s) if state == "maintenance" else server.enable()
+def _drain_s(made: Mapping[str, Any]) -> float | None:
+    """How long those that leave may take; None: as long as they want."""
+    return _time(made, "drain_timeout") if "drain_timeout" in made else None
 
 
 def _switch(request: web.Request, key: str) -> bool:
@@ -231,16 +252,3 @@ def _switch(request: web.Request, key: str) -> bool:
             Problem("one of: 1, 0", key, valid=("1", "0"))
         ])
     return text in ("", "1", "true")
-
-
-def _server_json(server: RunningServer) -> dict[str, Any]:
-    return {"address": server.address, "state": server.state, "weight": server.weight,
-            "in_flight": server.in_flight}
-
-
-def _change_json(id: str, change: Change, server: RunningServer | None) -> dict[str, Any]:
-    return {
-        "change": id, "pool": change.pool, "added": list(change.added), "kept": list(change.kept),
-        "removed": list(change.removed), "reset": change.reset, "drained": change.done,
-        **({"server": _server_json(server)} if server is not None else {}),
-    }

@@ -66,7 +66,7 @@ class Reading:
 
     async def config(self, request: web.Request) -> web.Response:
         """What was given, as JSON, or as TOML where that is asked for."""
-        values = plain(self._server.running()._current)
+        values = plain(self._server.running().current)
         wanted = request.query.get("format")
         if wanted is None:
             wanted = "toml" if "toml" in request.headers.get("accept", "") else "json"
@@ -81,7 +81,7 @@ class Reading:
     async def metrics(self, request: web.Request) -> web.Response:
         # In a thread: of thousands of servers it is a lot of text.
         try:
-            text = await asyncio.to_thread(_metrics, self._server.running()._running())
+            text = await asyncio.to_thread(_metrics, self._server.runtime())
         except RuntimeError:
             raise Refusal(503, "the process is ending") from None
         return web.Response(body=text, headers={"content-type": METRICS_TYPE})
@@ -119,15 +119,11 @@ class Reading:
         })
         if "url" not in made:
             raise Refusal(422, "there is no url", [Problem("this key is missing", "url")])
-        explain = getattr(self._server.running(), "explain", None)
-        if explain is None:
-            raise Refusal(501, "this version can't explain")
         try:
             if "body_base64" in made:
                 made["body"] = base64.b64decode(made.pop("body_base64"), validate=True)
-            explained = explain(
-                made.pop("method", "GET"), made.pop("url"), **made
-            )
+            explained = self._server.running().explain(
+                made.pop("method", "GET"), made.pop("url"), **made)
         except ValueError as error:
             raise Refusal(422, str(error)) from None
         return answer(explained.as_json())

@@ -25,8 +25,9 @@ from fastlb.control.tasks import keep_going
 from fastlb.observe.status import status
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
     from fastlb.control.events import Subscription
+    from fastlb.process.instance import Instance
+    from fastlb.process.runtime import Runtime
 
 EVENTS_KEPT = 100       # for who opens the dashboard later
 KEEPALIVE_S = 75.0      # as browsers have it: a page that is looked at keeps its connection
@@ -50,8 +51,8 @@ http_log.addFilter(_is_ours)
 class AdminServer:
     """Serves on sockets that somebody else has opened, and that it closes."""
 
-    def __init__(self, balancer: Balancer) -> None:
-        self.balancer = balancer
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self.ready = False              # all listeners are open
         self._streams = Streams(self)
         self._guard = Guard()
@@ -132,15 +133,19 @@ class AdminServer:
 
     # --- what handlers ask ---
 
-    def running(self) -> Balancer:
+    def running(self) -> Instance:
         """The balancer, if it has begun. Else a Refusal."""
         if not self.ready:
             raise Refusal(503, "the process is starting", headers={"retry-after": "1"})
-        return self.balancer
+        return self._instance
+
+    def runtime(self) -> Runtime:
+        """What is running, if it has begun. Else a Refusal."""
+        return self.running().running()
 
     def status(self, age_s: float = 0) -> dict[str, Any]:
         """Everything that is counted; for many who look, one that may be so old."""
-        runtime = self.running()._running()
+        runtime = self.runtime()
         now_s = time.monotonic()
         if self._looked is None or now_s - self._looked[0] >= age_s:
             self._looked = now_s, status(runtime)
@@ -148,7 +153,7 @@ class AdminServer:
 
     def state(self) -> str:
         """starting, serving or draining."""
-        runtime = self.balancer._runtime
+        runtime = self._instance.runtime
         if not self.ready or runtime is None:
             return "starting"
         return "draining" if runtime.draining else "serving"
@@ -162,7 +167,7 @@ class AdminServer:
     def begin(self) -> None:
         """The balancer serves: everything can be asked."""
         self.ready = True
-        subscription = self.balancer.events()
+        subscription = self._instance.events()
         self._following = keep_going(
             "keeping the last events", lambda: self._follow(subscription))
 

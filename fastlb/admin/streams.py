@@ -50,8 +50,7 @@ class Streams:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """GET /events: each change of a server or a pool, as it happens."""
-        balancer = self._server.running()
-        subscription = balancer.events()
+        subscription = self._server.running().events()
         try:
             made = await self._open(request)
             await _send(made, "hello", {"dropped": 0})

@@ -62,14 +62,14 @@ class Measure:
     def __init__(
         self, parse: Callable[[Any], int], show: Callable[[int], str], pattern: str, limit: Limit
     ) -> None:
-        self._parse = parse
+        self.parse = parse
         self.show = show
         self._pattern = pattern
         self.limit = limit
 
     def _check(self, value: Any) -> str:
         low, high = self.limit.low, self.limit.high
-        if not low <= self._parse(value) <= high:
+        if not low <= self.parse(value) <= high:
             raise ValueError(f"{show(value)} is not from {self.show(low)} to {self.show(high)}")
         return str(value)
 

@@ -209,7 +209,7 @@ def _annotations(field: FieldInfo) -> Iterator[Any]:
 def _counting(value: Any, field: FieldInfo | None) -> Any:
     for one in _annotations(field) if field is not None else ():
         if isinstance(one, Measure) and isinstance(value, str):
-            return one._parse(value)
+            return one.parse(value)
     return plain(value)
 
 

@@ -125,5 +125,5 @@ def _both(tls: TlsKeys) -> dict[str, Any]:
 def _certificate(one: Certificate) -> EffectiveCertificate:
     cert, key, ocsp = one.files
     return EffectiveCertificate(
-        str(cert), one._parsed, _data(ocsp), (cert.data, key.data, one.password)
+        str(cert), one.parsed, _data(ocsp), (cert.data, key.data, one.password)
     )

@@ -205,6 +205,11 @@ class Certificate(Model):
         return self
 
     @property
+    def parsed(self) -> Parsed:
+        """The certificate and the key as OpenSSL has them."""
+        return self._parsed
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificate alone, in hex."""
         return self._parsed.fingerprint

@@ -110,7 +110,7 @@ class Way:
                 or self.held_s is None or now_s >= self.held_s + GRACE_S)
 
 
-class Changes:
+class ChangeTracker:
     """Follows changes, on the control loop. `uses(snapshot)`: an engine may still read from it."""
 
     def __init__(self, live: Live, uses: Callable[[Snapshot], bool]) -> None:

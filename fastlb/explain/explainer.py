@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fastlb._core.heard import Heard
+from fastlb._core.explain.connections import Heard
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool

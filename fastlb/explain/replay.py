@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
 
-from fastlb._core.replay import Replay, Side
+from fastlb._core.explain.logs import Replay, Side
 from fastlb.config.effective import Effective
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.wire import choose_listener, parse_url
@@ -32,7 +32,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Change:
+class Diversion:
     """Requests that go elsewhere by the other configuration."""
 
     kind: str                   # route, pool or server
@@ -73,7 +73,7 @@ class Replayed:
     changed: int                # requests that go to another pool, or to their key's other server
     clients_moved: int
     keys_moved: int
-    changes: tuple[Change, ...]
+    changes: tuple[Diversion, ...]
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _result(run: Replay, ours: _Side, theirs: _Side | None) -> Replayed:
         spread=_spread(ours, ((one, n, size) for one, _, n, size in counted)),
         against=_spread(theirs, ((other, n, size) for _, other, n, size in counted))
         if theirs is not None else None,
-        changes=tuple(Change(*names, n) for names, n in largest[:CHANGES_SHOWN]),
+        changes=tuple(Diversion(*names, n) for names, n in largest[:CHANGES_SHOWN]),
         notes=tuple(_notes(totals, ours)),
     )
 

@@ -9,7 +9,8 @@ from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import RouteTried
 from fastlb.explain.tried import against, quoted, rated, wanted_of, which
 
-# As fastlb._core.heard has it: of each condition whether it is met, and what is there.
+# As fastlb._core.explain.connections has it:
+# of each condition whether it is met, and what is there.
 Seen = Sequence[tuple[bool, "bytes | None"]]
 
 

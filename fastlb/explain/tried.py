@@ -9,7 +9,8 @@ from fastlb.config.effective_http import Condition, EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
 from fastlb.explain.model import RouteTried
 
-# As fastlb._core.reasons has it: host and path fit, and of each condition whether it is met, and
+# As fastlb._core.explain.requests has it:
+# host and path fit, and of each condition whether it is met, and
 # what the request has there.
 Seen = tuple[bool, bool, list[tuple[bool, "bytes | None"]]]
 

@@ -18,14 +18,14 @@ from fastlb.config.address import Address
 from fastlb.config.admin import EffectiveAdmin
 from fastlb.config.places import SUFFIX, usual_folders
 from fastlb.errors import BindError
-from fastlb.process.sockets import _bind, _resolve, explained, label
+from fastlb.process.sockets import bind_one, explained, label, resolved
 from fastlb.process.unix import UnixFile, open_unix, sweep
 
 if TYPE_CHECKING:
     from fastlb.admin.server import AdminServer
-    from fastlb.balancer import Balancer
     from fastlb.config.effective import Effective
     from fastlb.process.handed import Handed
+    from fastlb.process.instance import Instance
     from fastlb.process.runtime import Runtime
     from fastlb.process.worker import Parent
 
@@ -56,9 +56,9 @@ class AdminPort:
     """Opens, serves and closes what `admin` says, over reloads. `usual` says where it is besides,
     or if a configuration says nothing."""
 
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, instance: Instance) -> None:
         self.usual: Callable[[], EffectiveAdmin | None] = lambda: None
-        self._balancer = balancer
+        self._instance = instance
         self._server: AdminServer | None = None
         self._starting: asyncio.Task[None] | None = None
         self._begun = False
@@ -138,7 +138,7 @@ class AdminPort:
         # Not before it is needed: it brings an HTTP server along.
         from fastlb.admin.server import AdminServer
 
-        self._server = AdminServer(self._balancer)
+        self._server = AdminServer(self._instance)
         await self._server.start(admin)
         for place in self._places.values():
             if self._begun or not place.is_handed:      # (another process answers there until then)
@@ -188,7 +188,7 @@ class AdminPort:
                 if address in known:
                     continue
                 try:
-                    opened[address] = _open(address, admin.mode, self._balancer._handed)
+                    opened[address] = _open(address, admin.mode, self._instance.handed)
                     opened[address].is_usual = address not in given
                 except BindError as error:
                     if address in given:
@@ -264,7 +264,7 @@ def _is_found(address: Address) -> bool:
 
 def _open(address: Address, mode: int, handed: Handed | None) -> _Place:
     try:
-        where = address.path if address.path is not None else _resolve(address)[1]
+        where = address.path if address.path is not None else resolved(address)[1]
         found = handed.take(where, label(LABEL, address)) if handed is not None else []
         for sock in found[1:]:
             sock.close()
@@ -288,10 +288,10 @@ def _open(address: Address, mode: int, handed: Handed | None) -> _Place:
 
 
 def _open_inet(address: Address) -> _Place:
-    family, where = _resolve(address)
+    family, where = resolved(address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        _bind(sock, where, share=False)
+        bind_one(sock, where, share=False)
     except BaseException:
         sock.close()
         raise

@@ -17,7 +17,7 @@ from fastlb.control.tasks import end
 from fastlb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
+    from fastlb.process.instance import Instance
     from fastlb.process.runtime import Runtime
 
 log = logging.getLogger("fastlb")
@@ -45,8 +45,8 @@ class Files:
     listener or pool as a whole or not at all; what can't be used changes nothing, and is told
     once."""
 
-    def __init__(self, balancer: Balancer) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._runtime: Runtime | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
@@ -61,7 +61,7 @@ class Files:
 
     def follow(self) -> None:
         """The configuration is another one. Who has no files isn't woken for them."""
-        if self._thread is None and _tables(self._balancer._current):
+        if self._thread is None and _tables(self._instance.current):
             # A thread of its own, as a file may be far away; and the loop sleeps on meanwhile.
             self._thread = threading.Thread(
                 target=self._watch, args=(self._ended, asyncio.get_running_loop()),
@@ -80,7 +80,7 @@ class Files:
     def _watch(self, ended: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
         while not ended.wait(LOOK_S) and not loop.is_closed():
             try:
-                found = _different(self._balancer._current)
+                found = _different(self._instance.current)
                 if found or self._bad:
                     loop.call_soon_threadsafe(self._found, found)
             except RuntimeError:
@@ -104,10 +104,10 @@ class Files:
         runtime = self._runtime
         if not wanted or runtime is None:
             return
-        async with runtime.changing.lock:
+        async with runtime.edits.lock:
             if runtime.stopping:
                 return
-            config = self._balancer._current          # (it may be another one by now)
+            config = self._instance.current          # (it may be another one by now)
             made: Made = {}
             for key in wanted.keys() & _tables(config).keys():
                 try:
@@ -154,7 +154,7 @@ class Files:
             log.info("%s %s: its files have changed and are in use: %s",
                      key[0][:-1], key[1], _named(tls))
         self._bad.pop(key, None)
-        self._balancer._took(_with_part(self._balancer._current, key, tls))
+        self._instance.took(_with_part(self._instance.current, key, tls))
 
 
 def _tables(config: Config) -> dict[Table, Tls | ServerTls]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastlb.config.effective import EffectiveDns, EffectiveServer, effective_server
 from fastlb.config.limits import SERVERS_MAX
 from fastlb.config.model import Config
+from fastlb.config.server import Server, listed, server_keys
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError
-from fastlb.handles import Server, listed
 from fastlb.process.runtime import Runtime
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
+    from fastlb.process.instance import Instance
 
 
 class Filling:
     """Checks servers, and hands them to the runtime, or to the configuration to be started."""
 
-    def __init__(self, balancer: Balancer) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._lock = threading.Lock()
         # The servers that each pool was given last, and what they hold as.
         self._known: dict[str, tuple[EffectiveDns, dict[str | Server, EffectiveServer]]] = {}
@@ -30,14 +30,13 @@ class Filling:
     def set_servers(
         self, pool: str, servers: Iterable[str | Server], drain_timeout_s: float | None = None
     ) -> Change:
-        self._balancer._must_be_ours()
+        self._instance.must_be_ours()
         given = listed(servers, pool)
-        with self._balancer._stop_lock:
-            runtime = self._balancer._runtime
+        runtime = self._instance.started()
         if runtime is None:
-            return self._fill(pool, [s._keys() if isinstance(s, Server) else s for s in given])
+            return self._fill(pool, given)
         own = self._valid(runtime, pool, given)
-        return runtime.changing.set_servers(pool, own, drain_timeout_s)
+        return runtime.edits.set_servers(pool, own, drain_timeout_s)
 
     def _valid(
         self, runtime: Runtime, pool: str, given: list[str | Server]
@@ -67,19 +66,17 @@ class Filling:
     def _made(
         self, runtime: Runtime, pool: str, given: list[str | Server]
     ) -> list[EffectiveServer]:
-        keys = [s._keys() if isinstance(s, Server) else s for s in given]
+        keys = [server_keys(one) for one in given]
         made = Config.build({"pools": {pool: {"servers": keys}}}).pools[pool].servers
         return [effective_server(server, runtime.effective.dns) for server in made]
 
-    def _fill(self, pool: str, keys: list[Any]) -> Change:
+    def _fill(self, pool: str, servers: list[str | Server]) -> Change:
         """Before the start, a pool's servers are part of the configuration."""
-        if self._balancer._config is not None:
-            raise RuntimeError("this balancer was made from a whole config: change that instead")
-        spec = {**self._balancer._pools[pool], "servers": keys}
-        before = {one.address or one.dns for one in self._balancer._current.pools[pool].servers}
-        now = Config.build({"pools": {**self._balancer._pools, pool: spec}}).pools[pool].servers
+        draft = self._instance.draft
+        before = {one.address or one.dns for one in draft.config().pools[pool].servers} \
+            if draft.whole is None else set()
+        now = draft.fill(pool, servers).pools[pool].servers
         names = [one.address or one.dns or "" for one in now]
-        self._balancer._pools[pool] = spec
         change = Change(
             pool, [name for name in names if name not in before],
             [name for name in names if name in before],
@@ -93,14 +90,14 @@ class Filling:
         drain_timeout_s: float | None = None,
     ) -> Change:
         with self._lock:
-            runtime = self._balancer._runtime
+            runtime = self._instance.runtime
             if runtime is None:
-                configured = self._balancer._current.pools[pool].servers
+                configured = self._instance.current.pools[pool].servers
                 known = [Server(**one.model_dump()) for one in configured]
                 now = {one.address or one.dns or "": one for one in known}
             else:
                 own = runtime.overlay.wanted_weights(
-                    pool, runtime.changing.applied(pool).servers)
+                    pool, runtime.edits.applied(pool).servers)
                 now = {one.name: Server(**one.as_json()) for one in own}
             for address in remove:
                 del now[address]

@@ -16,8 +16,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from fastlb._core.ask import questions
 from fastlb._core.engine import Engine
+from fastlb._core.policy.call import questions
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb.compile.policies import is_async

@@ -12,7 +12,7 @@ from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
 from fastlb.control.events import Event
 from fastlb.errors import NOT_RUNNING, BindError, ConfigError
-from fastlb.process.reopen import Reopened, reopen
+from fastlb.process.reopen import SocketSet, reopen
 
 if TYPE_CHECKING:
     from fastlb.process.runtime import Runtime
@@ -49,7 +49,7 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
     why not, and then all is as it was."""
     if runtime.loop is None or runtime.stopping:
         raise RuntimeError(NOT_RUNNING)
-    async with runtime.changing.lock:
+    async with runtime.edits.lock:
         if runtime.stopping:
             raise RuntimeError("the balancer is stopping")
         threads = 0 if runtime.engines.inline else len(runtime.engines.all)
@@ -67,7 +67,7 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
     return warnings + reopened.warnings
 
 
-async def _publish(runtime: Runtime, new: Effective) -> Reopened:
+async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
     runtime.check_parser(new)
     pools = runtime.overlay.applied(new.pools)
@@ -103,7 +103,7 @@ async def _publish(runtime: Runtime, new: Effective) -> Reopened:
     return reopened
 
 
-async def _close(runtime: Runtime, reopened: Reopened) -> None:
+async def _close(runtime: Runtime, reopened: SocketSet) -> None:
     """When no engine accepts on them any more: closing first would reset who waits there."""
     runtime.leaving.add(reopened.gone, runtime.retired)
     await runtime.wait(lambda: not any(one.sockets for one in reopened.gone), ADOPT_S)

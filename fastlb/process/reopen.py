@@ -13,7 +13,7 @@ from fastlb.process.sockets import Listening, open_one, tune
 
 
 @dataclass
-class Reopened:
+class SocketSet:
     """The sockets of a configuration: `all` of them, those that are `new`, and of the one before
     those that are `gone`."""
 
@@ -39,10 +39,10 @@ class Reopened:
 def reopen(
     listeners: list[EffectiveListener], before: list[Listening], leaving: list[Listening],
     ids: Iterator[int], engines: int,
-) -> Reopened:
+) -> SocketSet:
     """Open what isn't open yet, and keep what is, also of those that are `leaving` since an earlier
     configuration. BindError: nothing was changed."""
-    made = Reopened(before=before)
+    made = SocketSet(before=before)
     left = [*before, *leaving]
     missing: list[tuple[int, EffectiveListener, Address]] = []
     for listener in listeners:

@@ -14,7 +14,7 @@ from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import lost, names, servers_by_name, specs_of
-from fastlb.control.changes import Changes
+from fastlb.control.changes import ChangeTracker
 from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
@@ -25,7 +25,7 @@ from fastlb.control.spread import Spread
 from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
 from fastlb.errors import ConfigError, Problem
-from fastlb.process.changing import Changing
+from fastlb.process.edits import Edits
 from fastlb.process.handed import Handed
 from fastlb.process.leaving import Leaving
 from fastlb.process.machine import PIP_LINE, bind_llhttp
@@ -72,7 +72,7 @@ class Runtime:
         self.retired: list[Snapshot] = []
         self.snapshot: Snapshot | None = None
         self.overlay = Overlay()
-        self.changes = Changes(self.live, self.any_uses)
+        self.changes = ChangeTracker(self.live, self.any_uses)
         self.securing = Securing()
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self._found_by_name: dict[str, list[Server]] = {}
@@ -90,7 +90,7 @@ class Runtime:
         self.recording = self.observing.recording
         self.discovery = Discovery(effective.dns, self.update)
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.changing = Changing(self)
+        self.edits = Edits(self)
         self._moved = asyncio.Event()       # an engine notified us
         self.ended = asyncio.Event()        # stopped, and all is given back
         self.closers: list[Callable[[], Awaitable[None]]] = []      # awaited at the end
@@ -313,6 +313,10 @@ class Runtime:
         """Those that new clients may be sent to; others of `live` only keep what they have."""
         return frozenset(self.snapshot.servers if self.snapshot is not None else ())
 
+    def urls(self, listener: str) -> list[str]:
+        """Every address of a listener, with its real port."""
+        return [str(one.address) for one in self.listening if one.listener == listener]
+
     def summary(self) -> str:
         """What is served, in one line."""
         engines = "inside this loop"
@@ -348,7 +352,7 @@ class Runtime:
         try:
             await self.wait(lambda: self._hurried, delay_s)
             self.stopping = True
-            self.changing.cancel()
+            self.edits.cancel()
             begun_s = time.monotonic()
             await self._stop_accepting(timeout_s)
             left_s = timeout_s - (time.monotonic() - begun_s)
@@ -424,7 +428,7 @@ class Runtime:
             if not self.loop.is_closed():
                 self.loop.remove_reader(self.live.notify_fd)
             self.loop = None
-        self.changing.end()
+        self.edits.end()
         self.changes.end()
         self.policies.end()
         self.engines.end()

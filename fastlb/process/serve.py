@@ -27,8 +27,8 @@ from fastlb.process.signals import ENDING, LATER, Guard, take_early
 from fastlb.process.worker import Parent
 
 if TYPE_CHECKING:
-    from fastlb.balancer import Balancer
     from fastlb.config.model import Config
+    from fastlb.process.instance import Instance
     from fastlb.process.runtime import Runtime
 
 log = logging.getLogger("fastlb")
@@ -62,9 +62,10 @@ def serve(
 
     ConfigError and BindError are the caller's to show.
     """
-    from fastlb.balancer import Balancer
     from fastlb.config.effective import effective
     from fastlb.config.effects import without_effect
+    from fastlb.process.draft import Draft
+    from fastlb.process.instance import Instance
 
     configure_logging(log_level, log_format)
     descriptors = raise_descriptor_limit()
@@ -76,9 +77,9 @@ def serve(
             log.warning("%s: it has no effect: %s", key, why)
         return fitted(config, descriptors)
 
-    balancer = Balancer(fit(config))
-    balancer.source, balancer._fit = source, fit
-    own_process(balancer, supervised=supervised)
+    instance = Instance(Draft({}, fit(config)), None, source)
+    instance.fit = fit
+    own_process(instance, supervised=supervised)
     return 0
 
 
@@ -97,7 +98,7 @@ def fitted(config: Config, descriptors: int) -> Config:
 
 
 def own_process(
-    balancer: Balancer, started: Callable[[], None] | None = None,
+    instance: Instance, started: Callable[[], None] | None = None,
     supervised: tuple[Parent, Handed] | None = None,
 ) -> None:
     """Run a balancer in a loop of its own until a signal ends it; a second one ends it at once."""
@@ -112,7 +113,7 @@ def own_process(
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        run_to_end(loop, _main(balancer, started, supervised))
+        run_to_end(loop, _main(instance, started, supervised))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -125,24 +126,24 @@ def _someone_listens() -> bool:
 
 
 async def _main(
-    balancer: Balancer, started: Callable[[], None] | None,
+    instance: Instance, started: Callable[[], None] | None,
     supervised: tuple[Parent, Handed] | None,
 ) -> None:
     parent, handed = supervised or (None, Handed())
     for sock in inherited():
         handed.add(sock)
-    balancer._handed, balancer._parent = handed, parent
-    balancer._admin.usual = usual_place
-    process = _Process(balancer, parent)
+    instance.handed, instance.parent = handed, parent
+    instance.admin.usual = usual_place
+    process = _Process(instance, parent)
     process.guard.start()
     try:
         if not await process.start():
             return
-        runtime = balancer._runtime
+        runtime = instance.runtime
         assert runtime is not None
-        await balancer._admin.served()
+        await instance.admin.served()
         if not runtime.stopping:
-            for url in balancer._admin.urls:
+            for url in instance.admin.urls:
                 log.info("admin: %s", url)
             log.info("ready: %s", runtime.summary())
             process.ready(runtime)
@@ -159,13 +160,13 @@ async def _main(
 class _Process:
     """What signals do, while a balancer starts, serves and stops."""
 
-    def __init__(self, balancer: Balancer, parent: Parent | None) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance, parent: Parent | None) -> None:
+        self._instance = instance
         self._parent = parent
         self._loop = asyncio.get_running_loop()
         self._starting: asyncio.Task[None] | None = None
         self._waiting: set[int] = set()         # signals, until we serve
-        self._reloads = Reloads(balancer, self._notify)
+        self._reloads = SignalledReloads(instance, self._notify)
         self.guard = Guard(self._is_stuck, self._end_now)
         if parent is not None:
             parent.follow(self._loop)
@@ -183,7 +184,7 @@ class _Process:
         for number in ENDING:
             self._loop.add_signal_handler(number, self._give_up, number)
         self._waiting.update(take_early())
-        self._starting = asyncio.ensure_future(self._balancer.start())
+        self._starting = asyncio.ensure_future(self._instance.start())
         try:
             await self._starting
         except asyncio.CancelledError:
@@ -213,16 +214,16 @@ class _Process:
                 hear()
         if self._parent is not None:
             runtime.tell_parent(runtime.listening, [])
-            self._balancer._admin.hold()
+            self._instance.admin.hold()
             self._parent.say("ready")
         else:
             notify_systemd("READY=1")
 
     def _stop(self, number: signal.Signals) -> None:
-        balancer, runtime = self._balancer, self._balancer._runtime
+        instance, runtime = self._instance, self._instance.runtime
         if runtime is None:
             return                              # it has stopped
-        if balancer._stopping is not None:
+        if instance.stopping is not None:
             log.warning("%s again: ending at once", number.name)
         else:
             values, left = runtime.effective, runtime.counts()["exchanges"]
@@ -235,11 +236,11 @@ class _Process:
             self._notify(f"{stopping}EXTEND_TIMEOUT_USEC={int(wait_s * 1e6)}")
             self.guard.expect_end(wait_s, "shutdown_timeout")
             self._loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        balancer.stop()
+        instance.stop()
 
     def _is_stuck(self) -> bool:
         """Whether a policy holds up an engine or the control loop. On the guard's thread."""
-        runtime, heard = self._balancer._runtime, threading.Event()
+        runtime, heard = self._instance.runtime, threading.Event()
         try:
             asked = [one.asked for one in runtime.engines.all] if runtime is not None else []
             if any(one and time.monotonic_ns() - one[1] > HELD_UP_NS for one in asked):
@@ -252,28 +253,28 @@ class _Process:
     def _end_now(self, why: str) -> None:
         """On the guard's thread. A policy holds up what would end the process in order."""
         log.error("ended after %s, though a policy goes on", why)
-        runtime = self._balancer._runtime
+        runtime = self._instance.runtime
         if runtime is not None:
             for one in (*runtime.listening, *runtime.leaving.all):
                 if one.file is not None:
                     one.file.remove()
-        self._balancer._admin.remove_files()
+        self._instance.admin.remove_files()
         for handler in log.handlers:
             handler.flush()
         os._exit(EXIT_STUCK)
 
 
-class Reloads:
+class SignalledReloads:
     """Reads the file again for each SIGHUP; those that come meanwhile are one."""
 
-    def __init__(self, balancer: Balancer, notify: Callable[[str], None]) -> None:
-        self._balancer = balancer
+    def __init__(self, instance: Instance, notify: Callable[[str], None]) -> None:
+        self._instance = instance
         self._notify = notify
         self._asked = False
         self._task: asyncio.Task[None] | None = None
 
     def ask(self) -> None:
-        if self._balancer.source is None:
+        if self._instance.source is None:
             log.warning("SIGHUP: there is no file to read again")
             return
         self._asked = True
@@ -286,7 +287,7 @@ class Reloads:
             # (systemd wants to know when it was, by CLOCK_MONOTONIC: sd_notify(3).)
             self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                await self._balancer.reload()
+                await self._instance.reload()
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("reload: %s", problem)

@@ -106,7 +106,7 @@ def _open_ip(
     """Of udp, the kernel shares flows out among the sockets, by their addresses and ports: a flow
     stays with its socket while there are as many."""
     kind = socket.SOCK_DGRAM if address.scheme == "udp" else socket.SOCK_STREAM
-    family, where = _resolve(address)
+    family, where = resolved(address)
     found = handed.take(where, label(listener.name, address), kind)
     if found:
         return _taken(listener, address, ids, engines, found)
@@ -116,13 +116,13 @@ def _open_ip(
         # SO_REUSEPORT would let us in beside a stranger of the same user, and split its traffic:
         # so ask once without it.
         with socket.socket(family, kind) as probe:
-            _bind(probe, (where[0], port), share=False)
+            bind_one(probe, (where[0], port), share=False)
     sockets: list[socket.socket] = []
     try:
         for _ in range(engines):
             sock = socket.socket(family, kind)
             sockets.append(sock)
-            _bind(sock, (where[0], port), share=shares)
+            bind_one(sock, (where[0], port), share=shares)
             port = sock.getsockname()[1]
             _options(sock, listener)
         for sock in sockets:
@@ -162,7 +162,7 @@ def _datagram_options(sock: socket.socket, listener: EffectiveListener) -> None:
         pass                            # a kernel before 5.0
 
 
-def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
+def resolved(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     assert address.host is not None and address.port is not None
     if "%" in address.host:                 # an address of a link, which resolves to itself
         return socket.AF_INET6, (address.host, address.port)
@@ -173,7 +173,7 @@ def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     return family, (str(where[0]), int(where[1]))
 
 
-def _bind(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
+def bind_one(sock: socket.socket, where: tuple[str, int], share: bool) -> None:
     if sock.type == socket.SOCK_STREAM:     # (of udp it lets anybody in who sets it too)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sock.family == socket.AF_INET6:
@@ -241,7 +241,7 @@ def _taken(
         more = socket.socket(found[0].family, found[0].type)
         found.append(more)
         assert actual.host is not None and actual.port is not None
-        _bind(more, (actual.host, actual.port), share=True)
+        bind_one(more, (actual.host, actual.port), share=True)
         _options(more, listener)
         _listen(more, listener)
         fds.append(more.fileno())

@@ -10,16 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastlb._core.tables.certificates import self_signed
 from fastlb.background import Background
 from fastlb.balancer import Balancer
 from fastlb.config.address import parse_bind
-from fastlb.config.model import Config
-from fastlb.handles import Listener, Pool, Server
+from fastlb.config.server import Server
+from fastlb.handles import Listener, Pool
 from fastlb.observe.recording import Subscription
 from fastlb.observe.records import Record
+from fastlb.process.draft import Draft
+from fastlb.process.instance import Instance
+from fastlb.process.runtime import Runtime
 from fastlb.testing.datagrams import Handler as DatagramHandler
 from fastlb.testing.datagrams import UdpOrigin
 from fastlb.testing.limits import RECORDS_KEPT, WAIT_S
@@ -37,55 +40,44 @@ CERTIFICATE_DAYS = 2
 STOP_S = 0.0        # a test is over: what is still under way is of no use to anybody
 
 
-class Lazy(Balancer):
+class LazyInstance(Instance):
     """Starts when somebody asks for what only a running one knows, such as a listener's url.
 
     What is added to a running one makes it start again, on the same ports.
     """
 
-    def __init__(self, **keys: Any) -> None:
-        super().__init__(**keys)
-        self._background: Background | None = None
+    def __init__(self, draft: Draft, threads: int | None, source: str | None) -> None:
+        super().__init__(draft, threads, source)
+        self._background: Background[None] | None = None
         self._subscription: Subscription | None = None
         self._records: deque[Record] = deque(maxlen=RECORDS_KEPT)
 
-    def _running(self) -> Any:
+    def running(self) -> Runtime:
         self.begin()
-        return super()._running()
-
-    def pool(self, name: str, *args: Any, **keys: Any) -> Pool:
-        with self._interrupted():
-            return super().pool(name, *args, **keys)
-
-    def listen(self, bind: str | list[str], **keys: Any) -> Listener:
-        with self._interrupted():
-            return super().listen(bind, **keys)
-
-    def _change_listener(self, listener: str, keys: dict[str, Any]) -> None:
-        with self._interrupted():
-            super()._change_listener(listener, keys)
+        return super().running()
 
     @contextmanager
-    def _interrupted(self) -> Iterator[None]:
-        running = self._runtime is not None
-        if running:
-            self._must_be_ours()
+    def editing(self) -> Iterator[Draft]:
+        was_running = self.runtime is not None
+        if was_running:
+            self.must_be_ours()
             self.end()
         try:
-            yield
+            yield self.draft
         finally:
-            if running:
+            if was_running:
                 self.begin()
 
     def begin(self) -> None:
-        self._must_be_ours()
-        if self._runtime is not None:
+        self.must_be_ours()
+        if self.runtime is not None:
             return
         self.end()
-        self._background = self.background()
-        self._subscription = super()._running().recording.subscribe()
-        for name, spec in self._listeners.items():      # port 0 is what it has become
-            spec["bind"] = Listener(self, name).urls
+        self._background = Background(self, None)
+        runtime = super().running()
+        self._subscription = runtime.recording.subscribe()
+        for name, spec in self.draft.listeners.items():     # port 0 is what it has become
+            spec["bind"] = runtime.urls(name)
 
     def recorded(self) -> list[Record]:
         if self._subscription is not None:
@@ -98,6 +90,15 @@ class Lazy(Balancer):
         background, self._background = self._background, None
         if background is not None:
             background.stop(STOP_S)
+
+
+class LazyBalancer(Balancer):
+    _made_of = LazyInstance
+
+    @property
+    def lazy(self) -> LazyInstance:
+        assert isinstance(self._instance, LazyInstance)
+        return self._instance
 
 
 class TestBalancer:
@@ -113,9 +114,9 @@ class TestBalancer:
         self, *, threads: int = 1, seed: int = 0, **keys: Unpack[BalancerKeywords]
     ) -> None:
         self.seed = seed
-        self._lazy = Lazy(threads=threads, **keys)
-        self.balancer: Balancer = self._lazy
-        Config.build(dict(keys))        # mistakes are told here, and not when it starts
+        made = LazyBalancer(threads=threads, **keys)
+        self.balancer: Balancer = made
+        self._lazy = made.lazy
         self._reactor = Reactor()
         self._origins: list[AnyOrigin] = []
         self._sockets: list[socket.socket] = []                 # of clients
@@ -154,7 +155,7 @@ class TestBalancer:
         **keys: Unpack[PoolKeywords],
     ) -> Pool:
         """A pool, as of Balancer.pool(); origins are servers."""
-        name = name or f"pool{len(self.balancer._pools) + 1}"
+        name = name or f"pool{len(self._lazy.draft.pools) + 1}"
         addresses = [one if isinstance(one, (Server, str)) else one.address for one in servers]
         return self.balancer.pool(name, addresses, balance=balance, **keys)
 
@@ -222,7 +223,7 @@ class TestBalancer:
                 one.close()
             self._sockets.clear()
             for origin in self._origins:
-                origin._close()
+                origin.close()
             self._origins.clear()
             self._reactor.close()
             if self._folder is not None:
@@ -249,7 +250,7 @@ class TestBalancer:
         lines = [f"seed {self.seed}", f"{len(records)} requests"]
         lines += [f"    {_shown(record)}" for record in records[-SHOWN:]]
         for origin in self._origins:
-            lines += origin._describe(SHOWN)
+            lines += origin.describe(SHOWN)
         return "\n".join(lines)
 
 

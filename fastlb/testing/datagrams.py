@@ -213,13 +213,15 @@ class UdpOrigin:
         if before.refuse != fault.refuse:
             self._port.refuse(fault.refuse)
 
-    def _describe(self, last: int) -> list[str]:
+    def describe(self, last: int) -> list[str]:
+        """What came, in lines: the last ones."""
         return [
             f"{self.name} {self.address}: {self.count} datagrams",
             *(f"    {one}" for one in self.received[-last:]),
         ]
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Listen no more."""
         self._port.close()
 
     # --- in the reactor's thread ---

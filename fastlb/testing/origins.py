@@ -116,7 +116,8 @@ class _Faulty:
         """End the connections that there are, each by an RST."""
         self._port.reset_all()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Listen no more, and end the connections that there are."""
         self._port.close()
 
 
@@ -188,7 +189,7 @@ class Origin(_Faulty):
                 found.append(answer_of(step))
         self._steps = deque(found)
 
-    def _describe(self, last: int) -> list[str]:
+    def describe(self, last: int) -> list[str]:
         found = self.requests
         return [
             f"{self.name} {self.address}: {len(found)} requests",
@@ -353,7 +354,7 @@ class TcpOrigin(_Faulty):
         """
         self._set(Fault(reset, None, delay, 0.0, bandwidth, refuse, hang))
 
-    def _describe(self, last: int) -> list[str]:
+    def describe(self, last: int) -> list[str]:
         return [f"{self.name} {self.address}: {len(self._received)} bytes"]
 
     def _serve(self, connection: Connection) -> Script:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastlb._core.facts import request_of
+from fastlb._core.policy.request import request_of
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
 from fastlb.compile.routes import parse_pattern

@@ -46,7 +46,7 @@ with balancer.background():
             print(failing.allocations(), flush=True)
             failing.fail_allocation(0)
         else:
-            print(json.dumps(balancer._runtime.counts()), flush=True)
+            print(json.dumps(balancer._instance.runtime.counts()), flush=True)
 """
 
 

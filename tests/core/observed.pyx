@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from fastlb._core.base.observed cimport RECORD_HTTP, Record, Ring, Series, SeriesSlot
+from fastlb._core.base.observations cimport RECORD_HTTP, Record, Ring, Series, SeriesSlot
 from fastlb._core.base.ring cimport ring_next, ring_put
 from fastlb._core.ext.atomic cimport fl_count, fl_load64, fl_store64
 from fastlb._core.tables.histogram cimport histogram_add

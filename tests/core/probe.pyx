@@ -2,6 +2,8 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fastlb._core.balance.load cimport latency_of, observe_latency
+from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, free_all, give_chunk, give_exchange, take_chunk,
@@ -9,22 +11,20 @@ from fastlb._core.base.mem cimport (
 )
 from fastlb._core.base.parts cimport Address, ServerAddress, Timer
 from fastlb._core.base.pipe cimport free_pipes, give_pipe, take_pipe
+from fastlb._core.base.routing cimport RETRY_CONNECT
+from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
 )
-from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
-from fastlb._core.base.routing cimport RETRY_CONNECT
-from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Pipe, PoolEntry
-from fastlb._core.policies.hedge cimport afford_hedge, hedge_timer, observe_delay
-from fastlb._core.policies.load cimport latency_of, observe_latency
-from fastlb._core.policies.outliers cimport server_did_well, server_failed
-from fastlb._core.policies.retry cimport count_request, may_retry
+from fastlb._core.failing.hedging cimport afford_hedge, hedge_timer, observe_delay
+from fastlb._core.failing.outliers cimport server_did_well, server_failed
+from fastlb._core.failing.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
-from fastlb._core.tables.states cimport live_warm
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
+from fastlb._core.tables.states cimport live_warm
 
 
 def crc(bytes data):

@@ -10,8 +10,8 @@ from fastlb._core.base.limits cimport H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.types cimport Core, Exchange, H2, H2Stream, Stream
 from fastlb._core.ext.nghttp2 cimport nghttp2_nv
-from fastlb._core.http.h2 cimport h2_begin, h2_end, h2_receive, h2_take
-from fastlb._core.http.h2text cimport NV_MAX, h2_answer_head, h2_lines
+from fastlb._core.h2.session cimport h2_begin, h2_end, h2_receive, h2_take
+from fastlb._core.h2.text cimport NV_MAX, h2_answer_head, h2_lines
 
 
 # For all of them: to make one takes longer than what is done on it.

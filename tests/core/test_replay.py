@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import fastlb
 from fastlb.config.effective import Effective, effective
 from fastlb.explain.explainer import Explainer
-from fastlb.explain.replay import Change, Load, Replayed, open_log, replay
+from fastlb.explain.replay import Diversion, Load, Replayed, open_log, replay
 from tests.flow.conftest import measures_memory
 
 COMMON = '10.0.0.1 - - [25/Nov/2026:18:00:00 +0000] "{request}" 200 {size}'
@@ -185,11 +185,11 @@ def test_routes_and_pools_that_change() -> None:
     }))
     found = run(common("GET /api/a HTTP/1.1"), common("GET /none HTTP/1.1"), against=fewer)
     assert found.changes == (
-        Change("pool", "(answered with 404)", "docs", 1), Change("pool", "api", "docs", 1),
-        Change("route", "web/(no route)", "web/(the listener's pool)", 1),
-        Change("route", "web/api", "web/(the listener's pool)", 1),
-        Change("server", "(answered with 404)", "docs/10.0.0.1:1", 1),
-        Change("server", "api/10.0.1.1:1", "docs/10.0.0.1:1", 1),
+        Diversion("pool", "(answered with 404)", "docs", 1), Diversion("pool", "api", "docs", 1),
+        Diversion("route", "web/(no route)", "web/(the listener's pool)", 1),
+        Diversion("route", "web/api", "web/(the listener's pool)", 1),
+        Diversion("server", "(answered with 404)", "docs/10.0.0.1:1", 1),
+        Diversion("server", "api/10.0.1.1:1", "docs/10.0.0.1:1", 1),
     )
     assert found.changed == 2
 

@@ -51,7 +51,7 @@ def example(servers: Servers) -> Iterator[Callable[[str], Example]]:
                 keys["servers"] = [servers.start(f"{pool} {i}") for i in range(n)]
             balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=2)
             stack.enter_context(balancer.background())
-            made = Example(fastlb.Listener(balancer, next(iter(raw["listeners"]))).url)
+            made = Example(next(iter(balancer.listeners.values())).url)
             stack.callback(made.client.close)
             return made
 

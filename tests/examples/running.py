@@ -44,7 +44,7 @@ class Running:
 
     def totals(self) -> list[dict[str, int]]:
         """Of each thread."""
-        return [engine.totals() for engine in self.balancer._running().engines.all]
+        return [engine.totals() for engine in self.balancer._instance.running().engines.all]
 
     def dropped(self) -> dict[str, int]:
         """Datagrams: why, and how many."""
@@ -56,7 +56,7 @@ class Running:
         return found
 
     def counts(self) -> dict[str, int]:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         return runtime.counts() if runtime is not None else {}
 
     def end(self) -> None:

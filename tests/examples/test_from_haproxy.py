@@ -159,7 +159,7 @@ def pair(tmp_path: Path) -> Iterator[Callable[[str], Pair]]:
             raw = tomllib.loads(with_ports(ours, {**ports, bind[1]: 0}))
             balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=2)
             stack.enter_context(balancer.background())
-            url = fastlb.Listener(balancer, next(iter(raw["listeners"]))).url
+            url = next(iter(balancer.listeners.values())).url
             ports["fastlb"] = int(url.rpartition(":")[2])
             return Pair(ports, servers)
 

@@ -112,7 +112,7 @@ class Site:
         return client, origin.accept()
 
     def counts(self) -> dict[str, int]:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         try:
             return runtime.counts() if runtime is not None else {}
         except RuntimeError as error:           # it stops, and its engines have been closed
@@ -121,7 +121,7 @@ class Site:
             return {}
 
     def totals(self) -> dict[str, int]:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         assert runtime is not None
         total: dict[str, int] = {}
         for engine in runtime.engines.all:
@@ -223,7 +223,7 @@ def site(mode: int, dress: Dress) -> Iterator[Callable[..., Site]]:
             threads = mode if threads is None else threads
             if config is not None:
                 balancer = fastlb.Balancer(dress.config(config), threads=threads)
-                listener = fastlb.Listener(balancer, next(iter(config.listeners)))
+                listener = next(iter(balancer.listeners.values()))
             else:
                 balancer = fastlb.Balancer(threads=threads)
                 target = balancer.pool("pool", servers, **{**dress.pool, **(pool or {})})

@@ -55,7 +55,7 @@ def test_a_server_is_unchecked_until_a_connection_or_a_check_reaches_it(origin: 
     pool = balancer.pool("p", [origin.address])
     balancer.listen("tcp://127.0.0.1:0", name="l", pool=pool)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert pool.servers[origin.address].state == "unchecked"
         client, server = site.pair(origin)
         wait_until(lambda: pool.servers[origin.address].state == "up")
@@ -102,7 +102,7 @@ def test_latency_is_known_without_peak_ewma() -> None:
     pool = balancer.pool("p", [origin.address])
     balancer.listen("http://127.0.0.1:0", name="l", pool=pool)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert pool.servers[origin.address].latency == 0.0
         client = site.connect()
         client.sendall(get())

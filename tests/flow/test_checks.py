@@ -248,7 +248,7 @@ def test_two_thousand_servers_are_asked_every_second_beside_traffic(
         wait_long(lambda: lines("is up") == 2000)
         assert ask() == 200
         wire.close()
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
         wait_until(lambda: not any(runtime.counts().values()))
     assert lines("is down: it answered 503") == lines("is up") == 2000

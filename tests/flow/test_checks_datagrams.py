@@ -125,7 +125,7 @@ def test_another_port(answerer: Callable[..., Answerer], site: Callable[..., Sit
     """It is the one that is asked, of the server's own address."""
     one, origin = answerer(lambda _: b"pong"), Origin()
     made = site([origin.address], pool={"health": {**QUICK, "udp": {}, "port": one.where[1]}})
-    server = made.balancer._runtime.live.server(  # type: ignore[union-attr]
+    server = made.balancer._instance.runtime.live.server(  # type: ignore[union-attr]
         "pool", origin.address)
     wait_until(lambda: len(one.asked) >= 3)
     assert not server.down
@@ -180,7 +180,9 @@ def test_answers_that_get_lost(
     one = answerer(lambda _: b"pong")
     made = site([one.address], pool={"health": {
         **QUICK, "timeout": "300ms", "udp": {"expect": "pong"}, "fall": 3, "rise": 2}})
-    server = made.balancer._runtime.live.server("pool", one.address)  # type: ignore[union-attr]
+    runtime = made.balancer._instance.runtime
+    assert runtime is not None
+    server = runtime.live.server("pool", one.address)
     wait_until(lambda: len(one.asked) >= 2)
     one.says = lambda _: b"pong" if len(one.asked) % 3 == 0 else None
     before = len(one.asked)
@@ -202,7 +204,9 @@ def test_a_server_that_is_gone_is_down_at_once(
     one = answerer(lambda _: b"pong")
     made = site([one.address], pool={"health": {
         **QUICK, "udp": {}, "fall": 1000, "rise": 3}})
-    server = made.balancer._runtime.live.server("pool", one.address)  # type: ignore[union-attr]
+    runtime = made.balancer._instance.runtime
+    assert runtime is not None
+    server = runtime.live.server("pool", one.address)
     wait_until(lambda: len(one.asked) >= 2)
     assert not server.down
     one.close()
@@ -222,7 +226,9 @@ def test_a_port_of_tcp_beside(
     one, beside = answerer(lambda _: None), Origin()
     _, _, port = beside.address.rpartition(":")
     made = site([one.address], pool={"health": {**QUICK, "tcp": True, "port": int(port)}})
-    server = made.balancer._runtime.live.server("pool", one.address)  # type: ignore[union-attr]
+    runtime = made.balancer._instance.runtime
+    assert runtime is not None
+    server = runtime.live.server("pool", one.address)
     beside.accept()
     beside.accept()
     assert not server.down
@@ -240,7 +246,7 @@ def test_pools_with_tls_are_asked_by_datagrams_as_others(
                          health={**QUICK, "udp": {"expect": "pong"}})
     balancer.listen("tcp://127.0.0.1:0", pool=pool)
     with balancer.background():
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
         server = runtime.live.server("pool", one.address)
         wait_until(lambda: len(one.asked) >= 3)

@@ -119,7 +119,7 @@ def test_addresses_name_their_link(caplog: pytest.LogCaptureFixture) -> None:
     pool = balancer.pool("p", [f"[::1%lo]:{port}"], health={"tcp": True, "interval": "50ms"})
     balancer.listen("tcp://[::1%lo]:0", name="l", pool=pool)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         wait_until(lambda: pool.servers[f"[::1%lo]:{port}"].state == "up")
         client = socket.create_connection(("::1", site.listener.port), timeout=30)
         client.sendall(b"hello")
@@ -158,7 +158,7 @@ def test_10000_pools_come_up_under_checks_each_second_and_no_request_fails(
     }), threads=1)
     with balancer.background():
         begun = time.monotonic()
-        servers = balancer._running().live.servers()
+        servers = balancer._instance.running().live.servers()
         site = Site(balancer, balancer.listeners["l"])
         client = site.connect()
         asked = 0

@@ -159,7 +159,7 @@ def who_serves(site: Site, origins: list[Origin], n: int = 6) -> set[str]:
 
 def is_known(balancer: fastlb.Balancer) -> bool:
     """Whether the engines have a snapshot with servers."""
-    runtime = balancer._runtime
+    runtime = balancer._instance.runtime
     assert runtime is not None and runtime.snapshot is not None
     snapshot = runtime.snapshot
     return bool(snapshot.servers) and all(one.uses(snapshot) for one in runtime.engines.all)
@@ -169,7 +169,7 @@ def test_every_address_of_a_name_is_a_server(names: NameServer, origins: list[Or
     names.records = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     balancer = make(names, origins)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert who_serves(site, origins) == {"127.0.0.1", "127.0.0.2", "127.0.0.3"}
         site.wait_idle()
 
@@ -182,7 +182,7 @@ def test_a_change_is_picked_up_and_open_relays_go_on(
     names.ttl = 1 if refresh is None else 3600
     balancer = make(names, origins, **({"refresh": refresh} if refresh else {}))
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         client = site.connect()
         origins[0].listener.setblocking(True)
         server = origins[0].accept()
@@ -218,7 +218,7 @@ def test_a_name_that_fails_at_start_is_a_warning_and_tried_again(
         assert len(warnings) == 1
         assert warnings[0].startswith("api.test can't be resolved: ")
         assert why in warnings[0]
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert site.connect().recv(1) == b""
         names.failure = None
         wait_until(lambda: "api.test resolves again: 127.0.0.1" in caplog.text)
@@ -236,7 +236,7 @@ def test_the_last_good_answer_is_kept(
     with balancer.background():
         names.failure = "NXDOMAIN"
         wait_until(lambda: "; asking again; keeping 127.0.0.1" in caplog.text)
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert who_serves(site, origins, 2) == {"127.0.0.1"}
         site.wait_idle()
 
@@ -247,7 +247,7 @@ def test_localhost_comes_from_the_hosts_file(origins: list[Origin]) -> None:
     pool = balancer.pool("p", [f"localhost:{port}"])
     balancer.listen("tcp://127.0.0.1:0", name="l", pool=pool)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         assert who_serves(site, origins, 2) == {"127.0.0.1"}
         assert list(pool.stats()) == [f"127.0.0.1:{port}"]
         site.wait_idle()

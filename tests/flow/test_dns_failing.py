@@ -23,7 +23,7 @@ __all__ = ["names", "origins"]      # fixtures
 
 def servers(balancer: fastlb.Balancer) -> set[str]:
     """The IP addresses that pool "p" has."""
-    runtime = balancer._runtime
+    runtime = balancer._instance.runtime
     assert runtime is not None
     return {name.rpartition(":")[0].strip("[]") for name in runtime.specs["p"]}
 
@@ -135,7 +135,7 @@ def test_a_reload_to_a_name_without_an_address_changes_nothing(
     names.records = ["127.0.0.1"]
     balancer = make(names, origins)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         before = balancer.config
         names.failures = {"A": "NXDOMAIN", "AAAA": "NXDOMAIN"}
         raw = before.model_dump(exclude_unset=True, by_alias=True)
@@ -157,7 +157,7 @@ def test_servers_without_an_address_are_refused_and_later_changes_hold(
     balancer = make(names, origins)
     port = origins[0].listener.getsockname()[1]
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         pool = balancer.pools["p"]
         names.failure = "NXDOMAIN"
         bad = pool.set_servers(["gone.test:9"])
@@ -176,15 +176,15 @@ def test_of_changes_that_come_together_only_the_bad_one_is_refused(names: NameSe
     pools = [balancer.pool(name, ["10.0.0.1:9"]) for name in ("p", "q", "r")]
     balancer.listen("tcp://127.0.0.1:0", name="l", pool="p")
     with balancer.background():
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
         blocked = asyncio.run_coroutine_threadsafe(
-            runtime.changing.lock.acquire(), runtime.loop)      # type: ignore[arg-type]
+            runtime.edits.lock.acquire(), runtime.loop)      # type: ignore[arg-type]
         blocked.result(30)
         one, bad, other = (pools[0].set_servers(["10.0.0.2:9"]),
                            pools[1].set_servers(["gone.test:9"]),
                            pools[2].set_servers(["10.0.0.3:9"]))
-        runtime.loop.call_soon_threadsafe(runtime.changing.lock.release)  # type: ignore[union-attr]
+        runtime.loop.call_soon_threadsafe(runtime.edits.lock.release)  # type: ignore[union-attr]
         one.wait(30)
         other.wait(30)
         with pytest.raises(fastlb.ConfigError):
@@ -200,7 +200,7 @@ def test_a_change_that_can_not_be_served_does_not_end_following_a_name(
     monkeypatch.setattr(tasks, "AGAIN_S", 0.01)
     names.records = ["10.0.0.1"]
     with serving([names.address], refresh="100ms") as balancer:
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
         right = runtime.discovery._changed
 
@@ -223,7 +223,7 @@ def test_a_name_whose_servers_are_all_lost_is_asked_for_before_its_ttl(
     names.ttl = 600
     balancer = make(names, origins)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         origins[0].listener.close()
         names.records = ["127.0.0.2"]
         assert site.connect().recv(1) == b""        # nobody could be connected to
@@ -263,7 +263,7 @@ def test_localhost_is_reached_where_only_one_of_its_addresses_listens(
     pool = balancer.pool("p", [f"localhost:{port}"], health={"tcp": True, "interval": "50ms"})
     balancer.listen("tcp://127.0.0.1:0", name="l", pool=pool)
     with balancer.background():
-        site = Site(balancer, fastlb.Listener(balancer, "l"))
+        site = Site(balancer, balancer.listeners["l"])
         for _ in range(3):
             client = site.connect()
             client.sendall(b"hello")

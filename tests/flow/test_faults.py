@@ -163,13 +163,13 @@ class Town:
         self.running.__enter__()
 
     def down(self) -> list[bool]:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         assert runtime is not None
         by_name = {s.address: s.down for s in runtime.live.servers()}
         return [by_name[o.address] for o in self.origins]
 
     def close(self) -> None:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         assert runtime is not None
         wait_until(lambda: not any(runtime.counts().values()), "something is still alive")
         self.running.__exit__(None, None, None)

@@ -49,7 +49,7 @@ class Ward:
         return serve
 
     def up(self) -> list[int]:
-        stats = self.site.site.balancer._runtime
+        stats = self.site.site.balancer._instance.runtime
         assert stats is not None
         by_name = {s.address: int(not s.down) for s in stats.live.servers()}
         return [by_name[o.address] for o in self.origins]
@@ -139,7 +139,7 @@ def test_when_all_are_down_clients_are_told_at_once(ward: Callable[..., Ward]) -
 def test_when_all_are_down_clients_of_tcp_are_closed_at_once(site: Callable[..., Site]) -> None:
     origin = Origin()
     made = site([origin.address], pool={"health": {**QUICK, "expect": "x", "timeout": "50ms"}})
-    live = made.balancer._runtime.live  # type: ignore[union-attr]
+    live = made.balancer._instance.runtime.live  # type: ignore[union-attr]
     wait_until(lambda: live.server("pool", origin.address).down)
     for _ in range(20):
         assert made.connect().recv(1) == b""
@@ -173,7 +173,7 @@ def test_checks_of_tcp(site: Callable[..., Site], kind: str) -> None:
     origin.listener.settimeout(None)
     threading.Thread(target=serve, args=(origin.listener,), daemon=True).start()
     made = site([origin.address], pool={"health": {**QUICK, **health}})
-    live = made.balancer._runtime.live  # type: ignore[union-attr]
+    live = made.balancer._instance.runtime.live  # type: ignore[union-attr]
     client = made.connect()
     client.sendall(b"x")
     assert client.recv(1) == b"x"
@@ -222,7 +222,7 @@ def test_checks_of_tls(site: Callable[..., Site], caplog: pytest.LogCaptureFixtu
     origin.listener.settimeout(None)
     threading.Thread(target=serve, args=(origin.listener,), daemon=True).start()
     made = site([origin.address], pool={"health": {**QUICK, "tls": True, "host": "api.test"}})
-    server = made.balancer._runtime.live.server(  # type: ignore[union-attr]
+    server = made.balancer._instance.runtime.live.server(  # type: ignore[union-attr]
         "pool", origin.address)
     wait_until(lambda: len(ended) >= 3)
     assert set(ended) == {"TLSv1.3"} and set(names) == {"api.test"} and not server.down
@@ -238,7 +238,7 @@ def test_checks_of_tls(site: Callable[..., Site], caplog: pytest.LogCaptureFixtu
 def test_a_server_that_does_not_answer_is_down(site: Callable[..., Site]) -> None:
     origin = Origin()                   # it accepts, by its queue, and says nothing
     made = site([origin.address], pool={"health": {**QUICK, "http": "/", "timeout": "50ms"}})
-    live = made.balancer._runtime.live  # type: ignore[union-attr]
+    live = made.balancer._instance.runtime.live  # type: ignore[union-attr]
     wait_until(lambda: live.server("pool", origin.address).down)
     origin.close()
 

@@ -123,7 +123,7 @@ async def soak(reloads: int, share: float, long: int) -> dict[str, Any]:
     ports = {"web": 0, "relay": 0}
     balancer = fastlb.Balancer(fastlb.config.reader.loads(toml(ports, origin, 0)), threads=1)
     background = await asyncio.to_thread(balancer.background)
-    runtime = balancer._runtime
+    runtime = balancer._instance.runtime
     assert runtime is not None
     real = {name: balancer.listeners[name].port for name in ports}
     clients = Clients(real)

@@ -185,7 +185,7 @@ def run_openings(seconds: float, choose: random.Random, secure: bool = False) ->
                 raise
             n += 1
         innocent.wire.close()
-        runtime = site.balancer._runtime
+        runtime = site.balancer._instance.runtime
         assert runtime is not None
         wait_until(lambda: runtime.live.in_flight == 0)
     site.origin.close()

@@ -147,7 +147,7 @@ def test_of_the_module(balancer):
 @pytest.mark.fastlb(max_connections=9, seed=5)
 def test_of_its_own(balancer):
     assert balancer.balancer.config.max_connections == 9
-    assert (balancer.balancer._threads, balancer.seed) == (2, 5)
+    assert (balancer.balancer._instance.threads, balancer.seed) == (2, 5)
 
 @pytest.mark.fastlb(thread=2)
 def test_a_mistake(balancer):

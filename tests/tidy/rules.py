@@ -19,30 +19,35 @@ FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 77
 
 CORE = "fastlb/_core/"
-CORE_RANKS = {
-    "ext": 0, "base": 1, "tables": 2, "proto": 2, "http": 3, "policies": 3, "stages": 4, "engine": 5
-}
-# `balancer` and `policy` are the face of `process`; the demo and the test plugin are users of it.
-PYTHON_RANKS = {
-    "_version": 0,
-    "errors": 0,
-    "config": 1,
-    "keywords": 1,
-    "compile": 2,
-    "observe": 2,
-    "control": 3,
-    "admin": 4,
-    "process": 5,
-    "demo": 6,
-    "testing": 6,
-    "cli": 7,
-    "__main__": 8,
-}
-FACES = dict.fromkeys(
-    ("balancer", "background", "handles", "policy", "client", "link", "explain"), "process"
-)
+
+
+def _layers(start: str) -> list[list[str]]:
+    """The layers that docs/architecture.md names on the line after `start`, the lowest first."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    found = re.search(rf"^{start}:\s+(\S.*(?:\n\s+\S.*)*)$", text, re.M)
+    assert found, f"docs/architecture.md has no line that begins with {start}:"
+    return [re.findall(r"[\w.]+", level) for level in found[1].split("<")]
+
+
+def _ranks(start: str) -> dict[str, int]:
+    return {name: rank for rank, level in enumerate(_layers(start)) for name in level}
+
+
+CORE_RANKS = _ranks("core")
+PYTHON_RANKS = _ranks("python")
+# Modules that are the face of `process`, or use it as others do.
+FACES = dict.fromkeys(_layers("process, too")[0], "process")
 # Modules of the core that Python may import, beside tables.
-DOORS = "engine|ask|facts|reasons|heard|replay"
+DOORS = "|".join(map(re.escape, _layers("doors")[0]))
+# What a class says about itself with the help of what lies above it, imported when it is asked.
+LATE = {
+    ("fastlb.config.base", "fastlb.config.check"),
+    ("fastlb.config.model", "fastlb.config.check"),
+    ("fastlb.config.model", "fastlb.config.reader"),
+    ("fastlb.explain.model", "fastlb.explain.shown"),
+}
+# Private names that libraries make people use.
+FOREIGN_PRIVATE = {"_current_frames", "_get_running_loop", "_exit", "_active_span_processor"}
 SYSTEM_NAMES = ("accept4", "EPOLLRDHUP", "splice", "SO_REUSEPORT")
 SHAPELESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?)(?:_|$)")
 LEFT_OVER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
@@ -92,7 +97,7 @@ def _cython_imports(text: str) -> Iterator[tuple[int, str]]:
 
 
 def core_layers(files: Tree) -> Iterator[str]:
-    """ext < base < { tables, proto } < http < stages < engine; a stage never reaches another."""
+    """A module imports from its own layer and from lower ones; a stage never reaches another."""
     for path, text in files.items():
         if not path.startswith(CORE) or not path.endswith((".pyx", ".pxd")):
             continue
@@ -117,6 +122,9 @@ def core_layers(files: Tree) -> Iterator[str]:
 def _python_imports(text: str) -> Iterator[tuple[int, str]]:
     """Imports that run, at the top or in a function; those for type checkers alone don't count."""
 
+    def is_package(module: str) -> bool:
+        return module.startswith("fastlb.") and (ROOT / module.replace(".", "/")).is_dir()
+
     def walk(node: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for other in node.orelse:
@@ -127,7 +135,7 @@ def _python_imports(text: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             if node.level or not node.module:
                 yield node.lineno, "." * node.level + (node.module or "")
-            elif node.module in ("fastlb", "fastlb._core"):
+            elif node.module == "fastlb" or is_package(node.module):
                 yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
             else:
                 yield node.lineno, node.module
@@ -144,8 +152,7 @@ def _python_layer(module: str) -> str:
 
 
 def python_layers(files: Tree) -> Iterator[str]:
-    """errors < config < compile, observe < control < admin < process < cli; for all of them the
-    engine, the tables, and the other doors."""
+    """The same in Python, which reaches the core through its doors and its tables."""
     for path, text in files.items():
         if not path.startswith("fastlb/") or not path.endswith(".py") or path.startswith(CORE):
             continue
@@ -164,6 +171,72 @@ def python_layers(files: Tree) -> Iterator[str]:
                     yield f"{path}:{line}: {mine} or {theirs} is no layer of fastlb"
                 elif mine != theirs and PYTHON_RANKS[theirs] >= PYTHON_RANKS[mine]:
                     yield f"{path}:{line}: {mine} must not know {theirs} ({name})"
+
+
+def _edges(files: Tree) -> dict[str, set[str]]:
+    """Which module imports which, when it runs; a .pxd counts as its .pyx."""
+    modules = {_module(path) for path in files if path.startswith("fastlb/")}
+    edges: dict[str, set[str]] = {}
+    for path, text in files.items():
+        if not path.startswith("fastlb/") or not path.endswith((".py", ".pyx", ".pxd")):
+            continue
+        mine = _module(path)
+        imports = _python_imports(text) if path.endswith(".py") else _cython_imports(text)
+        for _, name in imports:
+            if name in modules and name != mine and (mine, name) not in LATE:
+                edges.setdefault(mine, set()).add(name)
+    return edges
+
+
+def circles(files: Tree) -> Iterator[str]:
+    """No module reaches itself through what it imports."""
+    edges = _edges(files)
+    reached: dict[str, set[str]] = {}
+    for start in edges:
+        found: set[str] = set()
+        ahead = [start]
+        while ahead:
+            for name in edges.get(ahead.pop(), ()):
+                if name not in found:
+                    found.add(name)
+                    ahead.append(name)
+        reached[start] = found
+    told: set[str] = set()
+    for start in sorted(reached):
+        circle = {name for name in reached[start] if start in reached.get(name, ())}
+        if circle and start not in told:
+            told |= circle
+            yield f"{', '.join(sorted(circle))}: they import each other"
+
+
+def _own_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def private_names(files: Tree) -> Iterator[str]:
+    """What begins with an underscore is used by its own module, and by subclasses."""
+    for path, text in files.items():
+        if not path.startswith("fastlb/") or not path.endswith(".py"):
+            continue
+        tree = ast.parse(text)
+        own = {*_own_names(tree), *FOREIGN_PRIVATE, "_core", "_version"}
+        for node in ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.ImportFrom):
+                if (node.module or "").startswith("fastlb"):
+                    names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in (
+                    "self", "cls", "super()"):
+                names = [node.attr]
+            for name in names:
+                if name.startswith("_") and not name.startswith("__") and name not in own:
+                    yield f"{path}:{node.lineno}: {name} is another module's"
 
 
 def system_names(files: Tree) -> Iterator[str]:
@@ -264,6 +337,8 @@ def left_over(files: Tree) -> Iterator[str]:
 RULES = (
     core_layers,
     python_layers,
+    circles,
+    private_names,
     system_names,
     stubs,
     line_lengths,

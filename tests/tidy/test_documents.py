@@ -10,6 +10,7 @@ import pytest
 
 from fastlb._core.tables.reasons import REASONS
 from tests.tidy.rules import ROOT
+from tools import modules
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -64,3 +65,30 @@ def test_a_dead_link_is_noticed(tmp_path: Path, text: str, dead: list[str]) -> N
     page = tmp_path / "page.md"
     page.write_text(text)
     assert list(dead_links(page)) == dead
+
+
+def test_the_list_of_modules_is_made_of_their_headers() -> None:
+    assert modules.page() == modules.PAGE.read_text(), "run: python tools/modules.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("# One sentence.\n# Another one.\n", "One sentence."),
+        ("# cython: x=True\n# It goes on\n# here, in 1.6 ms.\n\n# Not this.\n",
+         "It goes on here, in 1.6 ms."),
+        ("# See RFC 9113, 8). Then more.", "See RFC 9113, 8)."),
+        ("# As `a ... b` has it: c. More.", "As `a ... b` has it: c."),
+    ],
+)
+def test_a_module_is_said_to_be_what_its_header_says_first(
+    tmp_path: Path, text: str, first: str
+) -> None:
+    (tmp_path / "a.pyx").write_text(text)
+    assert modules.header(tmp_path / "a.pyx") == first
+
+
+def test_every_module_has_a_header() -> None:
+    nameless = [path for folder in modules.folders() for path in modules.modules(folder)
+                if not modules.header(path)]
+    assert not nameless

@@ -34,9 +34,12 @@ BAD = [
     (rules.core_layers, "fastlb/_core/ext/linux.pxd", "from fastlb._core.base.types cimport Core"),
     (rules.core_layers, "fastlb/_core/stages/relay.pyx", "from fastlb._core.engine cimport f"),
     (rules.core_layers, "fastlb/_core/stages/a.pyx", "from fastlb._core.stages.b cimport f"),
-    (rules.core_layers, "fastlb/_core/tables/a.pyx", "from fastlb._core.proto.b cimport f"),
     (rules.core_layers, "fastlb/_core/proto/a.pyx", "from fastlb._core.tables.b cimport f"),
-    (rules.core_layers, "fastlb/_core/base/a.pyx", "from fastlb._core.conveyor cimport f"),
+    (rules.core_layers, "fastlb/_core/balance/a.pyx", "from fastlb._core.failing.b cimport f"),
+    (rules.core_layers, "fastlb/_core/http/a.pyx", "from fastlb._core.policy.b cimport f"),
+    (rules.core_layers, "fastlb/_core/stages/a.pyx", "from fastlb._core.exchange.b cimport f"),
+    (rules.core_layers, "fastlb/_core/engine.pyx", "from fastlb._core.explain.b cimport f"),
+    (rules.core_layers, "fastlb/_core/base/a.pyx", "from fastlb._core.loop.conveyor cimport f"),
     (rules.core_layers, "fastlb/_core/engine.pyx", "def f():\n    import fastlb.config.limits"),
     (rules.core_layers, "fastlb/_core/engine.pyx", "from fastlb import errors"),
     (rules.core_layers, "fastlb/_core/engine.pyx", "from .base cimport mem"),
@@ -47,9 +50,12 @@ BAD = [
     (rules.python_layers, "fastlb/control/a.py", "def f():\n    from fastlb import balancer"),
     (rules.python_layers, "fastlb/process/a.py", "from fastlb.cli import main"),
     (rules.python_layers, "fastlb/process/a.py", "from fastlb._core.base.mem import f"),
-    (rules.python_layers, "fastlb/process/a.py", "from fastlb._core import conveyor"),
+    (rules.python_layers, "fastlb/process/a.py", "from fastlb._core.loop import conveyor"),
     (rules.python_layers, "fastlb/magic/a.py", "from fastlb.errors import ConfigError"),
     (rules.python_layers, "fastlb/config/a.py", "from . import limits"),
+    (rules.private_names, "fastlb/process/a.py", "from fastlb.process.b import _f"),
+    (rules.private_names, "fastlb/process/a.py", "def f(x):\n    return x._y"),
+    (rules.private_names, "fastlb/process/a.py", "def f():\n    self.x._y()"),
     (rules.system_names, "fastlb/_core/engine.pyx", "    splice(a, b)"),
     (rules.system_names, "fastlb/_core/stages/accept.pyx", "    fd = accept4(fd)"),
     (rules.system_names, "fastlb/_core/c/fastlb.h", "#define X EPOLLRDHUP"),
@@ -84,6 +90,10 @@ GOOD = [
     ),
     (rules.python_layers, "fastlb/process/a.py", "from fastlb._core.tables.live import Live"),
     (rules.python_layers, "fastlb/process/a.py", "from fastlb.balancer import Balancer"),
+    (rules.core_layers, "fastlb/_core/tables/a.pyx", "from fastlb._core.proto.b cimport f"),
+    (rules.private_names, "fastlb/process/a.py", "def _f(x):\n    return x._f"),
+    (rules.private_names, "fastlb/process/a.py", "class A(B):\n    x = 1\n    def f(self):\n"
+     "        return self._g + super()._h()"),
     (rules.system_names, "fastlb/_core/base/net.pxd", "    splice(a, b)"),
     (rules.system_names, "fastlb/_core/engine.pyx", "x = 1  # splice would be slower"),
     (rules.system_names, "fastlb/_core/c/fastlb.h", "/* accept4\n * and splice */\nint f(void);"),
@@ -102,3 +112,27 @@ def test_a_module_that_python_imports_needs_a_stub() -> None:
     files = {"fastlb/_core/engine.pyx": "", "fastlb/a.py": "from fastlb._core.engine import Engine"}
     assert list(rules.stubs(files)) == ["fastlb/a.py:1: fastlb._core.engine has no .pyi"]
     assert not list(rules.stubs({**files, "fastlb/_core/engine.pyi": ""}))
+
+
+A, B, C = "fastlb/process/a.py", "fastlb/process/b.py", "fastlb/process/c.py"
+
+
+def test_modules_that_import_each_other_are_told() -> None:
+    files = {A: "import fastlb.process.b", B: "def f():\n    from fastlb.process import c", C: ""}
+    assert not list(rules.circles(files))
+    files[C] = "from fastlb.process.a import f"
+    assert list(rules.circles(files)) == [
+        "fastlb.process.a, fastlb.process.b, fastlb.process.c: they import each other"]
+
+
+def test_a_pxd_closes_a_circle_of_the_core() -> None:
+    files = {"fastlb/_core/base/a.pyx": "from fastlb._core.base.b cimport f",
+             "fastlb/_core/base/a.pxd": "", "fastlb/_core/base/b.pyx": "",
+             "fastlb/_core/base/b.pxd": "from fastlb._core.base.a cimport f"}
+    assert len(list(rules.circles(files))) == 1
+
+
+def test_the_layers_are_those_that_the_docs_draw() -> None:
+    assert list(rules.CORE_RANKS)[:2] == ["ext", "base"] and "stages" in rules.CORE_RANKS
+    assert rules.PYTHON_RANKS["errors"] < rules.PYTHON_RANKS["config"] < rules.PYTHON_RANKS["cli"]
+    assert rules.FACES["balancer"] == "process" and "engine" in rules.DOORS

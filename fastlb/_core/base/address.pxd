@@ -1,5 +1,5 @@
-# IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2): a socket of both families names its
-# clients so, and so does the proxy in front that has one.
+# IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2). A socket of both families names its
+# clients so, and so does a proxy that has one.
 from libc.stdint cimport uint16_t, uint8_t
 from libc.string cimport memcmp, memcpy, memset
 

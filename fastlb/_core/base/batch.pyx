@@ -1,3 +1,6 @@
+# Datagrams in bulk: receive many with one system call, and send many with one.
+# Reads sockets into a Batch, and writes what a Sending gathers: equally long datagrams to one place
+# travel as one segment (UDP_SEGMENT). Results are counts, or -errno.
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.stdlib cimport free, malloc

@@ -1,4 +1,4 @@
-# What things are, and what is said of them: the enums of the core.
+# The enums of the core.
 
 # What a stage says. Never 0: Cython returns 0 from a noexcept function that swallowed an exception.
 cdef enum Verdict:

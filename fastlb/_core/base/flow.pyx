@@ -1,3 +1,5 @@
+# Bytes that go from one stream to another: what relays and HTTP share.
+# Reads and writes streams, and their pending chunks; a write that fails says why in x.reason.
 from libc.errno cimport EAGAIN, EINVAL
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy

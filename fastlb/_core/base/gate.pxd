@@ -1,4 +1,4 @@
-# An exact limit that all engines share: a place is taken before it is used, and given back.
+# An exact limit that all engines share: a place is taken before use, and given back.
 from libc.stdint cimport int32_t
 
 from fastlb._core.ext.atomic cimport fl_add32, fl_cas32, fl_exchange32, fl_load32

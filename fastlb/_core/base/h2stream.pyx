@@ -1,3 +1,6 @@
+# A request of HTTP/2 as a stream on which an exchange reads and writes HTTP/1.1.
+# Reads and writes the stream's buffers, and lists what nghttp2's session has to hear. Results are
+# counts, or -errno, as for sockets.
 from libc.errno cimport EAGAIN, ECONNRESET, ENOMEM, EPIPE
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free

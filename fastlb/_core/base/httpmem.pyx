@@ -1,3 +1,5 @@
+# Http and Upstream structs from free lists of one engine.
+# What is taken is zeroed, and counted as alive until it is given back. NULL: memory is gone.
 from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset

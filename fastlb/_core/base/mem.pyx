@@ -1,3 +1,5 @@
+# Exchanges and chunks from free lists of one engine; an idle exchange holds no chunk.
+# What is taken is counted as alive until it is given back. NULL: memory is gone.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset

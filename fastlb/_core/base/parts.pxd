@@ -1,4 +1,4 @@
-# What snapshots and live states are made of: structs that refer to nobody else's.
+# Structs that snapshots and live states are made of, and that refer to no other struct.
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport REASON_COUNT

@@ -1,3 +1,5 @@
+# Pipes for splice(2), kept by one engine for the next flow.
+# A pipe that still holds bytes is closed: they must never reach another connection.
 from libc.stdlib cimport free, malloc
 
 from fastlb._core.base.limits cimport PIPES_MAX, PIPE_BYTES

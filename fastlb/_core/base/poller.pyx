@@ -1,3 +1,5 @@
+# The kernel's readiness: epoll, or poll(2).
+# Streams are edge triggered, acceptors and wake-ups are level triggered; see poller.pxd.
 from libc.errno cimport EINTR, ENOMEM, ENOSYS, errno
 from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport free, realloc

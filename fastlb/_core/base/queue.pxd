@@ -1,4 +1,4 @@
-# Exchanges that go on once others had their turn.
+# Exchanges that continue after other exchanges had their turn.
 from fastlb._core.base.enums cimport EXCHANGE_QUEUED
 from fastlb._core.base.types cimport Core, Exchange
 

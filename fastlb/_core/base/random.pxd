@@ -1,4 +1,4 @@
-# Chance, to choose by and to tell requests apart; no secret.
+# Random numbers for choices and ids; not for secrets.
 from libc.stdint cimport uint64_t
 
 from fastlb._core.base.types cimport Core

@@ -1,8 +1,8 @@
-# Records from an engine to one reader: never waits, and drops what there is no room for.
+# A ring of records from one engine to one reader: never waits, drops what does not fit.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastlb._core.base.observed cimport RECORD_SKIP, Record, Ring
+from fastlb._core.base.observations cimport RECORD_SKIP, Record, Ring
 from fastlb._core.ext.atomic cimport fl_count, fl_load64, fl_store64, unlikely
 
 

@@ -1,4 +1,4 @@
-# Routes, compiled: what a request must have, and what is done with it then. tables/routes makes
+# Compiled routes: what a request must have, and what is done with it then. tables/routes makes
 # them; nothing in them changes.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,3 +1,5 @@
+# The table of UDP sessions, and the lists of those that no server has answered.
+# Reads and writes Datagrams and Session; allocates the table and nothing else.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy

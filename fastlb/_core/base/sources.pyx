@@ -1,3 +1,6 @@
+# Sessions counted by source, behind one lock for all engines.
+# The table doubles when it is half full; where there is no memory for that, it is used until it is
+# full, and then new sources are refused.
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy

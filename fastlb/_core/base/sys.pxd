@@ -1,4 +1,4 @@
-# The clock, wake-ups and timers of the system, under names that don't depend on it.
+# The system's clock, wake-ups and timers, under names that don't depend on the system.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 

@@ -1,4 +1,4 @@
-# Bytes that are looked at again and again: comparing, searching, trimming.
+# Bytes compared, searched, trimmed and written.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 

@@ -1,4 +1,4 @@
-# Timeouts: one FIFO list for each length, so arming, touching and expiring are O(1).
+# Timeouts: one FIFO list for each length, so that starting and expiring are O(1).
 from libc.stdint cimport uint16_t, uint64_t
 
 from fastlb._core.base.parts cimport Timer, TimerList

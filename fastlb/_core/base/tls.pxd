@@ -3,23 +3,8 @@
 # -EAGAIN has to be tried again with the same bytes.
 #
 # OpenSSL's queue of errors is empty between calls: whoever meets an error clears it.
-from libc.stdint cimport uint8_t
-
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.parts cimport TlsFacts
 from fastlb._core.base.types cimport Core, Stream, TlsEntry
-
-cdef struct Gathered:           # records that go out together
-    uint8_t* at
-    uint8_t* end
-
-# What OpenSSL writes to and reads from. With 24 bytes it is as large as it can be without taking
-# more of the heap, for each connection.
-cdef struct Wire:
-    Stream* stream
-    Gathered* gathered          # NULL: records go to the socket
-    TlsFacts* facts             # of the client; NULL: nobody has asked yet
-
 
 cdef enum TlsFailure:           # of a server, as ServerLive.error has it
     # -1 and below: what is wrong with its certificate, as X509_V_ERR_... says

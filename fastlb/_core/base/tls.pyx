@@ -1,3 +1,6 @@
+# TLS on a stream, by OpenSSL: read, peek, write and shut as for plain sockets.
+# Reads and writes the stream's socket through a BIO of ours, so that a record that does not fit
+# waits. Results are counts, or -errno; OpenSSL's error queue is empty after each call.
 from libc.errno cimport EAGAIN, ECONNRESET, EPIPE, EPROTO
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -16,6 +19,7 @@ from fastlb._core.base.net cimport net_read, net_widen, net_write
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
+from fastlb._core.base.wire cimport Gathered, Wire
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.openssl cimport (
     BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_free,

@@ -1,3 +1,5 @@
+# What TLS knows of a client, found when it is first asked for.
+# Reads the connection's SSL; keeps one copy with it. All of it is printable ASCII.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
@@ -5,7 +7,7 @@ from libc.string cimport memcpy, memset, strlen
 from fastlb._core.base.enums cimport LAYER_TLS
 from fastlb._core.base.limits cimport TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX
 from fastlb._core.base.text cimport is_digit, lower, text_of, texts_copy, texts_size
-from fastlb._core.base.tls cimport Wire
+from fastlb._core.base.wire cimport Wire
 from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.ext.openssl cimport (
     BIO, BIO_free, BIO_get_data, BIO_get_mem_data, BIO_new, BIO_s_mem, ERR_clear_error, EVP_sha256,

@@ -1,4 +1,4 @@
-# An engine is inside a turn, or it isn't: a fork in another thread waits until none is.
+# Whether an engine is inside a turn: a fork in another thread waits until none is.
 from fastlb._core.base.sys cimport yield_cpu
 from fastlb._core.base.types cimport Core
 from fastlb._core.ext.atomic cimport fl_fence, fl_load32, fl_store32, likely

@@ -3,24 +3,24 @@
 # pools and servers, and never changes. What is named *Live is of all engines, outliving snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.asking cimport Cached
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, LOAD_STEPS, PRIORITIES,
     TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
-from fastlb._core.base.observed cimport Histogram, Tried
+from fastlb._core.base.live cimport ListenerLive, LiveTable
+from fastlb._core.base.observations cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
     Address, Budget, Chunk, Counters, Delays, Frames, Hedge, Keepalive, Link, Outliers, Pipe,
     ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer,
     TimerList, TlsEntry, Window,
 )
+from fastlb._core.base.questions cimport Cached
 from fastlb._core.base.routing cimport (
     Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
-from fastlb._core.base.shared cimport ListenerLive, LiveTable
 from fastlb._core.ext.linux cimport epoll_event, pollfd
 
 cdef struct Exchange
@@ -41,7 +41,7 @@ cdef struct H2Stream:           # one request of HTTP/2, as the text of HTTP/1.1
     Chunk* output               # that it has written
     Chunk* cookies              # of a request, while its head isn't whole
     Chunk* trailers             # of the answer, a line each
-    uint32_t[4] pseudo_at       # in `output`, while the head isn't whole: see http/h2text
+    uint32_t[4] pseudo_at       # in `output`, while the head isn't whole: see h2/text
     uint32_t[4] pseudo_size
     uint32_t head_bytes         # that have come, as RFC 9113, 6.5.2 counts
     uint32_t text_left          # of `input`: bytes that are no body
@@ -124,7 +124,7 @@ cdef struct ServerLive:
     int32_t failures            # connects and answers that failed in a row
     int32_t error               # errno of the last connect that failed, or 0
     uint64_t retry_at_ms        # one that isn't up is tried again from then on
-    uint64_t latency            # see policies/load
+    uint64_t latency            # see balance/load
     uint64_t report_at_ms       # when it last told of itself; 0: never
     uint64_t[LOAD_STEPS] latencies      # of prequal, by how much was in flight
     uint64_t report             # requests in flight as it says, and how many of those were ours
@@ -193,7 +193,7 @@ cdef struct PoolEntry:
     Group* groups               # who comes first, who next; most pools have one
     uint32_t n_groups
     uint8_t is_keyed            # a key is hashed
-    uint8_t first_pass          # see policies/take
+    uint8_t first_pass          # see balance/candidates
     double bounded_load         # 0: none
     HashKey hash_key            # http: what is hashed
     Keepalive keepalive

@@ -1,4 +1,4 @@
-# What is used of c/fastlb.h.
+# What is used of c/fastlb.h: atomics, hints and the build's mode.
 from libc.stdint cimport int32_t, uint64_t
 
 cdef extern from "fastlb.h" nogil:

@@ -1,4 +1,4 @@
-# A request whose head is whole: who asks, which route it takes, and what its server gets.
+# A request whose head is complete: who asks, which route it takes, what its server gets.
 # Reads core.http.head and the listener; writes x.http, its head for the server, and x.pool.
 # Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (a route asks about
 # the body, which isn't here: x.input has all there is, and x.wanted says how much there must be).
@@ -22,26 +22,26 @@ from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
 from fastlb._core.base.net cimport address_text
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
     CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, MERGE_NOT, MERGE_REWRITE,
     UNDERSCORES_DROP, UNDERSCORES_REFUSE, HashKey, HttpEntry, Match, Route,
 )
+from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
-from fastlb._core.http.bound cimport bind_to_kept
 from fastlb._core.http.captures cimport capture
-from fastlb._core.http.decided cimport bind_as_decided, consult
+from fastlb._core.http.decision cimport bind_as_decided, consult
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
-from fastlb._core.http.note cimport make_note
-from fastlb._core.http.naming cimport trace_request
-from fastlb._core.http.rewrite cimport write_request
+from fastlb._core.http.identity cimport trace_request
 from fastlb._core.http.networks cimport is_trusted
+from fastlb._core.http.note cimport make_note
+from fastlb._core.http.ntlm cimport bind_to_kept
+from fastlb._core.http.rewrite cimport write_request
 from fastlb._core.http.routes cimport key_find, method_is_one_of, route_find
 from fastlb._core.http.upstream cimport client_of
 from fastlb._core.proto.addresses cimport parse_address

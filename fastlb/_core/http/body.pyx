@@ -1,4 +1,4 @@
-# Bodies on their way: what is read is framed anew where it lies, in the scratch chunk.
+# Bodies on their way: what is read is framed anew where it lies.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 

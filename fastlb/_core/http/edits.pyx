@@ -1,4 +1,4 @@
-# Changes of header fields. Their layers, the last of which has the last word:
+# Edits of header fields, in layers, the last of which has the last word:
 #   of requests: defaults and listener, pool, route, policy;
 #   of responses: defaults, pool, listener and route, policy.
 # fastlb/compile/routes makes one list of two levels where both are known beforehand.

@@ -1,4 +1,4 @@
-# The fields that tell a server of the client, and of the proxies in front of us.
+# The fields that tell a server about the client and the proxies before us.
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport EXCHANGE_TRUSTED, LAYER_TLS

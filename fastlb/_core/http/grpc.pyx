@@ -1,3 +1,5 @@
+# What differs when a request is a gRPC call (gRPC's PROTOCOL-HTTP2.md).
+# Its time limit is in its head and its outcome in the trailers; errors are answers with status 200.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport REASON_DONE, REASON_TIMEOUT

@@ -1,4 +1,4 @@
-# Heads of responses on their way: what they mean, and where they are made and put.
+# Heads of responses: what they mean, and how they are passed on.
 # Reads core.http.head and x.http; writes the output chunk, and the scratch chunk before the body.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport int32_t, uint32_t, uint8_t

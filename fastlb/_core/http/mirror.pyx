@@ -1,5 +1,5 @@
-# A copy of a request's body for its mirror: an exchange without a client, whose x.input is the
-# window between the two. It never holds the request up: what doesn't fit ends the copy.
+# A copy of a request's body for its mirror. The copy is an exchange without a client, whose x.input
+# is the window between the two. It never holds the request up: what doesn't fit ends the copy.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 

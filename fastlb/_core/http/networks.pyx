@@ -1,4 +1,4 @@
-# Networks of clients and of proxies: who is in them.
+# Networks of clients and of proxies, and which addresses are in them.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp
 

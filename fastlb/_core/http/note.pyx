@@ -1,4 +1,4 @@
-# What the record of a request will have of its head, which is gone by the time that it ends.
+# What the record of a request needs of its head, copied before the head goes.
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
@@ -7,12 +7,12 @@ from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPAREN
 from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS, TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
-from fastlb._core.base.observed cimport (
+from fastlb._core.base.observations cimport (
     RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING_PROXY, RECORDING_TLS, TOLD_COUNT,
     TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER,
     TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
-from fastlb._core.base.proxied cimport told_by_proxy
+from fastlb._core.base.proxyfacts cimport told_by_proxy
 from fastlb._core.base.text cimport equal_nocase, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange

@@ -1,4 +1,4 @@
-# The heads that we pass on: what is ours to change is changed, the rest is copied as it came.
+# Heads that are passed on: what is ours to change is changed, the rest is copied.
 # Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
@@ -16,15 +16,15 @@ from fastlb._core.base.routing cimport HttpEntry, Route
 from fastlb._core.base.text cimport Writer, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.http.attach cimport take_chunks
-from fastlb._core.http.bound cimport has_binding_credentials
+from fastlb._core.http.attachment cimport take_chunks
 from fastlb._core.http.edits cimport (
     Edits, field_is_edited, made_edits, make_lines, name_is_edited, put_edits, request_edits,
     response_edits,
 )
 from fastlb._core.http.forwarded cimport has_field, put_forwarded
-from fastlb._core.http.naming cimport make_trace, name_request
-from fastlb._core.http.renewed cimport put_length, put_upgrade
+from fastlb._core.http.identity cimport make_trace, name_request
+from fastlb._core.http.normalization cimport put_length, put_upgrade
+from fastlb._core.http.ntlm cimport has_binding_credentials
 from fastlb._core.http.templates cimport put_path, put_template
 from fastlb._core.proto.http1 cimport field_value, valid_host
 from fastlb._core.proto.uri cimport uri_rewritten

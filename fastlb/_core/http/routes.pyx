@@ -1,12 +1,12 @@
-# Which route a request takes. Patterns of one form (so many segments, the same ones literal)
-# share a hash table, so that a request costs a look per form and not per route: tuple space search
+# Which route a request takes. Patterns of one form (so many segments, the same ones literal) share
+# a hash table, so that a request costs a look per form and not per route: tuple space search
 # (Srinivasan, Suri, Varghese: Packet Classification using Tuple Space Search, 1999).
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp
 
 from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Member, Text
 from fastlb._core.base.limits cimport SEGMENTS_MAX
-from fastlb._core.base.proxied cimport proxy_fact
+from fastlb._core.base.proxyfacts cimport proxy_fact
 from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_PROXY, HASH_QUERY,
     HASH_TLS, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD,

@@ -1,10 +1,10 @@
-# Text with variables of the request at hand: header values, locations, rewritten paths.
+# Text with variables of a request: header values, locations, rewritten paths.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memmove
 
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.net cimport address_port
-from fastlb._core.base.proxied cimport proxy_fact
+from fastlb._core.base.proxyfacts cimport proxy_fact
 from fastlb._core.base.routing cimport (
     HASH_COOKIE, HASH_HEADER, HASH_QUERY, HashKey, Match, PART_CAPTURE, PART_CLIENT_IP,
     PART_CLIENT_PORT, PART_COOKIE, PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST,

@@ -1,4 +1,4 @@
-# Trailers (RFC 9110, 6.5): apart from the head, and only those that nothing was decided by.
+# Trailers (RFC 9110, 6.5): forwarded apart from the head. Only those that nothing was decided by.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 

@@ -1,4 +1,4 @@
-# The way of a request to its server: the head that was made, then the body as it comes.
+# A request on its way to its server: the head, then the body as it comes.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy

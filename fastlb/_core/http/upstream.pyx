@@ -1,10 +1,8 @@
-# Connections to http servers that wait for the next request: the latest used is taken first, so
-# that those too many grow old and go.
-# Each engine keeps its own: one that another engine's epoll watches would have to be moved, which
-# costs two system calls, and a lock.
-# A connection that has taken on something of its client (the PROXY protocol named the client, or
-# the server has authenticated it) is private: it is in no server's list, and only its client, which
-# has one at most, finds it.
+# Idle connections to HTTP servers: the latest used is taken first. Those that are too many grow old
+# and go. Each engine keeps its own: one that another engine's epoll watches would have to be moved,
+# which costs two system calls, and a lock. A connection that has taken on something of its client
+# (the PROXY protocol named the client, or the server has authenticated it) is private: it is in no
+# server's list, and only its client, which has one at most, finds it.
 from libc.errno cimport EAGAIN, EMFILE, ENFILE
 from libc.stdint cimport uint64_t, uint8_t
 

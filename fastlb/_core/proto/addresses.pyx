@@ -1,5 +1,5 @@
-# Addresses that arrive as text: in X-Forwarded-For, in logs that are replayed. Each is read here,
-# so that rules, keys and logs know one form of it, however its writer spelled it.
+# Addresses that arrive as text: in X-Forwarded-For, and in logs. Each is read here, so that rules,
+# keys and logs know one form of it, however its writer spelled it.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 

@@ -1,6 +1,6 @@
-# The chunked transfer coding (RFC 9112, 7.1), read strictly: each line ends with CRLF, sizes are
-# hexadecimal digits alone, extensions are checked and thrown away, trailers go to who wants them.
-# Of servers blanks after a size, and extensions of any text, are borne with (body.of_server):
+# The chunked transfer coding (RFC 9112, 7.1). It is read strictly: each line ends with CRLF, sizes
+# are hexadecimal digits alone, extensions are checked and thrown away, trailers go to who wants
+# them. Of servers blanks after a size, and extensions of any text, are borne with (body.of_server):
 # chunks are framed anew, so that nobody else reads them.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 

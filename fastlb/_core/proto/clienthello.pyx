@@ -1,5 +1,5 @@
-# The hello that a client of TLS begins with (RFC 8446, 4.1.2), which may lie in several records:
-# which host and which protocols it asks for.
+# The TLS ClientHello (RFC 8446, 4.1.2): the host and the protocols it asks for. It may lie in
+# several records.
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.limits cimport (

@@ -1,4 +1,4 @@
-# The names of header fields that mean something to us.
+# The header fields that mean something to us.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr
 

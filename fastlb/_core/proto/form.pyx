@@ -1,4 +1,4 @@
-# The members of a form (application/x-www-form-urlencoded, WHATWG URL, 5.1), decoded.
+# Members of a form (application/x-www-form-urlencoded, WHATWG URL, 5.1), decoded.
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.head cimport Member, Members, Text

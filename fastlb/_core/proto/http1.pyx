@@ -1,5 +1,5 @@
-# What a proxy must know of an HTTP/1.1 head, and what it must refuse: llhttp cuts it into spans,
-# and here each of them is believed or not. docs/http.md has the rules with their clauses.
+# What an HTTP/1.1 head means to a proxy, and what a proxy must refuse. llhttp cuts a head into
+# spans, and here each of them is believed or not. docs/http.md has the rules with their clauses.
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 

@@ -1,5 +1,5 @@
-# The members of a JSON object (RFC 8259), read strictly: what two readers could read differently is
-# no JSON here. Nothing is built but a list of the outermost members.
+# Members of a JSON object (RFC 8259), read strictly. What two readers could read differently is no
+# JSON here. Nothing is built but a list of the outermost members.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memset
 

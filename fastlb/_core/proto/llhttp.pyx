@@ -1,5 +1,5 @@
-# llhttp, Node's parser, found inside of httptools' extension and called without the GIL. It cuts a
-# head into spans; what a proxy must refuse beyond that is in proto/http1.
+# llhttp, Node's parser, found inside httptools and called without the GIL. It cuts a head into
+# spans; what a proxy must refuse beyond that is in proto/http1.
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcmp, memset
 

@@ -1,5 +1,4 @@
-# Lines of access logs: objects of JSON as we write them, and the common and combined formats that
-# web servers have had since NCSA's httpd.
+# Lines of access logs: our JSON, and the common and combined formats.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 

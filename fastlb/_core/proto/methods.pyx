@@ -1,4 +1,4 @@
-# The method of a request: any token, but for lower case.
+# The method of a request: any token without lower case letters.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 

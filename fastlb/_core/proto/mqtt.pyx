@@ -1,4 +1,4 @@
-# CONNECT, the packet that a client of MQTT begins with (MQTT 3.1; 3.1.1 and 5.0, 3.1).
+# CONNECT, the first packet of an MQTT client (MQTT 3.1; 3.1.1 and 5.0, 3.1).
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp
 

@@ -1,3 +1,5 @@
+# The first bytes of protocols that always begin alike: HTTP/2, SSH, PostgreSQL, RTMP.
+# Each function returns the bytes that tell the protocol, 0 (more is needed), or -1 (another one).
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp
 

@@ -1,3 +1,5 @@
+# Which protocol a client speaks, by its first bytes.
+# Tries each protocol that a listener asks about, and says how many bytes it needs to go on.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memset
 

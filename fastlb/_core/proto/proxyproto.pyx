@@ -1,13 +1,15 @@
+# The PROXY protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt): parsed and written.
+# Returns the bytes of the header, or why there is none; allocates nothing.
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.limits cimport (
     PROXY_AUTHORITY_BYTES_MAX, PROXY_FACT_BYTES_MAX, PROXY_LOCAL_BYTES, PROXY_UNIQUE_ID_BYTES_MAX,
     PROXY_V1_BYTES_MAX, PROXY_V2_BYTES_MAX,
 )
-from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.net cimport address_port
-from fastlb._core.base.proxied cimport (
+from fastlb._core.base.proxyfacts cimport (
     PROXY_ALPN, PROXY_AUTHORITY, PROXY_UNIQUE_ID, PROXY_VPCE,
 )
 from fastlb._core.base.text cimport Writer, is_digit, put, put_number, put_text, text_of

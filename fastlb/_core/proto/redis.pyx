@@ -1,4 +1,4 @@
-# The command that a client of Redis begins with: an array of RESP, or a line of words.
+# The first command of a Redis client: an array of RESP, or a line of words.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr
 

@@ -1,5 +1,5 @@
-# Whether a connection begins with a request of HTTP/1, and one for a WebSocket. Whether it is a
-# right one is for whoever answers it.
+# Whether a connection begins with an HTTP/1 request, and one for a WebSocket. Whether it is a right
+# one is for whoever answers it.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcmp
 

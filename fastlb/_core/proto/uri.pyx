@@ -1,5 +1,5 @@
-# One path for all: what routes see is what the server gets. Escapes, dot segments, double slashes
-# and backslashes are decided on here, once (RFC 3986, 6.2.2; docs/http.md).
+# The one form of a path that routes see and servers get. Escapes, dot segments,
+# double slashes and backslashes are decided on here, once (RFC 3986, 6.2.2; docs/http.md).
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memset
 

@@ -1,4 +1,4 @@
-# The handshake of WebSocket (RFC 6455, 4.2.2): what a server that has understood it answers.
+# The WebSocket handshake (RFC 6455, 4.2.2): the answer of a server that understood it.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 

@@ -1,4 +1,4 @@
-# Answer by ourselves: what a route says, or why there is no answer of a server's.
+# Answer a client ourselves: what a route says, or an error.
 # Reads x.status, x.reason and the route; writes the client's stream.
 # Ends: NEXT (written), AGAIN (some of it waits), FAIL (the client is gone).
 from libc.stdint cimport uint32_t, uint8_t
@@ -25,7 +25,7 @@ from fastlb._core.http.edits cimport (
     Edits, constant_edits, is_edited, made_edits, put_constants, put_edits, response_edits,
 )
 from fastlb._core.http.grpc cimport put_grpc_error
-from fastlb._core.http.naming cimport name_request
+from fastlb._core.http.identity cimport name_request
 from fastlb._core.http.templates cimport put_location
 
 

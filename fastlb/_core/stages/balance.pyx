@@ -4,6 +4,11 @@
 # Ends: NEXT (picked), AGAIN (it waits for a place), FAIL (x.reason).
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from fastlb._core.balance.candidates cimport take_in_turn
+from fastlb._core.balance.hashing cimport session_hash, take_by_table, take_from_ring
+from fastlb._core.balance.load cimport take_least_connections, take_of_two
+from fastlb._core.balance.prequal cimport take_prequal
+from fastlb._core.balance.sticky cimport take_bound
 from fastlb._core.base.enums cimport (
     AGAIN, BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
     BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, EXCHANGE_SHADOW,
@@ -14,19 +19,14 @@ from fastlb._core.base.flow cimport broken
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
+from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, HASH_CLIENT_IP, HashKey
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
-from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, HASH_CLIENT_IP, HashKey
 from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
-from fastlb._core.policies.keyed cimport session_hash, take_by_table, take_from_ring
-from fastlb._core.policies.load cimport take_least_connections, take_of_two
-from fastlb._core.policies.pending cimport (
+from fastlb._core.failing.queue cimport (
     is_next, may_wait, stop_waiting, wait_for_place, wake_pending,
 )
-from fastlb._core.policies.prequal cimport take_prequal
-from fastlb._core.policies.retry cimport count_request
-from fastlb._core.policies.sticky cimport take_bound
-from fastlb._core.policies.take cimport take_in_turn
+from fastlb._core.failing.retry cimport count_request
 from fastlb._core.tables.hashring cimport hash_client
 
 

@@ -6,6 +6,7 @@ from libc.errno cimport (
 )
 from libc.stdint cimport uint32_t, uint8_t
 
+from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT, READABLE,
     REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE,
@@ -21,7 +22,7 @@ from fastlb._core.base.net cimport (
 )
 from fastlb._core.base.parts cimport Address, Proxied, ServerAddress
 from fastlb._core.base.poller cimport poller_add
-from fastlb._core.base.proxied cimport proxied_of
+from fastlb._core.base.proxyfacts cimport proxied_of
 from fastlb._core.base.stream cimport close_stream, stream_peek
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
@@ -35,13 +36,12 @@ from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_load32, fl_store32, fl_store64, likely, unlikely,
 )
 from fastlb._core.ext.linux cimport AF_UNIX
-from fastlb._core.http.h2pool cimport add_h2, find_h2, join_h2
+from fastlb._core.failing.outliers cimport server_did_well, server_failed
+from fastlb._core.failing.retry cimport repeatable
+from fastlb._core.h2.pool cimport add_h2, find_h2, join_h2
 from fastlb._core.http.upstream cimport (
     client_of, end_upstream, make_room, take_idle, take_kept,
 )
-from fastlb._core.policies.load cimport observe_latency
-from fastlb._core.policies.outliers cimport server_did_well, server_failed
-from fastlb._core.policies.retry cimport repeatable
 from fastlb._core.proto.proxyproto cimport write_proxy_v1, write_proxy_v2
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.tables.states cimport live_warm

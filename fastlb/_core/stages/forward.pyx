@@ -1,10 +1,12 @@
-# Carry a request to its server and the response to its client, heads rewritten, bodies streamed.
+# Carry a request to its server and the response to its client. Heads are rewritten, and bodies are
+# streamed.
 # Reads x.http and both streams; writes what is left of both bodies, and how far the exchange is.
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
+from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ELSEWHERE, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, HANGUP,
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
@@ -29,6 +31,9 @@ from fastlb._core.base.text cimport Writer
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.failing.hedging cimport hedge_timer, may_hedge, observe_delay
+from fastlb._core.failing.outliers cimport has_status, server_did_well, server_failed
+from fastlb._core.failing.retry cimport is_untouched, may_retry
 from fastlb._core.http.body cimport Region, end_chunks, fail, read_bytes, reframe
 from fastlb._core.http.grpc cimport note_grpc_head, note_grpc_trailers
 from fastlb._core.http.heads cimport (
@@ -39,10 +44,6 @@ from fastlb._core.http.trailers cimport (
     end_with_trailers, keep_trailers, put_trailers, trailers_room,
 )
 from fastlb._core.http.upload cimport upload
-from fastlb._core.policies.hedge cimport hedge_timer, may_hedge, observe_delay
-from fastlb._core.policies.load cimport observe_latency
-from fastlb._core.policies.outliers cimport has_status, server_did_well, server_failed
-from fastlb._core.policies.retry cimport is_untouched, may_retry
 from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.proto.http1 cimport parse_response
 from fastlb._core.tables.histogram cimport histogram_add

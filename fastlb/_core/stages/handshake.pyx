@@ -1,4 +1,4 @@
-# TLS with a client that was accepted.
+# A TLS handshake with a client.
 # Reads the bind; writes the client's stream.
 # Ends: NEXT (it is secured), AGAIN, FAIL (REASON_HANDSHAKE, REASON_CLIENT_RESET, ...).
 from fastlb._core.base.enums cimport (

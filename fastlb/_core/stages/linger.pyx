@@ -1,5 +1,6 @@
-# Throw away what a client still sends after its answer: closing at once would send an RST, which
-# may overtake the answer and take it from the client (RFC 9112, 9.6).
+# Discard what a client still sends after its answer, so that closing does not destroy it. Closing
+# at once would send an RST, which may overtake the answer and take it from the client (RFC 9112,
+# 9.6).
 # Reads the client's stream, and x.begin_ns (since when); writes x.linger_left.
 # Ends: AGAIN, END (it has closed, failed, or sent enough).
 from libc.errno cimport EAGAIN

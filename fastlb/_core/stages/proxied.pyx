@@ -1,4 +1,4 @@
-# A header of the PROXY protocol, before all else that comes on a connection.
+# Read a PROXY protocol header, before anything else on a connection.
 # Reads the bind, and what the client's socket begins with; writes x.peer and x.proxied.
 # Ends: NEXT (the client is known), AGAIN, FAIL (REASON_PROXY_HEADER, REASON_CLIENT_RESET, ...).
 from libc.errno cimport EAGAIN
@@ -11,7 +11,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.limits cimport PROXY_V2_BYTES_MAX
 from fastlb._core.base.net cimport net_peek, net_read, net_hold
 from fastlb._core.base.parts cimport ProxyHeader
-from fastlb._core.base.proxied cimport make_proxied
+from fastlb._core.base.proxyfacts cimport make_proxied
 from fastlb._core.base.types cimport Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.networks cimport is_in_networks

@@ -1,4 +1,4 @@
-# Count how an exchange ended, and tell whoever wants to know. Reads it; writes counters, series,
+# Count how an exchange ended, and tell those who want to know. Reads it; writes counters, series,
 # the engine's ring of records, and the pool's state when nobody answered.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
@@ -14,12 +14,12 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
-from fastlb._core.base.observed cimport (
+from fastlb._core.base.observations cimport (
     RECORDING_PROXY, RECORDING_TLS, RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL,
     RECORD_UDP, Record, Ring, SERIES_CLIENT_LEFT, SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED,
     SeriesSlot, TOLD_PROXY, TOLD_TLS,
 )
-from fastlb._core.base.proxied cimport FACTS_BYTES_MAX, told_by_proxy
+from fastlb._core.base.proxyfacts cimport FACTS_BYTES_MAX, told_by_proxy
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact

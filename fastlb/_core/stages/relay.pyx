@@ -4,6 +4,7 @@
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t
 
+from fastlb._core.base.duplex cimport end_ways, hear_urgent, read_class
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
@@ -15,7 +16,6 @@ from fastlb._core.base.limits cimport PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.stream cimport stream_put, stream_read
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
-from fastlb._core.base.ways cimport end_ways, hear_urgent, read_class
 from fastlb._core.ext.atomic cimport likely, unlikely
 
 

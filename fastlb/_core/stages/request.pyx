@@ -1,4 +1,4 @@
-# Read a request's head, and the body if a route asks about it; http/admit goes on with them.
+# Read a request's head, and the body if a route asks about it. http/admit goes on with them.
 # Reads the client's stream and the bind; writes x.input.
 # Ends: NEXT (a server is wanted), ANSWER (x.status), CARRY, AGAIN, END (the client is done), FAIL.
 from libc.errno cimport EAGAIN

@@ -1,5 +1,5 @@
-# What a client speaks, by its first bytes, and where its connection goes then. Of a plain one
-# nothing is taken from the socket: whoever goes on with it finds all of it there.
+# Find out what a client speaks by its first bytes, and where its connection goes then. Of a plain
+# one nothing is taken from the socket: whoever goes on with it finds all of it there.
 # Reads the bind and the client's stream; writes x.sniffed, x.pool and x.policy, and x.input where
 # the bytes had to be taken out of TLS.
 # Ends: NEXT (x.policy is to be asked, or x.pool picks), HAND (to the listener that x.sniffed.route
@@ -8,6 +8,7 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from fastlb._core.balance.hashing cimport session_hash
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HAND, LAYER_NONE, NEXT, PEER_SHUT, POLLER_EPOLL, PROTOCOL_MQTT,
     PROTOCOL_TLS, PROTOCOL_UNKNOWN, READABLE, REASON_CLIENT_RESET, REASON_NO_MEMORY,
@@ -18,7 +19,7 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS
 from fastlb._core.base.mem cimport chunk_bytes, take_chunk, take_held
 from fastlb._core.base.net cimport address_text, net_hold, net_peek
-from fastlb._core.base.proxied cimport proxy_fact
+from fastlb._core.base.proxyfacts cimport proxy_fact
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, Condition, HASH_NOTHING, KEY_CLIENT_ID,
@@ -32,7 +33,6 @@ from fastlb._core.base.types cimport Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.networks cimport text_is_in
 from fastlb._core.http.routes cimport value_fits
-from fastlb._core.policies.keyed cimport session_hash
 from fastlb._core.proto.protocols cimport (
     SPOKEN_ALPN, SPOKEN_CLIENT_ID, SPOKEN_SNI, SPOKEN_USERNAME, Spoken, protocol_of,
 )

@@ -1,11 +1,12 @@
-# Carry a WebSocket's bytes both ways until both have ended, as relay does, and follow its frames:
-# so both sides can be told of an end between two of them. (Relay asks for nothing of that: what
-# runs for each read of tcp stays as short as it is.)
+# Carry a WebSocket's bytes both ways, and follow its frames. It is relay with that besides, so that
+# both sides can be told of an end between two frames. (Relay asks for nothing of that: what runs
+# for each read of tcp stays as short as it is.)
 # Reads and writes the streams' readiness, pending chunks, and the frames; counts bytes.
 # Ends: AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL (a reset, or no memory).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
+from fastlb._core.base.duplex cimport end_ways, hear_urgent, read_class
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, STREAM_BULK, STREAM_EOF, STREAM_SHUT,
     WRITABLE,
@@ -21,7 +22,6 @@ from fastlb._core.base.random cimport random64
 from fastlb._core.base.stream cimport close_stream, stream_put, stream_read, stream_shut
 from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
-from fastlb._core.base.ways cimport end_ways, hear_urgent, read_class
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.frames cimport frames_follow, is_between, put_close
 

@@ -1,3 +1,4 @@
+# A Python policy as engines call it: the function, where it is used, and what became of its calls.
 from libc.stdlib cimport free
 
 from fastlb._core.base.routing cimport PolicyCounters

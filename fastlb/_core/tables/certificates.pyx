@@ -1,5 +1,5 @@
-# Certificates and keys as OpenSSL reads them (PEM, RFC 7468), for those who check a configuration.
-# What is wrong is a ValueError that says it without a file's name.
+# Certificates and keys as OpenSSL reads them (PEM, RFC 7468). What is wrong is a ValueError that
+# says it without a file's name.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy

@@ -1,5 +1,5 @@
-# How listeners and pools speak TLS, as OpenSSL wants it: one SSL_CTX for each certificate of a
-# listener, of which its client's hello picks one (see hello), or one for a pool.
+# OpenSSL contexts of listeners and pools. A listener has one SSL_CTX for each certificate, of which
+# its client's hello picks one (see hello); a pool has one.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy

@@ -1,8 +1,8 @@
-# What engines have counted, read by anybody: of all engines together, as it is now.
+# What all engines together have counted, as it is now.
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.limits cimport SERIES_SLOTS
-from fastlb._core.base.observed cimport SERIES_GRPC, SERIES_UNANSWERED, Histogram, SeriesSlot
+from fastlb._core.base.observations cimport SERIES_GRPC, SERIES_UNANSWERED, Histogram, SeriesSlot
 from fastlb._core.base.parts cimport Counters
 from fastlb._core.ext.atomic cimport fl_load_pointer, fl_read
 from fastlb._core.tables.histogram cimport Times

@@ -1,5 +1,5 @@
-# Lookup in a consistent hash ring that the control plane built (ketama, as nginx's `hash ...
-# consistent` has it): CRC-32 of the key, then the first point at or after it.
+# Lookup in a consistent hash ring (ketama, as nginx's `hash ... consistent`): CRC-32 of the
+# key, then the first point at or after it.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen

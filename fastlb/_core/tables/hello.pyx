@@ -1,5 +1,5 @@
-# What OpenSSL asks during a handshake with a client: which certificate, which protocol, whether a
-# ticket is good. The connection holds the snapshot that the answers are in.
+# What OpenSSL asks during a client's handshake: certificate, protocol, ticket. The connection holds
+# the snapshot that the answers are in.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy, memset
 

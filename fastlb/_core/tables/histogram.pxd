@@ -1,7 +1,7 @@
 # Times in log-linear histograms: each power of two in HISTOGRAM_STEPS equal parts.
 from libc.stdint cimport uint64_t
 
-from fastlb._core.base.observed cimport Histogram
+from fastlb._core.base.observations cimport Histogram
 
 cdef void histogram_add(Histogram* histogram, uint64_t ns) noexcept nogil
 cdef void histogram_free(Histogram* histogram) noexcept nogil

@@ -1,11 +1,12 @@
-# A time falls into one of 32 equal parts of its power of two. A part is at most 1/32 of what it
-# begins with, and its middle is what is said of it, so that no time is told wrong by more than
-# 1/64, 1.6 %. Below 2 us, parts are 64 ns. A power of two takes memory when a time falls in.
+# A histogram of times with an error of at most 1.6 %. A time falls into one of 32 equal parts of
+# its power of two. A part is at most 1/32 of what it begins with, and its middle is what is said of
+# it, so that no time is told wrong by more than 1/64, 1.6 %. Below 2 us, parts are 64 ns. A power
+# of two takes memory when a time falls in.
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.limits cimport HISTOGRAM_OCTAVES, HISTOGRAM_STEPS
-from fastlb._core.base.observed cimport Histogram
+from fastlb._core.base.observations cimport Histogram
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_load_pointer, fl_read, fl_store_pointer, unlikely,
 )

@@ -1,5 +1,5 @@
-# Routes and the other settings of an http listener, laid out for the engines. fastlb/compile/routes
-# says what goes in.
+# Routes and settings of an HTTP listener, laid out for the engines. fastlb/compile/routes says what
+# goes in.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy

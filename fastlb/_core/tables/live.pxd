@@ -1,4 +1,4 @@
-from fastlb._core.base.shared cimport LiveTable
+from fastlb._core.base.live cimport LiveTable
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.states cimport Pool
 

@@ -2,10 +2,10 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fastlb._core.base.asking cimport Question
 from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, PORTS, TIMER_SLOTS_MAX
-from fastlb._core.base.observed cimport Series
-from fastlb._core.base.shared cimport LiveTable
+from fastlb._core.base.live cimport LiveTable
+from fastlb._core.base.observations cimport Series
+from fastlb._core.base.questions cimport Question
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
 from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32

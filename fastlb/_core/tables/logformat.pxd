@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.observed cimport Record
+from fastlb._core.base.observations cimport Record
 from fastlb._core.base.text cimport Writer
 from fastlb._core.tables.names cimport Names
 

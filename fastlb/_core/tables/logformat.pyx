@@ -1,11 +1,11 @@
-# Made for speed: this is most of what the access log costs. What clients sent is escaped, so that
-# it can end neither a text nor a line.
+# Lines of the access log, made from records. Made for speed: this is most of what the access log
+# costs. What clients sent is escaped, so that it can end neither a text nor a line.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastlb._core.base.limits cimport TLS_FACTS
-from fastlb._core.base.observed cimport (
+from fastlb._core.base.observations cimport (
     RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
     TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
     TOLD_TRACE, TOLD_USER_AGENT, Record,

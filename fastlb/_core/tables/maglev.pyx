@@ -1,6 +1,5 @@
-# Maglev's lookup table (Eisenbud and others: Maglev: A Fast and Reliable Software Network Load
-# Balancer, 2016, 3.4): each server has a permutation of the places, and they take turns in claiming
-# the next one that is free.
+# Maglev's lookup table (Eisenbud and others: Maglev, 2016, 3.4). Each server has a permutation of
+# the places, and they take turns in claiming the next one that is free.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 

@@ -1,3 +1,5 @@
+# Names of listeners, routes, pools and servers as numbers, for records and series.
+# A name can be read by any thread at any time; a number that nobody holds is used again later.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy

@@ -1,3 +1,4 @@
+# The reasons for which exchanges end, as words of logs, metrics and the error header.
 from fastlb._core.base.enums cimport (
     REASON_BAD_REQUEST, REASON_BAD_RESPONSE, REASON_CLIENT_CANCELLED, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_COUNT, REASON_DONE,

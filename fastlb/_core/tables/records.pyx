@@ -1,10 +1,11 @@
+# Records that engines put into their rings, read by one thread, as lines or as objects.
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
 from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS
-from fastlb._core.base.observed cimport (
+from fastlb._core.base.observations cimport (
     RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, RECORDING,
     RECORDING_PROXY, RECORDING_TLS, TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY,
     TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
@@ -19,9 +20,9 @@ from fastlb._core.ext.atomic cimport (
 )
 from fastlb._core.ext.linux cimport POLLIN, POLLOUT, close, write
 from fastlb._core.tables.live cimport Live
-from fastlb._core.tables.states cimport per_engine
 from fastlb._core.tables.logformat cimport LogFormat, record_text
 from fastlb._core.tables.reasons import BY_NUMBER
+from fastlb._core.tables.states cimport per_engine
 
 import os
 

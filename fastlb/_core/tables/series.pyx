@@ -1,8 +1,10 @@
+# How often each kind of end happened, by listener, route, pool and code.
+# A hash table that one engine writes, and that anybody reads meanwhile.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.limits cimport SERIES_MAX, SERIES_SLOTS
-from fastlb._core.base.observed cimport Histogram, Series, SeriesSlot
+from fastlb._core.base.observations cimport Histogram, Series, SeriesSlot
 from fastlb._core.ext.atomic cimport fl_count, fl_store_pointer, likely, unlikely
 from fastlb._core.tables.histogram cimport histogram_free
 

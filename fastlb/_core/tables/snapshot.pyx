@@ -1,3 +1,5 @@
+# One immutable, compiled configuration, as engines read it.
+# Built by the control plane, and freed when no engine and no connection uses it any more.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset

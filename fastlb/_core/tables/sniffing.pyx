@@ -1,4 +1,4 @@
-# Routes of a tcp listener, laid out for the engines. fastlb/compile/sniffing says what goes in.
+# Routes of a TCP listener, laid out for the engines. fastlb/compile/sniffing says what goes in.
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-from fastlb._core.base.shared cimport ListenerLive
+from fastlb._core.base.live cimport ListenerLive
 from fastlb._core.base.types cimport PoolLive, ServerLive
 
 

@@ -1,5 +1,5 @@
-# What is known of servers, pools and listeners while snapshots come and go: set by the control
-# plane and by engines, which see the structs inside.
+# What is known of servers, pools and listeners while snapshots come and go. The control plane and
+# engines set it; engines see the structs inside.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
     CONDITION_WARMING, SERVER_EJECTED, SERVER_FAILING, SERVER_UP,
 )
 from fastlb._core.base.limits cimport SHARE_ONE
-from fastlb._core.base.observed cimport Histogram
+from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.sources cimport sources_open
 from fastlb._core.base.sys cimport clock_ms

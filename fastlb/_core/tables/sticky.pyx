@@ -1,5 +1,6 @@
-# The tokens that bind clients to servers. They are made beforehand for every server and secret
-# (compile/sticky), so that nothing is signed or verified here: one that we didn't make isn't here.
+# The tokens that bind clients to servers, made beforehand for every server and secret.
+# compile/sticky makes them, so that nothing is signed or verified here: one that we didn't make
+# isn't here.
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.head cimport Text

@@ -106,7 +106,7 @@ def test_nothing_that_it_says_has_a_key_in_it(
     said.append(made.http.get("/config", headers={"accept": "application/toml"}).text)
     config = made.http.get("/config").text
     pair.replace()
-    runtime = made.balancer._runtime
+    runtime = made.balancer._instance.runtime
     assert runtime is not None
     wait_until(lambda: runtime.securing.refreshed == 2)
     pair.key.write_text(pair.key.read_text()[:120])     # half a key, which is told

@@ -105,8 +105,8 @@ def compare(config: dict[str, Any], chance: random.Random, n: int) -> None:
     offline = Explainer.offline(effective(built))
     balancer = fastlb.Balancer(built, threads=1)
     with balancer.background():
-        client = _Client(fastlb.Listener(balancer, "web").port)
-        live = balancer._running().live
+        client = _Client(balancer.listeners["web"].port)
+        live = balancer._instance.running().live
         for _ in range(n):
             asked = request(chance)
             wait_until(lambda: not any(s.in_flight for s in live.servers()), "something goes on")

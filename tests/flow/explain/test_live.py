@@ -31,7 +31,7 @@ def test_states_are_those_of_the_process(
     path.write_text(CONFIG.format(path=tmp_path / "s"))
     balancer = fastlb.Balancer(fastlb.Config.from_file(path))
     with balancer.background():
-        fastlb.Pool(balancer, "api").servers["127.0.0.1:1"].drain()
+        balancer.pools["api"].servers["127.0.0.1:1"].drain()
         assert run(["explain", str(path), "/a", "--live", "--json", "-H", "x: y"]) == 0
         said = json.loads(capsys.readouterr().out)
         assert said["live"] and said["pools"][0]["pick"] == "127.0.0.1:2"

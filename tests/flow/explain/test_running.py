@@ -60,7 +60,7 @@ def served(origins: list[HttpOrigin]) -> dict[str, int]:
 def test_states_are_those_of_now(site: Callable[..., Site], origins: Origins) -> None:
     addresses = [origins(name).address for name in "ab"]
     made = site(addresses, bind="http://127.0.0.1:0")
-    servers = fastlb.Pool(made.balancer, "pool").servers
+    servers = made.balancer.pools["pool"].servers
     servers[addresses[0]].drain()
     said = made.balancer.explain("GET", "/")
     assert {one.address: (one.state, one.share) for one in said.candidates} == {
@@ -90,7 +90,7 @@ def test_who_has_to_wait_waits(site: Callable[..., Site], origin: Origin) -> Non
     for _ in range(3):                  # and takes nobody's place by being asked about
         said = made.balancer.explain("GET", made.listener.url)
         assert (said.server, said.pools[0].why_none) == (None, "waits for a place")
-    assert made.balancer._running().live.pools()[0].pending == 0
+    assert made.balancer._instance.running().live.pools()[0].pending == 0
     client.close()
     peer.close()
 
@@ -128,7 +128,7 @@ def test_a_policy_of_tcp_names_a_server(site: Callable[..., Site], origins: Orig
         return named[0] if connection.data == b"second" else None
 
     made = site(servers, policy={"call": policy, "first_bytes": "100B"})
-    named.append(fastlb.Pool(made.balancer, "pool").servers[servers[1]])
+    named.append(made.balancer.pools["pool"].servers[servers[1]])
     for _ in range(3):
         said = made.balancer.explain("", made.listener.url, body="second", call_policy=True)
         assert said.server == servers[1] and said.pools[0].certain

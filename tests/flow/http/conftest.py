@@ -36,7 +36,7 @@ class HttpSite:
         self.site.wait_idle()
 
     def idle(self) -> int:
-        runtime = self.site.balancer._runtime
+        runtime = self.site.balancer._instance.runtime
         assert runtime is not None
         return sum(engine.idle for engine in runtime.engines.all)
 
@@ -82,8 +82,9 @@ def decided(mode: int, origins: Callable[..., HttpOrigin]) -> Iterator[Decided]:
         for client in made.site.clients:
             client.close()
         made.site.wait_idle()
-        wait_until(lambda: all(t["pending"] == 0 for t in
-                               made.lb._running().policies.totals().values()), "still pending")
+        policies = made.lb._instance.running().policies
+        wait_until(lambda: all(t["pending"] == 0 for t in policies.totals().values()),
+                   "still pending")
 
 
 @pytest.fixture(params=["sync", "async", "blocking"])

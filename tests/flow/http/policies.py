@@ -41,7 +41,7 @@ class Decided:
 
     def totals(self) -> dict[str, int]:
         """Of the only policy."""
-        (totals,) = self.lb._running().policies.totals().values()
+        (totals,) = self.lb._instance.running().policies.totals().values()
         return totals
 
 

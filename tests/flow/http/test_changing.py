@@ -116,7 +116,7 @@ def test_weights_hold_until_they_are_reset(web: Web, origins: Origins) -> None:
     pool = pool_of(site.site)
     pool.servers[a.address].set_weight(0).wait(DEADLINE_S)
     assert who(site) == {"ob"} and pool.servers[a.address].weight == 0
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     assert runtime.overlay.as_json() == {"pool": {"weights": {a.address: 0}}}
     pool.reset().wait(DEADLINE_S)
@@ -127,7 +127,7 @@ def test_weights_hold_until_they_are_reset(web: Web, origins: Origins) -> None:
 
 def test_add_and_remove(web: Web, origins: Origins) -> None:
     a, b = origins(name="oa"), origins(name="ob")
-    site = web([fastlb.Server(a.address, weight=3)._keys()])
+    site = web([{"address": a.address, "weight": 3}])
     pool = pool_of(site.site)
     pool.servers[a.address].set_weight(5).wait(DEADLINE_S)
     assert pool.add(b.address).wait(DEADLINE_S) == 0
@@ -192,7 +192,7 @@ def test_many_changes_under_load_lose_nothing(web: Web, origins: Origins, mode: 
     for one in clients:
         one.join()
     assert bad == []
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     site.wait_idle()
     assert len([one for one in runtime.live.servers() if not one.removed]) == 2

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-import fastlb
 from fastlb.config.failing import Outliers, effective_outliers
 from fastlb.control.outliers import Sample, judge
 from tests.flow.conftest import wait_until
@@ -43,7 +42,7 @@ def test_many_times_as_slow_as_the_others() -> None:
 
 
 def states(site: HttpSite) -> list[str]:
-    pool = fastlb.Pool(site.site.balancer, "pool")
+    pool = site.site.balancer.pools["pool"]
     return [server.state for server in pool.servers.values()]
 
 

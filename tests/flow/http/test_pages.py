@@ -63,7 +63,7 @@ def test_page_of_a_file_is_read_again_at_a_reload(paged: Paged, tmp_path: Path) 
 def reload(site: HttpSite) -> None:
     """With the same configuration."""
     balancer = site.site.balancer
-    loop = balancer._running().loop
+    loop = balancer._instance.running().loop
     assert loop is not None
     raw = balancer.config.model_dump(exclude_unset=True, by_alias=True)
     asyncio.run_coroutine_threadsafe(balancer.reload(fastlb.Config.build(raw)), loop).result(20)

@@ -57,7 +57,7 @@ def gatekeeper() -> Iterator[Gatekeeper]:
 
 
 def pending(site: HttpSite | Site) -> int:
-    runtime = (site if isinstance(site, Site) else site.site).balancer._runtime
+    runtime = (site if isinstance(site, Site) else site.site).balancer._instance.runtime
     assert runtime is not None
     return sum(pool.pending for pool in runtime.live.pools())
 
@@ -143,7 +143,7 @@ def test_who_waits_goes_to_a_server_that_comes_up(
     gatekeeper.wait_for(1)
     waiting = send(site, "/1")
     wait_until(lambda: pending(site) == 1)
-    fastlb.Pool(site.site.balancer, "pool").servers[other.address].enable()
+    site.site.balancer.pools["pool"].servers[other.address].enable()
     assert waiting.response().body.startswith(b"other")
     gatekeeper.let(1)
     assert first.response().status == 200
@@ -156,7 +156,7 @@ def test_who_waits_is_told_when_nobody_is_left(web: Web, gatekeeper: Gatekeeper)
     gatekeeper.wait_for(1)
     waiting = send(site, "/1")
     wait_until(lambda: pending(site) == 1)
-    fastlb.Pool(site.site.balancer, "pool").servers[gatekeeper.origin.address].disable()
+    site.site.balancer.pools["pool"].servers[gatekeeper.origin.address].disable()
     told = waiting.response()
     assert (told.status, told["x-fastlb-error"]) == (503, "no_server")
     gatekeeper.let(1)

@@ -338,7 +338,7 @@ def test_a_reload_while_it_is_asked_changes_nothing_for_the_request(decided: Dec
     wire = web.client()
     wire.send(get())
     wait_until(begun.is_set)
-    runtime = decided.lb._running()
+    runtime = decided.lb._instance.running()
     assert runtime.loop is not None
     for _ in range(3):
         runtime.loop.call_soon_threadsafe(runtime.update)

@@ -72,7 +72,7 @@ def test_what_it_raises_is_said_once_with_its_traceback(
 
 
 def test_the_error_header_says_that_it_was_the_policy(decided: Decided) -> None:
-    decided.lb._change_listener("web", {"error_header": "X-Error"})
+    decided.lb._instance.draft.change_listener("web", {"error_header": "X-Error"})
     add(decided, "sync", fail)
     assert decided.start().ask(get())["x-error"] == "policy_failed"
 

@@ -30,7 +30,7 @@ def test_an_exit_is_a_failure_of_the_policy(
     counts(decided, calls=2, failures=2)
     (record,) = told(caplog)
     assert type(raised).__name__ in traceback_of(record)
-    runtime = decided.lb._runtime
+    runtime = decided.lb._instance.runtime
     assert runtime is not None and runtime.loop is not None and runtime.loop.is_running()
 
 

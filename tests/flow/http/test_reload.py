@@ -56,7 +56,7 @@ class Running:
         return message.body[:2] if message.status == 200 else str(message.status).encode()
 
     def wait_idle(self) -> None:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         assert runtime is not None
         wait_until(lambda: not any(runtime.counts().values()), "something is still alive")
 
@@ -132,7 +132,7 @@ def test_a_relay_outlives_its_listener_and_its_pool(run: Any, origins: Origins) 
         running.reload(toml(0, a.address, f'connect_timeout = "{i + 1}s"'))
         client.sendall(b"still here")
         assert read_exactly(server, 10) == b"still here"
-    runtime = running.balancer._runtime
+    runtime = running.balancer._instance.runtime
     wait_until(lambda: not runtime.retired)
     client.close()
     server.close()
@@ -229,7 +229,7 @@ def test_lengths_of_timeouts_do_not_run_out(run: Any, origins: Origins) -> None:
         )
         running.reload(toml(0, a.address, keys))
     assert running.ask() == b"oa"
-    runtime = running.balancer._runtime
+    runtime = running.balancer._instance.runtime
     assert 77_000 in runtime.live.timeouts_ms()     # somebody still waits with it
     client.sendall(b"x")
     assert read_exactly(server, 1) == b"x"
@@ -307,7 +307,7 @@ def test_reloads_under_load(run: Any, origins: Origins, listener: str) -> None:
     for one in clients:
         one.start()
     descriptors = len(os.listdir("/proc/self/fd"))
-    runtime = running.balancer._runtime
+    runtime = running.balancer._instance.runtime
     most = 0
     for i in range(30):
         extra = f'[listeners.l{i}]\nbind = "http://127.0.0.1:0"\npool = "p"'

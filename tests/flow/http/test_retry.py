@@ -342,7 +342,7 @@ def test_so_many_are_retried_at_a_time(web: Web, origins: Origins, limited: bool
         [fastlb.Server(bad.address), fastlb.Server(good.address, priority=1)],
         pool={"outliers": ONE_FAILURE, "limits": {"max_retries": 2} if limited else {}},
     )
-    live = site.site.balancer._runtime.live          # type: ignore[union-attr]
+    live = site.site.balancer._instance.runtime.live          # type: ignore[union-attr]
     wires = []
     for n in range(1, 3):
         wires.append(site.client())

@@ -207,7 +207,7 @@ def test_paths_and_hosts_are_rewritten_and_fields_edited(
             },
         },
     )
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     del seen
     got = site.ask(get("/docs/7/a/b?q=1", "X-In: in", "Cookie: c=3", "X-Gone: 1", "X-Doc: fake"))

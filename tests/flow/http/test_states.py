@@ -23,7 +23,7 @@ Origins = Callable[..., HttpOrigin]
 
 
 def pool_of(site: Site) -> fastlb.Pool:
-    return fastlb.Pool(site.balancer, "pool")
+    return site.balancer.pools["pool"]
 
 
 def who(site: HttpSite, n: int = 8) -> set[str]:
@@ -93,7 +93,7 @@ def test_what_was_set_outlives_a_new_snapshot(web: Web, origins: Origins) -> Non
     servers = pool_of(site.site).servers
     servers[a.address].drain()
     servers[b.address].enable()
-    runtime, loop = site.site.balancer._runtime, site.site.balancer._loop
+    runtime, loop = site.site.balancer._instance.runtime, site.site.balancer._instance._loop
     assert runtime is not None and loop is not None
     done = threading.Event()
     loop.call_soon_threadsafe(lambda: (runtime.update(), done.set()))

@@ -115,7 +115,7 @@ def test_a_draining_server_keeps_its_clients(web: Web, three: list[HttpOrigin]) 
     site = web(servers, pool=sticky())
     assert {site.ask(get("/")).body[:2] for _ in range(6)} == {b"o0", b"o2"}
     assert site.ask(with_cookie(token(three[1].address))).body[:2] == b"o1"
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     runtime.live.server("pool", three[1].address).choose("maintenance")
     made = site.ask(with_cookie(token(three[1].address)))

@@ -44,7 +44,7 @@ def test_clients_that_cancel_are_no_errors_of_the_server(h2: Open, origins: Orig
 
         wait_until(all_are_here)
     assert [(one.status, one.reason) for one in seen[:5]] == [(0, "client_cancelled")] * 5
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     (server,) = runtime.live.servers()
     assert (server.totals()["errors"], server.state) == (0, "up")

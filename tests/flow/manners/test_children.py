@@ -22,7 +22,7 @@ def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:
         listener = lb.listen("tcp://127.0.0.1:0", pool=pool, idle_timeout="200ms")
 
         def counts():
-            return sum(lb._runtime.counts().values())
+            return sum(lb._instance.runtime.counts().values())
 
         def wait_until(true):
             deadline = time.monotonic() + 30
@@ -111,7 +111,7 @@ def test_starting_programs_under_traffic() -> None:
             for client in clients:
                 client.join()
             deadline = time.monotonic() + 30
-            while any(lb._runtime.counts().values()):
+            while any(lb._instance.runtime.counts().values()):
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
         """,

@@ -35,7 +35,7 @@ def idle(listener: fastlb.Listener) -> Wire:
 
 def is_draining(balancer: fastlb.Balancer) -> bool:
     """Whether it accepts no more, and all engines have heard of that."""
-    runtime = balancer._runtime
+    runtime = balancer._instance.runtime
     assert runtime is not None
     return runtime.stopping and not runtime.leaving.all and runtime.engines.closing
 
@@ -93,7 +93,7 @@ def test_a_delay_says_no_to_probes_and_accepts(
     with balancer.background():
         assert ready(path).startswith(b"HTTP/1.1 200")
         stopping = balancer.stop()
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         wait_until(lambda: runtime is not None and runtime.draining)
         told = ready(path)
         assert told.startswith(b"HTTP/1.1 503") and b"draining" in told

@@ -94,7 +94,7 @@ def ask(wire: Wire) -> bytes:
 
 
 def numbers(held: Held, listener: str) -> list[int]:
-    runtime = held.balancer._runtime
+    runtime = held.balancer._instance.runtime
     assert runtime is not None
     return [fd for one in runtime.listening if one.listener == listener for fd in one.fds]
 
@@ -123,7 +123,7 @@ def test_a_client_never_reaches_the_listener_that_had_the_number_before(
         wire.send(get("/"))
     held.end(asked)
     assert [ask(wire)[:6] for wire in wires] == [b"second"] * 20
-    runtime = held.balancer._runtime
+    runtime = held.balancer._instance.runtime
     wait_until(lambda: runtime is not None and not runtime.leaving.all)
     assert set(map(inode, before)).isdisjoint(sockets)
 
@@ -145,7 +145,7 @@ def test_a_stop_closes_no_socket_of_an_engine_that_is_held_up(held: Held) -> Non
     opened = inode(number)
     asked = held.begin()
     stopping = held.balancer.stop(timeout=0)
-    runtime = held.balancer._runtime
+    runtime = held.balancer._instance.runtime
     wait_until(lambda: runtime is not None and len(runtime.leaving.all) == 2)
     with pytest.raises(concurrent.futures.TimeoutError):
         stopping.wait(0.2)

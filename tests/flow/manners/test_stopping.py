@@ -190,7 +190,7 @@ def test_a_stop_without_patience_closes_no_socket_that_an_engine_uses(
     balancer, listener = make(origin, threads)
     for _ in range(30):
         with balancer.background():
-            engines = balancer._runtime.engines.all if balancer._runtime else []
+            engines = balancer._instance.runtime.engines.all if balancer._instance.runtime else []
             clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(5)]
             wait_until(lambda: listener.stats()["accepted"] == 5)
             stopping = balancer.stop(timeout=0)

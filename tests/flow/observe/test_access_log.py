@@ -217,7 +217,7 @@ def test_a_file_that_was_moved_away_is_made_anew(
 ) -> None:
     log, old = tmp_path / "access", tmp_path / "access.1"
     with logged([origins().address], fields=["path"]) as site:
-        runtime = site.site.balancer._runtime
+        runtime = site.site.balancer._instance.runtime
         assert runtime is not None
         site.ask(get("/before"))
         runtime.recording.sync()
@@ -261,7 +261,7 @@ def test_a_full_disk_is_said_once_and_costs_lines_only(
 ) -> None:
     with caplog.at_level(logging.ERROR, "fastlb.access"), \
             logged([origins().address], path="/dev/full") as site:
-        runtime = site.site.balancer._runtime
+        runtime = site.site.balancer._instance.runtime
         assert runtime is not None
         for _ in range(3):
             assert site.ask(get()).status == 200
@@ -280,7 +280,7 @@ def test_what_comes_too_fast_is_dropped_and_counted(
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     with logged([origins().address], path=str(fifo), buffer="64KiB") as site:
-        runtime = site.site.balancer._runtime
+        runtime = site.site.balancer._instance.runtime
         assert runtime is not None
         wire = site.client()
         asked = 0
@@ -308,7 +308,7 @@ def test_lines_stay_apart_after_any_number_of_failed_writes(
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     with logged([origins().address], path=str(fifo)) as site:
-        runtime = site.site.balancer._runtime
+        runtime = site.site.balancer._instance.runtime
         assert runtime is not None
         for lost in (1, 2, 3):                  # a part of a line, and then nothing
             assert site.ask(get("/" + "a" * 4000)).status == 200

@@ -20,7 +20,7 @@ class Scraped:
     """Samples by name and labels."""
 
     def __init__(self, balancer: fastlb.Balancer) -> None:
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
         runtime.engines.settle()
         self.samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
@@ -120,7 +120,7 @@ def test_sums_are_exact_over_threads_and_reloads(
     web: Callable[..., HttpSite], origins: Callable[..., HttpOrigin]
 ) -> None:
     site = web([origins().address, origins().address])
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None and runtime.loop is not None
 
     def ask() -> None:
@@ -164,7 +164,7 @@ def test_status_says_what_the_metrics_say(
     site = web([origin.address], routes=ROUTES)
     for _ in range(5):
         site.ask(get("/docs/1"))
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     runtime.engines.settle()
     said = status(runtime)

@@ -11,7 +11,7 @@ from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
 
 def recording(site: HttpSite):  # type: ignore[no-untyped-def]
-    runtime = site.site.balancer._runtime
+    runtime = site.site.balancer._instance.runtime
     assert runtime is not None
     return runtime.recording
 

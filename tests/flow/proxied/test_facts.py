@@ -286,7 +286,7 @@ def test_explain_while_it_runs(web: Web, origins: Origins) -> None:
     made = web([one.address, other.address], **HERE, routes=[
         {"name": "shop", "match": {"proxy": {"authority": "shop.example"}}, "pool": "pool"},
         {"name": "rest", "respond": NO}]).site
-    wait_until(lambda: made.balancer._runtime is not None)
+    wait_until(lambda: made.balancer._instance.runtime is not None)
     said = made.balancer.explain("GET", "/", proxy={"authority": "Shop.example"})
     assert (said.route, said.live) == ("shop", True)
     assert made.balancer.explain("GET", "/").route == "rest"

@@ -339,5 +339,5 @@ def test_checks_speak_for_themselves(
     else:
         server.sendall(b"+OK\r\n")
     assert got == header
-    pool = fastlb.Pool(made.balancer, "pool")
+    pool = made.balancer.pools["pool"]
     wait_until(lambda: [one.state for one in pool.servers.values()] == ["up"])

@@ -93,7 +93,7 @@ def edge(mode: int) -> Iterator[Make]:
             })
             balancer = fastlb.Balancer(config, threads=mode)
             stack.enter_context(balancer.background())
-            made.append(Edge(balancer, fastlb.Listener(balancer, "edge"), origins))
+            made.append(Edge(balancer, balancer.listeners["edge"], origins))
             return made[-1]
 
         yield make
@@ -105,7 +105,7 @@ def edge(mode: int) -> Iterator[Make]:
                     connection.close()
         for one in made:
             one.wait_idle()
-            runtime = one.balancer._runtime
+            runtime = one.balancer._instance.runtime
             if runtime is not None:
                 wait_until(lambda r=runtime: all(  # type: ignore[misc]
                     listener.in_flight == 0 for listener in r.live.listeners()))

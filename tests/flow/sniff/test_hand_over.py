@@ -57,7 +57,7 @@ def handing(
 
 
 def handed(made: Edge, listener: str = "web") -> dict[str, int]:
-    return fastlb.Listener(made.balancer, listener).stats()
+    return made.balancer.listeners[listener].stats()
 
 
 def test_requests_go_on_as_if_they_had_come_to_the_listener(
@@ -202,7 +202,7 @@ def test_http2_by_prior_knowledge(handing: Callable[..., Edge], origin: HttpOrig
     assert handed(made)["requests"] == 6
     client.close()
     made.wait_idle()
-    plain = Client(_connected(fastlb.Listener(made.balancer, "web").port))
+    plain = Client(_connected(made.balancer.listeners["web"].port))
     assert b" 505 " in read_to_end(plain.sock)                  # (h2c = false)
     plain.close()
 

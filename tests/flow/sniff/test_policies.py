@@ -51,7 +51,7 @@ def test_a_routes_function_sees_the_first_bytes_and_the_name(edge: Make, kind: s
     made.serves(made.says(HELLO), "b", HELLO)
     made.serves(made.says(CONNECT_4), "a", CONNECT_4)
     assert seen == [(HELLO[:3], "example.com", "edge")]
-    totals = made.balancer._running().policies.totals()["edge/tls"]
+    totals = made.balancer._instance.running().policies.totals()["edge/tls"]
     assert totals["calls"] == 1 and totals["failures"] == 0
 
 
@@ -85,7 +85,8 @@ def test_it_can_close_or_ask_for_more(edge: Make, kind: str) -> None:
     made = edge([{"name": "all", "pool": "a", "policy": policy(
         kind, decide, first_bytes="1KiB", first_bytes_timeout="60s")}])
     client = made.says(b"\xff\xff\xff\xff")
-    wait_until(lambda: made.balancer._running().policies.totals()["edge/all"]["calls"] == 1)
+    policies = made.balancer._instance.running().policies
+    wait_until(lambda: policies.totals()["edge/all"]["calls"] == 1)
     client.sendall(b"\xff\xff\xff\xff")
     made.serves(client, "b", b"\xff" * 8)
     assert made.says(b"\xffstop").recv(1) == b""

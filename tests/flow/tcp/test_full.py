@@ -26,9 +26,9 @@ def test_a_limit_that_is_reached_is_logged_once_and_counted(
     pool = balancer.pool("p", [origin.address])
     balancer.listen("tcp://127.0.0.1:0", name="web", pool=pool, **mine)
     with balancer.background():
-        runtime = balancer._runtime
+        runtime = balancer._instance.runtime
         assert runtime is not None
-        site = Site(balancer, fastlb.Listener(balancer, "web"))
+        site = Site(balancer, balancer.listeners["web"])
         held = [site.pair(origin) for _ in range(2)]
         waiting = [site.connect() for _ in range(3)]
         line = f"{name} has reached its max_connections (2): new clients wait in the kernel's queue"

@@ -45,7 +45,7 @@ def test_a_full_server_is_passed_over(site: Make) -> None:
     with pytest.raises(TimeoutError):
         a.accept()
     assert len(held) == 5
-    assert made.balancer._runtime is not None
+    assert made.balancer._instance.runtime is not None
     a.close()
     b.close()
 

@@ -51,7 +51,7 @@ class Decided:
         return self.site
 
     def totals(self) -> dict[str, int]:
-        return self.lb._running().policies.totals()["l"]
+        return self.lb._instance.running().policies.totals()["l"]
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ def test_a_stop_ends_who_waits(mode: int) -> None:
     with lb.background():
         site = Site(lb, listener)
         client = site.connect()
-        wait_until(lambda: lb._running().policies.totals()["l"]["pending"] == 1)
+        wait_until(lambda: lb._instance.running().policies.totals()["l"]["pending"] == 1)
         lb.stop(timeout=0.05).wait(DEADLINE_S)
         with pytest.raises(ConnectionResetError):
             client.recv(1)

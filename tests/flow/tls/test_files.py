@@ -53,8 +53,8 @@ def port(balancer: fastlb.Balancer) -> int:
 
 
 def securing(balancer: fastlb.Balancer) -> Any:
-    assert balancer._runtime is not None
-    return balancer._runtime.securing
+    assert balancer._instance.runtime is not None
+    return balancer._instance.runtime.securing
 
 
 class Shaking:
@@ -161,8 +161,8 @@ def test_a_file_that_is_only_touched_is_no_change(
 ) -> None:
     monkeypatch.setattr(files, "LOOK_S", 0.05)
     balancer = serving(pair.tls)
-    assert balancer._runtime is not None
-    snapshot = balancer._runtime.snapshot
+    assert balancer._instance.runtime is not None
+    snapshot = balancer._instance.runtime.snapshot
     os.utime(pair.cert, ns=(1, 1))
 
     def seen() -> int:
@@ -172,7 +172,7 @@ def test_a_file_that_is_only_touched_is_no_change(
         return found
 
     wait_until(lambda: seen() == 1)
-    assert balancer._runtime.snapshot is snapshot
+    assert balancer._instance.runtime.snapshot is snapshot
     assert (securing(balancer).refreshed, securing(balancer).refused) == (0, 0)
 
 
@@ -184,8 +184,8 @@ def test_what_a_pool_trusts_and_what_comes_by_a_reload_is_looked_at(
     balancer = serving(pair.tls, {"ca": str(other.cert)})
     other.replace()
     wait_until(lambda: securing(balancer).refreshed == 1)
-    assert balancer._runtime is not None
-    [pool] = balancer._runtime.effective.pools
+    assert balancer._instance.runtime is not None
+    [pool] = balancer._instance.runtime.effective.pools
     assert pool.tls is not None and pool.tls.ca == other.cert.read_bytes()
 
     text = (f'[listeners.web]\nbind = "https://127.0.0.1:0"\npool = "p"\ntls = {{ certificates ='
@@ -223,4 +223,4 @@ def test_who_has_no_files_is_not_woken(serving: Serving) -> None:
     balancer.pool("pool", ["127.0.0.1:1"], tls=True)
     balancer.listen("http://127.0.0.1:0", pool="pool")
     with balancer.background():
-        assert balancer._files._thread is None
+        assert balancer._instance._files._thread is None

@@ -34,11 +34,11 @@ def test_what_comes_while_a_record_is_half_read_is_not_forgotten(
     with balancer.background():
         made = Site(balancer, listener)
         made.context = authority.trusting()
-        engine = balancer._running().engines.all[0]
+        engine = balancer._instance.running().engines.all[0]
         client = made.connect()
         client.sendall(b"0123456789")
         wait_until(lambda: sum(
-            one["pending"] for one in balancer._running().policies.totals().values()) == 1)
+            one["pending"] for one in balancer._instance.running().policies.totals().values()) == 1)
         turns = engine.turns
         client.sendall(b" the end")
         wait_until(lambda: engine.turns > turns)

@@ -63,7 +63,7 @@ def goes_on(balancer: fastlb.Balancer, session: ssl.SSLSession) -> bool:
 
 
 def rotate(balancer: fastlb.Balancer, times: int) -> None:
-    runtime = balancer._runtime
+    runtime = balancer._instance.runtime
     assert runtime is not None and runtime.loop is not None
     for _ in range(times):
         rotated = threading.Event()

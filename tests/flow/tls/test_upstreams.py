@@ -248,7 +248,7 @@ def test_what_tls_says_on_a_connection_that_waits_is_no_data(
     try:
         wait_until(lambda: b"ACCEPT" in said)
         made = secure_site([f"127.0.0.1:{port}"], pool=trusting(authority))
-        engine = made.balancer._runtime.engines.all[0]  # type: ignore[union-attr]
+        engine = made.balancer._instance.runtime.engines.all[0]  # type: ignore[union-attr]
         wire = Wire(made.connect())
         for n, command in enumerate((b"K\n", b"k\n", b"K\n", b"")):
             wire.send(GET)
@@ -289,7 +289,7 @@ def test_a_connection_that_waits_and_is_ended_is_not_used(
 
     server = servers(authority.issue("site.test"), serve)
     made = secure_site([server.address], pool=trusting(authority))
-    engine = made.balancer._runtime.engines.all[0]  # type: ignore[union-attr]
+    engine = made.balancer._instance.runtime.engines.all[0]  # type: ignore[union-attr]
     assert ask(made).status == 200
     wait_until(lambda: engine.idle == 1)
     go.set()

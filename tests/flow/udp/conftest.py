@@ -93,7 +93,7 @@ class Site:
         return client.recv(DATAGRAM_MAX)
 
     def counts(self) -> dict[str, int]:
-        runtime = self.balancer._runtime
+        runtime = self.balancer._instance.runtime
         return runtime.counts() if runtime is not None else {}
 
     @property
@@ -102,7 +102,7 @@ class Site:
 
     def totals(self) -> dict[str, int]:
         total: dict[str, int] = {}
-        for engine in self.balancer._running().engines.all:
+        for engine in self.balancer._instance.running().engines.all:
             for name, n in engine.totals().items():
                 total[name] = total.get(name, 0) + n
         return total
@@ -118,7 +118,7 @@ class Site:
 
     def end(self) -> None:
         """All sessions at once."""
-        if self.balancer._runtime is not None:
+        if self.balancer._instance.runtime is not None:
             for pool in self.balancer.pools.values():
                 for server in pool.servers.values():
                     server.drain(0)

@@ -25,7 +25,7 @@ def says(name: bytes, well: Callable[[], bool] = lambda: True) -> Callable[[byte
 
 
 def down(site: Site, address: str) -> bool:
-    return site.balancer._running().live.server("p", address).down
+    return site.balancer._instance.running().live.server("p", address).down
 
 
 def test_a_server_that_does_not_answer_checks_gets_no_sessions(site: Make, serve: Serve) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import fastlb
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import DATAGRAM_MAX, Make, Serve
 from tests.flow.udp.test_reload import reload
@@ -67,7 +66,7 @@ def test_others_of_the_engine_go_on(site: Make, serve: Serve, origin: Any) -> No
     raw["listeners"]["t"] = {"bind": "tcp://127.0.0.1:0", "pool": "t"}
     pools = {**raw["pools"], "t": {"servers": [origin.address]}}
     reload(made, listeners=raw["listeners"], pools=pools)
-    url = fastlb.Listener(made.balancer, "t").url
+    url = made.balancer.listeners["t"].url
     client = made.client()
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), DEADLINE_S) as tcp:
         other = origin.accept()

@@ -108,7 +108,7 @@ def test_flood_of_udp_leaves_half_of_all_connections_to_tcp(
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
     assert caplog.text.count("sessions have reached a limit") == 1
-    assert made.balancer._running().effective.sessions_max == 20
+    assert made.balancer._instance.running().effective.sessions_max == 20
     end(made)
 
 

@@ -126,7 +126,7 @@ def test_a_listener_goes_while_a_policy_is_at_work(serve: Serve) -> None:
         assert asked.wait(DEADLINE_S)
         raw = {"listeners": {"other": {"bind": "udp://127.0.0.1:0", "pool": "p"}},
                "pools": {"p": {"servers": [server.address]}}}
-        loop = lb._running().loop
+        loop = lb._instance.running().loop
         assert loop is not None
         asyncio.run_coroutine_threadsafe(
             lb.reload(fastlb.Config.build(raw)), loop).result(DEADLINE_S)

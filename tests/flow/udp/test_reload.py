@@ -17,7 +17,7 @@ def reload(made: Site, **changes: Any) -> None:
     raw["listeners"]["l"].update(changes.pop("listener", {}))
     for name, value in changes.items():
         raw[name] = value
-    loop = made.balancer._running().loop
+    loop = made.balancer._instance.running().loop
     assert loop is not None
     config = fastlb.Config.build(raw)
     asyncio.run_coroutine_threadsafe(made.balancer.reload(config), loop).result(DEADLINE_S)
@@ -92,7 +92,7 @@ def test_a_listener_that_goes_still_brings_answers(site: Make, serve: Serve) -> 
     wait_until(lambda: len(server.heard) == 1)
     raw = made.balancer.config.model_dump(exclude_unset=True)
     raw["listeners"] = {"other": {"bind": "udp://127.0.0.1:0", "pool": "p"}}
-    loop = made.balancer._running().loop
+    loop = made.balancer._instance.running().loop
     assert loop is not None
     asyncio.run_coroutine_threadsafe(
         made.balancer.reload(fastlb.Config.build(raw)), loop).result(DEADLINE_S)

@@ -1,0 +1,54 @@
+# An exchange without a client, which makes another exchange's request: for mirrors and hedges.
+from libc.string cimport memcpy
+
+from fastlb._core.base.enums cimport (
+    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY, HTTP_WHOLE,
+    ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
+)
+from fastlb._core.base.httpmem cimport take_http
+from fastlb._core.base.mem cimport (
+    chunk_bytes, give_exchange, give_held, take_exchange, take_held,
+)
+from fastlb._core.base.proxyfacts cimport share_proxied
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, PoolEntry
+from fastlb._core.ext.atomic cimport fl_add32, unlikely
+
+
+cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept nogil:
+    """An exchange with the same request, whose head is made for a server of `pool`; NULL when
+    memory is gone."""
+    cdef Exchange* shadow = take_exchange(core)
+    cdef Chunk* head = take_held(core, x.http.head.klass)
+    cdef Http* http = NULL
+    if shadow != NULL and head != NULL:
+        http = take_http(core, shadow)
+    if http == NULL:
+        give_held(core, head)
+        if shadow != NULL:
+            shadow.stage = STAGE_DEAD
+            give_exchange(core, shadow)
+        return NULL
+    memcpy(chunk_bytes(head), chunk_bytes(x.http.head), x.http.head.end)
+    head.end = x.http.head.end
+    http.head = head
+    http.entry = x.http.entry
+    http.route = x.http.route
+    http.method = x.http.method
+    http.request = x.http.request
+    http.taken = x.http.taken
+    http.begin_ms = x.http.begin_ms
+    http.flags = HTTP_DISCARD | x.http.flags & (HTTP_NO_BODY | HTTP_WHOLE)
+    shadow.http = http
+    shadow.stage = STAGE_BALANCE
+    shadow.flags = EXCHANGE_HTTP | EXCHANGE_SHADOW | EXCHANGE_HOLDS_SNAPSHOT
+    shadow.client.role = ROLE_CLIENT
+    shadow.server.role = ROLE_SERVER
+    shadow.listener = x.listener
+    shadow.bind = x.bind
+    shadow.snapshot = x.snapshot
+    fl_add32(&x.snapshot.users[core.id], 1)
+    shadow.peer = x.peer
+    shadow.pool = pool
+    if unlikely(pool.proxy_protocol):
+        shadow.proxied = share_proxied(core, x)
+    return shadow

@@ -1,0 +1,98 @@
+"""A configuration that is being made: a whole one, or pools and listeners that are added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastlb.config.base import Model
+from fastlb.config.check_routes import scheme_of
+from fastlb.config.model import Config
+from fastlb.config.server import Server, listed, server_keys
+
+
+def given(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
+    return {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
+        for key, value in keys.items()
+    }
+
+
+class Draft:
+    """What a balancer is to be started with. Every mistake is a ConfigError when it is made."""
+
+    def __init__(self, keys: Mapping[str, Any], whole: Config | None) -> None:
+        if keys:
+            Config.build(dict(keys))
+        self.whole = whole
+        self.pools: dict[str, dict[str, Any]] = {}
+        self.listeners: dict[str, dict[str, Any]] = {}
+        self._keys = dict(keys)
+
+    def config(self) -> Config:
+        """The configuration as it stands."""
+        if self.whole is not None:
+            return self.whole
+        return Config.build({**self._keys, "listeners": self.listeners, "pools": self.pools})
+
+    def add_pool(
+        self, name: str, servers: Iterable[str | Server], balance: str, keys: Mapping[str, Any]
+    ) -> None:
+        spec = {
+            "servers": [server_keys(one) for one in listed(servers, name)],
+            "balance": balance,
+            **given(keys),
+        }
+        self._check_name(name, self.pools)
+        Config.build({"pools": {**self.pools, name: spec}})
+        self.pools[name] = spec
+
+    def add_listener(
+        self, name: str | None, bind: str | list[str], pool: str | None, keys: Mapping[str, Any]
+    ) -> str:
+        """Return its name, which is made up if there is none."""
+        name = name if name is not None else f"listener{len(self.listeners) + 1}"
+        spec = {"bind": bind, **({} if pool is None else {"pool": pool}), **given(keys)}
+        self._check_name(name, self.listeners)
+        Config.build({"listeners": {**self.listeners, name: spec}, "pools": self.pools})
+        self.listeners[name] = spec
+        return name
+
+    def change_listener(self, name: str, keys: Mapping[str, Any]) -> None:
+        self._must_not_be_whole()
+        spec = {**self.listeners[name], **keys}
+        Config.build({"listeners": {**self.listeners, name: spec}, "pools": self.pools})
+        self.listeners[name] = spec
+
+    def add_route(self, listener: str, route: Mapping[str, Any]) -> None:
+        routes = self.listeners.get(listener, {}).get("routes", ())
+        self.change_listener(listener, {"routes": [*routes, route]})
+
+    def route_name(self, listener: str, function: Any) -> str:
+        """The function's own name, or with a number where it is taken."""
+        own = getattr(function, "__name__", "policy").strip("<>")
+        taken = {route.get("name") for route in self.listeners[listener].get("routes", ())}
+        return next(n for n in (own, *map(f"{own}-{{}}".format, range(2, len(taken) + 3)))
+                    if n not in taken)
+
+    def has_routes_of_connections(self, listener: str) -> bool:
+        """Whether a listener is for TCP or UDP, whose policies decide about connections."""
+        return scheme_of(self.listeners.get(listener, {})) in ("tcp", "udp")
+
+    def fill(self, pool: str, servers: Iterable[Any]) -> Config:
+        """Give a pool other servers; returns the configuration with that pool alone."""
+        self._must_not_be_whole()
+        spec = {**self.pools[pool], "servers": [server_keys(one) for one in servers]}
+        made = Config.build({"pools": {**self.pools, pool: spec}})
+        self.pools[pool] = spec
+        return made
+
+    def _must_not_be_whole(self) -> None:
+        if self.whole is not None:
+            raise RuntimeError("this balancer was made from a whole config: change that instead")
+
+    def _check_name(self, name: str, taken: Mapping[str, Any]) -> None:
+        self._must_not_be_whole()
+        if name in taken:
+            raise ValueError(f"{name!r} is taken: every name can be given once")

@@ -15,22 +15,26 @@ SHARE = (LAST - FIRST) // WORKERS
 _mine = FIRST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS)
 
 
-def free_ports(n: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
-    """Ports for programs that can't be told to take any, or that nobody listens on."""
+def free_ports(
+    n: int, kind: socket.SocketKind = socket.SOCK_STREAM, *more: socket.SocketKind
+) -> list[int]:
+    """Ports for programs that can't be told to take any, or that nobody listens on; each is free
+    for every one of these kinds."""
     with ExitStack() as stack:
         found: list[int] = []
         for port in random.sample(range(_mine, _mine + SHARE), SHARE):
-            sock = stack.enter_context(socket.socket(type=kind))
             with contextlib.suppress(OSError):
-                sock.bind(("127.0.0.1", port))
+                for each in (kind, *more):
+                    sock = stack.enter_context(socket.socket(type=each))
+                    sock.bind(("127.0.0.1", port))
                 found.append(port)
             if len(found) == n:
                 return found
     raise AssertionError("no port is free")
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    return free_ports(1, kind)[0]
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, *more: socket.SocketKind) -> int:
+    return free_ports(1, kind, *more)[0]
 
 
 def nobody() -> str:

@@ -35,7 +35,7 @@ class NameServer(threading.Thread):
         self.descriptors = 0        # that this process had open at most, when it asked
         # Of one number, and below those that the kernel gives to connections.
         self.tcp, self.sock = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-        where = ("127.0.0.1", free_port())
+        where = ("127.0.0.1", free_port(socket.SOCK_STREAM, socket.SOCK_DGRAM))
         self.tcp.bind(where)
         self.sock.bind(where)
         self.records: list[str] = []

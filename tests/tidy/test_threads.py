@@ -34,7 +34,7 @@ def test_an_exception_that_nobody_sees_fails_its_test(tmp_path: Path) -> None:
     file.write_text(TESTS)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path,
-         "-p", "no:cacheprovider", "-p", "no:xdist", "-rA", file],
+         "--confcutdir", tmp_path, "-p", "no:cacheprovider", "-p", "no:xdist", "-rA", file],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     outcomes = sorted(line.split(" - ")[0].replace(f"{file.name}::", "")
                       for line in done.stdout.splitlines()

@@ -37,7 +37,7 @@ def draining(to: Through, servers: list[Any]) -> None:
     for thread in threads:
         thread.start()
     time.sleep(0.5)                             # calls before, while it goes, and after
-    servers[0].stop(5).wait()
+    servers[0].stop(DEADLINE_S).wait()
     time.sleep(0.5)
     over.set()
     for thread in threads:

@@ -243,6 +243,23 @@ def site(mode: int, dress: Dress) -> Iterator[Callable[..., Site]]:
             made.wait_idle()
 
 
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """An address whose queue is full: a connect to it hangs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        for _ in range(8):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+            waiting.append(sock)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        for sock in waiting:
+            sock.close()
+
+
 def read_exactly(sock: socket.socket, n: int) -> bytes:
     got = bytearray()
     while len(got) < n:

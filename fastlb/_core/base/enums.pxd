@@ -13,25 +13,36 @@ cdef enum Verdict:
     ASK = 9             # http: a policy has to decide
     CARRY = 10          # http: it is HTTP/2, and x.input has what was read
     HAND = 11           # tcp: another listener goes on with it
+    HEDGED = 12         # http: a second try has sent its request, and may have an answer
+    GONE = 13           # it has ended, or goes on by itself: nobody may touch it
 
+# In the order of the flow; what each does is a row of loop/conveyor's table.
 cdef enum Stage:
     STAGE_FREE = 0      # in the free list
-    STAGE_BALANCE = 1
-    STAGE_CONNECT = 2
-    STAGE_RELAY = 3
-    STAGE_DEAD = 4      # ended in this turn; given back at its end
-    STAGE_REQUEST = 5   # http: reading a request's head
-    STAGE_FORWARD = 6   # http: request and response on their way
-    STAGE_ANSWER = 7    # http: writing an answer of our own, or the end of the server's
-    STAGE_LINGER = 8    # http: answered; what the client still sends is thrown away
-    STAGE_POLICY = 9    # a policy decides
-    STAGE_FIRST = 10    # tcp: its policy wants to see the client's first bytes
-    STAGE_HANDSHAKE = 11        # TLS, with the client
-    STAGE_CARRIER = 12          # HTTP/2: a connection, whose requests are exchanges of their own
-    STAGE_SESSION = 13          # udp: datagrams both ways
-    STAGE_SNIFF = 14            # tcp: its first bytes say where it goes
-    STAGE_PROXIED = 15          # what may be a header of the PROXY protocol is waited for
-    STAGE_WEBSOCKET = 16        # http: bytes both ways, whose frames are followed
+    STAGE_DEAD = 1      # ended in this turn; given back at its end
+    STAGE_PROXIED = 2   # what may be a header of the PROXY protocol is waited for
+    STAGE_HANDSHAKE = 3 # TLS, with the client
+    STAGE_SNIFF = 4     # tcp: its first bytes say where it goes
+    STAGE_FIRST = 5     # tcp: its policy wants to see the client's first bytes
+    STAGE_CARRIER = 6   # HTTP/2: a connection, whose requests are exchanges of their own
+    STAGE_REQUEST = 7   # http: reading a request's head
+    STAGE_POLICY = 8    # a policy decides
+    STAGE_BALANCE = 9
+    STAGE_CONNECT = 10
+    STAGE_FORWARD = 11  # http: request and response on their way
+    STAGE_ANSWER = 12   # http: writing an answer of our own, or the end of the server's
+    STAGE_LINGER = 13   # http: answered; what the client still sends is thrown away
+    STAGE_RELAY = 14    # bytes both ways
+    STAGE_WEBSOCKET = 15        # http: bytes both ways, whose frames are followed
+    STAGE_SESSION = 16          # udp: datagrams both ways
+    STAGE_COUNT = 17
+
+# Why an exchange is to leave its stage, for `leave` in the table of stages.
+cdef enum Leaving:
+    LEAVE_LISTENER = 1  # its listener may be no more
+    LEAVE_STOP = 2      # the engine stops: who is idle ends
+    LEAVE_PART = 3      # WebSockets are told that they end when nothing is halfway
+    LEAVE_NOW = 4       # it ends right after this
 
 cdef enum Reason:
     REASON_DONE = 1

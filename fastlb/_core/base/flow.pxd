@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, H2_CLOSED, LAYER_H2, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_CANCELLED,
-    REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_SERVER_RESET, ROLE_CLIENT, STREAM_CAUTIOUS,
-    STREAM_EOF, STREAM_TUNED,
+    REASON_CLIENT_RESET, REASON_SERVER_RESET, ROLE_CLIENT, STREAM_CAUTIOUS, STREAM_EOF,
+    STREAM_TUNED,
 )
 from fastlb._core.base.net cimport net_tune
 from fastlb._core.base.stream cimport stream_read
@@ -24,12 +24,6 @@ cdef inline int broken(Exchange* x, Stream* s) noexcept nogil:
     else:
         x.reason = REASON_CLIENT_RESET
     return FAIL
-
-
-cdef inline bint is_of_client(int reason) noexcept nogil:
-    """Whether the client left, so that nothing speaks against its server."""
-    return reason == REASON_CLIENT_RESET or reason == REASON_CLIENT_GONE \
-        or reason == REASON_CLIENT_CANCELLED
 
 
 cdef inline void count_write(Exchange* x, Stream* to) noexcept nogil:

@@ -2,13 +2,11 @@
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY, HTTP_WHOLE,
-    ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
+    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY,
+    HTTP_WHOLE, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
 )
 from fastlb._core.base.httpmem cimport take_http
-from fastlb._core.base.mem cimport (
-    chunk_bytes, give_exchange, give_held, take_exchange, take_held,
-)
+from fastlb._core.base.mem cimport chunk_bytes, give_exchange, give_held, take_exchange, take_held
 from fastlb._core.base.proxyfacts cimport share_proxied
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, PoolEntry
 from fastlb._core.ext.atomic cimport fl_add32, unlikely

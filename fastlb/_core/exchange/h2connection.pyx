@@ -5,11 +5,11 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP,
-    FAIL, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ, H2_REFUSED, HANGUP, LAYER_H2, NEXT,
-    PEER_SHUT, READABLE,
-    REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CONNECT_REFUSED, REASON_DONE, REASON_NO_MEMORY,
-    REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE, ROLE_CLIENT, ROLE_SERVER, STAGE_CARRIER,
-    STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS, STREAM_EOF, STREAM_TUNED, WRITABLE,
+    FAIL, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ, H2_REFUSED, HANGUP, LAYER_H2,
+    NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_CONNECT_REFUSED,
+    REASON_DONE, REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_HANDSHAKE, ROLE_CLIENT,
+    ROLE_SERVER, STAGE_CARRIER, STAGE_DEAD, STAGE_LINGER, STAGE_REQUEST, STREAM_CAUTIOUS,
+    STREAM_EOF, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, flow_flush, flow_read, flow_write
 from fastlb._core.base.limits cimport (
@@ -23,7 +23,7 @@ from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport TLS_NOT_H2, tls_speaks_h2
 from fastlb._core.base.types cimport H2, Chunk, Core, Exchange, H2Stream, Stream
-from fastlb._core.exchange.lifecycle cimport finish, hold_snapshot, let_snapshot_go
+from fastlb._core.exchange.lifecycle cimport hold_snapshot, let_snapshot_go
 from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.h2.client cimport H2_HEARD, h2_leave, h2_notice, h2_ping
 from fastlb._core.h2.frames cimport h2_is_in_head
@@ -259,24 +259,24 @@ cdef int _go_on_with_server(Core* core, Exchange* x, int verdict) noexcept nogil
     return FAIL if verdict == FAIL else END
 
 
-cdef void expire_carrier(Core* core, Exchange* x) noexcept nogil:
+cdef int expire_carrier(Core* core, Exchange* x) noexcept nogil:
     """The time of a client is over, to send a head or anything at all. It hears so before it
-    goes, and requests that are under way may end."""
+    goes, and requests that are under way may end: AGAIN, or END."""
     cdef H2* h2 = x.h2
     if h2.noticed and not h2.leaving:
         h2_leave(h2)                    # it says nothing to that
         timer_start(core, &x.timer, h2.header_timer if h2.awaits_head else x.idle_timer)
         queue(core, x)
-        return
+        return AGAIN
     if h2.n_exchanges == 0 and (x.flags & EXCHANGE_CLOSE or x.client.pending != NULL):
         x.reason = REASON_DONE          # it has been told, or doesn't listen
-        finish(core, x)
-        return
+        return END
     x.flags |= EXCHANGE_CLOSE
     timer_start(core, &x.timer, h2.header_timer if h2.awaits_head else x.idle_timer)
     if h2.awaits_head and h2.n_exchanges == 0:
         h2_terminate(h2)
     queue(core, x)
+    return AGAIN
 
 
 cdef void look_for_stalled(Core* core, H2* h2) noexcept nogil:

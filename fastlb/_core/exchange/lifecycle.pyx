@@ -1,5 +1,5 @@
 # What an exchange holds while it lives, and its end. Stages close nothing: this does.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free
 
 from fastlb._core.balance.load cimport latency_of, observe_latency
@@ -8,12 +8,10 @@ from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
     EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
     HTTP_DEADLINE, HTTP_SENT, HTTP_UPLOAD_CUT, REASON_BAD_REQUEST, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_IDLE,
-    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_NO_SERVER, REASON_PENDING, REASON_QUEUE_FULL,
-    REASON_REMOVED, REASON_SERVERS_FULL, REASON_SERVER_RESET, REASON_STOPPED, REASON_TIMEOUT,
-    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
+    REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
-from fastlb._core.base.flow cimport is_of_client
+from fastlb._core.base.reasons cimport end_reason, is_of_client
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
@@ -24,9 +22,7 @@ from fastlb._core.base.stream cimport close_stream
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tlsfacts cimport drop_told
-from fastlb._core.base.types cimport (
-    Acceptor, BindEntry, Core, Exchange, H2Stream, Http, Snapshot,
-)
+from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, H2Stream, Http, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_assert, fl_count, fl_load32, likely, unlikely
 from fastlb._core.failing.queue cimport stop_waiting, wake_pending
 from fastlb._core.failing.retry cimport end_retrying
@@ -235,8 +231,7 @@ cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
-    cdef bint forced = (x.reason == REASON_IDLE or x.reason == REASON_STOPPED
-                        or x.reason == REASON_REMOVED or x.reason == REASON_NO_MEMORY)
+    cdef bint forced = end_reason(x.reason).cut
     stop_waiting(x)
     stop_asking(core, x, False)
     timer_cancel(&x.timer)
@@ -284,19 +279,12 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
 
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
     """A request failed: whether its client can still be told, and what."""
-    cdef int reason = x.reason
-    if x.http == NULL or x.flags & EXCHANGE_SHADOW or is_of_client(reason) \
+    cdef int status = end_reason(x.reason).status
+    if x.http == NULL or x.flags & EXCHANGE_SHADOW or status == 0 \
             or x.http.flags & HTTP_HEAD_DONE \
             or x.client.pending != NULL or x.client.pipe != NULL:
         return False
-    if reason == REASON_NO_SERVER or reason == REASON_SERVERS_FULL or reason == REASON_NO_MEMORY \
-            or reason == REASON_NO_DESCRIPTOR or reason == REASON_CONNECT_REFUSED \
-            or reason == REASON_QUEUE_FULL or reason == REASON_PENDING:
-        x.status = 503
-    elif reason == REASON_CONNECT_TIMEOUT or reason == REASON_TIMEOUT:
-        x.status = 504
-    else:
-        x.status = 502
+    x.status = <uint16_t> status
     return True
 
 

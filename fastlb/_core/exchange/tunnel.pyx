@@ -2,8 +2,8 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, REASON_BAD_RESPONSE,
-    REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
+    END, EXCHANGE_CLOSE, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
+    REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
@@ -11,23 +11,22 @@ from fastlb._core.base.poller cimport poller_move
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport tls_moved
 from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
-from fastlb._core.exchange.lifecycle cimport finish, let_snapshot_go
+from fastlb._core.exchange.lifecycle cimport let_snapshot_go
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.decision cimport drop_decision
 from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.stages.record cimport record_http
 
 
-cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
-    """From here on it is a relay: the server's socket becomes the exchange's own."""
+cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
+    """From here on it is a relay: the server's socket becomes the exchange's own. NEXT, or END."""
     cdef Upstream* upstream = x.http.upstream
     cdef Http* http = x.http
     cdef uint16_t generation = x.server.generation
     cdef bint is_websocket = http.flags & HTTP_WEBSOCKET
     if not http.flags & HTTP_SENT:
         x.reason = REASON_BAD_RESPONSE
-        finish(core, x)
-        return False
+        return END
     x.server = upstream.stream
     x.server.exchange = x
     x.server.generation = generation
@@ -42,8 +41,7 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
         x.server.tls = NULL
         x.server.layer = LAYER_NONE
         x.reason = REASON_NO_DESCRIPTOR
-        finish(core, x)
-        return False
+        return END
     upstream.stream.fd = -1
     upstream.stream.generation += 1
     upstream.stream.pending = NULL
@@ -77,4 +75,4 @@ cdef bint open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.flags &= <uint8_t> ~EXCHANGE_CLOSE
     x.stage = STAGE_WEBSOCKET if is_websocket else STAGE_RELAY
     timer_start(core, &x.timer, x.idle_timer)
-    return True
+    return NEXT

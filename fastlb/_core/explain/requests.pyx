@@ -4,9 +4,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_BAD_REQUEST, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_NO_SERVER, REASON_POLICY, REASON_QUEUE_FULL, REASON_RESPONDED,
-    REASON_SERVERS_FULL, REASON_TOO_LARGE,
+    AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_RESPONDED,
 )
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, SEGMENTS_MAX
@@ -15,8 +13,8 @@ from fastlb._core.base.net cimport address_port
 from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress
 from fastlb._core.base.proxyfacts cimport PROXY_DST, make_proxied, told_by_proxy
 from fastlb._core.base.routing cimport (
-    DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision,
-    HashKey, HttpEntry, Match, Route,
+    DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision, HashKey, HttpEntry,
+    Match, Route,
 )
 from fastlb._core.base.text cimport Writer, text_of
 from fastlb._core.base.tlsfacts cimport drop_facts, tls_facts
@@ -32,18 +30,18 @@ from fastlb._core.policy.call cimport decision_of
 from fastlb._core.policy.request cimport Request, facts_of, make_request
 from fastlb._core.stages.answer cimport write_answer
 from fastlb._core.tables.caller cimport Caller
+from fastlb._core.tables.reasons import ERRORS
 from fastlb._core.tables.snapshot cimport pack_address
 
-_REASONS = {
-    REASON_BAD_REQUEST: "bad_request", REASON_TOO_LARGE: "too_large",
-    REASON_NO_ROUTE: "no_route", REASON_RESPONDED: "responded", REASON_POLICY: "policy_failed",
-    REASON_NO_SERVER: "no_server", REASON_SERVERS_FULL: "servers_full",
-    REASON_QUEUE_FULL: "queue_full", REASON_NO_MEMORY: "overloaded",
-}
 cdef enum:
     NOT_ROUTED = 0xFFFFFFFF         # segments; there are never so many
 
 _VERDICTS = {NEXT: "forward", ANSWER: "answer", ASK: "ask", AGAIN: "wait", FAIL: "answer"}
+
+
+cdef str _why(int reason):
+    """As the error header says it; "responded" where a route answers."""
+    return "responded" if reason == REASON_RESPONDED else ERRORS.get(reason, "")
 
 
 cdef bytes bytes_of(Text text):
@@ -205,7 +203,7 @@ cdef class Reasons(Rehearsal):
                 first_hash = x.hash
                 first = <int> self.server_at(x.entry) if verdict == NEXT else -1
                 if verdict != NEXT:
-                    why = "waits" if verdict == AGAIN else _REASONS.get(x.reason, "")
+                    why = "waits" if verdict == AGAIN else _why(x.reason)
             if verdict == NEXT:
                 counts[self.server_at(x.entry)] += 1
             else:
@@ -227,7 +225,7 @@ cdef class Reasons(Rehearsal):
         cdef uint32_t i
         facts = {
             "verdict": _VERDICTS[self._verdict], "status": x.status,
-            "reason": _REASONS.get(x.reason, "") if self._verdict == ANSWER else "",
+            "reason": _why(x.reason) if self._verdict == ANSWER else "",
             "peer_ip": x.peer_ip[:x.peer_ip_size].decode("ascii", "replace"),
             "client_ip": x.client_ip[:x.client_ip_size].decode("ascii", "replace"),
             "trusted": x.flags & EXCHANGE_TRUSTED != 0,

@@ -2,27 +2,19 @@
 # Its time limit is in its head and its outcome in the trailers; errors are answers with status 200.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
-from fastlb._core.base.enums cimport REASON_DONE, REASON_TIMEOUT
-from fastlb._core.base.flow cimport is_of_client
+from fastlb._core.base.enums cimport REASON_DONE
 from fastlb._core.base.head cimport FIELD_OTHER, Field, Head
 from fastlb._core.base.limits cimport DEADLINES
+from fastlb._core.base.reasons cimport (
+    GRPC_INTERNAL, GRPC_PERMISSION_DENIED, GRPC_UNAUTHENTICATED, GRPC_UNAVAILABLE,
+    GRPC_UNIMPLEMENTED, GRPC_UNKNOWN, end_reason, is_of_client,
+)
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.text cimport Text, Writer, equal_nocase, put, put_number, text_of
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.http.date cimport put_date
 from fastlb._core.http.edits cimport name_is_edited
 from fastlb._core.proto.http1 cimport field_value
-
-cdef enum GrpcStatus:           # grpc.io/docs/guides/status-codes
-    GRPC_CANCELLED = 1
-    GRPC_UNKNOWN = 2
-    GRPC_DEADLINE_EXCEEDED = 4
-    GRPC_PERMISSION_DENIED = 7
-    GRPC_UNIMPLEMENTED = 12
-    GRPC_INTERNAL = 13
-    GRPC_UNAVAILABLE = 14
-    GRPC_UNAUTHENTICATED = 16
-    GRPC_STATUS_MAX = 16
 
 
 cdef bint is_grpc(Text content_type) noexcept nogil:
@@ -127,8 +119,8 @@ cdef void note_grpc_trailers(Http* http, const uint8_t* section, uint32_t size) 
 cdef uint32_t _of_http(int status, int reason) noexcept nogil:
     """What a status of HTTP says (grpc's http-grpc-status-mapping.md); of ours, that it took too
     long, is told apart."""
-    if reason == REASON_TIMEOUT and (status == 504 or status == 408):
-        return GRPC_DEADLINE_EXCEEDED
+    if end_reason(reason).grpc:
+        return end_reason(reason).grpc
     if status == 400:
         return GRPC_INTERNAL
     if status == 401:
@@ -145,11 +137,11 @@ cdef uint32_t _of_http(int status, int reason) noexcept nogil:
 cdef uint32_t grpc_status(const Exchange* x, int reason) noexcept nogil:
     """How a call ended, as its client knows it."""
     if is_of_client(reason):
-        return GRPC_CANCELLED
+        return end_reason(reason).grpc
     if x.http.grpc and (reason == REASON_DONE or x.answered):
         return x.http.grpc - 1
     if x.http.status == 0:
-        return GRPC_DEADLINE_EXCEEDED if reason == REASON_TIMEOUT else GRPC_UNAVAILABLE     # cut
+        return end_reason(reason).grpc or GRPC_UNAVAILABLE      # cut
     return GRPC_UNKNOWN if x.http.status == 200 else _of_http(x.http.status, reason)
 
 

@@ -4,10 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS,
-    HTTP_SENT,
-    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
-    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, HTTP_SENT,
+    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -120,6 +119,7 @@ cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
     if used < 0:
         x.flags |= EXCHANGE_CLOSE
         x.status = 400
+        x.reason = REASON_BAD_REQUEST
         return ANSWER
     size = data.end - data.at - <uint32_t> used
     if size and not _push_back(core, x, chunk_bytes(core.http.scratch) + data.at + used, size):

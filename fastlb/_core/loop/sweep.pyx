@@ -2,50 +2,36 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, EXCHANGE_QUEUED, EXCHANGE_SHADOW, READABLE, REASON_DONE,
-    REASON_REMOVED, REASON_STOPPED, STAGE_CARRIER, STAGE_DEAD, STAGE_FREE, STAGE_REQUEST,
-    STAGE_WEBSOCKET,
+    END, EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, LEAVE_LISTENER, LEAVE_NOW, LEAVE_PART, LEAVE_STOP,
+    EXCHANGE_QUEUED, EXCHANGE_SHADOW, REASON_DONE, REASON_REMOVED, REASON_STOPPED, STAGE_CARRIER,
+    STAGE_DEAD, STAGE_FREE,
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES
-from fastlb._core.base.queue cimport queue
-from fastlb._core.base.timers cimport timer_start
-from fastlb._core.base.types cimport BindEntry, Core, Exchange, Slab, Snapshot, Upstream
-from fastlb._core.exchange.lifecycle cimport find_bind, finish, hold_snapshot
+from fastlb._core.base.types cimport Core, Exchange, Slab, Snapshot, Upstream
+from fastlb._core.exchange.lifecycle cimport finish, hold_snapshot
 from fastlb._core.ext.atomic cimport fl_load32
-from fastlb._core.stages.websocket cimport part_websocket
+from fastlb._core.loop.conveyor cimport leave
 
 
 cdef void close_idle_clients(Core* core, bint gone_only) noexcept nogil:
-    """Those who wait to send their next request: of listeners that are no more, or all, and what
-    nobody waits for. In a stop, a request may be on its way: these get the time that
-    `shutdown_idle_timeout` gives. Who has just come and asked nothing yet was promised an answer.
-    """
+    """Those who wait to send their next request: of listeners that are no more, or in a stop of
+    all; and what nobody waits for."""
     cdef Slab* slab = core.slabs
     cdef Exchange* x
     cdef int i
     while slab != NULL:
         for i in range(SLAB_EXCHANGES):
             x = &slab.exchanges[i]
-            if x.flags & EXCHANGE_SHADOW and not gone_only and x.stage != STAGE_FREE \
-                    and x.stage != STAGE_DEAD:
-                x.reason = REASON_STOPPED
-                finish(core, x)
+            if x.stage == STAGE_FREE or x.stage == STAGE_DEAD:
                 continue
-            if x.h2 != NULL and x.h2.target != NULL and x.stage != STAGE_DEAD:
+            if x.flags & EXCHANGE_SHADOW:
+                if not gone_only:
+                    x.reason = REASON_STOPPED
+                    finish(core, x)
+            elif x.h2 != NULL and x.h2.target != NULL:
                 _close_server_carrier(core, x, gone_only)
-                continue
-            if x.stage == STAGE_CARRIER and not (
-                    gone_only and find_bind(core, x.bind_id) != NULL):
-                x.flags |= EXCHANGE_CLOSE       # it takes no more requests, and says so
-                queue(core, x)
-                continue
-            if x.stage != STAGE_REQUEST or x.carrier != NULL or x.requests == 0 or x.input != NULL \
-                    or x.client.ready & READABLE:
-                continue
-            if _may_still_ask(core, x, gone_only):
-                continue
-            x.reason = REASON_DONE
-            finish(core, x)
+            elif leave(core, x, LEAVE_LISTENER if gone_only else LEAVE_STOP) == END:
+                finish(core, x)
         slab = slab.next
 
 
@@ -81,16 +67,6 @@ cdef void _close_server_carrier(Core* core, Exchange* x, bint gone_only) noexcep
         finish(core, x)
 
 
-cdef bint _may_still_ask(Core* core, Exchange* x, bint gone_only) noexcept nogil:
-    cdef BindEntry* bind = find_bind(core, x.bind_id)
-    if gone_only or bind == NULL:
-        return bind != NULL
-    if core.hasty or bind.http == NULL or bind.http.leaving_timer == 0:
-        return False
-    timer_start(core, &x.timer, bind.http.leaving_timer)
-    return True
-
-
 cdef void end_cut(Core* core) noexcept nogil:
     """Those whose server has left its pool, and that were given time enough."""
     cdef Slab* slab = core.slabs
@@ -103,8 +79,7 @@ cdef void end_cut(Core* core) noexcept nogil:
             if x.stage != STAGE_FREE and x.stage != STAGE_DEAD \
                     and x.flags & EXCHANGE_HOLDS_SERVER and fl_load32(&x.target.cut):
                 x.reason = REASON_REMOVED
-                if x.stage == STAGE_WEBSOCKET:
-                    part_websocket(core, x)
+                leave(core, x, LEAVE_NOW)
                 finish(core, x)
         slab = slab.next
 
@@ -112,14 +87,11 @@ cdef void end_cut(Core* core) noexcept nogil:
 cdef void part_websockets(Core* core) noexcept nogil:
     """From here on, each of them is told that it ends as soon as nothing is halfway."""
     cdef Slab* slab = core.slabs
-    cdef Exchange* x
     cdef int i
     core.parting = True
     while slab != NULL:
         for i in range(SLAB_EXCHANGES):
-            x = &slab.exchanges[i]
-            if x.stage == STAGE_WEBSOCKET:
-                queue(core, x)
+            leave(core, &slab.exchanges[i], LEAVE_PART)
         slab = slab.next
 
 
@@ -164,8 +136,7 @@ cdef void end_all(Core* core) noexcept nogil:
             elif x.stage != STAGE_FREE and x.stage != STAGE_DEAD:
                 x.flags &= <uint8_t> ~EXCHANGE_QUEUED
                 x.reason = REASON_STOPPED
-                if x.stage == STAGE_WEBSOCKET:
-                    part_websocket(core, x)
+                leave(core, x, LEAVE_NOW)
                 finish(core, x)
         slab = slab.next
     core.run_first = core.run_last = NULL       # (requests of HTTP/2 queue their connections)

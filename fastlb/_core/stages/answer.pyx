@@ -4,16 +4,12 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_BAD_REQUEST,
-    REASON_BAD_RESPONSE, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_LARGE_RESPONSE,
-    REASON_NO_DESCRIPTOR,
-    REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_NO_SERVER, REASON_PENDING, REASON_POLICY,
-    REASON_QUEUE_FULL, REASON_RESPONDED, REASON_SERVERS_FULL, REASON_SERVER_CLOSED,
-    REASON_SERVER_HANDSHAKE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
+    EXCHANGE_CLOSE, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_RESPONDED,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
+from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.routing cimport (
     ACTION_REDIRECT, ACTION_RESPOND, DECISION_REPLY, ErrorPage, HttpEntry, PageList, Reply,
 )
@@ -95,51 +91,9 @@ cdef const char* _phrase(int status) noexcept nogil:
     return b"Status"
 
 
-cdef const char* _reason(int reason) noexcept nogil:
-    """What the error header says: what happened, and nothing of where."""
-    if reason == REASON_BAD_REQUEST:
-        return b"bad_request"
-    if reason == REASON_BAD_RESPONSE:
-        return b"bad_response"
-    if reason == REASON_LARGE_RESPONSE:
-        return b"response_too_large"
-    if reason == REASON_CONNECT_REFUSED:
-        return b"connect_failure"
-    if reason == REASON_CONNECT_TIMEOUT:
-        return b"connect_timeout"
-    if reason == REASON_NO_ROUTE:
-        return b"no_route"
-    if reason == REASON_NO_SERVER:
-        return b"no_server"
-    if reason == REASON_SERVERS_FULL:
-        return b"servers_full"
-    if reason == REASON_QUEUE_FULL:
-        return b"queue_full"
-    if reason == REASON_PENDING:
-        return b"pending_timeout"
-    if reason == REASON_POLICY:
-        return b"policy_failed"
-    if reason == REASON_SERVER_CLOSED:
-        return b"server_closed"
-    if reason == REASON_SERVER_RESET:
-        return b"server_reset"
-    if reason == REASON_SERVER_HANDSHAKE:
-        return b"server_handshake_failed"
-    if reason == REASON_TIMEOUT:
-        return b"timeout"
-    if reason == REASON_TOO_LARGE:
-        return b"too_large"
-    if reason == REASON_NO_MEMORY or reason == REASON_NO_DESCRIPTOR:
-        return b"overloaded"
-    return b"error"
-
-
 cdef inline bint _has_nobody(const Exchange* x) noexcept nogil:
     """Whether no server of the pool could be had."""
-    return (x.pool != NULL and x.pool.unavailable != NULL
-            and (x.reason == REASON_NO_SERVER or x.reason == REASON_SERVERS_FULL
-                 or x.reason == REASON_QUEUE_FULL or x.reason == REASON_PENDING
-                 or x.reason == REASON_CONNECT_REFUSED or x.reason == REASON_CONNECT_TIMEOUT))
+    return x.pool != NULL and x.pool.unavailable != NULL and end_reason(x.reason).nobody
 
 
 cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
@@ -248,7 +202,7 @@ cdef void _put_cause(Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
     if entry.error_header.size and not (edits.n and is_edited(edits, entry.error_header)):
         put_text(w, entry.error_header)
         _put(w, b": ")
-        _put(w, _reason(x.reason))
+        put_text(w, end_reason(x.reason).error)
         _put(w, b"\r\n")
 
 

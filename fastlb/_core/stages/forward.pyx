@@ -12,12 +12,10 @@ from fastlb._core.base.enums cimport (
     HTTP_ANSWERING, HTTP_DISCARD, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_HEAD_DONE, HTTP_NO_BODY,
     HTTP_OLD_CLIENT, HTTP_SENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD_CUT, HTTP_WEBSOCKET,
     LAYER_H2, NEXT, PEER_SHUT, READABLE, REASON_BAD_RESPONSE, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TOO_LARGE, RETRY, STREAM_BULK, STREAM_EOF,
-    TUNNEL,
+    REASON_SERVER_CLOSED, REASON_SERVER_RESET, RETRY, STREAM_BULK, STREAM_EOF, TUNNEL,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, flow_flush, flow_have_pipe, flow_read, flow_splice, flow_write,
-    is_of_client,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, Body, HEAD_BINDS, HEAD_CLOSE, Head,
@@ -25,6 +23,7 @@ from fastlb._core.base.head cimport (
 from fastlb._core.base.limits cimport HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, CLOSE_DRAINS
+from fastlb._core.base.reasons cimport is_of_client
 from fastlb._core.base.stream cimport drop_pending
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport Writer
@@ -400,7 +399,7 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
                 and may_hedge(x):
             timer_start(core, &http.hedge_timer, hedge_timer(core, x.pool))
         if verdict == ANSWER:
-            return ANSWER if not http.flags & HTTP_HEAD_DONE else fail(x, REASON_TOO_LARGE)
+            return ANSWER if not http.flags & HTTP_HEAD_DONE else FAIL
     if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:
         return AGAIN
     verdict = _download(core, x)

@@ -7,7 +7,7 @@ from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE,
     READER_NAPS, REASON_HANDED_OVER, REASON_NO_SERVER,
 )
-from fastlb._core.base.flow cimport is_of_client
+from fastlb._core.base.reasons cimport is_of_client
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     PROXY_FACTS, TLS_FACTS, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,

@@ -10,11 +10,11 @@ from fastlb._core.base.observations cimport (
     TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
     TOLD_TRACE, TOLD_USER_AGENT, Record,
 )
+from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.sys cimport clock_date
 from fastlb._core.base.text cimport put, put_number, put_text, text_of
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport tm
-from fastlb._core.tables.reasons cimport reason_text
 
 cdef enum Field:
     FIELD_NONE = 0
@@ -382,7 +382,7 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
     elif field == FIELD_VERSION:
         return _version(record)
     elif field == FIELD_REASON:
-        return reason_text(record.reason)
+        return end_reason(record.reason).name
     elif field >= FIELD_PROXY:
         return _told(record, TOLD_PROXY + field - FIELD_PROXY)
     elif field >= FIELD_TLS:

@@ -1,2 +1,3 @@
 REASONS: dict[str, int]
 BY_NUMBER: dict[int, str]
+ERRORS: dict[int, str]

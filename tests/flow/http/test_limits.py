@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.conftest import DEADLINE_S, Origin, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
@@ -190,6 +190,20 @@ def test_a_body_may_not_be_longer_than_allowed(web: Web, origins: Origins) -> No
     assert site.ask(head + chunks(100)).status == 200
     got = site.ask(head + chunks(101))
     assert got.status == 413 and got["connection"] == "close"
+
+
+def test_a_broken_chunk_behind_whole_ones_is_a_bad_request(web: Web, origin: Origin) -> None:
+    site = web([origin.address])
+    client = site.client()
+    client.send(get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n")
+    server = origin.accept()
+    got = b""
+    while b"\r\n\r\n1\r\nx\r\n" not in got:
+        got += server.recv(1000)
+    client.send(b"1\r\nx\r\nnothing\r\n")
+    answer = client.response()
+    assert answer.status == 400 and answer["x-fastlb-error"] == "bad_request"
+    assert answer["connection"] == "close"
 
 
 def test_a_limit_is_not_a_price_for_expecting(web: Web, origins: Origins) -> None:

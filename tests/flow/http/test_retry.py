@@ -403,3 +403,16 @@ def test_a_chunked_body_that_is_too_large_is_refused(web: Web, origins: Origins)
     assert site.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                     b"5\r\nhello\r\n0\r\n\r\n").status == 413
     assert not origin.requests
+
+
+def test_a_connect_that_hangs_and_may_not_be_tried_again_is_answered(
+    web: Web, hanging: str
+) -> None:
+    """(One client lost its connection instead, as if it had been idle.)"""
+    site = web([hanging, nobody()], pool={"retry": {"attempts": 1}, "connect_timeout": "100ms"})
+    made = site.ask(get("/"))
+    while made["x-fastlb-error"] != "connect_timeout":      # (which of the two comes first)
+        assert (made.status, made["x-fastlb-error"]) == (503, "connect_failure")
+        made = site.ask(get("/"))
+    assert made.status == 504
+    site.wait_idle()

@@ -1,0 +1,235 @@
+# What follows on the stages of connections, of which those of requests are some: a row each in the
+# conveyor's table. `step` goes on, `late` is for when the stage's time is over, `leave` for when
+# the exchange is to end. Each returns a verdict, as stages do.
+from libc.errno cimport ETIMEDOUT
+
+from fastlb._core.base.enums cimport (
+    AGAIN, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HTTP, FAIL, GONE, HAND, LEAVE_LISTENER, LEAVE_NOW,
+    LEAVE_PART, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE,
+    REASON_PENDING, STAGE_BALANCE, STAGE_CONNECT, STAGE_FORWARD, STAGE_RELAY,
+)
+from fastlb._core.base.flow cimport broken
+from fastlb._core.base.observations cimport RECORDING_TLS
+from fastlb._core.base.queue cimport queue
+from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
+from fastlb._core.base.tls cimport tls_speaks_h2
+from fastlb._core.base.tlsfacts cimport drop_told
+from fastlb._core.base.types cimport Core, Exchange
+from fastlb._core.exchange.copies cimport is_overrun
+from fastlb._core.exchange.h2connection cimport begin_carrier, begin_server_carrier, expire_carrier
+from fastlb._core.exchange.handover cimport hand_over
+from fastlb._core.exchange.lifecycle cimport find_bind, let_snapshot_go
+from fastlb._core.exchange.tries cimport try_another
+from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely, unlikely
+from fastlb._core.failing.retry cimport end_retrying
+from fastlb._core.policy.call cimport give_up_asking, has_left
+from fastlb._core.policy.opening cimport first_step, pass_on_first
+from fastlb._core.stages.accept cimport begin, begin_first, secure_or_begin
+from fastlb._core.stages.balance cimport balance_step
+from fastlb._core.stages.connect cimport connect_failed, connect_step
+from fastlb._core.stages.handshake cimport handshake_step
+from fastlb._core.stages.proxied cimport proxied_late, proxied_step
+from fastlb._core.stages.record cimport note_down
+from fastlb._core.stages.relay cimport relay_step
+from fastlb._core.stages.sniff cimport sniff_step
+from fastlb._core.stages.websocket cimport part_websocket
+from fastlb._core.udp.sessions cimport expire_session, resume_session
+
+
+cdef int stay(Core* core, Exchange* x, int how) noexcept nogil:
+    """`leave` of stages that end by themselves: in a moment, or when their work is done."""
+    return AGAIN
+
+
+cdef int never(Core* core, Exchange* x) noexcept nogil:
+    """`step` of what is no exchange under way, and of sessions, which datagrams move."""
+    return AGAIN
+
+
+cdef int late_idle(Core* core, Exchange* x) noexcept nogil:
+    x.reason = REASON_IDLE
+    return END
+
+
+# --- before it is known where it goes ---
+
+cdef int step_proxied(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = proxied_step(core, x)
+    if verdict == NEXT:
+        timer_cancel(&x.timer)
+        secure_or_begin(core, x)
+    return verdict
+
+
+cdef int late_proxied(Core* core, Exchange* x) noexcept nogil:
+    if proxied_late(core, x) != NEXT:
+        return END
+    secure_or_begin(core, x)
+    return NEXT
+
+
+cdef int step_handshake(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = handshake_step(core, x)
+    if verdict != NEXT:
+        return verdict
+    timer_cancel(&x.timer)
+    if x.bind.http != NULL and tls_speaks_h2(&x.client):
+        return NEXT if begin_carrier(core, x) else FAIL
+    begin(core, x)
+    return NEXT
+
+
+cdef int late_handshake(Core* core, Exchange* x) noexcept nogil:
+    fl_count(&core.counters.handshakes_failed, 1)
+    x.reason = REASON_HANDSHAKE
+    return END
+
+
+cdef int step_sniff(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = sniff_step(core, x)
+    if verdict == HAND:
+        return NEXT if hand_over(core, x) else FAIL
+    if verdict == NEXT and x.policy != NULL:
+        begin_first(core, x)
+    elif verdict == NEXT:
+        x.stage = STAGE_BALANCE
+    return verdict
+
+
+cdef int late_sniff(Core* core, Exchange* x) noexcept nogil:
+    x.sniffed.over = True               # it goes by what there is
+    return NEXT
+
+
+cdef int step_first(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = first_step(core, x)
+    if verdict == NEXT:
+        x.stage = STAGE_BALANCE
+    return verdict
+
+
+cdef int late_first(Core* core, Exchange* x) noexcept nogil:
+    x.status = 1                        # its policy has to do with what there is
+    return NEXT
+
+
+cdef int step_policy(Core* core, Exchange* x) noexcept nogil:
+    if x.flags & EXCHANGE_HTTP:
+        return END if has_left(x) else AGAIN
+    return first_step(core, x)
+
+
+cdef int late_policy(Core* core, Exchange* x) noexcept nogil:
+    give_up_asking(core, x)
+    if unlikely(x.session != NULL):
+        resume_session(core, x)
+        return GONE
+    return NEXT
+
+
+# --- its server ---
+
+cdef int step_balance(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict
+    if unlikely(is_overrun(x)):
+        return END
+    verdict = balance_step(core, x)
+    if likely(verdict == NEXT):
+        x.stage = STAGE_CONNECT
+        x.picked_ns = core.now_ns
+    elif verdict == FAIL and x.flags & EXCHANGE_HTTP:
+        note_down(core, x)
+    return verdict
+
+
+cdef int late_balance(Core* core, Exchange* x) noexcept nogil:
+    x.reason = REASON_PENDING
+    return FAIL
+
+
+cdef int step_connect(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict
+    if unlikely(is_overrun(x)):
+        return END
+    if unlikely(x.client.ready & ERROR):
+        broken(x, &x.client)
+        return END
+    verdict = connect_step(core, x)
+    if unlikely(x.h2 != NULL):          # (its requests try another server by themselves)
+        return verdict if verdict != NEXT or begin_server_carrier(core, x) else FAIL
+    if verdict == FAIL and try_another(core, x):
+        return NEXT
+    if verdict != NEXT:
+        return verdict
+    if x.flags & EXCHANGE_HTTP:
+        x.stage = STAGE_FORWARD
+        x.http.upstream.requests += 1
+        fl_count(&x.counters.requests, 1)
+    else:
+        _begin_relay(core, x)
+    return NEXT
+
+
+cdef void _begin_relay(Core* core, Exchange* x) noexcept nogil:
+    """Both sides are connected: nothing of the snapshot is needed any more."""
+    x.stage = STAGE_RELAY
+    timer_start(core, &x.timer, x.idle_timer)
+    if unlikely(x.input != NULL):
+        pass_on_first(core, x)
+    if unlikely(x.client.tls != NULL) and not fl_load32(&core.live.recording) & RECORDING_TLS:
+        drop_told(&x.client)
+    end_retrying(x)
+    x.pool_name = x.pool.live.name
+    let_snapshot_go(core, x)
+
+
+cdef int late_connect(Core* core, Exchange* x) noexcept nogil:
+    connect_failed(core, x, ETIMEDOUT)
+    x.reason = REASON_CONNECT_TIMEOUT
+    if unlikely(x.h2 != NULL):
+        return END
+    return NEXT if try_another(core, x) else FAIL
+
+
+# --- bytes both ways ---
+
+cdef int step_relay(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = relay_step(core, x)
+    if likely(verdict == AGAIN):
+        timer_touch(core, &x.timer)
+    return verdict
+
+
+cdef int leave_websocket(Core* core, Exchange* x, int how) noexcept nogil:
+    if how == LEAVE_PART:
+        queue(core, x)                  # it is told that it ends when nothing is halfway
+    elif how == LEAVE_NOW:
+        part_websocket(core, x)
+    return AGAIN
+
+
+# --- HTTP/2 ---
+
+cdef int late_carrier(Core* core, Exchange* x) noexcept nogil:
+    if x.h2.target == NULL:
+        return expire_carrier(core, x)
+    x.reason = REASON_DONE
+    if not x.h2.is_ready:
+        connect_failed(core, x, ETIMEDOUT)
+        x.reason = REASON_CONNECT_TIMEOUT
+    return END
+
+
+cdef int leave_carrier(Core* core, Exchange* x, int how) noexcept nogil:
+    """It takes no more requests, and says so, unless its listener goes on."""
+    if how < LEAVE_PART and not (how == LEAVE_LISTENER and find_bind(core, x.bind_id) != NULL):
+        x.flags |= EXCHANGE_CLOSE
+        queue(core, x)
+    return AGAIN
+
+
+# --- UDP ---
+
+cdef int late_session(Core* core, Exchange* x) noexcept nogil:
+    expire_session(core, x)
+    return GONE

@@ -1,3 +1,0 @@
-from fastlb._core.base.head cimport Text
-
-cdef Text reason_text(int reason) noexcept nogil

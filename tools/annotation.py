@@ -47,9 +47,10 @@ def main(directory: Path) -> int:
         for path in (ROOT / "fastlb/_core").rglob("*.pxd")
         for body in bodies(path.read_text())
     }
-    pages = sorted(directory.rglob("*.html"))
-    for page in pages:
-        source = ROOT / page.relative_to(directory).with_suffix(".pyx")
+    # (a page of a module that has moved or gone may lie there from an earlier build)
+    pages = {page: source for page in sorted(directory.rglob("*.html"))
+             if (source := ROOT / page.relative_to(directory).with_suffix(".pyx")).exists()}
+    for page, source in pages.items():
         where = source.relative_to(ROOT)
         lines = source.read_text()
         for line, name in yellow(page.read_text(), lines):

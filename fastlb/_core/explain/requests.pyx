@@ -30,7 +30,7 @@ from fastlb._core.policy.call cimport decision_of
 from fastlb._core.policy.request cimport Request, facts_of, make_request
 from fastlb._core.stages.answer cimport write_answer
 from fastlb._core.tables.caller cimport Caller
-from fastlb._core.tables.reasons import ERRORS
+from fastlb._core.tables.reasons import ERRORS as _ERRORS
 from fastlb._core.tables.snapshot cimport pack_address
 
 cdef enum:
@@ -41,7 +41,7 @@ _VERDICTS = {NEXT: "forward", ANSWER: "answer", ASK: "ask", AGAIN: "wait", FAIL:
 
 cdef str _why(int reason):
     """As the error header says it; "responded" where a route answers."""
-    return "responded" if reason == REASON_RESPONDED else ERRORS.get(reason, "")
+    return "responded" if reason == REASON_RESPONDED else _ERRORS.get(reason, "")
 
 
 cdef bytes bytes_of(Text text):

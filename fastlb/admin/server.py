@@ -140,7 +140,7 @@ class AdminServer:
         return self._instance
 
     def runtime(self) -> Runtime:
-        """What is running, if it has begun. Else a Refusal."""
+        """Return what is running. Raises Refusal while the process starts."""
         return self.running().running()
 
     def status(self, age_s: float = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The part of the model that is about what clients of tcp listeners speak."""
+"""The part of the model about what clients of TCP listeners speak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is allowed and probably not meant, of routes of tcp listeners."""
+"""Warnings about routes of TCP listeners that are allowed and probably not meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection of tcp, or session of udp, while it is explained."""
+"""One TCP connection or UDP session while it is explained."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def given(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Draft:
-    """What a balancer is to be started with. Every mistake is a ConfigError when it is made."""
+    """The configuration that a balancer will start with. A mistake raises ConfigError at once."""
 
     def __init__(self, keys: Mapping[str, Any], whole: Config | None) -> None:
         if keys:

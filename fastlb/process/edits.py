@@ -1,4 +1,4 @@
-"""What is set while running, over the configuration: servers, weights and states. Of any thread."""
+"""Changes to a running balancer, over its configuration: servers, weights, states. Thread-safe."""
 
 from __future__ import annotations
 

@@ -73,8 +73,7 @@ class Filling:
     def _fill(self, pool: str, servers: list[str | Server]) -> Change:
         """Before the start, a pool's servers are part of the configuration."""
         draft = self._instance.draft
-        before = {one.address or one.dns for one in draft.config().pools[pool].servers} \
-            if draft.whole is None else set()
+        before = {one.address or one.dns for one in draft.config().pools[pool].servers}
         now = draft.fill(pool, servers).pools[pool].servers
         names = [one.address or one.dns or "" for one in now]
         change = Change(

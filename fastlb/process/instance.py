@@ -88,7 +88,7 @@ class Instance:
         yield self.draft
 
     def running(self) -> Runtime:
-        """What is running. RuntimeError if nothing is."""
+        """Return what is running. Raises RuntimeError if nothing is."""
         self.must_be_ours()
         if self.runtime is None:
             raise RuntimeError(NOT_RUNNING)

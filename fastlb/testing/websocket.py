@@ -1,4 +1,4 @@
-"""The WebSocket echo of http origins (RFC 6455)."""
+"""A WebSocket echo for HTTP origins (RFC 6455)."""
 
 from __future__ import annotations
 

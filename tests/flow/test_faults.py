@@ -30,7 +30,8 @@ PAUSE_S = 0.01      # of a client between two requests: two of twelve are under 
 # with much else to do.
 TIMEOUT = "1500ms"
 FAULT_S = 1.2       # how long a fault lasts
-LONG_FAULT_S = 2.2  # one that shows by a timeout
+LONG_FAULT_S = 2.2  # one that shows by a timeout:
+SHOWN_BY_TIMEOUT = {"stop", "blackhole", "hang"}
 HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "200ms"}
 ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
 
@@ -265,7 +266,7 @@ def test_nobody_notices_who_may_be_served_elsewhere(
     crowd = Crowd(here.listener.port, context=here.context)
     time.sleep(0.3)
     end = fault(here.origins[0])
-    time.sleep(LONG_FAULT_S if fault in (stop, blackhole) or fault.__name__ == "hang" else FAULT_S)
+    time.sleep(LONG_FAULT_S if fault.__name__ in SHOWN_BY_TIMEOUT else FAULT_S)
     end()
     time.sleep(0.5)
     crowd.stop()

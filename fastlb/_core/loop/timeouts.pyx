@@ -40,7 +40,7 @@ cdef void expire(Core* core) noexcept nogil:
 
 
 cdef void hear_answers(Core* core) noexcept nogil:
-    """What policies on the control plane have decided."""
+    """Continue the exchanges whose policies on the control plane have answered."""
     cdef Answered* answered = take_answers(core)
     cdef Answered* following
     cdef Exchange* x

@@ -1,6 +1,7 @@
 # Connect to the server that was picked.
 # Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
-# Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR).
+# Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR,
+# REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE).
 from libc.errno cimport (
     ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
 )

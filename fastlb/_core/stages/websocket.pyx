@@ -1,6 +1,5 @@
-# Carry a WebSocket's bytes both ways, and follow its frames. It is relay with that besides, so that
-# both sides can be told of an end between two frames. (Relay asks for nothing of that: what runs
-# for each read of tcp stays as short as it is.)
+# Carry a WebSocket's bytes both ways, and follow its frames. So both sides can be told of an end
+# between two frames. Relay does the same for TCP without the frames, which keeps each read short.
 # Reads and writes the streams' readiness, pending chunks, and the frames; counts bytes.
 # Ends: AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL (a reset, or no memory).
 from libc.errno cimport EAGAIN

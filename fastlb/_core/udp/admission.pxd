@@ -7,7 +7,7 @@ from fastlb._core.base.types cimport Acceptor, BindEntry, Core
 
 
 cdef inline int32_t port_mark(const Address* address) noexcept nogil:
-    """What stands for an address of ours in own_ports; never 0."""
+    """Return the number that stands for one of our addresses in own_ports; never 0."""
     return <int32_t> (address_key(address, 0) | 1)
 
 

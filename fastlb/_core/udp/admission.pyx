@@ -18,7 +18,7 @@ from fastlb._core.tables.live cimport live_notify
 
 
 cdef int is_refused(Core* core, Acceptor* acceptor, const Address* peer) noexcept nogil:
-    """What speaks against a session with this source: Drop, or -1."""
+    """Return why a session with this source is refused (Drop), or -1."""
     cdef Address plain = peer[0]
     cdef int port = address_port(peer)
     address_plain(&plain)

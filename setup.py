@@ -98,6 +98,9 @@ def modules():
 LIBRARIES = (
     ("FASTLB_TLS", "openssl", "openssl >= 3", "TLS", "libssl-dev"),
     ("FASTLB_H2", "nghttp2", "libnghttp2 >= 1.52", "HTTP/2", "libnghttp2-dev"),
+    ("FASTLB_ZSTD", "coding", "libzstd >= 1.4", "zstd", "libzstd-dev"),
+    ("FASTLB_BROTLI", "coding", "libbrotlienc >= 1", "brotli", "libbrotli-dev"),
+    ("FASTLB_ZLIB", "coding", "zlib >= 1.2", "gzip", "zlib1g-dev"),
 )
 LEFT_OUT = []       # a sentence for each that is not there, for who builds
 

@@ -46,6 +46,9 @@ missing() {
         command -v pkg-config >/dev/null || echo pkg-config
         [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
         [ -e /usr/include/nghttp2/nghttp2.h ] || echo libnghttp2-dev
+        [ -e /usr/include/zstd.h ] || echo libzstd-dev
+        [ -e /usr/include/brotli/encode.h ] || echo libbrotli-dev
+        [ -e /usr/include/zlib.h ] || echo zlib1g-dev
         if [ "$level" != run ]; then
             command -v ccache >/dev/null || echo ccache
             command -v chromium >/dev/null || echo chromium

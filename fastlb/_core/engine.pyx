@@ -36,6 +36,7 @@ from fastlb._core.ext.atomic cimport (
 from fastlb._core.ext.linux cimport close
 from fastlb._core.failing.outliers cimport eject
 from fastlb._core.failing.queue cimport wake_own_pending
+from fastlb._core.filters.coders cimport free_coders
 from fastlb._core.http.decision cimport drop_cached, failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.loop.acceptors cimport accept_some, adopt, free_dropped, resume_acceptors
@@ -239,6 +240,7 @@ cdef class Engine:
         drop_all_idle(core, False)
         drop_cached(core)
         free_answers(core)
+        free_coders(core)
         free_all(core)
         free_http(core)
         free_pipes(core)
@@ -337,6 +339,7 @@ cdef class Engine:
         return {
             "exchanges": fl_read(&core.counters.exchanges),
             "chunks": fl_read(&core.counters.chunks),
+            "coders": fl_read(&core.counters.coders),
             "pipes": fl_read(&core.counters.pipes),
             "descriptors": fl_read(&core.counters.descriptors),
             "requests": fl_read(&core.counters.https),

@@ -9,6 +9,7 @@ import click
 from fastlb.cli.lines import both, certificate, edits, keepalive, line, pages, refresh, switch, time
 from fastlb.cli.pool_lines import pool_lines
 from fastlb.cli.route_lines import route_lines, session_lines
+from fastlb.config.compression import show_compress
 from fastlb.config.effective import (
     Effective,
     EffectiveDns,
@@ -260,6 +261,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "response_headers": edits(
             over(http.default_response_headers, http.response_headers)) or "as they are",
         "errors": pages(http.errors) or "a line of text",
+        "compress": show_compress(http.compress),
     }
     for key, value in shown.items():
         yield line(key, value, origins[key.partition(".")[0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastlb.cli.lines import edits, pages, time
+from fastlb.config.compression import show_compress
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, Respond
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.failing import EffectiveRetry
@@ -25,6 +26,7 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
         "errors": pages(route.errors),
         "respond": _respond(route.respond) if route.respond is not None else "",
         "mirror": _mirror(route),
+        "compress": "" if route.compress == http.compress else show_compress(route.compress),
         "priority": route.priority if route.priority != "normal" else "",
         **(_retry(route.retry) if route.retry is not None else {}),
         **{key: _own(key, route, http) for key in TIMEOUTS},

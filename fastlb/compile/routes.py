@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
+from fastlb.compile.filters import compile_filters
 from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.templates import (
@@ -131,6 +132,7 @@ class RouteSpec:
     retry: EffectiveRetry | None
     priority: int
     policy: PolicySpec | None
+    filters: Mapping[int, object]       # by FilterNumber
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,7 @@ def _route(
         priority=PRIORITIES.index(route.priority),
         policy=compile_policy(route.policy, names, pool_index, callers[route.name])
         if route.policy is not None else None,
+        filters=compile_filters(route),
     )
     return replace(made, captures=scope.captures)
 

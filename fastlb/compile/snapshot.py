@@ -241,6 +241,7 @@ def _http(
             websocket_timeout_ms=http.websocket_timeout_ms,
             max_body_bytes=http.body_bytes_max,
             on_client_close=http.on_client_close,
+            compress=http.compress,
             response_headers=http.response_headers,
         )
     routes = tuple(

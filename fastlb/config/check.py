@@ -224,7 +224,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
     if path == ("admin",) and kind in ("model_type", "literal_error"):
         return path, f"{show(value)} is not a table with bind, or false{as_table(path, value)}", ()
     if kind in ("model_type", "bool_type") and _is_switch_or_table(path):
-        return path, f"{show(value)} is not true, false or a table", ()
+        form = as_table(path, value) if path[-1] == "compress" else ""
+        return path, f"{show(value)} is not true, false or a table{form}", ()
     if kind == "model_type" and "servers" in path[-2:]:
         return path, f"{show(value)} is not a text or a table", ()
     if kind == "literal_error":
@@ -248,7 +249,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
 
 
 def _is_switch_or_table(path: Path) -> bool:
-    return path[-1:] == ("tickets",) or (path[:1] == ("pools",) and path[2:] == ("tls",))
+    return path[-1:] in (("tickets",), ("compress",)) \
+        or (path[:1] == ("pools",) and path[2:] == ("tls",))
 
 
 def _real_path(raw: Any, loc: tuple[Any, ...]) -> Path:

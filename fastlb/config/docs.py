@@ -14,6 +14,7 @@ from fastlb.config import limits
 from fastlb.config.admin import Admin
 from fastlb.config.base import Measure, Model
 from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.compression import Compress, Levels
 from fastlb.config.conditions import Match
 from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
@@ -81,6 +82,8 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`request_headers` and `response_headers`", HeaderEdits),
     ("A page of `errors`", ErrorPage),
     ("`mirror`", Mirror),
+    ("`compress = { ... }`", Compress),
+    ("`level = { ... }` of `compress`", Levels),
     ("`forwarded = { ... }`", Forwarded),
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastlb.config import limits
+from fastlb.config.compression import EffectiveCompress
 from fastlb.config.failing import EffectiveRetry
 from fastlb.config.pages import EffectivePage
 from fastlb.config.policy import EffectivePolicy
@@ -73,6 +74,7 @@ class EffectiveRoute:
     errors: tuple[EffectivePage, ...] = ()
     mirror_pool: str = ""
     mirror_share: float = 1.0
+    compress: EffectiveCompress | None = None
     response_header_timeout_ms: int = 60_000
     request_timeout_ms: int = 0
     body_idle_timeout_ms: int = 60_000
@@ -120,4 +122,5 @@ class EffectiveHttp:
     default_response_headers: tuple[HeaderOp, ...] = ()
     response_headers: tuple[HeaderOp, ...] = ()     # the listener's own
     errors: tuple[EffectivePage, ...] = ()          # its own, then those of the defaults
+    compress: EffectiveCompress | None = None
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

@@ -9,6 +9,7 @@ from typing import Any
 from fastlb.config import http as model
 from fastlb.config import limits
 from fastlb.config.compare import Compare, written_names
+from fastlb.config.compression import effective_compress
 from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import (
     Condition,
@@ -84,6 +85,7 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         default_response_headers=edits_of(defaults.response_headers),
         response_headers=edits_of(listener.response_headers),
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
+        compress=effective_compress(look("compress", limits.COMPRESS.default)),
     )
     routes = [one for route in listener.routes for one in _routes(route, base)]
     routes.sort(key=specificity)
@@ -142,6 +144,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         errors=effective_pages(route.errors),
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
+        compress=http.compress if route.compress is None else effective_compress(route.compress),
         priority=route.priority,
         policy=effective_policy(route.policy) if route.policy is not None else None,
         retry=effective_retry(route.retry) if route.retry is not None else None,

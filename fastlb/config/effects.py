@@ -14,6 +14,7 @@ from fastlb.config import needs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.compression import Compress, Levels
 from fastlb.config.conditions import Conditions, Match
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
@@ -73,7 +74,7 @@ def _always(names: str) -> Table:
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
     Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
-    Forwarded, Datagrams, ErrorPage,
+    Forwarded, Datagrams, ErrorPage, Compress, Levels,
 )
 _CONDITIONS: Table = {
     **dict.fromkeys(Conditions.model_fields, (HTTP,)),
@@ -162,7 +163,8 @@ EFFECTS: dict[type[Model], Table] = {
         "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
                         (HTTP,)),
-        **dict.fromkeys(("rewrite", "request_headers", "mirror", "retry",
+        **dict.fromkeys(("rewrite", "request_headers", "mirror", "compress",
+                         "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",
                          "websocket_timeout", "on_client_close"), (HTTP, needs.forwards)),
         "priority": (HTTP, needs.forwards, needs.queues),

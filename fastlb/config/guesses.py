@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlb.config.base import Model
+from fastlb.config.compression import CODINGS
 from fastlb.config.conditions import Match
 from fastlb.config.health import KINDS
 from fastlb.config.http import Route
@@ -77,6 +78,9 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "sticky": lambda value:
         f'{{ cookie = "{value if _is_text(value) else "fastlb"}",'
         ' secret = "${env:SECRET}" }',
+    "compress": lambda value:
+        f'{{ codings = ["{value if value in CODINGS else "zstd"}"] }}',
+    "level": lambda value: "{ gzip = 5 }",
     "respond": _number("status", 200),
     "unavailable": _number("status", 503),
     "rewrite": _text("path", "/"),

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
 from fastlb.config.compare import TEXT, loose
+from fastlb.config.compression import AnyCompress
 from fastlb.config.conditions import Match, Method
 from fastlb.config.failing import Retry
 from fastlb.config.pages import Errors
@@ -237,6 +238,8 @@ class Route(Model):
         | None
     ) = None
     """Another pool that gets a copy of the requests, or of a share of them."""
+    compress: AnyCompress | None = None
+    """As of the listener."""
     priority: Annotated[Literal["high", "normal", "low"], limits.PRIORITY] = "normal"
     """Whose turn it is where requests wait for a place in a pool (`limits`)."""
     retry: Annotated[Retry, limits.ROUTE_RETRY] | None = None
@@ -284,6 +287,8 @@ class HttpKeys(Model):
     response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
     """Changes of the header fields of all responses, those that fastlb makes itself among them.
     What a route says of a field comes before it."""
+    compress: AnyCompress | None = None
+    """Compress responses for clients that accept it: `true`, or a table with more about it."""
     errors: Errors | None = None
     """Pages for errors that fastlb answers with, by status or class: `{ 503 = { file = "503.html"
     }, 5xx = { body = "..." } }`. Each may be a list of two, one of them JSON."""

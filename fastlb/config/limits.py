@@ -294,6 +294,18 @@ MAX_URI_LENGTH = Limit(8 << 10, 64, 65_535, "RFC 9110 wants 8,000 bytes at least
 MAX_BODY_SIZE = Limit(0, 0, 1 << 50, "bodies are streamed, and cost no memory")
 MIRROR = Choice(None, "a copy costs the servers that get it")
 MIRROR_SHARE = Choice("100%", "a mirror that is named is wanted")
+COMPRESS = Choice(False, "it costs CPU time, and servers may compress already")
+CODINGS = Choice(("zstd", "br", "gzip"), "the one that saves most for its time first")
+COMPRESS_MIN_SIZE = Limit(
+    1 << 10, 0, 1 << 30, "less fits one packet, compressed or not"
+)
+COMPRESS_TYPES = Choice(None, "text in all its forms; images and video are compressed already")
+COMPRESS_TYPES_MAX = 100
+COMPRESS_PERSONAL = Choice(False, "the size of a compressed secret gives it away (BREACH)")
+COMPRESS_LEVELS = Choice(None, "each coding has a scale of its own")
+ZSTD_LEVEL = Limit(3, 1, 12, "zstd's own; higher ones hold up other requests of the thread")
+BROTLI_LEVEL = Limit(4, 0, 7, "smaller than gzip at its best, in half of the time")
+GZIP_LEVEL = Limit(5, 1, 9, "a tenth smaller than 1; what comes above 5 saves a hundredth")
 MAX_MATCH_BODY = Limit(64 << 10, 1 << 10, 128 << 10, "small requests say what they are about")
 MAX_REQUESTS = Limit(0, 0, 1_000_000_000, "a connection costs the same however old it is")
 MAX_H2_WINDOW = Limit(

@@ -32,6 +32,7 @@ class Requested:
         self.raw = raw
         self.facts = facts
         self.routes = listener.http.routes
+        self.compress = listener.http.compress
         self.policy: Policy | None = None
         self.is_decided = False         # by a policy, and not as the route says
 
@@ -54,7 +55,8 @@ class Requested:
             action=self._action(route), answer=answer, split=split, pools=pools,
             sent=readable(head),
             response_headers=self._response_headers(),
-            mirror=_mirror(route), notes=self.of.notes(pools),
+            mirror=_mirror(route),
+            compress=_compress(route, self.facts.get("coding", "")), notes=self.of.notes(pools),
         )
 
     def _response_headers(self) -> tuple[tuple[str, str], ...]:
@@ -79,7 +81,7 @@ class Requested:
         if at < 0:
             return None
         return self.routes[at] if at < len(self.routes) else EffectiveRoute(
-            name="", pool=self.listener.pool)
+            name="", pool=self.listener.pool, compress=self.compress)
 
     # --- policies ---
 
@@ -198,6 +200,14 @@ def called(function: Any, request: Any) -> Any:
 def _fields(lines: bytes) -> list[tuple[str, str]]:
     pairs = [line.partition(":") for line in readable(lines).split("\r\n") if line]
     return [(name, value.strip()) for name, _, value in pairs]
+
+
+def _compress(route: EffectiveRoute | None, coding: str) -> str:
+    if route is None or route.compress is None:
+        return ""
+    if not coding:
+        return "not compressed: the client accepts none of " + ", ".join(route.compress.codings)
+    return f"compressed with {coding}, if the response's type and length allow it"
 
 
 def _mirror(route: EffectiveRoute | None) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastlb.keywords.tables import (
         AccessLogKeys,
         AdminKeys,
+        CompressKeys,
         DefaultsKeys,
         DnsKeys,
         ErrorPageKeys,
@@ -71,6 +72,7 @@ class OwnRouteKeys(TypedDict, total=False):
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     mirror: str | MirrorKeys
+    compress: CompressKeys | bool
     priority: Literal['high', 'normal', 'low']
     retry: Retry | RetryKeys
     response_header_timeout: str
@@ -131,6 +133,7 @@ class ListenKeywords(TypedDict, total=False):
     websocket_timeout: str
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
+    compress: CompressKeys | bool
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     max_sessions: int
     max_sessions_per_source: int

@@ -236,6 +236,20 @@ class MirrorKeys(TypedDict, total=False):
     share: str
 
 
+class CompressKeys(TypedDict, total=False):
+    codings: list[str] | tuple[str, ...]
+    min_size: str
+    types: list[str] | tuple[str, ...]
+    level: LevelsKeys
+    personal: bool
+
+
+class LevelsKeys(TypedDict, total=False):
+    zstd: int
+    br: int
+    gzip: int
+
+
 class ForwardedKeys(TypedDict, total=False):
     trusted: list[str] | tuple[str, ...]
     keep: list[str] | tuple[str, ...]
@@ -253,6 +267,7 @@ class DefaultsKeys(TypedDict, total=False):
     websocket_timeout: str
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
+    compress: CompressKeys | bool
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     idle_timeout: str
     connect_timeout: str

@@ -96,6 +96,12 @@ METRICS = {
     "fastlb_hedges_denied_total": ("counter", "Those that the budget didn't allow."),
     "fastlb_mirrored_total": ("counter", "Requests copied to a mirror."),
     "fastlb_mirrors_dropped_total": ("counter", "Requests not copied, or not to the end."),
+    "fastlb_compressed_responses_total": ("counter", "Responses that were compressed."),
+    "fastlb_compressed_input_bytes_total": (
+        "counter", "Bytes of compressed responses before compression."),
+    "fastlb_compressed_output_bytes_total": ("counter", "Bytes of compressed responses after it."),
+    "fastlb_compressions_denied_total": (
+        "counter", "Responses left as they were because too many were being compressed."),
     "fastlb_keys_missing_total": ("counter", "Requests without what their pool hashes."),
     "fastlb_bodies_unread_total": (
         "counter", "Bodies that a route asked about, too long or broken."),
@@ -140,6 +146,10 @@ _OF_ENGINES = {
     "fastlb_hedges_denied_total": "hedges_denied",
     "fastlb_mirrored_total": "mirrored",
     "fastlb_mirrors_dropped_total": "mirrors_dropped",
+    "fastlb_compressed_responses_total": "compressed",
+    "fastlb_compressed_input_bytes_total": "compressed_in",
+    "fastlb_compressed_output_bytes_total": "compressed_out",
+    "fastlb_compressions_denied_total": "compressions_denied",
     "fastlb_keys_missing_total": "keys_missing",
     "fastlb_bodies_unread_total": "bodies_unread",
     "fastlb_protocols_unknown_total": "protocols_unknown",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fastlb._core.engine import bind_parser
 from fastlb._core.tables.build import build_info
 from fastlb._core.tables.certificates import NGHTTP2, OPENSSL
+from fastlb._core.tables.compression import LIBRARIES
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
 HTTPTOOLS_MIN = (0, 6, 4)     # older ones have llhttp 8 and 9.0, which read some heads in two ways
@@ -35,6 +36,8 @@ def facts() -> dict[str, str]:
         "llhttp": _llhttp(),
         "HTTP/2": _nghttp2(),
         "TLS": OPENSSL or "without TLS: OpenSSL's headers were missing when it was built",
+        "compression": ", ".join(
+            f"{coding} {version or 'no'}" for coding, version in LIBRARIES.items()),
         "kernel": ", ".join(
             f"{name} {'yes' if there else 'no'}" for name, there in kernel_features().items()
         ),

@@ -19,11 +19,13 @@ from fastlb._core.tables.certificates import H2_AVAILABLE
 
 PLAIN = "thread"
 # The number of threads of each; 0 is a running loop, and "poll" the other poller. With "tls",
-# clients speak it, servers, or both; with "h2", clients speak HTTP/2.
+# clients speak it, servers, or both; with "h2", clients speak HTTP/2. With "filter", each route has
+# a filter that uses every hook and changes nothing.
 THREADS = {
     PLAIN: 1, "threads": 2, "inline": 0, "poll": 1, "tls": 1, "tls-servers": 1, "tls-both": 2,
-    "h2": 2,
+    "h2": 2, "filter": 1,
 }
+ENVIRONMENT = {"poll": ("FASTLB_POLLER", "poll"), "filter": ("FASTLB_IDENTITY_FILTER", "1")}
 
 
 def fixture_of(*names: str) -> Callable[..., int]:
@@ -31,8 +33,8 @@ def fixture_of(*names: str) -> Callable[..., int]:
 
     @pytest.fixture(params=names, name="mode")
     def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-        if request.param == "poll":
-            monkeypatch.setenv("FASTLB_POLLER", "poll")
+        if request.param in ENVIRONMENT:
+            monkeypatch.setenv(*ENVIRONMENT[request.param])
         return THREADS[request.param]
 
     return mode
@@ -45,9 +47,12 @@ def mode_of(item: pytest.Item) -> str:
 
 
 def fits(item: pytest.Item) -> bool:
-    """Whether the test can run in its mode: over TLS if its clients bring none of their own, and
-    over HTTP/2 if it is marked `h2`, for then its requests are whole ones."""
+    """Whether the test can run in its mode: over TLS if its clients bring none of their own, over
+    HTTP/2 if it is marked `h2`, for then its requests are whole ones, and with a filter if it has
+    requests."""
     mode = mode_of(item)
+    if mode == "filter":
+        return not {"http", "http2", "grpc"}.isdisjoint(item.path.parts)
     if mode == "h2":
         return H2_AVAILABLE and item.get_closest_marker("h2") is not None \
             and item.get_closest_marker("http1") is None

@@ -235,3 +235,8 @@ cdef enum HttpFlag:
     HTTP_GRPC = 131072          # a call of gRPC
     HTTP_BINDS = 262144         # its credentials authenticate the connection to the server
     HTTP_DEADLINE = 524288      # the client has said how long it may take
+    HTTP_FILTERED = 1048576     # its route's filters have heard of it, and are to hear of its end
+    HTTP_CONTENT = 2097152      # a filter wants the response's body
+    HTTP_RECODED = 4194304      # a filter makes another body of it, whose length isn't known
+    HTTP_KEPT_BACK = 8388608    # a filter has content that it hasn't passed on
+    HTTP_PAUSED = 16777216      # and the server had nothing more to say when it was last looked at

@@ -4,7 +4,9 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from fastlb._core.base.enums cimport ROLE_SERVER, TIMER_HEDGE, TIMER_REQUEST, TIMER_UPSTREAM
+from fastlb._core.base.enums cimport (
+    HTTP_FILTERED, ROLE_SERVER, TIMER_HEDGE, TIMER_REQUEST, TIMER_UPSTREAM,
+)
 from fastlb._core.base.limits cimport HTTP_BLOCK
 from fastlb._core.base.types cimport Core, Exchange, Http, HttpState, Upstream
 from fastlb._core.ext.atomic cimport fl_assert, fl_count, unlikely
@@ -47,6 +49,7 @@ cdef Http* take_http(Core* core, Exchange* x) noexcept nogil:
 cdef void give_http(Core* core, Http* http) noexcept nogil:
     fl_assert(http.upstream == NULL and http.head == NULL and http.partial == NULL)
     fl_assert(http.lines == NULL and http.timer.link.next == NULL)
+    fl_assert(http.states == NULL and not http.flags & HTTP_FILTERED)
     fl_assert(http.hedge_timer.link.next == NULL)
     http.next_free = core.http.free
     core.http.free = http

@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from fastlb._core.base.enums cimport REASON_COUNT
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
-    BUDGET_SECONDS, DELAYS, DROPS, LOADS_MAX, PROBES_MAX, PROXY_FACTS, TICKET_KEYS, TLS_FACTS,
+    BUDGET_SECONDS, DELAYS, DROPS, FILTER_FIELDS_BYTES, LOADS_MAX, PROBES_MAX, PROXY_FACTS,
+    TICKET_KEYS, TLS_FACTS,
 )
 from fastlb._core.base.routing cimport HashKey, Network, StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
@@ -61,6 +62,12 @@ cdef struct Pipe:               # bytes on their way from socket to socket insid
     uint32_t held               # bytes in it
     Pipe* next
 
+cdef struct Filtering:          # of one engine: what its filters work with
+    Chunk* coded                # content that they have made; NULL: none yet
+    void* coders                # Coders of filters/coders; NULL: none yet
+    uint32_t fields_size        # bytes of
+    uint8_t[FILTER_FIELDS_BYTES] fields # that they add to the response's head at hand
+
 cdef struct Counters:           # of one engine; written by it alone
     uint64_t turns
     uint64_t accepted
@@ -70,6 +77,10 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t mirrors            # alive now
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end
+    uint64_t compressed         # responses
+    uint64_t compressed_in      # their bytes before, and
+    uint64_t compressed_out     # after
+    uint64_t compressions_denied        # responses for which too many were being compressed
     uint64_t bodies_unread      # that a route asked about, too long or broken
     uint64_t protocols_unknown  # connections that said nothing known where routes ask about it
     uint64_t hedges             # second tries alive now
@@ -84,6 +95,7 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t connect_failures
     uint64_t accept_errors
     uint64_t exchanges          # alive now
+    uint64_t coders             # at work now
     uint64_t chunks             # held by streams now
     uint64_t chunk_bytes        # the same in bytes
     uint64_t pipes              # held by streams now

@@ -247,6 +247,11 @@ cdef struct Policy:             # a function of somebody's that decides
 cdef struct RouteLive:
     uint64_t requests
 
+cdef struct Filter:             # of a route: see base/filters
+    const void* kind            # FilterKind
+    void* table                 # what it is to do; its own
+    uint16_t state_at           # where its state begins among those of a request
+
 cdef struct Route:
     Text name
     uint32_t id                 # its name's, see tables/names
@@ -279,6 +284,9 @@ cdef struct Route:
     Retry* retry                # NULL: the pool's
     Policy* policy              # NULL: none
     uint8_t priority            # where it waits for a place: 0 is first
+    uint32_t n_filters
+    Filter* filters             # in the order of FilterNumber
+    uint32_t states_bytes       # what their states take together
 
 cdef struct Pattern:
     uint64_t hash               # of the literal segments
@@ -370,10 +378,7 @@ cdef struct HttpEntry:          # of one listener
     uint32_t requests_max
     uint32_t h2_window_max      # bytes that a connection's windows may grow by
     uint16_t[DEADLINES] deadlines       # slots, in order
-    uint16_t header_timer       # slots
-    uint16_t keepalive_timer
-    uint16_t linger_timer
-    uint16_t stall_timer
+    uint16_t header_timer, keepalive_timer, linger_timer, stall_timer       # slots
     uint64_t linger_bytes_max   # of a request that is answered before its end
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id

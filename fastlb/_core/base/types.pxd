@@ -12,13 +12,14 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.live cimport ListenerLive, LiveTable
 from fastlb._core.base.observations cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
-    Address, Budget, Chunk, Counters, Delays, Frames, Hedge, Keepalive, Link, Outliers, Pipe,
-    ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer,
+    Address, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link, Outliers,
+    Pipe, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer,
     TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.questions cimport Cached
 from fastlb._core.base.routing cimport (
-    Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable, Sniffed,
+    Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable,
+    Sniffed,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.ext.linux cimport epoll_event, pollfd
@@ -290,15 +291,12 @@ cdef struct Exchange:           # one TCP session, from accept to the last byte
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
     uint32_t bind_id            # http: where to find the bind in the next snapshot
-    uint32_t hash               # of what the pool or route hashes
-    uint32_t requests           # http: on this connection
+    uint32_t hash, requests     # of what the pool or route hashes; http: on this connection
     uint64_t linger_left        # http: bytes that may still be thrown away after the answer
     uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
     uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
-    uint64_t picked_ns          # the server was
-    uint64_t connect_ns         # how long that took; 0: not known
-    uint64_t sent_ns            # http: the head was written to the server
-    uint64_t answered_ns        # http: the response's head was here; 0: it isn't
+    uint64_t picked_ns, connect_ns      # the server was; how long that took, 0: not known
+    uint64_t sent_ns, answered_ns       # http: the head was written; the response's head was here
     uint64_t bytes_in, bytes_out        # from the client and to it, as they were passed on
     Chunk* note                 # http: what a record has of the request; NULL: nobody asked
     uint32_t pool_name          # tcp: while the snapshot isn't held
@@ -320,6 +318,7 @@ cdef struct Http:               # a request and its response, while under way
     Chunk* head                 # the request as the server gets it
     Chunk* partial              # of the response's head, while it is incomplete
     Chunk* lines                # header fields for the response, made with the request at hand
+    Chunk* states               # of the route's filters; NULL: none has any
     Body request, response
     uint32_t flags
     uint32_t upgrade            # CRC-32 of the protocol asked for, in lower case
@@ -364,6 +363,7 @@ cdef struct HttpState:
     void* blocks                # of memory, each beginning with the next one's address
     Chunk* scratch              # what servers send is read into it, with room in front
     Chunk* output               # heads are written here
+    Filtering filtering
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date
     uint8_t[32] id              # of the request at hand, if we named it

@@ -6,16 +6,16 @@ from fastlb._core.balance.load cimport latency_of, observe_latency
 from fastlb._core.base.attempts cimport forget_times, note_left
 from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
-    EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
-    HTTP_DEADLINE, HTTP_SENT, HTTP_UPLOAD_CUT, REASON_BAD_REQUEST, REASON_CLIENT_GONE,
+    EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE,
+    HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_UPLOAD_CUT, REASON_BAD_REQUEST, REASON_CLIENT_GONE,
     REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
     STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
-from fastlb._core.base.reasons cimport end_reason, is_of_client
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
 from fastlb._core.base.mem cimport give_exchange, give_held, give_input
 from fastlb._core.base.proxyfacts cimport drop_proxied
+from fastlb._core.base.reasons cimport end_reason, is_of_client
 from fastlb._core.base.sessions cimport Session, forget_port, session_heard, session_unlist
 from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
@@ -30,6 +30,7 @@ from fastlb._core.h2.frames cimport RESET_COST, h2_count_bad
 from fastlb._core.h2.pool cimport leave_h2
 from fastlb._core.h2.session cimport h2_end
 from fastlb._core.http.decision cimport drop_decision
+from fastlb._core.http.filters cimport end_filters
 from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
@@ -147,6 +148,8 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         return
     if unlikely(x.carrier != NULL) and x.carrier.h2 != NULL and _is_given_up_for_client(x):
         h2_count_bad(x.carrier.h2, RESET_COST)
+    if unlikely(http.flags & HTTP_FILTERED):
+        end_filters(core, x)
     if unlikely(x.mirror != NULL):
         part_from_mirror(core, x)
     if unlikely(x.hedge != NULL):

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    END, EXCHANGE_CLOSE, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
+    END, EXCHANGE_CLOSE, HTTP_FILTERED, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
     REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
@@ -13,6 +13,7 @@ from fastlb._core.base.tls cimport tls_moved
 from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
 from fastlb._core.exchange.lifecycle cimport let_snapshot_go
 from fastlb._core.ext.atomic cimport fl_count, unlikely
+from fastlb._core.http.filters cimport end_filters
 from fastlb._core.http.decision cimport drop_decision
 from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.stages.record cimport record_http
@@ -64,6 +65,8 @@ cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
     record_http(core, x, REASON_DONE)
     timer_cancel(&http.timer)
     timer_cancel(&http.hedge_timer)
+    if unlikely(http.flags & HTTP_FILTERED):
+        end_filters(core, x)
     give_held(core, http.head)
     give_held(core, http.partial)
     give_held(core, http.lines)

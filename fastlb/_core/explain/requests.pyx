@@ -23,6 +23,7 @@ from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.explain.rehearsal cimport Rehearsal, room
 from fastlb._core.explain.routes cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
 from fastlb._core.ext.atomic cimport fl_load32
+from fastlb._core.filters.compress cimport coding_of
 from fastlb._core.http.admit cimport prepare
 from fastlb._core.http.decision cimport as_the_route_says, failed, shown_body
 from fastlb._core.http.routes cimport condition_fits, key_find
@@ -30,6 +31,7 @@ from fastlb._core.policy.call cimport decision_of
 from fastlb._core.policy.request cimport Request, facts_of, make_request
 from fastlb._core.stages.answer cimport write_answer
 from fastlb._core.tables.caller cimport Caller
+from fastlb._core.tables.compression import NAMES as _CODINGS
 from fastlb._core.tables.reasons import ERRORS as _ERRORS
 from fastlb._core.tables.snapshot cimport pack_address
 
@@ -245,6 +247,7 @@ cdef class Reasons(Rehearsal):
             facts["route"] = self._asking_route()
         if x.http != NULL and x.http.head != NULL:
             facts["head"] = (<const char*> chunk_bytes(x.http.head))[:x.http.head.end]
+        facts["coding"] = _CODINGS[coding_of(x)]
         if x.http != NULL and x.http.lines != NULL:
             facts["lines"] = (<const char*> chunk_bytes(x.http.lines))[:x.http.lines.end]
         if self._verdict == ANSWER:

@@ -7,10 +7,9 @@ from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS,
-    HTTP_DEADLINE, HTTP_GRPC,
-    HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE,
-    HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY,
-    REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
+    HTTP_DEADLINE, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT,
+    HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST,
+    REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
@@ -36,6 +35,7 @@ from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.http.captures cimport capture
 from fastlb._core.http.decision cimport bind_as_decided, consult
+from fastlb._core.http.filters cimport begin_filters
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.identity cimport trace_request
 from fastlb._core.http.networks cimport is_trusted
@@ -224,6 +224,8 @@ cdef int _admitted(Core* core, Exchange* x, uint8_t* data, uint32_t used, uint32
         x.flags |= EXCHANGE_CLOSE
     if unlikely(fl_load32(&core.live.traced) != 0):
         trace_request(core)
+    if unlikely(verdict == NEXT and x.http.route.n_filters != 0):
+        verdict = begin_filters(core, x)
     if verdict == NEXT:
         verdict = prepare(core, x, size - used)
     if unlikely(fl_load32(&core.live.recording) != 0):

@@ -1,6 +1,6 @@
 # What the groups of a route's regular expression captured of a path. See fastlb/config/captures:
 # one walk backwards, and one forwards that never goes back.
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint8_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t
 from libc.string cimport memset
 
 from fastlb._core.base.head cimport Text

@@ -7,9 +7,7 @@ from libc.string cimport memset, strlen
 
 from fastlb._core.base.head cimport Field, Head, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, take_held
-from fastlb._core.base.routing cimport (
-    EDIT_ADD, EDIT_REMOVE, PART_TEXT, Edit, EditList, HttpEntry, Route,
-)
+from fastlb._core.base.routing cimport EDIT_ADD, EDIT_REMOVE, PART_TEXT, Edit, EditList
 from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport likely, unlikely

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport (
-    ERROR, HTTP_DISCARD, HTTP_OLD_CLIENT, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT,
-    REASON_BAD_RESPONSE, REASON_LARGE_RESPONSE, WRITABLE,
+    ERROR, HTTP_DISCARD, HTTP_OLD_CLIENT, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, REASON_BAD_RESPONSE,
+    REASON_LARGE_RESPONSE, WRITABLE,
 )
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport FIELD_WEBSOCKET_ACCEPT, Head, Text
@@ -15,7 +15,7 @@ from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.text cimport Writer, equal
 from fastlb._core.base.timers cimport timer_start
-from fastlb._core.base.types cimport Core, Exchange, Http, Stream
+from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport fl_store32, unlikely
 from fastlb._core.http.body cimport Region, fail
 from fastlb._core.http.rewrite cimport write_response
@@ -55,13 +55,14 @@ cdef bint put_head(Core* core, Exchange* x, uint32_t* size) noexcept nogil:
     return True
 
 
-cdef bint place_head(Core* core, Region* out, uint32_t size) noexcept nogil:
-    """The head from the output chunk to right before the region, moved if it has to be."""
-    cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
+cdef bint place_head(Core* core, Chunk* chunk, Region* out, uint32_t size) noexcept nogil:
+    """Copy the head from the output chunk to right before a region of `chunk`, which is moved if
+    it has to be."""
+    cdef uint8_t* bytes = chunk_bytes(chunk)
     cdef uint32_t shift
     if unlikely(size > out.at):
         shift = size - out.at
-        if out.end + shift > chunk_size(core.http.scratch.klass):
+        if out.end + shift > chunk_size(chunk.klass):
             return False
         memmove(bytes + out.at + shift, bytes + out.at, out.end - out.at)
         out.at += shift
@@ -106,7 +107,7 @@ cdef int pass_interim(Core* core, Exchange* x, uint32_t at) noexcept nogil:
     if http.flags & HTTP_OLD_CLIENT and x.carrier == NULL:
         return NEXT
     out.at = out.end = at
-    if not place_head(core, &out, size):
+    if not place_head(core, core.http.scratch, &out, size):
         return fail(x, REASON_BAD_RESPONSE)
     return _write_interim(core, x, &out)
 

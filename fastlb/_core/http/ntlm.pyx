@@ -1,7 +1,7 @@
 # Connections that servers authenticate (NTLM, Negotiate), each kept for one client. The credentials
 # of one request hold for all that follow on its connection, so that nobody else may send one there.
 # A connection is bound to its client as soon as credentials of these schemes are sent on it
-# (http/upload), or a server asks for them (stages/forward); http/upstream keeps it for that client
+# (http/upload), or a server asks for them (http/response); http/upstream keeps it for that client
 # alone.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr

@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_OLD_CLIENT, HTTP_WHOLE, LAYER_H2,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_FILTERED, HTTP_OLD_CLIENT, HTTP_WHOLE,
+    LAYER_H2,
 )
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
@@ -26,7 +27,7 @@ from fastlb._core.http.identity cimport make_trace, name_request
 from fastlb._core.http.normalization cimport put_length, put_upgrade
 from fastlb._core.http.ntlm cimport has_binding_credentials
 from fastlb._core.http.templates cimport put_path, put_template
-from fastlb._core.proto.http1 cimport field_value, valid_host
+from fastlb._core.proto.http1 cimport valid_host
 from fastlb._core.proto.uri cimport uri_rewritten
 
 cdef enum:
@@ -268,6 +269,8 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     if head.status >= 200:
         if http.lines != NULL:
             put(w, chunk_bytes(http.lines), http.lines.end)
+        if unlikely(http.flags & HTTP_FILTERED):
+            put(w, core.http.filtering.fields, core.http.filtering.fields_size)
         _put_via(w, http.entry, &edits, x.to_server.layer == LAYER_H2)
         if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
             _put(w, b"Transfer-Encoding: chunked\r\n", 28)

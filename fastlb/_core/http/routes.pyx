@@ -11,8 +11,8 @@ from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, HASH_COOKIE, HASH_HEADER, HASH_PATH, HASH_PROXY, HASH_QUERY,
     HASH_TLS, MATCH_CLIENT, MATCH_COOKIE, MATCH_HEADER, MATCH_HOST, MATCH_JSON, MATCH_METHOD,
     MATCH_PATH, MATCH_PROXY, MATCH_QUERY, MATCH_TLS, OP_EQUALS, OP_NAMES, OP_ONE_OF, OP_PREFIX,
-    OP_PRESENT, OP_REGEX, OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry, HttpEntry,
-    Match, Network, Pattern, Route, Shape,
+    OP_PRESENT, OP_REGEX, OP_SUFFIX, SEGMENT_BY_NAME, Condition, Dfa, HashKey, HostEntry,
+    HttpEntry, Match, Pattern, Route, Shape,
 )
 from fastlb._core.base.text cimport equal, equal_nocase, hash_bytes, hash_seed, lower, text_of
 from fastlb._core.base.tlsfacts cimport tls_fact

@@ -13,9 +13,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream, stream_read
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport (
-    Core, Exchange, Http, IdleList, ServerLive, Stream, Upstream,
-)
+from fastlb._core.base.types cimport Core, Exchange, Http, IdleList, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 
 

@@ -10,7 +10,7 @@ from fastlb._core.base.head cimport (
     FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, Text,
 )
-from fastlb._core.base.text cimport equal_nocase, lower, next_token, trimmed
+from fastlb._core.base.text cimport equal_nocase, is_digit, lower, next_token, trimmed
 from fastlb._core.ext.atomic cimport likely, unlikely
 
 cdef struct Name:
@@ -120,7 +120,7 @@ cdef bint binds_connection(Text value) noexcept nogil:
     return False
 
 
-cdef Text _cut(Text* rest, uint8_t mark) noexcept nogil:
+cdef Text cut(Text* rest, uint8_t mark) noexcept nogil:
     """What comes before the next mark, or all; the mark is gone from `rest`, too."""
     cdef uint32_t i = 0
     cdef Text part
@@ -133,19 +133,22 @@ cdef Text _cut(Text* rest, uint8_t mark) noexcept nogil:
     return part
 
 
-cdef bint _has_no_weight(Text parameters) noexcept nogil:
-    """Whether a range is named to say that it is not wanted: "q=0" (RFC 9110, 12.4.2)."""
+cdef int weight_of(Text parameters) noexcept nogil:
+    """The weight "q=" among parameters, in thousandths (RFC 9110, 12.4.2): 1000 where there is
+    none, 0 for what is named to say that it is not wanted."""
     cdef Text one
     cdef uint32_t i
+    cdef int weight = 0, place = 1000
     while parameters.size:
-        one = _cut(&parameters, c';')
+        one = cut(&parameters, c';')
         if one.size < 3 or not equal_nocase(one.at, 2, <const uint8_t*> b"q=", 2):
             continue
         for i in range(2, one.size):
-            if one.at[i] != c'0' and one.at[i] != c'.':
-                return False
-        return True
-    return False
+            if is_digit(one.at[i]):
+                weight += (one.at[i] - c'0') * place
+                place //= 10
+        return weight if weight < 1000 else 1000
+    return 1000
 
 
 cdef bint accepts_json(Text value) noexcept nogil:
@@ -153,7 +156,7 @@ cdef bint accepts_json(Text value) noexcept nogil:
     cdef Text token
     cdef Text name
     while next_token(&value, &token):
-        name = _cut(&token, c';')
+        name = cut(&token, c';')
         if equal_nocase(name.at, name.size, <const uint8_t*> b"application/json", 16):
-            return not _has_no_weight(token)
+            return weight_of(token) != 0
     return False

@@ -17,12 +17,12 @@ from fastlb._core.ext.openssl cimport (
     NID_commonName, NID_subject_alt_name, OpenSSL_version, PEM_read_bio_PrivateKey,
     PEM_read_bio_X509, PEM_read_bio_X509_CRL, PEM_write_bio_PrivateKey, PEM_write_bio_X509,
     RAND_bytes, X509, X509V3_EXT_conf_nid, X509_CRL, X509_CRL_free, X509_EXTENSION,
-    X509_EXTENSION_free, X509_NAME_add_entry_by_NID, X509_NAME_get_text_by_NID,
-    X509_NAME_print_ex, X509_add_ext, X509_check_private_key, X509_digest, X509_free,
-    X509_get0_notAfter, X509_get0_notBefore, X509_get0_pubkey, X509_getm_notAfter,
-    X509_getm_notBefore, X509_get_ext_d2i, X509_get_serialNumber, X509_get_subject_name,
-    X509_gmtime_adj, X509_new, X509_set_issuer_name, X509_set_pubkey, X509_set_version, X509_sign,
-    XN_FLAG_RFC2253, sk_GENERAL_NAME_num, sk_GENERAL_NAME_value,
+    X509_EXTENSION_free, X509_NAME_add_entry_by_NID, X509_NAME_get_text_by_NID, X509_NAME_print_ex,
+    X509_add_ext, X509_check_private_key, X509_digest, X509_free, X509_get0_notAfter,
+    X509_get0_notBefore, X509_get0_pubkey, X509_getm_notAfter, X509_getm_notBefore,
+    X509_get_ext_d2i, X509_get_serialNumber, X509_get_subject_name, X509_gmtime_adj, X509_new,
+    X509_set_issuer_name, X509_set_pubkey, X509_set_version, X509_sign, XN_FLAG_RFC2253,
+    sk_GENERAL_NAME_num, sk_GENERAL_NAME_value,
 )
 
 cdef extern from *:

@@ -1,6 +1,6 @@
 from fastlb._core.base.parts cimport TicketKeys, TlsEntry
 from fastlb._core.ext.openssl cimport SSL_CTX, X509_STORE
-from fastlb._core.tables.httptable cimport Arena
+from fastlb._core.tables.arena cimport Arena
 
 
 cdef class Tickets:

@@ -27,8 +27,8 @@ from fastlb._core.ext.openssl cimport (
     TLS_method, X509, X509_CRL, X509_CRL_free, X509_STORE, X509_STORE_add_cert, X509_STORE_add_crl,
     X509_STORE_set_flags, X509_V_FLAG_CRL_CHECK, X509_V_FLAG_PARTIAL_CHAIN, X509_free,
 )
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.certificates cimport Certificate, last_error, memory_bio, no_password
-from fastlb._core.tables.httptable cimport Arena
 from fastlb._core.tables.hello cimport (
     Staple, entry_index, find_name, on_alpn, on_hello, on_key, on_resumed, on_status, on_ticket,
     staple_index,

@@ -1,5 +1,4 @@
 # What all engines together have counted, as it is now.
-from libc.stdint cimport uint32_t
 
 from fastlb._core.base.limits cimport SERIES_SLOTS
 from fastlb._core.base.observations cimport SERIES_GRPC, SERIES_UNANSWERED, Histogram, SeriesSlot
@@ -73,6 +72,10 @@ cdef dict totals_of(const Counters* counters):
         "keys_missing": fl_read(&counters.keys_missing),
         "mirrored": fl_read(&counters.mirrored),
         "mirrors_dropped": fl_read(&counters.mirrors_dropped),
+        "compressed": fl_read(&counters.compressed),
+        "compressed_in": fl_read(&counters.compressed_in),
+        "compressed_out": fl_read(&counters.compressed_out),
+        "compressions_denied": fl_read(&counters.compressions_denied),
         "bodies_unread": fl_read(&counters.bodies_unread),
         "protocols_unknown": fl_read(&counters.protocols_unknown),
         "proxy_headers": fl_read(&counters.proxy_headers),

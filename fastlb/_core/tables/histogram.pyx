@@ -2,14 +2,12 @@
 # its power of two. A part is at most 1/32 of what it begins with, and its middle is what is said of
 # it, so that no time is told wrong by more than 1/64, 1.6 %. Below 2 us, parts are 64 ns. A power
 # of two takes memory when a time falls in.
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.limits cimport HISTOGRAM_OCTAVES, HISTOGRAM_STEPS
 from fastlb._core.base.observations cimport Histogram
-from fastlb._core.ext.atomic cimport (
-    fl_count, fl_load_pointer, fl_read, fl_store_pointer, unlikely,
-)
+from fastlb._core.ext.atomic cimport fl_count, fl_load_pointer, fl_read, fl_store_pointer, unlikely
 
 cdef extern from * nogil:
     int __builtin_clzll(unsigned long long)

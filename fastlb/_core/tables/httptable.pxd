@@ -1,19 +1,9 @@
-from fastlb._core.base.head cimport Text
 from fastlb._core.base.routing cimport (
-    Condition, EditList, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share, StatusSet,
+    Condition, EditList, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share,
+    StatusSet,
 )
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.live cimport Live
-
-
-cdef class Arena:
-    cdef list _things
-    cdef void** _blocks
-    cdef size_t _n_blocks
-    cdef size_t _size
-    cdef void* take(self, size_t n, size_t size) except NULL
-    cdef void hold(self, object thing)
-    cdef const unsigned char* keep(self, bytes text) except NULL
-    cdef Text text(self, bytes text)
 
 
 cdef HashKey hash_key(Arena arena, object spec)

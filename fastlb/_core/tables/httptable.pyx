@@ -1,66 +1,22 @@
 # Routes and settings of an HTTP listener, laid out for the engines. fastlb/compile/routes says what
 # goes in.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
     CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HashKey,
-    HostEntry, HttpEntry, Network, PageList, Part, Pattern, Policy, RegexRoute, Reply, Retry, Route,
-    Shape, Share, StatusSet, Template,
+    HostEntry, HttpEntry, Network, PageList, Part, Pattern, Policy, RegexRoute, Reply, Retry,
+    Route, Shape, Share, StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.caller cimport Caller
+from fastlb._core.tables.filters cimport fill_filters
 from fastlb._core.tables.live cimport Live
 
 _EMPTY = b""
-
-
-cdef class Arena:
-    """Memory of one snapshot, given back with it."""
-
-    def __cinit__(self):
-        self._things = []
-
-    def __dealloc__(self):
-        cdef size_t i
-        for i in range(self._n_blocks):
-            free(self._blocks[i])
-        free(self._blocks)
-
-    cdef void* take(self, size_t n, size_t size) except NULL:
-        """Zeroed room for `n` of `size` bytes."""
-        cdef void** blocks
-        cdef void* block = calloc(n if n else 1, size)
-        if block == NULL:
-            raise MemoryError
-        if self._n_blocks == self._size:
-            blocks = <void**> realloc(self._blocks, (self._size * 2 + 16) * sizeof(void*))
-            if blocks == NULL:
-                free(block)
-                raise MemoryError
-            self._blocks = blocks
-            self._size = self._size * 2 + 16
-        self._blocks[self._n_blocks] = block
-        self._n_blocks += 1
-        return block
-
-    cdef void hold(self, object thing):
-        """Let it live as long as the arena."""
-        self._things.append(thing)
-
-    cdef const unsigned char* keep(self, bytes text) except NULL:
-        """The bytes of a text, which lives as long as the arena."""
-        self._things.append(text)
-        return <const unsigned char*> <const char*> text
-
-    cdef Text text(self, bytes text):
-        cdef Text made
-        made.at = self.keep(text)
-        made.size = len(text)
-        return made
 
 
 cdef HashKey hash_key(Arena arena, object spec):
@@ -373,6 +329,7 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     if spec.policy is not None:
         route.policy = policy_table(live, arena, spec.policy, spec.on_close, n_pools)
     route.priority = spec.priority
+    fill_filters(arena, route, spec.filters)
     if spec.retry is not None:
         route.retry = <Retry*> arena.take(1, sizeof(Retry))
         fill_retry(route.retry, spec.retry)

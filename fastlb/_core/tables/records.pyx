@@ -11,13 +11,9 @@ from fastlb._core.base.observations cimport (
     TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
 )
 from fastlb._core.base.ring cimport ring_next
-from fastlb._core.base.sys cimport (
-    clock_offset_ns, event_clear, event_open, event_set, wait_for,
-)
+from fastlb._core.base.sys cimport clock_offset_ns, event_clear, event_open, event_set, wait_for
 from fastlb._core.base.text cimport Writer, put
-from fastlb._core.ext.atomic cimport (
-    fl_fence, fl_load64, fl_read, fl_store32, fl_store64,
-)
+from fastlb._core.ext.atomic cimport fl_fence, fl_load64, fl_read, fl_store32, fl_store64
 from fastlb._core.ext.linux cimport POLLIN, POLLOUT, close, write
 from fastlb._core.tables.live cimport Live
 from fastlb._core.tables.logformat cimport LogFormat, record_text

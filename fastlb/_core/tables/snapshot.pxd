@@ -6,7 +6,7 @@ from fastlb._core.base.parts cimport Hedge, ProxyEntry, ServerAddress, TlsEntry
 from fastlb._core.base.sessions cimport DatagramEntry
 from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
-from fastlb._core.tables.httptable cimport Arena
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.live cimport Live
 from fastlb._core.tables.states cimport Server
 

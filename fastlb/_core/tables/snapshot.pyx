@@ -4,6 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.enums cimport (
     BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
     BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, BALANCE_ROUND_ROBIN,
@@ -13,25 +14,24 @@ from fastlb._core.base.limits cimport (
     DELAYS, ENGINES_MAX, GROUPS_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
 )
 from fastlb._core.base.mem cimport chunk_class
-from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
-from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
-from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
+from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
+from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
 from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    Arena, edit_list, fill_reply, fill_retry, fill_statuses, http_table, network_table,
-    policy_table,
+    edit_list, fill_reply, fill_retry, fill_statuses, http_table, network_table, policy_table,
 )
-from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.live cimport Live, live_wake_engines
+from fastlb._core.tables.maglev cimport maglev_fill
 from fastlb._core.tables.sniffing cimport sniff_table
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add

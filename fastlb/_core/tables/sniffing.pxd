@@ -1,5 +1,5 @@
 from fastlb._core.base.routing cimport SniffTable
-from fastlb._core.tables.httptable cimport Arena
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.live cimport Live
 
 

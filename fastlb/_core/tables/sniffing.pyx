@@ -3,8 +3,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed
+from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.httptable cimport (
-    Arena, condition_table, hash_key, policy_table, pool_index, share_table,
+    condition_table, hash_key, policy_table, pool_index, share_table,
 )
 from fastlb._core.tables.live cimport Live
 

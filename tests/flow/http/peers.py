@@ -179,6 +179,8 @@ class HttpOrigin:
             except OSError:
                 return
             self.connections += 1
+            # What `serve` writes in several parts goes out at once, and not after 40 ms.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._begin, args=(sock,), daemon=True).start()
 
     def _begin(self, sock: socket.socket) -> None:

@@ -20,7 +20,7 @@ Origins = Callable[..., HttpOrigin]
 
 
 # (they have TLS anyway)
-mode = fixture_of("thread", "threads", "inline", "poll")
+mode = fixture_of("thread", "threads", "inline", "poll", "filter")
 
 
 @pytest.fixture

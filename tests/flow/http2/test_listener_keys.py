@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -106,6 +107,16 @@ def _silent_websocket(site: HttpSite, client: Client, origin: HttpOrigin) -> Non
     assert got.reset is not None
 
 
+def _text(wire: Wire, request: Message) -> None:
+    wire.send(answer(b"some text", "200 OK", "Content-Type: text/plain"))
+
+
+def _coded(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
+    got = client.answer(client.ask("/", ("accept-encoding", "gzip")))
+    assert got.fields["content-encoding"] == "gzip"
+    assert gzip.decompress(bytes(got.body)) == b"some text"
+
+
 # Key: its value, other keys, the origin, and what is to be seen.
 KEYS: dict[str, tuple[Any, dict[str, Any], Any, Do]] = {
     "response_header_timeout": ("100ms", {}, _slow, _status(504)),
@@ -129,6 +140,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any], Any, Do]] = {
     "methods": (["GET"], {}, None, _status(501, method="DELETE")),
     "request_headers": ({"set": {"x-new": "1"}}, {}, None, _told("x-new", "1")),
     "response_headers": ({"set": {"x-new": "1"}}, {}, None, _edited),
+    "compress": ({"min_size": "0B"}, {}, _text, _coded),
     "errors": ({"4xx": {"body": "a page"}}, {"max_uri_length": "64B"}, None, _page),
 }
 # Keys with tests of their own, and where these are.

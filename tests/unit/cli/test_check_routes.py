@@ -48,6 +48,7 @@ rewrite = { path = "/{path.rest}", host = "docs.internal" }
 request_headers = { set = { x-doc = "{path.id}" }, remove = ["x-debug"] }
 response_headers = { add = { x-id = "{request.id}" } }
 mirror = { pool = "a", share = "10%" }
+compress = { codings = ["gzip", "br"], level = { gzip = 6 } }
 priority = "high"
 retry = { attempts = 2, on = ["503"], non_idempotent = true }
 response_header_timeout = "2s"
@@ -79,6 +80,7 @@ servers = ["10.0.0.1:7000"]
       request_headers          remove x-debug, set x-doc: {path.id} route
       response_headers         add x-id: {request.id}           route
       mirror                   pool a, 10%                      route
+      compress                 gzip 6, br 4                     route
       priority                 high                             route
       retry                    2 tries, also of POST            route
       retry.on                 connect_failure, 503             route

@@ -69,7 +69,8 @@ KEYS = [
         "defaults.balance: 'balance' is not a key here; it belongs to a pool ([pools.NAME])."
         " One of: tcp_nodelay, keepalive,"
         " request_header_timeout, response_header_timeout, request_timeout, body_idle_timeout,"
-        " keepalive_timeout, websocket_timeout, request_headers, response_headers, errors,"
+        " keepalive_timeout, websocket_timeout, request_headers, response_headers, compress,"
+        " errors,"
         " idle_timeout, connect_timeout, buffer_size,"
         " bulk_buffer_size",
     ),

@@ -42,6 +42,9 @@ GUESSES = [
          "retry: 3 is not a table; write retry = { attempts = 3 }"),
     pool("guess-limits-number", "limits = 100",
          "limits: 100 is not a table; write limits = { max_requests = 100 }"),
+    route("compress-coding", 'compress = "gzip"\npool = "api"',
+          "compress: 'gzip' is not true, false or a table; write compress = { codings ="
+          ' ["gzip"] }'),
     http_pool("guess-hedge-delay", 'hedge = "20ms"',
          "hedge: '20ms' is not a table; write hedge = { delay = \"20ms\" }"),
     http_pool("guess-sticky-name", 'sticky = "session"',

@@ -13,6 +13,7 @@ from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.compare import Compare, Secured, Told
+from fastlb.config.compression import Compress, Levels
 from fastlb.config.conditions import Conditions, Match
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
@@ -62,6 +63,7 @@ FULL = ROOT / "examples" / "full.toml"
 TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
     Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls,
                "proxy_protocol": ProxyProtocol},
+    Compress: {"level": Levels},
     Tls: {"tickets": Tickets},
     ServerTls: {"certificate": Certificate},
     Match: {"tls": Secured, "proxy": Told, "mqtt": Mqtt},
@@ -71,7 +73,7 @@ TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
            "tls": ServerTls},
     Route: {
         "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
-        "mirror": Mirror, "policy": Policy,
+        "mirror": Mirror, "policy": Policy, "compress": Compress,
         "request_headers": HeaderEdits, "response_headers": HeaderEdits, "retry": Retry,
     },
 }

@@ -1,0 +1,36 @@
+# What a filter is: a kind with its hooks, and what one route wants of it.
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
+
+from fastlb._core.base.routing cimport Filter
+from fastlb._core.base.types cimport Chunk, Core, Exchange
+
+cdef enum FilterNumber:         # in the order in which requests and their responses pass them
+    FILTER_COMPRESS = 1
+    FILTER_IDENTITY = 2
+    FILTER_COUNT = 3
+
+cdef struct Content:            # a part of a response's body, without framing; filters change it
+    Chunk** place               # the engine's chunk that it lies in
+    uint32_t at, end
+    uint8_t is_last             # the body ends with it
+    uint8_t flush               # the server pauses: nothing is to be kept back
+
+# A hook that is NULL costs nothing. `state` is the request's own: `state_bytes`, zeroed when its
+# route is known; NULL where a kind has none.
+cdef struct FilterKind:
+    # The request's head is at hand (core.http.head), and its pool is known: NEXT, or ANSWER with
+    # x.status and x.reason.
+    int (*request)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
+    # The response's head is at hand, and no other try will be made: NEXT, or FAIL with x.reason.
+    # HTTP_CONTENT is set by a filter that wants the body.
+    int (*response)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
+    # More of the body: NEXT or FAIL.
+    int (*content)(Core* core, Exchange* x, const Filter* filter, void* state,
+                   Content* content) noexcept nogil
+    # Once for each request, however it ends: gives back what the state holds.
+    void (*end)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
+    uint16_t state_bytes
+
+
+cdef const FilterKind* filter_kind(int number) noexcept
+cdef void register_filter(int number, const FilterKind* kind) noexcept

@@ -1,0 +1,1 @@
+# Nothing for Python: a filter registers itself when it is imported.

@@ -1,0 +1,103 @@
+# Call the hooks of a route's filters, in their order: for the request, the head of its response,
+# each part of the body, and the end. A request without filters is never looked at here.
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from fastlb._core.base.enums cimport (
+    ANSWER, EXCHANGE_CLOSE, HTTP_CONTENT, HTTP_FILTERED, HTTP_RECODED, NEXT, REASON_NO_MEMORY,
+)
+from fastlb._core.base.filters cimport Content, FilterKind
+from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
+from fastlb._core.base.parts cimport Filtering
+from fastlb._core.base.routing cimport Filter, Route
+from fastlb._core.base.types cimport Core, Exchange, Http
+from fastlb._core.http.body cimport fail
+
+
+cdef inline void* _state(const Http* http, const Filter* filter) noexcept nogil:
+    return chunk_bytes(http.states) + filter.state_at if http.states != NULL else NULL
+
+
+cdef int begin_filters(Core* core, Exchange* x) noexcept nogil:
+    """Give the request's filters their states, and let them see its head: NEXT or ANSWER."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    cdef int verdict
+    if route.states_bytes:
+        http.states = take_held(core, chunk_class(route.states_bytes))
+        if http.states == NULL:
+            x.status = 503
+            x.reason = REASON_NO_MEMORY
+            x.flags |= EXCHANGE_CLOSE
+            return ANSWER
+        memset(chunk_bytes(http.states), 0, route.states_bytes)
+    http.flags |= HTTP_FILTERED
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.request != NULL:
+            verdict = kind.request(core, x, &route.filters[i], _state(http, &route.filters[i]))
+            if verdict != NEXT:
+                return verdict
+    return NEXT
+
+
+cdef int filter_response(Core* core, Exchange* x) noexcept nogil:
+    """Let the filters see the head of the response, and change it: NEXT or FAIL."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    http.flags &= ~<uint32_t> (HTTP_CONTENT | HTTP_RECODED)     # (of a try before)
+    core.http.filtering.fields_size = 0
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.response != NULL and kind.response(
+                core, x, &route.filters[i], _state(http, &route.filters[i])) != NEXT:
+            return fail(x, x.reason)
+    return NEXT
+
+
+cdef int filter_content(Core* core, Exchange* x, Content* content) noexcept nogil:
+    """Let a part of the body pass the filters: NEXT or FAIL."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.content != NULL and kind.content(
+                core, x, &route.filters[i], _state(http, &route.filters[i]), content) != NEXT:
+            return fail(x, x.reason)
+    return NEXT
+
+
+cdef void end_filters(Core* core, Exchange* x) noexcept nogil:
+    """The request ends, whatever became of it."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    http.flags &= ~<uint32_t> HTTP_FILTERED
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.end != NULL:
+            kind.end(core, x, &route.filters[i], _state(http, &route.filters[i]))
+    give_held(core, http.states)
+    http.states = NULL
+
+
+cdef bint add_field(Core* core, const char* name, uint32_t name_size, const void* value,
+                    uint32_t size) noexcept nogil:
+    """Add a header field to the response whose head is at hand; False: there is no room."""
+    cdef Filtering* filtering = &core.http.filtering
+    cdef uint8_t* at = filtering.fields + filtering.fields_size
+    if filtering.fields_size + name_size + size + 4 > sizeof(filtering.fields):
+        return False
+    memcpy(at, name, name_size)
+    memcpy(at + name_size, b": ", 2)
+    memcpy(at + name_size + 2, value, size)
+    memcpy(at + name_size + 2 + size, b"\r\n", 2)
+    filtering.fields_size += name_size + size + 4
+    return True

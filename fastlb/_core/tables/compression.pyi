@@ -1,0 +1,2 @@
+LIBRARIES: dict[str, str]
+NAMES: tuple[str, ...]

@@ -1,6 +1,6 @@
 """CPU time and size of compressed responses, beside nginx: `python -m bench.micro.compression`.
 
-Bodies of 1 MiB of JSON and of HTML, through fastlb and Debian's nginx, one thread each, from one
+A body of 1 MiB of JSON, and this project's documents as HTML, through fastlb and Debian's nginx, one thread each, from one
 origin that doesn't compress. The first response of each is decoded and compared. Rounds alternate;
 the median counts. Prints the tables of compression.md.
 """
@@ -15,7 +15,8 @@ import statistics
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,19 +81,23 @@ def corpora() -> dict[str, bytes]:
                 f'"value":{rng.gauss(20, 5):.3f},"at":"2026-11-{rng.randrange(1, 31):02d}T'
                 f'{rng.randrange(24):02d}:{rng.randrange(60):02d}:00Z","ok":true}}')
 
-    def html() -> str:
-        text = " ".join(rng.choice(WORDS) for _ in range(rng.randrange(5, 40)))
-        return (f'<div class="row item-{rng.randrange(50)}"><a href="/{rng.choice(WORDS)}/'
-                f'{rng.randrange(10**5)}">{text}</a><p>{text[::-1][:60]}</p></div>\n')
+    records, size = [], 0
+    while size < MIB:
+        records.append(json())
+        size += len(records[-1]) + 2
+    return {"json": ",\n".join(records).encode(), "html": page()}
 
-    def fill(make: Callable[[], str], between: str) -> bytes:
-        parts, size = [], 0
-        while size < MIB:
-            parts.append(make() + between)
-            size += len(parts[-1])
-        return "".join(parts).encode()[:MIB]
 
-    return {"json": fill(json, ",\n"), "html": fill(html, "")}
+def page() -> bytes:
+    """This project's documents as HTML, line by line."""
+    made = ["<!doctype html><html><head><title>fastlb</title></head><body>"]
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        for text in path.read_text().splitlines():
+            level = len(text) - len(text.lstrip("#"))
+            tag = f"h{level}" if level else "p"
+            if text:
+                made.append(f'<{tag} class="line">{escape(text.lstrip("# "))}</{tag}>')
+    return "\n".join([*made, "</body></html>"]).encode()
 
 
 def free_port() -> int:
@@ -102,8 +107,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def origin(bodies: dict[str, bytes]) -> Iterator[str]:
-    """Answers `GET /json` and `GET /html`, on connections that are kept."""
-    types = {"json": "application/json", "html": "text/html"}
+    """Answers `GET /json`, `GET /html` and the harness' `GET /small`, on connections that are
+    kept."""
+    types = {"json": "application/json", "html": "text/html", "small": "image/png"}
+    served = {**bodies, "small": b"ready"}
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
 
     def run(sock: socket.socket) -> None:
@@ -116,9 +123,9 @@ def origin(bodies: dict[str, bytes]) -> Iterator[str]:
                         return
                     ahead += piece
                 head, _, ahead = ahead.partition(b"\r\n\r\n")
-                name = head.split(b" ")[1].decode().strip("/") or "json"
+                name = head.split(b" ")[1].decode().strip("/")
                 sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {types[name]}\r\nContent-Length: "
-                             f"{len(bodies[name])}\r\n\r\n".encode() + bodies[name])
+                             f"{len(served[name])}\r\n\r\n".encode() + served[name])
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -192,7 +199,7 @@ class Candidate:
         if decode(self.coding, coded) != body:
             raise RuntimeError(f"{self.name} {self.coding}: not the origin's bytes")
 
-    def round(self, name: str) -> None:
+    def round(self, name: str, size: int) -> None:
         before = measure.cpu_ns(self.process.pid)
         threads = [threading.Thread(target=fetch, args=(self.port, name, self.coding, REQUESTS))
                    for _ in range(CONNECTIONS)]
@@ -202,7 +209,8 @@ class Candidate:
             thread.join()
         used = measure.cpu_between(before, measure.cpu_ns(self.process.pid))
         assert used is not None
-        self.costs.setdefault(name, []).append(used / 1e3 / (CONNECTIONS * REQUESTS))
+        mib = size / MIB * CONNECTIONS * REQUESTS
+        self.costs.setdefault(name, []).append(used / 1e3 / mib)
 
 
 def main() -> None:
@@ -225,11 +233,11 @@ def main() -> None:
                 candidate.check(name, body)
             for _ in range(given.rounds):
                 for candidate in candidates:
-                    candidate.round(name)
+                    candidate.round(name, len(body))
     for name in bodies:
         costs = {(one.name, one.coding, one.level): statistics.median(one.costs[name])
                  for one in candidates}
-        print(f"\n## 1 MiB of {name}\n")
+        print(f"\n## {len(bodies[name]) / MIB:.2f} MiB of {name}\n")
         print("| | CPU us/MiB | min-max | of nginx, same level | of fastlb's gzip 5 | bytes |")
         print("|---|---:|---:|---:|---:|---:|")
         for one in candidates:

@@ -211,7 +211,8 @@ cdef enum TimerKind:
     TIMER_EXCHANGE = 0
     TIMER_REQUEST = 1           # of a whole http request
     TIMER_UPSTREAM = 2          # of an idle connection
-    TIMER_HEDGE = 3             # until a second server is asked
+    TIMER_PAUSE = 3             # until a second server is asked; within a response, until filters
+                                # pass on what they keep back
     TIMER_STALL = 4             # until streams of HTTP/2 that nobody reads are looked at
 
 cdef enum HttpFlag:
@@ -239,4 +240,4 @@ cdef enum HttpFlag:
     HTTP_CONTENT = 2097152      # a filter wants the response's body
     HTTP_RECODED = 4194304      # a filter makes another body of it, whose length isn't known
     HTTP_KEPT_BACK = 8388608    # a filter has content that it hasn't passed on
-    HTTP_PAUSED = 16777216      # and the server had nothing more to say when it was last looked at
+    HTTP_PAUSED = 16777216      # and it is time to pass that on

@@ -59,6 +59,7 @@ cdef enum:
     HTTP_OUTPUT_CLASS = 8           # 1 MiB: a normalised target of 3 x 64 KiB, and a head
     HTTP_HEADROOM = 4096            # before what is read, so that a longer head fits in its place
     CONTENT_TURN_BYTES = 65536      # that filters get of one body in a turn: 1.3 ms of gzip
+    CONTENT_PAUSE_MS = 2            # of a server: then clients get what filters keep back
     CODED_CLASS = 7                 # 512 KiB: headroom, a read, a block that a coder has kept
                                     # back (128 KiB of zstd), and trailers
     CODERS_MAX = 256                # at work in an engine: 1.4 MB each of zstd, 0.3 MB of gzip

@@ -379,6 +379,7 @@ cdef struct HttpEntry:          # of one listener
     uint32_t h2_window_max      # bytes that a connection's windows may grow by
     uint16_t[DEADLINES] deadlines       # slots, in order
     uint16_t header_timer, keepalive_timer, linger_timer, stall_timer       # slots
+    uint16_t pause_timer        # slot: until filters pass on what they keep back
     uint64_t linger_bytes_max   # of a request that is answered before its end
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id

@@ -331,7 +331,7 @@ cdef struct Http:               # a request and its response, while under way
     uint64_t begin_ms
     uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
     Timer timer                 # of the whole
-    Timer hedge_timer           # until a second server is asked too
+    Timer pause_timer           # how long the server may pause: see TIMER_PAUSE
     uint8_t[28] websocket_accept
     Http* next_free
 

@@ -115,7 +115,7 @@ cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
     note_left(x, x.target, outcome, core.now_ns)
     timer_cancel(&x.timer)
     if http != NULL:
-        timer_cancel(&http.hedge_timer)
+        timer_cancel(&http.pause_timer)
         if x.stage == STAGE_FORWARD:
             fl_count(&x.counters.errors, 1)
         _note_silence(core, x)
@@ -154,7 +154,7 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         part_from_mirror(core, x)
     if unlikely(x.hedge != NULL):
         part_from_hedge(core, x)
-    timer_cancel(&http.hedge_timer)
+    timer_cancel(&http.pause_timer)
     _note_silence(core, x)
     timer_cancel(&http.timer)
     end_upstream(core, http, reset)
@@ -294,7 +294,7 @@ cdef bint may_answer(Core* core, Exchange* x) noexcept nogil:
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
     """What we answer by ourselves needs none."""
     timer_cancel(&x.http.timer)
-    timer_cancel(&x.http.hedge_timer)
+    timer_cancel(&x.http.pause_timer)
     end_upstream(core, x.http, True)
     x.to_server = &x.server
 

@@ -64,7 +64,7 @@ cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
     x.idle_timer = http.route.websocket_timer
     record_http(core, x, REASON_DONE)
     timer_cancel(&http.timer)
-    timer_cancel(&http.hedge_timer)
+    timer_cancel(&http.pause_timer)
     if unlikely(http.flags & HTTP_FILTERED):
         end_filters(core, x)
     give_held(core, http.head)

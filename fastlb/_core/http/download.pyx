@@ -22,7 +22,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.text cimport Writer, put_hex, text_of
-from fastlb._core.base.timers cimport timer_touch
+from fastlb._core.base.timers cimport timer_start, timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.failing.retry cimport is_untouched
@@ -230,14 +230,14 @@ cdef int _pass_on(Core* core, Exchange* x, bint flush) noexcept nogil:
 
 
 cdef int _pause(Core* core, Exchange* x) noexcept nogil:
-    """The server has nothing more for now. If that is still so when others have had their turn,
-    the client gets what filters keep back: AGAIN or FAIL."""
+    """The server has nothing more for now. Soon, and at most so often, the client gets what
+    filters keep back: AGAIN or FAIL."""
     cdef Http* http = x.http
-    if not http.flags & HTTP_KEPT_BACK:
+    if likely(not http.flags & HTTP_KEPT_BACK):
         return AGAIN
     if not http.flags & HTTP_PAUSED:
-        http.flags |= HTTP_PAUSED
-        x.flags |= EXCHANGE_HAS_MORE
+        if http.pause_timer.link.next == NULL:
+            timer_start(core, &http.pause_timer, http.entry.pause_timer)
         return AGAIN
     http.flags &= ~<uint32_t> HTTP_PAUSED
     return FAIL if _pass_on(core, x, True) == FAIL else AGAIN
@@ -359,7 +359,6 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
             timer_touch(core, &x.timer)
         if unlikely(http.flags & HTTP_CONTENT):
             filtered += <uint32_t> n
-            http.flags &= ~<uint32_t> HTTP_PAUSED
             verdict = _make_content(core, x, &data, head_size, False, &place, &out)
         else:
             verdict = _make_body(core, x, &data, head_size, &out)

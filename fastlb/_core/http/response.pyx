@@ -111,7 +111,7 @@ cdef int read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) n
     if unlikely(http.sent_ns != 0):
         _measure(core, x)
     if unlikely(x.pool.hedge.budget != 0):
-        timer_cancel(&http.hedge_timer)
+        timer_cancel(&http.pause_timer)
         if x.hedge != NULL:
             part_from_hedge(core, x)
     http.upstream.keep = not head.flags & HEAD_CLOSE

@@ -2,8 +2,8 @@
 from libc.stdlib cimport free
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HTTP, STAGE_FIRST, STAGE_REQUEST, TIMER_EXCHANGE, TIMER_HEDGE, TIMER_STALL,
-    TIMER_UPSTREAM,
+    EXCHANGE_HTTP, HTTP_KEPT_BACK, HTTP_PAUSED, STAGE_FIRST, STAGE_REQUEST, TIMER_EXCHANGE,
+    TIMER_PAUSE, TIMER_STALL, TIMER_UPSTREAM,
 )
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.questions cimport Answered
@@ -16,6 +16,15 @@ from fastlb._core.http.upstream cimport drop_idle
 from fastlb._core.loop.conveyor cimport advance, be_late, be_late_as_whole
 from fastlb._core.policy.questions cimport take_answer, take_answers
 from fastlb._core.udp.sessions cimport resume_session
+
+
+cdef void _end_pause(Core* core, Http* http) noexcept nogil:
+    """A server has paused for long: before its answer, or within it."""
+    if not http.flags & HTTP_KEPT_BACK:
+        begin_hedge(core, http)
+        return
+    http.flags |= HTTP_PAUSED
+    advance(core, http.exchange)
 
 
 cdef void expire(Core* core) noexcept nogil:
@@ -33,8 +42,8 @@ cdef void expire(Core* core) noexcept nogil:
                 drop_idle(core, <Upstream*> timer.owner)
             elif timer.kind == TIMER_STALL:
                 look_for_stalled(core, <H2*> timer.owner)
-            elif timer.kind == TIMER_HEDGE:
-                begin_hedge(core, <Http*> timer.owner)
+            elif timer.kind == TIMER_PAUSE:
+                _end_pause(core, <Http*> timer.owner)
             else:
                 be_late_as_whole(core, (<Http*> timer.owner).exchange)
 

@@ -70,7 +70,7 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
             return FAIL
         if unlikely(x.pool.hedge.budget != 0) and not was_sent and http.flags & HTTP_SENT \
                 and may_hedge(x):
-            timer_start(core, &http.hedge_timer, hedge_timer(core, x.pool))
+            timer_start(core, &http.pause_timer, hedge_timer(core, x.pool))
         if verdict == ANSWER:
             return ANSWER if not http.flags & HTTP_HEAD_DONE else FAIL
     if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
+from fastlb._core.base.limits cimport CAPTURES_MAX, CONTENT_PAUSE_MS, DEADLINES, SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
     CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HashKey,
     HostEntry, HttpEntry, Network, PageList, Part, Pattern, Policy, RegexRoute, Reply, Retry,
@@ -348,6 +348,7 @@ cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) exc
     entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
     entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
     entry.stall_timer = live.timer_slot(spec.stall_look_ms)
+    entry.pause_timer = live.timer_slot(CONTENT_PAUSE_MS)
     entry.linger_bytes_max = spec.linger_bytes_max
     entry.leaving_timer = live.timer_slot(spec.leaving_timeout_ms)
     if len(spec.deadlines_ms) != <int> DEADLINES:

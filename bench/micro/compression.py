@@ -1,8 +1,8 @@
 """CPU time and size of compressed responses, beside nginx: `python -m bench.micro.compression`.
 
-A body of 1 MiB of JSON, and this project's documents as HTML, through fastlb and Debian's nginx, one thread each, from one
-origin that doesn't compress. The first response of each is decoded and compared. Rounds alternate;
-the median counts. Prints the tables of compression.md.
+A body of 1 MiB of JSON, and this project's documents as HTML, through fastlb and Debian's nginx,
+one thread each, from one origin that doesn't compress. The first response of each is decoded and
+compared. Rounds alternate; the median counts. Prints the tables of compression.md.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ static int fails(void *caller)
         return 0;
     if (strstr(who.dli_fname, "/fastlb/_core/") == NULL
         && strstr(who.dli_fname, "libnghttp2") == NULL && strstr(who.dli_fname, "libssl") == NULL
-        && strstr(who.dli_fname, "libcrypto") == NULL)
+        && strstr(who.dli_fname, "libcrypto") == NULL && strstr(who.dli_fname, "libz") == NULL
+        && strstr(who.dli_fname, "libbrotli") == NULL)
         return 0;
     return atomic_fetch_add(&count, 1) + 1 == atomic_load(&wanted);
 }

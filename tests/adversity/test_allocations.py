@@ -21,6 +21,7 @@ import pytest
 
 from fastlb._core.tables.certificates import H2_AVAILABLE
 from tests.flow.conftest import BUILD, DEADLINE_S, wait_until
+from tests.flow.http.coded import decode
 from tests.flow.http.peers import HttpOrigin, Message, Wire
 from tests.flow.http2.peers import Client
 from tests.flow.http2.servers.origin import Call, H2Origin
@@ -52,6 +53,8 @@ with balancer.background():
 
 class Far:
     """The balancer's process."""
+
+    coding = ""         # that clients ask for
 
     def __init__(self, library: Path, config: dict[str, Any]) -> None:
         preload = " ".join([str(library), *os.environ.get("LD_PRELOAD", "").split()])
@@ -99,8 +102,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _serve(wire: Wire, request: Message) -> None:
     """An answer with trailers, as a call of gRPC has."""
-    wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n"
-              b"%x\r\n%s\r\n0\r\nx-sum: 1\r\n\r\n" % (len(request.body) + 2, request.body + b"ok"))
+    body = request.body + b"ok"
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
+              b"Trailer: x-sum\r\n\r\n%x\r\n%s\r\n0\r\nx-sum: 1\r\n\r\n" % (len(body), body))
 
 
 def _call(call: Call) -> None:
@@ -110,19 +114,22 @@ def _call(call: Call) -> None:
     call.end(("x-sum", "1"))
 
 
-@pytest.fixture(params=["h1", "h2"])
+# Servers of either version; or those of HTTP/1.1, with responses that are compressed.
+@pytest.fixture(params=["h1", "h2", "gzip", "br", "zstd"])
 def far(
     request: pytest.FixtureRequest, library: Path, pair: tuple[str, str]
 ) -> Iterator[Far]:
-    """In front of servers of either version, over TLS to the client."""
+    """In front of servers, over TLS to the client."""
     if not H2_AVAILABLE:
         pytest.skip("built without HTTP/2")
-    origin = HttpOrigin(_serve) if request.param == "h1" else H2Origin(_call, early=True)
-    protocol = "http/1.1" if request.param == "h1" else "h2"
+    origin = H2Origin(_call, early=True) if request.param == "h2" else HttpOrigin(_serve)
+    protocol = "h2" if request.param == "h2" else "http/1.1"
+    coding = "" if request.param.startswith("h") else request.param
     made = Far(library, {
         "threads": 1,
         "listeners": {"web": {
             "bind": "https://127.0.0.1:0", "pool": "app",
+            "compress": {"min_size": "0B"} if coding else False,
             "request_header_timeout": "1s", "keepalive_timeout": "1s", "body_idle_timeout": "1s",
             "response_header_timeout": "1s",
             "tls": {"certificates": [{"cert": pair[0], "key": pair[1]}],
@@ -131,6 +138,7 @@ def far(
                           "retry": {"attempts": 1}, "connect_timeout": "1s",
                           "outliers": {"consecutive_failures": 0}}},
     })
+    made.coding = coding
     yield made
     made.process.kill()
     made.process.wait()
@@ -144,12 +152,16 @@ def _ask(far: Far, context: ssl.SSLContext) -> list[Any]:
             socket.create_connection(far.at, DEADLINE_S) as plain, \
             context.wrap_socket(plain, server_hostname="site.test") as sock:
         client = Client(sock)       # type: ignore[arg-type]
-        te = ("te", "trailers")
-        streams = [client.ask("/", te), client.ask("/", te, method="POST", body=b"x" * 40_000)]
+        fields = [("te", "trailers"), ("accept-encoding", far.coding)]
+        streams = [client.ask("/", *fields),
+                   client.ask("/", *fields, method="POST", body=b"x" * 40_000)]
         for i, stream in enumerate(streams):
             answer = client.answer(stream)
             if answer.ended and answer.reset is None:
-                got[i] = (answer.status, bytes(answer.body), answer.trailers)
+                body = bytes(answer.body)
+                if "content-encoding" in answer.fields:
+                    body = decode(answer.fields["content-encoding"], body)
+                got[i] = (answer.status, body, answer.trailers)
     return got
 
 

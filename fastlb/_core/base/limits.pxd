@@ -62,7 +62,7 @@ cdef enum:
     CONTENT_PAUSE_MS = 2            # of a server: then clients get what filters keep back
     CODED_CLASS = 7                 # 512 KiB: headroom, a read, a block that a coder has kept
                                     # back (128 KiB of zstd), and trailers
-    CODERS_MAX = 256                # at work in an engine: 1.4 MB each of zstd, 0.3 MB of gzip
+    CODERS_MAX = 256                # at work in an engine: 1.9 MB each of zstd, 0.3 MB of gzip
     CODERS_KEPT = 16                # that rest, of each coding
     FILTER_FIELDS_BYTES = 1024      # of header fields that filters add; an ETag has 60
     EXTENSION_BYTES_MAX = 4096      # of a chunk; nobody uses them

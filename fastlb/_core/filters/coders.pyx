@@ -1,5 +1,5 @@
 # Coders of content: contexts of zstd, brotli and gzip, kept by one engine for the next response.
-# A context is large (gzip 0.3 MB, zstd 1.4 MB, brotli 1 MB) and is made once: a coder that is given
+# A context is large (gzip 0.3 MB, zstd 1.9 MB, brotli 1 MB) and is made once: a coder that is given
 # back rests in a list of its coding. NULL: too many are at work, memory is gone, or the build is
 # without the coding's library.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
@@ -27,7 +27,7 @@ from fastlb._core.tables.compression cimport CODING_GZIP, CODING_ZSTD, CODINGS
 cdef enum:
     GZIP_WINDOW_BITS = 31       # 15, and 16 for gzip's framing
     GZIP_MEMORY = 8             # zlib's own: 256 KiB with the window
-    ZSTD_WINDOW_LOG = 19        # 512 KiB; RFC 9659 allows 8 MiB, which each response would hold
+    ZSTD_WINDOW_LOG = 20        # 1 MiB; RFC 9659 allows 8 MiB, which each response would hold
     BROTLI_WINDOW_LOG = 18      # 256 KiB; gzip has 32 KiB
     BROTLI_BLOCK_LOG = 16       # 64 KiB: what is kept back at most
 

@@ -200,8 +200,10 @@ cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size
         return FAIL
     content.is_last = http.response.done
     content.flush = flush
+    http.response.total -= content.end - content.at     # (of the body as the client gets it)
     if filter_content(core, x, &content) == FAIL:
         return FAIL
+    http.response.total += content.end - content.at
     if framed:
         _frame(x, &content)
     if unlikely(trailers.size != 0 and http.flags & HTTP_TRAILERS):

@@ -22,7 +22,7 @@ import fastlb
 from fastlb.config.observing import JSON_FIELDS
 from tests.flow.conftest import DEADLINE_S, Origin, Site, read_exactly, read_to_end, wait_until
 from tests.flow.http.conftest import HttpSite
-from tests.flow.http.peers import HttpOrigin, Message, Wire, get
+from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
 Make = Callable[..., contextlib.AbstractContextManager[HttpSite]]
 
@@ -83,6 +83,18 @@ def test_a_request_is_a_line_with_all_there_is_to_say(
         "tries": 1, "reason": "done", "user_agent": "curl/8", "referer": "http://x/",
         "request_id": "id-7", "trace_id": "",
     }
+
+
+def test_body_bytes_of_a_compressed_response_are_those_sent(
+    logged: Make, origins: Callable[..., HttpOrigin], tmp_path: Path
+) -> None:
+    raw = answer(b"a" * 5000, "200 OK", "Content-Type: text/plain")
+    with logged([origins(lambda wire, request: wire.send(raw)).address], compress=True) as site:
+        wire = site.client()
+        wire.send(get("/", "Accept-Encoding: gzip"))
+        response = wire.response()
+    (line,) = lines_of(tmp_path / "access")
+    assert line["body_bytes"] == len(response.body) < 200
 
 
 def test_every_answer_has_its_line_in_the_order_of_their_ends(

@@ -54,7 +54,8 @@ sanitize: ## The test suite on a build with AddressSanitizer and UndefinedBehavi
 
 # What parses bytes of strangers, keeps books of memory, or ends in the middle of something.
 SANITIZED = tests/core tests/adversity tests/flow/udp tests/flow/sniff tests/flow/proxied \
-	tests/flow/tcp tests/flow/http/hostile tests/flow/http2/test_hostile.py \
+	tests/flow/tcp tests/flow/http/hostile tests/flow/http/test_compression_bodies.py \
+	tests/flow/http2/test_hostile.py \
 	tests/flow/http2/servers/test_hostile.py tests/flow/manners tests/flow/test_faults.py \
 	tests/flow/tls/test_handshakes.py tests/flow/tls/test_endings.py tests/flow/explain
 

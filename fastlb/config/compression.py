@@ -13,7 +13,8 @@ from fastlb.config import limits
 from fastlb.config.base import Model, Size, Switch, as_list
 from fastlb.config.units import show, size_bytes
 
-CODINGS = ("zstd", "br", "gzip")
+Coding = Literal["zstd", "br", "gzip"]
+CODINGS: tuple[Coding, ...] = ("zstd", "br", "gzip")
 # What gains by it: text of all kinds. Images, audio, video and archives are compressed already.
 TYPES = (
     "text/*", "application/json", "*/*+json", "application/javascript", "application/xml",
@@ -79,7 +80,7 @@ class Compress(Model):
     `false` compresses nothing where the listener or `[defaults]` would."""
 
     codings: Annotated[
-        list[Literal["zstd", "br", "gzip"]],
+        list[Coding],
         BeforeValidator(as_list),
         Field(min_length=1),
         AfterValidator(_check_codings),

@@ -58,7 +58,8 @@ cdef enum:
     HTTP_SCRATCH_CLASS = 5          # 128 KiB: headroom, a read, and a chunk's end or its trailers
     HTTP_OUTPUT_CLASS = 8           # 1 MiB: a normalised target of 3 x 64 KiB, and a head
     HTTP_HEADROOM = 4096            # before what is read, so that a longer head fits in its place
-    CONTENT_TURN_BYTES = 65536      # that filters get of one body in a turn: 1.3 ms of gzip
+    CONTENT_BUSY_BYTES = 4096       # of a body that filters get in a turn with others: 85 us of
+                                    # gzip at level 5; alone, they get HTTP_READ_BYTES
     CONTENT_PAUSE_MS = 2            # of a server: then clients get what filters keep back
     CODED_CLASS = 7                 # 512 KiB: headroom, a read, a block that a coder has kept
                                     # back (128 KiB of zstd), and trailers

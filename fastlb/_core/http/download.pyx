@@ -18,7 +18,7 @@ from fastlb._core.base.flow cimport (
 )
 from fastlb._core.base.head cimport BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, Body, Text
 from fastlb._core.base.limits cimport (
-    CONTENT_TURN_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX,
+    CONTENT_BUSY_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.text cimport Writer, put_hex, text_of
@@ -305,6 +305,12 @@ cdef int _at_end(Core* core, Exchange* x, int reason) noexcept nogil:
     return verdict
 
 
+cdef inline uint32_t _filtered_bytes(const Core* core, uint32_t size) noexcept nogil:
+    """How much of a body filters get in this turn: less where others wait."""
+    cdef uint32_t most = CONTENT_BUSY_BYTES if core.poller.n_ready > 1 else HTTP_READ_BYTES
+    return size if size < most else most
+
+
 cdef int download(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     cdef Stream* source = x.to_server
@@ -312,7 +318,6 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
     cdef Region data
     cdef Region out
     cdef uint32_t head_size, kept, size
-    cdef uint32_t filtered = 0
     cdef ssize_t n
     cdef int verdict, reads
     if x.client.pending != NULL or x.client.pipe != NULL:
@@ -331,6 +336,8 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
                 return verdict
             continue
         size = read_bytes(core, x, source)
+        if unlikely(http.flags & HTTP_CONTENT):
+            size = _filtered_bytes(core, size)
         if unlikely(size == 0):
             return AGAIN
         kept = 0
@@ -360,7 +367,6 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
         else:
             timer_touch(core, &x.timer)
         if unlikely(http.flags & HTTP_CONTENT):
-            filtered += <uint32_t> n
             verdict = _make_content(core, x, &data, head_size, False, &place, &out)
         else:
             verdict = _make_body(core, x, &data, head_size, &out)
@@ -376,7 +382,7 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
             return verdict
         if http.response.done:
             return NEXT
-        if filtered >= CONTENT_TURN_BYTES:
-            break
+        if unlikely(http.flags & HTTP_CONTENT):
+            break                       # others first: what filters do takes its time
     x.flags |= EXCHANGE_HAS_MORE
     return AGAIN

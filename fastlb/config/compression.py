@@ -41,7 +41,7 @@ def _check_codings(value: list[str]) -> list[str]:
 
 
 def _check_available(value: Compress | bool) -> Compress | bool:
-    """What is named in a file is compressed with, or it is an error; `true` takes what there is."""
+    """Refuse codings that are named and not built in; `true` takes those that are."""
     named = value.codings if isinstance(value, Compress) and "codings" in value.model_fields_set \
         else ()
     for coding in named:

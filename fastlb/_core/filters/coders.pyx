@@ -34,7 +34,6 @@ cdef enum:
 cdef struct Coders:
     Coder* free[CODINGS]
     uint32_t[CODINGS] n_free
-    uint32_t n_taken
 
 
 cdef void* _take_block(void* opaque, size_t size) noexcept nogil:
@@ -77,7 +76,6 @@ cdef bint _begin_gzip(Coder* coder, int level) noexcept nogil:
             free(coder.gzip)
             coder.gzip = NULL
             return False
-        coder.level = level
         return True
     if deflateReset(coder.gzip) != Z_OK:
         return False
@@ -150,7 +148,7 @@ cdef Coder* take_coder(Core* core, int coding, int level, uint64_t size) noexcep
     """A coder for a body of `size` bytes (0: not known), or NULL."""
     cdef Coders* coders = _coders(core)
     cdef Coder* coder
-    if unlikely(coders == NULL or coders.n_taken >= CODERS_MAX):
+    if unlikely(coders == NULL or core.counters.coders >= CODERS_MAX):
         return NULL
     coder = coders.free[coding]
     if coder != NULL:
@@ -164,14 +162,12 @@ cdef Coder* take_coder(Core* core, int coding, int level, uint64_t size) noexcep
     if unlikely(not _begin(coder, level, size)):
         _free_coder(coder)
         return NULL
-    coders.n_taken += 1
     fl_count(&core.counters.coders, 1)
     return coder
 
 
 cdef void give_coder(Core* core, Coder* coder) noexcept nogil:
     cdef Coders* coders = <Coders*> core.http.filtering.coders
-    coders.n_taken -= 1
     fl_count(&core.counters.coders, <uint64_t> -1)
     if coder.brotli != NULL:
         BrotliEncoderDestroyInstance(coder.brotli)

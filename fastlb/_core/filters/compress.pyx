@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    FAIL, HTTP_CONTENT, HTTP_FILTERED, HTTP_KEPT_BACK, HTTP_NO_BODY, HTTP_OLD_CLIENT, HTTP_RECODED,
-    NEXT, REASON_NO_MEMORY,
+    FAIL, HTTP_CONTENT, HTTP_DISCARD, HTTP_FILTERED, HTTP_KEPT_BACK, HTTP_NO_BODY, HTTP_OLD_CLIENT,
+    HTTP_RECODED, NEXT, REASON_NO_MEMORY,
 )
 from fastlb._core.base.filters cimport FILTER_COMPRESS, Content, FilterKind, register_filter
 from fastlb._core.base.head cimport (
@@ -234,14 +234,14 @@ cdef bint _has_type(const CompressTable* table, Head* head) noexcept nogil:
     return False
 
 
-cdef bint _has_body(Exchange* x, int status) noexcept nogil:
+cdef bint _has_body(int status) noexcept nogil:
     return 200 <= status and status != 204 and status != 205 and status != 304
 
 
 cdef bint _may_compress(const CompressTable* table, const Compressing* state, Exchange* x,
                         Head* head, const Seen* seen) noexcept nogil:
     """Whether the response is one that is compressed for clients that take it."""
-    if not _has_body(x, head.status) or head.status == 206 or seen.is_coded or seen.is_part \
+    if not _has_body(head.status) or head.status == 206 or seen.is_coded or seen.is_part \
             or seen.is_fixed or (seen.is_personal and not table.personal) \
             or not _has_type(table, head):
         return False
@@ -264,8 +264,8 @@ cdef uint64_t _length(Exchange* x, Head* head, const Seen* seen) noexcept nogil:
 
 
 cdef bint _weaken(Core* core, Head* head, Field* etag) noexcept nogil:
-    """Make an ETag weak: the coded bytes are others than the server's (RFC 9110, 8.8.1). False: it
-    is too long."""
+    """Add a weak ETag in place of a strong one: the coded bytes are others than the server's (RFC
+    9110, 8.8.1). False: it is too long."""
     cdef Text value
     cdef uint8_t[ETAG_BYTES_MAX + 2] weak
     if etag == NULL:
@@ -296,6 +296,7 @@ cdef bint _begin(Core* core, Exchange* x, const CompressTable* table, Compressin
     """Take a coder for the body, and change the head. False: the response stays as it is."""
     cdef Http* http = x.http
     cdef bint has_body = not http.flags & HTTP_NO_BODY
+    cdef uint32_t before = core.http.filtering.fields_size
     cdef Edits edits
     if http.lines != NULL:
         edits = made_edits(x)
@@ -309,10 +310,11 @@ cdef bint _begin(Core* core, Exchange* x, const CompressTable* table, Compressin
         if state.coder == NULL:
             fl_count(&core.counters.compressions_denied, 1)
             return False
-    if not _weaken(core, head, seen.etag) or not add_field(
-            core, b"Content-Encoding", 16, _name(state.coding),
-            2 if state.coding == CODING_BROTLI else 4):
+    if not add_field(core, b"Content-Encoding", 16, _name(state.coding),
+                     2 if state.coding == CODING_BROTLI else 4) \
+            or not _weaken(core, head, seen.etag):
         _drop_coder(core, state)
+        core.http.filtering.fields_size = before
         return False
     if seen.length != NULL:
         seen.length.drop = True
@@ -338,9 +340,8 @@ cdef int _on_response(Core* core, Exchange* x, const Filter* filter, void* given
             _weaken(core, head, seen.etag)
         _vary(core, &seen)
     elif _may_compress(table, state, x, head, &seen):
-        if state.coding and state.is_whole and not _is_empty(x) \
-                and not _begin(core, x, table, state, head, &seen):
-            core.http.filtering.fields_size = 0
+        if state.coding and state.is_whole and not _is_empty(x):
+            _begin(core, x, table, state, head, &seen)
         _vary(core, &seen)
     return NEXT
 
@@ -359,11 +360,14 @@ cdef int _on_content(Core* core, Exchange* x, const Filter* filter, void* given,
     cdef uint32_t size = content.end - content.at
     cdef int step = CODE_END if content.is_last else CODE_FLUSH if content.flush else CODE_MORE
     cdef Chunk* chunk = core.http.filtering.coded
-    cdef uint8_t* begin = chunk_bytes(chunk) + HTTP_HEADROOM
+    cdef uint8_t* begin
     cdef Writer w
+    if unlikely(x.http.flags & HTTP_DISCARD):
+        x.http.flags &= ~<uint32_t> HTTP_KEPT_BACK
+        _drop_coder(core, state)        # nobody reads it
     if state.coder == NULL:
         return NEXT
-    w.at = begin
+    w.at = begin = chunk_bytes(chunk) + HTTP_HEADROOM
     w.end = chunk_bytes(chunk) + chunk_size(chunk.klass) - TRAILERS_ROOM
     w.full = False
     if unlikely(not code(<Coder*> state.coder, chunk_bytes(content.place[0]) + content.at, size,

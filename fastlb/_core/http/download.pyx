@@ -16,12 +16,12 @@ from fastlb._core.base.filters cimport Content
 from fastlb._core.base.flow cimport (
     MORE, count_bytes, flow_flush, flow_have_pipe, flow_read, flow_splice, flow_write,
 )
-from fastlb._core.base.head cimport BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, Body, Text
+from fastlb._core.base.head cimport BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, Body
 from fastlb._core.base.limits cimport (
     CONTENT_BUSY_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
-from fastlb._core.base.text cimport Writer, put_hex, text_of
+from fastlb._core.base.text cimport Writer, put_hex
 from fastlb._core.base.timers cimport timer_start, timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
@@ -75,8 +75,8 @@ cdef int _tunnel(Core* core, Exchange* x, Region* data, uint32_t head_size) noex
 
 cdef int _take_trailers(Core* core, Exchange* x, const uint8_t* section, uint32_t size,
                         Chunk* chunk, uint32_t* end) noexcept nogil:
-    """What there is of the trailers by now, for a client that wants them, behind the body in its
-    chunk: NEXT, or FAIL."""
+    """Keep the trailers that have come; once the body is done, write them behind it in `chunk`, for
+    a client that wants them: NEXT or FAIL."""
     cdef Http* http = x.http
     if not http.response.done:
         return NEXT if keep_trailers(core, http, section, size) else fail(x, REASON_NO_MEMORY)
@@ -90,88 +90,59 @@ cdef int _take_trailers(Core* core, Exchange* x, const uint8_t* section, uint32_
     return NEXT
 
 
-cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept nogil:
-    """What there is of the body as the client gets it: NEXT, or FAIL. Bytes beyond its end make
-    the connection useless for others."""
+cdef int _decode(Core* core, Exchange* x, Region* data, Region* out, bint framed,
+                 Writer* trailers) noexcept nogil:
+    """Find the body's part of what was read, as one chunk if `framed`: NEXT or FAIL. Bytes beyond
+    the body's end make the connection useless for other requests."""
     cdef Http* http = x.http
     cdef Body* body = &http.response
-    cdef Writer trailers
-    cdef Writer* wanted = NULL
-    cdef uint8_t* section = NULL
     cdef uint32_t size = data.end - data.at
-    cdef int used
+    cdef uint32_t used = size
+    cdef int n
     out[0] = data[0]
     if body.done:
+        used = 0
         out.end = out.at
-        if size:
-            http.upstream.keep = False
-        return NEXT
-    if body.kind == BODY_CHUNKED:
-        if unlikely(http.flags & HTTP_TRAILERS):
-            section = trailers_room(core, x, &trailers)
-            wanted = &trailers
-        used = reframe(core, body, data, out, not http.flags & HTTP_OLD_CLIENT, wanted)
-        if used < 0:
-            if body.extra > body.trailers_max:
-                return refuse_large(core, x, body.extra)
-            return fail(x, REASON_BAD_RESPONSE)
-        if <uint32_t> used < size:
-            http.upstream.keep = False
-        if likely(wanted == NULL):
-            if body.done and not http.flags & HTTP_OLD_CLIENT:
-                end_chunks(core, out)
-            return NEXT
-        return _take_trailers(core, x, section, <uint32_t> (trailers.at - section),
-                              core.http.scratch, &out.end)
-    if body.kind == BODY_LENGTH:
-        if size > body.left:
-            size = <uint32_t> body.left
-            http.upstream.keep = False
-        body.left -= size
-        body.done = body.left == 0
-        out.end = out.at + size
-    body.total += size
+    elif body.kind == BODY_CHUNKED:
+        n = reframe(core, body, data, out, framed, trailers)
+        if n < 0:
+            return refuse_large(core, x, body.extra) if body.extra > body.trailers_max \
+                else fail(x, REASON_BAD_RESPONSE)
+        used = <uint32_t> n
+    else:
+        if body.kind == BODY_LENGTH:
+            if used > body.left:
+                used = <uint32_t> body.left
+            body.left -= used
+            body.done = body.left == 0
+            out.end = out.at + used
+        body.total += used
+    if used < size:
+        http.upstream.keep = False
     return NEXT
+
+
+cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept nogil:
+    """Frame the body's part of what was read for the client: NEXT or FAIL."""
+    cdef Http* http = x.http
+    cdef bint was_done = http.response.done
+    cdef bint framed = not http.flags & HTTP_OLD_CLIENT
+    cdef Writer trailers
+    cdef uint8_t* section
+    if http.response.kind != BODY_CHUNKED or likely(not http.flags & HTTP_TRAILERS):
+        if _decode(core, x, data, out, framed, NULL) == FAIL:
+            return FAIL
+        if framed and http.response.kind == BODY_CHUNKED and http.response.done and not was_done:
+            end_chunks(core, out)
+        return NEXT
+    section = trailers_room(core, x, &trailers)
+    if _decode(core, x, data, out, framed, &trailers) == FAIL:
+        return FAIL
+    return NEXT if was_done else _take_trailers(
+        core, x, section, <uint32_t> (trailers.at - section), core.http.scratch, &out.end)
 
 
 # --- content that filters want ---
-
-cdef int _decode(Core* core, Exchange* x, Region* data, Content* content,
-                 Text* trailers) noexcept nogil:
-    """The content of what was read, without its framing, and what has come of the trailers: NEXT,
-    or FAIL."""
-    cdef Http* http = x.http
-    cdef Body* body = &http.response
-    cdef Writer made
-    cdef Region out = data[0]
-    cdef uint8_t* section = NULL
-    cdef uint32_t size = data.end - data.at
-    cdef int used
-    if body.done:
-        out.end = out.at
-        http.upstream.keep = http.upstream.keep and size == 0
-    elif body.kind == BODY_CHUNKED:
-        section = trailers_room(core, x, &made)
-        used = reframe(core, body, data, &out, False, &made)
-        if used < 0:
-            return refuse_large(core, x, body.extra) if body.extra > body.trailers_max \
-                else fail(x, REASON_BAD_RESPONSE)
-        if <uint32_t> used < size:
-            http.upstream.keep = False
-        trailers[0] = text_of(section, <uint32_t> (made.at - section))
-    else:
-        if body.kind == BODY_LENGTH:
-            if size > body.left:
-                size = <uint32_t> body.left
-                http.upstream.keep = False
-            body.left -= size
-            body.done = body.left == 0
-            out.end = out.at + size
-        body.total += size
-    content.place = &core.http.scratch
-    content.at, content.end = out.at, out.end
-    return NEXT
-
 
 cdef void _frame(Exchange* x, Content* content) noexcept nogil:
     """Make a chunk of the content, for a client that gets chunks."""
@@ -190,14 +161,18 @@ cdef void _frame(Exchange* x, Content* content) noexcept nogil:
 
 cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size, bint flush,
                        Chunk*** place, Region* out) noexcept nogil:
-    """The same as `_make_body`, once filters have had the content, in the chunk at `place`."""
+    """Let what was read pass the filters, and frame it for the client behind its head, in the chunk
+    at `place`: NEXT or FAIL."""
     cdef Http* http = x.http
     cdef Content content
-    cdef Text trailers = text_of(NULL, 0)
+    cdef Writer trailers
+    cdef uint8_t* section = trailers_room(core, x, &trailers)
     cdef bint framed = not http.flags & HTTP_OLD_CLIENT and (
         http.flags & HTTP_RECODED or http.response.kind == BODY_CHUNKED)
-    if _decode(core, x, data, &content, &trailers) == FAIL:
+    if _decode(core, x, data, out, False, &trailers) == FAIL:
         return FAIL
+    content.place = &core.http.scratch
+    content.at, content.end = out.at, out.end
     content.is_last = http.response.done
     content.flush = flush
     http.response.total -= content.end - content.at     # (of the body as the client gets it)
@@ -206,9 +181,9 @@ cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size
     http.response.total += content.end - content.at
     if framed:
         _frame(x, &content)
-    if unlikely(trailers.size != 0 and http.flags & HTTP_TRAILERS):
-        if _take_trailers(core, x, trailers.at, trailers.size, content.place[0],
-                          &content.end) == FAIL:
+    if unlikely(trailers.at != section and http.flags & HTTP_TRAILERS):
+        if _take_trailers(core, x, section, <uint32_t> (trailers.at - section),
+                          content.place[0], &content.end) == FAIL:
             return FAIL
     elif framed and http.response.done:
         memcpy(chunk_bytes(content.place[0]) + content.end, b"0\r\n\r\n", 5)
@@ -221,7 +196,7 @@ cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size
 
 
 cdef int _pass_on(Core* core, Exchange* x, bint flush) noexcept nogil:
-    """What filters keep back, without anything new: NEXT (it is written), AGAIN or FAIL."""
+    """Write what filters keep back, without new content: NEXT (all is written), AGAIN or FAIL."""
     cdef Chunk** place
     cdef Region nothing
     cdef Region out
@@ -256,7 +231,7 @@ cdef bint _can_splice(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int _splice_body(Core* core, Exchange* x) noexcept nogil:
-    """MORE, or what _download ends with."""
+    """Return MORE, or the verdict that `download` ends with."""
     cdef Body* body = &x.http.response
     cdef ssize_t moved
     cdef int verdict = flow_splice(
@@ -279,8 +254,8 @@ cdef int _splice_body(Core* core, Exchange* x) noexcept nogil:
 
 cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t kept,
                     uint32_t* head_size) noexcept nogil:
-    """What `read_head` says, where more of a head has come behind the `kept` bytes of it. What
-    lacks a line's end can't be the rest of one."""
+    """Return what `read_head` does. Bytes without a line's end can't end a head of which `kept`
+    bytes came before, so that the head isn't parsed again for them."""
     cdef const uint8_t* fresh = chunk_bytes(core.http.scratch) + data.at + kept
     cdef uint32_t n = data.end - data.at - kept
     if kept and memchr(fresh, c'\n', n) == NULL and kept + n < x.pool.head_bytes_max:
@@ -290,7 +265,7 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t kept,
 
 cdef int _make_body(Core* core, Exchange* x, Region* data, uint32_t head_size,
                     Region* out) noexcept nogil:
-    """What was read as the client gets it, behind its head: NEXT or FAIL."""
+    """Frame what was read for the client, behind its head: NEXT or FAIL."""
     if _take_body(core, x, data, out) == FAIL:
         return FAIL
     if head_size and not place_head(core, core.http.scratch, out, head_size):

@@ -4,14 +4,14 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    ANSWER, EXCHANGE_CLOSE, HTTP_CONTENT, HTTP_FILTERED, HTTP_RECODED, NEXT, REASON_NO_MEMORY,
+    ANSWER, EXCHANGE_CLOSE, FAIL, HTTP_CONTENT, HTTP_FILTERED, HTTP_RECODED, NEXT,
+    REASON_NO_MEMORY,
 )
 from fastlb._core.base.filters cimport Content, FilterKind
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.parts cimport Filtering
 from fastlb._core.base.routing cimport Filter, Route
 from fastlb._core.base.types cimport Core, Exchange, Http
-from fastlb._core.http.body cimport fail
 
 
 cdef inline void* _state(const Http* http, const Filter* filter) noexcept nogil:
@@ -55,7 +55,7 @@ cdef int filter_response(Core* core, Exchange* x) noexcept nogil:
         kind = <const FilterKind*> route.filters[i].kind
         if kind.response != NULL and kind.response(
                 core, x, &route.filters[i], _state(http, &route.filters[i])) != NEXT:
-            return fail(x, x.reason)
+            return FAIL
     return NEXT
 
 
@@ -69,7 +69,7 @@ cdef int filter_content(Core* core, Exchange* x, Content* content) noexcept nogi
         kind = <const FilterKind*> route.filters[i].kind
         if kind.content != NULL and kind.content(
                 core, x, &route.filters[i], _state(http, &route.filters[i]), content) != NEXT:
-            return fail(x, x.reason)
+            return FAIL
     return NEXT
 
 

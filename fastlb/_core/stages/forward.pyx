@@ -5,6 +5,7 @@
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, FAIL, HANGUP, HTTP_DISCARD, HTTP_HALF_CLOSED,
     HTTP_HEAD_DONE, HTTP_SENT, HTTP_UPLOAD_CUT, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_GONE,
+    STREAM_EOF,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.reasons cimport is_of_client
@@ -73,8 +74,9 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
             timer_start(core, &http.pause_timer, hedge_timer(core, x.pool))
         if verdict == ANSWER:
             return ANSWER if not http.flags & HTTP_HEAD_DONE else FAIL
-    if not http.flags & (HTTP_SENT | HTTP_UPLOAD_CUT) and not x.to_server.ready & READABLE:
-        return AGAIN
+    if not x.to_server.ready & READABLE and not x.to_server.flags & STREAM_EOF \
+            and not http.flags & HTTP_HEAD_DONE:
+        return AGAIN                    # no response yet, and nothing of it to write
     verdict = download(core, x)
     if unlikely(verdict == FAIL) and _carries_through(core, x):
         verdict = download(core, x)

@@ -12,7 +12,7 @@ export CCACHE_BASEDIR ?= $(CURDIR)
 export CCACHE_NOHASHDIR = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all test-again mutants lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
+.PHONY: help run test test-all test-again toys generate mutants lint typecheck sanitize sanitize-quick fuzz coverage bench bench-quick policies soak wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -35,6 +35,17 @@ LOAD ?= 2
 test-again: ## The suite N times beside LOAD busy loops: make test-again N=10 LOAD=2
 	@tools/setup.sh test
 	@$(PYTHON_VENV) -m tools.again $(N) $(LOAD) $(PYTEST)
+
+toys: ## Add the toys of docs/extending.md to a copy of the tree, build it, and run their tests
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m tools.toys $(PYTEST)
+
+generate: ## What is made from the code: docs/config.md, fastlb/keywords, the list of modules, full.toml
+	@tools/setup.sh test
+	@$(PYTHON_VENV) -m fastlb.config.docs > build/config.md && mv build/config.md docs/config.md
+	@$(PYTHON_VENV) -m fastlb.config.typed
+	@$(PYTHON_VENV) -m fastlb.config.full
+	@$(PYTHON_VENV) -m tools.modules
 
 mutants: ## Break N random lines of the core, one at a time: do tests notice? SEED=1 repeats
 	@tools/setup.sh test

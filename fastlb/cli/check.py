@@ -9,7 +9,6 @@ import click
 from fastlb.cli.lines import both, certificate, edits, keepalive, line, pages, refresh, switch, time
 from fastlb.cli.pool_lines import pool_lines
 from fastlb.cli.route_lines import route_lines, session_lines
-from fastlb.config.compression import show_compress
 from fastlb.config.effective import (
     Effective,
     EffectiveDns,
@@ -21,6 +20,7 @@ from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveTls
 from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
+from fastlb.config.parts import PARTS
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.reader import load, located
@@ -261,7 +261,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "response_headers": edits(
             over(http.default_response_headers, http.response_headers)) or "as they are",
         "errors": pages(http.errors) or "a line of text",
-        "compress": show_compress(http.compress),
+        **{key: part.show(dict(http.services).get(key)) for key, part in PARTS.items()},
     }
     for key, value in shown.items():
         yield line(key, value, origins[key.partition(".")[0]])

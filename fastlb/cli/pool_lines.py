@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastlb.cli.lines import both, certificate, edits, keepalive, line, refresh, switch, time
+from fastlb.cli.lines import both, certificate, edits, keepalive, line, refresh, switch
 from fastlb.config.effective import EffectiveDns, EffectivePool, EffectiveServer
 from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
 from fastlb.config.health import EffectiveHealth
-from fastlb.config.units import show_bytes, show_ms
+from fastlb.config.model import Pool
+from fastlb.config.plain import plain_keys
+from fastlb.config.units import show_ms
 
 
 def pool_lines(pool: EffectivePool, dns: EffectiveDns) -> Iterator[str]:
@@ -42,14 +44,8 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"response_headers": edits(pool.response_headers)} if pool.response_headers else {}),
         "protocol": pool.protocol,
         **({"proxy_protocol": pool.proxy_protocol} if pool.proxy_protocol else {}),
-        "connect_timeout": show_ms(pool.connect_timeout_ms),
-        "max_idle_connections": str(pool.idle_max),
-        "max_response_header_size": show_bytes(pool.head_bytes_max),
-        "idle_connection_timeout": time(pool.idle_timeout_ms),
-        "max_connection_age": show_ms(pool.connection_age_ms) if pool.connection_age_ms
-        else "no limit",
-        "max_connection_requests": str(pool.connection_requests_max or "no limit"),
-        **({"max_h2_window": show_bytes(pool.h2_window_max)} if pool.protocol == "h2" else {}),
+        **{key.name: key.shown(pool.keys[key.core_name]) for key in plain_keys(Pool)
+           if key.plain.of != "HTTP/2" or pool.protocol == "h2"},
         "tcp_nodelay": switch(pool.tcp_nodelay),
         "keepalive": keepalive(pool.keepalive),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastlb.cli.lines import edits, pages, time
-from fastlb.config.compression import show_compress
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, Respond
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.failing import EffectiveRetry
+from fastlb.config.parts import PARTS
 from fastlb.config.units import show, show_bytes
 
 TIMEOUTS = ("response_header_timeout", "request_timeout", "body_idle_timeout", "websocket_timeout")
@@ -26,7 +26,7 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
         "errors": pages(route.errors),
         "respond": _respond(route.respond) if route.respond is not None else "",
         "mirror": _mirror(route),
-        "compress": "" if route.compress == http.compress else show_compress(route.compress),
+        **_services(route, http),
         "priority": route.priority if route.priority != "normal" else "",
         **(_retry(route.retry) if route.retry is not None else {}),
         **{key: _own(key, route, http) for key in TIMEOUTS},
@@ -35,6 +35,13 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
         "on_client_close": "" if route.on_client_close == http.on_client_close
         else route.on_client_close,
     })
+
+
+def _services(route: EffectiveRoute, http: EffectiveHttp) -> dict[str, str]:
+    """Those that differ from the listener's."""
+    own, above = dict(route.services), dict(http.services)
+    return {key: part.show(own.get(key)) for key, part in PARTS.items()
+            if own.get(key) != above.get(key)}
 
 
 def session_lines(route: SniffRoute) -> Iterator[str]:

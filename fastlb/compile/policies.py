@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
-from fastlb.compile.keys import HASH_NOTHING, KeySpec, hash_key
+from fastlb.compile.facts import FactSpec, fact_spec
 
 if TYPE_CHECKING:
     from fastlb.config.policy import EffectivePolicy
@@ -22,7 +22,7 @@ class PolicySpec:
     on_error: int                       # -1: 503
     pending_max: int
     body_max: int                       # of tcp: of the first bytes
-    cache_on: KeySpec
+    cache_on: FactSpec
     cache_ms: int
     first_ms: int                       # how long a client's first bytes are waited for; 0: not
 
@@ -45,7 +45,7 @@ def compile_policy(
         on_error=pool_index(policy.on_error) if policy.on_error else -1,
         pending_max=policy.pending_max,
         body_max=policy.body_bytes or policy.first_bytes,
-        cache_on=hash_key(policy.cache_on, names) if policy.cache_on else KeySpec(HASH_NOTHING),
+        cache_on=fact_spec(policy.cache_on, names),
         cache_ms=policy.cache_ms,
         first_ms=policy.first_ms if policy.first_bytes else 0,
     )

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastlb._core.tables.caller import Caller
-from fastlb.compile.filters import compile_filters
-from fastlb.compile.keys import FACTS, HASH_NOTHING, KeySpec, hash_key
-from fastlb.compile.policies import PolicySpec, compile_policy
-from fastlb.compile.templates import (
-    PART_KEPT_QUERY,
-    EditSpecs,
-    Parts,
-    Scope,
-    compile_edits,
-    template,
+from fastlb._core.tables.numbers import (
+    ACTIONS,
+    FORWARDED,
+    MERGE_SLASHES,
+    ON_CLIENT_CLOSE,
+    OPS,
+    UNDERSCORES,
 )
+from fastlb.compile.facts import FactSpec, fact_spec, unnamed
+from fastlb.compile.filters import compile_filters
+from fastlb.compile.policies import PolicySpec, compile_policy
+from fastlb.compile.templates import EditSpecs, Parts, Scope, compile_edits, template
 from fastlb.config import limits
 from fastlb.config.compare import any_of
 from fastlb.config.effective_http import (
@@ -36,27 +37,12 @@ from fastlb.config.failing import DEADLINES_MS
 from fastlb.config.pages import EffectivePage
 from fastlb.config.proxy_protocol import Network, parse_network
 
-# The numbers of base/routing.pxd.
-KINDS = {
-    "host": 1, "path": 2, "method": 3, "header": 4, "query": 5, "cookie": 6,
-    "client": 7, "tls": 8, "proxy": 9, "json": 10, "form": 11,
-}
-OPS = {
-    "present": 1, "equals": 2, "prefix": 3, "suffix": 4, "contains": 5, "regex": 6, "pattern": 7,
-    "network": 8, "one_of": 9, "names": 10,
-}
-POOL, SPLIT, REDIRECT, RESPOND, NONE = 1, 2, 3, 4, 5
-ON_CLOSE = {"drain": 0, "cancel": 1, "cancel_on_fin": 2}
 PRIORITIES = ("high", "normal", "low")
-MERGE_SLASHES = {"off": 0, "match": 1, "rewrite": 2}
-UNDERSCORES = {"keep": 0, "drop": 1, "refuse": 2}
-FORWARDED = {"x-forwarded-for": 1, "x-forwarded-proto": 2, "x-forwarded-host": 4, "forwarded": 8}
 
 if TYPE_CHECKING:
     from fastlb.config.captures import Captures
     from fastlb.config.failing import EffectiveRetry
     from fastlb.config.regex import Dfa
-
 
 
 @dataclass(frozen=True)
@@ -76,15 +62,13 @@ class PatternSpec:
 
 @dataclass(frozen=True)
 class ConditionSpec:
-    kind: int
+    of: FactSpec
     op: int
     negate: bool
-    name: bytes
-    value: bytes
-    dfa: Dfa | None
-    pattern: PatternSpec | None
+    value: bytes = b""
+    dfa: Dfa | None = None
+    pattern: PatternSpec | None = None
     networks: Sequence[tuple[int, int, bytes]] = ()     # family, bits, address
-    fact: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,8 +95,8 @@ class RouteSpec:
     on_close: int
     pool: int                           # -1: none
     shares: list[tuple[int, int]]
-    split_on: KeySpec
-    hash_on: KeySpec
+    split_on: FactSpec
+    hash_on: FactSpec
     conditions: list[ConditionSpec]
     location: Parts
     reply: ReplySpec | None
@@ -208,34 +192,35 @@ def parse_pattern(path: str) -> PatternSpec:
     return PatternSpec(literals, is_open, names)
 
 
-def _condition(condition: Condition) -> ConditionSpec:
-    value = condition.value
-    compared = pattern = None
-    networks: Sequence[tuple[int, int, bytes]] = ()
+# What a condition looks at, where that is no fact by its own name.
+LOOKS_AT = {
+    "host": fact_spec("request.hostname"), "path": unnamed("matched_path"),
+    "method": fact_spec("request.method"), "client": fact_spec("client.ip"),
+}
+
+
+def compile_condition(condition: Condition) -> ConditionSpec:
+    value, kind = condition.value, condition.kind
+    of = LOOKS_AT[kind] if kind in LOOKS_AT else fact_spec(f"{kind}.{condition.name}")
+    if kind == "client":
+        return ConditionSpec(of, OPS["network"], condition.negate, networks=[
+            network(parse_network(one)) for one in value.split()])
+    if kind == "path" and condition.op == "regex":
+        return ConditionSpec(of, OPS["regex"], condition.negate, dfa=dfa(value, whole=True))
+    if kind == "path":
+        return ConditionSpec(of, OPS["pattern"], condition.negate, pattern=parse_pattern(value))
+    if compared_by_dfa(condition):
+        compared = dfa(any_of(condition.op, value.split("\n")))
+        return ConditionSpec(of, OPS["regex"], condition.negate, dfa=compared)
     op = OPS[condition.op]
-    if condition.kind == "path" and condition.op == "regex":
-        compared = dfa(value, whole=True)
-        value = ""
-    elif compared_by_dfa(condition):
-        op, compared, value = OPS["regex"], dfa(any_of(condition.op, value.split("\n"))), ""
-    elif condition.kind == "path":
-        pattern, value = parse_pattern(value), ""
-        op = OPS["pattern"]
-    elif condition.kind == "host":
+    if kind == "host":
         op = OPS["suffix"] if value.startswith("*.") else OPS["equals"]
         value = value.removeprefix("*")
-    elif condition.kind == "client":
-        networks = [network(parse_network(one)) for one in value.split()]
-        value = ""
-    elif condition.kind == "method":
+    elif kind == "method":
         value = f" {' '.join(value.split())} "
     elif condition.op in ("one_of", "names"):
         value += "\n"
-    name = condition.name.lower() if condition.kind == "header" else condition.name
-    return ConditionSpec(
-        KINDS[condition.kind], op, condition.negate, name.encode(), value.encode(), compared,
-        pattern, networks, FACTS[condition.kind].index(name) if condition.kind in FACTS else 0,
-    )
+    return ConditionSpec(of, op, condition.negate, value.encode())
 
 
 def compile_pages(pages: Sequence[EffectivePage]) -> list[PageSpec]:
@@ -262,7 +247,7 @@ def conditions_of(route: EffectiveRoute) -> list[Condition]:
     conditions = list(route.conditions)
     if route.methods:
         conditions.insert(0, Condition("method", "", "equals", " ".join(route.methods), False))
-    return sorted(conditions, key=lambda c: KINDS[c.kind] >= KINDS["json"])
+    return sorted(conditions, key=lambda c: c.kind in ("json", "form"))
 
 
 def _route(
@@ -270,24 +255,24 @@ def _route(
 ) -> RouteSpec:
     names = names_of(route)
     scope = Scope(route, names)
-    conditions = [_condition(c) for c in conditions_of(route)]
-    action, status, location = POOL if route.pool else NONE, 0, ""
+    conditions = [compile_condition(c) for c in conditions_of(route)]
+    action, status, location = "pool" if route.pool else "none", 0, ""
     if route.split:
-        action = SPLIT
+        action = "split"
     elif route.redirect is not None:
-        action, (status, location) = REDIRECT, route.redirect
+        action, (status, location) = "redirect", route.redirect
     elif route.respond is not None:
-        action = RESPOND
+        action = "respond"
     made = RouteSpec(
         name=route.name.encode(),
         names=[name.encode() for name in names],
-        action=action,
+        action=ACTIONS[action],
         status=status,
-        on_close=ON_CLOSE[route.on_client_close],
-        pool=pool_index(route.pool) if action == POOL else -1,
+        on_close=ON_CLIENT_CLOSE[route.on_client_close],
+        pool=pool_index(route.pool) if action == "pool" else -1,
         shares=[(pool_index(name), weight) for name, weight in route.split],
-        split_on=hash_key(route.split_on, names) if route.split_on else KeySpec(HASH_NOTHING),
-        hash_on=hash_key(route.hash_on, names),
+        split_on=fact_spec(route.split_on, names),
+        hash_on=fact_spec(route.hash_on, names),
         conditions=conditions,
         location=[*template(location, scope), *_kept_query(route, location)],
         reply=compile_reply(route.respond) if route.respond is not None else None,
@@ -316,7 +301,7 @@ def _route(
 def _kept_query(route: EffectiveRoute, location: str) -> Parts:
     """The request's query, behind a location that says nothing of one."""
     said = any(mark in location for mark in ("?", "#", "{request.query}", "{request.uri}"))
-    return [] if said or not route.keep_query else [(PART_KEPT_QUERY, 0, b"")]
+    return [] if said or not route.keep_query else [unnamed("kept_query")]
 
 
 def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:

@@ -7,12 +7,14 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fastlb._core.base.balancing import BALANCES
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.contexts import TlsContext
 from fastlb._core.tables.live import Live
+from fastlb._core.tables.numbers import SESSIONS
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.certificates import Contexts, listener_spec, pool_spec
-from fastlb.compile.keys import KeySpec, hash_key
+from fastlb.compile.facts import FactSpec, fact_spec
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.pools import ring, sequence
 from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply, network
@@ -20,16 +22,12 @@ from fastlb.compile.sniffing import SniffSpec, compile_sniffing
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
 from fastlb.compile.templates import EditSpecs, compile_edits
-from fastlb.config.check_routes import HASHES
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRetry
 from fastlb.config.limits import CLOSING_MS
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.udp import EffectiveUdp
-
-# What datagrams are of one session: SessionKind of base/sessions.
-SESSION_CLIENT, SESSION_PAIR, SESSION_QUERY, SESSION_SERVER = range(4)
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
 
@@ -66,16 +64,10 @@ class PoolSpec:
     slow_start_ms: int
     bounded_load: float         # 0: none
     table_size: int             # of maglev
-    hash_key: KeySpec
-    idle_max: int
-    head_bytes_max: int
-    idle_timeout_ms: int
-    connection_age_ms: int
-    connection_requests_max: int
-    h2_window_max: int
+    hash_key: FactSpec
+    keys: Mapping[str, int]     # plain ones; timers in ms
     tcp_nodelay: bool
     keepalive: tuple[int, int, int] | None
-    connect_timeout_ms: int
     servers: Sequence[ServerSpec]
     groups: Sequence[GroupSpec]
     sticky: StickySpec | None
@@ -162,7 +154,7 @@ def groups(balance: str, servers: Sequence[ServerSpec]) -> list[GroupSpec]:
         found.append(GroupSpec(
             first=sum(group.count for group in found),
             count=len(part),
-            sequence=None if balance in HASHES else sequence(weights),
+            sequence=sequence(weights) if BALANCES[balance].in_turn else None,
             ring=ring(names, weights) if balance == "ring_hash" else None,
         ))
     return found
@@ -191,16 +183,10 @@ def compile_pool(
         slow_start_ms=pool.slow_start_ms,
         bounded_load=pool.bounded_load,
         table_size=pool.table_size,
-        hash_key=hash_key(pool.hash_on or "client.ip"),
-        idle_max=pool.idle_max,
-        head_bytes_max=pool.head_bytes_max,
-        idle_timeout_ms=pool.idle_timeout_ms,
-        connection_age_ms=pool.connection_age_ms,
-        connection_requests_max=pool.connection_requests_max,
-        h2_window_max=pool.h2_window_max,
+        hash_key=fact_spec(pool.hash_on or "client.ip"),
+        keys=pool.keys,
         tcp_nodelay=pool.tcp_nodelay,
         keepalive=pool.keepalive,
-        connect_timeout_ms=pool.connect_timeout_ms,
         servers=servers,
         groups=groups(pool.balance, servers),
         sticky=compile_sticky(pool.sticky, pool.name, [server.name for server in servers])
@@ -241,7 +227,7 @@ def _http(
             websocket_timeout_ms=http.websocket_timeout_ms,
             max_body_bytes=http.body_bytes_max,
             on_client_close=http.on_client_close,
-            compress=http.compress,
+            services=http.services,
             response_headers=http.response_headers,
         )
     routes = tuple(
@@ -253,10 +239,11 @@ def _http(
 
 
 def _udp(udp: EffectiveUdp) -> UdpSpec:
-    kind = SESSION_CLIENT
+    kind = "client"
     if udp.each:
-        kind = {0: SESSION_SERVER, 1: SESSION_QUERY}.get(udp.answers, SESSION_PAIR)
-    return UdpSpec(kind, udp.moves, udp.source_max, CLOSING_MS, udp.receive_buffer, udp.coalesce_us)
+        kind = {0: "server", 1: "query"}.get(udp.answers, "pair")
+    return UdpSpec(
+        SESSIONS[kind], udp.moves, udp.source_max, CLOSING_MS, udp.receive_buffer, udp.coalesce_us)
 
 
 def compile_snapshot(

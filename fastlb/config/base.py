@@ -107,6 +107,15 @@ class Size(Measure):
         super().__init__(size_bytes, show_bytes, SIZE, limit)
 
 
+class Whole(Limit):
+    """Annotates a whole number: its limit, which it is checked against."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.int_schema(strict=True, ge=self.low, le=self.high)
+
+
 if TYPE_CHECKING:
     _Given = BaseModel          # as checkers know it: with keywords for fields
 else:

@@ -18,11 +18,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastlb._core.tables.numbers import CAPTURES
 from fastlb.config import limits
 from fastlb.config.regex import BYTES, byte_set, cased, operators, parse
 
-# The numbers of base/routing.pxd. BRANCH and the loops prefer `a`, and loops leave by their exit.
-DONE, BYTE, GO, BRANCH, LOOP, LAZY, MARK = range(7)
+# BRANCH and the loops prefer `a`, and loops leave by their exit.
+DONE, BYTE, GO, BRANCH, LOOP, LAZY, MARK = (
+    CAPTURES[kind] for kind in ("done", "byte", "go", "branch", "loop", "lazy", "mark"))
 STEPS_MAX = 2048            # of a program: each state of the walk backwards has a bit of each
 STATES_MAX = 2048           # of the walk backwards: 512 KiB of bits at most
 BEGIN, END = 0, 1

@@ -17,7 +17,7 @@ from fastlb.config.base import Model
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
 from fastlb.config.compare import Compare, Secured, Told
-from fastlb.config.conditions import Conditions, Match
+from fastlb.config.conditions import OTHER_TABLES, Conditions, Match
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.files import read_file
 from fastlb.config.guesses import as_table, elsewhere
@@ -35,6 +35,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
+from fastlb.config.parts import PARTS
 from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
@@ -224,7 +225,7 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
     if path == ("admin",) and kind in ("model_type", "literal_error"):
         return path, f"{show(value)} is not a table with bind, or false{as_table(path, value)}", ()
     if kind in ("model_type", "bool_type") and _is_switch_or_table(path):
-        form = as_table(path, value) if path[-1] == "compress" else ""
+        form = as_table(path, value) if path[-1] in PARTS else ""
         return path, f"{show(value)} is not true, false or a table{form}", ()
     if kind == "model_type" and "servers" in path[-2:]:
         return path, f"{show(value)} is not a text or a table", ()
@@ -249,7 +250,7 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
 
 
 def _is_switch_or_table(path: Path) -> bool:
-    return path[-1:] in (("tickets",), ("compress",)) \
+    return path[-1:] == ("tickets",) or any(path[-1:] == (key,) for key in PARTS) \
         or (path[:1] == ("pools",) and path[2:] == ("tls",))
 
 
@@ -318,7 +319,9 @@ def _http_model_at(keys: Path) -> type[Model]:
         "rewrite": http.Rewrite, "request_headers": http.HeaderEdits,
         "response_headers": http.HeaderEdits, "errors": ErrorPage, "retry": Retry,
         "headers": Compare, "query": Compare, "cookies": Compare,
-        **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare), "proxy": Told, "tls": Tls,
+        **{name: Compare for table in OTHER_TABLES.values() for name in table.model_fields},
+        **OTHER_TABLES, **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare),
+        "proxy": Told, "tls": Tls,
         "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
         "client_id": Compare, "username": Compare, "proxy_protocol": ProxyProtocol,
     }

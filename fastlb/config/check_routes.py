@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastlb._core.base.balancing import BALANCES
 from fastlb.config.address import OVER_TLS, SCHEMES
 from fastlb.config.check_sniffing import (
     as_http,
@@ -18,6 +19,7 @@ from fastlb.config.compare import Compare
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
+from fastlb.config.patterns import OTHER_KINDS, fact_of
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.udp import KEYS as UDP_KEYS
@@ -25,7 +27,7 @@ from fastlb.config.units import show
 
 Found = tuple[Path, str, tuple[str, ...]]
 ACTIONS = {"http": ("pool", "split", "redirect", "respond"), "tcp": ("pool", "split", "listener")}
-HASHES = ("ring_hash", "maglev", "rendezvous")
+HASHES = tuple(name for name, method in BALANCES.items() if method.by_key)
 # Keys that one of them hasn't.
 TCP_POLICY = ("an http route", ("cache_on", "cache_ttl", "body"))
 UDP_POLICY = (
@@ -256,7 +258,7 @@ def _targets(
         yield (*path, "split_on"), "split_on belongs to a split", ()
 
 
-FACTS = ("tls", "proxy", "mqtt")        # tables of match
+FACTS = ("tls", "proxy", "mqtt", *OTHER_KINDS)     # tables of match
 
 
 def _condition(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
@@ -287,7 +289,8 @@ def check_pool_key(
 ) -> Iterator[Found]:
     """A pool that hashes a part of a request, or has cookies, is for requests."""
     key = pool.get("hash_on")
-    hashes = isinstance(key, str) and not key.startswith(("client.", "tls.", "mqtt.", "proxy."))
+    fact = fact_of(key) if isinstance(key, str) else None
+    hashes = fact is not None and not fact.of_connections
     for user, listener in listeners.items():
         scheme = scheme_of(listener)
         if scheme not in ("tcp", "udp") or name not in _relayed_to(listener):

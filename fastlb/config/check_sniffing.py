@@ -10,13 +10,14 @@ from fastlb.config.compare import Secured
 from fastlb.config.conditions import Match
 from fastlb.config.hints import Found, hint
 from fastlb.config.http import Route
+from fastlb.config.patterns import OTHER_KINDS, fact_of
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.config.units import show
 
 ACTIONS = ("pool", "split", "listener")
 ROUTE_KEYS = ("name", "match", *ACTIONS, "split_on", "hash_on", "policy")
-MATCH_KEYS = ("protocol", "tls", "proxy", "mqtt", "client_ip")
+MATCH_KEYS = ("protocol", "tls", "proxy", "mqtt", "client_ip", *OTHER_KINDS)
 # What is in a hello, while nobody has ended its TLS.
 HELLO_FACTS = ("sni", "alpn")
 # (What is no key at all is told otherwise.)
@@ -46,7 +47,8 @@ def check_tcp_route(
     yield from _protocols(path, route)
     for key in ("hash_on", "split_on"):
         value = route.get(key)
-        if isinstance(value, str) and value.startswith(("path.", "query.", "header.", "cookie.")):
+        fact = fact_of(value) if isinstance(value, str) else None
+        if fact is not None and not fact.of_connections:
             yield (*path, key), f"{value} is for HTTP only, and {whose}", ()
     target = route.get("listener")
     if isinstance(target, str):
@@ -72,8 +74,9 @@ def check_http_route(path: Path, route: Table, written: str) -> Iterator[Found]:
             yield (*where, "tls", "alpn"), f"alpn belongs to {whose}", ()
     for key in ("hash_on", "split_on"):
         value = route.get(key)
-        if isinstance(value, str) and value.startswith("mqtt."):
-            yield (*path, key), f"{value} is of tcp, and bind is {written}://", ()
+        fact = fact_of(value) if isinstance(value, str) else None
+        if fact is not None and fact.in_bytes:
+            yield (*path, key), f"{value} is for TCP only, and bind is {written}://", ()
 
 
 def conditions(path: Path, route: Table) -> Iterator[tuple[Path, Table]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from fastlb._core.facts.registry import FACTS
 from fastlb.config import limits
 from fastlb.config.base import Model
 from fastlb.config.compare import (
@@ -18,7 +19,7 @@ from fastlb.config.compare import (
     loose,
     one_or_list,
 )
-from fastlb.config.patterns import check_field_name, check_host, check_path
+from fastlb.config.patterns import OTHER_KINDS, check_field_name, check_host, check_path
 from fastlb.config.proxy_protocol import check_network
 from fastlb.config.sniffing import Mqtt, Protocols
 from fastlb.config.units import show
@@ -60,7 +61,7 @@ Methods = AnyOf[Method]
 Networks = AnyOf[Annotated[str, AfterValidator(check_network)]]
 
 
-class Conditions(Model):
+class _Conditions(Model):
     """What a request must have, or a connection of tcp: protocol, client_ip, tls, proxy and mqtt;
     all of it."""
 
@@ -97,6 +98,34 @@ class Conditions(Model):
     """Members of a JSON object in the body, likewise; numbers and literals as they are written."""
     form: Annotated[dict[str, Value], limits.CONDITION] = Field(default_factory=dict)
     """Fields of a form in the body, likewise."""
+
+
+def _other_table(kind: str, names: list[str]) -> type[Model]:
+    fields: dict[str, Any] = {
+        name: (Annotated[Value, limits.CONDITION] | None,
+               Field(default=None, description=FACTS[f"{kind}.{name}"].meaning))
+        for name in names}
+    return create_model(f"{kind.title()}Facts", __base__=Model, **fields)
+
+
+# A table for each kind of fact that has none above: `match.KIND.NAME`.
+OTHER_TABLES = {kind: _other_table(kind, names) for kind, names in OTHER_KINDS.items()}
+
+
+def _other_fields() -> dict[str, Any]:
+    return {
+        kind: (Annotated[table, limits.CONDITION], Field(
+            default_factory=table, description=f"Facts of `{kind}`, likewise."))
+        for kind, table in OTHER_TABLES.items()
+    }
+
+
+if TYPE_CHECKING:
+    Conditions = _Conditions
+else:
+    Conditions = create_model(
+        "Conditions", __base__=_Conditions, __module__=__name__, __doc__=_Conditions.__doc__,
+        **_other_fields())
 
 
 class Match(Conditions):

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from fastlb._core.base.balancing import BALANCES
+from fastlb._core.facts.registry import FACTS
 from fastlb.config import limits
 from fastlb.config.admin import Admin
 from fastlb.config.base import Measure, Model
 from fastlb.config.compare import Compare, Secured, Told
-from fastlb.config.compression import Compress, Levels
-from fastlb.config.conditions import Match
+from fastlb.config.conditions import OTHER_TABLES, Match
 from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -43,6 +44,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
+from fastlb.config.parts import PARTS
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt
@@ -74,6 +76,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`match.tls`", Secured),
     ("`match.proxy`", Told),
     ("`match.mqtt`", Mqtt),
+    *((f"`match.{kind}`", table) for kind, table in OTHER_TABLES.items()),
     ("A comparison in `match`", Compare),
     ("`redirect`", Redirect),
     ("`respond`", Respond),
@@ -82,8 +85,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`request_headers` and `response_headers`", HeaderEdits),
     ("A page of `errors`", ErrorPage),
     ("`mirror`", Mirror),
-    ("`compress = { ... }`", Compress),
-    ("`level = { ... }` of `compress`", Levels),
+    *(section for part in PARTS.values() for section in part.tables),
     ("`forwarded = { ... }`", Forwarded),
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),
@@ -273,7 +275,46 @@ def text() -> str:
             f" | {key.type} | {key.default} | {key.reason} |\n"
             for key in rows
         ]
-    return "".join(parts)
+    return "".join([*parts, *_facts(), *_balances()])
+
+
+FACTS_INTRODUCTION = """
+## Facts
+
+What is known of a request or a connection has one name everywhere: in `hash_on`, `split_on` and
+`cache_on`, in `{variables}`, and under `match`. Those of TLS and of proxies are fields of the
+access log, too, with an underscore for the dot (`tls_sni`), and attributes of a policy's request.
+
+| fact | what it is | not for |
+|---|---|---|
+"""
+BALANCES_INTRODUCTION = """
+## Balancing methods
+
+[policies.md](policies.md) compares them.
+
+| `balance` | picks |
+|---|---|
+"""
+
+
+def _facts() -> Iterator[str]:
+    yield FACTS_INTRODUCTION
+    for name, fact in FACTS.items():
+        missing = [
+            "TCP and UDP" if not fact.of_connections else "",
+            "HTTP" if fact.in_bytes else "",
+            "variables" if fact.in_match or fact.in_bytes else "",
+            "keys" if fact.in_match or fact.in_templates else "",
+        ]
+        shown = f"{name}.NAME" if fact.is_named else name
+        yield f"| `{shown}` | {fact.meaning} | {', '.join(filter(None, missing))} |\n"
+
+
+def _balances() -> Iterator[str]:
+    yield BALANCES_INTRODUCTION
+    for name, method in BALANCES.items():
+        yield f"| `{name}` | {method.meaning} |\n"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Precedence: the listener's or pool's own value, then `[defaults]`, then what is 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +46,7 @@ from fastlb.config.observing import (
     effective_access_log,
     effective_tracing,
 )
+from fastlb.config.plain import plain_numbers
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol, effective_proxy_protocol
 from fastlb.config.sniffing import SniffKeys
@@ -93,16 +95,10 @@ class EffectivePool:
     name: str
     balance: str
     hash_on: str                # "" where nothing is hashed
-    connect_timeout_ms: int
+    keys: Mapping[str, int]     # the plain ones, by their names in the core
     tcp_nodelay: bool
     keepalive: tuple[int, int, int] | None      # idle (s), interval (s), count
     servers: list[EffectiveServer]
-    idle_max: int = limits.MAX_IDLE_CONNECTIONS.default         # http, of a server and thread
-    head_bytes_max: int = limits.MAX_RESPONSE_HEADER_SIZE.default
-    idle_timeout_ms: int = limits.IDLE_CONNECTION_TIMEOUT.default
-    connection_age_ms: int = 0                                  # 0: no limit
-    connection_requests_max: int = 0                            # 0: no limit
-    h2_window_max: int = limits.MAX_H2_WINDOW.default
     bounded_load: float = 0.0                                   # 0: none
     slow_start_ms: int = 0
     sticky: EffectiveSticky | None = None
@@ -311,32 +307,20 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
 def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> EffectivePool:
     look = _Chain("pool", pool, defaults)
     hashes = pool.balance in HASHES
-    look.origins["balance"] = "pool" if "balance" in pool.model_fields_set else "built in"
-    for key in ("max_idle_connections", "max_response_header_size", "idle_connection_timeout",
-                "max_connection_age", "max_connection_requests", "max_h2_window", "bounded_load",
-                "table_size", "slow_start", "sticky", "subset", "health", "outliers", "retry",
-                "limits", "hedge",
-                "fallback", "unavailable", "tls", "protocol", "proxy_protocol",
-                "request_headers", "response_headers"):
-        look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
+    keys = plain_numbers(Pool, look)
+    for key in Pool.model_fields:
+        if key not in Defaults.model_fields:
+            look.origins[key] = "pool" if key in pool.model_fields_set else "built in"
     if hashes:
         look.origins["hash_on"] = "pool" if pool.hash_on else "built in"
     return EffectivePool(
         name=name,
         balance=pool.balance,
         hash_on=(pool.hash_on or limits.HASH_ON.default) if hashes else "",
-        connect_timeout_ms=duration_ms(
-            look("connect_timeout", show_ms(limits.CONNECT_TIMEOUT.default))
-        ),
+        keys=keys,
         tcp_nodelay=look("tcp_nodelay", limits.TCP_NODELAY.default),
         keepalive=_keepalive(look("keepalive", limits.KEEPALIVE.default)),
         servers=[effective_server(server, dns) for server in pool.servers],
-        idle_max=pool.max_idle_connections,
-        head_bytes_max=size_bytes(pool.max_response_header_size),
-        idle_timeout_ms=duration_ms(pool.idle_connection_timeout),
-        connection_age_ms=duration_ms(pool.max_connection_age),
-        connection_requests_max=pool.max_connection_requests,
-        h2_window_max=size_bytes(pool.max_h2_window),
         bounded_load=pool.bounded_load or 0.0,
         table_size=pool.table_size,
         slow_start_ms=duration_ms(pool.slow_start),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastlb.config import limits
-from fastlb.config.compression import EffectiveCompress
 from fastlb.config.failing import EffectiveRetry
 from fastlb.config.pages import EffectivePage
+from fastlb.config.parts import Services
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import Network
 
@@ -74,7 +74,7 @@ class EffectiveRoute:
     errors: tuple[EffectivePage, ...] = ()
     mirror_pool: str = ""
     mirror_share: float = 1.0
-    compress: EffectiveCompress | None = None
+    services: Services = ()
     response_header_timeout_ms: int = 60_000
     request_timeout_ms: int = 0
     body_idle_timeout_ms: int = 60_000
@@ -122,5 +122,5 @@ class EffectiveHttp:
     default_response_headers: tuple[HeaderOp, ...] = ()
     response_headers: tuple[HeaderOp, ...] = ()     # the listener's own
     errors: tuple[EffectivePage, ...] = ()          # its own, then those of the defaults
-    compress: EffectiveCompress | None = None
+    services: Services = ()
     routes: tuple[EffectiveRoute, ...] = field(default_factory=tuple)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fastlb.config import http as model
 from fastlb.config import limits
 from fastlb.config.compare import Compare, written_names
-from fastlb.config.compression import effective_compress
 from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import (
     Condition,
@@ -24,7 +23,8 @@ from fastlb.config.http import HeaderEdits, Route
 from fastlb.config.limits import Limit
 from fastlb.config.model import Defaults, Listener
 from fastlb.config.pages import effective_pages
-from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
+from fastlb.config.parts import PARTS, Services
+from fastlb.config.patterns import OTHER_KINDS, PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
 from fastlb.config.proxy_protocol import parse_network
 from fastlb.config.units import duration_ms, show_ms, size_bytes
@@ -85,7 +85,7 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         default_response_headers=edits_of(defaults.response_headers),
         response_headers=edits_of(listener.response_headers),
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
-        compress=effective_compress(look("compress", limits.COMPRESS.default)),
+        services=_services({key: look(key, None) for key in PARTS}, ()),
     )
     routes = [one for route in listener.routes for one in _routes(route, base)]
     routes.sort(key=specificity)
@@ -144,13 +144,23 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         errors=effective_pages(route.errors),
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
-        compress=http.compress if route.compress is None else effective_compress(route.compress),
+        services=_services({key: getattr(route, key) for key in PARTS}, http.services),
         priority=route.priority,
         policy=effective_policy(route.policy) if route.policy is not None else None,
         retry=effective_retry(route.retry) if route.retry is not None else None,
         on_client_close=route.on_client_close or http.on_client_close,
         **{**timeouts, **own},
     )
+
+
+def _services(written: Mapping[str, Any], inherited: Services) -> Services:
+    """What is written, and where nothing is, what the listener has."""
+    above = dict(inherited)
+    found = {
+        key: above.get(key) if value is None else PARTS[key].effective(value)
+        for key, value in written.items()
+    }
+    return tuple((key, value) for key, value in found.items() if value is not None)
 
 
 def edits_of(edits: HeaderEdits | None) -> tuple[HeaderOp, ...]:
@@ -184,10 +194,12 @@ def _named(match: Conditions, negate: bool) -> Iterator[Condition]:
 
 
 def told_conditions(match: Conditions, negate: bool) -> Iterator[Condition]:
-    for fact in PROXY_FACTS:
-        compared = getattr(match.proxy, fact)
-        if compared is not None:
-            yield condition_of("proxy", fact, compared, negate)
+    """What is asked of a client beside TLS."""
+    for kind, facts in {"proxy": PROXY_FACTS, **OTHER_KINDS}.items():
+        for fact in facts:
+            compared = getattr(getattr(match, kind), fact)
+            if compared is not None:
+                yield condition_of(kind, fact, compared, negate)
 
 
 def condition_of(kind: str, name: str, value: Compare, negate: bool) -> Condition:

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastlb._core.facts.registry import FACTS
 from fastlb.config.compare import written_names
 from fastlb.config.conditions import Conditions
 from fastlb.config.effective_http import Condition
 from fastlb.config.effective_routes import condition_of, told_conditions
 from fastlb.config.http import Route
 from fastlb.config.model import Listener, Pool
-from fastlb.config.patterns import MQTT_KEYS, TLS_FACTS
+from fastlb.config.patterns import PLAIN_KEYS, TLS_FACTS
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.sniffing import MQTT_FACTS, PROTOCOLS
 from fastlb.config.units import duration_ms
+
+IN_BYTES = tuple(key for key in PLAIN_KEYS if FACTS[key].in_bytes)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _pools(route: SniffRoute) -> Iterator[str]:
 
 def _keys(written: str) -> tuple[str, ...]:
     """Those that only the first bytes tell."""
-    return MQTT_KEYS if written == "tls" else (*MQTT_KEYS, "tls.sni")
+    return IN_BYTES if written == "tls" else (*IN_BYTES, "tls.sni")
 
 
 def _asks(name: str | None, written: str, pools: Mapping[str, Pool]) -> bool:

@@ -14,8 +14,7 @@ from fastlb.config import needs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.compare import Compare, Secured, Told
-from fastlb.config.compression import Compress, Levels
-from fastlb.config.conditions import Conditions, Match
+from fastlb.config.conditions import OTHER_TABLES, Conditions, Match
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Datagrams, Health
@@ -55,6 +54,9 @@ from fastlb.config.needs import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
+from fastlb.config.parts import PARTS
+from fastlb.config.patterns import OTHER_KINDS
+from fastlb.config.plain import plain_keys
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted
 from fastlb.config.proxy_protocol import ProxyProtocol
@@ -74,15 +76,21 @@ def _always(names: str) -> Table:
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
     Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
-    Forwarded, Datagrams, ErrorPage, Compress, Levels,
+    Forwarded, Datagrams, ErrorPage, *OTHER_TABLES.values(),
+    *(table for part in PARTS.values() for _, table in part.tables),
 )
 _CONDITIONS: Table = {
     **dict.fromkeys(Conditions.model_fields, (HTTP,)),
     **dict.fromkeys(("protocol", "mqtt"), (TCP,)),
-    **dict.fromkeys(("client_ip", "tls", "proxy"), (CONNECTIONS,)),
+    **dict.fromkeys(("client_ip", "tls", "proxy", *OTHER_KINDS), (CONNECTIONS,)),
 }
 _TLS: Table = {"ciphers": (needs.old_tls,), "cipher_suites": (needs.new_tls,),
                **_always("min_version max_version curves key_log")}
+# What a plain key of a pool is for.
+KINDS: dict[str, tuple[Condition, ...]] = {
+    "": (), "HTTP": (HTTP,), "HTTP/1.1": (HTTP_1, needs.http_1), "HTTP/2": (HTTP, needs.h2),
+    "connections": (CONNECTIONS,),
+}
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
         "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
@@ -121,12 +129,10 @@ EFFECTS: dict[type[Model], Table] = {
     Pool: {
         **_always("servers balance hash_on bounded_load table_size slow_start subset health"
                   " outliers fallback proxy_protocol limits"),
-        **dict.fromkeys(("sticky", "hedge", "unavailable", "protocol", "idle_connection_timeout",
-                         "request_headers", "response_headers", "max_response_header_size",
-                         "max_connection_age", "max_connection_requests"), (HTTP,)),
-        "max_idle_connections": (HTTP_1, needs.http_1),
-        "max_h2_window": (HTTP, needs.h2),
-        **dict.fromkeys(("retry", "connect_timeout", "tls"), (CONNECTIONS,)),
+        **{key.name: KINDS[key.plain.of] for key in plain_keys(Pool)},
+        **dict.fromkeys(("sticky", "hedge", "unavailable", "protocol", "request_headers",
+                         "response_headers"), (HTTP,)),
+        **dict.fromkeys(("retry", "tls"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),
     },
     Server: {"refresh": (needs.refresh,), "zone": (needs.server_zone,),
@@ -163,8 +169,7 @@ EFFECTS: dict[type[Model], Table] = {
         "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
                         (HTTP,)),
-        **dict.fromkeys(("rewrite", "request_headers", "mirror", "compress",
-                         "retry",
+        **dict.fromkeys(("rewrite", "request_headers", "mirror", *PARTS, "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",
                          "websocket_timeout", "on_client_close"), (HTTP, needs.forwards)),
         "priority": (HTTP, needs.forwards, needs.queues),

@@ -7,13 +7,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from fastlb._core.tables.numbers import CAUSES
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Switch, as_list
 from fastlb.config.health import check_share, check_statuses
 from fastlb.config.units import duration_ms, per_mille, show, show_ms, statuses
-
-# The numbers of base/routing.pxd.
-CAUSES = {"connect_failure": 1, "reset": 2, "timeout": 4, "invalid": 8}
 
 
 def _check_cause(value: str) -> str:

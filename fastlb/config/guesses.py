@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlb.config.base import Model
-from fastlb.config.compression import CODINGS
 from fastlb.config.conditions import Match
 from fastlb.config.health import KINDS
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Defaults, Listener, Pool, Server
+from fastlb.config.parts.compress import CODINGS
 from fastlb.config.positions import Path
 from fastlb.config.tls import ServerTls, Tls
 from fastlb.config.units import SHOWN_MAX

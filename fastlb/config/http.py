@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch, as_list
 from fastlb.config.compare import TEXT, loose
-from fastlb.config.compression import AnyCompress
 from fastlb.config.conditions import Match, Method
 from fastlb.config.failing import Retry
 from fastlb.config.pages import Errors
+from fastlb.config.parts import fields
 from fastlb.config.patterns import (
     KEY,
-    MQTT_KEYS,
-    PROXY_KEYS,
-    TLS_KEYS,
+    PLAIN_KEYS,
     check_edited_name,
     check_field_name,
     check_template,
+    listed,
 )
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import check_network
@@ -34,12 +33,7 @@ def _merge(value: Any) -> Any:
 
 def _check_key(value: str) -> str:
     if not re.fullmatch(KEY, value):
-        raise ValueError(
-            f"{show(value)} is not a key to hash. One of: client.ip, client.address,"
-            f" {', '.join((*TLS_KEYS, *MQTT_KEYS, *PROXY_KEYS))}, path.NAME, query.NAME,"
-            " header.NAME,"
-            " cookie.NAME"
-        )
+        raise ValueError(f"{show(value)} is not a key to hash. One of: {listed(PLAIN_KEYS)}")
     return value
 
 
@@ -178,7 +172,7 @@ class Forwarded(Model):
     """Which are written."""
 
 
-class Route(Model):
+class _Route(Model):
     """A match on a request, and what to do with it: one of pool, split, redirect and respond, or a
     policy that says it. Of tcp a match on a connection: one of pool, split and listener, or a
     policy."""
@@ -238,8 +232,6 @@ class Route(Model):
         | None
     ) = None
     """Another pool that gets a copy of the requests, or of a share of them."""
-    compress: AnyCompress | None = None
-    """As of the listener."""
     priority: Annotated[Literal["high", "normal", "low"], limits.PRIORITY] = "normal"
     """Whose turn it is where requests wait for a place in a pool (`limits`)."""
     retry: Annotated[Retry, limits.ROUTE_RETRY] | None = None
@@ -262,7 +254,15 @@ class Route(Model):
     """As of the listener."""
 
 
-class HttpKeys(Model):
+if TYPE_CHECKING:
+    Route = _Route
+else:
+    Route = create_model(
+        "Route", __base__=_Route, __module__=__name__, __doc__=_Route.__doc__,
+        **fields("As of the listener."))
+
+
+class _HttpKeys(Model):
     """What http listeners have in common with `[defaults]`."""
 
     request_header_timeout: (
@@ -287,11 +287,16 @@ class HttpKeys(Model):
     response_headers: Annotated[HeaderEdits, limits.EDITS] | None = None
     """Changes of the header fields of all responses, those that fastlb makes itself among them.
     What a route says of a field comes before it."""
-    compress: AnyCompress | None = None
-    """Compress responses for clients that accept it: `true`, or a table with more about it."""
     errors: Errors | None = None
     """Pages for errors that fastlb answers with, by status or class: `{ 503 = { file = "503.html"
     }, 5xx = { body = "..." } }`. Each may be a list of two, one of them JSON."""
+
+
+if TYPE_CHECKING:
+    HttpKeys = _HttpKeys
+else:
+    HttpKeys = create_model(
+        "HttpKeys", __base__=_HttpKeys, __module__=__name__, __doc__=_HttpKeys.__doc__, **fields())
 
 
 class HttpPool(Model):

@@ -312,7 +312,6 @@ MAX_H2_WINDOW = Limit(
     16 << 20, 64 << 10, 256 << 20, "1 GB/s at 16 ms, 100 MB/s at 160 ms; those grow that need it"
 )
 CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
-CONNECTION_REQUESTS = Limit(0, 0, 1_000_000_000, "servers that count say so by closing")
 RESPOND_STATUS = Limit(200, 200, 599, "an answer is what it is for")
 POLICY = Choice(None, "routes and pools need none")
 POLICY_DEADLINE = Limit(

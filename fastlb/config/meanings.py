@@ -20,6 +20,8 @@ def meanings(model: type[Model]) -> dict[str, str]:
     for one in reversed(model.__mro__):
         if issubclass(one, Model):
             found.update(_in_module(one.__module__).get(one.__name__, {}))
+    found.update({name: field.description for name, field in model.model_fields.items()
+                  if field.description is not None})
     return found
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from fastlb._core.base.balancing import BALANCES
 from fastlb.config import limits as bounds  # `limits` is a pool's key
 from fastlb.config.address import (
     BIND,
@@ -23,11 +24,12 @@ from fastlb.config.address import (
     parse_server,
 )
 from fastlb.config.admin import Admin
-from fastlb.config.base import Duration, Mode, Model, Size, Switch, as_list
+from fastlb.config.base import Duration, Mode, Model, Size, Switch, Whole, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
 from fastlb.config.observing import AccessLog, Tracing
+from fastlb.config.plain import Plain
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
 from fastlb.config.sniffing import SniffKeys
@@ -35,6 +37,16 @@ from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
 from fastlb.config.udp import UdpListener
 from fastlb.config.units import DURATION, duration_ms, show, show_bytes, show_ms, size_bytes
+
+if TYPE_CHECKING:
+    Balance = str
+else:
+    Balance = Literal[tuple(BALANCES)]          # (those that have registered)
+
+
+def _within(limit: bounds.Limit) -> Any:
+    """A whole number that the limit allows."""
+    return Field(strict=True, ge=limit.low, le=limit.high)
 
 
 def _check_buffer(value: str) -> str:
@@ -110,7 +122,7 @@ Refresh = Annotated[
 ]
 MaxConnections = Annotated[
     int,
-    Field(strict=True, ge=bounds.MAX_CONNECTIONS.low, le=bounds.MAX_CONNECTIONS.high),
+    _within(bounds.MAX_CONNECTIONS),
     bounds.MAX_CONNECTIONS,
 ]
 BufferSize = Annotated[str, Size(bounds.BUFFER_SIZE), AfterValidator(_check_buffer)]
@@ -164,9 +176,7 @@ class Keepalive(Model):
     ] = show_ms(bounds.KEEPALIVE_INTERVAL.default)
     """Between probes; whole seconds."""
     count: Annotated[
-        int,
-        Field(strict=True, ge=bounds.KEEPALIVE_COUNT.low, le=bounds.KEEPALIVE_COUNT.high),
-        bounds.KEEPALIVE_COUNT,
+        int, _within(bounds.KEEPALIVE_COUNT), bounds.KEEPALIVE_COUNT
     ] = bounds.KEEPALIVE_COUNT.default
     """Unanswered probes before the connection counts as lost."""
 
@@ -183,16 +193,12 @@ class Server(Model):
     """`NAME:PORT`; every address that the name has is a server."""
     refresh: Annotated[Refresh, bounds.SERVER_REFRESH] | None = None
     """How often the name is asked for: "ttl", or a duration."""
-    weight: Annotated[
-        int, Field(strict=True, ge=bounds.WEIGHT.low, le=bounds.WEIGHT.high), bounds.WEIGHT
-    ] = bounds.WEIGHT.default
+    weight: Annotated[int, _within(bounds.WEIGHT), bounds.WEIGHT] = bounds.WEIGHT.default
     """Its share of new connections, next to the other servers' weights; 0 gets none."""
     max_connections: MaxConnections | None = None
     """Connections at a time, exact over all threads; no limit if not given."""
     priority: Annotated[
-        int,
-        Field(strict=True, ge=bounds.SERVER_PRIORITY.low, le=bounds.SERVER_PRIORITY.high),
-        bounds.SERVER_PRIORITY,
+        int, _within(bounds.SERVER_PRIORITY), bounds.SERVER_PRIORITY
     ] = bounds.SERVER_PRIORITY.default
     """Servers of priority 0 come first; those of the next get what the others are too few for."""
     zone: Annotated[ZoneName, bounds.SERVER_ZONE] | None = None
@@ -207,11 +213,7 @@ class Server(Model):
 class Subset(Model):
     """Only some of very many servers, others for every process."""
 
-    size: Annotated[
-        int,
-        Field(strict=True, ge=bounds.SUBSET_SIZE.low, le=bounds.SUBSET_SIZE.high),
-        bounds.SUBSET_SIZE,
-    ]
+    size: Annotated[int, _within(bounds.SUBSET_SIZE), bounds.SUBSET_SIZE]
     """How many servers this process uses."""
     instance: Annotated[
         int | Text, Field(union_mode="left_to_right"), bounds.SUBSET_INSTANCE
@@ -266,11 +268,7 @@ class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
     ends; 0s: never. For UDP with `answers = 1`, how long an answer is waited for. The default for
     UDP is 1m, and 5s with `answers`."""
     backlog: (
-        Annotated[
-            int,
-            Field(strict=True, ge=bounds.BACKLOG.low, le=bounds.BACKLOG.high),
-            bounds.BACKLOG,
-        ]
+        Annotated[int, _within(bounds.BACKLOG), bounds.BACKLOG]
         | None
     ) = None
     """The length of the queue of connections that wait to be accepted."""
@@ -292,21 +290,12 @@ class Pool(HttpPool, Shared):
         list[Server], BeforeValidator(_servers), Field(max_length=bounds.SERVERS_MAX)
     ] = Field(default_factory=list)
     """Addresses (`HOST:PORT`, `[v6]:PORT`, `unix:/PATH`), or tables with more about each."""
-    balance: Annotated[
-        Literal[
-            "round_robin", "random", "least_connections", "least_request", "peak_ewma", "prequal",
-            "ring_hash", "maglev", "rendezvous",
-        ],
-        bounds.BALANCE,
-    ] = "round_robin"
+    balance: Annotated[Balance, bounds.BALANCE] = "round_robin"
     """How a server is picked: in turns, by chance, by what servers are doing, or by a hash, so that
     a client stays. See docs/policies.md."""
     hash_on: Annotated[HashKey, bounds.HASH_ON] | None = None
-    """What a hash policy hashes: `client.ip`, `client.address` (with the port), of TLS `tls.sni`,
-    `tls.version`, `tls.client_subject` and `tls.client_fingerprint`, of MQTT behind tcp
-    `mqtt.client_id` and `mqtt.username`, of the PROXY protocol `proxy.authority`, `.unique_id`,
-    `.alpn`, `.vpce` and `.dst`, and of http also `path.NAME`, `query.NAME`, `header.NAME` and
-    `cookie.NAME`."""
+    """What a hashing method hashes: a fact, such as `client.ip`, `tls.sni`, or of HTTP
+    `cookie.NAME` and `path.NAME`. All of them are listed at the end of this page."""
     bounded_load: Annotated[
         float,
         Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),
@@ -315,9 +304,7 @@ class Pool(HttpPool, Shared):
     """Of a hash policy: no server gets more than so many times its share of what is in flight;
     the key's next server does."""
     table_size: Annotated[
-        int,
-        Field(strict=True, ge=bounds.TABLE_SIZE.low, le=bounds.TABLE_SIZE.high),
-        bounds.TABLE_SIZE,
+        int, _within(bounds.TABLE_SIZE), bounds.TABLE_SIZE,
     ] = bounds.TABLE_SIZE.default
     """Of `maglev`: places in its table, a prime number, some 100 times the servers."""
     slow_start: Annotated[str, Duration(bounds.SLOW_START)] = show_ms(bounds.SLOW_START.default)
@@ -340,28 +327,32 @@ class Pool(HttpPool, Shared):
     unavailable: Annotated[Unavailable, bounds.UNAVAILABLE] | None = None
     """An answer of our own for when no server can be had; that of the last `fallback`."""
     max_idle_connections: Annotated[
-        int,
-        Field(strict=True, ge=bounds.MAX_IDLE_CONNECTIONS.low, le=bounds.MAX_IDLE_CONNECTIONS.high),
-        bounds.MAX_IDLE_CONNECTIONS,
+        int, _within(bounds.MAX_IDLE_CONNECTIONS), bounds.MAX_IDLE_CONNECTIONS, Plain("HTTP/1.1"),
     ] = bounds.MAX_IDLE_CONNECTIONS.default
     """Connections to a server that each thread keeps for the next request."""
-    max_response_header_size: Annotated[str, Size(bounds.MAX_RESPONSE_HEADER_SIZE)] = "32KiB"
+    max_response_header_size: Annotated[
+        str, Size(bounds.MAX_RESPONSE_HEADER_SIZE), Plain("HTTP")
+    ] = "32KiB"
     """Of a response's head, and of its trailers. A larger head is answered with 502 and logged;
     larger trailers end the response."""
     idle_connection_timeout: Annotated[
-        str, Duration(bounds.IDLE_CONNECTION_TIMEOUT)
+        str, Duration(bounds.IDLE_CONNECTION_TIMEOUT), Plain("HTTP", zero="none", timer=True)
     ] = show_ms(bounds.IDLE_CONNECTION_TIMEOUT.default)
     """How long such a connection is kept; 0s: as long as the server does."""
-    max_connection_age: Annotated[str, Duration(bounds.CONNECTION_AGE)] = "0s"
+    max_connection_age: Annotated[
+        str, Duration(bounds.CONNECTION_AGE), Plain("HTTP", zero="no limit")
+    ] = "0s"
     """A connection that is older is not used again; 0s: no limit."""
     max_connection_requests: Annotated[
-        int, bounds.CONNECTION_REQUESTS,
-        Field(strict=True, ge=bounds.CONNECTION_REQUESTS.low, le=bounds.CONNECTION_REQUESTS.high),
+        int, Whole(0, 0, 1_000_000_000, "servers that count say so by closing"),
+        Plain("HTTP", zero="no limit"),
     ] = 0
     """Requests on one connection to a server; 0: no limit."""
-    max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW)] = "16MiB"
+    max_h2_window: Annotated[str, Size(bounds.MAX_H2_WINDOW), Plain("HTTP/2")] = "16MiB"
     """How far windows of a connection of HTTP/2 may grow, for responses: bytes held at most."""
-    connect_timeout: Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None = None
+    connect_timeout: Annotated[
+        Annotated[str, Duration(bounds.CONNECT_TIMEOUT)] | None, Plain("connections", timer=True)
+    ] = None
     """How long a server may take to accept before another one is tried."""
     tls: Annotated[PoolTls, bounds.POOL_TLS] | None = None
     """true: speak TLS to its servers; a table with more about it."""

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from fastlb._core.facts.registry import RECORDED
 from fastlb.config import limits
 from fastlb.config.base import Model, Size, as_list
-from fastlb.config.patterns import PROXY_FACTS
 from fastlb.config.units import show, show_bytes, size_bytes
 
 # What a line can have, in the order of "json"; the core knows how each is written.
@@ -19,15 +19,11 @@ FIELDS = (
     "client_port", "method", "host", "path", "query", "request", "version", "status", "bytes_in",
     "bytes_out", "body_bytes", "duration", "connect", "first_byte", "tries", "reason",
     "user_agent", "referer", "request_id", "trace_id", "span_id", "parent_id", "engine",
-    "tls_sni", "tls_version", "tls_client_subject", "tls_client_fingerprint",
-    *(f"proxy_{fact}" for fact in PROXY_FACTS),
+    *(name.replace(".", "_") for name in RECORDED),
 )
-TLS_FIELDS = frozenset(name for name in FIELDS if name.startswith("tls_"))
-PROXY_FIELDS = frozenset(name for name in FIELDS if name.startswith("proxy_"))
+FACTS = {name.replace(".", "_"): name for name in RECORDED}     # fields, and the facts they are
 # Made of others, or of use only where something is traced, or there is TLS, or a proxy in front.
-NOT_IN_JSON = (
-    "time_local", "request", "span_id", "parent_id", "engine", *TLS_FIELDS, *PROXY_FIELDS,
-)
+NOT_IN_JSON = ("time_local", "request", "span_id", "parent_id", "engine", *FACTS)
 JSON_FIELDS = tuple(name for name in FIELDS if name not in NOT_IN_JSON)
 
 COMMON = '{client_ip} - - [{time_local}] "{request}" {status} {body_bytes}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fastlb._core.facts.registry import FACTS, OTHERS, FactInfo
 from fastlb.config import limits
 from fastlb.config.units import show
 
@@ -11,25 +12,39 @@ TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"            # RFC 9110, 5.6.2
 SEGMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
 PATH = r"^/\S*$"
-TLS_FACTS = ("sni", "version", "client_subject", "client_fingerprint")
-TLS_KEYS = tuple(f"tls.{fact}" for fact in TLS_FACTS)
-PROXY_FACTS = ("authority", "unique_id", "alpn", "vpce", "dst")
-PROXY_KEYS = tuple(f"proxy.{fact}" for fact in PROXY_FACTS)
-MQTT_KEYS = ("mqtt.client_id", "mqtt.username")
-_FACT = rf"tls\.({'|'.join(TLS_FACTS)})|proxy\.({'|'.join(PROXY_FACTS)})"
-REQUEST_KEY = rf"^({_FACT}|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
-KEY = (
-    rf"^(client\.(ip|address)|{_FACT}|mqtt\.(client_id|username)"
-    r"|(path|query|header|cookie)\.[A-Za-z0-9_-]+)$"
-)
+
+
+def _of(kind: str) -> tuple[str, ...]:
+    return tuple(name.removeprefix(kind) for name in FACTS if name.startswith(kind))
+
+
+TLS_FACTS = tuple(fact for fact in _of("tls.") if fact != "alpn")
+PROXY_FACTS = _of("proxy.")
+# Facts by what they can be used for; those of NAMED need a name behind a dot.
+NAMED = tuple(name for name, fact in FACTS.items() if fact.is_named)
+PLAIN_KEYS = tuple(
+    name for name, fact in FACTS.items()
+    if not (fact.is_named or fact.in_templates or fact.in_match))
+REQUEST_KEYS = tuple(name for name in PLAIN_KEYS if not FACTS[name].in_bytes)
+PLAIN_VARIABLES = tuple(
+    name for name, fact in FACTS.items() if not (fact.is_named or fact.in_match or fact.in_bytes))
+# Those that have registered beside the built-in ones; by what stands before their dots.
+OTHER_FACTS = tuple(
+    name for name, fact in FACTS.items() if fact.number >= OTHERS and not fact.is_named)
+OTHER_KINDS: dict[str, list[str]] = {}
+for _kind, _, _name in (fact.partition(".") for fact in OTHER_FACTS):
+    OTHER_KINDS.setdefault(_kind, []).append(_name)
+FACT_NAME = "[A-Za-z0-9_-]+"
+_NAMED_KEY = rf"({'|'.join(NAMED)})\.{FACT_NAME}"
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return rf"^({'|'.join(map(re.escape, names))}|{_NAMED_KEY})$"
+
+
+REQUEST_KEY = _one_of(REQUEST_KEYS)
+KEY = _one_of(PLAIN_KEYS)
 _VARIABLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-PLAIN_VARIABLES = (
-    "client.ip", "client.port", "request.id", "request.host", "request.hostname", "request.path",
-    "request.query", "request.uri", "request.method", "route", "path.rest", "host.rest",
-    *TLS_KEYS,
-    *PROXY_KEYS,
-)
-KINDS = ("path", "query", "header", "cookie")
 # Framing and the connection are ours; a host is rewritten by `rewrite`.
 OURS = frozenset(
     {
@@ -37,6 +52,21 @@ OURS = frozenset(
         "trailer", "proxy-connection",
     }
 )
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """These facts and those that have names, for an error."""
+    return ", ".join((*names, *(f"{kind}.NAME" for kind in NAMED)))
+
+
+def fact_of(key: str) -> FactInfo | None:
+    """What is known of a fact by its name; None: there is no such fact."""
+    found = FACTS.get(key)
+    if found is None:
+        kind, dot, _ = key.partition(".")
+        found = FACTS.get(kind) if dot else None
+        return found if found is not None and found.is_named else None
+    return found if not found.is_named else None
 
 
 def check_path(path: str) -> list[str]:
@@ -85,12 +115,9 @@ def variables(template: str) -> list[str]:
             continue
         if name is None:
             raise ValueError(f"{show(template)} has a single brace; write {{{{ or }}}} for one")
-        kind, dot, rest = name.partition(".")
-        if name not in PLAIN_VARIABLES and not (
-                kind in KINDS and dot and re.fullmatch("[A-Za-z0-9_-]+", rest)):
-            valid = [*PLAIN_VARIABLES, *(f"{kind}.NAME" for kind in KINDS)]
+        if name not in PLAIN_VARIABLES and not re.fullmatch(_NAMED_KEY, name):
             raise ValueError(f"{show(template)}: {show(name)} is not a variable. One of: "
-                             + ", ".join(valid))
+                             + listed(PLAIN_VARIABLES))
         found.append(name)
     if any(ord(c) < 32 or ord(c) == 127 for c in template):
         raise ValueError(f"{show(template)} has a control character")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model, Size, Switch
-from fastlb.config.patterns import REQUEST_KEY, TLS_KEYS
+from fastlb.config.patterns import REQUEST_KEY, REQUEST_KEYS, listed
 from fastlb.config.units import duration_ms, show, show_bytes, show_ms, size_bytes
 
 FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
@@ -29,9 +29,7 @@ def _check_call(value: Any) -> Any:
 def _check_key(value: str) -> str:
     if not re.fullmatch(REQUEST_KEY, value):
         raise ValueError(
-            f"{show(value)} is not a part of a request. One of: path.NAME, query.NAME, header.NAME,"
-            f" cookie.NAME, {', '.join(TLS_KEYS)}"
-        )
+            f"{show(value)} is not a part of a request. One of: {listed(REQUEST_KEYS)}")
     return value
 
 

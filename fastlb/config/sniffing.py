@@ -6,15 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from fastlb._core.tables.numbers import PROTOCOLS as NUMBERS
 from fastlb.config import limits
 from fastlb.config.base import Duration, Model
 from fastlb.config.compare import TEXT, Value, loose, one_or_list
 from fastlb.config.units import show_ms
 
-# In the order of Protocol of the core.
-PROTOCOLS = (
-    "unknown", "tls", "http/1.1", "h2", "websocket", "mqtt", "rtmp", "ssh", "redis", "postgres",
-)
+PROTOCOLS = tuple(NUMBERS)
 HTTP = ("http/1.1", "h2", "websocket")      # what a listener of http can go on with
 Protocol = Literal[
     "unknown", "tls", "http/1.1", "h2", "websocket", "mqtt", "rtmp", "ssh", "redis", "postgres"

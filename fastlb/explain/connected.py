@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastlb.config.effective import EffectiveListener
-from fastlb.config.patterns import PROXY_KEYS, TLS_FACTS
+from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import Answer, Explanation, Key, Policy, PoolPick, RouteTried, Split
@@ -49,13 +49,16 @@ class Connected:
                      for name, value in said.items() if value}
         address = who[0]
         self.keys = {
-            **self.said, **dict(zip(PROXY_KEYS, map(readable, self.facts["told"]), strict=False)),
+            **self.said,
+            **{f"proxy.{fact}": readable(value)
+               for fact, value in zip(PROXY_FACTS, self.facts["told"], strict=False)},
             "client.ip": address[0] if address is not None else "", "client.address": client,
         }
 
     @property
     def protocol(self) -> str:
-        return PROTOCOLS[self.facts["protocol"]]
+        number: int = self.facts["protocol"]
+        return PROTOCOLS[number]
 
     def explain(self, call_policy: bool, local: tuple[str, int]) -> Explanation:
         """`local` is what the client has connected to."""
@@ -73,7 +76,7 @@ class Connected:
             client_ip=self.client, trusted=False, path="", routes=self._tried(),
             route=self.route.name if self.route is not None else "" if pools else None,
             segments=(), policy=policy, action=action, answer=self._answer(action),
-            split=split, pools=pools, sent="", response_headers=(), mirror="", compress="",
+            split=split, pools=pools, sent="", response_headers=(), mirror="", services=(),
             notes=self.of.notes(pools), handed=handed,
             says=in_words(self.protocol, self.said) if sniffing else "",
         )

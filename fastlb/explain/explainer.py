@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fastlb._core.base.balancing import BALANCES
 from fastlb._core.explain.connections import Heard
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.config.address import Address
@@ -33,7 +34,6 @@ from fastlb.process.machine import bind_llhttp
 
 ROUNDS = 1000           # picks that shares are told by: within 3 %, and a millisecond
 ROUNDS_WORK = 2_000_000         # servers looked at in all of them, at most
-KEYED = ("ring_hash", "maglev", "rendezvous")
 WHY_NONE = {
     "no_server": "no server can be had", "servers_full": "all servers are full",
     "queue_full": "there is no place, and too many wait already", "waits": "waits for a place",
@@ -108,7 +108,7 @@ class Explainer:
     def pool(self, index: int, share: float, route: EffectiveRoute | None) -> PoolPick:
         """The pick of what was tried last, which goes to this pool."""
         pool = self._pools[index]
-        keyed = pool.balance in KEYED
+        keyed = BALANCES[pool.balance].by_key
         first, why, counts, none, hash_ = self.reasons.picks(self._rounds(pool))
         rounds = sum(counts) + none
         servers = self.reasons.servers()
@@ -133,7 +133,7 @@ class Explainer:
     def _rounds(self, pool: EffectivePool) -> int:
         """For turns whole rounds of them, so that shares are exact."""
         most = max(ROUNDS_WORK // max(len(self.snapshot.servers), 1), 50)
-        if pool.balance in KEYED:
+        if BALANCES[pool.balance].by_key:
             return min(most, 64)
         turns = sum(server.weight for server in pool.servers)
         rounds = min(ROUNDS, most)

@@ -113,7 +113,7 @@ class Explanation:
     sent: str                       # the head that the server gets
     response_headers: tuple[tuple[str, str], ...]       # of our answer; or put into a server's
     mirror: str
-    compress: str                   # how the response would be compressed; "": not at all
+    services: tuple[str, ...]       # what the route's services do, a line each
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without
     proxy: str = ""                 # what a proxy tells of it, likewise

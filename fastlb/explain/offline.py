@@ -6,8 +6,9 @@ import ipaddress
 
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
+from fastlb._core.tables.numbers import MERGE_SLASHES
 from fastlb._core.tables.snapshot import Snapshot
-from fastlb.compile.routes import MERGE_SLASHES, names_of
+from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.spread import Spread

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
 
+from fastlb._core.base.balancing import BALANCES
 from fastlb._core.explain.logs import Replay, Side
 from fastlb.config.effective import Effective
 from fastlb.explain.explainer import Explainer
@@ -234,8 +235,7 @@ def _spread(side: _Side, counted: Iterable[tuple[tuple[int, ...], int, int]]) ->
 
 def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
     balances = sorted({pool.balance for pool in side.values.pools})
-    loads = [name for name in balances if name in (
-        "least_connections", "least_request", "peak_ewma", "prequal")]
+    loads = [name for name in balances if BALANCES[name].by_load]
     if loads:
         yield (
             f"a log doesn't say what was in flight: every request had ended before the next one"

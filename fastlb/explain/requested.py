@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastlb.compile.routes import names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
+from fastlb.config.parts import PARTS
 from fastlb.explain.model import Answer, Explanation, Key, Policy, PoolPick, RouteTried, Split
 from fastlb.explain.tried import name_of, readable, tried
 from fastlb.explain.wire import rule
@@ -32,7 +33,7 @@ class Requested:
         self.raw = raw
         self.facts = facts
         self.routes = listener.http.routes
-        self.compress = listener.http.compress
+        self.services = listener.http.services
         self.policy: Policy | None = None
         self.is_decided = False         # by a policy, and not as the route says
 
@@ -56,8 +57,12 @@ class Requested:
             sent=readable(head),
             response_headers=self._response_headers(),
             mirror=_mirror(route),
-            compress=_compress(route, self.facts.get("coding", "")), notes=self.of.notes(pools),
+            services=self._services(route), notes=self.of.notes(pools),
         )
+
+    def _services(self, route: EffectiveRoute | None) -> tuple[str, ...]:
+        parts = [(PARTS[key], value) for key, value in (route.services if route else ())]
+        return tuple(part.explain(value, self.facts) for part, value in parts)
 
     def _response_headers(self) -> tuple[tuple[str, str], ...]:
         """The fields of our own answer; of a server's, those that we put into it."""
@@ -81,7 +86,7 @@ class Requested:
         if at < 0:
             return None
         return self.routes[at] if at < len(self.routes) else EffectiveRoute(
-            name="", pool=self.listener.pool, compress=self.compress)
+            name="", pool=self.listener.pool, services=self.services)
 
     # --- policies ---
 
@@ -200,14 +205,6 @@ def called(function: Any, request: Any) -> Any:
 def _fields(lines: bytes) -> list[tuple[str, str]]:
     pairs = [line.partition(":") for line in readable(lines).split("\r\n") if line]
     return [(name, value.strip()) for name, _, value in pairs]
-
-
-def _compress(route: EffectiveRoute | None, coding: str) -> str:
-    if route is None or route.compress is None:
-        return ""
-    if not coding:
-        return "not compressed: the client accepts none of " + ", ".join(route.compress.codings)
-    return f"compressed with {coding}, if the response's type and length allow it"
 
 
 def _mirror(route: EffectiveRoute | None) -> str:

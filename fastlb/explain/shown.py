@@ -102,8 +102,8 @@ def _add_action(tree: Tree, e: Explanation) -> None:
         fields = tree.add("what the client gets" if e.answer else "what the answer gets")
         for name, value in e.response_headers:
             fields.add(escape(f"{name}: {value}"))
-    if e.compress:
-        tree.add(escape(e.compress))
+    for line in e.services:
+        tree.add(escape(line))
     if e.mirror:
         tree.add(escape(e.mirror))
 

@@ -72,7 +72,6 @@ class OwnRouteKeys(TypedDict, total=False):
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
     mirror: str | MirrorKeys
-    compress: CompressKeys | bool
     priority: Literal['high', 'normal', 'low']
     retry: Retry | RetryKeys
     response_header_timeout: str
@@ -81,6 +80,7 @@ class OwnRouteKeys(TypedDict, total=False):
     websocket_timeout: str
     max_body_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
+    compress: CompressKeys | bool
 
 
 class RouteKeys(OwnRouteKeys, total=False):
@@ -133,8 +133,8 @@ class ListenKeywords(TypedDict, total=False):
     websocket_timeout: str
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
-    compress: CompressKeys | bool
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
+    compress: CompressKeys | bool
     max_sessions: int
     max_sessions_per_source: int
     pick: Literal['session', 'datagram']

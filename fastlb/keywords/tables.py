@@ -267,8 +267,8 @@ class DefaultsKeys(TypedDict, total=False):
     websocket_timeout: str
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
-    compress: CompressKeys | bool
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
+    compress: CompressKeys | bool
     idle_timeout: str
     connect_timeout: str
     buffer_size: str

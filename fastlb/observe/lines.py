@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from fastlb._core.tables.logformat import LogFormat
-from fastlb.config.observing import FORMATS, JSON_FIELDS, parts
+from fastlb.config.observing import FACTS, FORMATS, JSON_FIELDS, parts
 
 NUMBERS = frozenset({
     "client_port", "status", "bytes_in", "bytes_out", "body_bytes", "duration", "connect",
@@ -21,11 +21,11 @@ def log_format(format: str, fields: Sequence[str] = ()) -> LogFormat:
     return LogFormat([(before.encode(), name) for before, name in pieces], False)
 
 
-def has_any(names: Set[str], format: str, fields: Sequence[str] = ()) -> bool:
-    """Whether lines have any of these fields."""
-    if format == "json":
-        return not names.isdisjoint(fields or JSON_FIELDS)
-    return any(name in names for _, name in parts(FORMATS.get(format, format)))
+def facts_of(format: str, fields: Sequence[str] = ()) -> set[str]:
+    """The facts that lines have, by their names."""
+    used = fields or JSON_FIELDS if format == "json" else [
+        name for _, name in parts(FORMATS.get(format, format))]
+    return {FACTS[name] for name in used if name in FACTS}
 
 
 def _json(fields: Sequence[str]) -> list[tuple[bytes, str]]:

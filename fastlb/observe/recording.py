@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from fastlb._core.facts.registry import RECORDED
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.records import Recorder, clock_offset_s, fields_of
-from fastlb.config.observing import PROXY_FIELDS, TLS_FIELDS
-from fastlb.observe.lines import has_any, log_format
+from fastlb.observe.lines import facts_of, log_format
 from fastlb.observe.records import Record, Try
 
 log = logging.getLogger("fastlb.access")
@@ -149,7 +149,7 @@ class Recording:
             self._need().trace(share)
 
     def subscribe(self, facts: bool = True) -> Subscription:
-        """`facts`: with what TLS knows of clients, and what proxies tell of them."""
+        """`facts`: with the facts of clients, such as what TLS knows of them."""
         self._need()
         subscription = Subscription(self, facts)
         with self._drain_lock:
@@ -176,12 +176,10 @@ class Recording:
     def _want(self) -> None:
         if self._recorder is not None:
             where = self._file.where
-            facts = any(one.facts for one in tuple(self._subscriptions))
-            tls, proxy = (
-                facts or (where is not None and has_any(names, where.format, where.fields))
-                for names in (TLS_FIELDS, PROXY_FIELDS)
-            )
-            self._recorder.record(bool(self._subscriptions) or self._file.fd >= 0, tls, proxy)
+            facts = facts_of(where.format, where.fields) if where is not None else set()
+            if any(one.facts for one in tuple(self._subscriptions)):
+                facts |= set(RECORDED)
+            self._recorder.record(bool(self._subscriptions) or self._file.fd >= 0, facts)
 
     # --- reading ---
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +59,4 @@ class Record:
     proxy_alpn: str = ""
     proxy_vpce: str = ""        # of AWS
     proxy_dst: str = ""         # "IP:PORT" that the client connected to
+    facts: Mapping[str, str] = field(default_factory=dict)      # others that there are, by name

@@ -20,8 +20,9 @@ from fastlb._core.engine import Engine
 from fastlb._core.policy.call import questions
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
+from fastlb._core.tables.numbers import MERGE_SLASHES
 from fastlb.compile.policies import is_async
-from fastlb.compile.routes import MERGE_SLASHES, names_of
+from fastlb.compile.routes import names_of
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy

@@ -10,6 +10,7 @@ from fastlb._core.base.net cimport address_text
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport HttpEntry, Match, Route
 from fastlb._core.base.text cimport Writer, text_of
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.linux cimport INET6_ADDRSTRLEN
 from fastlb._core.http.routes cimport route_find
 from fastlb._core.proto.addresses cimport parse_address
@@ -230,25 +231,31 @@ cdef class Router:
 
     cdef Snapshot snapshot
     cdef HttpEntry* entry
-    cdef Head head
+    cdef Core* core
+    cdef Exchange x
     cdef Bytes data
 
     def __cinit__(self, Snapshot snapshot, bytes request):
         self.snapshot = snapshot
         self.entry = snapshot.table.binds[0].http
         self.data = Bytes(request)
-        memset(&self.head, 0, sizeof(Head))
-        if parse_request(&self.head, self.data.at, self.data.size, 100, 8192) <= 0:
+        memset(&self.x, 0, sizeof(Exchange))
+        self.core = <Core*> calloc(1, sizeof(Core))
+        if self.core == NULL:
+            raise MemoryError
+        if parse_request(&self.core.http.head, self.data.at, self.data.size, 100, 8192) <= 0:
             raise ValueError("not a request")
+
+    def __dealloc__(self):
+        free(self.core)
 
     def find(self, int rounds=1):
         """The name of the route that the request takes."""
-        cdef Match match
         cdef Route* route = NULL
         cdef int i
-        memset(&match, 0, sizeof(match))
+        memset(&self.core.http.match, 0, sizeof(Match))
         for i in range(rounds):
-            route = route_find(self.entry, &self.head, &match)
+            route = route_find(self.core, &self.x, self.entry)
         return _bytes(route.name).decode() if route != NULL else None
 
 

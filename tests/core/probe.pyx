@@ -45,10 +45,10 @@ cdef Address _address(object where):
     return address
 
 
-def hash_of(object where, int hash_on):
-    """What the ring is searched for: hash_on is 1 for client.ip, 2 for client.address."""
+def hash_of(object where, bint with_port):
+    """What the ring is searched for, for client.ip or (with the port) client.address."""
     cdef Address address = _address(where)
-    return hash_client(&address, hash_on)
+    return hash_client(&address, with_port)
 
 
 cdef class Picker:
@@ -88,9 +88,10 @@ cdef class Picker:
     def pick(self):
         """The picked server's index, whose place is kept; -1: none, -2: all are full."""
         self.x.flags = 0
-        self.x.attempts = 0
+        self.x.attempt.flags = 0
+        self.x.books.attempts = 0
         if balance_step(self.core, self.x) == NEXT:
-            return self.x.entry - self.x.bind.pool.servers
+            return self.x.attempt.entry - self.x.bind.pool.servers
         return -1 if self.x.reason == REASON_NO_SERVER else -2
 
     def give(self, int server):
@@ -139,9 +140,9 @@ cdef class Picker:
         self.x.tried[0] = server
         second = -1
         if afford_hedge(self.core, self.x):
-            self.x.attempts = 1
+            self.x.books.attempts = 1
             if balance_step(self.core, self.x) == NEXT:
-                second = self.x.entry - self.x.pool.servers
+                second = self.x.attempt.entry - self.x.pool.servers
         self.x.n_tried = 0
         return second
 
@@ -167,9 +168,9 @@ cdef class Picker:
 
     def fail(self, int server):
         """Let a connect to a server fail."""
-        self.x.target = self.x.bind.pool.servers[server].live
+        self.x.attempt.target = self.x.bind.pool.servers[server].live
         self.x.pool = self.x.bind.pool
-        self.x.counters = self.x.target.counters
+        self.x.attempt.counters = self.x.attempt.target.counters
         connect_failed(self.core, self.x, 111)
 
     def did_badly(self, int server):
@@ -209,17 +210,17 @@ cdef class Picker:
 
     def request(self):
         """A request for a server comes in."""
-        self.x.attempts = 0
+        self.x.books.attempts = 0
         self.x.n_tried = 0
         count_request(self.core, self.x.bind.pool)
-        self.x.attempts = 1
+        self.x.books.attempts = 1
 
     def may_retry(self, int server):
         """Whether the request goes elsewhere when its connect to a server fails."""
-        self.x.entry = &self.x.bind.pool.servers[server]
+        self.x.attempt.entry = &self.x.bind.pool.servers[server]
         if not may_retry(self.core, self.x, RETRY_CONNECT, 0):
             return False
-        self.x.attempts += 1
+        self.x.books.attempts += 1
         return True
 
     def spin(self, int n):
@@ -228,12 +229,12 @@ cdef class Picker:
         with nogil:
             for i in range(n):
                 self.x.hash += 2654435761u
-                self.x.attempts = 0
+                self.x.books.attempts = 0
                 if balance_step(self.core, self.x) == NEXT:
-                    gate_give(&self.x.target.connections)
-                    if self.x.loaded != NULL:
-                        gate_give(&self.x.loaded.in_flight)
-                        self.x.loaded = NULL
+                    gate_give(&self.x.attempt.target.connections)
+                    if self.x.attempt.loaded != NULL:
+                        gate_give(&self.x.attempt.loaded.in_flight)
+                        self.x.attempt.loaded = NULL
 
 
 cdef class Timers:

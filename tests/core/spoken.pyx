@@ -12,7 +12,7 @@ from fastlb._core.proto.openings cimport (
 )
 from fastlb._core.proto.protocols cimport SPOKEN_FACTS, Spoken, protocol_of
 from fastlb._core.proto.redis cimport parse_command
-from fastlb._core.proto.requestline cimport Opening, parse_opening
+from fastlb._core.proto.requestline cimport FirstLine, parse_opening
 
 from fastlb.config.sniffing import PROTOCOLS
 
@@ -74,7 +74,7 @@ def connect(bytes text):
 def opening(bytes text):
     """(used, whether it is a request, whether one for a WebSocket)."""
     cdef _Copy data = _Copy(text)
-    cdef Opening made
+    cdef FirstLine made
     used = parse_opening(data.at, data.size, &made)
     return used, bool(made.is_request), bool(made.is_websocket)
 

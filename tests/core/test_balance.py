@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
-from fastlb.compile.keys import hash_key
+from fastlb.compile.facts import fact_spec
 from fastlb.compile.pools import SEQUENCE_MAX, ring, sequence
 from fastlb.compile.snapshot import GroupSpec, ServerSpec, groups, rank
 from fastlb.config.failing import (
@@ -28,9 +28,11 @@ from fastlb.config.failing import (
     effective_outliers,
     effective_retry,
 )
+from fastlb.config.model import Pool
+from fastlb.config.plain import plain_numbers
 from tests.core import probe
 
-CLIENT_IP, CLIENT_ADDRESS = 1, 2
+KEYS = plain_numbers(Pool, lambda key, missing: missing)
 
 
 def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any:
@@ -49,11 +51,10 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         balance=balance,
         bounded_load=keys.pop("bounded_load", 0.0),
         table_size=keys.pop("table_size", 65_537),
-        hash_key=hash_key(keys.pop("hash_on", "client.ip")),
-        idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
+        hash_key=fact_spec(keys.pop("hash_on", "client.ip")),
+        keys=KEYS,
         tcp_nodelay=True,
         keepalive=None,
-        connect_timeout_ms=500,
         servers=servers,
         groups=groups(balance, servers),
         slow_start_ms=keys.pop("slow_start_ms", 0),
@@ -63,7 +64,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),
         fallback=-1, in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
         retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
-        request_edits=(), response_edits=(), head_bytes_max=32_768, h2_window_max=0,
+        request_edits=(), response_edits=(),
     )
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
@@ -143,23 +144,23 @@ def test_crc32_is_that_of_zlib() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "hash_on", "text"),
+    ("where", "with_port", "text"),
     [
-        (("127.0.0.1", 4711), CLIENT_IP, b"127.0.0.1"),
-        (("127.0.0.1", 4711), CLIENT_ADDRESS, b"127.0.0.1:4711"),
-        (("255.255.255.255", 65535), CLIENT_ADDRESS, b"255.255.255.255:65535"),
-        (("0.0.0.0", 1), CLIENT_IP, b"0.0.0.0"),
-        (("2001:db8::ff00:42:8329", 80), CLIENT_IP, b"2001:db8::ff00:42:8329"),
-        (("::1", 80), CLIENT_ADDRESS, b"[::1]:80"),
+        (("127.0.0.1", 4711), False, b"127.0.0.1"),
+        (("127.0.0.1", 4711), True, b"127.0.0.1:4711"),
+        (("255.255.255.255", 65535), True, b"255.255.255.255:65535"),
+        (("0.0.0.0", 1), False, b"0.0.0.0"),
+        (("2001:db8::ff00:42:8329", 80), False, b"2001:db8::ff00:42:8329"),
+        (("::1", 80), True, b"[::1]:80"),
         (
-            ("1111:2222:3333:4444:5555:6666:123.123.123.123", 65535), CLIENT_ADDRESS,
+            ("1111:2222:3333:4444:5555:6666:123.123.123.123", 65535), True,
             b"[1111:2222:3333:4444:5555:6666:7b7b:7b7b]:65535",
         ),
-        (None, CLIENT_IP, b"unix:"),
+        (None, False, b"unix:"),
     ],
 )
-def test_the_text_that_is_hashed(where: Any, hash_on: int, text: bytes) -> None:
-    assert probe.hash_of(where, hash_on) == zlib.crc32(text)
+def test_the_text_that_is_hashed(where: Any, with_port: bool, text: bytes) -> None:
+    assert probe.hash_of(where, with_port) == zlib.crc32(text)
 
 
 def test_ring_hash_takes_the_first_point_at_or_after_the_key() -> None:
@@ -187,15 +188,15 @@ def test_the_first_points_of_a_ring() -> None:
 def test_a_snapshot_refuses_tables_that_point_nowhere() -> None:
     spec = SimpleNamespace(
         name="p", balance="round_robin", bounded_load=0.0, table_size=0,
-        hash_key=hash_key("client.ip"), tcp_nodelay=True,
+        hash_key=fact_spec("client.ip"), tcp_nodelay=True,
         keepalive=None,
-        idle_max=1, idle_timeout_ms=0, connection_age_ms=0, connection_requests_max=0,
-        connect_timeout_ms=1, servers=[], slow_start_ms=0, sticky=None, hedge=None,
+        keys=KEYS,
+        servers=[], slow_start_ms=0, sticky=None, hedge=None,
         groups=[GroupSpec(0, 0, array("I", [0]), None)],
         retry=RETRY, outliers=OUTLIERS, fallback=-1,
         in_flight_max=0, pending_max=0, pending_timeout_ms=0, retry_after_s=0,
         retries_max=0, unavailable=None, tls=None, speaks_h2=False, proxy_protocol=0,
-        request_edits=(), response_edits=(), head_bytes_max=32_768, h2_window_max=0,
+        request_edits=(), response_edits=(),
     )
     with pytest.raises(ValueError, match="a sequence names a server that isn't there"):
         Snapshot(Live(1), [spec], [])

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
     CONDITION_DOWN, CONDITION_DRAINING, CONDITION_MAINTENANCE, CONDITION_REMOVED,
-    CONDITION_WARMING, EXCHANGE_HOLDS_SERVER, PASS_ANY, PASS_BOUNDED, PASS_GENTLE, SERVER_UP,
+    CONDITION_WARMING, TRY_HOLDS_SERVER, PASS_ANY, PASS_BOUNDED, PASS_GENTLE, SERVER_UP,
 )
 from fastlb._core.base.gate cimport gate_take
 from fastlb._core.base.limits cimport FAILING_PAUSE_MS, WARM_SHARE_MIN
@@ -99,10 +99,10 @@ cdef bint take_place(Core* core, Exchange* x, const Group* group, ServerEntry* e
     elif not gate_take(&live.connections, entry.max_connections):
         full[0] = True
         return False
-    x.entry = entry
-    x.target = live
-    x.counters = &live.counters[core.id]
-    x.flags |= EXCHANGE_HOLDS_SERVER
+    x.attempt.entry = entry
+    x.attempt.target = live
+    x.attempt.counters = &live.counters[core.id]
+    x.attempt.flags |= TRY_HOLDS_SERVER
     return True
 
 

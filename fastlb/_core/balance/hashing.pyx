@@ -4,43 +4,40 @@ from libc.math cimport log
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from fastlb._core.balance.candidates cimport take
-from fastlb._core.base.enums cimport BALANCE_MAGLEV
+from fastlb._core.base.balancing cimport BALANCE_BY_KEY, register_balance
+from fastlb._core.base.enums cimport BALANCE_MAGLEV, BALANCE_RENDEZVOUS, BALANCE_RING_HASH
+from fastlb._core.base.facts cimport (
+    FACT_CLIENT_ADDRESS, FACT_CLIENT_IP, FACT_MQTT_CLIENT_ID, FactRef,
+)
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport NO_SERVER
-from fastlb._core.base.proxyfacts cimport proxy_fact
-from fastlb._core.base.routing cimport (
-    HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_MQTT, HASH_PROXY, HASH_TLS, HashKey,
-)
+from fastlb._core.base.routing cimport SNIFFED_KEYS
 from fastlb._core.base.text cimport mix64
-from fastlb._core.base.tlsfacts cimport tls_fact
 from fastlb._core.base.types cimport Core, Exchange, Group
 from fastlb._core.ext.atomic cimport fl_count, likely
+from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.tables.hashring cimport crc32, hash_client, ring_find
 
 cdef enum:
     REHASHES = 64               # places tried for a key before all servers in turn
 
 
-cdef uint32_t session_hash(Core* core, const Exchange* x, const HashKey* key) noexcept nogil:
-    """CRC-32 of what a client of tcp has, or else of its address."""
+cdef uint32_t session_hash(Core* core, Exchange* x, const FactRef* key) noexcept nogil:
+    """CRC-32 of what a TCP connection or UDP session has, or else of its client's address."""
     cdef Text value
-    if likely(key.on == HASH_CLIENT_IP or key.on == HASH_CLIENT_ADDRESS):
-        return hash_client(&x.peer, key.on)
-    if key.on == HASH_TLS:
-        value = tls_fact(&x.client, key.fact)
-        if value.size:
-            return crc32(value.at, value.size)
-    elif key.on == HASH_PROXY:
-        value = proxy_fact(&x.client, key.fact)
-        if value.size:
-            return crc32(value.at, value.size)
-    elif key.on == HASH_MQTT and x.sniffed.keys_known >> key.fact & 1:
-        return x.sniffed.keys[key.fact]
+    cdef int mqtt = key.fact - FACT_MQTT_CLIENT_ID
+    if likely(key.fact == FACT_CLIENT_IP or key.fact == FACT_CLIENT_ADDRESS):
+        return hash_client(&x.peer, key.fact == FACT_CLIENT_ADDRESS)
+    if 0 <= mqtt < SNIFFED_KEYS:
+        if x.opening.keys_known >> mqtt & 1:
+            return x.opening.keys[mqtt]
+    elif fact_find(core, x, key, &value):
+        return crc32(value.at, value.size)
     fl_count(&core.counters.keys_missing, 1)
-    return hash_client(&x.peer, HASH_CLIENT_IP)
+    return hash_client(&x.peer, False)
 
 
-cdef bint take_from_ring(Core* core, Exchange* x, const Group* group, int which,
+cdef bint _take_from_ring(Core* core, Exchange* x, const Group* group, int which,
                          bint* full) noexcept nogil:
     """The owner of the first point at or after the key's hash, or of the next ones."""
     cdef uint32_t i, point, last = group.n_servers
@@ -96,7 +93,7 @@ cdef uint32_t _place(int balance, const Group* group, uint64_t hash) noexcept no
     return slot[0]
 
 
-cdef bint take_by_table(Core* core, Exchange* x, const Group* group, int which,
+cdef bint _take_by_table(Core* core, Exchange* x, const Group* group, int which,
                         bint* full) noexcept nogil:
     """The key's server, or where it can't be had that of another place that the key leads to, so
     that the keys of a server that fails go to all others."""
@@ -115,3 +112,11 @@ cdef bint take_by_table(Core* core, Exchange* x, const Group* group, int which,
             return True
         server = server + 1 if server + 1 < group.n_servers else 0
     return False
+
+
+register_balance(BALANCE_RING_HASH, "ring_hash", BALANCE_BY_KEY, _take_from_ring,
+                 "the key's place on a ring, as nginx's `hash ... consistent`")
+register_balance(BALANCE_MAGLEV, "maglev", BALANCE_BY_KEY, _take_by_table,
+                 "the key's place in a table")
+register_balance(BALANCE_RENDEZVOUS, "rendezvous", BALANCE_BY_KEY, _take_by_table,
+                 "the key's highest random weight")

@@ -1,11 +1,7 @@
 from libc.stdint cimport int32_t, uint64_t
 
-from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerLive
+from fastlb._core.base.types cimport PoolEntry, ServerLive
 
-cdef bint take_least_connections(Core* core, Exchange* x, const Group* group, int which,
-                                 bint* full) noexcept nogil
-cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
-                      bint* full) noexcept nogil
 cdef void observe_latency(const PoolEntry* pool, ServerLive* live, uint64_t now_ms,
                           double us) noexcept nogil
 cdef double latency_at(const ServerLive* live, int32_t in_flight) noexcept nogil

@@ -6,7 +6,12 @@ from libc.string cimport memcpy
 from fastlb._core.balance.candidates cimport (
     CHANCE_NO, CHANCE_TRIAL, CHANCE_YES, chance_of, take_in_turn, take_place,
 )
-from fastlb._core.base.enums cimport BALANCE_PEAK_EWMA, BALANCE_PREQUAL
+from fastlb._core.base.balancing cimport (
+    BALANCE_BY_LATENCY, BALANCE_BY_LOAD, BALANCE_IN_TURN, register_balance,
+)
+from fastlb._core.base.enums cimport (
+    BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_PEAK_EWMA, BALANCE_PREQUAL,
+)
 from fastlb._core.base.limits cimport COMPARED_MAX, EWMA_MS, LOAD_STEPS
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, ServerEntry, ServerLive
@@ -110,7 +115,7 @@ cdef double _cost(Core* core, const PoolEntry* pool, const ServerEntry* entry) n
     return latency * (load + 1) if latency else UNMEASURED_US * load
 
 
-cdef bint take_least_connections(Core* core, Exchange* x, const Group* group, int which,
+cdef bint _take_least_connections(Core* core, Exchange* x, const Group* group, int which,
                                  bint* full) noexcept nogil:
     """The one with the fewest connections for its weight; of more than COMPARED_MAX servers, of so
     many by chance. Equal ones take turns, as the search begins anywhere."""
@@ -145,7 +150,7 @@ cdef bint take_least_connections(Core* core, Exchange* x, const Group* group, in
     return take_in_turn(core, x, group, which, random_below(core, group.n_sequence), full)
 
 
-cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
+cdef bint _take_of_two(Core* core, Exchange* x, const Group* group, int which,
                       bint* full) noexcept nogil:
     """The better of two by chance (Mitzenmacher: The Power of Two Choices, 2001). The weights
     decide how often a server is among them, and what its load is divided by."""
@@ -176,3 +181,13 @@ cdef bint take_of_two(Core* core, Exchange* x, const Group* group, int which,
     if chance_second != CHANCE_NO and take_place(core, x, group, second, which, full):
         return True
     return take_in_turn(core, x, group, which, random_below(core, group.n_sequence), full)
+
+
+register_balance(
+    BALANCE_LEAST_CONNECTIONS, "least_connections", BALANCE_BY_LOAD | BALANCE_IN_TURN,
+    _take_least_connections, "the fewest connections for its weight, of all servers up to 32")
+register_balance(BALANCE_LEAST_REQUEST, "least_request", BALANCE_BY_LOAD | BALANCE_IN_TURN,
+                 _take_of_two, "the fewer requests in flight, of two by chance")
+register_balance(
+    BALANCE_PEAK_EWMA, "peak_ewma", BALANCE_BY_LOAD | BALANCE_BY_LATENCY | BALANCE_IN_TURN,
+    _take_of_two, "the shorter wait, of two by chance")

@@ -9,6 +9,10 @@ from fastlb._core.balance.candidates cimport (
     CHANCE_NO, CHANCE_TRIAL, chance_of, take_in_turn, take_place,
 )
 from fastlb._core.balance.load cimport latency_at
+from fastlb._core.base.balancing cimport (
+    BALANCE_BY_LATENCY, BALANCE_BY_LOAD, BALANCE_IN_TURN, register_balance,
+)
+from fastlb._core.base.enums cimport BALANCE_PREQUAL
 from fastlb._core.base.limits cimport (
     HOT_SHARE, LOADS_KNOWN, LOADS_LOOK, LOADS_MAX, PROBES_EACH, PROBES_MAX, PROBE_AGE_MAX_MS,
     PROBE_USES_MAX, REPORT_AGE_MAX_MS,
@@ -150,7 +154,7 @@ cdef ServerEntry* _best(Core* core, Exchange* x, const Group* group,
     return entry
 
 
-cdef bint take_prequal(Core* core, Exchange* x, const Group* group, int which,
+cdef bint _take_prequal(Core* core, Exchange* x, const Group* group, int which,
                        bint* full) noexcept nogil:
     cdef ProbePool* pool = &x.pool.live.probes[core.id]
     cdef ServerEntry* entry
@@ -180,3 +184,8 @@ cdef bint take_prequal(Core* core, Exchange* x, const Group* group, int which,
                 and take_place(core, x, group, entry, which, full):
             return True
     return take_in_turn(core, x, group, which, random_below(core, group.n_sequence), full)
+
+
+register_balance(
+    BALANCE_PREQUAL, "prequal", BALANCE_BY_LOAD | BALANCE_BY_LATENCY | BALANCE_IN_TURN,
+    _take_prequal, "of those looked at lately: the quickest that has no more in flight than most")

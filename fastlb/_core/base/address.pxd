@@ -1,5 +1,5 @@
-# IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2). A socket of both families names its
-# clients so, and so does a proxy that has one.
+# Addresses in one form: IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2), as sockets of
+# both families and proxies write them; and addresses as the text of a key.
 from libc.stdint cimport uint16_t, uint8_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -25,3 +25,6 @@ cdef inline void address_plain(Address* address) noexcept nogil:
         address.v4.sin_family = AF_INET
         address.v4.sin_port = port
         memcpy(&address.v4.sin_addr, v4, 4)
+
+
+cdef size_t address_key(const Address* peer, bint with_port, char* key) noexcept nogil

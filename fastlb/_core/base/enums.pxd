@@ -152,12 +152,19 @@ cdef enum Role:
 cdef enum ExchangeFlag:
     EXCHANGE_QUEUED = 1         # in the run queue
     EXCHANGE_HOLDS_SNAPSHOT = 2 # counted in Snapshot.users
-    EXCHANGE_HOLDS_SERVER = 4   # counted in ServerLive.connections
     EXCHANGE_HAS_MORE = 8       # stopped by its budget, not by the sockets
     EXCHANGE_CLOSE = 16         # http: the client's connection ends with this exchange
     EXCHANGE_TRUSTED = 32       # http: the client is a proxy whose forwarded headers are believed
     EXCHANGE_HTTP = 64
     EXCHANGE_SHADOW = 128       # http: a copy for a mirror, without a client
+
+cdef enum AttemptFlag:          # of one try at a server
+    TRY_HOLDS_SERVER = 1        # counted in ServerLive.connections
+    TRY_SENT = 2                # http: the request's head is written
+    TRY_REUSED = 4              # http: on a connection that has served before
+    TRY_RETRIED = 8             # http: that one was closed; this is a fresh one
+    TRY_ANSWERING = 16          # http: a byte of the response has arrived
+    TRY_UPLOAD_CUT = 32         # http: the server takes no more of the request
 
 cdef enum ReaderState:          # of whoever reads records
     READER_AWAKE = 0            # it looks for itself
@@ -178,6 +185,7 @@ cdef enum Balance:
     BALANCE_MAGLEV = 7
     BALANCE_RENDEZVOUS = 8
     BALANCE_PREQUAL = 9
+    BALANCE_COUNT = 10          # from here on numbers are given to methods as they register
 
 # A search for a server, from the strictest that the pool asks for.
 cdef enum Pass:
@@ -216,12 +224,8 @@ cdef enum TimerKind:
     TIMER_STALL = 4             # until streams of HTTP/2 that nobody reads are looked at
 
 cdef enum HttpFlag:
-    HTTP_SENT = 1               # the request's head is written
-    HTTP_REUSED = 2             # on a connection that has served before
-    HTTP_RETRIED = 4
-    HTTP_ANSWERING = 8          # a byte of the response has arrived
     HTTP_HEAD_DONE = 16         # the response's head has been passed on
-    HTTP_WHOLE = 32             # all of the request is with its head, in http.head
+    HTTP_WHOLE = 32             # all of the request is with its head, in x.attempt.head
     HTTP_UPGRADE = 64           # the request asks for one
     HTTP_WEBSOCKET = 128
     HTTP_TRAILERS = 256         # the client takes trailers
@@ -229,7 +233,6 @@ cdef enum HttpFlag:
     HTTP_HALF_CLOSED = 1024     # the client had nothing more to say when it asked
     HTTP_DISCARD = 2048         # the client has gone: the rest of the answer is for nobody
     HTTP_NO_BODY = 4096         # HEAD: the response has a length and no body
-    HTTP_UPLOAD_CUT = 8192      # the server takes no more of the request
     HTTP_JSON = 16384           # the client prefers it
     HTTP_OVERRUN = 32768        # of a copy: it was too slow, or isn't wanted any more
     HTTP_HEDGE = 65536          # of a copy: it is a second try

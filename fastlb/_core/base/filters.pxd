@@ -4,10 +4,10 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 
-cdef enum FilterNumber:         # in the order in which requests and their responses pass them
-    FILTER_COMPRESS = 1
-    FILTER_IDENTITY = 2
-    FILTER_COUNT = 3
+cdef enum FilterNumber:         # in the order in which requests and their responses pass them;
+    FILTER_COMPRESS = 200       # with room between them for others
+    FILTER_IDENTITY = 250
+    FILTERS_MAX = 256
 
 cdef struct Content:            # a part of a response's body, without framing; filters change it
     Chunk** place               # the engine's chunk that it lies in
@@ -32,5 +32,10 @@ cdef struct FilterKind:
     uint16_t state_bytes
 
 
+# Lay out what a filter is to do, from what its part of the configuration says, in an Arena.
+ctypedef void* (*MakeTable)(object arena, object spec) except? NULL
+
+
 cdef const FilterKind* filter_kind(int number) noexcept
-cdef void register_filter(int number, const FilterKind* kind) noexcept
+cdef void* filter_table(int number, object arena, object spec) except? NULL
+cdef int register_filter(int number, str name, const FilterKind* kind, MakeTable make) except -1

@@ -1,14 +1,28 @@
 # The kinds of filters by number. Each registers itself when its module is imported, so that tables
 # can name a filter without knowing it.
 
+# By the names that parts of the configuration have for them.
+FILTERS = {}
 
-cdef const FilterKind* _kinds[FILTER_COUNT]
+cdef const FilterKind* _kinds[FILTERS_MAX]
+cdef MakeTable _makers[FILTERS_MAX]
 
 
 cdef const FilterKind* filter_kind(int number) noexcept:
     """A kind, or NULL where there is none."""
-    return _kinds[number] if 0 < number < FILTER_COUNT else NULL
+    return _kinds[number] if 0 < number < FILTERS_MAX else NULL
 
 
-cdef void register_filter(int number, const FilterKind* kind) noexcept:
+cdef void* filter_table(int number, object arena, object spec) except? NULL:
+    """What a filter is to do; NULL where it needs to be told nothing."""
+    return _makers[number](arena, spec) if _makers[number] != NULL else NULL
+
+
+cdef int register_filter(int number, str name, const FilterKind* kind, MakeTable make) except -1:
+    """`make` is NULL for a filter that needs no table."""
+    if _kinds[number] != NULL:
+        raise RuntimeError(f"two filters have the number {number}")
     _kinds[number] = kind
+    _makers[number] = make
+    FILTERS[name] = number
+    return 0

@@ -30,7 +30,7 @@ cdef inline void count_write(Exchange* x, Stream* to) noexcept nogil:
     if unlikely(not to.flags & STREAM_TUNED):
         to.writes += 1
         if to.writes == 2:
-            net_tune(to, &x.keepalive)
+            net_tune(to, &x.attempt.keepalive)
 
 
 cdef inline void short_read(Stream* source) noexcept nogil:
@@ -74,11 +74,11 @@ cdef inline int nothing_read(Exchange* x, Stream* source, ssize_t n) noexcept no
 
 cdef inline void count_bytes(Exchange* x, Stream* to, ssize_t n) noexcept nogil:
     if to.role == ROLE_CLIENT:
-        fl_count(&x.counters.bytes_to_client, n)
-        x.bytes_out += n
+        fl_count(&x.attempt.counters.bytes_to_client, n)
+        x.books.bytes_out += n
     else:
-        fl_count(&x.counters.bytes_to_server, n)
-        x.bytes_in += n
+        fl_count(&x.attempt.counters.bytes_to_server, n)
+        x.books.bytes_in += n
 
 
 cdef int flow_flush(Core* core, Exchange* x, Stream* to) noexcept nogil

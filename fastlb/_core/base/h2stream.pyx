@@ -391,7 +391,8 @@ cdef void h2_close(Stream* s) noexcept nogil:
             st.flags |= <uint32_t> (H2_DONE if s.exchange.reason == REASON_DONE else H2_FAILED)
     else:
         st.flags |= H2_FAILED           # (what is over is H2_CLOSED already)
-        if unlikely(s.exchange.reason == REASON_TIMEOUT and _is_silent(h2, s.exchange.sent_ns)):
+        if unlikely(s.exchange.reason == REASON_TIMEOUT
+                    and _is_silent(h2, s.exchange.attempt.sent_ns)):
             h2.leaving = True           # it may be gone
     h2.n_exchanges -= 1
     if h2.target != NULL and st.id == 0 and not st.flags & H2_LOOK:

@@ -38,6 +38,8 @@ cdef Http* take_http(Core* core, Exchange* x) noexcept nogil:
     state.free = http.next_free
     memset(http, 0, sizeof(Http))
     http.exchange = x
+    x.attempt.flags = 0
+    x.attempt.measured_ns = 0
     http.timer.owner = http
     http.timer.kind = TIMER_REQUEST
     http.pause_timer.owner = http
@@ -47,7 +49,6 @@ cdef Http* take_http(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void give_http(Core* core, Http* http) noexcept nogil:
-    fl_assert(http.upstream == NULL and http.head == NULL and http.partial == NULL)
     fl_assert(http.lines == NULL and http.timer.link.next == NULL)
     fl_assert(http.states == NULL and not http.flags & HTTP_FILTERED)
     fl_assert(http.pause_timer.link.next == NULL)

@@ -99,6 +99,8 @@ cdef enum:
     SNIFF_CLASS = 2                 # 16 KiB: as much
     ALPN_BYTES_MAX = 256            # that a client offers, and are looked at; browsers send 12
     PROXY_FACTS = 5                 # of a client: ProxyFact
+    RECORDED_FACTS_MAX = 24         # that a log can have, those of TLS and proxies among them
+    RECORDED_OTHER_BYTES = 4096     # of those that are neither
     PROXY_V1_BYTES_MAX = 107        # of a header, with its line's end (PROXY protocol, 2.1)
     PROXY_V2_BYTES_MAX = 4096       # of one with TLVs: certificates' names, and ids
     PROXY_LOCAL_BYTES = 216         # of two unix sockets' paths (2.2)

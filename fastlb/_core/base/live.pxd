@@ -29,7 +29,8 @@ cdef struct LiveTable:
     int32_t n_timers
     Series* series              # [engine]
     Ring* rings                 # [engine]; NULL: nobody has asked for records yet
-    int32_t recording           # somebody wants them: RECORDING and RECORDING_TLS, or 0
+    int32_t recording           # somebody wants them, and
+    uint64_t recorded           # of facts, these: a bit for each place
     int32_t traced              # requests get spans of ours
     uint64_t traced_share       # of 2^32, of those that nobody has decided about
     int32_t reader              # ReaderState

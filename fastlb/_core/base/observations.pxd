@@ -2,7 +2,7 @@
 # struct.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.limits cimport HISTOGRAM_OCTAVES, TRIES_LOGGED
+from fastlb._core.base.limits cimport HISTOGRAM_OCTAVES, RECORDED_FACTS_MAX, TRIES_LOGGED
 
 cdef struct Histogram:          # one a series and engine; see tables/histogram
     uint64_t* octaves[HISTOGRAM_OCTAVES]    # [HISTOGRAM_STEPS] each, once something fell in
@@ -53,14 +53,8 @@ cdef enum:                      # the texts of a record, in their order
     TOLD_REQUEST_ID = 6
     TOLD_TRACE = 7              # a traceparent
     TOLD_PARENT = 8             # the span that the client named
-    TOLD_TLS = 9                # from here on those of TlsFact
-    TOLD_PROXY = 13             # and those of ProxyFact
-    TOLD_COUNT = 18
-
-cdef enum:                      # LiveTable.recording
-    RECORDING = 1               # somebody wants records
-    RECORDING_TLS = 2           # and what TLS knows of clients
-    RECORDING_PROXY = 4         # and what proxies told of them
+    TOLD_FACTS = 9              # from here on recorded facts, by their places
+    TOLD_COUNT = TOLD_FACTS + RECORDED_FACTS_MAX
 
 cdef struct Tried:              # a server that was left for another one
     uint32_t server             # its name

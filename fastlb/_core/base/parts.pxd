@@ -2,12 +2,14 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport REASON_COUNT
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     BUDGET_SECONDS, DELAYS, DROPS, FILTER_FIELDS_BYTES, LOADS_MAX, PROBES_MAX, PROXY_FACTS,
-    TICKET_KEYS, TLS_FACTS,
+    TICKET_KEYS, TLS_FACTS, TRIES_LOGGED,
 )
-from fastlb._core.base.routing cimport HashKey, Network, StatusSet
+from fastlb._core.base.observations cimport Tried
+from fastlb._core.base.routing cimport Network, StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef struct Link:
@@ -55,6 +57,18 @@ cdef struct Chunk:              # the header of a buffer; its bytes follow
     uint32_t start
     uint32_t end
     uint32_t scanned            # x.input: up to where no head's end was found; 0: not looked at
+
+cdef struct Books:              # what is counted and logged of an exchange
+    uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
+    uint64_t answered_ns        # http: the response's head was here
+    uint64_t bytes_in, bytes_out        # from the client and to it, as they were passed on
+    Chunk* note                 # http: what a record has of the request; NULL: nobody asked
+    uint32_t pool_name          # tcp: while the snapshot isn't held
+    uint32_t answered_bytes     # of our own answer: the size of its body, and
+    uint16_t answered           # its status
+    uint8_t attempts            # made to reach a server, the one under way included
+    uint8_t n_left
+    Tried[TRIES_LOGGED] left    # the servers before this one
 
 cdef struct Pipe:               # bytes on their way from socket to socket inside the kernel
     int read_fd
@@ -175,6 +189,15 @@ cdef struct Keepalive:
     int32_t interval_s
     int32_t count
 
+cdef struct PoolKeys:           # the plain keys of a pool, by their names: see config/plain
+    uint16_t connect_timeout_timer
+    uint16_t idle_connection_timeout_timer
+    uint32_t max_idle_connections       # of each server and engine
+    uint32_t max_response_header_size_bytes
+    uint32_t max_connection_age_ms      # 0: any
+    uint32_t max_connection_requests    # 0: any number
+    uint32_t max_h2_window_bytes
+
 cdef struct Outliers:           # when a server is left out for what it does
     uint32_t failures           # in a row; 0: never
     uint32_t ejection_ms        # the first time
@@ -198,7 +221,7 @@ cdef struct Token:              # a value of the cookie that binds clients to a 
     uint32_t server             # of the pool; counted from 1, as 0 is an empty place
 
 cdef struct Sticky:
-    HashKey cookie
+    FactRef cookie
     Token* tokens               # a hash table, at most half full
     uint32_t mask               # its size, less 1
 
@@ -254,5 +277,12 @@ cdef struct Proxied:            # what a proxy told of a client; its texts follo
     Text tlvs                   # that go on to servers
     Text[PROXY_FACTS] facts     # fit for header fields
 
-cdef struct ProxyFacts:         # the same, for one who outlives the client; its texts follow
-    Text[PROXY_FACTS] all       # ProxyFact
+cdef struct About:              # a client, for a policy; see facts/about
+    TlsFacts* secured           # a part of them is the owner's; NULL: there is no TLS
+    Text* others                # recorded facts behind those of TLS, with their bytes; or NULL
+    uint32_t n_others
+    uint8_t is_told             # by a proxy, who the client is
+    uint8_t ip_size, local_ip_size
+    uint16_t port, local_port
+    char[46] ip
+    char[46] local_ip           # where it has connected to, where somebody asks

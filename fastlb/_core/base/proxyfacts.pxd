@@ -4,7 +4,7 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     PROXY_AUTHORITY_BYTES_MAX, PROXY_FACT_BYTES_MAX, PROXY_UNIQUE_ID_BYTES_MAX,
 )
-from fastlb._core.base.parts cimport Proxied, ProxyFacts, ProxyHeader
+from fastlb._core.base.parts cimport Proxied, ProxyHeader
 from fastlb._core.base.types cimport Core, Exchange, Stream
 
 cdef enum:                      # ProxyFact
@@ -42,7 +42,6 @@ cdef inline const Text* told_by_proxy(Exchange* x) noexcept nogil:
     return proxied.facts if proxied != NULL else NULL
 
 
-cdef ProxyFacts* keep_told(const Text* told) noexcept nogil
 cdef Proxied* make_proxied(Core* core, const ProxyHeader* header) noexcept nogil
 cdef Proxied* share_proxied(Core* core, Exchange* x) noexcept nogil
 cdef void drop_proxied(Core* core, Exchange* x) noexcept nogil

@@ -7,9 +7,7 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.limits cimport PROXY_FACTS
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.text cimport (
-    Writer, is_digit, lower, put, put_number, text_of, texts_copy, texts_size,
-)
+from fastlb._core.base.text cimport Writer, is_digit, lower, put, put_number, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
@@ -141,16 +139,3 @@ cdef void drop_proxied(Core* core, Exchange* x) noexcept nogil:
         free(x.proxied)
         fl_count(&core.counters.proxied, <uint64_t> -1)
     x.proxied = NULL
-
-
-cdef ProxyFacts* keep_told(const Text* told) noexcept nogil:
-    """A copy for who outlives the connection, or is on another thread: it has to be freed. NULL of
-    nothing, and when memory is gone."""
-    cdef ProxyFacts* facts
-    if told == NULL:
-        return NULL
-    facts = <ProxyFacts*> malloc(sizeof(ProxyFacts) + texts_size(told, PROXY_FACTS))
-    if unlikely(facts == NULL):
-        return NULL
-    texts_copy(facts.all, told, PROXY_FACTS, <uint8_t*> (facts + 1))
-    return facts

@@ -1,7 +1,7 @@
 # What engines and the control plane hand each other about policies.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
+from fastlb._core.base.parts cimport About
 from fastlb._core.base.routing cimport Decision
 
 cdef struct Question:           # to a policy on the control plane; what it is about follows
@@ -12,14 +12,7 @@ cdef struct Question:           # to a policy on the control plane; what it is a
     uint32_t policy             # id
     uint8_t is_withdrawn        # nobody waits for the answer any more
     uint8_t is_late             # because its deadline is over
-    uint8_t client_ip_size
-    uint8_t local_ip_size       # tcp: of the address that the client connected to
-    uint16_t client_port
-    uint16_t local_port
-    char client_ip[46]
-    char local_ip[46]
-    TlsFacts* secured           # a part of them is ours
-    ProxyFacts* told            # ours
+    About about
     uint32_t size               # of the bytes; http: which follow their Head
 
 cdef struct Answered:           # what a policy on the control plane said

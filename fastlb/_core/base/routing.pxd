@@ -2,30 +2,10 @@
 # them; nothing in them changes.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
-
-cdef enum HashOn:
-    HASH_CLIENT_IP = 1
-    HASH_CLIENT_ADDRESS = 2
-    HASH_PATH = 3               # a named segment of the route
-    HASH_QUERY = 4
-    HASH_HEADER = 5
-    HASH_COOKIE = 6
-    HASH_NOTHING = 7            # split: any place, by chance
-    HASH_TLS = 8                # a fact of TLS
-    HASH_MQTT = 9               # tcp: of the first bytes, see SniffedKey
-    HASH_PROXY = 10             # of the PROXY protocol
-
-cdef enum:
-    SEGMENT_BY_NAME = 255
-
-cdef struct HashKey:
-    uint8_t on                  # HashOn
-    uint8_t segment             # HASH_PATH; SEGMENT_BY_NAME: a pool's, found by name in each route
-    uint8_t fact                # HASH_TLS: TlsFact; HASH_MQTT: SniffedKey; HASH_PROXY: ProxyFact
-    Text name
 
 cdef enum SniffedKey:
     KEY_CLIENT_ID = 0
@@ -49,20 +29,6 @@ cdef struct Retry:
     uint32_t budget             # of 1000 requests, so many may be retried
     uint32_t reserve            # retries that are allowed anyway, of each engine
     StatusSet statuses
-
-cdef enum ConditionKind:
-    MATCH_HOST = 1
-    MATCH_PATH = 2
-    MATCH_METHOD = 3
-    MATCH_HEADER = 4
-    MATCH_QUERY = 5
-    MATCH_COOKIE = 6
-    MATCH_CLIENT = 7
-    MATCH_TLS = 8
-    MATCH_PROXY = 9
-    MATCH_JSON = 10             # from here on: of the body
-    MATCH_FORM = 11
-    MATCH_SPOKEN = 12           # tcp: what the first bytes say
 
 cdef enum ConditionOp:
     OP_PRESENT = 1
@@ -90,49 +56,18 @@ cdef struct Network:
     uint8_t[16] address
 
 cdef struct Condition:
-    uint8_t kind
+    FactRef of
     uint8_t op
     uint8_t negate
-    uint8_t fact                # MATCH_TLS: TlsFact; MATCH_PROXY: ProxyFact; or SpokenFact
-    Text name
     Text value
     Dfa dfa
     Pattern* pattern
     uint32_t n_networks         # one of these
     Network* networks
 
-cdef enum PartKind:
-    PART_TEXT = 1
-    PART_CLIENT_IP = 2
-    PART_CLIENT_PORT = 3
-    PART_REQUEST_ID = 4
-    PART_HOST = 5
-    PART_PATH = 6
-    PART_METHOD = 7
-    PART_SEGMENT = 8
-    PART_REST = 9
-    PART_QUERY = 10
-    PART_HEADER = 11
-    PART_COOKIE = 12
-    PART_TLS = 13
-    PART_PROXY = 14
-    PART_WHOLE_QUERY = 15       # without its "?"
-    PART_URI = 16               # the path, and the query with its "?"
-    PART_HOSTNAME = 17          # without a port
-    PART_KEPT_QUERY = 18        # with its "?", if there is one
-    PART_ROUTE = 19             # its name
-    PART_NAMED = 20             # a segment of the route's path, if it has one of that name
-    PART_CAPTURE = 21           # of the route's regular expression
-    PART_HOST_REST = 22         # what the star of the route's host stands for
-
-cdef struct Part:
-    uint8_t kind
-    uint8_t segment             # or TlsFact, ProxyFact, group; of PART_HOST_REST, what is cut off
-    Text text                   # itself, or a name
-
-cdef struct Template:
+cdef struct Template:           # texts (FACT_NONE) and facts
     uint32_t n_parts
-    Part* parts
+    FactRef* parts
 
 cdef enum EditOp:
     EDIT_SET = 1
@@ -240,7 +175,7 @@ cdef struct Policy:             # a function of somebody's that decides
     int32_t pending_max
     uint32_t body_max           # bytes of the body, or of tcp the first bytes, that it sees
     uint16_t first_timer        # tcp: slot of how long they are waited for
-    HashKey cache_on            # on 0: nothing is kept
+    FactRef cache_on            # FACT_NONE: nothing is kept
     uint32_t cache_ms
     PolicyLive* live
 
@@ -263,8 +198,8 @@ cdef struct Route:
     uint32_t pool               # index in the snapshot
     uint32_t n_shares
     Share* shares
-    HashKey split_on
-    HashKey hash_on             # on 0: the pool's
+    FactRef split_on            # FACT_NONE: by chance
+    FactRef hash_on             # FACT_NONE: the pool's
     uint32_t n_conditions
     Condition* conditions
     Template location           # of a redirect
@@ -337,9 +272,7 @@ cdef struct Match:              # a request's path, cut at its slashes, while it
     const Text* names           # of the route's segments
     uint32_t n_names
     Text request_id
-    Text client_ip              # as text
     uint8_t* decoded            # room for a parameter of the query
-    const void* secured         # the client's Stream, which may be one of TLS
     Text trace                  # a traceparent: the server's, or the one that came
     Text parent                 # the client's span, where ours takes its place
     uint8_t content             # ContentState
@@ -416,8 +349,8 @@ cdef struct SniffRoute:
     uint32_t pool               # index in the snapshot
     uint32_t n_shares
     Share* shares
-    HashKey split_on
-    HashKey hash_on             # on 0: the pool's
+    FactRef split_on            # FACT_NONE: by chance
+    FactRef hash_on             # FACT_NONE: the pool's
     int32_t bind                # ACTION_LISTENER: index in the snapshot; -1: it isn't open
     uint32_t n_conditions
     Condition* conditions
@@ -439,12 +372,14 @@ cdef struct SniffTable:         # of one listener
     uint16_t silence_timer      # slots
     uint16_t whole_timer
 
-cdef struct Sniffed:            # what is known of a connection by its first bytes
+cdef struct Opening:            # a connection of tcp until its server is picked: its first bytes
     uint8_t protocol            # Protocol
     uint8_t keys_known          # a bit each of SniffedKey
     uint8_t begun               # there were some
     uint8_t over                # no more are waited for
     uint8_t held                # the socket tells of more only when all that is wanted is here
+    uint8_t header_begun        # what came so far is a part of a PROXY protocol header
+    uint8_t all_seen            # its policy has seen all that it will
     uint32_t[SNIFFED_KEYS] keys # CRC-32
     uint32_t route_name         # of its route, see tables/names
     SniffRoute* route           # NULL: none; only while the snapshot is held

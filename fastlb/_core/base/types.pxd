@@ -3,23 +3,23 @@
 # pools and servers, and never changes. What is named *Live is of all engines, outliving snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
-    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, LOAD_STEPS, PRIORITIES,
-    TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
+    CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, KEY_BYTES_MAX, LOAD_STEPS,
+    PRIORITIES, TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
 )
 from fastlb._core.base.live cimport ListenerLive, LiveTable
 from fastlb._core.base.observations cimport Histogram, Tried
 from fastlb._core.base.parts cimport (
-    Address, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link, Outliers,
-    Pipe, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress, ServerCounters, Sticky, Timer,
-    TimerList, TlsEntry, Window,
+    Address, Books, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link,
+    Outliers, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,
+    ServerCounters, Sticky, Timer, TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.questions cimport Cached
 from fastlb._core.base.routing cimport (
-    Decision, EditList, HashKey, HttpEntry, Match, Policy, Reply, Retry, Route, SniffTable,
-    Sniffed,
+    Decision, EditList, HttpEntry, Match, Opening, Policy, Reply, Retry, Route, SniffTable,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
 from fastlb._core.ext.linux cimport epoll_event, pollfd
@@ -188,7 +188,7 @@ cdef struct Group:              # servers of a pool that are picked among, by it
 
 cdef struct PoolEntry:
     uint8_t balance, nodelay
-    uint16_t connect_timer      # slot
+    PoolKeys keys
     uint32_t n_servers
     ServerEntry* servers        # group by group
     Group* groups               # who comes first, who next; most pools have one
@@ -196,14 +196,8 @@ cdef struct PoolEntry:
     uint8_t is_keyed            # a key is hashed
     uint8_t first_pass          # see balance/candidates
     double bounded_load         # 0: none
-    HashKey hash_key            # http: what is hashed
+    FactRef hash_key            # what is hashed
     Keepalive keepalive
-    uint32_t idle_max           # http: connections kept of each server and engine
-    uint32_t head_bytes_max     # http: of a response's head, and of its trailers
-    uint16_t idle_timer         # slot
-    uint32_t age_max_ms         # of a connection; 0: any
-    uint32_t requests_max       # on a connection; 0: any number
-    uint32_t h2_window_max      # bytes that a connection's windows may grow by
     Retry retry
     Outliers outliers
     Hedge hedge
@@ -249,74 +243,75 @@ cdef struct Snapshot:
     int32_t users[ENGINES_MAX]  # exchanges of each engine that still read from it
 
 # --- one engine ---
-cdef struct Exchange:           # one TCP session, from accept to the last byte
+cdef struct Attempt:            # one try at a server. A second try that wins swaps with the first.
+    ServerEntry* entry          # only while EXCHANGE_HOLDS_SNAPSHOT
+    ServerLive* target
+    ServerCounters* counters    # of target, this engine's
+    PoolLive* loaded            # where it counts in in_flight; NULL: nowhere
+    Upstream* upstream          # http: its connection
+    Chunk* head                 # http: the request as the server gets it
+    Chunk* partial              # http: of the response's head, while it is incomplete
+    uint64_t picked_ns, connect_ns      # the server was; how long that took, 0: not known
+    uint64_t sent_ns            # http: the head was written
+    uint64_t measured_ns        # since when its latency is measured; 0: it isn't
+    Keepalive keepalive         # towards the server, set with its second write
+    uint8_t flags               # AttemptFlag
+
+cdef struct Exchange:           # from accept to the last byte: a session, a connection, a request
     Stream client, server
+    Stream* to_server           # &server, or that of attempt.upstream
     Timer timer
     uint16_t idle_timer
     uint8_t stage, reason, flags, chunk_class, bulk_class
     uint8_t n_tried, is_hashed  # tcp, udp: `hash` is what its policy said
-    uint8_t attempts            # made to reach a server, the one under way included
+    uint8_t half_closed         # http: the client had nothing more to say when its policy was asked
+    uint16_t status             # http: of our own answer
     uint16_t bound_to           # http: the server that its cookie names, counted from 1; 0: none
     uint16_t tried[TRIES_MAX]   # servers of the pool that failed to connect
-    BindEntry* bind             # only while EXCHANGE_HOLDS_SNAPSHOT
-    Snapshot* snapshot          # the same
-    ServerEntry* entry          # the same
+    # Of its configuration: only while EXCHANGE_HOLDS_SNAPSHOT.
+    Snapshot* snapshot
+    BindEntry* bind
+    PoolEntry* pool
+    Policy* policy              # that decides about it
     ListenerLive* listener
-    ServerLive* target
-    PoolLive* loaded            # where it counts in in_flight, while EXCHANGE_HOLDS_SERVER
+    Attempt attempt
+    Books books
+    Opening opening             # tcp
+    Http* http                  # the request under way
+    # Where it waits.
     PoolLive* retrying          # where it counts in retries, or NULL
-    PendingQueue* pending       # where it waits, or NULL
+    PendingQueue* pending       # where it waits for a place, or NULL
     Exchange* pending_before
     Exchange* pending_after
     uint64_t pending_turn
-    ServerCounters* counters    # of target, this engine's
-    Keepalive keepalive         # towards the server, set with its second write
-    PoolEntry* pool             # only while EXCHANGE_HOLDS_SNAPSHOT
-    Stream* to_server           # &server, or that of an Upstream
+    uint64_t ticket             # of the question that is open; 0: none
+    Decision* decision          # what its policy said
     Exchange* next_run
     Exchange* next_free         # free list, and the dead of this turn
+    # Its client.
     Address peer                # the client's, as a proxy said that may
     Proxied* proxied            # what else it said; NULL: nothing
     Upstream* kept              # http: a connection that waits for this client alone
-    Http* http                  # the request under way
-    Policy* policy              # that decides about it, while the snapshot is held
-    Sniffed sniffed             # tcp
-    Decision* decision          # what it said
-    uint64_t ticket             # of the question that is open; 0: none
     Chunk* input                # read from the client, and not used up yet
-    Exchange* hedge             # http: its second try; of that one: the exchange that it is for
-    Exchange* carrier           # of HTTP/2: the connection that this is a request of
-    H2* h2                      # of a carrier: a client's, or one to a server
-    Session* session            # udp
-    Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
-    uint16_t status             # http: of our own answer; tcp: 1: its policy has seen all
+    uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
     uint32_t bind_id            # http: where to find the bind in the next snapshot
     uint32_t hash, requests     # of what the pool or route hashes; http: on this connection
     uint64_t linger_left        # http: bytes that may still be thrown away after the answer
-    uint64_t begun_ns           # peak_ewma: when the connect began; 0: not measured
-    uint64_t begin_ns           # tcp: accepted; http: the request was here; 0: there is none
-    uint64_t picked_ns, connect_ns      # the server was; how long that took, 0: not known
-    uint64_t sent_ns, answered_ns       # http: the head was written; the response's head was here
-    uint64_t bytes_in, bytes_out        # from the client and to it, as they were passed on
-    Chunk* note                 # http: what a record has of the request; NULL: nobody asked
-    uint32_t pool_name          # tcp: while the snapshot isn't held
-    uint16_t answered           # http: the status of our own answer, and
-    uint32_t answered_bytes     # the size of its body
-    uint8_t n_left
-    Tried[TRIES_LOGGED] left    # the servers before this one
-    uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
     Frames upward, downward     # of a WebSocket: from its client, and to it
+    # Other exchanges.
+    Exchange* hedge             # http: its second try; of that one: the exchange that it is for
+    Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
+    Exchange* carrier           # of HTTP/2: the connection that this is a request of
+    H2* h2                      # of a carrier: a client's, or one to a server
+    Session* session            # udp
     uint8_t client_ip_size, peer_ip_size
     char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
 
 cdef struct Http:               # a request and its response, while under way
     Exchange* exchange
-    Upstream* upstream
     Route* route
     HttpEntry* entry
-    Chunk* head                 # the request as the server gets it
-    Chunk* partial              # of the response's head, while it is incomplete
     Chunk* lines                # header fields for the response, made with the request at hand
     Chunk* states               # of the route's filters; NULL: none has any
     Body request, response
@@ -329,7 +324,6 @@ cdef struct Http:               # a request and its response, while under way
     uint32_t interim_s          # which second that is
     uint8_t grpc                # how a call of gRPC went, as its status and 1; 0: not known
     uint64_t begin_ms
-    uint64_t sent_ns            # peak_ewma: when the request went out; 0: not measured
     Timer timer                 # of the whole
     Timer pause_timer           # how long the server may pause: see TIMER_PAUSE
     uint8_t[28] websocket_accept
@@ -447,4 +441,5 @@ cdef struct Core:               # all that one engine owns
     Datagrams* datagrams        # NULL: there was no udp yet
     Acceptor* dropped           # udp: those that are no more, and have sessions
     Stream wake_stream, timer_stream
+    uint8_t[KEY_BYTES_MAX] address_text, port_text      # of the client that was asked about last
     Counters counters

@@ -16,7 +16,7 @@ cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept n
     """An exchange with the same request, whose head is made for a server of `pool`; NULL when
     memory is gone."""
     cdef Exchange* shadow = take_exchange(core)
-    cdef Chunk* head = take_held(core, x.http.head.klass)
+    cdef Chunk* head = take_held(core, x.attempt.head.klass)
     cdef Http* http = NULL
     if shadow != NULL and head != NULL:
         http = take_http(core, shadow)
@@ -26,9 +26,9 @@ cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept n
             shadow.stage = STAGE_DEAD
             give_exchange(core, shadow)
         return NULL
-    memcpy(chunk_bytes(head), chunk_bytes(x.http.head), x.http.head.end)
-    head.end = x.http.head.end
-    http.head = head
+    memcpy(chunk_bytes(head), chunk_bytes(x.attempt.head), x.attempt.head.end)
+    head.end = x.attempt.head.end
+    shadow.attempt.head = head
     http.entry = x.http.entry
     http.route = x.http.route
     http.method = x.http.method

@@ -215,7 +215,7 @@ cdef int _end(Core* core, Exchange* x) noexcept nogil:
     """All is said. What the client still sends is thrown away, or it would lose our last frames."""
     stream_shut(&x.client)
     x.linger_left = LINGER_BYTES
-    x.begin_ns = core.now_ns
+    x.books.begin_ns = core.now_ns
     x.stage = STAGE_LINGER
     timer_start(core, &x.timer, x.h2.linger_timer)
     return NEXT

@@ -14,7 +14,7 @@ from fastlb._core.tables.live cimport live_wake_engines
 
 cdef bint hand_over(Core* core, Exchange* x) noexcept nogil:
     """To the listener that its route names; False: x.reason."""
-    cdef BindEntry* bind = &x.snapshot.binds[x.sniffed.route.bind]
+    cdef BindEntry* bind = &x.snapshot.binds[x.opening.route.bind]
     x.pool = NULL
     if not have_scratch(core, bind):
         x.reason = REASON_NO_MEMORY
@@ -28,14 +28,14 @@ cdef bint hand_over(Core* core, Exchange* x) noexcept nogil:
     fl_count(&bind.listener.counters[core.id].accepted, 1)
     drop_told(&x.client)
     belong(x, bind)
-    x.begin_ns = 0
-    x.sniffed.route = NULL
+    x.books.begin_ns = 0
+    x.opening.route = NULL
     x.client_ip_size = 0
     if x.client.layer != LAYER_NONE:
-        if x.sniffed.protocol == PROTOCOL_H2:
+        if x.opening.protocol == PROTOCOL_H2:
             return begin_carrier(core, x)
         begin(core, x)
-    elif bind.tls == NULL and x.sniffed.protocol == PROTOCOL_H2:
+    elif bind.tls == NULL and x.opening.protocol == PROTOCOL_H2:
         return begin_carrier(core, x)
     else:
         secure_or_begin(core, x)

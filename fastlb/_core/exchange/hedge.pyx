@@ -2,14 +2,13 @@
 # without a client. Whichever server answers first is the request's: the two swap what they have of
 # their servers, so that the rest goes as ever, and the other try ends.
 from libc.errno cimport EAGAIN
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.attempts cimport note_left
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HOLDS_SERVER, EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_HEDGE, HTTP_RETRIED, HTTP_REUSED,
-    HTTP_SENT, HTTP_UPLOAD_CUT, READABLE, REASON_BAD_RESPONSE, REASON_DONE, REASON_SERVER_CLOSED,
-    STAGE_FORWARD,
+    EXCHANGE_SHADOW, TRY_ANSWERING, HTTP_HEDGE, READABLE, REASON_BAD_RESPONSE, REASON_DONE,
+    REASON_SERVER_CLOSED, STAGE_FORWARD,
 )
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_peek
@@ -24,7 +23,6 @@ from fastlb._core.failing.outliers cimport has_status, server_failed
 from fastlb._core.failing.retry cimport note_tried
 
 cdef enum:
-    OF_A_TRY = HTTP_SENT | HTTP_REUSED | HTTP_RETRIED | HTTP_ANSWERING | HTTP_UPLOAD_CUT
     STATUS_BYTES = 12               # "HTTP/1.1 200"
 
 
@@ -33,7 +31,8 @@ cdef void begin_hedge(Core* core, Http* http) noexcept nogil:
     cdef Exchange* x = http.exchange
     cdef Exchange* hedge
     cdef int i
-    if x.stage != STAGE_FORWARD or http.flags & HTTP_ANSWERING or x.hedge != NULL or core.closing:
+    if x.stage != STAGE_FORWARD or x.attempt.flags & TRY_ANSWERING or x.hedge != NULL \
+            or core.closing:
         return
     note_tried(x)                   # (another one is wanted, also if this one comes to nothing)
     if not afford_hedge(core, x):
@@ -44,7 +43,7 @@ cdef void begin_hedge(Core* core, Http* http) noexcept nogil:
     fl_count(&core.counters.hedges, 1)
     hedge.http.flags |= HTTP_HEDGE
     hedge.hash = x.hash
-    hedge.attempts = x.attempts
+    hedge.books.attempts = x.books.attempts
     hedge.n_tried = x.n_tried
     for i in range(x.n_tried):
         hedge.tried[i] = x.tried[i]
@@ -55,26 +54,7 @@ cdef void begin_hedge(Core* core, Http* http) noexcept nogil:
 
 cdef void _swap(Exchange* x, Exchange* other) noexcept nogil:
     """All that the two have of their servers."""
-    cdef Http* a = x.http
-    cdef Http* b = other.http
-    cdef uint32_t flags = (a.flags ^ b.flags) & <uint32_t> OF_A_TRY
-    cdef uint8_t held = (x.flags ^ other.flags) & <uint8_t> EXCHANGE_HOLDS_SERVER
-    a.flags ^= flags
-    b.flags ^= flags
-    x.flags ^= held
-    other.flags ^= held
-    a.upstream, b.upstream = b.upstream, a.upstream
-    a.head, b.head = b.head, a.head
-    a.partial, b.partial = b.partial, a.partial
-    a.sent_ns, b.sent_ns = b.sent_ns, a.sent_ns
-    x.sent_ns, other.sent_ns = other.sent_ns, x.sent_ns
-    x.picked_ns, other.picked_ns = other.picked_ns, x.picked_ns
-    x.connect_ns, other.connect_ns = other.connect_ns, x.connect_ns
-    x.entry, other.entry = other.entry, x.entry
-    x.target, other.target = other.target, x.target
-    x.counters, other.counters = other.counters, x.counters
-    x.loaded, other.loaded = other.loaded, x.loaded
-    x.keepalive, other.keepalive = other.keepalive, x.keepalive
+    x.attempt, other.attempt = other.attempt, x.attempt
     x.stage, other.stage = other.stage, x.stage
     _hold_upstream(x)
     _hold_upstream(other)
@@ -82,18 +62,18 @@ cdef void _swap(Exchange* x, Exchange* other) noexcept nogil:
 
 cdef void _hold_upstream(Exchange* x) noexcept nogil:
     x.to_server = &x.server
-    if x.http.upstream != NULL:
-        x.to_server = &x.http.upstream.stream
+    if x.attempt.upstream != NULL:
+        x.to_server = &x.attempt.upstream.stream
         x.to_server.exchange = x
 
 
 cdef void _measure(Core* core, Exchange* x) noexcept nogil:
     """The try that came second took longer than this."""
     cdef uint64_t us
-    if x.http.sent_ns:
-        us = (clock_ns() - x.http.sent_ns) // 1000
-        x.http.sent_ns = 0
-        observe_latency(x.pool, x.target, core.now_ms, <double> us)
+    if x.attempt.measured_ns:
+        us = (clock_ns() - x.attempt.measured_ns) // 1000
+        x.attempt.measured_ns = 0
+        observe_latency(x.pool, x.attempt.target, core.now_ms, <double> us)
         if x.pool.hedge.percentile:
             observe_delay(core, x.pool, us)
 
@@ -129,11 +109,11 @@ cdef Exchange* hear_hedge(Core* core, Exchange* hedge) noexcept nogil:
     if status == 0:
         return NULL
     if status < 0 or has_status(&hedge.pool.outliers.statuses, status):
-        server_failed(core, hedge.pool, hedge.target)
+        server_failed(core, hedge.pool, hedge.attempt.target)
         hedge.reason = REASON_SERVER_CLOSED if status < 0 else REASON_BAD_RESPONSE
         finish(core, hedge)             # the first one may do better
         return NULL
-    note_left(x, x.target, REASON_DONE, core.now_ns)
+    note_left(x, x.attempt.target, REASON_DONE, core.now_ns)
     _swap(x, hedge)
     _measure(core, hedge)
     fl_count(&core.counters.hedges_won, 1)
@@ -149,13 +129,13 @@ cdef bint take_over(Core* core, Exchange* x) noexcept nogil:
     cdef Exchange* hedge = x.hedge
     if hedge == NULL or x.flags & EXCHANGE_SHADOW:
         return False
-    note_left(x, x.target, x.reason, core.now_ns)
+    note_left(x, x.attempt.target, x.reason, core.now_ns)
     _swap(x, hedge)
-    hedge.http.sent_ns = 0
+    hedge.attempt.measured_ns = 0
     x.hedge = hedge.hedge = NULL
     hedge.reason = REASON_SERVER_CLOSED
     finish(core, hedge)
     timer_start(core, &x.timer, x.http.route.response_timer if x.stage == STAGE_FORWARD
-                else x.pool.connect_timer)
+                else x.pool.keys.connect_timeout_timer)
     x.reason = REASON_DONE
     return True

@@ -5,11 +5,10 @@ from libc.stdlib cimport free
 from fastlb._core.balance.load cimport latency_of, observe_latency
 from fastlb._core.base.attempts cimport forget_times, note_left
 from fastlb._core.base.enums cimport (
-    CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
-    EXCHANGE_SHADOW, HTTP_ANSWERING, HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE,
-    HTTP_RETRIED, HTTP_REUSED, HTTP_SENT, HTTP_UPLOAD_CUT, REASON_BAD_REQUEST, REASON_CLIENT_GONE,
-    REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET, REASON_TIMEOUT, REASON_TOO_LARGE,
-    STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
+    CONDITION_LEAVING, ERROR, TRY_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED,
+    EXCHANGE_SHADOW, HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE, TRY_SENT,
+    REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET,
+    REASON_TIMEOUT, REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -44,16 +43,16 @@ cdef double NO_ANSWER_US = 1e6      # what a request without an answer counts fo
 
 cdef void let_server_go(Core* core, Exchange* x) noexcept nogil:
     cdef int leaving
-    if x.flags & EXCHANGE_HOLDS_SERVER:
-        x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SERVER
-        leaving = fl_load32(&x.target.conditions) & CONDITION_LEAVING
-        gate_give(&x.target.connections)
+    if x.attempt.flags & TRY_HOLDS_SERVER:
+        x.attempt.flags &= <uint8_t> ~TRY_HOLDS_SERVER
+        leaving = fl_load32(&x.attempt.target.conditions) & CONDITION_LEAVING
+        gate_give(&x.attempt.target.connections)
         if unlikely(leaving):
             live_notify(core.live)          # somebody may wait for the last one
-        if unlikely(x.loaded != NULL):
-            gate_give(&x.loaded.in_flight)
-            wake_pending(core, x.loaded)
-            x.loaded = NULL
+        if unlikely(x.attempt.loaded != NULL):
+            gate_give(&x.attempt.loaded.in_flight)
+            wake_pending(core, x.attempt.loaded)
+            x.attempt.loaded = NULL
 
 
 cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
@@ -61,7 +60,7 @@ cdef void let_snapshot_go(Core* core, Exchange* x) noexcept nogil:
         x.flags &= <uint8_t> ~EXCHANGE_HOLDS_SNAPSHOT
         x.bind = NULL
         x.pool = NULL
-        x.entry = NULL
+        x.attempt.entry = NULL
         fl_add32(&x.snapshot.users[core.id], -1)
         x.snapshot = NULL
 
@@ -98,35 +97,34 @@ cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
     """No answer: as slow as it was, and slower than most. Where the client has left, all that is
     known is that an answer takes longer than that."""
     cdef double us
-    if unlikely(x.http.sent_ns != 0):
-        us = <double> (clock_ns() - x.http.sent_ns) / 1000
-        x.http.sent_ns = 0
+    if unlikely(x.attempt.measured_ns != 0):
+        us = <double> (clock_ns() - x.attempt.measured_ns) / 1000
+        x.attempt.measured_ns = 0
         if not is_of_client(x.reason):
             us += NO_ANSWER_US
-        elif us < latency_of(x.target, core.now_ms):
+        elif us < latency_of(x.attempt.target, core.now_ms):
             return
-        observe_latency(x.pool, x.target, core.now_ms, us)
+        observe_latency(x.pool, x.attempt.target, core.now_ms, us)
 
 
 cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
     """Nothing came of this try, and why is a reason or a status: back to where a server is picked,
     with the request as it was."""
     cdef Http* http = x.http
-    note_left(x, x.target, outcome, core.now_ns)
+    note_left(x, x.attempt.target, outcome, core.now_ns)
     timer_cancel(&x.timer)
     if http != NULL:
         timer_cancel(&http.pause_timer)
         if x.stage == STAGE_FORWARD:
-            fl_count(&x.counters.errors, 1)
+            fl_count(&x.attempt.counters.errors, 1)
         _note_silence(core, x)
-        end_upstream(core, http, True)
+        end_upstream(core, x, True)
         x.to_server = &x.server
-        give_held(core, http.partial)
-        http.partial = NULL
-        fl_assert(http.head != NULL)
-        http.head.start = 0
-        http.flags &= ~<uint32_t> (
-            HTTP_SENT | HTTP_REUSED | HTTP_RETRIED | HTTP_ANSWERING | HTTP_UPLOAD_CUT)
+        give_held(core, x.attempt.partial)
+        x.attempt.partial = NULL
+        fl_assert(x.attempt.head != NULL)
+        x.attempt.head.start = 0
+        x.attempt.flags &= <uint8_t> TRY_HOLDS_SERVER
     else:
         close_stream(core, &x.server, False)
     let_server_go(core, x)
@@ -136,7 +134,7 @@ cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
 cdef inline bint _is_given_up_for_client(const Exchange* x) noexcept nogil:
     """Whether a server has worked for nothing, by what the client sent. (What a client takes back
     by itself is counted as it says so.)"""
-    return x.http.flags & HTTP_SENT and (
+    return x.attempt.flags & TRY_SENT and (
         x.reason == REASON_TOO_LARGE or x.reason == REASON_BAD_REQUEST
         or (x.reason == REASON_TIMEOUT and x.http.flags & HTTP_DEADLINE))
 
@@ -157,12 +155,12 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     timer_cancel(&http.pause_timer)
     _note_silence(core, x)
     timer_cancel(&http.timer)
-    end_upstream(core, http, reset)
+    end_upstream(core, x, reset)
     x.to_server = &x.server
-    give_held(core, http.head)
-    give_held(core, http.partial)
+    give_held(core, x.attempt.head)
+    give_held(core, x.attempt.partial)
     give_held(core, http.lines)
-    http.head = http.partial = http.lines = NULL
+    x.attempt.head = x.attempt.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
     drop_note(core, x)
@@ -295,7 +293,7 @@ cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
     """What we answer by ourselves needs none."""
     timer_cancel(&x.http.timer)
     timer_cancel(&x.http.pause_timer)
-    end_upstream(core, x.http, True)
+    end_upstream(core, x, True)
     x.to_server = &x.server
 
 

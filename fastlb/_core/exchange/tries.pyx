@@ -1,7 +1,7 @@
 # A try that failed, and whether another server is tried: what the client has not noticed yet.
 # Reads x.reason; writes x.stage (back to balance), or takes over the hedge. False: no other try.
 from fastlb._core.base.enums cimport (
-    HTTP_ANSWERING, HTTP_HEAD_DONE, HTTP_RETRIED, HTTP_SENT, REASON_BAD_RESPONSE,
+    TRY_ANSWERING, HTTP_HEAD_DONE, TRY_RETRIED, TRY_SENT, REASON_BAD_RESPONSE,
     REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
     REASON_SERVER_RESET, REASON_TIMEOUT, STAGE_CONNECT,
 )
@@ -31,7 +31,7 @@ cdef bint try_another(Core* core, Exchange* x) noexcept nogil:
 cdef bint ask_another(Core* core, Exchange* x) noexcept nogil:
     """There was no answer, or none worth passing on."""
     cdef int cause = 0
-    if unlikely(was_refused(x)) and not x.http.flags & HTTP_ANSWERING:
+    if unlikely(was_refused(x)) and not x.attempt.flags & TRY_ANSWERING:
         cause = RETRY_CONNECT           # (which is as safe)
     elif x.reason == REASON_SERVER_CLOSED or x.reason == REASON_SERVER_RESET:
         cause = RETRY_RESET
@@ -41,7 +41,7 @@ cdef bint ask_another(Core* core, Exchange* x) noexcept nogil:
         cause = RETRY_INVALID
     if cause == 0:
         return False
-    server_failed(core, x.pool, x.target)
+    server_failed(core, x.pool, x.attempt.target)
     if unlikely(x.hedge != NULL) and not x.http.flags & HTTP_HEAD_DONE:
         return take_over(core, x)
     if x.http.flags & HTTP_HEAD_DONE or not may_retry(core, x, cause, 0):
@@ -58,11 +58,11 @@ cdef void ask_elsewhere(Core* core, Exchange* x) noexcept nogil:
 
 cdef void connect_again(Core* core, Exchange* x) noexcept nogil:
     """The server had closed a connection that we thought was idle: use a new one."""
-    end_upstream(core, x.http, True)
+    end_upstream(core, x, True)
     x.to_server = &x.server
-    x.http.flags &= <unsigned int> ~HTTP_SENT
-    x.http.flags |= HTTP_RETRIED
-    fl_assert(x.http.head != NULL)
-    x.http.head.start = 0
+    x.attempt.flags &= <unsigned char> ~TRY_SENT
+    x.attempt.flags |= TRY_RETRIED
+    fl_assert(x.attempt.head != NULL)
+    x.attempt.head.start = 0
     fl_count(&core.counters.retries, 1)
     x.stage = STAGE_CONNECT

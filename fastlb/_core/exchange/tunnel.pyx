@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    END, EXCHANGE_CLOSE, HTTP_FILTERED, HTTP_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
+    END, EXCHANGE_CLOSE, HTTP_FILTERED, TRY_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
     REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
@@ -21,11 +21,11 @@ from fastlb._core.stages.record cimport record_http
 
 cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
     """From here on it is a relay: the server's socket becomes the exchange's own. NEXT, or END."""
-    cdef Upstream* upstream = x.http.upstream
+    cdef Upstream* upstream = x.attempt.upstream
     cdef Http* http = x.http
     cdef uint16_t generation = x.server.generation
     cdef bint is_websocket = http.flags & HTTP_WEBSOCKET
-    if not http.flags & HTTP_SENT:
+    if not x.attempt.flags & TRY_SENT:
         x.reason = REASON_BAD_RESPONSE
         return END
     x.server = upstream.stream
@@ -51,7 +51,7 @@ cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
         upstream.stream.tls = NULL
         upstream.stream.layer = LAYER_NONE
         tls_moved(&x.server)
-    http.upstream = NULL
+    x.attempt.upstream = NULL
     give_upstream(core, upstream)
     x.to_server = &x.server
     if x.input != NULL:
@@ -67,10 +67,10 @@ cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
     timer_cancel(&http.pause_timer)
     if unlikely(http.flags & HTTP_FILTERED):
         end_filters(core, x)
-    give_held(core, http.head)
-    give_held(core, http.partial)
+    give_held(core, x.attempt.head)
+    give_held(core, x.attempt.partial)
     give_held(core, http.lines)
-    http.head = http.partial = http.lines = NULL
+    x.attempt.head = x.attempt.partial = http.lines = NULL
     give_http(core, http)
     x.http = NULL
     drop_decision(x)

@@ -1,19 +1,22 @@
 # Why a connection goes where it goes, by its first bytes: for Python.
 from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport FAIL, HAND, NEXT
+from fastlb._core.base.facts cimport FACT_TLS
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport PROXY_FACTS, SNIFF_BYTES_MAX, TLS_FACTS
-from fastlb._core.base.net cimport address_port, address_text
-from fastlb._core.base.parts cimport TlsFacts
-from fastlb._core.base.proxyfacts cimport proxy_fact, told_by_proxy
+from fastlb._core.base.net cimport address_text
+from fastlb._core.base.parts cimport About, TlsFacts
+from fastlb._core.base.proxyfacts cimport told_by_proxy
 from fastlb._core.base.routing cimport (
-    DECISION_CLOSE, DECISION_MORE, MATCH_CLIENT, MATCH_PROXY, Condition, Decision, SniffTable,
+    DECISION_CLOSE, DECISION_MORE, Condition, Decision, SniffTable,
 )
 from fastlb._core.base.text cimport text_of
-from fastlb._core.base.tlsfacts cimport tls_facts
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.explain.requests cimport Reasons, bytes_of
+from fastlb._core.facts.about cimport about_drop, about_take
+from fastlb._core.http.conditions cimport value_seen
 from fastlb._core.http.decision cimport (
     bind_as_decided, drop_decision, failed, give_decision, go_by_decision,
 )
@@ -62,7 +65,7 @@ cdef class Heard(Reasons):
             "told": self._told(),
             "protocol": self._spoken.protocol,
             "facts": [self._said(i) for i in range(SPOKEN_FACTS)],
-            "route": x.sniffed.route - x.bind.sniff.routes if x.sniffed.route != NULL else -1,
+            "route": x.opening.route - x.bind.sniff.routes if x.opening.route != NULL else -1,
         }
 
     cdef list _told(self):
@@ -108,17 +111,17 @@ cdef class Heard(Reasons):
             for k in range(table.routes[i].n_conditions):
                 condition = &table.routes[i].conditions[k]
                 conditions.append((
-                    sniff_meets(condition, self.x, &self._spoken) != condition.negate,
+                    sniff_meets(self.core, self.x, condition, &self._spoken) != condition.negate,
                     self._seen(condition) or None))
             found.append(conditions)
         return found
 
     cdef bytes _seen(self, const Condition* condition):
-        if condition.kind == MATCH_CLIENT:
-            return self.x.client_ip[:self.x.client_ip_size]
-        if condition.kind == MATCH_PROXY:
-            return bytes_of(proxy_fact(&self.x.client, condition.fact))
-        return self._said(condition.fact)
+        cdef int which = condition.of.fact - FACT_TLS
+        cdef Text value
+        if 0 <= which < SPOKEN_FACTS:
+            return self._said(which)
+        return bytes_of(value) if value_seen(self.core, self.x, condition, &value) else b""
 
     def question_of(self, str local_host, int local_port) -> tuple[object, Connection]:
         """The function of the policy that decides about the connection, and what it would be called
@@ -126,7 +129,8 @@ cdef class Heard(Reasons):
         cdef Exchange* x = self.x
         cdef Caller caller
         cdef size_t size = len(self._raw)
-        cdef bytes local = local_host.encode()
+        cdef About about
+        cdef bytes local = local_host.encode()[:sizeof(about.local_ip)]
         if x == NULL or x.policy == NULL:
             raise ValueError("nobody has to be asked")
         caller = <Caller> x.policy.caller
@@ -134,10 +138,15 @@ cdef class Heard(Reasons):
             size = x.policy.body_max
         if x.client_ip_size == 0:
             x.client_ip_size = address_text(&x.peer, x.client_ip)
-        return caller.function, make_connection(
-            caller, <const uint8_t*> <const char*> self._raw, size, x.client_ip, x.client_ip_size,
-            address_port(&x.peer), <const char*> local, len(local), local_port,
-            tls_facts(&x.client), told_by_proxy(x))
+        try:
+            if not about_take(self.core, x, -1, &about):
+                raise MemoryError
+            about.local_ip_size, about.local_port = len(local), local_port
+            memcpy(about.local_ip, <const char*> local, len(local))
+            return caller.function, make_connection(
+                caller, <const uint8_t*> <const char*> self._raw, size, &about)
+        finally:
+            about_drop(&about)
 
     def decided(self, object result=None, bint failure=False) -> dict[str, object]:
         """What holds once the policy has returned `result`, or has failed; "close" and "more" are

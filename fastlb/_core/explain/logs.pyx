@@ -1,14 +1,11 @@
 # The requests of a log, each rehearsed on one or two configurations.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memchr, memcpy, memset
+from libc.stdlib cimport free
+from libc.string cimport memchr, memset
 
 from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
 from fastlb._core.base.head cimport Members, Text
-from fastlb._core.base.parts cimport Address
-from fastlb._core.base.text cimport (
-    Writer, equal, hash_bytes, hash_seed, mix64, put, put_text, text_of,
-)
+from fastlb._core.base.text cimport Writer, equal, hash_bytes, hash_seed, mix64, put, text_of
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.explain.rehearsal cimport Rehearsal, room
 from fastlb._core.ext.linux cimport AF_INET, htons
@@ -353,7 +350,7 @@ cdef class Replay:
         o.pool = <uint16_t> (x.pool - of.table.pools)
         if of.pick() == NEXT:
             o.pool = <uint16_t> (x.pool - of.table.pools)
-            o.server = of.server_at(x.entry)
+            o.server = of.server_at(x.attempt.entry)
         else:
             o.status = 503
         self._key = x.hash

@@ -10,9 +10,7 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.httpmem cimport free_http, give_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
-from fastlb._core.base.mem cimport (
-    free_all, give_exchange, give_input, take_chunk, take_exchange,
-)
+from fastlb._core.base.mem cimport free_all, give_exchange, give_input, take_chunk, take_exchange
 from fastlb._core.base.proxyfacts cimport drop_proxied
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.sys cimport clock_ms
@@ -222,7 +220,7 @@ cdef class Rehearsal:
                       else REASON_BAD_REQUEST)
 
     cdef int pick(self) noexcept nogil:
-        self.x.attempts = 0
+        self.x.books.attempts = 0
         self.x.n_tried = 0
         return balance_step(self.core, self.x)
 

@@ -1,6 +1,7 @@
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport TlsFacts
-from fastlb._core.base.routing cimport Decision, HashKey
+from fastlb._core.base.routing cimport Decision
 from fastlb._core.explain.rehearsal cimport Rehearsal
 
 
@@ -14,7 +15,7 @@ cdef class Reasons(Rehearsal):
     cdef object _facts(self)
     cdef bytes _answer(self)
     cdef int _asking_route(self)
-    cdef object _value(self, const HashKey* key)
+    cdef object _value(self, const FactRef* key)
 
 
 cdef bytes bytes_of(Text text)

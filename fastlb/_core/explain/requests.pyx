@@ -6,27 +6,26 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_TRUSTED, FAIL, NEXT, REASON_RESPONDED,
 )
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, SEGMENTS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
-from fastlb._core.base.net cimport address_port
-from fastlb._core.base.parts cimport Address, ProxyHeader, ServerAddress
-from fastlb._core.base.proxyfacts cimport PROXY_DST, make_proxied, told_by_proxy
-from fastlb._core.base.routing cimport (
-    DECISION_POOL, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, Condition, Decision, HashKey, HttpEntry,
-    Match, Route,
-)
+from fastlb._core.base.parts cimport About, Address, ProxyHeader, ServerAddress
+from fastlb._core.base.proxyfacts cimport PROXY_DST, make_proxied
+from fastlb._core.base.routing cimport DECISION_POOL, Condition, Decision, HttpEntry, Match, Route
 from fastlb._core.base.text cimport Writer, text_of
-from fastlb._core.base.tlsfacts cimport drop_facts, tls_facts
+from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.base.types cimport Exchange, PoolEntry, ServerEntry
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
 from fastlb._core.explain.rehearsal cimport Rehearsal, room
-from fastlb._core.explain.routes cimport TRIED_HOST, TRIED_PATH, look_at_routes, observed
+from fastlb._core.explain.routes cimport TRIED_HOST, TRIED_PATH, look_at_routes
 from fastlb._core.ext.atomic cimport fl_load32
+from fastlb._core.facts.about cimport about_drop, about_take
+from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.filters.compress cimport coding_of
 from fastlb._core.http.admit cimport prepare
+from fastlb._core.http.conditions cimport condition_fits, value_seen
 from fastlb._core.http.decision cimport as_the_route_says, failed, shown_body
-from fastlb._core.http.routes cimport condition_fits, key_find
 from fastlb._core.policy.call cimport decision_of
 from fastlb._core.policy.request cimport Request, facts_of, make_request
 from fastlb._core.stages.answer cimport write_answer
@@ -119,14 +118,19 @@ cdef class Reasons(Rehearsal):
     def question(self) -> tuple[object, Request]:
         """The function of the policy that has to decide, and what it would be called with."""
         cdef Caller caller
+        cdef About about
         cdef Exchange* x = self.x
         cdef Head* head = &self.core.http.head
         if x == NULL or self._verdict != ASK:
             raise ValueError("nobody has to be asked")
         caller = <Caller> x.policy.caller
-        return caller.function, make_request(
-            caller, head, shown_body(x.policy, head, &self.core.http.match), x.client_ip,
-            x.client_ip_size, address_port(&x.peer), tls_facts(&x.client), told_by_proxy(x))
+        try:
+            if not about_take(self.core, x, -1, &about):
+                raise MemoryError
+            return caller.function, make_request(
+                caller, head, shown_body(x.policy, head, &self.core.http.match), &about)
+        finally:
+            about_drop(&about)
 
     def decide(self, object result=None, bint failure=False) -> dict[str, object]:
         """The same once the policy has returned `result`, or has failed. Raises what
@@ -172,9 +176,9 @@ cdef class Reasons(Rehearsal):
         if x.http == NULL:
             x.pool = &self.table.pools[pool]
             return {}
-        give_held(self.core, x.http.head)
+        give_held(self.core, x.attempt.head)
         give_held(self.core, x.http.lines)
-        x.http.head = x.http.lines = NULL
+        x.attempt.head = x.http.lines = NULL
         x.http.taken = 0
         x.http.request = self.core.http.head.body
         x.pool = &self.table.pools[pool]
@@ -203,11 +207,11 @@ cdef class Reasons(Rehearsal):
             verdict = self.pick()
             if i == 0:
                 first_hash = x.hash
-                first = <int> self.server_at(x.entry) if verdict == NEXT else -1
+                first = <int> self.server_at(x.attempt.entry) if verdict == NEXT else -1
                 if verdict != NEXT:
                     why = "waits" if verdict == AGAIN else _why(x.reason)
             if verdict == NEXT:
-                counts[self.server_at(x.entry)] += 1
+                counts[self.server_at(x.attempt.entry)] += 1
             else:
                 none += 1
             self.put_back()
@@ -245,8 +249,8 @@ cdef class Reasons(Rehearsal):
                     facts["segments"].append(bytes_of(match.segments[i]))
         if self._verdict == ASK:
             facts["route"] = self._asking_route()
-        if x.http != NULL and x.http.head != NULL:
-            facts["head"] = (<const char*> chunk_bytes(x.http.head))[:x.http.head.end]
+        if x.http != NULL and x.attempt.head != NULL:
+            facts["head"] = (<const char*> chunk_bytes(x.attempt.head))[:x.attempt.head.end]
         facts["coding"] = _CODINGS[coding_of(x)]
         if x.http != NULL and x.http.lines != NULL:
             facts["lines"] = (<const char*> chunk_bytes(x.http.lines))[:x.http.lines.end]
@@ -277,10 +281,10 @@ cdef class Reasons(Rehearsal):
         """The hash that a server is picked by, and the value that was hashed; None where the
         request lacks it, and the client's address stands for it."""
         cdef Exchange* x = self.x
-        cdef const HashKey* key
+        cdef const FactRef* key
         if x == NULL or x.http == NULL or self._verdict != NEXT:
             raise ValueError("no request that is forwarded")
-        key = &x.http.route.hash_on if x.http.route.hash_on.on else &x.pool.hash_key
+        key = &x.http.route.hash_on if x.http.route.hash_on.fact else &x.pool.hash_key
         return x.hash, self._value(key)
 
     def split_key(self) -> bytes | None:
@@ -289,14 +293,10 @@ cdef class Reasons(Rehearsal):
             raise ValueError("no request that is forwarded")
         return self._value(&self.x.http.route.split_on)
 
-    cdef object _value(self, const HashKey* key):
+    cdef object _value(self, const FactRef* key):
         cdef Exchange* x = self.x
         cdef Text value
-        if key.on == HASH_CLIENT_IP:
-            return (<const char*> x.client_ip)[:x.client_ip_size]
-        if key.on == HASH_CLIENT_ADDRESS:
-            return b"%b:%d" % (x.peer_ip[:x.peer_ip_size], address_port(&x.peer))
-        if key_find(key, &self.core.http.head, &self.core.http.match, &value):
+        if fact_find(self.core, x, key, &value):
             return bytes_of(value)
         return None
 
@@ -305,8 +305,8 @@ cdef class Reasons(Rehearsal):
         server that is (-1: none of ours)."""
         cdef Exchange* x = self.x
         cdef Text value
-        cdef bint has = x.pool.sticky != NULL and key_find(
-            &x.pool.sticky.cookie, &self.core.http.head, &self.core.http.match, &value)
+        cdef bint has = x.pool.sticky != NULL and fact_find(
+            self.core, x, &x.pool.sticky.cookie, &value)
         if x.bound_to == 0:
             return has, -1
         return True, self.server_at(&x.pool.servers[<int> x.bound_to - 1])
@@ -315,23 +315,24 @@ cdef class Reasons(Rehearsal):
         """Of each route, whether host and path are the request's, and for each of its conditions
         whether it is met, and what the request has there. Only if the request was "routed"."""
         cdef HttpEntry* entry = self.x.bind.http
-        cdef Match match = self.core.http.match
+        cdef Match kept = self.core.http.match
         cdef Condition* condition
-        cdef Head* head = &self.core.http.head
         cdef Text value
         cdef uint8_t* tried = <uint8_t*> room(entry.n_routes, 1)
         cdef uint32_t i, k
-        look_at_routes(entry, head, &match, tried)
+        look_at_routes(entry, &self.core.http.head, &self.core.http.match, tried)
         found = []
         for i in range(entry.n_routes):
             conditions = []
             for k in range(entry.routes[i].n_conditions):
                 condition = &entry.routes[i].conditions[k]
-                seen = bytes_of(value) if observed(condition, head, &match, &value) else None
-                conditions.append(
-                    (condition_fits(condition, head, &match) != condition.negate, seen))
+                seen = bytes_of(value) if value_seen(
+                    self.core, self.x, condition, &value) else None
+                conditions.append((
+                    condition_fits(self.core, self.x, condition) != condition.negate, seen))
             found.append((tried[i] & TRIED_HOST != 0, tried[i] & TRIED_PATH != 0, conditions))
         free(tried)
+        self.core.http.match = kept     # (looking may have read the body)
         return found
 
     def servers(self) -> list[tuple[int, int, int, int]]:

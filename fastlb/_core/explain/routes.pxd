@@ -1,5 +1,5 @@
-from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.routing cimport Condition, HttpEntry, Match
+from fastlb._core.base.head cimport Head
+from fastlb._core.base.routing cimport HttpEntry, Match
 
 cdef enum TriedBit:
     TRIED_HOST = 1              # the route's host is one of the request's
@@ -7,4 +7,3 @@ cdef enum TriedBit:
 
 cdef void look_at_routes(HttpEntry* entry, Head* head, Match* match,
                          unsigned char* tried) noexcept nogil
-cdef bint observed(const Condition* c, Head* head, Match* match, Text* value) noexcept nogil

@@ -67,7 +67,7 @@ cdef bint may_hedge(const Exchange* x) noexcept nogil:
     cdef int method = x.http.method
     return ((method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS
              or method == METHOD_TRACE) and not x.http.flags & HTTP_UPGRADE
-             and not x.http.upstream.is_bound
+             and not x.attempt.upstream.is_bound
             and not x.flags & EXCHANGE_SHADOW and x.hedge == NULL and is_at_hand(x.http))
 
 

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t
 
 from fastlb._core.balance.candidates cimport was_tried
 from fastlb._core.base.enums cimport (
-    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, HTTP_RETRIED, HTTP_REUSED, HTTP_WHOLE, LAYER_H2,
+    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, TRY_RETRIED, TRY_REUSED, HTTP_WHOLE, LAYER_H2,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.head cimport (
@@ -36,16 +36,16 @@ cdef bint was_refused(const Exchange* x) noexcept nogil:
     """Whether a server of HTTP/2 has said that it did nothing about the request, or never heard of
     it, and what was sent is at hand: a body that has gone on, or ended, beyond its head isn't."""
     return x.to_server.layer == LAYER_H2 and x.to_server.h2.flags & H2_REFUSED \
-        and x.http.head != NULL and (is_at_hand(x.http) or not x.http.request.done)
+        and x.attempt.head != NULL and (is_at_hand(x.http) or not x.http.request.done)
 
 
 cdef bint is_untouched(const Exchange* x) noexcept nogil:
     """Whether the server that doesn't answer has done nothing about the request, and it may be sent
     once more: it had closed a connection that waited, or of HTTP/2 says so (RFC 9113, 8.7)."""
     cdef const Http* http = x.http
-    if http.flags & HTTP_RETRIED:
+    if x.attempt.flags & TRY_RETRIED:
         return False
-    return was_refused(x) or http.flags & HTTP_REUSED and repeatable(http)
+    return was_refused(x) or x.attempt.flags & TRY_REUSED and repeatable(http)
 
 
 cdef void count_request(Core* core, const PoolEntry* pool) noexcept nogil:
@@ -102,7 +102,7 @@ cdef bint may_retry(Core* core, Exchange* x, int cause, int status) noexcept nog
     note_tried(x)
     if x.http != NULL and x.http.route.retry != NULL:
         retry = x.http.route.retry
-    if x.attempts >= retry.attempts:
+    if x.books.attempts >= retry.attempts:
         return False
     if likely(status == 0):
         if not retry.on & cause:
@@ -121,7 +121,7 @@ cdef bint may_retry(Core* core, Exchange* x, int cause, int status) noexcept nog
 
 cdef void note_tried(Exchange* x) noexcept nogil:
     """The server at hand isn't picked again for this request."""
-    cdef uint32_t server = <uint32_t> (x.entry - x.pool.servers)
+    cdef uint32_t server = <uint32_t> (x.attempt.entry - x.pool.servers)
     if x.n_tried < TRIES_MAX and not was_tried(x, server):
         x.tried[x.n_tried] = <uint16_t> server
         x.n_tried += 1

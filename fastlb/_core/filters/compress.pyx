@@ -26,7 +26,7 @@ from fastlb._core.proto.fields cimport cut, weight_of
 from fastlb._core.proto.http1 cimport field_name, field_value
 from fastlb._core.tables.compression cimport (
     CODING_BROTLI, CODING_GZIP, CODING_NONE, CODING_ZSTD, CODINGS, TYPE_ANY_SUBTYPE, TYPE_EXACT,
-    CompressTable, MediaType,
+    CompressTable, MediaType, compress_table,
 )
 
 cdef enum:
@@ -403,4 +403,4 @@ _kind.response = _on_response
 _kind.content = _on_content
 _kind.end = _on_end
 _kind.state_bytes = sizeof(Compressing)
-register_filter(FILTER_COMPRESS, &_kind)
+register_filter(FILTER_COMPRESS, "compress", &_kind, compress_table)

@@ -40,4 +40,4 @@ _kind.response = _on_response
 _kind.content = _on_content
 _kind.end = _on_end
 _kind.state_bytes = sizeof(State)
-register_filter(FILTER_IDENTITY, &_kind)
+register_filter(FILTER_IDENTITY, "identity", &_kind, NULL)

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_CLOSE, EXCHANGE_HOLDS_SNAPSHOT, H2_IN_CHUNKS, H2_NO_BODY, H2_TUNNEL, HTTP_NO_BODY,
-    HTTP_REUSED, HTTP_UPGRADE, HTTP_WEBSOCKET, LAYER_H2, REASON_DONE, REASON_SERVER_CLOSED,
+    TRY_REUSED, HTTP_UPGRADE, HTTP_WEBSOCKET, LAYER_H2, REASON_DONE, REASON_SERVER_CLOSED,
     ROLE_CLIENT, ROLE_SERVER, STAGE_CONNECT, STAGE_DEAD, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.h2stream cimport take_h2_stream
@@ -17,6 +17,7 @@ from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, PoolEntry, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 from fastlb._core.h2.session cimport h2_end, h2_take
+from fastlb._core.http.upstream cimport expires_at
 
 
 cdef inline uint32_t _tls_id(const PoolEntry* pool) noexcept nogil:
@@ -32,7 +33,7 @@ cdef bint _is_spent(Core* core, const H2* h2) noexcept nogil:
 
 cdef H2* find_h2(Core* core, Exchange* x) noexcept nogil:
     """A connection to the server that was picked, with room for a request; NULL: there is none."""
-    cdef H2* h2 = x.target.idle_lists[core.id].h2
+    cdef H2* h2 = x.attempt.target.idle_lists[core.id].h2
     while h2 != NULL:
         if unlikely(h2.is_idle and _is_spent(core, h2)):
             queue(core, h2.carrier)         # its age came while it rested: it ends
@@ -47,7 +48,7 @@ cdef H2* add_h2(Core* core, Exchange* x) noexcept nogil:
     """A connection that is to be made, by an exchange of its own; NULL when memory is gone."""
     cdef Exchange* carrier = take_exchange(core)
     cdef PoolEntry* pool = x.pool
-    cdef H2** first = &x.target.idle_lists[core.id].h2
+    cdef H2** first = &x.attempt.target.idle_lists[core.id].h2
     cdef H2* h2 = NULL
     if carrier == NULL:
         return NULL
@@ -64,20 +65,20 @@ cdef H2* add_h2(Core* core, Exchange* x) noexcept nogil:
     fl_add32(&x.snapshot.users[core.id], 1)
     carrier.bind = x.bind
     carrier.pool = pool
-    carrier.entry = x.entry
-    carrier.target = x.target
-    carrier.counters = x.counters
+    carrier.attempt.entry = x.attempt.entry
+    carrier.attempt.target = x.attempt.target
+    carrier.attempt.counters = x.attempt.counters
     carrier.listener = x.listener
     carrier.chunk_class = x.chunk_class
     carrier.bulk_class = x.bulk_class
-    carrier.idle_timer = pool.idle_timer
-    h2.target = x.target
+    carrier.idle_timer = pool.keys.idle_connection_timeout_timer
+    h2.target = x.attempt.target
     h2.tls_id = _tls_id(pool)
     h2.streams_max = first[0].streams_max if first[0] != NULL and first[0].streams_max \
         else <uint32_t> H2_STREAMS_MAX      # until it says so itself
-    h2.requests_max = pool.requests_max
-    h2.window_max = pool.h2_window_max
-    h2.expires_ms = core.now_ms + pool.age_max_ms if pool.age_max_ms else 0
+    h2.requests_max = pool.keys.max_connection_requests
+    h2.window_max = pool.keys.max_h2_window_bytes
+    h2.expires_ms = expires_at(core, pool)
     h2.next = first[0]
     if h2.next != NULL:
         h2.next.prev = h2
@@ -117,19 +118,19 @@ cdef bint join_h2(Core* core, Exchange* x, H2* h2) noexcept nogil:
     if unlikely(x.http.flags & HTTP_UPGRADE and x.http.flags & HTTP_WEBSOCKET):
         st.flags |= H2_TUNNEL
     st.stream = &upstream.stream
-    upstream.target = x.target
+    upstream.target = x.attempt.target
     upstream.stream.exchange = x
     upstream.stream.layer = LAYER_H2
     upstream.stream.h2 = st
     upstream.stream.flags = STREAM_CAUTIOUS | STREAM_TUNED
     upstream.stream.ready = WRITABLE
-    x.http.upstream = upstream
+    x.attempt.upstream = upstream
     x.to_server = &upstream.stream
     h2.n_exchanges += 1
     h2.requests += 1
     if h2.is_ready:
-        x.http.flags |= HTTP_REUSED
-        fl_count(&x.counters.reused, 1)
+        x.attempt.flags |= TRY_REUSED
+        fl_count(&x.attempt.counters.reused, 1)
     return True
 
 

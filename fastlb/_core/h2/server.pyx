@@ -30,8 +30,9 @@ from fastlb._core.ext.nghttp2 cimport (
     nghttp2_session_callbacks_set_on_frame_send_callback,
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_client_new2,
-    nghttp2_session_del, nghttp2_session_get_remote_settings, nghttp2_session_set_local_window_size,
-    nghttp2_settings_entry, nghttp2_submit_request, nghttp2_submit_settings,
+    nghttp2_session_del, nghttp2_session_get_remote_settings,
+    nghttp2_session_set_local_window_size, nghttp2_settings_entry, nghttp2_submit_request,
+    nghttp2_submit_settings,
 )
 from fastlb._core.h2.frames cimport (
     h2_count_reset, h2_is_of_use, h2_on_read, h2_prepare, h2_stream, h2_wake,
@@ -62,7 +63,8 @@ cdef bint _begin_answer(H2Stream* st, const uint8_t* status) noexcept nogil:
 cdef inline uint32_t _head_bytes_max(const H2Stream* st) noexcept nogil:
     """Of a head, and of trailers. (A tunnel holds no pool, and has no trailers to speak of.)"""
     cdef const PoolEntry* pool = st.stream.exchange.pool
-    return pool.head_bytes_max if pool != NULL else <uint32_t> RESPONSE_HEAD_BYTES_MAX
+    return pool.keys.max_response_header_size_bytes if pool != NULL \
+        else <uint32_t> RESPONSE_HEAD_BYTES_MAX
 
 
 cdef bint _take_trailer(H2Stream* st, const uint8_t* name, uint32_t name_size,
@@ -225,7 +227,7 @@ cdef nghttp2_session* h2_server_session(H2* h2) noexcept nogil:
     settings[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
     settings[1].value = H2_WINDOW_BYTES
     settings[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
-    settings[2].value = h2.carrier.pool.head_bytes_max
+    settings[2].value = h2.carrier.pool.keys.max_response_header_size_bytes
     if nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 3) or \
             nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, H2_SERVER_BYTES):
         nghttp2_session_del(session)

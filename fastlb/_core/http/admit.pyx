@@ -11,6 +11,7 @@ from fastlb._core.base.enums cimport (
     HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST,
     REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
+from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_NONE, FactRef
 from fastlb._core.base.flow cimport broken, count_write
 from fastlb._core.base.head cimport (
     BODY_LENGTH, CLAIMS, FIELD_CLAIM, FIELD_OTHER, FIELD_X_FORWARDED_FOR, HEAD_BINDS, HEAD_CLAIMS,
@@ -24,16 +25,17 @@ from fastlb._core.base.parts cimport Address
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
-    CONTENT_WANTED, HASH_CLIENT_ADDRESS, HASH_CLIENT_IP, HASH_NOTHING, MERGE_NOT, MERGE_REWRITE,
-    UNDERSCORES_DROP, UNDERSCORES_REFUSE, HashKey, HttpEntry, Match, Route,
+    CONTENT_WANTED, MERGE_NOT, MERGE_REWRITE, UNDERSCORES_DROP, UNDERSCORES_REFUSE, HttpEntry,
+    Match, Route,
 )
 from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.text cimport next_token, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
+from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.captures cimport capture
+from fastlb._core.http.conditions cimport method_is_one_of
 from fastlb._core.http.decision cimport bind_as_decided, consult
 from fastlb._core.http.filters cimport begin_filters
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
@@ -42,7 +44,7 @@ from fastlb._core.http.networks cimport is_trusted
 from fastlb._core.http.note cimport make_note
 from fastlb._core.http.ntlm cimport bind_to_kept
 from fastlb._core.http.rewrite cimport write_request
-from fastlb._core.http.routes cimport key_find, method_is_one_of, route_find
+from fastlb._core.http.routes cimport route_find
 from fastlb._core.http.upstream cimport client_of
 from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.fields cimport accepts_json
@@ -52,7 +54,7 @@ from fastlb._core.proto.uri cimport (
     uri_query,
 )
 from fastlb._core.proto.websocket cimport websocket_accept
-from fastlb._core.tables.hashring cimport crc32, crc32_nocase, hash_client
+from fastlb._core.tables.hashring cimport crc32, crc32_nocase
 from fastlb._core.tables.sticky cimport sticky_find
 
 
@@ -178,8 +180,8 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     if unlikely(x.http == NULL):
         return refuse(x, 503, REASON_NO_MEMORY)
     _note(core, x, entry)
-    if x.begin_ns == 0:
-        x.begin_ns = core.now_ns
+    if x.books.begin_ns == 0:
+        x.books.begin_ns = core.now_ns
     if unlikely(head.flags & (HEAD_CLAIMS | HEAD_UNDERSCORES)) and not _disbelieve(x, entry, head):
         return refuse(x, 400, REASON_BAD_REQUEST)
     if unlikely(entry.methods.size) and not method_is_one_of(entry.methods, head):
@@ -274,7 +276,7 @@ cdef int _ask(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept no
 
 cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                      uint32_t size) noexcept nogil:
-    """What came after the head stays in x.input, but for what went into x.http.head already."""
+    """What came after the head stays in x.input, but for what went into x.attempt.head already."""
     used += x.http.taken
     if x.input != NULL:
         x.input.start += used
@@ -322,7 +324,7 @@ cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
     cdef Snapshot* snapshot = x.snapshot
     cdef uint32_t total = route.shares[route.n_shares - 1].upto
     cdef uint32_t place, i
-    if route.split_on.on == HASH_NOTHING:
+    if route.split_on.fact == FACT_NONE:
         place = <uint32_t> random_below(core, total)
     else:
         # Not the hash that pools use: those of one share would all be alike in it.
@@ -334,13 +336,11 @@ cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
     return &snapshot.pools[route.shares[route.n_shares - 1].pool]
 
 
-cdef uint32_t key_hash(Core* core, Exchange* x, const HashKey* key) noexcept nogil:
+cdef uint32_t key_hash(Core* core, Exchange* x, const FactRef* key) noexcept nogil:
     """CRC-32 of what is hashed on; of client.ip where the request lacks it."""
     cdef Text value
-    if key.on == HASH_CLIENT_ADDRESS:
-        return hash_client(&x.peer, HASH_CLIENT_ADDRESS)
-    if key.on != HASH_CLIENT_IP:
-        if key_find(key, &core.http.head, &core.http.match, &value):
+    if key.fact != FACT_CLIENT_IP:
+        if fact_find(core, x, key, &value):
             return crc32(value.at, value.size)
         fl_count(&core.counters.keys_missing, 1)
     return crc32(<const uint8_t*> x.client_ip, x.client_ip_size)
@@ -358,9 +358,7 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     if match.decoded == NULL or (unlikely(entry.refuse_parameters)
                                  and uri_has_parameters(core.http.head.path)):
         return refuse(x, 400, REASON_BAD_REQUEST)
-    match.client_ip = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
-    match.secured = secured_stream(x)
-    route = route_find(entry, &core.http.head, match)
+    route = route_find(core, x, entry)
     if unlikely(match.content >= CONTENT_WANTED):
         if match.content == CONTENT_WANTED:
             return AGAIN
@@ -416,7 +414,7 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     cdef uint16_t timer, deadline
     cdef int status
     if x.pool.is_keyed:
-        x.hash = key_hash(core, x, &route.hash_on if route.hash_on.on else &x.pool.hash_key)
+        x.hash = key_hash(core, x, &route.hash_on if route.hash_on.fact else &x.pool.hash_key)
     timer = route.request_timer
     if unlikely(x.http.flags & HTTP_GRPC):
         deadline = grpc_timer(core, x.http.entry)
@@ -425,10 +423,10 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
             x.http.flags |= HTTP_DEADLINE
     if timer:
         timer_start(core, &x.http.timer, timer)
-    x.n_tried = x.attempts = 0
+    x.n_tried = x.books.attempts = 0
     x.bound_to = 0
-    if unlikely(x.pool.sticky != NULL) and key_find(
-            &x.pool.sticky.cookie, &core.http.head, &core.http.match, &token):
+    if unlikely(x.pool.sticky != NULL) and fact_find(
+            core, x, &x.pool.sticky.cookie, &token):
         x.bound_to = <uint16_t> sticky_find(x.pool.sticky, token)
     if unlikely(client_of(x).kept != NULL):
         bind_to_kept(x)

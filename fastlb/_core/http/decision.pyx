@@ -14,8 +14,8 @@ from fastlb._core.base.routing cimport (
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, mix64, text_of
 from fastlb._core.base.types cimport Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_count, likely
+from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.content cimport content_begin
-from fastlb._core.http.routes cimport key_find
 
 # Those that say nothing more. They have no users: nobody gives them back.
 cdef Decision _ROUTE
@@ -200,8 +200,8 @@ cdef int consult(Core* core, Exchange* x, Route* route) noexcept nogil:
     cdef Policy* policy = route.policy
     cdef Match* match = &core.http.match
     cdef Text key
-    cdef bint keeps = (policy.cache_on.on and key_find(
-        &policy.cache_on, &core.http.head, match, &key) and key.size <= CACHED_KEY_MAX)
+    cdef bint keeps = (policy.cache_on.fact and fact_find(core, x, &policy.cache_on, &key)
+                       and key.size <= CACHED_KEY_MAX)
     x.pool = NULL
     if x.decision != NULL:
         if keeps and x.decision.kind != DECISION_FAILED:

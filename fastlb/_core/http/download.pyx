@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ELSEWHERE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, HTTP_ANSWERING, HTTP_CONTENT,
+    AGAIN, ELSEWHERE, EXCHANGE_HAS_MORE, FAIL, H2_TOO_LARGE, TRY_ANSWERING, HTTP_CONTENT,
     HTTP_DISCARD, HTTP_GRPC, HTTP_HEAD_DONE, HTTP_KEPT_BACK, HTTP_OLD_CLIENT, HTTP_PAUSED,
     HTTP_RECODED, HTTP_TRAILERS, HTTP_WEBSOCKET, LAYER_H2, NEXT, READABLE, REASON_BAD_RESPONSE,
     REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_RESET, RETRY, STREAM_BULK, STREAM_EOF,
@@ -46,7 +46,7 @@ cdef int _no_more(Core* core, Exchange* x, int reason) noexcept nogil:
     cdef Http* http = x.http
     if unlikely(x.to_server.layer == LAYER_H2) and x.to_server.h2.flags & H2_TOO_LARGE:
         return refuse_large(core, x, x.to_server.h2.head_bytes)
-    if not http.flags & HTTP_ANSWERING:
+    if not x.attempt.flags & TRY_ANSWERING:
         return RETRY if is_untouched(x) else fail(x, reason)
     if http.flags & HTTP_HEAD_DONE and http.response.kind == BODY_CLOSE \
             and reason == REASON_SERVER_CLOSED:
@@ -79,7 +79,7 @@ cdef int _take_trailers(Core* core, Exchange* x, const uint8_t* section, uint32_
     a client that wants them: NEXT or FAIL."""
     cdef Http* http = x.http
     if not http.response.done:
-        return NEXT if keep_trailers(core, http, section, size) else fail(x, REASON_NO_MEMORY)
+        return NEXT if keep_trailers(core, x, section, size) else fail(x, REASON_NO_MEMORY)
     if http.flags & HTTP_GRPC:
         note_grpc_trailers(http, section, size)
     if not http.flags & HTTP_OLD_CLIENT:
@@ -118,7 +118,7 @@ cdef int _decode(Core* core, Exchange* x, Region* data, Region* out, bint framed
             out.end = out.at + used
         body.total += used
     if used < size:
-        http.upstream.keep = False
+        x.attempt.upstream.keep = False
     return NEXT
 
 
@@ -258,7 +258,8 @@ cdef int _read_head(Core* core, Exchange* x, Region* data, uint32_t kept,
     bytes came before, so that the head isn't parsed again for them."""
     cdef const uint8_t* fresh = chunk_bytes(core.http.scratch) + data.at + kept
     cdef uint32_t n = data.end - data.at - kept
-    if kept and memchr(fresh, c'\n', n) == NULL and kept + n < x.pool.head_bytes_max:
+    if kept and memchr(fresh, c'\n', n) == NULL \
+            and kept + n < x.pool.keys.max_response_header_size_bytes:
         return AGAIN if save_partial(core, x, data) else fail(x, REASON_NO_MEMORY)
     return read_head(core, x, data, head_size)
 
@@ -316,9 +317,10 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
         if unlikely(size == 0):
             return AGAIN
         kept = 0
-        if unlikely(http.partial != NULL) and not http.flags & HTTP_HEAD_DONE:
-            kept = http.partial.end
-            memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM, chunk_bytes(http.partial), kept)
+        if unlikely(x.attempt.partial != NULL) and not http.flags & HTTP_HEAD_DONE:
+            kept = x.attempt.partial.end
+            memcpy(chunk_bytes(core.http.scratch) + HTTP_HEADROOM,
+                   chunk_bytes(x.attempt.partial), kept)
         n = flow_read(source, chunk_bytes(core.http.scratch) + HTTP_HEADROOM + kept,
                       size if kept == 0 else <uint32_t> HTTP_READ_BYTES)
         if n <= 0:
@@ -327,7 +329,7 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
             return _at_end(core, x, REASON_SERVER_CLOSED if n == 0 else REASON_SERVER_RESET)
         if n >= HTTP_READ_BYTES:
             source.flags |= STREAM_BULK
-        http.flags |= HTTP_ANSWERING
+        x.attempt.flags |= TRY_ANSWERING
         data.at = HTTP_HEADROOM
         data.end = HTTP_HEADROOM + kept + <uint32_t> n
         head_size = 0
@@ -350,9 +352,9 @@ cdef int download(Core* core, Exchange* x) noexcept nogil:
                 http.flags &= ~<uint32_t> OF_A_RESPONSE
             return FAIL
         verdict = _to_client(core, x, place, &out)
-        if http.head != NULL:
-            give_held(core, http.head)      # it is sent to nobody else now
-            http.head = NULL
+        if x.attempt.head != NULL:
+            give_held(core, x.attempt.head)      # it is sent to nobody else now
+            x.attempt.head = NULL
         if verdict != NEXT:
             return verdict
         if http.response.done:

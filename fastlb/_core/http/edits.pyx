@@ -5,9 +5,10 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memset, strlen
 
+from fastlb._core.base.facts cimport FACT_NONE
 from fastlb._core.base.head cimport Field, Head, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, take_held
-from fastlb._core.base.routing cimport EDIT_ADD, EDIT_REMOVE, PART_TEXT, Edit, EditList
+from fastlb._core.base.routing cimport EDIT_ADD, EDIT_REMOVE, Edit, EditList
 from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport likely, unlikely
@@ -122,7 +123,7 @@ cdef bint _is_decided_after(const Edits* edits, uint32_t layer, Text name) noexc
 cdef bint _is_constant(const Edit* edit) noexcept nogil:
     cdef uint32_t i
     for i in range(edit.value.n_parts):
-        if edit.value.parts[i].kind != PART_TEXT:
+        if edit.value.parts[i].fact != FACT_NONE:
             return False
     return True
 

@@ -138,7 +138,7 @@ cdef uint32_t grpc_status(const Exchange* x, int reason) noexcept nogil:
     """How a call ended, as its client knows it."""
     if is_of_client(reason):
         return end_reason(reason).grpc
-    if x.http.grpc and (reason == REASON_DONE or x.answered):
+    if x.http.grpc and (reason == REASON_DONE or x.books.answered):
         return x.http.grpc - 1
     if x.http.status == 0:
         return end_reason(reason).grpc or GRPC_UNAVAILABLE      # cut

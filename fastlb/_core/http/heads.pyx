@@ -115,6 +115,6 @@ cdef int pass_interim(Core* core, Exchange* x, uint32_t at) noexcept nogil:
 cdef int refuse_large(Core* core, Exchange* x, uint32_t size) noexcept nogil:
     """A response's head, or its trailers, have `size` bytes at least, and that is too much. The
     control plane says so."""
-    fl_store32(&x.target.large_head, <int32_t> size)
+    fl_store32(&x.attempt.target.large_head, <int32_t> size)
     live_notify(core.live)
     return fail(x, REASON_LARGE_RESPONSE)

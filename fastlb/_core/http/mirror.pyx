@@ -57,6 +57,6 @@ cdef void part_from_hedge(Core* core, Exchange* x) noexcept nogil:
     x.hedge = other.hedge = NULL
     if x.flags & EXCHANGE_SHADOW:
         return
-    other.http.sent_ns = 0
+    other.attempt.measured_ns = 0
     other.http.flags |= HTTP_OVERRUN
     queue(core, other)

@@ -1,22 +1,21 @@
 # What the record of a request needs of its head, copied before the head goes.
-from libc.stdint cimport uint16_t, uint32_t, uint8_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport HTTP_OLD_CLIENT
 from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPARENT, Head, Text
-from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS, TOLD_BYTES_MAX
+from fastlb._core.base.limits cimport TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observations cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, RECORDING_PROXY, RECORDING_TLS, TOLD_COUNT,
-    TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER,
-    TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TRACED, TOLD_COUNT, TOLD_FACTS, TOLD_HOST,
+    TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE,
+    TOLD_USER_AGENT, Record,
 )
-from fastlb._core.base.proxyfacts cimport told_by_proxy
 from fastlb._core.base.text cimport equal_nocase, text_of
-from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.ext.atomic cimport fl_load32, unlikely
+from fastlb._core.ext.atomic cimport fl_load32, fl_load64, unlikely
+from fastlb._core.facts.registry cimport fact_find, facts_recorded, recorded_facts
 from fastlb._core.proto.http1 cimport field_value
 
 
@@ -63,11 +62,11 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     """Of core.http.head and match. Nothing is noted when memory is gone."""
     cdef Head* head = &core.http.head
     cdef Text[TOLD_COUNT] texts
-    cdef const Text* told
+    cdef uint64_t wanted = fl_load64(&core.live.recorded)
     cdef Record* record
     cdef uint8_t* at
     cdef uint32_t size = sizeof(Record)
-    cdef int i
+    cdef int i, n = TOLD_FACTS
     drop_note(core, x)
     memset(texts, 0, sizeof(texts))
     texts[TOLD_METHOD] = text_of(head.bytes + head.method_at, head.method_size)
@@ -79,24 +78,22 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
     if texts[TOLD_REQUEST_ID].size == 0 and head.request_id >= 0:
         texts[TOLD_REQUEST_ID] = field_value(head, &head.fields[head.request_id])
     _find_fields(core, texts)
-    if unlikely(fl_load32(&core.live.recording) & RECORDING_TLS):
-        for i in range(TLS_FACTS):
-            texts[TOLD_TLS + i] = tls_fact(secured_stream(x), i)
-    if unlikely(fl_load32(&core.live.recording) & RECORDING_PROXY):
-        told = told_by_proxy(x)
-        if told != NULL:
-            memcpy(&texts[TOLD_PROXY], told, PROXY_FACTS * sizeof(Text))
-    for i in range(TOLD_COUNT):
+    if unlikely(wanted != 0):
+        n = TOLD_FACTS + facts_recorded()
+        for i in range(TOLD_FACTS, n):
+            if wanted >> (i - TOLD_FACTS) & 1:
+                fact_find(core, x, &recorded_facts[i - TOLD_FACTS], &texts[i])
+    for i in range(n):
         if unlikely(texts[i].size > TOLD_BYTES_MAX):
             texts[i].size = TOLD_BYTES_MAX
         size += texts[i].size
-    x.note = take_held(core, chunk_class(size + 8))
-    if unlikely(x.note == NULL):
+    x.books.note = take_held(core, chunk_class(size + 8))
+    if unlikely(x.books.note == NULL):
         return
-    record = <Record*> chunk_bytes(x.note)
+    record = <Record*> chunk_bytes(x.books.note)
     memset(record, 0, sizeof(Record))
     at = <uint8_t*> record + sizeof(Record)
-    for i in range(TOLD_COUNT):
+    for i in range(n):
         record.sizes[i] = <uint16_t> texts[i].size
         if texts[i].size:
             memcpy(at, texts[i].at, texts[i].size)
@@ -112,10 +109,10 @@ cdef void make_note(Core* core, Exchange* x) noexcept nogil:
         record.flags = RECORD_OLD
     if unlikely(fl_load32(&core.live.traced) != 0) and core.http.match.trace.size:
         record.flags |= RECORD_TRACED
-    x.note.end = record.size
+    x.books.note.end = record.size
 
 
 cdef void drop_note(Core* core, Exchange* x) noexcept nogil:
-    if unlikely(x.note != NULL):
-        give_held(core, x.note)
-        x.note = NULL
+    if unlikely(x.books.note != NULL):
+        give_held(core, x.books.note)
+        x.books.note = NULL

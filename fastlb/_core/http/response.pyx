@@ -16,7 +16,7 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
-from fastlb._core.failing.hedging cimport hedge_timer, observe_delay
+from fastlb._core.failing.hedging cimport observe_delay
 from fastlb._core.failing.outliers cimport has_status, server_did_well, server_failed
 from fastlb._core.failing.retry cimport may_retry
 from fastlb._core.http.body cimport Region, fail
@@ -31,21 +31,21 @@ from fastlb._core.tables.histogram cimport histogram_add
 cdef bint save_partial(Core* core, Exchange* x, Region* data) noexcept nogil:
     cdef Http* http = x.http
     cdef uint32_t size = data.end - data.at
-    give_held(core, http.partial)
-    http.partial = take_held(core, chunk_class(size))
-    if http.partial == NULL:
+    give_held(core, x.attempt.partial)
+    x.attempt.partial = take_held(core, chunk_class(size))
+    if x.attempt.partial == NULL:
         return False
-    memcpy(chunk_bytes(http.partial), chunk_bytes(core.http.scratch) + data.at, size)
-    http.partial.end = size
+    memcpy(chunk_bytes(x.attempt.partial), chunk_bytes(core.http.scratch) + data.at, size)
+    x.attempt.partial.end = size
     return True
 
 
 cdef void _measure(Core* core, Exchange* x) noexcept nogil:
     """How long the answer took."""
-    cdef uint64_t us = (core.now_ns - x.http.sent_ns) // 1000
-    x.http.sent_ns = 0
-    observe_latency(x.pool, x.target, core.now_ms, <double> us)
-    fl_count(&x.counters.latency_us, us)
+    cdef uint64_t us = (core.now_ns - x.attempt.measured_ns) // 1000
+    x.attempt.measured_ns = 0
+    observe_latency(x.pool, x.attempt.target, core.now_ms, <double> us)
+    fl_count(&x.attempt.counters.latency_us, us)
     if x.pool.hedge.percentile:
         observe_delay(core, x.pool, us)
 
@@ -68,55 +68,56 @@ cdef int read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) n
         if used < 0 or (unlikely(x.carrier != NULL) and used and _feigns_switching(x, head.status)):
             return fail(x, REASON_BAD_RESPONSE)
         if used == 0:
-            if data.end - data.at >= x.pool.head_bytes_max:
+            if data.end - data.at >= x.pool.keys.max_response_header_size_bytes:
                 return refuse_large(core, x, data.end - data.at)
             return AGAIN if save_partial(core, x, data) else fail(x, REASON_NO_MEMORY)
-        if unlikely(<uint32_t> used > x.pool.head_bytes_max):
+        if unlikely(<uint32_t> used > x.pool.keys.max_response_header_size_bytes):
             return refuse_large(core, x, <uint32_t> used)
         data.at += <uint32_t> used
         if head.status == 101:
             if not switches_protocol(core, x) or not put_head(core, x, head_size):
                 return fail(x, REASON_BAD_RESPONSE)
             http.status = 101
-            x.answered_ns = core.now_ns = clock_ns()
+            x.books.answered_ns = core.now_ns = clock_ns()
             return TUNNEL
         if head.status >= 200:
             break
         if pass_interim(core, x, data.at) == FAIL:
             return FAIL
         if data.at == data.end:
-            give_held(core, http.partial)
-            http.partial = NULL
+            give_held(core, x.attempt.partial)
+            x.attempt.partial = NULL
             return AGAIN
     if unlikely(has_status(&x.pool.outliers.statuses, head.status)):
-        server_failed(core, x.pool, x.target)
+        server_failed(core, x.pool, x.attempt.target)
     else:
-        server_did_well(core, x.target)
+        server_did_well(core, x.attempt.target)
     if unlikely(x.hedge != NULL) and has_status(&x.pool.outliers.statuses, head.status):
         return ELSEWHERE                # its second try may do better
     if unlikely(head.status >= 400) and may_retry(core, x, 0, head.status):
         return ELSEWHERE
-    x.answered_ns = core.now_ns = clock_ns()
-    if likely(x.sent_ns != 0):      # (an answer may come before all of a head has gone)
-        histogram_add(&x.target.first_bytes[core.id], x.answered_ns - x.sent_ns)
+    x.books.answered_ns = core.now_ns = clock_ns()
+    if likely(x.attempt.sent_ns != 0):      # (an answer may come before all of a head has gone)
+        histogram_add(&x.attempt.target.first_bytes[core.id],
+                      x.books.answered_ns - x.attempt.sent_ns)
     else:
-        x.sent_ns = x.answered_ns
+        x.attempt.sent_ns = x.books.answered_ns
     http.status = head.status
     http.response = head.body
-    http.response.trailers_max = x.pool.head_bytes_max
+    http.response.trailers_max = x.pool.keys.max_response_header_size_bytes
     if unlikely(http.flags & HTTP_GRPC):
         note_grpc_head(core, http)
     if unlikely(http.flags & HTTP_FILTERED) and filter_response(core, x) == FAIL:
         return FAIL
-    if unlikely(http.sent_ns != 0):
+    if unlikely(x.attempt.measured_ns != 0):
         _measure(core, x)
     if unlikely(x.pool.hedge.budget != 0):
         timer_cancel(&http.pause_timer)
         if x.hedge != NULL:
             part_from_hedge(core, x)
-    http.upstream.keep = not head.flags & HEAD_CLOSE
+    x.attempt.upstream.keep = not head.flags & HEAD_CLOSE
     if unlikely(head.flags & HEAD_BINDS):
-        http.upstream.is_bound = True
+        x.attempt.upstream.is_bound = True
     if head.body.kind == BODY_CLOSE or not http.request.done or (
             head.body.kind == BODY_CHUNKED and http.flags & HTTP_OLD_CLIENT):
         x.flags |= EXCHANGE_CLOSE
@@ -125,7 +126,7 @@ cdef int read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) n
     if not put_head(core, x, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     http.flags |= HTTP_HEAD_DONE
-    give_held(core, http.partial)
-    http.partial = NULL
+    give_held(core, x.attempt.partial)
+    x.attempt.partial = NULL
     timer_start(core, &x.timer, http.route.body_timer)
     return MORE

@@ -1,5 +1,5 @@
 # Heads that are passed on: what is ours to change is changed, the rest is copied.
-# Reads core.http.head, the route and the listener; writes x.http.head, and heads of responses.
+# Reads core.http.head, the route and the listener; writes x.attempt.head, and heads of responses.
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
@@ -185,7 +185,7 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
 
 
 cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
-    """Make x.http.head of core.http.head. What is `available` of the body after the head goes with
+    """Make x.attempt.head of core.http.head. What is `available` of the body after it goes with
     it as far as there is room, and of a chunked one all or nothing: so many bytes as x.http.taken
     says. Returns 0, or the status to refuse the request with."""
     cdef Http* http = x.http
@@ -229,7 +229,7 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
     if http.request.done:
         http.flags |= HTTP_WHOLE
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
-    http.head = chunk
+    x.attempt.head = chunk
     return 0
 
 
@@ -283,7 +283,7 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     elif head.status == 101:
         put_upgrade(head, w)
     if unlikely(x.pool.sticky != NULL) and (head.status >= 200 or head.status == 101) \
-            and x.entry - x.pool.servers != <int> x.bound_to - 1:
-        put_text(w, x.entry.set_cookie)
+            and x.attempt.entry - x.pool.servers != <int> x.bound_to - 1:
+        put_text(w, x.attempt.entry.set_cookie)
     _put(w, b"\r\n", 2)
     return not w.full

@@ -2,26 +2,21 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memmove
 
-from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.net cimport address_port
-from fastlb._core.base.proxyfacts cimport proxy_fact
-from fastlb._core.base.routing cimport (
-    HASH_COOKIE, HASH_HEADER, HASH_QUERY, HashKey, Match, PART_CAPTURE, PART_CLIENT_IP,
-    PART_CLIENT_PORT, PART_COOKIE, PART_HEADER, PART_HOST, PART_HOSTNAME, PART_HOST_REST,
-    PART_KEPT_QUERY, PART_METHOD, PART_NAMED, PART_PATH, PART_PROXY, PART_QUERY, PART_REQUEST_ID,
-    PART_REST, PART_ROUTE, PART_SEGMENT, PART_TEXT, PART_TLS, PART_URI, PART_WHOLE_QUERY, Part,
-    Template,
+from fastlb._core.base.facts cimport (
+    FACT_COOKIE, FACT_HEADER, FACT_KEPT_QUERY, FACT_NONE, FACT_QUERY, FACT_SENT_PATH, FACT_URI,
+    FactRef,
 )
-from fastlb._core.base.text cimport Writer, equal, put, put_number, put_text, text_of
-from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
+from fastlb._core.base.head cimport Text
+from fastlb._core.base.routing cimport Template
+from fastlb._core.base.text cimport Writer, put, put_text
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.http.routes cimport key_find
+from fastlb._core.facts.registry cimport FACT_FITS_PATHS, fact_find, fact_rows
 from fastlb._core.proto.uri cimport put_escaped
 
 
 cdef void put_template(Core* core, Exchange* x, const Template* template,
                        Writer* w) noexcept nogil:
-    """A variable that the request lacks is nothing."""
+    """A fact that the request lacks is nothing."""
     cdef uint32_t i
     for i in range(template.n_parts):
         _put_part(core, x, &template.parts[i], w, False)
@@ -34,11 +29,11 @@ cdef void put_path(Core* core, Exchange* x, const Template* template, Writer* w)
         _put_part(core, x, &template.parts[i], w, True)
 
 
-cdef bint _may_name_hosts(const Part* first) noexcept nogil:
+cdef bint _may_name_hosts(const FactRef* first) noexcept nogil:
     """Whether a location that begins so is meant to begin with two slashes, if it does."""
-    if first.kind == PART_TEXT:
-        return first.text.size > 1
-    return first.kind == PART_QUERY or first.kind == PART_HEADER or first.kind == PART_COOKIE
+    if first.fact == FACT_NONE:
+        return first.name.size > 1
+    return first.fact == FACT_QUERY or first.fact == FACT_HEADER or first.fact == FACT_COOKIE
 
 
 cdef void put_location(Core* core, Exchange* x, const Template* template,
@@ -57,95 +52,30 @@ cdef void put_location(Core* core, Exchange* x, const Template* template,
     w.at -= n - 1
 
 
-cdef inline void _put_foreign(Writer* w, const Part* part, Text value, bint in_path) noexcept nogil:
-    if in_path:
-        put_escaped(w, value, part.kind != PART_QUERY)
-    else:
-        put_text(w, value)
+cdef void _put_query(Core* core, Writer* w, bint with_empty) noexcept nogil:
+    """With its "?"."""
+    cdef Text query = core.http.head.query
+    if query.size or (with_empty and query.at != NULL):
+        put(w, <const char*> b"?", 1)
+        put_text(w, query)
 
 
-cdef void _put_own_path(Writer* w, const Head* head) noexcept nogil:
-    """The path as it came, but for slashes at its begin: "//host/" would name another host."""
-    cdef Text path = head.sent
-    while path.size > 1 and path.at[0] == c'/' and path.at[1] == c'/':
-        path.at += 1
-        path.size -= 1
-    put_text(w, path)
-
-
-cdef Text _named(const Match* match, Text name) noexcept nogil:
-    """The segment of this name, which the route's path may not have."""
-    cdef uint32_t i
-    for i in range(match.n_names):
-        if i < match.n_segments and equal(
-                match.names[i].at, match.names[i].size, name.at, name.size):
-            return match.segments[i]
-    return text_of(NULL, 0)
-
-
-cdef Text _host_rest(Text host, uint32_t end) noexcept nogil:
-    """The host without its last `end` bytes, which are those of the route's."""
-    if host.size and host.at[host.size - 1] == c'.':    # the root's dot names the same host
-        host.size -= 1
-    host.size = host.size - end if host.size > end else 0
-    return host
-
-
-cdef void _put_part(Core* core, Exchange* x, const Part* part, Writer* w,
+cdef void _put_part(Core* core, Exchange* x, const FactRef* part, Writer* w,
                     bint in_path) noexcept nogil:
-    cdef Head* head = &core.http.head
-    cdef Match* match = &core.http.match
-    cdef HashKey key
+    cdef FactRef path
     cdef Text value
-    cdef uint8_t[20] digits
-    if part.kind == PART_TEXT:
-        put_text(w, part.text)
-    elif part.kind == PART_CLIENT_IP:
-        put(w, x.client_ip, x.client_ip_size)
-    elif part.kind == PART_CLIENT_PORT:
-        put(w, digits, put_number(digits, address_port(&x.peer)))
-    elif part.kind == PART_REQUEST_ID:
-        _put_foreign(w, part, match.request_id, in_path)
-    elif part.kind == PART_HOST:
-        put_text(w, head.authority)
-    elif part.kind == PART_HOSTNAME:
-        put_text(w, head.host)
-    elif part.kind == PART_PATH:
-        _put_own_path(w, head)
-    elif part.kind == PART_WHOLE_QUERY:
-        _put_foreign(w, part, head.query, in_path)
-    elif part.kind == PART_URI:
-        _put_own_path(w, head)
-        if head.query.at != NULL and not in_path:
-            put(w, <const char*> b"?", 1)
-            put_text(w, head.query)
-    elif part.kind == PART_KEPT_QUERY:
-        if head.query.size:
-            put(w, <const char*> b"?", 1)
-            put_text(w, head.query)
-    elif part.kind == PART_METHOD:
-        put(w, head.bytes + head.method_at, head.method_size)
-    elif part.kind == PART_SEGMENT:
-        if part.segment < match.n_segments:
-            put_text(w, match.segments[part.segment])
-    elif part.kind == PART_REST:
-        put_text(w, match.rest)
-    elif part.kind == PART_CAPTURE:
-        put_text(w, match.captures[part.segment])
-    elif part.kind == PART_NAMED:
-        put_text(w, _named(match, part.text))
-    elif part.kind == PART_HOST_REST:
-        put_text(w, _host_rest(head.host, part.segment))
-    elif part.kind == PART_ROUTE:
-        if x.http.route != NULL:
-            put_text(w, x.http.route.name)
-    elif part.kind == PART_TLS:
-        _put_foreign(w, part, tls_fact(secured_stream(x), part.segment), in_path)
-    elif part.kind == PART_PROXY:
-        _put_foreign(w, part, proxy_fact(secured_stream(x), part.segment), in_path)
-    else:
-        key.on = (HASH_QUERY if part.kind == PART_QUERY else
-                  HASH_HEADER if part.kind == PART_HEADER else HASH_COOKIE)
-        key.name = part.text
-        if key_find(&key, head, match, &value):
-            _put_foreign(w, part, value, in_path)
+    if part.fact == FACT_NONE:
+        put_text(w, part.name)
+    elif part.fact == FACT_KEPT_QUERY:
+        _put_query(core, w, False)
+    elif part.fact == FACT_URI:
+        path.fact = FACT_SENT_PATH
+        if fact_find(core, x, &path, &value):
+            put_text(w, value)
+        if not in_path:
+            _put_query(core, w, True)
+    elif fact_find(core, x, part, &value):
+        if in_path and not fact_rows[part.fact].flags & FACT_FITS_PATHS:
+            put_escaped(w, value, part.fact != FACT_QUERY)
+        else:
+            put_text(w, value)

@@ -49,7 +49,7 @@ cdef uint8_t* trailers_room(Core* core, Exchange* x, Writer* w) noexcept nogil:
     """Where the trailers of a response are gathered, behind those that came with earlier reads: the
     half of the output chunk that no head is made in."""
     cdef uint8_t* room = chunk_bytes(core.http.output) + chunk_size(core.http.output.klass) // 2
-    cdef Chunk* earlier = x.http.partial
+    cdef Chunk* earlier = x.attempt.partial
     w.at = room
     w.end = room + RESPONSE_HEAD_BYTES_MAX
     w.full = False
@@ -58,17 +58,17 @@ cdef uint8_t* trailers_room(Core* core, Exchange* x, Writer* w) noexcept nogil:
     return room
 
 
-cdef bint keep_trailers(Core* core, Http* http, const uint8_t* section,
+cdef bint keep_trailers(Core* core, Exchange* x, const uint8_t* section,
                         uint32_t size) noexcept nogil:
     """Keep what there is of them until the rest is here; False when memory is gone."""
     if likely(size == 0):
         return True
-    give_held(core, http.partial)
-    http.partial = take_held(core, chunk_class(size))
-    if http.partial == NULL:
+    give_held(core, x.attempt.partial)
+    x.attempt.partial = take_held(core, chunk_class(size))
+    if x.attempt.partial == NULL:
         return False
-    memcpy(chunk_bytes(http.partial), section, size)
-    http.partial.end = size
+    memcpy(chunk_bytes(x.attempt.partial), section, size)
+    x.attempt.partial.end = size
     return True
 
 

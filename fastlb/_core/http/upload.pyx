@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, HTTP_SENT,
-    HTTP_UPLOAD_CUT, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, TRY_SENT,
+    TRY_UPLOAD_CUT, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY,
     REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
@@ -28,7 +28,7 @@ from fastlb._core.http.mirror cimport feed_mirror, part_from_mirror
 
 cdef int _cut_upload(Exchange* x) noexcept nogil:
     """The server takes no more: it may have answered before it closed."""
-    x.http.flags |= HTTP_UPLOAD_CUT
+    x.attempt.flags |= TRY_UPLOAD_CUT
     x.flags |= EXCHANGE_CLOSE if not x.http.request.done else 0
     x.to_server.ready |= READABLE
     return NEXT
@@ -36,13 +36,13 @@ cdef int _cut_upload(Exchange* x) noexcept nogil:
 
 cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
-    cdef Chunk* head = http.head
+    cdef Chunk* head = x.attempt.head
     cdef Stream* to = x.to_server
     cdef ssize_t n
     if not to.ready & WRITABLE:
         return AGAIN
     if unlikely(http.flags & HTTP_BINDS):
-        http.upstream.is_bound = True
+        x.attempt.upstream.is_bound = True
     n = stream_write(to, chunk_bytes(head) + head.start, head.end - head.start, False)
     if unlikely(n < 0):
         if n != -EAGAIN:
@@ -54,10 +54,10 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
         to.ready &= <uint8_t> ~WRITABLE
         return AGAIN
     count_write(x, to)
-    http.flags |= HTTP_SENT
+    x.attempt.flags |= TRY_SENT
     if unlikely(x.pool.is_measured):
-        http.sent_ns = core.now_ns = clock_ns()
-    x.sent_ns = core.now_ns
+        x.attempt.measured_ns = core.now_ns = clock_ns()
+    x.attempt.sent_ns = core.now_ns
     timer_start(core, &x.timer, http.route.response_timer if http.request.done
                 else http.route.body_timer)
     return NEXT
@@ -170,9 +170,9 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
     cdef uint64_t sent = 0
     cdef int verdict = NEXT
     cdef int reads
-    if not http.flags & HTTP_SENT:
+    if not x.attempt.flags & TRY_SENT:
         verdict = _send_head(core, x)
-        if verdict != NEXT or http.flags & HTTP_UPLOAD_CUT:
+        if verdict != NEXT or x.attempt.flags & TRY_UPLOAD_CUT:
             return verdict
     if to.pending != NULL or to.pipe != NULL:
         verdict = flow_flush(core, x, to)
@@ -195,9 +195,9 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
                 return fail(x, REASON_CLIENT_GONE)
         else:
             verdict = _next_part(core, x, &out)
-            if unlikely(http.head != NULL) and http.request.total > http.taken:
-                give_held(core, http.head)          # it can't be sent again
-                http.head = NULL
+            if unlikely(x.attempt.head != NULL) and http.request.total > http.taken:
+                give_held(core, x.attempt.head)          # it can't be sent again
+                x.attempt.head = NULL
             if verdict == MORE and out.end > out.at:
                 sent += out.end - out.at
                 count_bytes(x, to, out.end - out.at)

@@ -7,13 +7,13 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    ERROR, EXCHANGE_SHADOW, HANGUP, HTTP_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE,
+    ERROR, EXCHANGE_SHADOW, HANGUP, TRY_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE,
     ROLE_SERVER,
 )
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream, stream_read
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Exchange, Http, IdleList, ServerLive, Stream, Upstream
+from fastlb._core.base.types cimport Core, Exchange, IdleList, ServerLive, Stream, Upstream
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, likely, unlikely
 
 
@@ -101,10 +101,11 @@ cdef Upstream* take_idle(Core* core, ServerLive* target) noexcept nogil:
 
 
 cdef Upstream* take_kept(Core* core, Exchange* x, bint introduced) noexcept nogil:
-    """The client's own connection to x.target, if it waits, and has begun as the pool wants it:
+    """The client's own connection to its server, if it waits, and has begun as the pool wants it:
     with a header of the PROXY protocol or without."""
     cdef Upstream* upstream = client_of(x).kept
-    if upstream == NULL or upstream.target != x.target or upstream.is_introduced != introduced:
+    if upstream == NULL or upstream.target != x.attempt.target \
+            or upstream.is_introduced != introduced:
         return NULL
     if _is_spent(core, upstream):
         drop_idle(core, upstream)
@@ -177,22 +178,22 @@ cdef inline bint _is_within_limits(const Core* core, const Upstream* upstream) n
         and (upstream.requests_max == 0 or upstream.requests < upstream.requests_max)
 
 
-cdef void end_upstream(Core* core, Http* http, bint reset) noexcept nogil:
+cdef void end_upstream(Core* core, Exchange* x, bint reset) noexcept nogil:
     """A request lets go of its connection: keep it if it can serve another one."""
-    cdef Upstream* upstream = http.upstream
+    cdef Upstream* upstream = x.attempt.upstream
     if upstream == NULL:
         return
-    http.upstream = NULL
+    x.attempt.upstream = NULL
     if unlikely(upstream.stream.layer == LAYER_H2):
         close_stream(core, &upstream.stream, reset)
         give_upstream(core, upstream)
         return
     if upstream.keep and not reset and not core.closing \
-            and http.request.done and http.flags & HTTP_SENT \
+            and x.http.request.done and x.attempt.flags & TRY_SENT \
             and upstream.stream.pending == NULL and upstream.stream.pipe == NULL \
             and not upstream.stream.ready & (ERROR | HANGUP | PEER_SHUT) \
             and (_is_within_limits(core, upstream) or upstream.is_bound) \
-            and _is_drained(&upstream.stream) and _may_wait(core, http.exchange, upstream):
+            and _is_drained(&upstream.stream) and _may_wait(core, x, upstream):
         keep_idle(core, upstream)
         return
     close_stream(core, &upstream.stream, reset)

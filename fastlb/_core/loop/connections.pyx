@@ -9,7 +9,6 @@ from fastlb._core.base.enums cimport (
     REASON_PENDING, STAGE_BALANCE, STAGE_CONNECT, STAGE_FORWARD, STAGE_RELAY,
 )
 from fastlb._core.base.flow cimport broken
-from fastlb._core.base.observations cimport RECORDING_TLS
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
@@ -20,7 +19,7 @@ from fastlb._core.exchange.h2connection cimport begin_carrier, begin_server_carr
 from fastlb._core.exchange.handover cimport hand_over
 from fastlb._core.exchange.lifecycle cimport find_bind, let_snapshot_go
 from fastlb._core.exchange.tries cimport try_another
-from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_count, fl_load64, likely, unlikely
 from fastlb._core.failing.retry cimport end_retrying
 from fastlb._core.policy.call cimport give_up_asking, has_left
 from fastlb._core.policy.opening cimport first_step, pass_on_first
@@ -97,7 +96,7 @@ cdef int step_sniff(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int late_sniff(Core* core, Exchange* x) noexcept nogil:
-    x.sniffed.over = True               # it goes by what there is
+    x.opening.over = True               # it goes by what there is
     return NEXT
 
 
@@ -109,7 +108,7 @@ cdef int step_first(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int late_first(Core* core, Exchange* x) noexcept nogil:
-    x.status = 1                        # its policy has to do with what there is
+    x.opening.all_seen = True           # its policy has to do with what there is
     return NEXT
 
 
@@ -136,7 +135,7 @@ cdef int step_balance(Core* core, Exchange* x) noexcept nogil:
     verdict = balance_step(core, x)
     if likely(verdict == NEXT):
         x.stage = STAGE_CONNECT
-        x.picked_ns = core.now_ns
+        x.attempt.picked_ns = core.now_ns
     elif verdict == FAIL and x.flags & EXCHANGE_HTTP:
         note_down(core, x)
     return verdict
@@ -163,8 +162,8 @@ cdef int step_connect(Core* core, Exchange* x) noexcept nogil:
         return verdict
     if x.flags & EXCHANGE_HTTP:
         x.stage = STAGE_FORWARD
-        x.http.upstream.requests += 1
-        fl_count(&x.counters.requests, 1)
+        x.attempt.upstream.requests += 1
+        fl_count(&x.attempt.counters.requests, 1)
     else:
         _begin_relay(core, x)
     return NEXT
@@ -176,10 +175,10 @@ cdef void _begin_relay(Core* core, Exchange* x) noexcept nogil:
     timer_start(core, &x.timer, x.idle_timer)
     if unlikely(x.input != NULL):
         pass_on_first(core, x)
-    if unlikely(x.client.tls != NULL) and not fl_load32(&core.live.recording) & RECORDING_TLS:
+    if unlikely(x.client.tls != NULL) and fl_load64(&core.live.recorded) == 0:
         drop_told(&x.client)
     end_retrying(x)
-    x.pool_name = x.pool.live.name
+    x.books.pool_name = x.pool.live.name
     let_snapshot_go(core, x)
 
 

@@ -7,7 +7,7 @@ from fastlb._core.base.mem cimport give_pending
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport give_pipe
 from fastlb._core.base.tls cimport tls_close
-from fastlb._core.base.types cimport Acceptor, Core, Http, Slab, Stream, Upstream
+from fastlb._core.base.types cimport Acceptor, Core, Slab, Stream, Upstream
 
 
 cdef void _abandon(Core* core, Stream* s) noexcept nogil:
@@ -26,7 +26,6 @@ cdef void _abandon(Core* core, Stream* s) noexcept nogil:
 cdef void abandon_streams(Core* core) noexcept nogil:
     cdef Slab* slab = core.slabs
     cdef Upstream* idle = core.http.idle
-    cdef Http* http
     cdef Acceptor* acceptor
     cdef int i
     while slab != NULL:
@@ -34,9 +33,8 @@ cdef void abandon_streams(Core* core) noexcept nogil:
             if slab.exchanges[i].stage != STAGE_FREE:
                 _abandon(core, &slab.exchanges[i].client)
                 _abandon(core, &slab.exchanges[i].server)
-                http = slab.exchanges[i].http
-                if http != NULL and http.upstream != NULL:
-                    _abandon(core, &http.upstream.stream)
+                if slab.exchanges[i].attempt.upstream != NULL:
+                    _abandon(core, &slab.exchanges[i].attempt.upstream.stream)
         slab = slab.next
     while idle != NULL:
         _abandon(core, &idle.stream)

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
-    EXCHANGE_SHADOW, FAIL, HEDGED, HTTP_SENT, LEAVE_LISTENER, LEAVE_PART, NEXT, READABLE,
+    EXCHANGE_SHADOW, FAIL, HEDGED, TRY_SENT, LEAVE_LISTENER, LEAVE_PART, NEXT, READABLE,
     REASON_DONE, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_FORWARD, STAGE_LINGER,
     STAGE_REQUEST, STREAM_EOF, TUNNEL,
 )
@@ -92,7 +92,7 @@ cdef int step_forward(Core* core, Exchange* x) noexcept nogil:
     if unlikely(x.flags & EXCHANGE_SHADOW):
         if is_overrun(x):
             return END
-        if x.hedge != NULL and x.http.flags & HTTP_SENT:
+        if x.hedge != NULL and x.attempt.flags & TRY_SENT:
             return HEDGED
     verdict = forward_step(core, x)
     if likely(verdict == NEXT):
@@ -176,7 +176,7 @@ cdef int _complete(Core* core, Exchange* x) noexcept nogil:
             stream_shut(&x.client)
             x.stage = STAGE_LINGER
             x.linger_left = linger_bytes_max
-            x.begin_ns = core.now_ns
+            x.books.begin_ns = core.now_ns
             timer_start(core, &x.timer, linger_timer)
             return NEXT
         x.reason = REASON_DONE

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    END, EXCHANGE_CLOSE, EXCHANGE_HOLDS_SERVER, LEAVE_LISTENER, LEAVE_NOW, LEAVE_PART, LEAVE_STOP,
+    END, EXCHANGE_CLOSE, TRY_HOLDS_SERVER, LEAVE_LISTENER, LEAVE_NOW, LEAVE_PART, LEAVE_STOP,
     EXCHANGE_QUEUED, EXCHANGE_SHADOW, REASON_DONE, REASON_REMOVED, REASON_STOPPED, STAGE_CARRIER,
     STAGE_DEAD, STAGE_FREE,
 )
@@ -59,7 +59,7 @@ cdef bint _is_in(Core* core, Snapshot* snapshot, unsigned int bind_id) noexcept 
 
 cdef void _close_server_carrier(Core* core, Exchange* x, bint gone_only) noexcept nogil:
     """One to a server that no snapshot names any more, or any: when its requests have ended."""
-    if gone_only and x.target.idle_lists[core.id].epoch == core.http.epoch:
+    if gone_only and x.attempt.target.idle_lists[core.id].epoch == core.http.epoch:
         return
     x.flags |= EXCHANGE_CLOSE
     if x.h2.n_streams == 0 and x.stage == STAGE_CARRIER:
@@ -77,7 +77,7 @@ cdef void end_cut(Core* core) noexcept nogil:
         for i in range(SLAB_EXCHANGES):
             x = &slab.exchanges[i]
             if x.stage != STAGE_FREE and x.stage != STAGE_DEAD \
-                    and x.flags & EXCHANGE_HOLDS_SERVER and fl_load32(&x.target.cut):
+                    and x.attempt.flags & TRY_HOLDS_SERVER and fl_load32(&x.attempt.target.cut):
                 x.reason = REASON_REMOVED
                 leave(core, x, LEAVE_NOW)
                 finish(core, x)
@@ -114,8 +114,8 @@ cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil:
                 used[x.h2.header_timer] = True
                 used[x.h2.linger_timer] = True
                 used[x.h2.stall_timer] = True
-            if x.http != NULL and x.http.upstream != NULL:
-                used[x.http.upstream.idle_timer] = True
+            if x.http != NULL and x.attempt.upstream != NULL:
+                used[x.attempt.upstream.idle_timer] = True
         slab = slab.next
     while idle != NULL:
         used[idle.idle_timer] = True

@@ -8,25 +8,24 @@ from fastlb._core.base.enums cimport (
     ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, STAGE_FIRST, STAGE_POLICY,
     STAGE_REQUEST,
 )
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.head cimport Head, Text
 from fastlb._core.base.mem cimport chunk_bytes
-from fastlb._core.base.net cimport address_port, address_text, net_local
-from fastlb._core.base.parts cimport Address
-from fastlb._core.base.proxyfacts cimport keep_told, told_by_proxy
+from fastlb._core.base.parts cimport About
 from fastlb._core.base.questions cimport Question
 from fastlb._core.base.routing cimport (
     CLOSE_CANCELS_HALF, DECISION_POOL, DECISION_REPLY, DECISION_ROUTE, Decision, EDIT_ADD,
-    EDIT_REMOVE, EDIT_SET, Edit, PART_TEXT, Part, Policy,
+    EDIT_REMOVE, EDIT_SET, Edit, Policy,
 )
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.tls cimport tls_forget
-from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, tls_facts
 from fastlb._core.base.turn cimport enter_turn, leave_turn
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store64, unlikely
 from fastlb._core.ext.linux cimport _exit
+from fastlb._core.facts.about cimport about_drop, about_take
 from fastlb._core.http.decision cimport (
     as_the_route_says, close_it, failed, give_decision, shown_body, wants_more,
 )
@@ -121,7 +120,7 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
     """An answer, or other header fields: texts, which follow the decision in its memory."""
     cdef Decision* decision
     cdef Edit* edits
-    cdef Part* parts
+    cdef FactRef* parts
     cdef _Block block
     cdef size_t size, n_edits, i = 0
     name, address, key, reply, request_edits, response_edits = fields
@@ -130,13 +129,13 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
     for op, field, value in (*request_edits, *response_edits):
         size += len(field) + len(value)
     decision = <Decision*> calloc(
-        1, sizeof(Decision) + n_edits * (sizeof(Edit) + sizeof(Part)) + size)
+        1, sizeof(Decision) + n_edits * (sizeof(Edit) + sizeof(FactRef)) + size)
     if decision == NULL:
         raise MemoryError
     decision.users = 1
     decision.kind = DECISION_ROUTE
     edits = <Edit*> (decision + 1)
-    parts = <Part*> (edits + n_edits)
+    parts = <FactRef*> (edits + n_edits)
     block = _Block()
     block.at = <uint8_t*> (parts + n_edits)
     block.end = block.at + size
@@ -158,8 +157,7 @@ cdef Decision* _with_texts(Caller caller, tuple fields) except NULL:
             edits[i].name = block.text(field)
             edits[i].value.n_parts = 1
             edits[i].value.parts = &parts[i]
-            parts[i].kind = PART_TEXT
-            parts[i].text = block.text(value)
+            parts[i].name = block.text(value)       # (FACT_NONE: a text)
             i += 1
     except BaseException:
         free(decision)
@@ -190,22 +188,20 @@ cdef uint32_t _first(Exchange* x) noexcept nogil:
 
 cdef object _about(Core* core, Exchange* x, Caller caller):
     """The Request or Connection that it is asked about."""
-    cdef Address local
-    cdef char local_ip[46]
+    cdef About about
     cdef const uint8_t* data = NULL
     cdef uint32_t size = 0
-    if x.flags & EXCHANGE_HTTP:
-        return make_request(caller, &core.http.head, _shown(core, x), x.client_ip,
-                            x.client_ip_size, address_port(&x.peer),
-                            tls_facts(secured_stream(x)), told_by_proxy(x))
-    if x.input != NULL:
-        data = chunk_bytes(x.input) + x.input.start
-        size = _first(x)
-    net_local(_local_fd(x), &local)
-    return make_connection(
-        caller, data, size, x.client_ip, x.client_ip_size, address_port(&x.peer), local_ip,
-        address_text(&local, local_ip), address_port(&local), tls_facts(&x.client),
-        told_by_proxy(x))
+    try:
+        if not about_take(core, x, -1 if x.flags & EXCHANGE_HTTP else _local_fd(x), &about):
+            raise MemoryError
+        if x.flags & EXCHANGE_HTTP:
+            return make_request(caller, &core.http.head, _shown(core, x), &about)
+        if x.input != NULL:
+            data = chunk_bytes(x.input) + x.input.start
+            size = _first(x)
+        return make_connection(caller, data, size, &about)
+    finally:
+        about_drop(&about)
 
 
 cdef Decision* _call(Core* core, Exchange* x) noexcept with gil:
@@ -252,17 +248,16 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
 # --- on the control plane ---
 
 cdef void _free(Question* question) noexcept nogil:
-    drop_facts(question.secured)
-    free(question.told)
+    about_drop(&question.about)
     free(question)
 
 
 cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
-    cdef Address local
+    cdef bint is_http = x.flags & EXCHANGE_HTTP != 0
     cdef Question* question
     cdef Text body
     cdef uint32_t size
-    if x.flags & EXCHANGE_HTTP:
+    if is_http:
         body = _shown(core, x)
         size = core.http.head.size + body.size
         question = make_question(core, x, kept_bytes(&core.http.head, body))
@@ -271,21 +266,14 @@ cdef Question* _question(Core* core, Exchange* x) noexcept nogil:
         question = make_question(core, x, size)
     if question == NULL:
         return NULL
-    question.client_ip_size = x.client_ip_size
-    question.client_port = address_port(&x.peer)
-    memcpy(question.client_ip, x.client_ip, x.client_ip_size)
     question.size = size
-    question.secured = tls_facts(secured_stream(x))
-    hold_facts(question.secured)
-    question.told = keep_told(told_by_proxy(x))
-    if x.flags & EXCHANGE_HTTP:
+    if not about_take(core, x, -1 if is_http else _local_fd(x), &question.about):
+        _free(question)
+        return NULL
+    if is_http:
         keep_head(<Head*> (question + 1), &core.http.head, body)
-    else:
-        if size:
-            memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
-        net_local(_local_fd(x), &local)
-        question.local_ip_size = address_text(&local, question.local_ip)
-        question.local_port = address_port(&local)
+    elif size:
+        memcpy(<uint8_t*> (question + 1), chunk_bytes(x.input) + x.input.start, size)
     return question
 
 
@@ -307,7 +295,7 @@ cdef bint ask(Core* core, Exchange* x) noexcept nogil:
         return True
     x.stage = STAGE_POLICY
     if x.flags & EXCHANGE_HTTP:         # who had no more to say when it asked isn't gone
-        x.status = x.client.ready & PEER_SHUT
+        x.half_closed = x.client.ready & PEER_SHUT != 0
     return False
 
 
@@ -326,25 +314,20 @@ cdef bint has_left(Exchange* x) noexcept nogil:
         return True
     if x.client.ready & HANGUP or (
             x.client.ready & PEER_SHUT and x.policy.on_close == CLOSE_CANCELS_HALF
-            and not x.status):
+            and not x.half_closed):
         x.reason = REASON_CLIENT_GONE
         return True
     return False
 
 
 cdef object _asked_about(Caller caller, Question* question):
-    cdef const Text* told = question.told.all if question.told != NULL else NULL
     cdef const Head* head = <const Head*> (question + 1)
     cdef Text body
     if caller.of_connections:
         return make_connection(
-            caller, <const uint8_t*> (question + 1), question.size, question.client_ip,
-            question.client_ip_size, question.client_port, question.local_ip,
-            question.local_ip_size, question.local_port, question.secured, told)
+            caller, <const uint8_t*> (question + 1), question.size, &question.about)
     body = text_of(head.bytes + head.size, question.size - head.size)
-    return make_request(
-        caller, head, body, question.client_ip, question.client_ip_size, question.client_port,
-        question.secured, told)
+    return make_request(caller, head, body, &question.about)
 
 
 def questions(Live live, callers) -> list[tuple]:

@@ -19,10 +19,6 @@ from fastlb._core.http.decision cimport bind_as_decided, drop_decision, failed, 
 from fastlb._core.policy.call cimport ask, has_left
 
 
-cdef enum:
-    ALL_SEEN = 1                # of x.status: there are no more bytes to wait for
-
-
 cdef uint32_t _size(const Exchange* x) noexcept nogil:
     return x.input.end if x.input != NULL else 0
 
@@ -60,7 +56,7 @@ cdef bint _read(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
         if n > 0:
             x.input.end += <uint32_t> n
     if x.client.flags & STREAM_EOF or _size(x) >= policy.body_max:
-        x.status = ALL_SEEN
+        x.opening.all_seen = True
     return True
 
 
@@ -68,7 +64,7 @@ cdef int _go(Core* core, Exchange* x, const Policy* policy) noexcept nogil:
     """As it decided."""
     if x.decision.kind == DECISION_MORE:
         drop_decision(x)
-        if x.status != ALL_SEEN:
+        if not x.opening.all_seen:
             x.wanted = _size(x)
             timer_start(core, &x.timer, policy.first_timer)
             if x.client.ready & READABLE:
@@ -110,7 +106,7 @@ cdef int _step(Core* core, Exchange* x) noexcept nogil:
         return _go(core, x, policy)
     if not _read(core, x, policy):
         return FAIL
-    if x.status != ALL_SEEN and _size(x) <= x.wanted:
+    if not x.opening.all_seen and _size(x) <= x.wanted:
         return AGAIN
     if x.client_ip_size == 0:
         x.client_ip_size = address_text(&x.peer, x.client_ip)

@@ -8,18 +8,20 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastlb._core.base.head cimport FIELD_COOKIE, FIELD_OTHER, Field, Head, Text
 from fastlb._core.base.limits cimport FIELDS_MAX, PROXY_FACTS, TLS_FACTS
-from fastlb._core.base.parts cimport ProxyFacts, TlsFacts
-from fastlb._core.base.proxyfacts cimport keep_told
+from fastlb._core.base.parts cimport About, TlsFacts
 from fastlb._core.base.text cimport lower, text_of
-from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, make_facts
+from fastlb._core.base.tlsfacts cimport make_facts
+from fastlb._core.facts.about cimport about_drop, about_tell
 from fastlb._core.http.admit cimport normalise
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.proto.llhttp cimport llhttp_known
 from fastlb._core.tables.caller cimport Caller
+
+from fastlb._core.facts.registry import RECORDED
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
@@ -83,31 +85,66 @@ cdef bint _same(const uint8_t* a, const uint8_t* b, uint32_t size) noexcept nogi
 
 cdef tuple _texts(const Text* all, int n):
     cdef int i
-    return tuple([
-        (<const char*> all[i].at)[:all[i].size].decode("ascii") if all[i].size else ""
-        for i in range(n)
-    ])
+    return tuple([_text(all[i]) for i in range(n)])
 
 
-cdef class Request:
+cdef str _text(Text text):
+    return (<const char*> text.at)[:text.size].decode("latin-1") if text.size else ""
+
+
+cdef class Asked:
+    """A client that a policy is asked about."""
+
+    def __dealloc__(self):
+        about_drop(&self._about)
+
+    @property
+    def client_host(self) -> str:
+        return self._about.ip[:self._about.ip_size].decode("latin-1")
+
+    @property
+    def client_port(self) -> int:
+        return self._about.port
+
+    @property
+    def listener(self) -> str:
+        """The name of the listener that it came to."""
+        return self._caller.listener
+
+    @property
+    def secured(self) -> tuple[str, str, str, str] | None:
+        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
+        return _texts(self._about.secured.all, TLS_FACTS) if self._about.secured != NULL else None
+
+    @property
+    def told(self) -> tuple[str, str, str, str, str] | None:
+        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
+        return _texts(self._about.others, PROXY_FACTS) if self._about.is_told else None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """All facts of the client that there are, by their names: "tls.sni", "proxy.authority"."""
+        cdef uint32_t i
+        found = {}
+        for i in range(TLS_FACTS if self._about.secured != NULL else 0):
+            if self._about.secured.all[i].size:
+                found[RECORDED[i]] = _text(self._about.secured.all[i])
+        for i in range(self._about.n_others):
+            if self._about.others[i].size:
+                found[RECORDED[i + <uint32_t> TLS_FACTS]] = _text(self._about.others[i])
+        return found
+
+
+cdef class Request(Asked):
     """A request as its routes see it: path and query are normalised, header fields as they came."""
 
     def __dealloc__(self):
         free(self._head)
-        free(self._told)
-        drop_facts(self._secured)
 
     cdef Head* _cut(self) except NULL:
         if self._head == NULL:
             raise ValueError("a request that nobody sent; fastlb.testing.request() makes some")
         return self._head
-
-    cdef str _text(self, Text text):
-        return (<const char*> text.at)[:text.size].decode("latin-1") if text.size else ""
-
-    @property
-    def client_host(self) -> str:
-        return self._ip[:self._ip_size].decode("latin-1")
 
     @property
     def method(self) -> str:
@@ -118,22 +155,22 @@ cdef class Request:
     @property
     def path(self) -> str:
         """As routes match it: normalised, and percent-encoded where that means something."""
-        return self._text(self._cut().path)
+        return _text(self._cut().path)
 
     @property
     def query(self) -> str:
         """What follows the "?", as it came; "" if nothing does."""
-        return self._text(self._cut().query)
+        return _text(self._cut().query)
 
     @property
     def authority(self) -> str:
         """The host that was asked, with its port if that was named."""
-        return self._text(self._cut().authority)
+        return _text(self._cut().authority)
 
     @property
     def host(self) -> str:
         """The same in lower case, without the port."""
-        return self._text(self._cut().host).lower()
+        return _text(self._cut().host).lower()
 
     @property
     def http_version(self) -> str:
@@ -142,21 +179,6 @@ cdef class Request:
     @property
     def scheme(self) -> str:
         return self._caller.scheme
-
-    @property
-    def secured(self) -> tuple[str, str, str, str] | None:
-        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
-        return _texts(self._secured.all, TLS_FACTS) if self._secured != NULL else None
-
-    @property
-    def told(self) -> tuple[str, str, str, str, str] | None:
-        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
-        return _texts(self._told.all, PROXY_FACTS) if self._told != NULL else None
-
-    @property
-    def listener(self) -> str:
-        """The name of the listener that it came to."""
-        return self._caller.listener
 
     @property
     def route(self) -> str:
@@ -281,28 +303,17 @@ cdef class RequestHeaders:
         return f"RequestHeaders({dict(self.items())!r})"
 
 
-cdef class Connection:
+cdef class Connection(Asked):
     """A connection as a tcp listener's policy sees it: who has connected, to what, and `data`, the
     first bytes that the client has sent (b"" if it waits for the server to begin)."""
 
-    def __dealloc__(self):
-        free(self._told)
-        drop_facts(self._secured)
+    @property
+    def local_host(self) -> str:
+        return self._about.local_ip[:self._about.local_ip_size].decode("latin-1")
 
     @property
-    def secured(self) -> tuple[str, str, str, str] | None:
-        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
-        return _texts(self._secured.all, TLS_FACTS) if self._secured != NULL else None
-
-    @property
-    def told(self) -> tuple[str, str, str, str, str] | None:
-        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
-        return _texts(self._told.all, PROXY_FACTS) if self._told != NULL else None
-
-    @property
-    def listener(self) -> str:
-        """The name of the listener that it came to."""
-        return self._caller.listener
+    def local_port(self) -> int:
+        return self._about.local_port
 
 
 cdef tuple _NOTHING = ()
@@ -313,46 +324,29 @@ cdef object _new(object kind):
     return (<PyTypeObject*> kind).tp_new(kind, <PyObject*> _NOTHING, NULL)
 
 
-cdef ProxyFacts* _kept(const Text* told) except? NULL:
-    cdef ProxyFacts* kept = keep_told(told)
-    if told != NULL and kept == NULL:
-        raise MemoryError
-    return kept
+cdef void _take(Asked asked, Caller caller, About* about) noexcept:
+    """What is known of its client is its own from here on."""
+    asked._caller = caller
+    asked._about = about[0]
+    about.secured = NULL
+    about.others = NULL
 
 
-cdef Request make_request(Caller caller, const Head* head, Text body, const char* client_ip,
-                          uint8_t client_ip_size, int client_port, TlsFacts* secured,
-                          const Text* told):
+cdef Request make_request(Caller caller, const Head* head, Text body, About* about):
     cdef Request request = _new(caller.request_class)
-    request._caller = caller
+    _take(request, caller, about)
     request._head = <Head*> malloc(kept_bytes(head, body))
     if request._head == NULL:
         raise MemoryError
     keep_head(request._head, head, body)
     request._size = head.size + body.size
-    memcpy(request._ip, client_ip, client_ip_size)
-    request._ip_size = client_ip_size
-    request.client_port = client_port
-    hold_facts(secured)
-    request._secured = secured
-    request._told = _kept(told)
     return request
 
 
-cdef Connection make_connection(
-        Caller caller, const uint8_t* data, size_t size, const char* client_ip,
-        size_t client_ip_size, int client_port, const char* local_ip, size_t local_ip_size,
-        int local_port, TlsFacts* secured, const Text* told):
+cdef Connection make_connection(Caller caller, const uint8_t* data, size_t size, About* about):
     cdef Connection connection = _new(caller.request_class)
-    connection._caller = caller
+    _take(connection, caller, about)
     connection.data = (<const char*> data)[:size]
-    connection.client_host = client_ip[:client_ip_size].decode("latin-1")
-    connection.client_port = client_port
-    connection.local_host = local_ip[:local_ip_size].decode("latin-1")
-    connection.local_port = local_port
-    hold_facts(secured)
-    connection._secured = secured
-    connection._told = _kept(told)
     return connection
 
 
@@ -385,7 +379,7 @@ cdef list _view(object told, Text* all):
 def request_of(Caller caller, bytes head, bytes body, str client_host, int client_port,
                secured=None, told=None) -> Request:
     """A request of these bytes, as for a test. Raises ValueError where they are none."""
-    cdef TlsFacts* facts = NULL
+    cdef About about
     cdef Text[PROXY_FACTS] texts
     cdef bytes raw = head + body
     cdef bytes ip = client_host.encode("latin-1")
@@ -395,35 +389,27 @@ def request_of(Caller caller, bytes head, bytes body, str client_host, int clien
     cdef Head* cut
     if not llhttp_known():
         raise RuntimeError("there is no parser yet: a balancer that starts binds it")
-    if len(ip) > IP_TEXT_MAX:
+    if len(ip) > <int> sizeof(about.ip):
         raise ValueError("not the text of an address")
+    memset(&about, 0, sizeof(about))
+    about.ip_size, about.port = len(ip), client_port
+    memcpy(about.ip, <const char*> ip, len(ip))
     # Normalised, each of the target's bytes may become six, and a path that isn't there one.
     cut = <Head*> malloc(sizeof(Head) + 6 * size + 1)
     if cut == NULL:
         raise MemoryError
     room = <uint8_t*> (cut + 1)
     try:                                # as the engine does it
-        facts = facts_of(secured)
+        about.secured = facts_of(secured)
         kept = _view(told, texts) if told is not None else None
+        if kept is not None and not about_tell(&about, texts):
+            raise MemoryError
         if parse_request(cut, data, size, FIELDS_MAX, size) != <int> size:
             raise ValueError("not a request's head")
         if normalise(cut, caller.merge_slashes, room) == NULL:
             raise ValueError("not a request's path")
-        return make_request(caller, cut, text_of(data + size, <uint32_t> (len(raw) - size)),
-                            <const char*> ip,
-                            <uint8_t> len(ip), client_port, facts,
-                            texts if kept is not None else NULL)
+        return make_request(
+            caller, cut, text_of(data + size, <uint32_t> (len(raw) - size)), &about)
     finally:
         free(cut)
-        drop_facts(facts)
-
-
-def connection_of(
-    Caller caller, bytes data, str client_host, int client_port, str local_host, int local_port
-) -> Connection:
-    """A connection whose client has sent these bytes, as for a test."""
-    cdef bytes ip = client_host.encode("latin-1")
-    cdef bytes local = local_host.encode("latin-1")
-    return make_connection(
-        caller, <const uint8_t*> <const char*> data, len(data), <const char*> ip, len(ip),
-        client_port, <const char*> local, len(local), local_port, NULL, NULL)
+        about_drop(&about)

@@ -11,11 +11,9 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.text cimport text_of
 from fastlb._core.proto.clienthello cimport parse_hello
 from fastlb._core.proto.mqtt cimport MqttConnect, parse_connect
-from fastlb._core.proto.openings cimport (
-    parse_banner, parse_chunk0, parse_preface, parse_startup,
-)
+from fastlb._core.proto.openings cimport parse_banner, parse_chunk0, parse_preface, parse_startup
 from fastlb._core.proto.redis cimport parse_command
-from fastlb._core.proto.requestline cimport Opening, parse_opening
+from fastlb._core.proto.requestline cimport FirstLine, parse_opening
 
 
 cdef Text _level(int level) noexcept nogil:
@@ -57,7 +55,7 @@ cdef bint _is_binary(const uint8_t* data, uint32_t size, Spoken* spoken) noexcep
 cdef bint protocol_of(const uint8_t* data, uint32_t size, Spoken* spoken) noexcept nogil:
     """Whether it can be said. If not, more may tell it (spoken.wanted); what no bytes could make a
     known protocol is an unknown one."""
-    cdef Opening opening
+    cdef FirstLine opening
     memset(spoken.facts, 0, sizeof(spoken.facts))
     spoken.protocol = PROTOCOL_UNKNOWN
     spoken.wanted = 0

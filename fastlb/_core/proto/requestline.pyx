@@ -70,7 +70,7 @@ cdef bint _is_websocket(const uint8_t* at, const uint8_t* end) noexcept nogil:
     return upgrade and websocket
 
 
-cdef int parse_opening(const uint8_t* data, uint32_t size, Opening* opening) noexcept nogil:
+cdef int parse_opening(const uint8_t* data, uint32_t size, FirstLine* opening) noexcept nogil:
     """Bytes of the head, 0 (more is wanted, though opening.is_request may be known), or -1: this is
     none."""
     cdef int line = _first_line(data, size)

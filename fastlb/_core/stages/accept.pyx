@@ -16,9 +16,7 @@ from fastlb._core.base.net cimport net_accept
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
-from fastlb._core.ext.atomic cimport (
-    fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely,
-)
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
 from fastlb._core.http.upstream cimport make_room
 from fastlb._core.tables.live cimport live_notify, live_wake_engines
@@ -63,8 +61,8 @@ cdef bint have_scratch(Core* core, BindEntry* bind) noexcept nogil:
 cdef void begin_first(Core* core, Exchange* x) noexcept nogil:
     """x.policy decides, once it has seen the first bytes that it wants."""
     x.stage = STAGE_FIRST
-    x.status = x.policy.body_max == 0       # (it has seen all that it will)
-    if not x.status:
+    x.opening.all_seen = x.policy.body_max == 0
+    if not x.opening.all_seen:
         timer_start(core, &x.timer, x.policy.first_timer)
 
 
@@ -147,7 +145,7 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     fl_count(&core.counters.accepted, 1)
     fl_count(&core.counters.descriptors, 1)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
-    x.begin_ns = core.now_ns if bind.http == NULL else 0
+    x.books.begin_ns = core.now_ns if bind.http == NULL else 0
     x.snapshot = snapshot
     x.flags = EXCHANGE_HOLDS_SNAPSHOT
     fl_add32(&snapshot.users[core.id], 1)

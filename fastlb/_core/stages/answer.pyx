@@ -291,7 +291,7 @@ cdef void _write(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
     _put(w, b"\r\n")
     if x.status != 204 and (http == NULL or http.method != METHOD_HEAD):
         put_text(w, content)
-        x.answered_bytes = content.size
+        x.books.answered_bytes = content.size
         if http != NULL:
             http.response.total = content.size
 
@@ -325,9 +325,10 @@ cdef int answer_step(Core* core, Exchange* x) noexcept nogil:
     write_answer(core, x, &w)
     if x.http != NULL:
         x.http.status = x.status
-    x.answered = x.status
+    x.books.answered = x.status
     x.status = 0
-    x.bytes_out += w.at - chunk_bytes(core.http.output) - chunk_size(core.http.output.klass) // 2
+    x.books.bytes_out += w.at - chunk_bytes(core.http.output) \
+        - chunk_size(core.http.output.klass) // 2
     return flow_write(core, x, &x.client, &core.http.output,
                       chunk_size(core.http.output.klass) // 2, w.at - chunk_bytes(
                           core.http.output))

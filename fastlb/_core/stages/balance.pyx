@@ -1,28 +1,25 @@
 # Pick a server of the pool, and take a place in its gate.
-# Reads the pool, the live state of its servers and what was tried; writes x.entry and x.target, and
+# Reads the pool, the live state of its servers and what was tried; writes x.attempt, and
 # x.pool where another one falls in.
 # Ends: NEXT (picked), AGAIN (it waits for a place), FAIL (x.reason).
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t
 
-from fastlb._core.balance.candidates cimport take_in_turn
-from fastlb._core.balance.hashing cimport session_hash, take_by_table, take_from_ring
-from fastlb._core.balance.load cimport take_least_connections, take_of_two
-from fastlb._core.balance.prequal cimport take_prequal
+from fastlb._core.balance.hashing cimport session_hash
 from fastlb._core.balance.sticky cimport take_bound
+from fastlb._core.base.balancing cimport TakeServer, balance_rows
 from fastlb._core.base.enums cimport (
-    AGAIN, BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
-    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, ERROR, EXCHANGE_SHADOW,
-    FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT, REASON_CLIENT_GONE,
-    REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
+    AGAIN, ERROR, EXCHANGE_SHADOW, FAIL, HANGUP, NEXT, PASS_ANY, PASS_HEALTHY, PEER_SHUT,
+    REASON_CLIENT_GONE, REASON_NO_SERVER, REASON_QUEUE_FULL, REASON_SERVERS_FULL,
 )
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
 from fastlb._core.base.random cimport random_below
-from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF, HASH_CLIENT_IP, HashKey
+from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
-from fastlb._core.ext.atomic cimport fl_add64, fl_load32, fl_load64, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_load32, likely, unlikely
 from fastlb._core.failing.queue cimport (
     is_next, may_wait, stop_waiting, wait_for_place, wake_pending,
 )
@@ -30,38 +27,12 @@ from fastlb._core.failing.retry cimport count_request
 from fastlb._core.tables.hashring cimport hash_client
 
 
-cdef bint _pick(Core* core, Exchange* x, const Group* group, int which,
-                bint* full) noexcept nogil:
-    """Of a group, by the pool's policy."""
-    cdef int balance = x.pool.balance
-    cdef uint64_t* turns = &x.pool.live.turns[group - x.pool.groups]
-    cdef uint64_t turn = 0
-    if balance == BALANCE_RING_HASH:
-        return take_from_ring(core, x, group, which, full)
-    if balance == BALANCE_MAGLEV or balance == BALANCE_RENDEZVOUS:
-        return take_by_table(core, x, group, which, full)
-    if balance == BALANCE_LEAST_REQUEST or balance == BALANCE_PEAK_EWMA:
-        return take_of_two(core, x, group, which, full)
-    if balance == BALANCE_PREQUAL:
-        return take_prequal(core, x, group, which, full)
-    if balance == BALANCE_LEAST_CONNECTIONS:
-        return take_least_connections(core, x, group, which, full)
-    if unlikely(group.n_sequence == 0):
-        return False
-    if balance == BALANCE_RANDOM:
-        turn = random_below(core, group.n_sequence)
-    elif likely(x.n_tried == 0 and which == x.pool.first_pass):
-        turn = fl_add64(turns, 1) % group.n_sequence
-    else:                               # another try takes no turn, or a bad server gets them all
-        turn = fl_load64(turns) % group.n_sequence
-    return take_in_turn(core, x, group, which, turn, full)
-
-
 cdef bint _pick_well(Core* core, Exchange* x, const Group* group, bint* full) noexcept nogil:
     """One that isn't failing."""
     cdef int which = x.pool.first_pass
-    return _pick(core, x, group, which, full) or (
-        which != PASS_HEALTHY and _pick(core, x, group, PASS_HEALTHY, full))
+    cdef TakeServer take = balance_rows[x.pool.balance].take
+    return take(core, x, group, which, full) or (
+        which != PASS_HEALTHY and take(core, x, group, PASS_HEALTHY, full))
 
 
 cdef uint32_t _first_group(Core* core, Exchange* x) noexcept nogil:
@@ -88,10 +59,10 @@ cdef bint _pick_among(Core* core, Exchange* x, bint* full) noexcept nogil:
     return False
 
 
-cdef const HashKey* _key(const Exchange* x) noexcept nogil:
+cdef const FactRef* _key(const Exchange* x) noexcept nogil:
     """What is hashed of a session: its route comes before the pool."""
-    if unlikely(x.sniffed.route != NULL) and x.sniffed.route.hash_on.on:
-        return &x.sniffed.route.hash_on
+    if unlikely(x.opening.route != NULL) and x.opening.route.hash_on.fact:
+        return &x.opening.route.hash_on
     return &x.pool.hash_key
 
 
@@ -115,7 +86,7 @@ cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     if full[0]:
         return False                    # to wait for who is well is better
     for i in range(pool.n_groups):
-        if _pick(core, x, &pool.groups[i], PASS_ANY, full):
+        if balance_rows[pool.balance].take(core, x, &pool.groups[i], PASS_ANY, full):
             return True
     return False
 
@@ -133,7 +104,7 @@ cdef bint _take_of(Core* core, Exchange* x, bint* full) noexcept nogil:
         full[0] = True
         return False
     if _pick_of(core, x, full):
-        x.loaded = pool.live
+        x.attempt.loaded = pool.live
         return True
     if gate_give(gate):
         wake_pending(core, pool.live)
@@ -147,7 +118,7 @@ cdef bint _take_anywhere(Core* core, Exchange* x, bint* full) noexcept nogil:
         if full[0] or x.pool.fallback == NULL or (x.hedge != NULL and x.flags & EXCHANGE_SHADOW):
             return False
         if x.http != NULL and not x.pool.is_keyed:
-            x.hash = hash_client(&x.peer, HASH_CLIENT_IP)
+            x.hash = hash_client(&x.peer, False)
         x.pool = x.pool.fallback
         x.bound_to = 0
         x.n_tried = 0
@@ -195,7 +166,7 @@ cdef bint pick_now(Core* core, Exchange* x) noexcept nogil:
     """For who can't wait; False: x.reason."""
     cdef bint full = False
     count_request(core, x.pool)
-    x.attempts += 1
+    x.books.attempts += 1
     if likely(_take_anywhere(core, x, &full)):
         return True
     x.reason = REASON_SERVERS_FULL if full else REASON_NO_SERVER
@@ -206,9 +177,9 @@ cdef int balance_step(Core* core, Exchange* x) noexcept nogil:
     cdef bint full = False
     if unlikely(x.pending != NULL):
         return _go_on_waiting(core, x)
-    if x.attempts == 0:
+    if x.books.attempts == 0:
         count_request(core, x.pool)
-    x.attempts += 1
+    x.books.attempts += 1
     if unlikely(x.pool.pending_max) and fl_load32(&x.pool.live.pending.count) > 0:
         return _wait(core, x)           # others were here before
     if likely(_take_anywhere(core, x, &full)):

@@ -1,15 +1,13 @@
 # Connect to the server that was picked.
-# Reads x.entry; writes x.to_server, and the server's live state: failing, or up again.
+# Reads x.attempt.entry; writes x.to_server, and the server's live state: failing, or up again.
 # Ends: NEXT (connected), AGAIN (under way), FAIL (REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR,
 # REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE).
-from libc.errno cimport (
-    ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE,
-)
+from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPIPE
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.enums cimport (
-    AGAIN, ERROR, FAIL, HANGUP, HTTP_RETRIED, HTTP_REUSED, LAYER_H2, NEXT, READABLE,
+    AGAIN, ERROR, FAIL, HANGUP, TRY_RETRIED, TRY_REUSED, LAYER_H2, NEXT, READABLE,
     REASON_CONNECT_REFUSED, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE,
     SERVER_EJECTED, SERVER_FAILING, SERVER_UP, STREAM_CAUTIOUS, STREAM_OWN_NODELAY, STREAM_TUNED,
     WRITABLE,
@@ -41,7 +39,7 @@ from fastlb._core.failing.outliers cimport server_did_well, server_failed
 from fastlb._core.failing.retry cimport repeatable
 from fastlb._core.h2.pool cimport add_h2, find_h2, join_h2
 from fastlb._core.http.upstream cimport (
-    client_of, end_upstream, make_room, take_idle, take_kept,
+    client_of, end_upstream, expires_at, make_room, take_idle, take_kept,
 )
 from fastlb._core.proto.proxyproto cimport write_proxy_v1, write_proxy_v2
 from fastlb._core.tables.live cimport live_notify
@@ -50,8 +48,8 @@ from fastlb._core.tables.states cimport live_warm
 
 cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
     """The server's fault: leave it out for a while. Its first failure wakes the control plane."""
-    cdef ServerLive* live = x.target
-    fl_count(&x.counters.connect_failures, 1)
+    cdef ServerLive* live = x.attempt.target
+    fl_count(&x.attempt.counters.connect_failures, 1)
     fl_count(&core.counters.connect_failures, 1)
     fl_store32(&live.error, error)
     if fl_load32(&live.state) != SERVER_EJECTED:
@@ -63,10 +61,10 @@ cdef void connect_failed(Core* core, Exchange* x, int error) noexcept nogil:
 
 cdef void connect_succeeded(Core* core, Exchange* x) noexcept nogil:
     if x.http == NULL and x.h2 == NULL:
-        server_did_well(core, x.target)
-    elif unlikely(fl_load32(&x.target.state) == SERVER_FAILING):
-        fl_store32(&x.target.state, SERVER_UP)      # (what it answers is told apart)
-        live_warm(x.target, core.now_ms)
+        server_did_well(core, x.attempt.target)
+    elif unlikely(fl_load32(&x.attempt.target.state) == SERVER_FAILING):
+        fl_store32(&x.attempt.target.state, SERVER_UP)      # (what it answers is told apart)
+        live_warm(x.attempt.target, core.now_ms)
         live_notify(core.live)
     if unlikely(fl_load32(&x.pool.live.down) != 0):
         fl_store32(&x.pool.live.down, 0)
@@ -90,16 +88,16 @@ cdef int _open(Core* core, const ServerAddress* address, uint32_t size) noexcept
 cdef int _open_either(Core* core, Exchange* x, bint again) noexcept nogil:
     """The same to a server with two addresses: the one that didn't refuse last, or `again` the
     other one, which those that come later begin with."""
-    cdef int which = fl_load32(&x.target.uses_other)
+    cdef int which = fl_load32(&x.attempt.target.uses_other)
     cdef int fd = -ECONNREFUSED
     if not again:
-        fd = _open(core, x.entry.other, x.entry.other_size) if which \
-            else _open(core, &x.entry.address, x.entry.address_size)
+        fd = _open(core, x.attempt.entry.other, x.attempt.entry.other_size) if which \
+            else _open(core, &x.attempt.entry.address, x.attempt.entry.address_size)
     if fd == -ECONNREFUSED:
         which = not which
-        fl_store32(&x.target.uses_other, which)
-        fd = _open(core, x.entry.other, x.entry.other_size) if which \
-            else _open(core, &x.entry.address, x.entry.address_size)
+        fl_store32(&x.attempt.target.uses_other, which)
+        fd = _open(core, x.attempt.entry.other, x.attempt.entry.other_size) if which \
+            else _open(core, &x.attempt.entry.address, x.attempt.entry.address_size)
         again = True
     x.to_server.second = again
     return fd
@@ -114,7 +112,7 @@ cdef inline Upstream* _waiting(Core* core, Exchange* x) noexcept nogil:
     cdef bint introduced = x.pool.proxy_protocol != 0
     if unlikely(introduced or client_of(x).kept != NULL):
         kept = take_kept(core, x, introduced)
-    return kept if kept != NULL or introduced else take_idle(core, x.target)
+    return kept if kept != NULL or introduced else take_idle(core, x.attempt.target)
 
 
 cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
@@ -124,17 +122,17 @@ cdef bint _reuse(Core* core, Exchange* x) noexcept nogil:
     while upstream != NULL:
         if likely(upstream.tls_id == _tls_id(x.pool)) and (
                 likely(repeatable(x.http)) or net_is_quiet(upstream.stream.fd)):
-            x.http.upstream = upstream
+            x.attempt.upstream = upstream
             x.to_server = &upstream.stream
             upstream.stream.exchange = x
-            x.http.flags |= HTTP_REUSED
+            x.attempt.flags |= TRY_REUSED
             upstream.keep = False
-            fl_count(&x.counters.reused, 1)
+            fl_count(&x.attempt.counters.reused, 1)
             return True
         upstream.stream.ready |= HANGUP
         upstream.keep = False
-        x.http.upstream = upstream
-        end_upstream(core, x.http, False)
+        x.attempt.upstream = upstream
+        end_upstream(core, x, False)
         upstream = _waiting(core, x)
     return False
 
@@ -145,28 +143,30 @@ cdef bint _add_upstream(Core* core, Exchange* x) noexcept nogil:
     if upstream == NULL:
         return False
     upstream.stream.exchange = x
-    upstream.target = x.target
+    upstream.target = x.attempt.target
     upstream.tls_id = _tls_id(pool)
     upstream.is_introduced = pool.proxy_protocol != 0
-    upstream.idle_max = pool.idle_max
-    upstream.idle_timer = pool.idle_timer
-    upstream.requests_max = pool.requests_max
-    upstream.expires_ms = core.now_ms + pool.age_max_ms if pool.age_max_ms else 0
-    x.http.upstream = upstream
+    upstream.idle_max = pool.keys.max_idle_connections
+    upstream.idle_timer = pool.keys.idle_connection_timeout_timer
+    upstream.requests_max = pool.keys.max_connection_requests
+    upstream.expires_ms = expires_at(core, pool)
+    x.attempt.upstream = upstream
     x.to_server = &upstream.stream
     return True
 
 
 cdef int _begin(Core* core, Exchange* x) noexcept nogil:
     cdef PoolEntry* pool = x.pool
-    x.keepalive = pool.keepalive
+    x.attempt.keepalive = pool.keepalive
     if x.http != NULL:
-        if not x.http.flags & HTTP_RETRIED and _reuse(core, x):
+        if not x.attempt.flags & TRY_RETRIED and _reuse(core, x):
             return NEXT
         if not _add_upstream(core, x):
             x.reason = REASON_NO_MEMORY
             return FAIL
-    x.begun_ns = clock_ns() if pool.is_measured and x.http == NULL and x.h2 == NULL else 0
+    x.attempt.measured_ns = 0
+    if pool.is_measured and x.http == NULL and x.h2 == NULL:
+        x.attempt.measured_ns = clock_ns()
     return _connect(core, x, False)
 
 
@@ -175,8 +175,8 @@ cdef int _connect(Core* core, Exchange* x, bint again) noexcept nogil:
     cdef PoolEntry* pool = x.pool
     cdef Stream* server = x.to_server
     cdef int fd
-    if likely(x.entry.other == NULL):
-        fd = _open(core, &x.entry.address, x.entry.address_size)
+    if likely(x.attempt.entry.other == NULL):
+        fd = _open(core, &x.attempt.entry.address, x.attempt.entry.address_size)
     else:
         fd = _open_either(core, x, again)
     if unlikely(fd < 0):
@@ -191,7 +191,7 @@ cdef int _connect(Core* core, Exchange* x, bint again) noexcept nogil:
     server.ready = 0
     server.writes = 0
     server.flags = 0
-    if x.entry.address.family == AF_UNIX:
+    if x.attempt.entry.address.family == AF_UNIX:
         server.flags = STREAM_CAUTIOUS | STREAM_TUNED
     elif pool.nodelay:
         server.flags = STREAM_OWN_NODELAY
@@ -200,7 +200,7 @@ cdef int _connect(Core* core, Exchange* x, bint again) noexcept nogil:
     if unlikely(poller_add(&core.poller, server) < 0):
         x.reason = REASON_NO_DESCRIPTOR
         return FAIL
-    timer_start(core, &x.timer, pool.connect_timer)
+    timer_start(core, &x.timer, pool.keys.connect_timeout_timer)
     return AGAIN
 
 
@@ -254,7 +254,7 @@ cdef int _secure(Core* core, Exchange* x, Stream* server) noexcept nogil:
         if not tls_open(core, server, x.pool.tls, False):
             x.reason = REASON_NO_MEMORY
             return FAIL
-        if not tls_expect(server, <const char*> x.entry.tls_name.at, x.pool.tls.verifies):
+        if not tls_expect(server, <const char*> x.attempt.entry.tls_name.at, x.pool.tls.verifies):
             x.reason = REASON_NO_MEMORY
             return FAIL
     verdict = tls_handshake(server)
@@ -283,7 +283,7 @@ cdef int _join(Core* core, Exchange* x) noexcept nogil:
                 x.reason = REASON_NO_MEMORY
                 return FAIL
             if not h2.is_ready and not again:
-                timer_start(core, &x.timer, x.pool.connect_timer)
+                timer_start(core, &x.timer, x.pool.keys.connect_timeout_timer)
         h2 = x.to_server.h2.h2
         if unlikely(h2 == NULL):
             x.reason = <uint8_t> x.to_server.h2.why
@@ -291,12 +291,12 @@ cdef int _join(Core* core, Exchange* x) noexcept nogil:
         if not h2.is_ready:
             return AGAIN
         if likely(h2.n_streams <= h2.streams_max):
-            x.connect_ns = core.now_ns - x.picked_ns + 1
+            x.attempt.connect_ns = core.now_ns - x.attempt.picked_ns + 1
             return NEXT
         if h2.streams_max == 0:
             x.reason = REASON_CONNECT_REFUSED
             return FAIL
-        end_upstream(core, x.http, True)
+        end_upstream(core, x, True)
         x.to_server = &x.server
         again = True
 
@@ -310,7 +310,7 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         return _begin(core, x)
     if server.ready & (ERROR | HANGUP):
         error = net_error(server.fd)
-        if unlikely(x.entry.other != NULL) and error == ECONNREFUSED \
+        if unlikely(x.attempt.entry.other != NULL) and error == ECONNREFUSED \
                 and not server.second:
             timer_cancel(&x.timer)
             close_stream(core, server, False)
@@ -330,10 +330,11 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         verdict = _secure(core, x, server)
         if verdict != NEXT:
             return verdict
-    fl_count(&x.counters.connections, 1)
-    x.connect_ns = core.now_ns - x.picked_ns + 1    # (0 is none)
+    fl_count(&x.attempt.counters.connections, 1)
+    x.attempt.connect_ns = core.now_ns - x.attempt.picked_ns + 1    # (0 is none)
     if likely(x.h2 == NULL):            # (which still has to say what it allows)
         connect_succeeded(core, x)
-    if unlikely(x.begun_ns != 0):       # of tcp no more is known than how long it took to connect
-        observe_latency(x.pool, x.target, core.now_ms, <double> (clock_ns() - x.begun_ns) / 1000)
+    if unlikely(x.attempt.measured_ns != 0):    # (of TCP, how long it took to connect is all)
+        observe_latency(x.pool, x.attempt.target, core.now_ms,
+                        <double> (clock_ns() - x.attempt.measured_ns) / 1000)
     return NEXT

@@ -4,7 +4,7 @@
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, FAIL, HANGUP, HTTP_DISCARD, HTTP_HALF_CLOSED,
-    HTTP_HEAD_DONE, HTTP_SENT, HTTP_UPLOAD_CUT, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_GONE,
+    HTTP_HEAD_DONE, TRY_SENT, TRY_UPLOAD_CUT, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_GONE,
     STREAM_EOF,
 )
 from fastlb._core.base.flow cimport broken
@@ -62,14 +62,14 @@ cdef int forward_step(Core* core, Exchange* x) noexcept nogil:
     if unlikely(x.client.ready & (ERROR | HANGUP | PEER_SHUT)):
         if _look_at_client(core, x) == FAIL:
             return FAIL
-    if not http.flags & HTTP_UPLOAD_CUT and (
-            not http.flags & HTTP_SENT or not http.request.done or x.to_server.pending != NULL
+    if not x.attempt.flags & TRY_UPLOAD_CUT and (
+            not x.attempt.flags & TRY_SENT or not http.request.done or x.to_server.pending != NULL
             or x.to_server.pipe != NULL):
-        was_sent = http.flags & HTTP_SENT
+        was_sent = x.attempt.flags & TRY_SENT
         verdict = upload(core, x)
         if verdict == FAIL:
             return FAIL
-        if unlikely(x.pool.hedge.budget != 0) and not was_sent and http.flags & HTTP_SENT \
+        if unlikely(x.pool.hedge.budget != 0) and not was_sent and x.attempt.flags & TRY_SENT \
                 and may_hedge(x):
             timer_start(core, &http.pause_timer, hedge_timer(core, x.pool))
         if verdict == ANSWER:

@@ -1,7 +1,7 @@
 # Discard what a client still sends after its answer, so that closing does not destroy it. Closing
 # at once would send an RST, which may overtake the answer and take it from the client (RFC 9112,
 # 9.6).
-# Reads the client's stream, and x.begin_ns (since when); writes x.linger_left.
+# Reads the client's stream, and x.books.begin_ns (since when); writes x.linger_left.
 # Ends: AGAIN, END (it has closed, failed, or sent enough).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint64_t
@@ -31,7 +31,7 @@ cdef int linger_step(Core* core, Exchange* x) noexcept nogil:
         if <uint64_t> n > x.linger_left:
             return END
         x.linger_left -= <uint64_t> n
-        if core.now_ns - x.begin_ns > <uint64_t> LINGER_MS_MAX * 1000000:
+        if core.now_ns - x.books.begin_ns > <uint64_t> LINGER_MS_MAX * 1000000:
             return END
         timer_touch(core, &x.timer)
     x.flags |= EXCHANGE_HAS_MORE

@@ -19,10 +19,6 @@ from fastlb._core.proto.proxyproto cimport (
     PROXY_BAD, PROXY_MAYBE, PROXY_MORE, PROXY_NONE, parse_proxy,
 )
 
-cdef enum:
-    HEADER_BEGUN = 1            # of x.status: what came so far is a part of a header
-
-
 cdef inline void _want(Core* core, Exchange* x, int size) noexcept nogil:
     """What has been looked at and was left is no news; epoll knows that by itself."""
     if unlikely(core.poller.kind != POLLER_EPOLL):
@@ -38,7 +34,7 @@ cdef int proxied_late(Core* core, Exchange* x) noexcept nogil:
     """No more comes in time, or at all: NEXT if one may do without a header, and none has begun."""
     _want(core, x, 1)
     x.client.ready |= READABLE              # (what could have become one)
-    if x.bind.proxy.required or x.status == HEADER_BEGUN:
+    if x.bind.proxy.required or x.opening.header_begun:
         return _refuse(x)
     return NEXT
 
@@ -103,8 +99,8 @@ cdef int proxied_step(Core* core, Exchange* x) noexcept nogil:
     if not trusted or used == PROXY_BAD:
         return _refuse(x)
     if used == PROXY_MORE:
-        x.status = HEADER_BEGUN
+        x.opening.header_begun = True
         return _wait(core, x, <int> n)
     _want(core, x, 1)
-    x.status = 0
+    x.opening.header_begun = False
     return _believe(core, x, room, used, <int> n, &header)

@@ -1,8 +1,8 @@
 # Find out what a client speaks by its first bytes, and where its connection goes then. Of a plain
 # one nothing is taken from the socket: whoever goes on with it finds all of it there.
-# Reads the bind and the client's stream; writes x.sniffed, x.pool and x.policy, and x.input where
+# Reads the bind and the client's stream; writes x.opening, x.pool and x.policy, and x.input where
 # the bytes had to be taken out of TLS.
-# Ends: NEXT (x.policy is to be asked, or x.pool picks), HAND (to the listener that x.sniffed.route
+# Ends: NEXT (x.policy is to be asked, or x.pool picks), HAND (to the listener that x.opening.route
 # names), AGAIN (for bytes, or the end of a time), FAIL (nowhere to go, or the client has gone).
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
@@ -14,16 +14,16 @@ from fastlb._core.base.enums cimport (
     PROTOCOL_TLS, PROTOCOL_UNKNOWN, READABLE, REASON_CLIENT_RESET, REASON_NO_MEMORY,
     REASON_NO_ROUTE, STREAM_CAUTIOUS, STREAM_EOF,
 )
+from fastlb._core.base.facts cimport FACT_NONE, FACT_TLS
 from fastlb._core.base.flow cimport flow_read
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS
 from fastlb._core.base.mem cimport chunk_bytes, take_chunk, take_held
 from fastlb._core.base.net cimport address_text, net_hold, net_peek
-from fastlb._core.base.proxyfacts cimport proxy_fact
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
-    ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, Condition, HASH_NOTHING, KEY_CLIENT_ID,
-    KEY_USERNAME, MATCH_CLIENT, MATCH_PROXY, OP_PRESENT, SniffName, SniffRoute, SniffTable,
+    ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, Condition, KEY_CLIENT_ID, KEY_USERNAME, OP_PRESENT,
+    SniffName, SniffRoute, SniffTable,
 )
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
@@ -31,10 +31,9 @@ from fastlb._core.base.tls cimport tls_chosen
 from fastlb._core.base.tlsfacts cimport TLS_SNI, make_facts, tls_fact
 from fastlb._core.base.types cimport Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.networks cimport text_is_in
-from fastlb._core.http.routes cimport value_fits
+from fastlb._core.http.conditions cimport condition_fits, value_fits
 from fastlb._core.proto.protocols cimport (
-    SPOKEN_ALPN, SPOKEN_CLIENT_ID, SPOKEN_SNI, SPOKEN_USERNAME, Spoken, protocol_of,
+    SPOKEN_ALPN, SPOKEN_CLIENT_ID, SPOKEN_FACTS, SPOKEN_SNI, SPOKEN_USERNAME, Spoken, protocol_of,
 )
 from fastlb._core.tables.hashring cimport crc32
 
@@ -55,7 +54,7 @@ cdef bint _peek(Core* core, Exchange* x, Bytes* seen) noexcept nogil:
             x.reason = REASON_NO_MEMORY
             return False
     seen.at = chunk_bytes(core.scratch[SNIFF_CLASS])
-    if x.client.ready & READABLE or x.sniffed.over:
+    if x.client.ready & READABLE or x.opening.over:
         n = net_peek(x.client.fd, <void*> seen.at, SNIFF_BYTES_MAX)
     if n == -EAGAIN:
         x.client.ready &= <uint8_t> ~READABLE
@@ -97,14 +96,14 @@ cdef bint _read(Core* core, Exchange* x, Bytes* seen) noexcept nogil:
 cdef void _wait(Core* core, Exchange* x, uint32_t size, uint32_t wanted) noexcept nogil:
     """For more than the `size` bytes that are here. A socket of TCP tells when all that is wanted
     is: who sends byte by byte wakes nobody up."""
-    if size and not x.sniffed.begun:
-        x.sniffed.begun = True
+    if size and not x.opening.begun:
+        x.opening.begun = True
         timer_start(core, &x.timer, x.bind.sniff.whole_timer)
     if x.client.layer != LAYER_NONE or x.client.flags & STREAM_CAUTIOUS or size == 0:
         return
     if wanted > x.wanted:
         net_hold(x.client.fd, wanted)
-        x.sniffed.held = True
+        x.opening.held = True
     if unlikely(core.poller.kind != POLLER_EPOLL):      # (it isn't asked again for what is known)
         x.client.ready &= <uint8_t> ~READABLE
 
@@ -113,8 +112,8 @@ cdef void _settle(Exchange* x) noexcept nogil:
     """Nothing is waited for any more."""
     timer_cancel(&x.timer)
     x.wanted = 0
-    if x.sniffed.held:
-        x.sniffed.held = False
+    if x.opening.held:
+        x.opening.held = False
         net_hold(x.client.fd, 1)
 
 
@@ -132,8 +131,8 @@ cdef void _keep_name(Exchange* x, const Spoken* spoken) noexcept nogil:
 
 cdef void _keep_key(Exchange* x, int key, Text value) noexcept nogil:
     if value.size:
-        x.sniffed.keys[key] = crc32(value.at, value.size)
-        x.sniffed.keys_known |= <uint8_t> (1 << key)
+        x.opening.keys[key] = crc32(value.at, value.size)
+        x.opening.keys_known |= <uint8_t> (1 << key)
 
 
 cdef void _use_secured(Exchange* x, Spoken* spoken) noexcept nogil:
@@ -152,7 +151,7 @@ cdef void _use_secured(Exchange* x, Spoken* spoken) noexcept nogil:
 
 cdef void _note(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
     """What is known of the client, for its route and for later."""
-    x.sniffed.protocol = spoken.protocol
+    x.opening.protocol = spoken.protocol
     if spoken.protocol == PROTOCOL_UNKNOWN and not x.bind.sniff.is_blind:
         fl_count(&core.counters.protocols_unknown, 1)
     if x.client.layer == LAYER_NONE and x.client.tls == NULL and spoken.protocol == PROTOCOL_TLS:
@@ -177,42 +176,41 @@ cdef bint _offers(const Condition* c, Text offered) noexcept nogil:
     return False
 
 
-cdef bint sniff_meets(const Condition* c, const Exchange* x, const Spoken* spoken) noexcept nogil:
+cdef bint sniff_meets(Core* core, Exchange* x, const Condition* c,
+                      const Spoken* spoken) noexcept nogil:
     """Whether it holds what a condition asks for, be it wanted or not."""
     cdef Text value
-    if c.kind == MATCH_CLIENT:
-        return text_is_in(
-            c.networks, c.n_networks, text_of(<const uint8_t*> x.client_ip, x.client_ip_size))
-    if c.kind == MATCH_PROXY:
-        value = proxy_fact(&x.client, c.fact)
-        return value.size and value_fits(c, value)
-    value = spoken.facts[c.fact]
+    cdef int which = c.of.fact - FACT_TLS
+    if not 0 <= which < SPOKEN_FACTS:
+        return condition_fits(core, x, c)
+    value = spoken.facts[which]
     if value.size == 0 or c.op == OP_PRESENT:
         return value.size != 0
-    return _offers(c, value) if c.fact == SPOKEN_ALPN else value_fits(c, value)
+    return _offers(c, value) if which == SPOKEN_ALPN else value_fits(c, value)
 
 
-cdef bint _fits(const SniffRoute* route, const Exchange* x, const Spoken* spoken) noexcept nogil:
+cdef bint _fits(Core* core, Exchange* x, const SniffRoute* route,
+                const Spoken* spoken) noexcept nogil:
     cdef uint32_t i
     if route.protocols and not route.protocols >> spoken.protocol & 1:
         return False
     for i in range(route.n_conditions):
-        if sniff_meets(&route.conditions[i], x, spoken) == route.conditions[i].negate:
+        if sniff_meets(core, x, &route.conditions[i], spoken) == route.conditions[i].negate:
             return False
     return True
 
 
-cdef SniffRoute* _first_of(SniffRoute** routes, uint32_t n, const Exchange* x,
+cdef SniffRoute* _first_of(Core* core, Exchange* x, SniffRoute** routes, uint32_t n,
                            const Spoken* spoken) noexcept nogil:
     cdef uint32_t i
     for i in range(n):
-        if _fits(routes[i], x, spoken):
+        if _fits(core, x, routes[i], spoken):
             return routes[i]
     return NULL
 
 
-cdef SniffRoute* _of_name(const SniffTable* table, Text name, const Exchange* x,
-                          const Spoken* spoken) noexcept nogil:
+cdef SniffRoute* _of_name(Core* core, Exchange* x, Text name, const Spoken* spoken) noexcept nogil:
+    cdef const SniffTable* table = x.bind.sniff
     cdef uint64_t hash = hash_bytes(hash_seed(), name.at, name.size)
     cdef uint32_t slot = <uint32_t> (hash ^ hash >> 32) & table.name_mask
     cdef SniffName* found
@@ -221,33 +219,33 @@ cdef SniffRoute* _of_name(const SniffTable* table, Text name, const Exchange* x,
         if found == NULL:
             return NULL
         if equal(found.name.at, found.name.size, name.at, name.size):
-            return _first_of(found.routes, found.n_routes, x, spoken)
+            return _first_of(core, x, found.routes, found.n_routes, spoken)
         slot = (slot + 1) & table.name_mask
 
 
-cdef SniffRoute* _find(const SniffTable* table, const Exchange* x,
-                       const Spoken* spoken) noexcept nogil:
+cdef SniffRoute* _find(Core* core, Exchange* x, const Spoken* spoken) noexcept nogil:
     """The most specific that fits: of the very name, of the longest wildcard, of any name."""
+    cdef const SniffTable* table = x.bind.sniff
     cdef Text name = spoken.facts[SPOKEN_SNI]
     cdef SniffRoute* route = NULL
     cdef uint32_t i
     if table.names != NULL and name.size:
-        route = _of_name(table, name, x, spoken)
+        route = _of_name(core, x, name, spoken)
         for i in range(1, name.size):
             if route != NULL:
                 return route
-            if name.at[i] == 46:
-                route = _of_name(table, text_of(name.at + i, name.size - i), x, spoken)
+            if name.at[i] == c'.':
+                route = _of_name(core, x, text_of(name.at + i, name.size - i), spoken)
     if route != NULL:
         return route
-    return _first_of(table.any, table.n_any, x, spoken)
+    return _first_of(core, x, table.any, table.n_any, spoken)
 
 
-cdef PoolEntry* _share(Core* core, const Exchange* x, const SniffRoute* route) noexcept nogil:
+cdef PoolEntry* _share(Core* core, Exchange* x, const SniffRoute* route) noexcept nogil:
     """A pool of a split: by chance, or by what it is split on."""
     cdef uint32_t total = route.shares[route.n_shares - 1].upto
     cdef uint32_t place, i
-    if route.split_on.on == HASH_NOTHING:
+    if route.split_on.fact == FACT_NONE:
         place = <uint32_t> random_below(core, total)
     else:
         # Not the hash that pools use: those of one share would all be alike in it.
@@ -263,8 +261,8 @@ cdef int _take(Core* core, Exchange* x, SniffRoute* route) noexcept nogil:
     if route == NULL:
         x.policy = x.bind.policy
     else:
-        x.sniffed.route = route
-        x.sniffed.route_name = route.id
+        x.opening.route = route
+        x.opening.route_name = route.id
         if route.action == ACTION_LISTENER:
             if route.bind >= 0:
                 return HAND
@@ -284,7 +282,7 @@ cdef int _take(Core* core, Exchange* x, SniffRoute* route) noexcept nogil:
 cdef int sniff_told(Core* core, Exchange* x, Spoken* spoken) noexcept nogil:
     """Where it goes, once that is known: NEXT, HAND or FAIL."""
     _note(core, x, spoken)
-    return _take(core, x, _find(x.bind.sniff, x, spoken))
+    return _take(core, x, _find(core, x, spoken))
 
 
 cdef int sniff_step(Core* core, Exchange* x) noexcept nogil:
@@ -303,7 +301,7 @@ cdef int sniff_step(Core* core, Exchange* x) noexcept nogil:
         return sniff_told(core, x, &spoken)
     if not (_peek(core, x, &seen) if x.client.layer == LAYER_NONE else _read(core, x, &seen)):
         return FAIL
-    seen.all = seen.all or x.sniffed.over
+    seen.all = seen.all or x.opening.over
     if seen.size < x.wanted and not seen.all:
         _wait(core, x, seen.size, x.wanted)
         return AGAIN

@@ -2,7 +2,6 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.tables.arena cimport Arena
 
 cdef enum Coding:               # of content (RFC 9110, 8.4.1; RFC 7932; RFC 8878)
     CODING_NONE = 0
@@ -30,4 +29,4 @@ cdef struct CompressTable:
     uint8_t personal            # responses with Set-Cookie or Cache-Control: private, too
 
 
-cdef void* compress_table(Arena arena, object spec) except NULL
+cdef void* compress_table(object room, object spec) except? NULL

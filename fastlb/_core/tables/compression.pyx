@@ -26,7 +26,8 @@ LIBRARIES = _libraries()
 _FORMS = {"exact": TYPE_EXACT, "any": TYPE_ANY_SUBTYPE, "suffix": TYPE_SUFFIX}
 
 
-cdef void* compress_table(Arena arena, object spec) except NULL:
+cdef void* compress_table(object room, object spec) except? NULL:
+    cdef Arena arena = room
     cdef CompressTable* table = <CompressTable*> arena.take(1, sizeof(CompressTable))
     cdef uint32_t i
     for coding in spec.codings:

@@ -1,28 +1,13 @@
-# A route's filters, laid out for the engines: by number, with a table of what each is to do.
+# A route's filters, laid out for the engines in the order of their numbers.
 from libc.stdint cimport uint16_t, uint32_t
 
-from fastlb._core.base.filters cimport FilterKind, filter_kind
-from fastlb._core.base.filters cimport FILTER_COMPRESS as _COMPRESS
-from fastlb._core.base.filters cimport FILTER_IDENTITY as _IDENTITY
+from fastlb._core.base.filters cimport FilterKind, filter_kind, filter_table
 from fastlb._core.base.routing cimport Filter, Route
 from fastlb._core.tables.arena cimport Arena
-from fastlb._core.tables.compression cimport compress_table
 
 cdef enum:
     STATE_ALIGNMENT = 16        # as malloc's: a state may begin with anything
     STATES_BYTES_MAX = 4096     # of one request: the smallest chunk
-
-# By FilterNumber, for Python.
-FILTER_COMPRESS = <int> _COMPRESS
-FILTER_IDENTITY = <int> _IDENTITY
-
-
-cdef void* _table(Arena arena, int number, object spec) except? NULL:
-    if number == _COMPRESS:
-        return compress_table(arena, spec)
-    if number == _IDENTITY:
-        return NULL
-    raise ValueError(f"there is no filter {number}")
 
 
 cdef int fill_filters(Arena arena, Route* route, object specs) except -1:
@@ -36,7 +21,7 @@ cdef int fill_filters(Arena arena, Route* route, object specs) except -1:
         if kind == NULL:
             raise ValueError(f"there is no filter {number}")
         route.filters[i].kind = <const void*> kind
-        route.filters[i].table = _table(arena, number, specs[number])
+        route.filters[i].table = filter_table(number, arena, specs[number])
         route.filters[i].state_at = <uint16_t> states
         states += (kind.state_bytes + STATE_ALIGNMENT - 1) // STATE_ALIGNMENT * STATE_ALIGNMENT
     if states > STATES_BYTES_MAX:

@@ -1,14 +1,13 @@
 # Lookup in a consistent hash ring (ketama, as nginx's `hash ... consistent`): CRC-32 of the
 # key, then the first point at or after it.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memset
 
+from fastlb._core.base.address cimport address_key
 from fastlb._core.base.limits cimport KEY_BYTES_MAX
-from fastlb._core.base.routing cimport HASH_CLIENT_ADDRESS
 from fastlb._core.base.text cimport lower
 from fastlb._core.base.parts cimport Address, RingPoint
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, inet_ntop, ntohs
 
 
 # The reflected polynomial of ISO 3309 (and of zlib): the same CRC-32 as nginx uses.
@@ -44,58 +43,9 @@ cdef uint32_t crc32_nocase(const unsigned char* data, size_t size) noexcept nogi
     return ~value
 
 
-cdef inline size_t _put_number(char* into, unsigned int number) noexcept nogil:
-    """`number`, up to 65535, in decimal digits; returns how many."""
-    cdef char[5] digits
-    cdef size_t n = 0, i
-    while True:
-        digits[n] = <char> (48 + number % 10)
-        n += 1
-        number //= 10
-        if number == 0:
-            break
-    for i in range(n):
-        into[i] = digits[n - 1 - i]
-    return n
-
-
-cdef size_t _key(const Address* peer, int hash_on, char* key) noexcept nogil:
-    """The text that is hashed, at most KEY_BYTES_MAX: "127.0.0.1", or with its port."""
-    cdef size_t n = 0
-    cdef int i
-    cdef unsigned int port = 0
-    cdef const uint8_t* bytes
-    if peer.family == AF_INET:
-        bytes = <const uint8_t*> &peer.v4.sin_addr
-        for i in range(4):
-            n += _put_number(key + n, bytes[i])
-            if i < 3:
-                key[n] = b"."
-                n += 1
-        port = ntohs(peer.v4.sin_port)
-    elif peer.family == AF_INET6:
-        if hash_on == HASH_CLIENT_ADDRESS:
-            key[0] = b"["
-            n = 1
-        inet_ntop(AF_INET6, &peer.v6.sin6_addr, key + n, KEY_BYTES_MAX - 8)
-        n += strlen(key + n)
-        if hash_on == HASH_CLIENT_ADDRESS:
-            key[n] = b"]"
-            n += 1
-        port = ntohs(peer.v6.sin6_port)
-    else:                           # a unix socket's client has no address: all are one
-        memcpy(key, b"unix:", 5)
-        return 5
-    if hash_on == HASH_CLIENT_ADDRESS:
-        key[n] = b":"
-        n += 1
-        n += _put_number(key + n, port)
-    return n
-
-
-cdef uint32_t hash_client(const Address* peer, int hash_on) noexcept nogil:
+cdef uint32_t hash_client(const Address* peer, bint with_port) noexcept nogil:
     cdef char[KEY_BYTES_MAX] key
-    cdef size_t n = _key(peer, hash_on, key)
+    cdef size_t n = address_key(peer, with_port, key)
     return crc32(<const unsigned char*> key, n)
 
 

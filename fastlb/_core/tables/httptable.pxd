@@ -1,12 +1,13 @@
+from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.routing cimport (
-    Condition, EditList, HashKey, HttpEntry, Network, Policy, Reply, Retry, Route, Share,
+    Condition, EditList, HttpEntry, Network, Policy, Reply, Retry, Route, Share,
     StatusSet,
 )
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.live cimport Live
 
 
-cdef HashKey hash_key(Arena arena, object spec)
+cdef FactRef fact_ref(Arena arena, object spec)
 cdef int pool_index(object index, int n_pools) except -1
 cdef Share* share_table(Arena arena, object specs, int n_pools) except NULL
 cdef Condition* condition_table(Arena arena, object specs, Route* routes) except NULL

@@ -3,12 +3,13 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastlb._core.base.facts cimport FACTS_MAX, FactRef
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport CAPTURES_MAX, CONTENT_PAUSE_MS, DEADLINES, SEGMENTS_MAX
 from fastlb._core.base.routing cimport (
-    CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HashKey,
-    HostEntry, HttpEntry, Network, PageList, Part, Pattern, Policy, RegexRoute, Reply, Retry,
-    Route, Shape, Share, StatusSet, Template,
+    CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HostEntry,
+    HttpEntry, Network, PageList, Pattern, Policy, RegexRoute, Reply, Retry, Route, Shape, Share,
+    StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
@@ -19,11 +20,14 @@ from fastlb._core.tables.live cimport Live
 _EMPTY = b""
 
 
-cdef HashKey hash_key(Arena arena, object spec):
-    cdef HashKey key
-    key.on, key.segment, key.fact = spec.on, spec.segment, spec.fact
-    key.name = arena.text(spec.name)
-    return key
+cdef FactRef fact_ref(Arena arena, object spec):
+    cdef FactRef made
+    number, index, name = spec
+    if not 0 <= number < <int> FACTS_MAX:
+        raise ValueError(f"there is no fact {number}")
+    made.fact, made.index = number, index
+    made.name = arena.text(name)
+    return made
 
 
 cdef int fill_statuses(StatusSet* into, object statuses) except -1:
@@ -60,12 +64,9 @@ cdef Template _template(Arena arena, object parts):
     cdef Template template
     cdef uint32_t i
     template.n_parts = len(parts)
-    template.parts = <Part*> arena.take(len(parts), sizeof(Part))
+    template.parts = <FactRef*> arena.take(len(parts), sizeof(FactRef))
     for i in range(template.n_parts):
-        kind, segment, text = parts[i]
-        template.parts[i].kind = kind
-        template.parts[i].segment = segment
-        template.parts[i].text = arena.text(text)
+        template.parts[i] = fact_ref(arena, parts[i])
     return template
 
 
@@ -223,9 +224,8 @@ cdef Network* network_table(Arena arena, object specs) except NULL:
 
 
 cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
-    condition.kind, condition.op, condition.negate = spec.kind, spec.op, spec.negate
-    condition.fact = spec.fact
-    condition.name = arena.text(spec.name)
+    condition.of = fact_ref(arena, spec.of)
+    condition.op, condition.negate = spec.op, spec.negate
     condition.value = arena.text(spec.value)
     condition.n_networks = len(spec.networks)
     condition.networks = network_table(arena, spec.networks)
@@ -266,7 +266,7 @@ cdef Policy* policy_table(Live live, Arena arena, object spec, int on_close,
     policy.on_error = pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
     policy.pending_max = spec.pending_max
     policy.body_max = spec.body_max
-    policy.cache_on = hash_key(arena, spec.cache_on)
+    policy.cache_on = fact_ref(arena, spec.cache_on)
     policy.cache_ms = spec.cache_ms
     policy.first_timer = live.timer_slot(spec.first_ms)
     return policy
@@ -305,8 +305,8 @@ cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* r
     route.names = <Text*> arena.take(route.n_names, sizeof(Text))
     for i in range(route.n_names):
         route.names[i] = arena.text(spec.names[i])
-    route.split_on = hash_key(arena, spec.split_on)
-    route.hash_on = hash_key(arena, spec.hash_on)
+    route.split_on = fact_ref(arena, spec.split_on)
+    route.hash_on = fact_ref(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
     route.conditions = condition_table(arena, spec.conditions, routes)
     route.location = _template(arena, spec.location)

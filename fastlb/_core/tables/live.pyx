@@ -7,9 +7,9 @@ from fastlb._core.base.live cimport LiveTable
 from fastlb._core.base.observations cimport Series
 from fastlb._core.base.questions cimport Question
 from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
-from fastlb._core.base.tlsfacts cimport drop_facts
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32
 from fastlb._core.ext.linux cimport close
+from fastlb._core.facts.about cimport about_drop
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.series cimport series_free
 from fastlb._core.tables.states cimport Listener, Pool, Server, per_engine
@@ -86,8 +86,7 @@ cdef class Live:
         self.close()
         while question != NULL:         # of engines that have ended
             following = question.next
-            drop_facts(question.secured)
-            free(question.told)
+            about_drop(&question.about)
             free(question)
             question = following
         for i in range(self.engines):

@@ -4,17 +4,18 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastlb._core.base.limits cimport TLS_FACTS
 from fastlb._core.base.observations cimport (
-    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_HOST, TOLD_METHOD,
-    TOLD_PARENT, TOLD_PATH, TOLD_PROXY, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS,
-    TOLD_TRACE, TOLD_USER_AGENT, Record,
+    RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_FACTS, TOLD_HOST,
+    TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE,
+    TOLD_USER_AGENT, Record,
 )
 from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.sys cimport clock_date
 from fastlb._core.base.text cimport put, put_number, put_text, text_of
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport tm
+
+from fastlb._core.facts.registry import RECORDED
 
 cdef enum Field:
     FIELD_NONE = 0
@@ -49,8 +50,7 @@ cdef enum Field:
     FIELD_SPAN_ID
     FIELD_PARENT_ID
     FIELD_ENGINE
-    FIELD_TLS                   # from here on those of TlsFact, and then of ProxyFact
-    FIELD_PROXY = FIELD_TLS + TLS_FACTS
+    FIELD_FACTS                 # from here on recorded facts, by their places
 
 FIELDS = {
     "time": FIELD_TIME,
@@ -84,15 +84,7 @@ FIELDS = {
     "span_id": FIELD_SPAN_ID,
     "parent_id": FIELD_PARENT_ID,
     "engine": FIELD_ENGINE,
-    "tls_sni": FIELD_TLS,
-    "tls_version": FIELD_TLS + 1,
-    "tls_client_subject": FIELD_TLS + 2,
-    "tls_client_fingerprint": FIELD_TLS + 3,
-    "proxy_authority": FIELD_PROXY,
-    "proxy_unique_id": FIELD_PROXY + 1,
-    "proxy_alpn": FIELD_PROXY + 2,
-    "proxy_vpce": FIELD_PROXY + 3,
-    "proxy_dst": FIELD_PROXY + 4,
+    **{name.replace(".", "_"): FIELD_FACTS + place for place, name in enumerate(RECORDED)},
 }
 
 cdef uint8_t[256] _unlike       # what can't stand in a text as it is: 1; 2: not ASCII
@@ -383,10 +375,8 @@ cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
         return _version(record)
     elif field == FIELD_REASON:
         return end_reason(record.reason).name
-    elif field >= FIELD_PROXY:
-        return _told(record, TOLD_PROXY + field - FIELD_PROXY)
-    elif field >= FIELD_TLS:
-        return _told(record, TOLD_TLS + field - FIELD_TLS)
+    elif field >= FIELD_FACTS:
+        return _told(record, TOLD_FACTS + field - FIELD_FACTS)
     return text_of(NULL, 0)
 
 

@@ -6,9 +6,9 @@ from libc.stdlib cimport free, malloc
 from fastlb._core.base.enums cimport READER_AWAKE, READER_NAPS, READER_SLEEPS
 from fastlb._core.base.limits cimport PROXY_FACTS, TLS_FACTS
 from fastlb._core.base.observations cimport (
-    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, RECORDING,
-    RECORDING_PROXY, RECORDING_TLS, TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_PROXY,
-    TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TLS, TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
+    RECORD_ANSWERED, RECORD_H2, RECORD_HTTP, RECORD_OLD, RECORD_TCP, RECORD_TRACED, TOLD_FACTS,
+    TOLD_HOST, TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID,
+    TOLD_TRACE, TOLD_USER_AGENT, Record, Ring,
 )
 from fastlb._core.base.ring cimport ring_next
 from fastlb._core.base.sys cimport clock_offset_ns, event_clear, event_open, event_set, wait_for
@@ -17,10 +17,12 @@ from fastlb._core.ext.atomic cimport fl_fence, fl_load64, fl_read, fl_store32, f
 from fastlb._core.ext.linux cimport POLLIN, POLLOUT, close, write
 from fastlb._core.tables.live cimport Live
 from fastlb._core.tables.logformat cimport LogFormat, record_text
-from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._core.tables.states cimport per_engine
 
 import os
+
+from fastlb._core.facts.registry import RECORDED
+from fastlb._core.tables.reasons import BY_NUMBER
 
 cdef enum:
     OUT_BYTES = 1048576             # the longest line takes half of it
@@ -64,15 +66,14 @@ cdef class Recorder:
     def __dealloc__(self):
         free(self._room)
 
-    def record(self, bint on, bint secured=False, bint told=False) -> None:
-        """Whether engines are to put records; `secured`: with what TLS knows of clients, `told`:
-        with what proxies tell of them."""
-        cdef int wanted = RECORDING
-        if secured:
-            wanted |= RECORDING_TLS
-        if told:
-            wanted |= RECORDING_PROXY
-        fl_store32(&self.live.table.recording, wanted if on else 0)
+    def record(self, bint on, facts=()) -> None:
+        """Whether engines are to put records, and with which facts: those of these names."""
+        cdef uint64_t wanted = 0
+        for place, name in enumerate(RECORDED):
+            if on and name in facts:
+                wanted |= <uint64_t> 1 << <int> place
+        fl_store64(&self.live.table.recorded, wanted)
+        fl_store32(&self.live.table.recording, on)
 
     def trace(self, share: float | None) -> None:
         """Give requests spans, and sample a share of those that begin a trace; None: don't."""
@@ -283,9 +284,19 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
         _told(record, TOLD_REFERER), _told(record, TOLD_REQUEST_ID),
         trace[3:35] if is_trace else "", trace[36:52] if traced else "",
         _told(record, TOLD_PARENT), is_trace and trace[53:] in _SAMPLED, record.engine,
-        *[_told(record, TOLD_TLS + i) for i in range(TLS_FACTS)],
-        *[_told(record, TOLD_PROXY + i) for i in range(PROXY_FACTS)],
+        *[_told(record, TOLD_FACTS + i) for i in range(TLS_FACTS + PROXY_FACTS)],
+        _others(record),
     )
+
+
+cdef dict _others(const Record* record):
+    """Facts that are neither of TLS nor of proxies, by their names."""
+    found = {}
+    for place in range(<int> (TLS_FACTS + PROXY_FACTS), len(RECORDED)):
+        text = _told(record, TOLD_FACTS + place)
+        if text:
+            found[RECORDED[place]] = text
+    return found
 
 
 _SAMPLED = {f"{i:02x}" for i in range(1, 256, 2)}

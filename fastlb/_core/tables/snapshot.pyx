@@ -5,11 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.address cimport address_plain
-from fastlb._core.base.enums cimport (
-    BALANCE_LEAST_CONNECTIONS, BALANCE_LEAST_REQUEST, BALANCE_MAGLEV, BALANCE_PEAK_EWMA,
-    BALANCE_PREQUAL, BALANCE_RANDOM, BALANCE_RENDEZVOUS, BALANCE_RING_HASH, BALANCE_ROUND_ROBIN,
-    PASS_BOUNDED, PASS_GENTLE, PASS_HEALTHY,
-)
+from fastlb._core.base.enums cimport PASS_BOUNDED, PASS_GENTLE, PASS_HEALTHY
+from fastlb._core.base.facts cimport FACT_COOKIE
 from fastlb._core.base.limits cimport (
     DELAYS, ENGINES_MAX, GROUPS_MAX, NO_SERVER, RENDEZVOUS_DIRECT_MAX, RENDEZVOUS_PLACES,
 )
@@ -17,7 +14,7 @@ from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
-from fastlb._core.base.routing cimport HASH_COOKIE, HttpEntry, Reply, SniffTable
+from fastlb._core.base.routing cimport HttpEntry, Reply, SniffTable
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
 from fastlb._core.base.types cimport BindEntry, Group, PoolEntry, ServerEntry
@@ -28,7 +25,8 @@ from fastlb._core.ext.linux cimport (
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    edit_list, fill_reply, fill_retry, fill_statuses, http_table, network_table, policy_table,
+    edit_list, fact_ref, fill_reply, fill_retry, fill_statuses, http_table, network_table,
+    policy_table,
 )
 from fastlb._core.tables.live cimport Live, live_wake_engines
 from fastlb._core.tables.maglev cimport maglev_fill
@@ -38,14 +36,7 @@ from fastlb._core.tables.sticky cimport sticky_add
 
 import socket
 
-_BALANCE = {
-    "round_robin": BALANCE_ROUND_ROBIN, "random": BALANCE_RANDOM,
-    "least_connections": BALANCE_LEAST_CONNECTIONS, "least_request": BALANCE_LEAST_REQUEST,
-    "peak_ewma": BALANCE_PEAK_EWMA, "ring_hash": BALANCE_RING_HASH, "maglev": BALANCE_MAGLEV,
-    "rendezvous": BALANCE_RENDEZVOUS, "prequal": BALANCE_PREQUAL,
-}
-_KEYED = ("ring_hash", "maglev", "rendezvous")
-
+from fastlb._core.base.balancing import BALANCES
 
 cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
     """A (host, port) pair with a numeric host, or a unix socket's path; returns the size."""
@@ -161,19 +152,13 @@ cdef class Snapshot:
         cdef Pool state = self.live.pool(spec.name)
         cdef uint32_t i
         self.pools += (state,)
+        balance = BALANCES[spec.balance]
         pool.live = &state.live
-        pool.balance = _BALANCE[spec.balance]
-        pool.hash_key.on = spec.hash_key.on
-        pool.hash_key.segment = spec.hash_key.segment
-        pool.hash_key.fact = spec.hash_key.fact
-        pool.hash_key.name.at = self._arena.keep(spec.hash_key.name)
-        pool.hash_key.name.size = len(spec.hash_key.name)
-        pool.idle_max = spec.idle_max
-        pool.head_bytes_max = spec.head_bytes_max
-        pool.idle_timer = self.live.timer_slot(spec.idle_timeout_ms)
-        pool.age_max_ms = spec.connection_age_ms
-        pool.requests_max = spec.connection_requests_max
-        pool.h2_window_max = spec.h2_window_max
+        pool.balance = balance.number
+        pool.hash_key = fact_ref(self._arena, spec.hash_key)
+        pool.keys = {                   # (each member of the struct by its name)
+            name: self.live.timer_slot(number) if name.endswith("_timer") else number
+            for name, number in spec.keys.items()}
         pool.nodelay = spec.tcp_nodelay
         pool.keepalive = _keepalive(spec.keepalive)
         fill_retry(&pool.retry, spec.retry)
@@ -189,7 +174,7 @@ cdef class Snapshot:
         fill_statuses(&pool.outliers.statuses, spec.outliers.statuses)
         if spec.hedge is not None:
             self._add_hedge(&pool.hedge, spec.hedge)
-        pool.is_measured = (spec.balance in ("peak_ewma", "prequal") or pool.hedge.percentile > 0
+        pool.is_measured = (balance.by_latency or pool.hedge.percentile > 0
                             or spec.outliers.latency > 0)
         if spec.fallback >= 0:
             if spec.fallback >= <int> self.table.n_pools:
@@ -204,14 +189,13 @@ cdef class Snapshot:
             pool.tls = self._secured(spec.tls)
         pool.speaks_h2 = spec.speaks_h2
         pool.proxy_protocol = spec.proxy_protocol
-        pool.connect_timer = self.live.timer_slot(spec.connect_timeout_ms)
         pool.servers = <ServerEntry*> _table(len(spec.servers), sizeof(ServerEntry))
         pool.n_servers = len(spec.servers)
         for i in range(pool.n_servers):
             self._add_server(spec.name, &pool.servers[i], spec.servers[i], spec.slow_start_ms)
         if spec.sticky is not None:
             self._add_sticky(pool, spec.sticky)
-        pool.is_keyed = spec.balance in _KEYED
+        pool.is_keyed = balance.by_key
         pool.bounded_load = spec.bounded_load
         pool.first_pass = PASS_BOUNDED if spec.bounded_load \
             else PASS_GENTLE if spec.slow_start_ms else PASS_HEALTHY
@@ -253,7 +237,7 @@ cdef class Snapshot:
             size *= 2
         sticky.mask = size - 1
         sticky.tokens = <Token*> self._arena.take(size, sizeof(Token))
-        sticky.cookie.on = HASH_COOKIE
+        sticky.cookie.fact = FACT_COOKIE
         sticky.cookie.name = self._arena.text(spec.cookie)
         if not len(spec.tokens) == len(spec.fields) == pool.n_servers:
             raise ValueError("every server has tokens")

@@ -5,7 +5,7 @@ from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.httptable cimport (
-    condition_table, hash_key, policy_table, pool_index, share_table,
+    condition_table, fact_ref, policy_table, pool_index, share_table,
 )
 from fastlb._core.tables.live cimport Live
 
@@ -55,8 +55,8 @@ cdef int _fill_route(Live live, Arena arena, SniffRoute* route, object spec, int
     route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
     route.shares = share_table(arena, spec.shares, n_pools)
-    route.split_on = hash_key(arena, spec.split_on)
-    route.hash_on = hash_key(arena, spec.hash_on)
+    route.split_on = fact_ref(arena, spec.split_on)
+    route.hash_on = fact_ref(arena, spec.hash_on)
     route.n_conditions = len(spec.conditions)
     route.conditions = condition_table(arena, spec.conditions, NULL)
     if spec.policy is not None:

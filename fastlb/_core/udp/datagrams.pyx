@@ -102,7 +102,7 @@ cdef Exchange* _decide(Core* core, Acceptor* acceptor, uint32_t slot) noexcept n
         return begin_session(core, acceptor, slot, &chosen)
     if kind == SESSION_SERVER:
         peer = NULL                     # (all clients share the one)
-    x = _find(core, acceptor, peer, client, chosen.target)
+    x = _find(core, acceptor, peer, client, chosen.attempt.target)
     if x == NULL:
         return begin_session(core, acceptor, slot, &chosen)
     let_server_go(core, &chosen)
@@ -177,8 +177,8 @@ cdef void _count_in(Core* core, Exchange* x, uint32_t first, uint32_t lost) noex
         n += batch_count(incoming, slot - 1)
         size += incoming.sizes[slot - 1]
         slot = incoming.next[slot - 1]
-    x.bytes_in += size
-    fl_count(&x.counters.bytes_to_server, size)
+    x.books.bytes_in += size
+    fl_count(&x.attempt.counters.bytes_to_server, size)
     fl_count(&x.listener.counters[core.id].datagrams_in, n - lost)
 
 
@@ -363,8 +363,8 @@ cdef void hear_server(Core* core, Stream* s) noexcept nogil:
         return
     if unlikely(not session.flags & SESSION_ANSWERED):
         server_answered(core, x)
-    x.bytes_out += size
-    fl_count(&x.counters.bytes_to_client, size)
+    x.books.bytes_out += size
+    fl_count(&x.attempt.counters.bytes_to_client, size)
     fl_count(&x.listener.counters[core.id].datagrams_out, count)
     if session.kind == SESSION_QUERY:
         _end_query(core, x, first, count)

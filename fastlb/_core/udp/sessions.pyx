@@ -8,9 +8,9 @@ from libc.stdlib cimport calloc
 from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.batch cimport batch_client, batch_count
 from fastlb._core.base.enums cimport (
-    CONDITION_DOWN, EXCHANGE_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED,
-    REASON_DONE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT, ROLE_SESSION, SERVER_UP,
-    STAGE_DEAD, STAGE_SESSION,
+    CONDITION_DOWN, TRY_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, REASON_CONNECT_REFUSED, REASON_DONE,
+    REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_TIMEOUT, ROLE_SESSION, SERVER_UP, STAGE_DEAD,
+    STAGE_SESSION,
 )
 from fastlb._core.base.limits cimport SLAB_EXCHANGES, TRIES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, give_exchange, give_input, take_exchange
@@ -57,7 +57,7 @@ cdef bint choose_server(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int _open(Core* core, Exchange* x) noexcept nogil:
-    cdef int fd = net_connect_datagrams(&x.entry.address, x.entry.address_size)
+    cdef int fd = net_connect_datagrams(&x.attempt.entry.address, x.attempt.entry.address_size)
     cdef Address local
     if unlikely(fd < 0):
         return fd
@@ -90,20 +90,20 @@ cdef bint connect_session(Core* core, Exchange* x) noexcept nogil:
             return False
         connect_failed(core, x, -fd)
         if x.n_tried < TRIES_MAX:
-            x.tried[x.n_tried] = <uint16_t> (x.entry - x.pool.servers)
+            x.tried[x.n_tried] = <uint16_t> (x.attempt.entry - x.pool.servers)
             x.n_tried += 1
         let_server_go(core, x)
         x.reason = REASON_CONNECT_REFUSED
         if not pick_now(core, x):
             return False
-    fl_count(&x.counters.connections, 1)
-    x.pool_name = x.pool.live.name
+    fl_count(&x.attempt.counters.connections, 1)
+    x.books.pool_name = x.pool.live.name
     if unlikely(x.pool.proxy_protocol != 0 or x.session.header != NULL) \
             and not introduce_session(x, (<Acceptor*> x.session.acceptor).stream.fd):
         x.reason = REASON_NO_MEMORY
         return False
     x.session.flags &= <uint8_t> ~SESSION_TRIAL
-    if unlikely(fl_load32(&x.target.state) != SERVER_UP):
+    if unlikely(fl_load32(&x.attempt.target.state) != SERVER_UP):
         x.session.flags |= SESSION_TRIAL
     let_snapshot_go(core, x)
     return True
@@ -137,7 +137,7 @@ cdef Exchange* _make(Core* core, Acceptor* acceptor, const Address* peer) noexce
     acceptor.sessions += 1
     x.session = session
     x.stage = STAGE_SESSION
-    x.begin_ns = x.picked_ns = core.now_ns
+    x.books.begin_ns = x.attempt.picked_ns = core.now_ns
     x.peer = peer[0]
     address_plain(&x.peer)
     x.listener = acceptor.bind.listener
@@ -149,12 +149,12 @@ cdef Exchange* _make(Core* core, Acceptor* acceptor, const Address* peer) noexce
 cdef void _take_over(Exchange* x, const Exchange* chosen) noexcept nogil:
     """A server that was picked before there was a session."""
     x.pool = chosen.pool
-    x.entry = chosen.entry
-    x.target = chosen.target
-    x.counters = chosen.counters
-    x.loaded = chosen.loaded
-    x.attempts = chosen.attempts
-    x.flags |= chosen.flags & EXCHANGE_HOLDS_SERVER
+    x.attempt.entry = chosen.attempt.entry
+    x.attempt.target = chosen.attempt.target
+    x.attempt.counters = chosen.attempt.counters
+    x.attempt.loaded = chosen.attempt.loaded
+    x.books.attempts = chosen.books.attempts
+    x.attempt.flags |= chosen.attempt.flags & TRY_HOLDS_SERVER
 
 
 cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
@@ -165,7 +165,7 @@ cdef void _list(Core* core, Acceptor* acceptor, Exchange* x) noexcept nogil:
     cdef Address plain
     if session.kind == SESSION_QUERY:
         return
-    session.towards = x.target if session.kind != SESSION_CLIENT else NULL
+    session.towards = x.attempt.target if session.kind != SESSION_CLIENT else NULL
     if session.kind != SESSION_SERVER:
         sender = client = &session.sender
         plain = session.sender
@@ -241,7 +241,7 @@ cdef PoolEntry* _pool_of(Core* core, const Exchange* x) noexcept nogil:
     cdef Snapshot* snapshot = <Snapshot*> core.snapshot
     cdef uint32_t i
     for i in range(snapshot.n_pools):
-        if snapshot.pools[i].live.name == x.pool_name:
+        if snapshot.pools[i].live.name == x.books.pool_name:
             return &snapshot.pools[i]
     return NULL
 
@@ -282,8 +282,8 @@ cdef void resume_session(Core* core, Exchange* x) noexcept nogil:
     if n < 0:
         drop(core, acceptor, DROP_TO_SERVER, 1)
     else:
-        x.bytes_in += x.input.end
-        fl_count(&x.counters.bytes_to_server, x.input.end)
+        x.books.bytes_in += x.input.end
+        fl_count(&x.attempt.counters.bytes_to_server, x.input.end)
         fl_count(&x.listener.counters[core.id].datagrams_in, 1)
     give_input(core, x)
     timer_start(core, &x.timer, x.idle_timer)
@@ -312,9 +312,9 @@ cdef bint move_session(Core* core, Exchange* x) noexcept nogil:
 
 cdef bint server_has_left(const Exchange* x) noexcept nogil:
     """Whether its server is known to be down, so that it may move."""
-    if fl_load32(&x.target.conditions) & CONDITION_DOWN:
+    if fl_load32(&x.attempt.target.conditions) & CONDITION_DOWN:
         return True
-    return fl_load32(&x.target.state) != SERVER_UP and not x.session.flags & SESSION_TRIAL
+    return fl_load32(&x.attempt.target.state) != SERVER_UP and not x.session.flags & SESSION_TRIAL
 
 
 cdef void server_answered(Core* core, Exchange* x) noexcept nogil:
@@ -323,8 +323,8 @@ cdef void server_answered(Core* core, Exchange* x) noexcept nogil:
     x.session.flags |= SESSION_ANSWERED
     x.session.flags &= <uint8_t> ~SESSION_TRIAL
     session_heard(x.session)
-    x.connect_ns = core.now_ns - x.picked_ns + 1
-    server_did_well(core, x.target)
+    x.attempt.connect_ns = core.now_ns - x.attempt.picked_ns + 1
+    server_did_well(core, x.attempt.target)
     if likely(pool != NULL) and unlikely(fl_load32(&pool.live.down) != 0):
         fl_store32(&pool.live.down, 0)
         live_notify(core.live)

@@ -264,12 +264,12 @@ pool api
   retry                    3 tries, budget 20%                  built in
   retry.on                 connect_failure, reset               built in
   protocol                 http/1.1                             built in
-  connect_timeout          500ms                                built in
   max_idle_connections     256                                  built in
   max_response_header_size 32KiB                                built in
   idle_connection_timeout  1m                                   built in
   max_connection_age       no limit                             built in
   max_connection_requests  no limit                             built in
+  connect_timeout          500ms                                built in
   tcp_nodelay              true                                 built in
   keepalive                30s, then 3 x 10s                    defaults
   server                   10.0.0.1:7000                        pool

@@ -69,8 +69,8 @@ KEYS = [
         "defaults.balance: 'balance' is not a key here; it belongs to a pool ([pools.NAME])."
         " One of: tcp_nodelay, keepalive,"
         " request_header_timeout, response_header_timeout, request_timeout, body_idle_timeout,"
-        " keepalive_timeout, websocket_timeout, request_headers, response_headers, compress,"
-        " errors,"
+        " keepalive_timeout, websocket_timeout, request_headers, response_headers, errors,"
+        " compress,"
         " idle_timeout, connect_timeout, buffer_size,"
         " bulk_buffer_size",
     ),
@@ -169,10 +169,11 @@ TYPES = [
     pool(
         "key-to-hash",
         'hash_on = "client.ips"\nbalance = "ring_hash"',
-        "hash_on: 'client.ips' is not a key to hash. One of: client.ip, client.address,"
-        " tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
+        "hash_on: 'client.ips' is not a key to hash. One of: client.ip, client.port,"
+        " client.address, tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
         " mqtt.client_id, mqtt.username, proxy.authority, proxy.unique_id, proxy.alpn, proxy.vpce,"
-        " proxy.dst, path.NAME, query.NAME, header.NAME, cookie.NAME",
+        " proxy.dst, request.method, request.host, request.hostname, request.path, request.query,"
+        " route, path.rest, path.NAME, query.NAME, header.NAME, cookie.NAME",
     ),
 ]
 

@@ -76,11 +76,11 @@ POOLS = [
          "health.host: '%s.test' is not a host; write it like \"example.com\" or"
          " \"*.example.com\", without a port" % ("a" * 64), FORM),
     pool("hash-on-tls", 'hash_on = "tls.name"\nbalance = "maglev"',
-         "hash_on: 'tls.name' is not a key to hash. One of: client.ip, client.address, tls.sni,"
-         " tls.version, tls.client_subject, tls.client_fingerprint, mqtt.client_id,"
-         " mqtt.username, proxy.authority,"
-         " proxy.unique_id, proxy.alpn, proxy.vpce, proxy.dst, path.NAME, query.NAME,"
-         " header.NAME, cookie.NAME"),
+         "hash_on: 'tls.name' is not a key to hash. One of: client.ip, client.port,"
+         " client.address, tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
+         " mqtt.client_id, mqtt.username, proxy.authority, proxy.unique_id, proxy.alpn, proxy.vpce,"
+         " proxy.dst, request.method, request.host, request.hostname, request.path, request.query,"
+         " route, path.rest, path.NAME, query.NAME, header.NAME, cookie.NAME"),
     pool("proxy-protocol-version", 'proxy_protocol = "v3"',
          "proxy_protocol: 'v3' is not a valid value. One of: v1, v2"),
     listener("proxy-protocol-of-nobody", "proxy_protocol = { required = true }",

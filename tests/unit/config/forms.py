@@ -18,7 +18,7 @@ LISTENER_KEYS = (
     "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout,"
-    " request_headers, response_headers, compress, errors, max_sessions,"
+    " request_headers, response_headers, errors, compress, max_sessions,"
     " max_sessions_per_source, pick, answers, on_server_down, coalesce,"
     " receive_buffer_size, routes,"
     " max_header_size,"

@@ -13,7 +13,6 @@ from fastlb.config import docs
 from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.compare import Compare, Secured, Told
-from fastlb.config.compression import Compress, Levels
 from fastlb.config.conditions import Conditions, Match
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
@@ -44,6 +43,7 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
+from fastlb.config.parts.compress import Compress, Levels
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load
@@ -91,7 +91,8 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
-    parts = {Shared, HttpKeys, HttpListener, HttpPool, UdpListener, Conditions, SniffKeys, TlsKeys}
+    parts = {Shared, HttpKeys, HttpListener, HttpPool, UdpListener, SniffKeys, TlsKeys,
+             *HttpKeys.__bases__, *Route.__bases__, *Conditions.__bases__, Conditions} - {Model}
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:
         required = {name for name, field in model.model_fields.items() if field.is_required()}

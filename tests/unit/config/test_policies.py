@@ -58,7 +58,7 @@ def test_a_function_itself_can_be_given() -> None:
         ({"call": "a:b", "on_error": "x"}, "http", "routes[0].policy.on_error: there is no pool"),
         ({"call": "a:b", "on_error": "x"}, "tcp", "listeners.l.policy.on_error: there is no pool"),
         ({"call": "a:b", "cache_on": "client"}, "http",
-         "routes[0].policy.cache_on: 'client' is not a part of a request. One of: path.NAME,"),
+         "routes[0].policy.cache_on: 'client' is not a part of a request. One of: client.ip,"),
         ({"call": "a:b", "cache_on": "path.id"}, "http",
          "routes[0].policy.cache_on: path.id is not a segment of this route"),
         ({"call": "a:b", "cache_ttl": "5s"}, "http",

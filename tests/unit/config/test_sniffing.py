@@ -168,7 +168,7 @@ def test_mistakes_are_told_in_these_words(route: dict[str, Any], told: str) -> N
     ({"listener": "web"},
      "routes[0].listener: listener belongs to a route of a tcp listener, and bind is http://"),
     ({"pool": "a", "hash_on": "mqtt.client_id"},
-     "routes[0].hash_on: mqtt.client_id is of tcp, and bind is http://"),
+     "routes[0].hash_on: mqtt.client_id is for TCP only, and bind is http://"),
 ])
 def test_what_routes_of_http_have_not(route: dict[str, Any], told: str) -> None:
     assert told in wrong(route, bind="http://127.0.0.1:8443")

@@ -214,11 +214,12 @@ def test_a_table_of_its_own_comes_before_defaults_before_what_is_built_in() -> N
     assert (plain.max_connections, plain.reuse_port) == (0, False)
 
     plain_pool, own_pool = values.pools
-    assert (plain_pool.connect_timeout_ms, plain_pool.origins["connect_timeout"]) == (
+    assert (plain_pool.keys["connect_timeout_timer"], plain_pool.origins["connect_timeout"]) == (
         1000,
         "defaults",
     )
-    assert (own_pool.connect_timeout_ms, own_pool.origins["connect_timeout"]) == (2000, "pool")
+    assert own_pool.keys["connect_timeout_timer"] == 2000
+    assert own_pool.origins["connect_timeout"] == "pool"
     assert (plain_pool.balance, plain_pool.hash_on) == ("round_robin", "")
     assert plain_pool.origins["balance"] == "built in"
     assert (own_pool.balance, own_pool.hash_on) == ("ring_hash", "client.ip")
@@ -239,7 +240,7 @@ def test_what_is_built_in_is_what_limits_say() -> None:
     assert values.listeners[0].idle_timeout_ms == limits.IDLE_TIMEOUT.default == 300_000
     assert values.listeners[0].buffer_size == limits.BUFFER_SIZE.default
     assert values.listeners[0].bulk_buffer_size == limits.BULK_BUFFER_SIZE.default
-    assert values.pools[0].connect_timeout_ms == limits.CONNECT_TIMEOUT.default == 500
+    assert values.pools[0].keys["connect_timeout_timer"] == limits.CONNECT_TIMEOUT.default == 500
     assert values.shutdown_timeout_ms == limits.SHUTDOWN_TIMEOUT.default == 30_000
     assert values.dns.timeout_ms == limits.DNS_TIMEOUT.default == 2_000
     assert values.pools[0].servers == []

@@ -6,9 +6,9 @@ import pytest
 
 from fastlb._core.tables.logformat import FIELDS as KNOWN
 from fastlb.config.model import Config
-from fastlb.config.observing import FIELDS, JSON_FIELDS, PROXY_FIELDS, TLS_FIELDS, parts
+from fastlb.config.observing import FIELDS, JSON_FIELDS, parts
 from fastlb.errors import ConfigError
-from fastlb.observe.lines import has_any
+from fastlb.observe.lines import facts_of
 
 
 def test_the_configuration_and_the_core_know_the_same_fields() -> None:
@@ -17,14 +17,11 @@ def test_the_configuration_and_the_core_know_the_same_fields() -> None:
     assert set(JSON_FIELDS) < set(FIELDS)
 
 
-def test_whether_a_line_has_facts_of_clients() -> None:
-    """Engines only look for those that one has."""
-    for facts, field in ((TLS_FIELDS, "tls_sni"), (PROXY_FIELDS, "proxy_dst")):
-        for format in ("json", "common", "combined", "{status} {user_agent}"):
-            assert not has_any(facts, format)
-        assert has_any(facts, "json", ("status", field))
-        assert has_any(facts, f"{{status}} {{{field}}}")
-    assert not has_any(TLS_FIELDS, "json", ("proxy_dst",))
+def test_engines_look_only_for_the_facts_that_a_line_has() -> None:
+    for format in ("json", "common", "combined", "{status} {user_agent}"):
+        assert not facts_of(format)
+    assert facts_of("json", ("status", "tls_sni")) == {"tls.sni"}
+    assert facts_of("{status} {proxy_dst} {tls_version}") == {"proxy.dst", "tls.version"}
 
 
 def test_a_format_is_cut_at_its_fields() -> None:

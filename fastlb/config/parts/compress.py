@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from fastlb._core.tables.compression import LIBRARIES
 from fastlb.config import limits
 from fastlb.config.base import Model, Size, Switch, as_list
+from fastlb.config.part import Part
 from fastlb.config.units import show, size_bytes
 
 Coding = Literal["zstd", "br", "gzip"]
@@ -136,3 +138,50 @@ def show_compress(compress: EffectiveCompress | None) -> str:
     return ", ".join(
         f"{coding} {level}" for coding, level in zip(compress.codings, compress.levels, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class CompressSpec:
+    codings: tuple[str, ...]
+    levels: Mapping[str, int]
+    min_bytes: int
+    types: list[tuple[str, bytes]]      # "exact", "any" subtype, or "suffix"
+    personal: bool
+
+
+def compile_compress(compress: EffectiveCompress) -> CompressSpec:
+    return CompressSpec(
+        codings=compress.codings,
+        levels=dict(zip(compress.codings, compress.levels, strict=True)),
+        min_bytes=compress.min_bytes,
+        types=[_form(one) for one in compress.types],
+        personal=compress.personal,
+    )
+
+
+def _form(written: str) -> tuple[str, bytes]:
+    if written.startswith("*/*"):
+        return "suffix", written.removeprefix("*/*").encode()
+    if written.endswith("/*"):
+        return "any", written.removesuffix("*").encode()
+    return "exact", written.encode()
+
+
+def explain_compress(compress: EffectiveCompress, facts: Mapping[str, Any]) -> str:
+    coding = facts.get("coding", "")
+    if not coding:
+        return "not compressed: the client accepts none of " + ", ".join(compress.codings)
+    return f"compressed with {coding}, if the response's type and length allow it"
+
+
+PART = Part(
+    key="compress",
+    kind=AnyCompress,
+    meaning="Compress responses for clients that accept it: `true`, or a table with more about it.",
+    filter="compress",
+    effective=effective_compress,
+    compile=compile_compress,
+    show=show_compress,
+    explain=explain_compress,
+    tables=(("`compress = { ... }`", Compress), ("`level = { ... }` of `compress`", Levels)),
+)

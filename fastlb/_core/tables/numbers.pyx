@@ -1,0 +1,55 @@
+# The numbers of the core's enums by the words that configurations use, so that Python copies none.
+from fastlb._core.base.enums cimport (
+    PROTOCOL_H2, PROTOCOL_HTTP1, PROTOCOL_MQTT, PROTOCOL_POSTGRES, PROTOCOL_REDIS, PROTOCOL_RTMP,
+    PROTOCOL_SSH, PROTOCOL_TLS, PROTOCOL_UNKNOWN, PROTOCOL_WEBSOCKET,
+)
+from fastlb._core.base.routing cimport (
+    ACTION_LISTENER, ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_RESPOND, ACTION_SPLIT,
+    CAPTURE_BRANCH, CAPTURE_BYTE, CAPTURE_DONE, CAPTURE_GO, CAPTURE_LAZY, CAPTURE_LOOP,
+    CAPTURE_MARK, CLOSE_CANCELS, CLOSE_CANCELS_HALF, CLOSE_DRAINS, EDIT_ADD, EDIT_REMOVE, EDIT_SET,
+    FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, MERGE_NOT, MERGE_REWRITE,
+    MERGE_TO_MATCH, OP_CONTAINS, OP_EQUALS, OP_NAMES, OP_NETWORK, OP_ONE_OF, OP_PATTERN, OP_PREFIX,
+    OP_PRESENT, OP_REGEX, OP_SUFFIX, RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT,
+    UNDERSCORES_DROP, UNDERSCORES_KEEP, UNDERSCORES_REFUSE,
+)
+from fastlb._core.base.sessions cimport SESSION_CLIENT, SESSION_PAIR, SESSION_QUERY, SESSION_SERVER
+
+OPS = {
+    "present": OP_PRESENT, "equals": OP_EQUALS, "prefix": OP_PREFIX, "suffix": OP_SUFFIX,
+    "contains": OP_CONTAINS, "regex": OP_REGEX, "pattern": OP_PATTERN, "network": OP_NETWORK,
+    "one_of": OP_ONE_OF, "names": OP_NAMES,
+}
+ACTIONS = {
+    "pool": ACTION_POOL, "split": ACTION_SPLIT, "redirect": ACTION_REDIRECT,
+    "respond": ACTION_RESPOND, "none": ACTION_NONE, "listener": ACTION_LISTENER,
+}
+EDITS = {"set": EDIT_SET, "add": EDIT_ADD, "remove": EDIT_REMOVE}
+ON_CLIENT_CLOSE = {
+    "drain": CLOSE_DRAINS, "cancel": CLOSE_CANCELS, "cancel_on_fin": CLOSE_CANCELS_HALF,
+}
+MERGE_SLASHES = {"off": MERGE_NOT, "match": MERGE_TO_MATCH, "rewrite": MERGE_REWRITE}
+UNDERSCORES = {
+    "keep": UNDERSCORES_KEEP, "drop": UNDERSCORES_DROP, "refuse": UNDERSCORES_REFUSE,
+}
+FORWARDED = {
+    "x-forwarded-for": FORWARD_FOR, "x-forwarded-proto": FORWARD_PROTO,
+    "x-forwarded-host": FORWARD_HOST, "forwarded": FORWARD_RFC7239,
+}
+PROTOCOLS = {
+    "unknown": PROTOCOL_UNKNOWN, "tls": PROTOCOL_TLS, "http/1.1": PROTOCOL_HTTP1,
+    "h2": PROTOCOL_H2, "websocket": PROTOCOL_WEBSOCKET, "mqtt": PROTOCOL_MQTT,
+    "rtmp": PROTOCOL_RTMP, "ssh": PROTOCOL_SSH, "redis": PROTOCOL_REDIS,
+    "postgres": PROTOCOL_POSTGRES,
+}
+SESSIONS = {
+    "client": SESSION_CLIENT, "pair": SESSION_PAIR, "query": SESSION_QUERY,
+    "server": SESSION_SERVER,
+}
+CAUSES = {
+    "connect_failure": RETRY_CONNECT, "reset": RETRY_RESET, "timeout": RETRY_TIMEOUT,
+    "invalid": RETRY_INVALID,
+}
+CAPTURES = {
+    "done": CAPTURE_DONE, "byte": CAPTURE_BYTE, "go": CAPTURE_GO, "branch": CAPTURE_BRANCH,
+    "loop": CAPTURE_LOOP, "lazy": CAPTURE_LAZY, "mark": CAPTURE_MARK,
+}

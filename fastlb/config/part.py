@@ -1,0 +1,39 @@
+"""What a part is: a service of routes, which one module of config/parts describes.
+
+A part has a key in `[defaults]`, listeners and routes, and everything that Python knows of the
+service: its model, what holds in the end, what engines get, and how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from fastlb.config.base import Model
+
+
+@dataclass(frozen=True)
+class Part:
+    """`kind` is the annotated type of the key, with the reason of its default; `filter` the name
+    that the core's filter has registered. `effective` makes what holds of what is written, None
+    where nothing is to be done; it compares and hashes as what it says. `compile` makes what the
+    filter's table is made of. `show` is for `fastlb check`, and
+    `explain` a line for `fastlb explain`, of what holds and of what a rehearsal has found."""
+
+    key: str
+    kind: Any
+    meaning: str
+    filter: str
+    effective: Callable[[Any], Any]
+    compile: Callable[[Any], object]
+    show: Callable[[Any], str]
+    explain: Callable[[Any, Mapping[str, Any]], str]
+    tables: tuple[tuple[str, type[Model]], ...] = ()    # sections of docs/config.md
+
+    def field(self, meaning: str) -> tuple[Any, Any]:
+        """A field of a model, for pydantic's create_model."""
+        return self.kind | None, Field(default=None, description=meaning)

@@ -1,7 +1,17 @@
 # Facts, balancing methods and filters register themselves when they are imported; tables know them
 # by number. Their order here is that of errors and documents.
-from fastlb._core.facts import client, request  # isort: skip
-from fastlb._core.balance import turns, load, prequal, hashing  # isort: skip
-from fastlb._core.filters import compress, identity  # isort: skip
+import importlib
 
-__all__ = ["client", "compress", "hashing", "identity", "load", "prequal", "request", "turns"]
+REGISTERED = (
+    "facts.client",
+    "facts.request",
+    "balance.turns",
+    "balance.load",
+    "balance.prequal",
+    "balance.hashing",
+    "filters.compress",
+    "filters.identity",
+)
+
+for _name in REGISTERED:
+    importlib.import_module(f"{__name__}.{_name}")

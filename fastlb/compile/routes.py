@@ -200,8 +200,9 @@ LOOKS_AT = {
 
 
 def compile_condition(condition: Condition) -> ConditionSpec:
-    value, kind = condition.value, condition.kind
-    of = LOOKS_AT[kind] if kind in LOOKS_AT else fact_spec(f"{kind}.{condition.name}")
+    value = condition.value
+    kind = condition.kind if not condition.name else ""
+    of = LOOKS_AT[kind] if kind else fact_spec(f"{condition.kind}.{condition.name}")
     if kind == "client":
         return ConditionSpec(of, OPS["network"], condition.negate, networks=[
             network(parse_network(one)) for one in value.split()])

@@ -72,7 +72,7 @@ def against(condition: Condition, value: bytes | None) -> str:
         return f"{subject} is absent"
     if condition.kind == "method":
         return f"method is {value.decode('latin-1')}, not {' or '.join(condition.value.split())}"
-    if condition.kind == "client":
+    if condition.op == "network":
         return f"client is {value.decode('latin-1')}, of none of {condition.value}"
     if condition.op == "present":       # a member that is an object or a list
         return f"{subject} can't be compared"
@@ -112,7 +112,7 @@ def which(
     """Of conditions with several values, what was there."""
     for condition, (_, value) in zip(conditions, seen, strict=True):
         several = len(values_of(condition)) > 1 or (
-            condition.kind in ("method", "client") and " " in condition.value)
+            (condition.kind == "method" or condition.op == "network") and " " in condition.value)
         if several and value is not None and not condition.negate:
             yield f"{_subject(condition)} is {quoted(value)}"
 

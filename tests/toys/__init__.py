@@ -42,12 +42,10 @@ class Toy:
 LOADED = "fastlb/_core/__init__.py"
 TOYS = (
     Toy("fact", 3, (
-        Edit(LOADED, "from fastlb._core.facts import",
-             "from fastlb._core.facts import family  # isort: skip\n"),
+        Edit(LOADED, '    "facts.request",', '    "facts.family",\n'),
     )),
     Toy("balance", 4, (
-        Edit(LOADED, "from fastlb._core.balance import",
-             "from fastlb._core.balance import first  # isort: skip\n"),
+        Edit(LOADED, '    "balance.hashing",', '    "balance.first",\n'),
         Edit("docs/policies.md", "| `rendezvous` |",
              "| `first` | the first server that can be had | a spare that is warm |\n"),
     )),
@@ -68,8 +66,7 @@ TOYS = (
 '''),
     )),
     Toy("filter", 5, (
-        Edit(LOADED, "from fastlb._core.filters import",
-             "from fastlb._core.filters import stamp  # isort: skip\n"),
+        Edit(LOADED, '    "filters.identity",', '    "filters.stamp",\n'),
         *(Edit("examples/full.toml", above,
                '# A text that every response carries in x-stamp. Default: none.\nstamp = "blue"\n')
           for above in ("compress = true", 'compress = { codings = ["gzip"] }',

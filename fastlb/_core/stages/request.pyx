@@ -1,6 +1,7 @@
 # Read a request's head, and the body if a route asks about it. http/admit goes on with them.
 # Reads the client's stream and the bind; writes x.input.
-# Ends: NEXT (a server is wanted), ANSWER (x.status), CARRY, AGAIN, END (the client is done), FAIL.
+# Ends: NEXT (a server is wanted), ASK (a policy), ANSWER (x.status), CARRY, AGAIN, END (the client
+# is done), FAIL.
 from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy, memmove

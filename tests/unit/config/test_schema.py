@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from fastlb.config.conditions import OTHER_TABLES
 from fastlb.config.model import Config
 from fastlb.config.schema import schema
 
@@ -52,7 +53,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
         "Rewrite", "Route", "Secured", "Server", "ServerTls", "Sticky", "Subset", "Tickets", "Tls",
         "Told", "Tracing", "Unavailable",
     }
-    assert titles == {"A configuration of fastlb", *names}
+    others = {table.__name__ for table in OTHER_TABLES.values()}
+    assert titles == {"A configuration of fastlb", *names, *others}
 
 
 def test_every_key_is_described() -> None:

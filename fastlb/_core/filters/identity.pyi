@@ -1,1 +1,0 @@
-# Nothing for Python: a filter registers itself when it is imported.

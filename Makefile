@@ -85,6 +85,7 @@ coverage: ## Lines and branches that the tests reach, of the nogil code and of t
 bench: ## Every balancer on the same work: the table of docs/benchmarks.md
 	@tools/setup.sh test
 	@$(PYTHON_VENV) bench/run.py
+	@$(PYTHON_VENV) -m bench.micro.compression
 
 policies: ## Policies in simulations, next to their papers: docs/policies.md
 	@tools/setup.sh test

@@ -10,6 +10,7 @@ from bench.peers.fastlb import (
     Fastlb,
     FastlbChecks,
     FastlbCoalesce,
+    FastlbFilter,
     FastlbObserved,
     FastlbPolicy,
     FastlbPools,
@@ -23,8 +24,8 @@ __all__ = ["PEERS", "Peer", "choose"]
 
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
-        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbCoalesce, HAProxy,
-        Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
+        Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbFilter,
+        FastlbCoalesce, HAProxy, Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
     )
 }
 

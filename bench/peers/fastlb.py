@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from bench.environment import ROOT
@@ -111,7 +112,8 @@ class Fastlb(Peer):
     {mode}, {port}, {server0}, {server1} and {config}, a file, in it."""
 
     name = "fastlb"
-    modes = frozenset({"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy"})
+    modes = frozenset(
+        {"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy", "filter"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -207,6 +209,17 @@ class FastlbPolicy(Fastlb):
 
     def _config(self, work: Work) -> str:
         return http_config(work, POLICY_KEY)
+
+
+class FastlbFilter(Fastlb):
+    """With a filter that uses every hook and changes nothing."""
+
+    name = "fastlb-filter"
+    modes = frozenset({"filter"})
+    notes = ()
+
+    def command(self, work: Work, folder: Path) -> Command:
+        return replace(super().command(work, folder), env={"FASTLB_IDENTITY_FILTER": "1"})
 
 
 class FastlbChecks(Fastlb):

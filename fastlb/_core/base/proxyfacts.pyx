@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.limits cimport PROXY_FACTS
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.text cimport Writer, is_digit, lower, put, put_number, text_of
+from fastlb._core.base.text cimport Writer, is_digit, lower, put, put_literal, put_number, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
@@ -28,7 +28,7 @@ cdef Text _put_name(Writer* w, Text name) noexcept nogil:
     cdef uint8_t c
     for i in range(name.size):
         c = lower(name.at[i])
-        if not (97 <= c <= 122 or is_digit(c) or c == 45 or c == 46 or c == 95):
+        if not (c'a' <= c <= c'z' or is_digit(c) or c == c'-' or c == c'.' or c == c'_'):
             w.at = start
             break
         put(w, &c, 1)
@@ -61,11 +61,11 @@ cdef Text _put_address(Writer* w, const Address* address) noexcept nogil:
     if address.family != AF_INET and address.family != AF_INET6:
         return _since(w, start)
     if address.family == AF_INET6:
-        put(w, <const char*> b"[", 1)
+        put_literal(w, b"[")
     put(w, ip, address_text(address, ip))
     if address.family == AF_INET6:
-        put(w, <const char*> b"]", 1)
-    put(w, <const char*> b":", 1)
+        put_literal(w, b"]")
+    put_literal(w, b":")
     put(w, digits, put_number(digits, address_port(address)))
     return _since(w, start)
 

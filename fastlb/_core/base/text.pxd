@@ -1,24 +1,24 @@
 # Bytes compared, searched, trimmed and written.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from fastlb._core.base.head cimport Text
 
 
 cdef inline uint8_t lower(uint8_t c) noexcept nogil:
-    return c | 0x20 if 65 <= c <= 90 else c
+    return c | 0x20 if c'A' <= c <= c'Z' else c
 
 
 cdef inline bint is_digit(uint8_t c) noexcept nogil:
-    return 48 <= c <= 57
+    return c'0' <= c <= c'9'
 
 
 cdef inline int hex_value(uint8_t c) noexcept nogil:
     """0 to 15, or -1."""
-    if 48 <= c <= 57:
+    if c'0' <= c <= c'9':
         return c - 48
     c |= 0x20
-    if 97 <= c <= 102:
+    if c'a' <= c <= c'f':
         return c - 87
     return -1
 
@@ -47,6 +47,21 @@ cdef inline Text text_of(const uint8_t* at, uint32_t size) noexcept nogil:
     return text
 
 
+cdef inline bint is_literal(const uint8_t* at, size_t size, const char* text) noexcept nogil:
+    """Whether bytes are those of a literal."""
+    return size == strlen(text) and memcmp(at, text, size) == 0
+
+
+cdef inline bint is_literal_nocase(const uint8_t* at, uint32_t size,
+                                   const char* text) noexcept nogil:
+    """The same in any case."""
+    return equal_nocase(at, size, <const uint8_t*> text, <uint32_t> strlen(text))
+
+
+cdef inline Text text_of_literal(const char* text) noexcept nogil:
+    return text_of(<const uint8_t*> text, <uint32_t> strlen(text))
+
+
 cdef inline size_t texts_size(const Text* texts, int n) noexcept nogil:
     """Bytes of all of them."""
     cdef size_t size = 0
@@ -68,10 +83,10 @@ cdef inline void texts_copy(Text* into, const Text* texts, int n, uint8_t* room)
 
 cdef inline Text trimmed(const uint8_t* at, uint32_t size) noexcept nogil:
     """Without spaces and tabs around it."""
-    while size and (at[0] == 32 or at[0] == 9):
+    while size and (at[0] == c' ' or at[0] == c'\t'):
         at += 1
         size -= 1
-    while size and (at[size - 1] == 32 or at[size - 1] == 9):
+    while size and (at[size - 1] == c' ' or at[size - 1] == c'\t'):
         size -= 1
     return text_of(at, size)
 
@@ -81,7 +96,7 @@ cdef inline bint next_token(Text* rest, Text* token) noexcept nogil:
     cdef uint32_t i
     while rest.size:
         i = 0
-        while i < rest.size and rest.at[i] != 44:
+        while i < rest.size and rest.at[i] != c',':
             i += 1
         token[0] = trimmed(rest.at, i)
         rest.at += i
@@ -101,7 +116,7 @@ cdef inline const uint8_t* head_end(const uint8_t* at, const uint8_t* end) noexc
         if at == NULL or end - at < 3:
             return NULL
         at += 1
-        if at[0] == 13 and at[1] == 10:
+        if at[0] == c'\r' and at[1] == c'\n':
             return at
 
 
@@ -161,6 +176,10 @@ cdef inline void put(Writer* w, const void* data, size_t size) noexcept nogil:
         return
     memcpy(w.at, data, size)
     w.at += size
+
+
+cdef inline void put_literal(Writer* w, const char* text) noexcept nogil:
+    put(w, text, strlen(text))      # (of a literal, the compiler knows it)
 
 
 cdef inline void put_text(Writer* w, Text text) noexcept nogil:

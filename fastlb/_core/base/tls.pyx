@@ -22,18 +22,18 @@ from fastlb._core.base.types cimport Chunk, Core, Stream, TlsEntry
 from fastlb._core.base.wire cimport Gathered, Wire
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.ext.openssl cimport (
-    BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, BIO_clear_retry_flags, BIO_free,
+    BIO, BIO_CTRL_FLUSH, BIO_METHOD, BIO_TYPE_SOURCE_SINK, ERR_GET_LIB, ERR_GET_REASON,
+    ERR_LIB_SSL, ERR_PACK, FASTLB_HAS_TLS, SSL, SSL_CTX, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE,
+    SSL_ERROR_ZERO_RETURN, SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_R_HTTPS_PROXY_REQUEST,
+    SSL_R_HTTP_REQUEST, SSL_SENT_SHUTDOWN, X509_V_OK, BIO_clear_retry_flags, BIO_free,
     BIO_get_data, BIO_get_new_index, BIO_meth_new, BIO_meth_set_ctrl, BIO_meth_set_destroy,
     BIO_meth_set_read, BIO_meth_set_write, BIO_new, BIO_set_data, BIO_set_init, BIO_set_retry_read,
-    BIO_set_retry_write, ERR_GET_LIB, ERR_GET_REASON, ERR_LIB_SSL, ERR_PACK, ERR_clear_error,
-    ERR_peek_error, ERR_reason_error_string, FASTLB_HAS_TLS, SSL, SSL_CTX, SSL_ERROR_WANT_READ,
-    SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_R_CERTIFICATE_VERIFY_FAILED,
-    SSL_R_HTTPS_PROXY_REQUEST, SSL_R_HTTP_REQUEST, SSL_SENT_SHUTDOWN, SSL_do_handshake, SSL_free,
-    SSL_get0_alpn_selected, SSL_get0_param, SSL_get_error, SSL_get_rbio, SSL_get_shutdown,
-    SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished, SSL_new, SSL_peek, SSL_read,
-    SSL_session_reused, SSL_set1_host, SSL_set_accept_state, SSL_set_bio, SSL_set_connect_state,
-    SSL_set_tlsext_host_name, SSL_shutdown, SSL_write, X509_VERIFY_PARAM_set1_ip_asc, X509_V_OK,
-    X509_verify_cert_error_string,
+    BIO_set_retry_write, ERR_clear_error, ERR_peek_error, ERR_reason_error_string,
+    SSL_do_handshake, SSL_free, SSL_get0_alpn_selected, SSL_get0_param, SSL_get_error,
+    SSL_get_rbio, SSL_get_shutdown, SSL_get_verify_result, SSL_has_pending, SSL_is_init_finished,
+    SSL_new, SSL_peek, SSL_read, SSL_session_reused, SSL_set1_host, SSL_set_accept_state,
+    SSL_set_bio, SSL_set_connect_state, SSL_set_tlsext_host_name, SSL_shutdown, SSL_write,
+    X509_VERIFY_PARAM_set1_ip_asc, X509_verify_cert_error_string,
 )
 
 cdef BIO_METHOD* _method = NULL
@@ -171,7 +171,7 @@ cdef Text tls_chosen(const Stream* s) noexcept nogil:
 cdef bint tls_speaks_h2(const Stream* s) noexcept nogil:
     """Whether that is HTTP/2 (RFC 9113, 3.2)."""
     cdef Text name = tls_chosen(s)
-    return name.size == 2 and name.at[0] == 104 and name.at[1] == 50
+    return name.size == 2 and name.at[0] == c'h' and name.at[1] == c'2'
 
 
 cdef bint tls_is_resumed(const Stream* s) noexcept nogil:

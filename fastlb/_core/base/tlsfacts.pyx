@@ -10,11 +10,11 @@ from fastlb._core.base.text cimport is_digit, lower, text_of, texts_copy, texts_
 from fastlb._core.base.wire cimport Wire
 from fastlb._core.ext.atomic cimport fl_add32, unlikely
 from fastlb._core.ext.openssl cimport (
-    BIO, BIO_free, BIO_get_data, BIO_get_mem_data, BIO_new, BIO_s_mem, ERR_clear_error, EVP_sha256,
-    SSL, SSL_VERIFY_PEER, SSL_get0_peer_certificate, SSL_get_rbio, SSL_get_servername,
-    SSL_get_verify_mode, SSL_get_verify_result, SSL_is_init_finished, SSL_version, TLS1_3_VERSION,
-    TLSEXT_NAMETYPE_host_name, X509, X509_NAME_print_ex, X509_V_OK, X509_digest,
-    X509_get_subject_name, XN_FLAG_RFC2253,
+    BIO, SSL, SSL_VERIFY_PEER, TLS1_3_VERSION, X509, X509_V_OK, XN_FLAG_RFC2253, BIO_free,
+    BIO_get_data, BIO_get_mem_data, BIO_new, BIO_s_mem, ERR_clear_error, EVP_sha256,
+    SSL_get0_peer_certificate, SSL_get_rbio, SSL_get_servername, SSL_get_verify_mode,
+    SSL_get_verify_result, SSL_is_init_finished, SSL_version, TLSEXT_NAMETYPE_host_name,
+    X509_NAME_print_ex, X509_digest, X509_get_subject_name,
 )
 
 cdef TlsFacts[2] _bare          # of those who neither ask for a name nor show a certificate
@@ -29,7 +29,7 @@ cdef uint32_t _take_name(const SSL* ssl, uint8_t* into) noexcept nogil:
         return 0
     for i in range(size):
         c = lower(<uint8_t> name[i])
-        if not (97 <= c <= 122 or is_digit(c) or c == 45 or c == 46 or c == 95):
+        if not (c'a' <= c <= c'z' or is_digit(c) or c == c'-' or c == c'.' or c == c'_'):
             return 0
         into[i] = c
     return <uint32_t> size

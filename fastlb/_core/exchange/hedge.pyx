@@ -7,8 +7,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.attempts cimport note_left
 from fastlb._core.base.enums cimport (
-    EXCHANGE_SHADOW, TRY_ANSWERING, HTTP_HEDGE, READABLE, REASON_BAD_RESPONSE, REASON_DONE,
-    REASON_SERVER_CLOSED, STAGE_FORWARD,
+    EXCHANGE_SHADOW, HTTP_HEDGE, READABLE, REASON_BAD_RESPONSE, REASON_DONE, REASON_SERVER_CLOSED,
+    STAGE_FORWARD, TRY_ANSWERING,
 )
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_peek
@@ -94,7 +94,7 @@ cdef int _status(Stream* s) noexcept nogil:
         s.ready &= <uint8_t> ~READABLE      # (there is an event when more comes)
         return 0
     for i in range(9, STATUS_BYTES):
-        if not 48 <= line[i] <= 57:
+        if not c'0' <= line[i] <= c'9':
             return -1
     return (line[9] - 48) * 100 + (line[10] - 48) * 10 + line[11] - 48
 

@@ -5,7 +5,9 @@ from libc.string cimport memchr, memset
 
 from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
 from fastlb._core.base.head cimport Members, Text
-from fastlb._core.base.text cimport Writer, equal, hash_bytes, hash_seed, mix64, put, text_of
+from fastlb._core.base.text cimport (
+    Writer, equal, hash_bytes, hash_seed, mix64, put, put_literal, text_of,
+)
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.explain.rehearsal cimport Rehearsal, room
 from fastlb._core.ext.linux cimport AF_INET, htons
@@ -119,10 +121,10 @@ cdef void _put_clean(Writer* w, Text text) noexcept nogil:
         put(w, &c, 1)
 
 
-cdef void _put_field(Writer* w, const char* name, uint32_t size, Text value) noexcept nogil:
-    put(w, name, size)
+cdef void _put_field(Writer* w, const char* name, Text value) noexcept nogil:
+    put_literal(w, name)
     _put_clean(w, value)
-    put(w, <const char*> b"\r\n", 2)
+    put_literal(w, b"\r\n")
 
 
 cdef uint32_t _write_request(const LogLine* line, Text host, uint8_t* into) noexcept nogil:
@@ -132,17 +134,17 @@ cdef uint32_t _write_request(const LogLine* line, Text host, uint8_t* into) noex
     w.end = into + 2 * LINE_BYTES_MAX
     w.full = False
     _put_clean(&w, line.method)
-    put(&w, <const char*> b" ", 1)
+    put_literal(&w, b" ")
     _put_clean(&w, line.target)
     if line.query.size:
-        put(&w, <const char*> b"?", 1)
+        put_literal(&w, b"?")
         _put_clean(&w, line.query)
-    _put_field(&w, b" HTTP/1.1\r\nHost: ", 17, line.host if line.host.size else host)
+    _put_field(&w, b" HTTP/1.1\r\nHost: ", line.host if line.host.size else host)
     if line.user_agent.size:
-        _put_field(&w, b"User-Agent: ", 12, line.user_agent)
+        _put_field(&w, b"User-Agent: ", line.user_agent)
     if line.referer.size:
-        _put_field(&w, b"Referer: ", 9, line.referer)
-    put(&w, <const char*> b"\r\n", 2)
+        _put_field(&w, b"Referer: ", line.referer)
+    put_literal(&w, b"\r\n")
     return 0 if w.full else <uint32_t> (w.at - into)
 
 

@@ -20,7 +20,7 @@ from fastlb._core.base.types cimport (
 )
 from fastlb._core.exchange.lifecycle cimport end_request, let_server_go
 from fastlb._core.failing.queue cimport stop_waiting
-from fastlb._core.http.admit cimport admit, refuse
+from fastlb._core.http.admit cimport admit, refuse, refuse_head
 from fastlb._core.http.decision cimport drop_decision
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.stages.balance cimport balance_step
@@ -216,8 +216,7 @@ cdef class Rehearsal:
         if used == 0:
             return refuse(x, 431, REASON_TOO_LARGE) if size > entry.header_bytes_max \
                 else refuse(x, 400, REASON_BAD_REQUEST)
-        return refuse(x, -used, REASON_TOO_LARGE if used == -431 or used == -414
-                      else REASON_BAD_REQUEST)
+        return refuse_head(x, -used)
 
     cdef int pick(self) noexcept nogil:
         self.x.books.attempts = 0

@@ -14,7 +14,7 @@ from fastlb._core.base.head cimport (
 from fastlb._core.base.limits cimport HTTP_HEADROOM
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.routing cimport Filter
-from fastlb._core.base.text cimport Writer, equal_nocase, next_token, text_of
+from fastlb._core.base.text cimport Writer, equal_nocase, is_literal_nocase, next_token, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.filters.coders cimport (
@@ -25,7 +25,7 @@ from fastlb._core.http.filters cimport add_field
 from fastlb._core.proto.fields cimport cut, weight_of
 from fastlb._core.proto.http1 cimport field_name, field_value
 from fastlb._core.tables.compression cimport (
-    CODING_BROTLI, CODING_GZIP, CODING_NONE, CODING_ZSTD, CODINGS, TYPE_ANY_SUBTYPE, TYPE_EXACT,
+    CODINGS, CODING_BROTLI, CODING_GZIP, CODING_NONE, CODING_ZSTD, TYPE_ANY_SUBTYPE, TYPE_EXACT,
     CompressTable, MediaType, compress_table,
 )
 
@@ -50,19 +50,19 @@ cdef FilterKind _kind           # filled at the end
 
 # --- the request ---
 
-cdef inline bint _is(Text name, const char* small, uint32_t size) noexcept nogil:
-    return equal_nocase(name.at, name.size, <const uint8_t*> small, size)
+cdef inline bint _is(Text name, const char* small) noexcept nogil:
+    return is_literal_nocase(name.at, name.size, small)
 
 
 cdef int _coding(Text name) noexcept nogil:
     """Coding of a name in Accept-Encoding; CODINGS for any other."""
-    if _is(name, b"gzip", 4) or _is(name, b"x-gzip", 6):
+    if _is(name, b"gzip") or _is(name, b"x-gzip"):
         return CODING_GZIP
-    if _is(name, b"br", 2):
+    if _is(name, b"br"):
         return CODING_BROTLI
-    if _is(name, b"zstd", 4):
+    if _is(name, b"zstd"):
         return CODING_ZSTD
-    return CODING_NONE if _is(name, b"identity", 8) else CODINGS
+    return CODING_NONE if _is(name, b"identity") else CODINGS
 
 
 cdef void _weigh(Text value, int32_t* weights, int32_t* others) noexcept nogil:
@@ -75,17 +75,17 @@ cdef void _weigh(Text value, int32_t* weights, int32_t* others) noexcept nogil:
         coding = _coding(name)
         if coding < CODINGS:
             weights[coding] = weight_of(token)
-        elif _is(name, b"*", 1):
+        elif _is(name, b"*"):
             others[0] = weight_of(token)
 
 
-cdef bint _lists(Text value, const char* small, uint32_t size) noexcept nogil:
+cdef bint _lists(Text value, const char* small) noexcept nogil:
     """Whether a comma-separated list has a directive, with or without a value."""
     cdef Text token
     cdef Text name
     while next_token(&value, &token):
         name = cut(&token, c'=')
-        if _is(name, small, size):
+        if _is(name, small):
             return True
     return False
 
@@ -127,14 +127,14 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
         if head.fields[i].kind != FIELD_OTHER:
             continue
         name = field_name(head, &head.fields[i])
-        if _is(name, b"accept-encoding", 15):
+        if _is(name, b"accept-encoding"):
             _weigh(field_value(head, &head.fields[i]), weights, &others)
-        elif _is(name, b"range", 5):
+        elif _is(name, b"range"):
             state.is_whole = False
-        elif _is(name, b"cache-control", 13):
-            if _lists(field_value(head, &head.fields[i]), b"no-transform", 12):
+        elif _is(name, b"cache-control"):
+            if _lists(field_value(head, &head.fields[i]), b"no-transform"):
                 state.is_whole = False
-        elif _is(name, b"if-none-match", 13):
+        elif _is(name, b"if-none-match"):
             state.knows_weak = _has_weak(field_value(head, &head.fields[i]))
     # (HTTP/1.0 has no chunks, so that a body that is cut would look whole)
     if not x.http.flags & HTTP_OLD_CLIENT or x.carrier != NULL:
@@ -163,33 +163,33 @@ cdef int coding_of(const Exchange* x) noexcept nogil:
 cdef void _look_at(Seen* seen, Field* field, Text name, Text value) noexcept nogil:
     """Note what one field says. Names are told apart by their length first."""
     if name.size == 4:
-        if _is(name, b"etag", 4):
+        if _is(name, b"etag"):
             seen.etag = field
-        elif _is(name, b"vary", 4):
-            seen.varies = (seen.varies or _lists(value, b"accept-encoding", 15)
-                           or _lists(value, b"*", 1))
+        elif _is(name, b"vary"):
+            seen.varies = (seen.varies or _lists(value, b"accept-encoding")
+                           or _lists(value, b"*"))
     elif name.size == 6:
-        if _is(name, b"digest", 6):
+        if _is(name, b"digest"):
             seen.is_fixed = True
     elif name.size == 10:
-        if _is(name, b"set-cookie", 10):
+        if _is(name, b"set-cookie"):
             seen.is_personal = True
     elif name.size == 11:
-        if _is(name, b"content-md5", 11) or _is(name, b"repr-digest", 11):
+        if _is(name, b"content-md5") or _is(name, b"repr-digest"):
             seen.is_fixed = True
     elif name.size == 13:
-        if _is(name, b"cache-control", 13):
-            seen.is_fixed = seen.is_fixed or _lists(value, b"no-transform", 12)
-            seen.is_personal = seen.is_personal or _lists(value, b"private", 7)
-        elif _is(name, b"content-range", 13):
+        if _is(name, b"cache-control"):
+            seen.is_fixed = seen.is_fixed or _lists(value, b"no-transform")
+            seen.is_personal = seen.is_personal or _lists(value, b"private")
+        elif _is(name, b"content-range"):
             seen.is_part = True
-        elif _is(name, b"accept-ranges", 13):
+        elif _is(name, b"accept-ranges"):
             seen.ranges = field
     elif name.size == 14:
-        if _is(name, b"content-digest", 14):
+        if _is(name, b"content-digest"):
             seen.is_fixed = True
     elif name.size == 16:
-        if _is(name, b"content-encoding", 16) and not _is(value, b"identity", 8):
+        if _is(name, b"content-encoding") and not _is(value, b"identity"):
             seen.is_coded = True
 
 
@@ -225,8 +225,8 @@ cdef bint _has_type(const CompressTable* table, Head* head) noexcept nogil:
         return False
     value = field_value(head, &head.fields[head.content_type])
     type = cut(&value, c';')
-    if _is(type, b"text/event-stream", 17) or (
-            type.size >= 16 and _is(text_of(type.at, 16), b"application/grpc", 16)):
+    if _is(type, b"text/event-stream") or (
+            type.size >= 16 and _is(text_of(type.at, 16), b"application/grpc")):
         return False
     for i in range(table.n_types):
         if _type_fits(&table.types[i], type):

@@ -9,7 +9,8 @@ from fastlb._core.base.enums cimport (
 )
 from fastlb._core.base.h2stream cimport h2_count_ahead, h2_feed, h2_look
 from fastlb._core.base.limits cimport (
-    H2_ACKS_MAX, H2_BAD_MAX, H2_KNOWN_BYTES, H2_SERVER_BYTES, H2_SETTINGS_MAX, H2_USELESS_BYTES_MAX,
+    H2_ACKS_MAX, H2_BAD_MAX, H2_KNOWN_BYTES, H2_SERVER_BYTES, H2_SETTINGS_MAX,
+    H2_USELESS_BYTES_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
@@ -239,7 +240,7 @@ cdef bint _begin_chunk(H2Stream* st) noexcept nogil:
     cdef uint64_t size = 0
     if stop == NULL:
         return False
-    while at < stop and at[0] != 13:
+    while at < stop and at[0] != c'\r':
         size = size << 4 | (at[0] & 15) + (9 if at[0] > 57 else 0)
         at += 1
     st.output.start += <uint32_t> (stop + 1 - (chunk_bytes(st.output) + st.output.start))

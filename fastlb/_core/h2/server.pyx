@@ -1,7 +1,7 @@
 # HTTP/2 towards servers: frames from the HTTP/1.1 that an exchange has written, and back.
 # Reads and writes the streams of one connection, as nghttp2's callbacks say.
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport memchr
+from libc.string cimport memchr, strlen
 
 from fastlb._core.base.enums cimport (
     ERROR, H2_ANSWERED, H2_CHUNKED, H2_CLOSED, H2_DONE, H2_ENDED, H2_FAILED, H2_HEAD_READ,
@@ -15,7 +15,7 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.queue cimport queue
-from fastlb._core.base.text cimport equal, head_end, text_of
+from fastlb._core.base.text cimport head_end, is_literal, text_of
 from fastlb._core.base.types cimport H2, Core, Exchange, H2Stream, PoolEntry
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.ext.nghttp2 cimport (
@@ -69,7 +69,7 @@ cdef inline uint32_t _head_bytes_max(const H2Stream* st) noexcept nogil:
 
 cdef bint _take_trailer(H2Stream* st, const uint8_t* name, uint32_t name_size,
                         const uint8_t* value, uint32_t size) noexcept nogil:
-    return (name[0] == 58 or (
+    return (name[0] == c':' or (
         h2_end_with(st, name, name_size) and h2_end_with(st, b": ", 2)
         and h2_end_with(st, value, size) and h2_end_with(st, b"\r\n", 2)
     ))
@@ -93,12 +93,12 @@ cdef bint _take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return False
     if st.flags & H2_HEAD_READ:
         return _take_trailer(st, name, name_size, value, size)
-    if name[0] == 58:
-        if not equal(name, name_size, <const uint8_t*> b":status", 7) or size != 3:
+    if name[0] == c':':
+        if not is_literal(name, name_size, b":status") or size != 3:
             return False
         st.pseudo_at[0] = (value[0] - 48) * 100 + (value[1] - 48) * 10 + value[2] - 48
         return _begin_answer(st, value)
-    if equal(name, name_size, <const uint8_t*> b"content-length", 14):
+    if is_literal(name, name_size, b"content-length"):
         st.flags |= H2_LENGTH
     elif unlikely(_is_of_authentication(name, name_size, FIELD_AUTHENTICATE)) \
             and binds_connection(text_of(value, size)):
@@ -237,15 +237,15 @@ cdef nghttp2_session* h2_server_session(H2* h2) noexcept nogil:
 
 # --- what a server is asked ---
 
-cdef inline void _set(nghttp2_nv* field, const char* name, size_t name_size, uint8_t* value,
+cdef inline void _set(nghttp2_nv* field, const char* name, uint8_t* value,
                       size_t size) noexcept nogil:
-    field.name, field.namelen = <uint8_t*> name, name_size
+    field.name, field.namelen = <uint8_t*> name, strlen(name)
     field.value, field.valuelen = value, size
     field.flags = NGHTTP2_NV_FLAG_NONE
 
 
-cdef inline bint _is(const nghttp2_nv* field, const char* name, uint32_t size) noexcept nogil:
-    return equal(field.name, <uint32_t> field.namelen, <const uint8_t*> name, size)
+cdef inline bint _is(const nghttp2_nv* field, const char* name) noexcept nogil:
+    return is_literal(field.name, field.namelen, name)
 
 
 cdef uint64_t _number(const uint8_t* at, size_t size) noexcept nogil:
@@ -265,24 +265,24 @@ cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end,
     cdef uint8_t* path = <uint8_t*> memchr(at, 32, end - at) + 1
     cdef bint tunnel = st.flags & H2_TUNNEL
     cdef int n, i, kept
-    _set(&fields[0], b":method", 7, at, path - 1 - at)
-    _set(&fields[1], b":scheme", 7, <uint8_t*> b"http", 4)
+    _set(&fields[0], b":method", at, path - 1 - at)
+    _set(&fields[1], b":scheme", <uint8_t*> b"http", 4)
     if h2.socket.tls != NULL:
         fields[1].value, fields[1].valuelen = <uint8_t*> b"https", 5
-    _set(&fields[2], b":path", 5, path, <uint8_t*> memchr(path, 32, end - path) - path)
-    _set(&fields[3], b":authority", 10, NULL, 0)
+    _set(&fields[2], b":path", path, <uint8_t*> memchr(path, 32, end - path) - path)
+    _set(&fields[3], b":authority", NULL, 0)
     if unlikely(tunnel):                            # RFC 8441, 4
-        _set(&fields[0], b":method", 7, <uint8_t*> b"CONNECT", 7)
-        _set(&fields[4], b":protocol", 9, <uint8_t*> b"websocket", 9)
+        _set(&fields[0], b":method", <uint8_t*> b"CONNECT", 7)
+        _set(&fields[4], b":protocol", <uint8_t*> b"websocket", 9)
     kept = 5 if tunnel else 4
     n = h2_lines(line, end, fields, kept)
     for i in range(kept, n):
-        if _is(&fields[i], b"host", 4):
+        if _is(&fields[i], b"host"):
             fields[3].value, fields[3].valuelen = fields[i].value, fields[i].valuelen
             continue
-        if _is(&fields[i], b"content-length", 14):
+        if _is(&fields[i], b"content-length"):
             st.left = _number(fields[i].value, fields[i].valuelen)
-        elif unlikely(tunnel) and _is(&fields[i], b"sec-websocket-key", 17):
+        elif unlikely(tunnel) and _is(&fields[i], b"sec-websocket-key"):
             continue
         elif unlikely(x.http.flags & HTTP_BINDS) and _is_of_authentication(
                 fields[i].name, fields[i].namelen, FIELD_AUTHORIZATION) and binds_connection(
@@ -295,7 +295,7 @@ cdef int _fields(H2* h2, H2Stream* st, uint8_t* at, uint8_t* end,
         for i in range(3, kept):
             fields[i] = fields[i + 1]
     if x.http.flags & HTTP_TRAILERS:
-        _set(&fields[kept], b"te", 2, <uint8_t*> b"trailers", 8)
+        _set(&fields[kept], b"te", <uint8_t*> b"trailers", 8)
         kept += 1
     return kept if n > 0 else -1
 

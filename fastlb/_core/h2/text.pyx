@@ -11,7 +11,7 @@ from fastlb._core.base.h2stream cimport h2_feed_text, h2_room
 from fastlb._core.base.limits cimport H2_HEAD_BYTES_MAX, H2_INPUT_CLASS
 from fastlb._core.base.mem cimport chunk_bytes, give_held
 from fastlb._core.base.random cimport random_below
-from fastlb._core.base.text cimport equal, head_end, lower
+from fastlb._core.base.text cimport head_end, is_literal, lower
 from fastlb._core.base.types cimport Core, H2Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.nghttp2 cimport NGHTTP2_NV_FLAG_NONE, nghttp2_nv
@@ -23,21 +23,17 @@ cdef enum:                      # where in st.pseudo
     PSEUDO_PROTOCOL = 3
 
 
-cdef inline bint _is(const uint8_t* at, uint32_t size, const char* name, uint32_t n) noexcept nogil:
-    return equal(at, size, <const uint8_t*> name, n)
-
-
 cdef bint _take_pseudo(H2Stream* st, const uint8_t* name, uint32_t name_size,
                        const uint8_t* value, uint32_t size) noexcept nogil:
     """In any order: kept until all are here, in what will be the answer's place."""
     cdef int which
-    if _is(name, name_size, b":method", 7):
+    if is_literal(name, name_size, b":method"):
         which = PSEUDO_METHOD
-    elif _is(name, name_size, b":path", 5):
+    elif is_literal(name, name_size, b":path"):
         which = PSEUDO_PATH
-    elif _is(name, name_size, b":authority", 10):
+    elif is_literal(name, name_size, b":authority"):
         which = PSEUDO_AUTHORITY
-    elif _is(name, name_size, b":protocol", 9):
+    elif is_literal(name, name_size, b":protocol"):
         which = PSEUDO_PROTOCOL
     else:
         return True             # (:scheme says nothing that we don't know)
@@ -135,17 +131,17 @@ cdef bint h2_take_field(H2Stream* st, const uint8_t* name, uint32_t name_size,
         return False
     if st.flags & H2_HEAD_READ:
         return True                                 # a trailer
-    if name_size and name[0] == 58:
+    if name_size and name[0] == c':':
         return _take_pseudo(st, name, name_size, value, size)
     if not st.flags & H2_BEGUN and not _begin(st):
         return False
-    if _is(name, name_size, b"cookie", 6):
+    if is_literal(name, name_size, b"cookie"):
         return _add_cookie(st, value, size)
-    if _is(name, name_size, b"host", 4) and st.flags & H2_AUTHORITY:
+    if is_literal(name, name_size, b"host") and st.flags & H2_AUTHORITY:
         return _is_authority(st, value, size)
-    if _is(name, name_size, b"http2-settings", 14):
+    if is_literal(name, name_size, b"http2-settings"):
         return True
-    if _is(name, name_size, b"content-length", 14):
+    if is_literal(name, name_size, b"content-length"):
         st.flags |= H2_LENGTH
     return (h2_feed_text(st, name, name_size) and h2_feed_text(st, b": ", 2)
             and h2_feed_text(st, value, size) and h2_feed_text(st, b"\r\n", 2))
@@ -170,10 +166,10 @@ cdef bint h2_end_head(H2Stream* st, bint ended) noexcept nogil:
 
 cdef bint _is_of_connection(const uint8_t* name, uint32_t size) noexcept nogil:
     """What has no place in HTTP/2 (RFC 9113, 8.2.2)."""
-    return (_is(name, size, b"connection", 10) or _is(name, size, b"keep-alive", 10)
-            or _is(name, size, b"transfer-encoding", 17) or _is(name, size, b"upgrade", 7)
-            or _is(name, size, b"proxy-connection", 16)
-            or _is(name, size, b"sec-websocket-accept", 20))
+    return (is_literal(name, size, b"connection") or is_literal(name, size, b"keep-alive")
+            or is_literal(name, size, b"transfer-encoding") or is_literal(name, size, b"upgrade")
+            or is_literal(name, size, b"proxy-connection")
+            or is_literal(name, size, b"sec-websocket-accept"))
 
 
 cdef int h2_lines(uint8_t* line, uint8_t* end, nghttp2_nv* fields, int n) noexcept nogil:

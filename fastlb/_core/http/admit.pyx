@@ -2,9 +2,10 @@
 # Reads core.http.head and the listener; writes x.http, its head for the server, and x.pool.
 # Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (a route asks about
 # the body, which isn't here: x.input has all there is, and x.wanted says how much there must be).
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memchr, memcpy
 
+from fastlb._core.balance.shares cimport share_by_chance, share_of_key
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS,
     HTTP_DEADLINE, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT,
@@ -22,16 +23,15 @@ from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
 from fastlb._core.base.net cimport address_text
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
     CONTENT_WANTED, MERGE_NOT, MERGE_REWRITE, UNDERSCORES_DROP, UNDERSCORES_REFUSE, HttpEntry,
     Match, Route,
 )
 from fastlb._core.base.stream cimport stream_write
-from fastlb._core.base.text cimport next_token, text_of
+from fastlb._core.base.text cimport next_token, text_of, text_of_literal
 from fastlb._core.base.timers cimport timer_cancel, timer_start
-from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, Snapshot
+from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.captures cimport capture
@@ -66,6 +66,12 @@ cdef int refuse(Exchange* x, int status, int reason) noexcept nogil:
     return ANSWER
 
 
+cdef int refuse_head(Exchange* x, int status) noexcept nogil:
+    """A head that isn't one, or is too long: what the parser has returned, less the sign."""
+    return refuse(x, status, REASON_TOO_LARGE if status == 431 or status == 414
+                  else REASON_BAD_REQUEST)
+
+
 cdef void _name_client(Exchange* x) noexcept nogil:
     """The client's address as text, once for a connection."""
     x.peer_ip_size = address_text(&x.peer, x.peer_ip)
@@ -95,7 +101,7 @@ cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
         x.client_ip_size = address_text(&address, x.client_ip)
     elif found.size:                    # "unknown", or what its writer calls it
         if found.size >= sizeof(x.client_ip):       # (in no case the proxy's own address)
-            found = text_of(<const uint8_t*> b"unknown", 7)
+            found = text_of_literal(b"unknown")
         memcpy(x.client_ip, found.at, found.size)
         x.client_ip_size = <uint8_t> found.size
 
@@ -293,10 +299,10 @@ cdef uint8_t* normalise(Head* head, int merge_slashes, uint8_t* into) noexcept n
     cdef int n
     head.sent = head.path
     if head.path.size == 0:             # of an absolute form without a path
-        into[0] = 47
+        into[0] = c'/'
         head.path = head.sent = text_of(into, 1)
         into += 1
-    elif head.path.at[0] == 47 and not uri_is_plain(head.path):
+    elif head.path.at[0] == c'/' and not uri_is_plain(head.path):
         n = uri_normalise(head.path, into)
         if n < 0:
             return NULL
@@ -319,21 +325,10 @@ cdef uint8_t* normalise(Head* head, int merge_slashes, uint8_t* into) noexcept n
     return into
 
 
-cdef PoolEntry* _share(Core* core, Exchange* x, Route* route) noexcept nogil:
-    """A pool of a split: by chance, or by what it is split on."""
-    cdef Snapshot* snapshot = x.snapshot
-    cdef uint32_t total = route.shares[route.n_shares - 1].upto
-    cdef uint32_t place, i
+cdef uint32_t _share(Core* core, Exchange* x, const Route* route) noexcept nogil:
     if route.split_on.fact == FACT_NONE:
-        place = <uint32_t> random_below(core, total)
-    else:
-        # Not the hash that pools use: those of one share would all be alike in it.
-        place = key_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
-        place = <uint32_t> (<uint64_t> place * total >> 32)
-    for i in range(route.n_shares):
-        if place < route.shares[i].upto:
-            return &snapshot.pools[route.shares[i].pool]
-    return &snapshot.pools[route.shares[route.n_shares - 1].pool]
+        return share_by_chance(core, route.shares, route.n_shares)
+    return share_of_key(route.shares, route.n_shares, key_hash(core, x, &route.split_on))
 
 
 cdef uint32_t key_hash(Core* core, Exchange* x, const FactRef* key) noexcept nogil:
@@ -388,7 +383,7 @@ cdef int _by_action(Core* core, Exchange* x, Route* route) noexcept nogil:
     if route.action == ACTION_POOL:
         x.pool = &x.snapshot.pools[route.pool]
     elif route.action == ACTION_SPLIT:
-        x.pool = _share(core, x, route)
+        x.pool = &x.snapshot.pools[_share(core, x, route)]
     elif unlikely(route.action == ACTION_NONE):
         x.status = 404
         x.reason = REASON_NO_ROUTE

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport Body
-from fastlb._core.base.text cimport Writer, put, put_hex
+from fastlb._core.base.text cimport Writer, put, put_hex, put_literal
 from fastlb._core.base.types cimport Core, Http
 from fastlb._core.proto.chunked cimport Piece, chunked_next
 
@@ -43,11 +43,11 @@ cdef int take_chunks(Core* core, Http* http, uint32_t available, Writer* w) noex
         return 0
     if body.total:
         put(w, digits, put_hex(digits, body.total))
-        put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
         body = http.request
         _read_chunks(at, available, &body, w)
-        put(w, b"\r\n", 2)
-    put(w, b"0\r\n\r\n", 5)
+        put_literal(w, b"\r\n")
+    put_literal(w, b"0\r\n\r\n")
     http.request = body
     http.taken = <uint32_t> used
     return 0

@@ -36,10 +36,10 @@ cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
         n = put_hex(digits, out.end - out.at)
         out.at -= n + 2
         memcpy(bytes + out.at, digits, n)
-        bytes[out.at + n] = 13
-        bytes[out.at + n + 1] = 10
-        bytes[out.end] = 13
-        bytes[out.end + 1] = 10
+        bytes[out.at + n] = c'\r'
+        bytes[out.at + n + 1] = c'\n'
+        bytes[out.end] = c'\r'
+        bytes[out.end + 1] = c'\n'
         out.end += 2
     return <int> used
 

@@ -8,7 +8,7 @@ from fastlb._core.base.routing cimport (
     CONTENT_FORM, CONTENT_JSON, CONTENT_NONE, CONTENT_REPEATED, CONTENT_UNREADABLE, CONTENT_UNSEEN,
     CONTENT_WANTED, Match,
 )
-from fastlb._core.base.text cimport equal_nocase, text_of, trimmed
+from fastlb._core.base.text cimport is_literal_nocase, text_of, trimmed
 from fastlb._core.proto.chunked cimport Piece, chunked_next
 from fastlb._core.proto.form cimport form_members
 from fastlb._core.proto.http1 cimport field_value
@@ -22,16 +22,15 @@ cdef int _type(Head* head) noexcept nogil:
     if head.content_type < 0:
         return CONTENT_NONE
     value = field_value(head, &head.fields[head.content_type])
-    while n < value.size and value.at[n] != 59:
+    while n < value.size and value.at[n] != c';':
         n += 1
     value = trimmed(value.at, n)
-    if equal_nocase(value.at, value.size, <const uint8_t*> b"application/json", 16) or (
-            value.size > 5 and equal_nocase(value.at + value.size - 5, 5, <const uint8_t*> b"+json",
-                                            5)) or equal_nocase(
-            value.at, value.size, <const uint8_t*> b"text/json", 9):
+    if is_literal_nocase(value.at, value.size, b"application/json") \
+            or is_literal_nocase(value.at, value.size, b"text/json") or (
+            value.size > 5 and is_literal_nocase(value.at + value.size - 5, 5, b"+json")):
         return CONTENT_JSON
-    if equal_nocase(value.at, value.size,
-                    <const uint8_t*> b"application/x-www-form-urlencoded", 33):
+    if is_literal_nocase(value.at, value.size,
+                    b"application/x-www-form-urlencoded"):
         return CONTENT_FORM
     return CONTENT_NONE
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.sys cimport clock_utc
-from fastlb._core.base.text cimport Writer, put
+from fastlb._core.base.text cimport Writer, put, put_literal
 from fastlb._core.base.types cimport Core
 from fastlb._core.ext.linux cimport tm
 
@@ -34,6 +34,6 @@ cdef void put_date(Core* core, Writer* w) noexcept nogil:
     if core.http.date_s != <int64_t> (core.now_ms // 1000) + 1:
         core.http.date_s = <int64_t> (core.now_ms // 1000) + 1      # 0: not made yet
         _make(core.http.date)
-    put(w, <const char*> b"Date: ", 6)
+    put_literal(w, b"Date: ")
     put(w, core.http.date, 29)
-    put(w, <const char*> b"\r\n", 2)
+    put_literal(w, b"\r\n")

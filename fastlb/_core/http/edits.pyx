@@ -9,7 +9,7 @@ from fastlb._core.base.facts cimport FACT_NONE
 from fastlb._core.base.head cimport Field, Head, Text
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held, take_held
 from fastlb._core.base.routing cimport EDIT_ADD, EDIT_REMOVE, Edit, EditList
-from fastlb._core.base.text cimport Writer, lower, put, put_text, text_of
+from fastlb._core.base.text cimport Writer, lower, put_literal, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, PoolEntry
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.templates cimport put_template
@@ -139,9 +139,9 @@ cdef void _put(Core* core, Exchange* x, const Edits* edits, bint constants,
                     or (constants and not _is_constant(edit)):
                 continue
             put_text(w, edit.name)
-            put(w, <const char*> b": ", 2)
+            put_literal(w, b": ")
             put_template(core, x, &edit.value, w)
-            put(w, <const char*> b"\r\n", 2)
+            put_literal(w, b"\r\n")
 
 
 cdef void put_edits(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:

@@ -11,7 +11,7 @@ from fastlb._core.base.parts cimport Address
 from fastlb._core.base.routing cimport (
     FORWARD_FOR, FORWARD_HOST, FORWARD_PROTO, FORWARD_RFC7239, HttpEntry,
 )
-from fastlb._core.base.text cimport Writer, next_token, put, put_text, text_of
+from fastlb._core.base.text cimport Writer, next_token, put, put_literal, put_text, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.linux cimport AF_INET6, INET6_ADDRSTRLEN
@@ -20,17 +20,13 @@ from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.http1 cimport field_value
 
 
-cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
-    put(w, text, size)
-
-
 cdef void _put_list(Head* head, int kind, Writer* w) noexcept nogil:
     """The values of all fields of a kind, as the one list that they are, with a comma after it."""
     cdef uint32_t i
     for i in range(head.n_fields):
         if head.fields[i].kind == kind and head.fields[i].value_size:
             put_text(w, field_value(head, &head.fields[i]))
-            _put(w, b", ", 2)
+            put_literal(w, b", ")
 
 
 cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
@@ -49,7 +45,7 @@ cdef void _put_addresses(Head* head, Writer* w) noexcept nogil:
                 put(w, ip, address_text(&address, ip))
             else:
                 put_text(w, token)
-            _put(w, b", ", 2)
+            put_literal(w, b", ")
 
 
 cdef bint has_field(Head* head, int kind) noexcept nogil:
@@ -72,42 +68,42 @@ cdef void put_forwarded(Core* core, Exchange* x, HttpEntry* entry, const Edits* 
     cdef bint trusted = x.flags & EXCHANGE_TRUSTED
     cdef Text peer = text_of(<const uint8_t*> x.peer_ip, x.peer_ip_size)
     if entry.forwarded & FORWARD_FOR and not name_is_edited(edits, b"X-Forwarded-For"):
-        _put(w, b"X-Forwarded-For: ", 17)
+        put_literal(w, b"X-Forwarded-For: ")
         if trusted:
             _put_addresses(head, w)
         put_text(w, peer)
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     if entry.forwarded & FORWARD_PROTO and not (
             trusted and has_field(head, FIELD_X_FORWARDED_PROTO)) \
             and not name_is_edited(edits, b"X-Forwarded-Proto"):
         if _is_secured(x):
-            _put(w, b"X-Forwarded-Proto: https\r\n", 26)
+            put_literal(w, b"X-Forwarded-Proto: https\r\n")
         else:
-            _put(w, b"X-Forwarded-Proto: http\r\n", 25)
+            put_literal(w, b"X-Forwarded-Proto: http\r\n")
     if entry.forwarded & FORWARD_HOST and head.authority.size and not (
             trusted and has_field(head, FIELD_X_FORWARDED_HOST)) \
             and not name_is_edited(edits, b"X-Forwarded-Host"):
-        _put(w, b"X-Forwarded-Host: ", 18)
+        put_literal(w, b"X-Forwarded-Host: ")
         put_text(w, head.authority)
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     if entry.forwarded & FORWARD_RFC7239 and not name_is_edited(edits, b"Forwarded"):
-        _put(w, b"Forwarded: ", 11)
+        put_literal(w, b"Forwarded: ")
         if trusted:
             _put_list(head, FIELD_FORWARDED, w)
         if x.peer.family == AF_INET6:       # RFC 7239, 6
-            _put(w, b'for="[', 6)
+            put_literal(w, b'for="[')
             put_text(w, peer)
-            _put(w, b']"', 2)
-        elif peer.size and peer.at[0] == 117:
-            _put(w, b"for=unknown", 11)
+            put_literal(w, b']"')
+        elif peer.size and peer.at[0] == c'u':
+            put_literal(w, b"for=unknown")
         else:
-            _put(w, b"for=", 4)
+            put_literal(w, b"for=")
             put_text(w, peer)
         if head.authority.size:
-            _put(w, b';host="', 7)
+            put_literal(w, b';host="')
             put_text(w, head.authority)
-            _put(w, b'"', 1)
+            put_literal(w, b'"')
         if _is_secured(x):
-            _put(w, b";proto=https\r\n", 14)
+            put_literal(w, b";proto=https\r\n")
         else:
-            _put(w, b";proto=http\r\n", 13)
+            put_literal(w, b";proto=http\r\n")

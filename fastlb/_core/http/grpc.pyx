@@ -10,7 +10,9 @@ from fastlb._core.base.reasons cimport (
     GRPC_UNIMPLEMENTED, GRPC_UNKNOWN, end_reason, is_of_client,
 )
 from fastlb._core.base.routing cimport HttpEntry
-from fastlb._core.base.text cimport Text, Writer, equal_nocase, put, put_number, text_of
+from fastlb._core.base.text cimport (
+    Text, Writer, is_literal_nocase, put, put_literal, put_number, text_of,
+)
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.http.date cimport put_date
 from fastlb._core.http.edits cimport name_is_edited
@@ -20,9 +22,9 @@ from fastlb._core.proto.http1 cimport field_value
 cdef bint is_grpc(Text content_type) noexcept nogil:
     """application/grpc, perhaps with what messages are written in; grpc-web is something else."""
     return (content_type.size >= 16
-            and equal_nocase(content_type.at, 16, <const uint8_t*> b"application/grpc", 16)
-            and (content_type.size == 16 or content_type.at[16] == 43 or content_type.at[16] == 59
-                 or content_type.at[16] == 32))
+            and is_literal_nocase(content_type.at, 16, b"application/grpc")
+            and (content_type.size == 16 or content_type.at[16] == c'+'
+                 or content_type.at[16] == c';' or content_type.at[16] == c' '))
 
 
 # --- how long it may take ---
@@ -34,7 +36,7 @@ cdef uint64_t _timeout_ms(Text value) noexcept nogil:
     if not 2 <= value.size <= 9:
         return 0
     for i in range(value.size - 1):
-        if not 48 <= value.at[i] <= 57:
+        if not c'0' <= value.at[i] <= c'9':
             return 0
         n = n * 10 + value.at[i] - 48
     i = value.at[value.size - 1]
@@ -53,9 +55,9 @@ cdef uint64_t _timeout_ms(Text value) noexcept nogil:
     return 0
 
 
-cdef bint _is(Head* head, Field* field, const char* name, uint32_t size) noexcept nogil:
-    return field.kind == FIELD_OTHER and equal_nocase(
-        head.bytes + field.name_at, field.name_size, <const uint8_t*> name, size)
+cdef inline bint _is(Head* head, Field* field, const char* name) noexcept nogil:
+    return field.kind == FIELD_OTHER and is_literal_nocase(
+        head.bytes + field.name_at, field.name_size, name)
 
 
 cdef uint16_t grpc_timer(Core* core, const HttpEntry* entry) noexcept nogil:
@@ -65,7 +67,7 @@ cdef uint16_t grpc_timer(Core* core, const HttpEntry* entry) noexcept nogil:
     cdef uint64_t ms = 0
     cdef uint32_t i
     for i in range(head.n_fields):
-        if _is(head, &head.fields[i], b"grpc-timeout", 12):
+        if _is(head, &head.fields[i], b"grpc-timeout"):
             ms = _timeout_ms(field_value(head, &head.fields[i]))
             break
     if ms == 0:
@@ -80,9 +82,9 @@ cdef uint16_t grpc_timer(Core* core, const HttpEntry* entry) noexcept nogil:
 
 cdef void _note(Http* http, Text value) noexcept nogil:
     cdef uint32_t n = GRPC_UNKNOWN
-    if value.size == 1 and 48 <= value.at[0] <= 57:
+    if value.size == 1 and c'0' <= value.at[0] <= c'9':
         n = value.at[0] - 48
-    elif value.size == 2 and value.at[0] == 49 and 48 <= value.at[1] <= 54:
+    elif value.size == 2 and value.at[0] == c'1' and c'0' <= value.at[1] <= c'6':
         n = value.at[1] - 38
     http.grpc = <uint8_t> (n + 1)
 
@@ -92,7 +94,7 @@ cdef void note_grpc_head(Core* core, Http* http) noexcept nogil:
     cdef Head* head = &core.http.head
     cdef uint32_t i
     for i in range(head.n_fields):
-        if _is(head, &head.fields[i], b"grpc-status", 11):
+        if _is(head, &head.fields[i], b"grpc-status"):
             _note(http, field_value(head, &head.fields[i]))
 
 
@@ -105,8 +107,8 @@ cdef void note_grpc_trailers(Http* http, const uint8_t* section, uint32_t size) 
             i += 1
         stop = i
         i += 1
-        if stop - start > 12 and section[start + 11] == 58 and equal_nocase(
-                section + start, 11, <const uint8_t*> b"grpc-status", 11):
+        if stop - start > 12 and section[start + 11] == 58 and is_literal_nocase(
+                section + start, 11, b"grpc-status"):
             start += 12
             while start < stop and (section[start] == 32 or section[start] == 9):
                 start += 1
@@ -154,17 +156,17 @@ cdef void put_grpc_error(Core* core, Exchange* x, const char* phrase, const Edit
     x.http.grpc = <uint8_t> (n + 1)
     while phrase[size]:
         size += 1
-    put(w, b"HTTP/1.1 200 OK\r\n", 17)
+    put_literal(w, b"HTTP/1.1 200 OK\r\n")
     if not name_is_edited(edits, b"Date"):
         put_date(core, w)
     if not name_is_edited(edits, b"Content-Type"):
-        put(w, b"Content-Type: application/grpc\r\n", 32)
-    put(w, b"Content-Length: 0\r\n", 19)
+        put_literal(w, b"Content-Type: application/grpc\r\n")
+    put_literal(w, b"Content-Length: 0\r\n")
     if not name_is_edited(edits, b"grpc-status"):
-        put(w, b"grpc-status: ", 13)
+        put_literal(w, b"grpc-status: ")
         put(w, digits, put_number(digits, n))
-        put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     if not name_is_edited(edits, b"grpc-message"):
-        put(w, b"grpc-message: ", 14)
+        put_literal(w, b"grpc-message: ")
         put(w, phrase, size)
-        put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")

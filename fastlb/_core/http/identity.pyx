@@ -3,13 +3,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.head cimport FIELD_TRACEPARENT, Head, Text
 from fastlb._core.base.random cimport random64
-from fastlb._core.base.text cimport Writer, put, text_of
+from fastlb._core.base.text cimport Writer, put, put_literal, text_of
 from fastlb._core.base.types cimport Core
 from fastlb._core.proto.http1 cimport field_value
-
-
-cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
-    put(w, text, size)
 
 
 cdef void _put_random(Core* core, Writer* w, int words) noexcept nogil:
@@ -48,14 +44,14 @@ cdef void make_trace(Core* core, Text came, bint sampled) noexcept nogil:
     if came.size:
         put(&w, came.at, 36)
     else:
-        _put(&w, b"00-", 3)
+        put_literal(&w, b"00-")
         _put_random(core, &w, 2)
-        _put(&w, b"-", 1)
+        put_literal(&w, b"-")
     _put_random(core, &w, 1)
     if came.size:
         put(&w, came.at + 52, 3)
     else:
-        _put(&w, b"-01" if sampled else b"-00", 3)
+        put_literal(&w, b"-01" if sampled else b"-00")
     core.http.match.trace = text_of(core.http.trace, sizeof(core.http.trace))
 
 
@@ -64,19 +60,19 @@ cdef bint _is_traceparent(Text text) noexcept nogil:
     cdef uint32_t i
     cdef bint trace = False, span = False
     cdef uint8_t c
-    if text.size != 55 or text.at[0] != 48 or text.at[1] != 48:
+    if text.size != 55 or text.at[0] != c'0' or text.at[1] != c'0':
         return False
     for i in range(55):
         c = text.at[i]
         if i == 2 or i == 35 or i == 52:
-            if c != 45:
+            if c != c'-':
                 return False
-        elif not (48 <= c <= 57 or 97 <= c <= 102):
+        elif not (c'0' <= c <= c'9' or c'a' <= c <= c'f'):
             return False
         elif 2 < i < 35:
-            trace |= c != 48
+            trace |= c != c'0'
         elif 35 < i < 52:
-            span |= c != 48
+            span |= c != c'0'
     return trace and span
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from fastlb._core.base.enums cimport HTTP_OLD_CLIENT
-from fastlb._core.base.head cimport HEAD_ABSOLUTE, FIELD_OTHER, FIELD_TRACEPARENT, Head, Text
+from fastlb._core.base.head cimport FIELD_OTHER, FIELD_TRACEPARENT, HEAD_ABSOLUTE, Head, Text
 from fastlb._core.base.limits cimport TOLD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.net cimport address_port
@@ -12,7 +12,7 @@ from fastlb._core.base.observations cimport (
     TOLD_METHOD, TOLD_PARENT, TOLD_PATH, TOLD_QUERY, TOLD_REFERER, TOLD_REQUEST_ID, TOLD_TRACE,
     TOLD_USER_AGENT, Record,
 )
-from fastlb._core.base.text cimport equal_nocase, text_of
+from fastlb._core.base.text cimport is_literal_nocase, text_of
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_load32, fl_load64, unlikely
 from fastlb._core.facts.registry cimport fact_find, facts_recorded, recorded_facts
@@ -28,7 +28,7 @@ cdef void _split_target(const Head* head, Text* path, Text* query) noexcept nogi
     if unlikely(head.flags & HEAD_ABSOLUTE):
         found = <const uint8_t*> memchr(at, 58, size)
         skipped = <uint32_t> (found - at) + 3 if found != NULL else size
-        while skipped < size and at[skipped] != 47 and at[skipped] != 63:
+        while skipped < size and at[skipped] != c'/' and at[skipped] != c'?':
             skipped += 1
         skipped = skipped if skipped < size else size
         at += skipped
@@ -50,9 +50,9 @@ cdef void _find_fields(Core* core, Text* texts) noexcept nogil:
         size = head.fields[i].name_size
         if head.fields[i].kind == FIELD_OTHER:
             name = head.bytes + head.fields[i].name_at
-            if size == 10 and equal_nocase(name, size, <const uint8_t*> b"user-agent", 10):
+            if size == 10 and is_literal_nocase(name, size, b"user-agent"):
                 texts[TOLD_USER_AGENT] = field_value(head, &head.fields[i])
-            elif size == 7 and equal_nocase(name, size, <const uint8_t*> b"referer", 7):
+            elif size == 7 and is_literal_nocase(name, size, b"referer"):
                 texts[TOLD_REFERER] = field_value(head, &head.fields[i])
         elif head.fields[i].kind == FIELD_TRACEPARENT and texts[TOLD_TRACE].size == 0:
             texts[TOLD_TRACE] = field_value(head, &head.fields[i])

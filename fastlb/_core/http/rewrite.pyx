@@ -14,7 +14,7 @@ from fastlb._core.base.head cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
 from fastlb._core.base.routing cimport HttpEntry, Route
-from fastlb._core.base.text cimport Writer, put, put_text, text_of
+from fastlb._core.base.text cimport Writer, put, put_literal, put_text, text_of
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.attachment cimport take_chunks
@@ -35,10 +35,6 @@ cdef enum:
     HEAD_BYTES_MAX = 524288     # of a request with them
     PATH_BYTES_MAX = 65535      # of one that a route makes
     VERSION_AT = 5              # in the line of Via
-
-
-cdef inline void _put(Writer* w, const char* text, size_t size) noexcept nogil:
-    put(w, text, size)
 
 
 cdef uint32_t _line_end(Head* head, uint32_t i) noexcept nogil:
@@ -132,53 +128,53 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
     if entry.request_id or edits.n or later.n:
         name_request(core)
     put(w, head.bytes + head.method_at, head.method_size)
-    _put(w, b" ", 1)
+    put_literal(w, b" ")
     if unlikely(route.rewrite_path.n_parts):
         if not _put_path(core, x, route, w):
             return 400
     else:
         put_text(w, head.sent)
     if head.query.at != NULL:
-        _put(w, b"?", 1)
+        put_literal(w, b"?")
         put_text(w, head.query)
-    _put(w, b" HTTP/1.1\r\n", 11)
+    put_literal(w, b" HTTP/1.1\r\n")
     if unlikely(route.rewrite_host.n_parts):
-        _put(w, b"Host: ", 6)
+        put_literal(w, b"Host: ")
         if not _put_host(core, x, route, w):
             return 400
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     elif not has_field(head, FIELD_HOST):    # RFC 9112, 3.2: empty where nobody named one
-        _put(w, b"Host: ", 6)
+        put_literal(w, b"Host: ")
         put_text(w, head.authority)
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     _drop_request_fields(core, x, &edits)
     _put_fields(head, w)
     if unlikely(head.flags & HEAD_ZEROS):
         put_length(head, w)
     if http.request.kind == BODY_CHUNKED:
-        _put(w, b"Transfer-Encoding: chunked\r\n", 28)
+        put_literal(w, b"Transfer-Encoding: chunked\r\n")
     if unlikely(head.flags & HEAD_UPGRADE):
         put_upgrade(head, w)
     put_forwarded(core, x, entry, &edits, w)
     if entry.request_id and (head.request_id < 0 or head.fields[head.request_id].drop) \
             and not name_is_edited(&edits, b"X-Request-Id"):
-        _put(w, b"X-Request-Id: ", 14)
+        put_literal(w, b"X-Request-Id: ")
         put_text(w, core.http.match.request_id)
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     if entry.traceparent and core.http.match.trace.size == 0 \
             and not has_field(head, FIELD_TRACEPARENT):
         make_trace(core, text_of(NULL, 0), True)
     if core.http.match.trace.size and not name_is_edited(&edits, b"traceparent"):
-        _put(w, b"traceparent: ", 13)
+        put_literal(w, b"traceparent: ")
         put_text(w, core.http.match.trace)
-        _put(w, b"\r\n", 2)
+        put_literal(w, b"\r\n")
     _put_via(w, entry, &edits, x.carrier != NULL)
     made = w.at
     if unlikely(edits.n != 0):
         put_edits(core, x, &edits, w)
         if has_binding_credentials(made, w.at):
             http.flags |= HTTP_BINDS
-    _put(w, b"\r\n", 2)
+    put_literal(w, b"\r\n")
     if w.full or (unlikely(later.n != 0) and not make_lines(core, x, &later)):
         return 431
     return 0
@@ -243,18 +239,18 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef uint32_t line = head.fields[0].name_at if head.n_fields else head.size - 2
     cdef uint32_t i
     cdef Field* field
-    if line < 14 or head.bytes[0] != 72:
+    if line < 14 or head.bytes[0] != c'H':
         return False
     edits.n = 0
     if unlikely(http.lines != NULL):
         edits = made_edits(x)
     for i in range(12, line - 2):
-        if (head.bytes[i] < 32 and head.bytes[i] != 9) or head.bytes[i] == 127:
+        if (head.bytes[i] < 32 and head.bytes[i] != c'\t') or head.bytes[i] == 127:
             return False
-    _put(w, b"HTTP/1.1", 8)
+    put_literal(w, b"HTTP/1.1")
     if unlikely(line == 14):            # no reason phrase, and no space that it has to have then
         put(w, head.bytes + 8, 4)
-        _put(w, b" \r\n", 3)
+        put_literal(w, b" \r\n")
     else:
         put(w, head.bytes + 8, line - 8)
     for i in range(head.n_fields):
@@ -273,17 +269,17 @@ cdef bint write_response(Core* core, Exchange* x, Writer* w) noexcept nogil:
             put(w, core.http.filtering.fields, core.http.filtering.fields_size)
         _put_via(w, http.entry, &edits, x.to_server.layer == LAYER_H2)
         if head.body.kind == BODY_CHUNKED and not http.flags & HTTP_OLD_CLIENT:
-            _put(w, b"Transfer-Encoding: chunked\r\n", 28)
+            put_literal(w, b"Transfer-Encoding: chunked\r\n")
         if unlikely(head.status == 426) and head.upgrade >= 0 and x.carrier == NULL:
             put_upgrade(head, w)       # RFC 9110, 15.5.22
         if x.flags & EXCHANGE_CLOSE:
-            _put(w, b"Connection: close\r\n", 19)
+            put_literal(w, b"Connection: close\r\n")
         elif http.flags & HTTP_OLD_CLIENT:
-            _put(w, b"Connection: keep-alive\r\n", 24)
+            put_literal(w, b"Connection: keep-alive\r\n")
     elif head.status == 101:
         put_upgrade(head, w)
     if unlikely(x.pool.sticky != NULL) and (head.status >= 200 or head.status == 101) \
             and x.attempt.entry - x.pool.servers != <int> x.bound_to - 1:
         put_text(w, x.attempt.entry.set_cookie)
-    _put(w, b"\r\n", 2)
+    put_literal(w, b"\r\n")
     return not w.full

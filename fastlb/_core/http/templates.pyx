@@ -8,7 +8,7 @@ from fastlb._core.base.facts cimport (
 )
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.routing cimport Template
-from fastlb._core.base.text cimport Writer, put, put_text
+from fastlb._core.base.text cimport Writer, put_literal, put_text
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.facts.registry cimport FACT_FITS_PATHS, fact_find, fact_rows
 from fastlb._core.proto.uri cimport put_escaped
@@ -56,7 +56,7 @@ cdef void _put_query(Core* core, Writer* w, bint with_empty) noexcept nogil:
     """With its "?"."""
     cdef Text query = core.http.head.query
     if query.size or (with_empty and query.at != NULL):
-        put(w, <const char*> b"?", 1)
+        put_literal(w, b"?")
         put_text(w, query)
 
 

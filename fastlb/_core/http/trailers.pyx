@@ -2,12 +2,12 @@
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
-from fastlb._core.base.h2stream cimport h2_end_with
 from fastlb._core.base.enums cimport H2_DONE, HTTP_GRPC, HTTP_HEAD_DONE, LAYER_H2
+from fastlb._core.base.h2stream cimport h2_end_with
 from fastlb._core.base.head cimport BODY_LENGTH, FIELD_OTHER
 from fastlb._core.base.limits cimport RESPONSE_HEAD_BYTES_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, chunk_size, give_held, take_held
-from fastlb._core.base.text cimport Writer, equal_nocase, put
+from fastlb._core.base.text cimport Writer, is_literal_nocase, put
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.proto.fields cimport field_kind
@@ -17,13 +17,13 @@ cdef bint _may_trail(const uint8_t* name, uint32_t size) noexcept nogil:
     """RFC 9110, 6.5.1: not framing, routing, authentication, or how content is read."""
     if field_kind(name, size) != FIELD_OTHER:
         return False
-    if size >= 8 and equal_nocase(name, 8, <const uint8_t*> b"content-", 8):
+    if size >= 8 and is_literal_nocase(name, 8, b"content-"):
         return False
-    return not (equal_nocase(name, size, <const uint8_t*> b"authorization", 13)
-                or equal_nocase(name, size, <const uint8_t*> b"set-cookie", 10)
-                or equal_nocase(name, size, <const uint8_t*> b"www-authenticate", 16)
-                or equal_nocase(name, size, <const uint8_t*> b"cache-control", 13)
-                or equal_nocase(name, size, <const uint8_t*> b"location", 8))
+    return not (is_literal_nocase(name, size, b"authorization")
+                or is_literal_nocase(name, size, b"set-cookie")
+                or is_literal_nocase(name, size, b"www-authenticate")
+                or is_literal_nocase(name, size, b"cache-control")
+                or is_literal_nocase(name, size, b"location"))
 
 
 cdef uint32_t put_trailers(const uint8_t* section, uint32_t size, uint8_t* into) noexcept nogil:

@@ -37,9 +37,10 @@ cdef enum:
 
 
 cdef inline bint _is_token(uint8_t c) noexcept nogil:
-    return (97 <= (c | 0x20) <= 122 or 48 <= c <= 57 or c == 45 or c == 95 or c == 33
-            or 35 <= c <= 39 or c == 42 or c == 43 or c == 46 or c == 94 or c == 96 or c == 124
-            or c == 126)
+    return (97 <= (c | 0x20) <= 122 or c'0' <= c <= c'9' or c == c'-' or c == c'_' or c == c'!'
+            or c'#' <= c <= 39 or c == c'*' or c == c'+' or c == c'.' or c == c'^' or c == c'`'
+            or c == c'|'
+            or c == c'~')
 
 
 cdef inline bint _is_blank(uint8_t c) noexcept nogil:
@@ -47,7 +48,7 @@ cdef inline bint _is_blank(uint8_t c) noexcept nogil:
 
 
 cdef inline bint _is_text(uint8_t c) noexcept nogil:
-    return c >= 32 and c != 127 or c == 9
+    return c >= 32 and c != 127 or c == c'\t'
 
 
 cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* piece,
@@ -80,7 +81,7 @@ cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* pie
                 body.left = body.left << 4 | <uint64_t> digit
             elif body.digits == 0:
                 return -1
-            elif c == 13:
+            elif c == c'\r':
                 body.state = SIZE_LF
             elif c == c';':
                 body.state = EXTENSION if body.of_server else EXT_NAME_START
@@ -93,21 +94,21 @@ cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* pie
             if body.extra > EXTENSION_BYTES_MAX or not _extension(body, c):
                 return -1
         elif body.state == SIZE_LF:
-            if c != 10:
+            if c != c'\n':
                 return -1
             body.digits = 0
             body.extra = 0
             body.state = DATA if body.left else TRAILER_START
         elif body.state == DATA_CR:
-            if c != 13:
+            if c != c'\r':
                 return -1
             body.state = DATA_LF
         elif body.state == DATA_LF:
-            if c != 10:
+            if c != c'\n':
                 return -1
             body.state = SIZE
         elif body.state == END_LF:
-            if c != 10:
+            if c != c'\n':
                 return -1
             body.done = True
             return <int> i
@@ -118,7 +119,7 @@ cdef int chunked_next(Body* body, const uint8_t* data, uint32_t size, Piece* pie
 
 cdef inline bint _after_extension(Body* body, uint8_t c) noexcept nogil:
     """What may follow a whole one: another, or the line's end."""
-    if c == 13:
+    if c == c'\r':
         body.state = SIZE_LF
     elif c == c';':
         body.state = EXT_NAME_START
@@ -131,9 +132,9 @@ cdef bint _extension(Body* body, uint8_t c) noexcept nogil:
     """One byte of a chunk's extensions (RFC 9112, 7.1.1); of a server they may be any text."""
     cdef int state = body.state
     if state == EXTENSION:
-        if c == 13:
+        if c == c'\r':
             body.state = SIZE_LF
-        return c == 13 or _is_text(c)
+        return c == c'\r' or _is_text(c)
     if state == EXT_QUOTED:
         if c == c'"':
             body.state = EXT_QUOTED_END
@@ -146,9 +147,9 @@ cdef bint _extension(Body* body, uint8_t c) noexcept nogil:
     if state == SIZE_END:
         if c == c';':
             body.state = EXTENSION
-        elif c == 13:
+        elif c == c'\r':
             body.state = SIZE_LF
-        return c == c';' or c == 13 or _is_blank(c)
+        return c == c';' or c == c'\r' or _is_blank(c)
     if _is_token(c):
         if state == EXT_NAME_START:
             body.state = EXT_NAME
@@ -170,7 +171,7 @@ cdef bint _extension(Body* body, uint8_t c) noexcept nogil:
         body.state = EXT_VALUE_START
         return True
     # (blanks lead to another extension and not to the line's end)
-    if c == 13 and (state == EXT_NAME_END or state == EXT_VALUE_END):
+    if c == c'\r' and (state == EXT_NAME_END or state == EXT_VALUE_END):
         return False
     return _after_extension(body, c)
 
@@ -181,24 +182,24 @@ cdef bint _trailer(Body* body, uint8_t c, Writer* trailers) noexcept nogil:
     if body.extra > body.trailers_max:
         return False
     if body.state == TRAILER_START:
-        if c == 13:
+        if c == c'\r':
             body.state = END_LF
             return True
         if not _is_token(c):
             return False
         body.state = TRAILER_NAME
     elif body.state == TRAILER_NAME:
-        if c == 58:
+        if c == c':':
             body.state = TRAILER_VALUE
         elif not _is_token(c):
             return False
     elif body.state == TRAILER_VALUE:
-        if c == 13:
+        if c == c'\r':
             body.state = TRAILER_LF
         elif not _is_text(c):
             return False
     else:
-        if c != 10:
+        if c != c'\n':
             return False
         body.state = TRAILER_START
     if trailers != NULL:

@@ -122,7 +122,7 @@ cdef void _take_name(Reader* r, Hello* hello) noexcept nogil:
             for i in range(size):
                 c = lower(<uint8_t> _number(r, 1))
                 hello.name[i] = c
-                if not (97 <= c <= 122 or is_digit(c) or c == 45 or c == 46 or c == 95):
+                if not (c'a' <= c <= c'z' or is_digit(c) or c == c'-' or c == c'.' or c == c'_'):
                     is_host = False
             hello.name_size = size if is_host else 0
 

@@ -1,6 +1,5 @@
 # The header fields that mean something to us.
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memchr
 
 from fastlb._core.base.head cimport (
     CLAIMS, FIELD_ACCEPT, FIELD_AUTHENTICATE, FIELD_AUTHORIZATION, FIELD_CLAIM, FIELD_CONNECTION,
@@ -10,8 +9,10 @@ from fastlb._core.base.head cimport (
     FIELD_WEBSOCKET_ACCEPT, FIELD_WEBSOCKET_KEY, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO, FIELD_X_REQUEST_ID, Text,
 )
-from fastlb._core.base.text cimport equal_nocase, is_digit, lower, next_token, trimmed
-from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.base.text cimport (
+    equal_nocase, is_digit, is_literal_nocase, lower, next_token, trimmed,
+)
+from fastlb._core.ext.atomic cimport unlikely
 
 cdef struct Name:
     const char* text
@@ -101,7 +102,7 @@ cdef bint shadows(const uint8_t* name, uint32_t size) noexcept nogil:
     if size > sizeof(dashed):
         return False
     for i in range(size):
-        dashed[i] = 45 if name[i] == 95 else name[i]
+        dashed[i] = 45 if name[i] == c'_' else name[i]
     return field_kind(dashed, size) != FIELD_OTHER
 
 
@@ -114,8 +115,8 @@ cdef bint binds_connection(Text value) noexcept nogil:
         i = 0
         while i < token.size and token.at[i] != c' ' and token.at[i] != c'\t':
             i += 1
-        if equal_nocase(token.at, i, <const uint8_t*> b"ntlm", 4) \
-                or equal_nocase(token.at, i, <const uint8_t*> b"negotiate", 9):
+        if is_literal_nocase(token.at, i, b"ntlm") \
+                or is_literal_nocase(token.at, i, b"negotiate"):
             return True
     return False
 
@@ -141,7 +142,7 @@ cdef int weight_of(Text parameters) noexcept nogil:
     cdef int weight = 0, place = 1000
     while parameters.size:
         one = cut(&parameters, c';')
-        if one.size < 3 or not equal_nocase(one.at, 2, <const uint8_t*> b"q=", 2):
+        if one.size < 3 or not is_literal_nocase(one.at, 2, b"q="):
             continue
         for i in range(2, one.size):
             if is_digit(one.at[i]):
@@ -157,6 +158,6 @@ cdef bint accepts_json(Text value) noexcept nogil:
     cdef Text name
     while next_token(&value, &token):
         name = cut(&token, c';')
-        if equal_nocase(name.at, name.size, <const uint8_t*> b"application/json", 16):
+        if is_literal_nocase(name.at, name.size, b"application/json"):
             return weight_of(token) != 0
     return False

@@ -13,10 +13,10 @@ cdef int _decode(Text text, uint32_t* i, uint8_t end, uint8_t* into) noexcept no
     cdef uint8_t c
     while i[0] < text.size:
         c = text.at[i[0]]
-        if c == 38 or c == end:
+        if c == c'&' or c == end:
             break
         i[0] += 1
-        if c == 43:
+        if c == c'+':
             c = 32
         elif c == c'%' and text.size - i[0] >= 2 and hex_value(text.at[i[0]]) >= 0 \
                 and hex_value(text.at[i[0] + 1]) >= 0:
@@ -35,7 +35,7 @@ cdef int form_members(Text text, Members* members, uint8_t* room) noexcept nogil
     cdef int n
     members.n = 0
     while i < text.size:
-        if text.at[i] == 38:
+        if text.at[i] == c'&':
             i += 1
             continue
         if members.n == MEMBERS_MAX:
@@ -45,7 +45,7 @@ cdef int form_members(Text text, Members* members, uint8_t* room) noexcept nogil
         n = _decode(text, &i, 61, room)
         member.name = text_of(room, <uint32_t> n)
         room += n
-        if i < text.size and text.at[i] == 61:
+        if i < text.size and text.at[i] == c'=':
             i += 1
         n = _decode(text, &i, 38, room)
         member.value = text_of(room, <uint32_t> n)

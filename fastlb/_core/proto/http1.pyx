@@ -15,7 +15,7 @@ from fastlb._core.base.head cimport (
 )
 from fastlb._core.base.limits cimport TRAILER_BYTES_MAX
 from fastlb._core.base.text cimport (
-    equal, equal_nocase, is_digit, lower, next_token, text_of, trimmed,
+    is_digit, is_literal, is_literal_nocase, lower, next_token, text_of, trimmed,
 )
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.llhttp cimport LLHTTP_REQUEST, LLHTTP_RESPONSE
@@ -47,20 +47,20 @@ cdef bint valid_host(Text host, Text* name) noexcept nogil:
     cdef uint8_t c
     if host.size == 0 or host.size > 255 + 6:
         return False
-    if host.at[0] == 91:                            # [v6]
+    if host.at[0] == c'[':                            # [v6]
         i = 1
-        while i < host.size and host.at[i] != 93:
+        while i < host.size and host.at[i] != c']':
             c = host.at[i]
-            if not (is_digit(c) or c == 58 or c == 46 or 97 <= lower(c) <= 102):
+            if not (is_digit(c) or c == c':' or c == c'.' or 97 <= lower(c) <= 102):
                 return False
             i += 1
         if i == host.size or i < 3:
             return False
         i += 1
     else:
-        while i < host.size and host.at[i] != 58:
+        while i < host.size and host.at[i] != c':':
             c = lower(host.at[i])
-            if not (is_digit(c) or 97 <= c <= 122 or c == 45 or c == 46 or c == 95):
+            if not (is_digit(c) or c'a' <= c <= c'z' or c == c'-' or c == c'.' or c == c'_'):
                 return False
             i += 1
         if i == 0:
@@ -68,7 +68,7 @@ cdef bint valid_host(Text host, Text* name) noexcept nogil:
     name[0] = text_of(host.at, i)
     if i == host.size:
         return True
-    if host.at[i] != 58:
+    if host.at[i] != c':':
         return False
     start = i + 1
     if start == host.size or host.size - start > 5:
@@ -107,7 +107,7 @@ cdef bint _takes_trailers(Text value) noexcept nogil:
     """Whether "trailers" is among the codings that are taken (RFC 9110, 10.1.4)."""
     cdef Text token
     while next_token(&value, &token):
-        if equal_nocase(token.at, token.size, <const uint8_t*> b"trailers", 8):
+        if is_literal_nocase(token.at, token.size, b"trailers"):
             return True
     return False
 
@@ -120,11 +120,11 @@ cdef bint _connection(Head* head, Text value, bint* upgrade, bint* keep_alive) n
         tokens += 1
         if tokens > TOKENS_MAX:
             return False
-        if equal_nocase(token.at, token.size, <const uint8_t*> b"close", 5):
+        if is_literal_nocase(token.at, token.size, b"close"):
             head.flags |= HEAD_CLOSE
-        elif equal_nocase(token.at, token.size, <const uint8_t*> b"keep-alive", 10):
+        elif is_literal_nocase(token.at, token.size, b"keep-alive"):
             keep_alive[0] = True
-        elif equal_nocase(token.at, token.size, <const uint8_t*> b"upgrade", 7):
+        elif is_literal_nocase(token.at, token.size, b"upgrade"):
             upgrade[0] = True
         else:
             _drop_named(head, token)
@@ -179,13 +179,13 @@ cdef int _look_at_fields(Head* head, Seen* seen) noexcept nogil:
                 head.flags |= HEAD_ZEROS
         elif kind == FIELD_TRANSFER_ENCODING:
             seen.codings += 1
-            seen.chunked = equal_nocase(value.at, value.size, <const uint8_t*> b"chunked", 7)
+            seen.chunked = is_literal_nocase(value.at, value.size, b"chunked")
             field.drop = True           # re-framed by us
         elif kind == FIELD_HOST:
             seen.hosts += 1
             seen.host = value
         elif kind == FIELD_EXPECT:
-            if equal_nocase(value.at, value.size, <const uint8_t*> b"100-continue", 12):
+            if is_literal_nocase(value.at, value.size, b"100-continue"):
                 head.flags |= HEAD_EXPECT
             else:
                 seen.odd_expect = True
@@ -237,13 +237,13 @@ cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
     authority[0] = text_of(NULL, 0)
     if size == 0:
         return False
-    if at[0] == 42:
+    if at[0] == c'*':
         head.path = text_of(at, size)
         return size == 1 and head.method == METHOD_OPTIONS
-    if at[0] != 47:
-        if size > 7 and equal_nocase(at, 7, <const uint8_t*> b"http://", 7):
+    if at[0] != c'/':
+        if size > 7 and is_literal_nocase(at, 7, b"http://"):
             i = 7
-        elif size > 8 and equal_nocase(at, 8, <const uint8_t*> b"https://", 8):
+        elif size > 8 and is_literal_nocase(at, 8, b"https://"):
             i = 8
         else:
             return False
@@ -251,13 +251,13 @@ cdef bint _split_target(Head* head, Text* authority) noexcept nogil:
         at += i
         size -= i
         i = 0
-        while i < size and at[i] != 47 and at[i] != 63 and at[i] != 35:
+        while i < size and at[i] != c'/' and at[i] != c'?' and at[i] != c'#':
             i += 1
         authority[0] = text_of(at, i)
         at += i
         size -= i
     i = 0
-    while i < size and at[i] != 63:
+    while i < size and at[i] != c'?':
         i += 1
     head.path = text_of(at, i)
     if i < size:
@@ -270,7 +270,7 @@ cdef bint _is_strict_line(const Head* head) noexcept nogil:
     cdef uint32_t end = head.target_at + head.target_size
     return (head.target_at == head.method_at + head.method_size + 1
             and end + 6 <= head.size
-            and equal(head.bytes + end, 6, <const uint8_t*> b" HTTP/", 6))
+            and is_literal(head.bytes + end, 6, b" HTTP/"))
 
 
 cdef int parse_request(Head* head, const uint8_t* data, size_t size, uint32_t fields_max,
@@ -354,10 +354,10 @@ cdef void _upgrade(Head* head) noexcept nogil:
     cdef Text value = text_of(head.bytes + field.value_at, field.value_size)
     if value.size == 0 or memchr(value.at, 44, value.size) != NULL:
         return
-    if equal_nocase(value.at, value.size, <const uint8_t*> b"h2c", 3) \
-            or equal_nocase(value.at, value.size, <const uint8_t*> b"h2", 2):
+    if is_literal_nocase(value.at, value.size, b"h2c") \
+            or is_literal_nocase(value.at, value.size, b"h2"):
         return
-    if equal_nocase(value.at, value.size, <const uint8_t*> b"websocket", 9):
+    if is_literal_nocase(value.at, value.size, b"websocket"):
         if head.method != METHOD_GET or head.websocket_key < 0 or \
                 head.fields[head.websocket_key].kind != FIELD_WEBSOCKET_KEY:
             return

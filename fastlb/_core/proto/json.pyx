@@ -16,7 +16,8 @@ cdef struct Reader:
 
 cdef inline int _peek(Reader* r) noexcept nogil:
     """The next byte that is no white space, or -1."""
-    while r.at < r.end and (r.at[0] == 32 or r.at[0] == 10 or r.at[0] == 13 or r.at[0] == 9):
+    while r.at < r.end and (r.at[0] == c' ' or r.at[0] == c'\n' or r.at[0] == c'\r'
+                            or r.at[0] == c'\t'):
         r.at += 1
     return r.at[0] if r.at < r.end else -1
 
@@ -62,31 +63,31 @@ cdef int _escape(Reader* r, uint8_t* into) noexcept nogil:
         return -1
     c = r.at[0]
     r.at += 1
-    if c == 117:
+    if c == c'u':
         high = _hex4(r)
         if high < 0 or 0xDC00 <= high < 0xE000:
             return -1
         if high < 0xD800 or high >= 0xE000:
             return _utf8(<uint32_t> high, into)
-        if r.end - r.at < 6 or r.at[0] != 92 or r.at[1] != 117:
+        if r.end - r.at < 6 or r.at[0] != c'\\' or r.at[1] != c'u':
             return -1
         r.at += 2
         low = _hex4(r)
         if not 0xDC00 <= low < 0xE000:
             return -1
         return _utf8(0x10000 + (<uint32_t> (high - 0xD800) << 10) + <uint32_t> (low - 0xDC00), into)
-    if c == 34 or c == 92 or c == 47:
+    if c == c'"' or c == c'\\' or c == c'/':
         into[0] = c
-    elif c == 98:
+    elif c == c'b':
         into[0] = 8
-    elif c == 102:
+    elif c == c'f':
         into[0] = 12
-    elif c == 110:
-        into[0] = 10
-    elif c == 114:
-        into[0] = 13
-    elif c == 116:
-        into[0] = 9
+    elif c == c'n':
+        into[0] = c'\n'
+    elif c == c'r':
+        into[0] = c'\r'
+    elif c == c't':
+        into[0] = c'\t'
     else:
         return -1
     return 1
@@ -120,7 +121,7 @@ cdef bint _string(Reader* r, Text* text) noexcept nogil:
     start = r.at
     while r.at < r.end:
         c = r.at[0]
-        if c == 34:
+        if c == c'"':
             if out != NULL:
                 text[0] = text_of(r.room, <uint32_t> (out - r.room))
                 r.room = out
@@ -130,7 +131,7 @@ cdef bint _string(Reader* r, Text* text) noexcept nogil:
             return True
         if c < 32:
             return False
-        if c == 92:
+        if c == c'\\':
             if out == NULL and r.room != NULL:
                 out = r.room
                 while start < r.at:
@@ -156,21 +157,21 @@ cdef bint _string(Reader* r, Text* text) noexcept nogil:
 
 
 cdef bint _number(Reader* r) noexcept nogil:
-    if r.at < r.end and r.at[0] == 45:
+    if r.at < r.end and r.at[0] == c'-':
         r.at += 1
     if r.at == r.end or not is_digit(r.at[0]):
         return False
-    if r.at[0] == 48:
+    if r.at[0] == c'0':
         r.at += 1
     else:
         _digits(r)
-    if r.at < r.end and r.at[0] == 46:
+    if r.at < r.end and r.at[0] == c'.':
         r.at += 1
         if not _digits(r):
             return False
     if r.at < r.end and r.at[0] | 32 == 101:
         r.at += 1
-        if r.at < r.end and (r.at[0] == 43 or r.at[0] == 45):
+        if r.at < r.end and (r.at[0] == c'+' or r.at[0] == c'-'):
             r.at += 1
         if not _digits(r):
             return False
@@ -196,13 +197,13 @@ cdef bint _scalar(Reader* r, Text* text) noexcept nogil:
     cdef const uint8_t* start = r.at
     cdef uint8_t c = r.at[0]
     cdef bint good
-    if c == 34:
+    if c == c'"':
         return _string(r, text)
-    if c == 116:
+    if c == c't':
         good = _word(r, "true", 4)
-    elif c == 102:
+    elif c == c'f':
         good = _word(r, "false", 5)
-    elif c == 110:
+    elif c == c'n':
         good = _word(r, "null", 4)
     else:
         good = _number(r)
@@ -226,10 +227,10 @@ cdef bint _skip(Reader* r) noexcept nogil:
     r.room = NULL
     while True:
         c = _peek(r)
-        if c == 123 or c == 91:
+        if c == c'{' or c == c'[':
             if depth == JSON_DEPTH_MAX:
                 return False
-            objects = objects << 1 | (c == 123)
+            objects = objects << 1 | (c == c'{')
             depth += 1
             r.at += 1
             if _peek(r) != (125 if objects & 1 else 93):
@@ -240,7 +241,7 @@ cdef bint _skip(Reader* r) noexcept nogil:
             return False
         while depth:                    # after a value
             c = _peek(r)
-            if c == 44:
+            if c == c',':
                 r.at += 1
                 if objects & 1 and not _key(r, &ignored):
                     return False
@@ -272,7 +273,7 @@ cdef int json_members(Text text, Members* members, uint8_t* room) noexcept nogil
         return <int> (_peek(&r) >= 0 and _skip(&r) and _peek(&r) < 0)
     r.at += 1
     c = _peek(&r)
-    if c == 125:
+    if c == c'}':
         r.at += 1
         return _peek(&r) < 0
     while True:
@@ -283,7 +284,7 @@ cdef int json_members(Text text, Members* members, uint8_t* room) noexcept nogil
         if not _key(&r, &member.name):
             return 0
         c = _peek(&r)
-        member.is_plain = c != 123 and c != 91
+        member.is_plain = c != c'{' and c != c'['
         if c < 0 or not (_scalar(&r, &member.value) if member.is_plain else _skip(&r)):
             return 0
         for i in range(members.n):
@@ -292,8 +293,8 @@ cdef int json_members(Text text, Members* members, uint8_t* room) noexcept nogil
                 return -1
         members.n += 1
         c = _peek(&r)
-        if c != 44 and c != 125:
+        if c != c',' and c != c'}':
             return 0
         r.at += 1
-        if c == 125:
+        if c == c'}':
             return _peek(&r) < 0

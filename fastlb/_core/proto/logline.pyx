@@ -3,12 +3,12 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memset
 
 from fastlb._core.base.head cimport Member, Members, Text
-from fastlb._core.base.text cimport equal, hex_value, is_digit, text_of, trimmed
+from fastlb._core.base.text cimport hex_value, is_digit, is_literal, text_of, trimmed
 from fastlb._core.proto.json cimport json_members
 
 
-cdef inline bint _is(Text text, const char* name, uint32_t size) noexcept nogil:
-    return equal(text.at, text.size, <const uint8_t*> name, size)
+cdef inline bint _is(Text text, const char* name) noexcept nogil:
+    return is_literal(text.at, text.size, name)
 
 
 cdef uint64_t _number(Text text) noexcept nogil:
@@ -35,30 +35,30 @@ cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) n
         if not member.is_plain:
             continue
         value = member.value
-        if _is(member.name, b"method", 6):
+        if _is(member.name, b"method"):
             line.method = value
-        elif _is(member.name, b"path", 4):
+        elif _is(member.name, b"path"):
             line.target = value
-        elif _is(member.name, b"query", 5):
+        elif _is(member.name, b"query"):
             line.query = value
-        elif _is(member.name, b"host", 4):
+        elif _is(member.name, b"host"):
             line.host = value
-        elif _is(member.name, b"client_ip", 9):
+        elif _is(member.name, b"client_ip"):
             line.client_ip = value
-        elif _is(member.name, b"client_port", 11):
+        elif _is(member.name, b"client_port"):
             line.client_port = <uint32_t> _number(value) & 65535
-        elif _is(member.name, b"listener", 8):
+        elif _is(member.name, b"listener"):
             line.listener = value
-        elif _is(member.name, b"user_agent", 10):
+        elif _is(member.name, b"user_agent"):
             line.user_agent = value
-        elif _is(member.name, b"referer", 7):
+        elif _is(member.name, b"referer"):
             line.referer = value
-        elif _is(member.name, b"body_bytes", 10):
+        elif _is(member.name, b"body_bytes"):
             line.bytes = _number(value)
-        elif _is(member.name, b"bytes_out", 9):
+        elif _is(member.name, b"bytes_out"):
             bytes_out = _number(value)
-        elif _is(member.name, b"protocol", 8):
-            is_tcp = _is(value, b"tcp", 3) or _is(value, b"udp", 3)
+        elif _is(member.name, b"protocol"):
+            is_tcp = _is(value, b"tcp") or _is(value, b"udp")
     if line.bytes == 0:
         line.bytes = bytes_out
     if is_tcp:
@@ -71,18 +71,18 @@ cdef bint _quoted(Text* rest, Text* value, uint8_t** room) noexcept nogil:
     cdef uint32_t i = 0, n = 0
     cdef uint8_t* into = room[0]
     cdef uint8_t c
-    while i < rest.size and rest.at[i] == 32:
+    while i < rest.size and rest.at[i] == c' ':
         i += 1
-    if i == rest.size or rest.at[i] != 34:
+    if i == rest.size or rest.at[i] != c'"':
         return False
     i += 1
-    while i < rest.size and rest.at[i] != 34:
+    while i < rest.size and rest.at[i] != c'"':
         c = rest.at[i]
         i += 1
-        if c == 92 and i < rest.size:
+        if c == c'\\' and i < rest.size:
             c = rest.at[i]
             i += 1
-            if c == 120 and i + 1 < rest.size and hex_value(rest.at[i]) >= 0 \
+            if c == c'x' and i + 1 < rest.size and hex_value(rest.at[i]) >= 0 \
                     and hex_value(rest.at[i + 1]) >= 0:
                 c = <uint8_t> (hex_value(rest.at[i]) << 4 | hex_value(rest.at[i + 1]))
                 i += 2
@@ -94,17 +94,17 @@ cdef bint _quoted(Text* rest, Text* value, uint8_t** room) noexcept nogil:
     room[0] = into + n
     rest.at += i + 1
     rest.size -= i + 1
-    if n == 1 and into[0] == 45:        # "-": there was none
+    if n == 1 and into[0] == c'-':        # "-": there was none
         value.size = 0
     return True
 
 
 cdef bint _word(Text* rest, Text* word) noexcept nogil:
     cdef uint32_t i = 0
-    while rest.size and rest.at[0] == 32:
+    while rest.size and rest.at[0] == c' ':
         rest.at += 1
         rest.size -= 1
-    while i < rest.size and rest.at[i] != 32:
+    while i < rest.size and rest.at[i] != c' ':
         i += 1
     word[0] = text_of(rest.at, i)
     rest.at += i
@@ -145,10 +145,10 @@ cdef int parse_line(Text text, LogLine* line, Members* members, uint8_t* room) n
     """A LineKind. `room` is for as many bytes as the text has."""
     memset(line, 0, sizeof(LogLine))
     text = trimmed(text.at, text.size)
-    if text.size and text.at[text.size - 1] == 13:
+    if text.size and text.at[text.size - 1] == c'\r':
         text.size -= 1
     if text.size == 0:
         return LINE_UNKNOWN
-    if text.at[0] == 123:
+    if text.at[0] == c'{':
         return _from_json(text, line, members, room)
     return _from_common(text, line, room)

@@ -6,7 +6,7 @@ from fastlb._core.base.head cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER,
     METHOD_POST, METHOD_PUT, METHOD_TRACE, Head,
 )
-from fastlb._core.base.text cimport equal
+from fastlb._core.base.text cimport is_literal
 
 cdef enum:
     METHOD_BYTES_MAX = 64       # the longest that is registered has 16
@@ -26,25 +26,25 @@ _fill()
 
 cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
     if size == 3:
-        if equal(at, 3, <const uint8_t*> b"GET", 3):
+        if is_literal(at, 3, b"GET"):
             return METHOD_GET
-        if equal(at, 3, <const uint8_t*> b"PUT", 3):
+        if is_literal(at, 3, b"PUT"):
             return METHOD_PUT
     elif size == 4:
-        if equal(at, 4, <const uint8_t*> b"POST", 4):
+        if is_literal(at, 4, b"POST"):
             return METHOD_POST
-        if equal(at, 4, <const uint8_t*> b"HEAD", 4):
+        if is_literal(at, 4, b"HEAD"):
             return METHOD_HEAD
     elif size == 5:
-        if equal(at, 5, <const uint8_t*> b"TRACE", 5):
+        if is_literal(at, 5, b"TRACE"):
             return METHOD_TRACE
     elif size == 6:
-        if equal(at, 6, <const uint8_t*> b"DELETE", 6):
+        if is_literal(at, 6, b"DELETE"):
             return METHOD_DELETE
     elif size == 7:
-        if equal(at, 7, <const uint8_t*> b"OPTIONS", 7):
+        if is_literal(at, 7, b"OPTIONS"):
             return METHOD_OPTIONS
-        if equal(at, 7, <const uint8_t*> b"CONNECT", 7):
+        if is_literal(at, 7, b"CONNECT"):
             return METHOD_CONNECT
     return METHOD_OTHER
 
@@ -52,7 +52,7 @@ cdef int _method(const uint8_t* at, uint32_t size) noexcept nogil:
 cdef int find_method(Head* head, const uint8_t* data, size_t size) noexcept nogil:
     """Where the method ends, after empty lines (RFC 9112, 2.2); 0: not yet, -1: there is none."""
     cdef size_t i = 0, start
-    while i < size and (data[i] == 13 or data[i] == 10):
+    while i < size and (data[i] == c'\r' or data[i] == c'\n'):
         i += 1
     start = i
     while i < size and i - start <= METHOD_BYTES_MAX and _method_bytes[data[i]]:

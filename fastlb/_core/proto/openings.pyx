@@ -25,9 +25,9 @@ cdef int parse_banner(const uint8_t* data, uint32_t size) noexcept nogil:
     """Of SSH (RFC 4253, 4.2): of a client nothing comes before its version."""
     if memcmp(data, <const char*> b"SSH-", size if size < 4 else 4) != 0:
         return -1
-    if size > 4 and data[4] != 49 and data[4] != 50:        # 1.99 and 2.0
+    if size > 4 and data[4] != c'1' and data[4] != c'2':        # 1.99 and 2.0
         return -1
-    if size > 5 and data[5] != 46:
+    if size > 5 and data[5] != c'.':
         return -1
     return 6 if size > 5 else 0
 

@@ -8,7 +8,7 @@ from fastlb._core.base.enums cimport (
     PROTOCOL_SSH, PROTOCOL_TLS, PROTOCOL_UNKNOWN, PROTOCOL_WEBSOCKET,
 )
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.text cimport text_of
+from fastlb._core.base.text cimport text_of, text_of_literal
 from fastlb._core.proto.clienthello cimport parse_hello
 from fastlb._core.proto.mqtt cimport MqttConnect, parse_connect
 from fastlb._core.proto.openings cimport parse_banner, parse_chunk0, parse_preface, parse_startup
@@ -19,10 +19,10 @@ from fastlb._core.proto.requestline cimport FirstLine, parse_opening
 cdef Text _level(int level) noexcept nogil:
     """The version's name."""
     if level == 3:
-        return text_of(<const uint8_t*> <const char*> b"3.1", 3)
+        return text_of_literal(b"3.1")
     if level == 4:
-        return text_of(<const uint8_t*> <const char*> b"3.1.1", 5)
-    return text_of(<const uint8_t*> <const char*> b"5", 1)
+        return text_of_literal(b"3.1.1")
+    return text_of_literal(b"5")
 
 
 cdef bint _tells(int used, uint32_t wanted, int protocol, Spoken* spoken) noexcept nogil:

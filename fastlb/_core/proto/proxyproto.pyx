@@ -9,10 +9,10 @@ from fastlb._core.base.limits cimport (
     PROXY_V1_BYTES_MAX, PROXY_V2_BYTES_MAX,
 )
 from fastlb._core.base.net cimport address_port
-from fastlb._core.base.proxyfacts cimport (
-    PROXY_ALPN, PROXY_AUTHORITY, PROXY_UNIQUE_ID, PROXY_VPCE,
+from fastlb._core.base.proxyfacts cimport PROXY_ALPN, PROXY_AUTHORITY, PROXY_UNIQUE_ID, PROXY_VPCE
+from fastlb._core.base.text cimport (
+    Writer, is_digit, put, put_literal, put_number, put_text, text_of,
 )
-from fastlb._core.base.text cimport Writer, is_digit, put, put_number, put_text, text_of
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, INET6_ADDRSTRLEN, htons, inet_ntop, inet_pton,
 )
@@ -77,7 +77,7 @@ cdef inline uint32_t _number(const uint8_t* at) noexcept nogil:
 cdef bint _cut(Text* rest, Text* word) noexcept nogil:
     """The next word, and the space behind it; False if there is none."""
     cdef uint32_t i = 0
-    while i < rest.size and rest.at[i] != 32:
+    while i < rest.size and rest.at[i] != c' ':
         i += 1
     word[0] = text_of(rest.at, i)
     if i < rest.size:
@@ -105,7 +105,7 @@ cdef bint _take_port(Text* rest, Address* into) noexcept nogil:
     """Of one to five digits, without zeros before them."""
     cdef Text word
     cdef uint32_t i, port = 0
-    if not _cut(rest, &word) or word.size > 5 or (word.at[0] == 48 and word.size > 1):
+    if not _cut(rest, &word) or word.size > 5 or (word.at[0] == c'0' and word.size > 1):
         return False
     for i in range(word.size):
         if not is_digit(word.at[i]):
@@ -135,9 +135,9 @@ cdef int _parse_v1(const uint8_t* at, uint32_t size, ProxyHeader* header) noexce
     if word.size == 7 and memcmp(word.at, <const char*> b"UNKNOWN", 7) == 0:
         return <int> header.size        # (whatever follows is to be passed over)
     if word.size != 4 or memcmp(word.at, <const char*> b"TCP", 3) != 0 \
-            or (word.at[3] != 52 and word.at[3] != 54):
+            or (word.at[3] != c'4' and word.at[3] != c'6'):
         return PROXY_BAD
-    family = AF_INET if word.at[3] == 52 else AF_INET6
+    family = AF_INET if word.at[3] == c'4' else AF_INET6
     if not _take_ip(&rest, family, &header.source) \
             or not _take_ip(&rest, family, &header.destination) \
             or not _take_port(&rest, &header.source) \
@@ -319,7 +319,7 @@ cdef void _put_ip(Writer* w, const Address* address, int family) noexcept nogil:
     while text[size]:
         size += 1
     put(w, text, size)
-    put(w, <const char*> b" ", 1)
+    put_literal(w, b" ")
 
 
 cdef uint32_t write_proxy_v1(uint8_t* into, const Address* source,
@@ -330,15 +330,15 @@ cdef uint32_t write_proxy_v1(uint8_t* into, const Address* source,
     cdef Writer w
     w.at, w.end, w.full = into, into + PROXY_V1_BYTES_MAX, False
     if family == 0:
-        put(&w, <const char*> b"PROXY UNKNOWN\r\n", 15)
+        put_literal(&w, b"PROXY UNKNOWN\r\n")
         return 15
     put(&w, <const char*> b"PROXY TCP4 " if family == AF_INET else <const char*> b"PROXY TCP6 ", 11)
     _put_ip(&w, source, family)
     _put_ip(&w, destination, family)
     put(&w, digits, put_number(digits, address_port(source)))
-    put(&w, <const char*> b" ", 1)
+    put_literal(&w, b" ")
     put(&w, digits, put_number(digits, address_port(destination)))
-    put(&w, <const char*> b"\r\n", 2)
+    put_literal(&w, b"\r\n")
     return <uint32_t> (w.at - into)
 
 

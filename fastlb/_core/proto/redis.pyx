@@ -29,7 +29,7 @@ cdef int _array(const uint8_t* data, uint32_t size) noexcept nogil:
         return -1
     if i == size:
         return 0
-    if i == 1 or data[i] != 13 or (i + 1 < size and data[i + 1] != 10):
+    if i == 1 or data[i] != c'\r' or (i + 1 < size and data[i + 1] != c'\n'):
         return -1
     if i + 2 >= size:
         return 0
@@ -44,7 +44,7 @@ cdef int _line(const uint8_t* data, uint32_t size) noexcept nogil:
     word[0] = 32
     while i < size and i <= WORD_MAX:
         c = lower(data[i])
-        if not 97 <= c <= 122:
+        if not c'a' <= c <= c'z':
             break
         if i == WORD_MAX:
             return -1
@@ -53,7 +53,7 @@ cdef int _line(const uint8_t* data, uint32_t size) noexcept nogil:
     if i == size:                       # it may go on
         return 0 if memmem(WORDS, WORDS_BYTES, word, i + 1) != NULL else -1
     word[i + 1] = 32
-    if i == 0 or (data[i] != 32 and data[i] != 13 and data[i] != 10) \
+    if i == 0 or (data[i] != c' ' and data[i] != c'\r' and data[i] != c'\n') \
             or memmem(WORDS, WORDS_BYTES, word, i + 2) == NULL:
         return -1
     end = <const uint8_t*> memchr(data, 10, size)

@@ -21,12 +21,12 @@ cdef void _fill() noexcept nogil:
     cdef int c
     memset(_classes, PLAIN, sizeof(_classes))
     for c in range(256):
-        if c <= 32 or c == 127 or c == 92 or c == 35:      # controls, space, backslash, "#"
+        if c <= 32 or c == 127 or c == c'\\' or c == c'#':      # controls, space, backslash, "#"
             _classes[c] = FORBIDDEN
-        elif c >= 128 or c == 37:
+        elif c >= 128 or c == c'%':
             _classes[c] = ODD
-        _unreserved[c] = (48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122
-                          or c == 45 or c == 46 or c == 95 or c == 126)
+        _unreserved[c] = (c'0' <= c <= c'9' or c'A' <= c <= c'Z' or c'a' <= c <= c'z'
+                          or c == c'-' or c == c'.' or c == c'_' or c == c'~')
     _classes[47] = SLASH
 
 
@@ -43,14 +43,14 @@ cdef bint uri_is_plain(Text path) noexcept nogil:
             continue
         if kind != SLASH:
             return False
-        if i + 1 < path.size and (path.at[i + 1] == 47 or path.at[i + 1] == 46):
+        if i + 1 < path.size and (path.at[i + 1] == c'/' or path.at[i + 1] == c'.'):
             return False
     return path.size > 0
 
 
 cdef inline void _put_escape(uint8_t* into, uint8_t c) noexcept nogil:
     cdef uint8_t high = c >> 4, low = c & 15
-    into[0] = 37
+    into[0] = c'%'
     into[1] = 48 + high if high < 10 else 55 + high
     into[2] = 48 + low if low < 10 else 55 + low
 
@@ -69,7 +69,7 @@ cdef int _escapes(Text text, uint8_t* into) noexcept nogil:
             n += 3
             i += 1
             continue
-        if c != 37:
+        if c != c'%':
             into[n] = <uint8_t> c
             n += 1
             i += 1
@@ -95,10 +95,10 @@ cdef int _escapes(Text text, uint8_t* into) noexcept nogil:
 
 cdef inline uint32_t _slash(const uint8_t* at, uint32_t left) noexcept nogil:
     """Bytes of a slash or of what someone behind us may take for one; 0: it is none."""
-    if left and at[0] == 47:
+    if left and at[0] == c'/':
         return 1
-    if left >= 3 and at[0] == 37 and ((at[1] == 50 and at[2] == 70)         # %2F, %5C
-                                      or (at[1] == 53 and at[2] == 67)):
+    if left >= 3 and at[0] == c'%' and ((at[1] == c'2' and at[2] == c'F')         # %2F, %5C
+                                      or (at[1] == c'5' and at[2] == c'C')):
         return 3
     return 0
 
@@ -113,7 +113,7 @@ cdef bint _hides_dots(const uint8_t* at, uint32_t size) noexcept nogil:
             continue
         i += n
         dots = 0
-        while i + dots < size and dots < 3 and at[i + dots] == 46:
+        while i + dots < size and dots < 3 and at[i + dots] == c'.':
             dots += 1
         if 1 <= dots <= 2 and (i + dots == size or _slash(at + i + dots, size - i - dots)):
             return True
@@ -125,37 +125,37 @@ cdef int uri_normalise(Text path, uint8_t* into) noexcept nogil:
     has none: a broken escape, a NUL, a backslash, or a way out above the root."""
     cdef int n = _escapes(path, into)
     cdef uint32_t size, i = 0, out = 0, end, segment
-    if n <= 0 or into[0] != 47:
+    if n <= 0 or into[0] != c'/':
         return -1
     size = <uint32_t> n
     # Dot segments (RFC 3986, 5.2.4), in place: what is written never overtakes what is read.
     while i < size:                     # at a slash
         segment = i + 1
         end = segment
-        while end < size and into[end] != 47:
+        while end < size and into[end] != c'/':
             end += 1
-        if end - segment == 1 and into[segment] == 46:
+        if end - segment == 1 and into[segment] == c'.':
             if end == size:
-                into[out] = 47
+                into[out] = c'/'
                 out += 1
-        elif end - segment == 2 and into[segment] == 46 and into[segment + 1] == 46:
+        elif end - segment == 2 and into[segment] == c'.' and into[segment + 1] == c'.':
             if out == 0:
                 return -1
-            while out and into[out - 1] != 47:
+            while out and into[out - 1] != c'/':
                 out -= 1
             out -= 1
             if end == size:
-                into[out] = 47
+                into[out] = c'/'
                 out += 1
         else:
-            into[out] = 47
+            into[out] = c'/'
             for segment in range(segment, end):
                 out += 1
                 into[out] = into[segment]
             out += 1
         i = end
     if out == 0:
-        into[0] = 47
+        into[0] = c'/'
         out = 1
     if _hides_dots(into, out):
         return -1
@@ -208,7 +208,7 @@ cdef int uri_rewritten(Text path, uint8_t* into) noexcept nogil:
     """A path that a route made, which takes up to three times its bytes: its size, or -1 if it
     can't be sent, or has dot segments, which would lead out of where the route sends it."""
     cdef int n = _escapes(path, into)
-    if n <= 0 or into[0] != 47 or _hides_dots(into, <uint32_t> n):
+    if n <= 0 or into[0] != c'/' or _hides_dots(into, <uint32_t> n):
         return -1
     return n
 
@@ -218,7 +218,7 @@ cdef void put_escaped(Writer* w, Text text, bint escapes_too) noexcept nogil:
     cdef uint8_t[3] escape
     cdef uint32_t i
     for i in range(text.size):
-        if _unreserved[text.at[i]] or (text.at[i] == 37 and not escapes_too):
+        if _unreserved[text.at[i]] or (text.at[i] == c'%' and not escapes_too):
             put(w, text.at + i, 1)
         else:
             _put_escape(escape, text.at[i])
@@ -231,7 +231,7 @@ cdef int uri_query(Text query, uint8_t* into) noexcept nogil:
     cdef uint8_t c
     for i in range(query.size):
         c = query.at[i]
-        if c <= 32 or c == 127 or c == 35:
+        if c <= 32 or c == 127 or c == c'#':
             return -1
         if c >= 128:
             _put_escape(into + n, c)

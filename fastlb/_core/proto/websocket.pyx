@@ -98,4 +98,4 @@ cdef void websocket_accept(Text key, uint8_t* into) noexcept nogil:
         into[4 * i + 1] = BASE64[value >> 12 & 63]
         into[4 * i + 2] = BASE64[value >> 6 & 63]
         into[4 * i + 3] = BASE64[value & 63]
-    into[27] = 61
+    into[27] = c'='

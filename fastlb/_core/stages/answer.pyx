@@ -13,7 +13,9 @@ from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.routing cimport (
     ACTION_REDIRECT, ACTION_RESPOND, DECISION_REPLY, ErrorPage, HttpEntry, PageList, Reply,
 )
-from fastlb._core.base.text cimport Writer, put, put_number, put_text, text_of
+from fastlb._core.base.text cimport (
+    Writer, put, put_literal, put_number, put_text, text_of, text_of_literal,
+)
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.date cimport put_date
@@ -23,13 +25,6 @@ from fastlb._core.http.edits cimport (
 from fastlb._core.http.grpc cimport put_grpc_error
 from fastlb._core.http.identity cimport name_request
 from fastlb._core.http.templates cimport put_location
-
-
-cdef inline void _put(Writer* w, const char* text) noexcept nogil:
-    cdef size_t size = 0
-    while text[size]:
-        size += 1
-    put(w, text, size)
 
 
 cdef const char* _phrase(int status) noexcept nogil:
@@ -100,16 +95,16 @@ cdef void _put_content(int status, bint json, Writer* w) noexcept nogil:
     cdef uint8_t[20] digits
     cdef uint32_t n = put_number(digits, status)
     if json:
-        _put(w, b'{"status":')
+        put_literal(w, b'{"status":')
         put(w, digits, n)
-        _put(w, b',"error":"')
-        _put(w, _phrase(status))
-        _put(w, b'"}\n')
+        put_literal(w, b',"error":"')
+        put_literal(w, _phrase(status))
+        put_literal(w, b'"}\n')
         return
     put(w, digits, n)
-    _put(w, b" ")
-    _put(w, _phrase(status))
-    _put(w, b"\n")
+    put_literal(w, b" ")
+    put_literal(w, _phrase(status))
+    put_literal(w, b"\n")
 
 
 cdef const Reply* _reply(const Exchange* x, bint own) noexcept nogil:
@@ -176,7 +171,7 @@ cdef bint _begin(const Edits* edits, const char* name, Writer* w) noexcept nogil
     if unlikely(edits.n != 0) and is_edited(edits, text_of(<const uint8_t*> name, size)):
         return False
     put(w, name, size)
-    _put(w, b": ")
+    put_literal(w, b": ")
     return True
 
 
@@ -201,9 +196,9 @@ cdef void _put_cause(Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
     cdef HttpEntry* entry = x.bind.http
     if entry.error_header.size and not (edits.n and is_edited(edits, entry.error_header)):
         put_text(w, entry.error_header)
-        _put(w, b": ")
+        put_literal(w, b": ")
         put_text(w, end_reason(x.reason).error)
-        _put(w, b"\r\n")
+        put_literal(w, b"\r\n")
 
 
 cdef void _write_grpc(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
@@ -215,8 +210,8 @@ cdef void _write_grpc(Core* core, Exchange* x, bint plain, Writer* w) noexcept n
     if unlikely(edits.n != 0):
         _put_edited(core, x, &edits, w)
     if x.flags & EXCHANGE_CLOSE:
-        _put(w, b"Connection: close\r\n")
-    _put(w, b"\r\n")
+        put_literal(w, b"Connection: close\r\n")
+    put_literal(w, b"\r\n")
 
 
 cdef void _put_own(Core* core, Exchange* x, const Edits* edits, bint own, const Reply* reply,
@@ -226,16 +221,16 @@ cdef void _put_own(Core* core, Exchange* x, const Edits* edits, bint own, const 
     if own and reply == NULL and x.http.route.action == ACTION_REDIRECT \
             and _begin(edits, b"Location", w):
         put_location(core, x, &x.http.route.location, w)
-        _put(w, b"\r\n")
+        put_literal(w, b"\r\n")
     if reply != NULL:
         _put_lines(edits, reply.lines, w)
     if not own:
         if x.status == 405 and _begin(edits, b"Allow", w):
-            _put(w, b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+            put_literal(w, b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
         if x.status == 503 and x.pool != NULL and x.pool.retry_after_s \
                 and _begin(edits, b"Retry-After", w):
             put(w, digits, put_number(digits, x.pool.retry_after_s))
-            _put(w, b"\r\n")
+            put_literal(w, b"\r\n")
         _put_cause(x, edits, w)
     if unlikely(edits.n != 0):
         _put_edited(core, x, edits, w)
@@ -267,28 +262,28 @@ cdef void _write(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
         made.full = False
         _put_content(x.status, json, &made)
         content = text_of(generated, <uint32_t> (made.at - generated))
-        type = text_of(<const uint8_t*> b"application/json", 16) if json \
-            else text_of(<const uint8_t*> b"text/plain; charset=utf-8", 25)
-    _put(w, b"HTTP/1.1 ")
+        type = text_of_literal(b"application/json") if json \
+            else text_of_literal(b"text/plain; charset=utf-8")
+    put_literal(w, b"HTTP/1.1 ")
     put(w, digits, put_number(digits, x.status))
-    _put(w, b" ")
-    _put(w, _phrase(x.status))
-    _put(w, b"\r\n")
-    if likely(edits.n == 0) or not is_edited(&edits, text_of(<const uint8_t*> b"Date", 4)):
+    put_literal(w, b" ")
+    put_literal(w, _phrase(x.status))
+    put_literal(w, b"\r\n")
+    if likely(edits.n == 0) or not is_edited(&edits, text_of_literal(b"Date")):
         put_date(core, w)
     if x.status != 204:
         if _begin(&edits, b"Content-Type", w):
             put_text(w, type)
-            _put(w, b"\r\n")
-        _put(w, b"Content-Length: ")
+            put_literal(w, b"\r\n")
+        put_literal(w, b"Content-Length: ")
         put(w, digits, put_number(digits, content.size))
-        _put(w, b"\r\n")
+        put_literal(w, b"\r\n")
     _put_own(core, x, &edits, own, reply, w)
     if x.flags & EXCHANGE_CLOSE:
-        _put(w, b"Connection: close\r\n")
+        put_literal(w, b"Connection: close\r\n")
     elif http != NULL and http.flags & HTTP_OLD_CLIENT:
-        _put(w, b"Connection: keep-alive\r\n")
-    _put(w, b"\r\n")
+        put_literal(w, b"Connection: keep-alive\r\n")
+    put_literal(w, b"\r\n")
     if x.status != 204 and (http == NULL or http.method != METHOD_HEAD):
         put_text(w, content)
         x.books.answered_bytes = content.size

@@ -17,8 +17,8 @@ from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
+from fastlb._core.http.admit cimport admit, refuse, refuse_head
 from fastlb._core.proto.http1 cimport parse_request
-from fastlb._core.http.admit cimport admit, refuse
 
 
 cdef enum:
@@ -37,9 +37,9 @@ cdef bint _may_be_whole(const uint8_t* data, uint32_t seen, uint32_t size) noexc
         if found == NULL:
             return False
         i = <uint32_t> (found - data)
-        if i == 0 or data[i - 1] != 13:
+        if i == 0 or data[i - 1] != c'\r':
             return True
-        if i >= 3 and data[i - 2] == 10:
+        if i >= 3 and data[i - 2] == c'\n':
             return True
         i += 1
     return False
@@ -78,7 +78,7 @@ cdef inline uint32_t _empty_lines(const uint8_t* data, uint32_t size) noexcept n
     """Bytes of those that some clients send behind a body (RFC 9112, 2.2). They begin no request,
     and start no timer."""
     cdef uint32_t n = 0
-    while n < size and (data[n] == 13 or data[n] == 10):
+    while n < size and (data[n] == c'\r' or data[n] == c'\n'):
         n += 1
     return n
 
@@ -110,7 +110,7 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
             return _nothing(core, x, n)
         data = chunk_bytes(scratch)
         size = <uint32_t> n
-        if unlikely(data[0] == 13 or data[0] == 10):
+        if unlikely(data[0] == c'\r' or data[0] == c'\n'):
             seen = _empty_lines(data, size)
             data += seen
             size -= seen
@@ -157,8 +157,7 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
             return admit(core, x, chunk_bytes(x.input) + x.input.start, <uint32_t> used,
                           x.input.end - x.input.start)
     if used < 0:
-        return refuse(x, -used, REASON_TOO_LARGE if used == -431 or used == -414
-                       else REASON_BAD_REQUEST)
+        return refuse_head(x, -used)
     if x.input.end - x.input.start > entry.header_bytes_max:
         return refuse(x, 431, REASON_TOO_LARGE)
     x.input.scanned = x.input.end

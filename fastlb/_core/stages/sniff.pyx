@@ -9,6 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.balance.hashing cimport session_hash
+from fastlb._core.balance.shares cimport share_by_chance, share_of_key
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HAND, LAYER_NONE, NEXT, PEER_SHUT, POLLER_EPOLL, PROTOCOL_MQTT,
     PROTOCOL_TLS, PROTOCOL_UNKNOWN, READABLE, REASON_CLIENT_RESET, REASON_NO_MEMORY,
@@ -20,16 +21,15 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport ALPN_BYTES_MAX, SNIFF_BYTES_MAX, SNIFF_CLASS, TLS_FACTS
 from fastlb._core.base.mem cimport chunk_bytes, take_chunk, take_held
 from fastlb._core.base.net cimport address_text, net_hold, net_peek
-from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport (
-    ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, Condition, KEY_CLIENT_ID, KEY_USERNAME, OP_PRESENT,
+    ACTION_LISTENER, ACTION_POOL, ACTION_SPLIT, KEY_CLIENT_ID, KEY_USERNAME, OP_PRESENT, Condition,
     SniffName, SniffRoute, SniffTable,
 )
 from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport tls_chosen
 from fastlb._core.base.tlsfacts cimport TLS_SNI, make_facts, tls_fact
-from fastlb._core.base.types cimport Core, Exchange, PoolEntry
+from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, unlikely
 from fastlb._core.http.conditions cimport condition_fits, value_fits
 from fastlb._core.proto.protocols cimport (
@@ -241,20 +241,10 @@ cdef SniffRoute* _find(Core* core, Exchange* x, const Spoken* spoken) noexcept n
     return _first_of(core, x, table.any, table.n_any, spoken)
 
 
-cdef PoolEntry* _share(Core* core, Exchange* x, const SniffRoute* route) noexcept nogil:
-    """A pool of a split: by chance, or by what it is split on."""
-    cdef uint32_t total = route.shares[route.n_shares - 1].upto
-    cdef uint32_t place, i
+cdef uint32_t _share(Core* core, Exchange* x, const SniffRoute* route) noexcept nogil:
     if route.split_on.fact == FACT_NONE:
-        place = <uint32_t> random_below(core, total)
-    else:
-        # Not the hash that pools use: those of one share would all be alike in it.
-        place = session_hash(core, x, &route.split_on) * <uint32_t> 2654435761u
-        place = <uint32_t> (<uint64_t> place * total >> 32)
-    for i in range(route.n_shares):
-        if place < route.shares[i].upto:
-            return &x.snapshot.pools[route.shares[i].pool]
-    return &x.snapshot.pools[route.shares[route.n_shares - 1].pool]
+        return share_by_chance(core, route.shares, route.n_shares)
+    return share_of_key(route.shares, route.n_shares, session_hash(core, x, &route.split_on))
 
 
 cdef int _take(Core* core, Exchange* x, SniffRoute* route) noexcept nogil:
@@ -272,7 +262,7 @@ cdef int _take(Core* core, Exchange* x, SniffRoute* route) noexcept nogil:
         if route.action == ACTION_POOL:
             x.pool = &x.snapshot.pools[route.pool]
         elif route.action == ACTION_SPLIT:
-            x.pool = _share(core, x, route)
+            x.pool = &x.snapshot.pools[_share(core, x, route)]
     if x.pool == NULL and x.policy == NULL:
         x.reason = REASON_NO_ROUTE
         return FAIL

@@ -9,16 +9,16 @@ from fastlb._core.base.text cimport equal, hash_bytes, hash_seed, lower
 from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.ext.linux cimport write
 from fastlb._core.ext.openssl cimport (
-    EVP_CIPHER_CTX, EVP_DecryptInit_ex, EVP_Digest, EVP_EncryptInit_ex, EVP_MAC_CTX,
-    EVP_MAC_CTX_set_params, EVP_aes_256_cbc, EVP_sha256, OPENSSL_malloc, OSSL_MAC_PARAM_DIGEST,
-    OSSL_MAC_PARAM_KEY, OSSL_PARAM, OSSL_PARAM_construct_end, OSSL_PARAM_construct_octet_string,
-    OSSL_PARAM_construct_utf8_string, RAND_bytes, SSL, SSL_AD_UNRECOGNIZED_NAME,
-    SSL_CLIENT_HELLO_ERROR, SSL_CLIENT_HELLO_SUCCESS, SSL_CTX, SSL_CTX_get_ex_data,
-    SSL_CTX_get_ex_new_index, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK,
-    SSL_SESSION, SSL_SESSION_set1_hostname, SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE,
+    EVP_CIPHER_CTX, EVP_MAC_CTX, OSSL_MAC_PARAM_DIGEST, OSSL_MAC_PARAM_KEY, OSSL_PARAM, SSL,
+    SSL_AD_UNRECOGNIZED_NAME, SSL_CLIENT_HELLO_ERROR, SSL_CLIENT_HELLO_SUCCESS, SSL_CTX,
+    SSL_SESSION, SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE,
     SSL_TICKET_RETURN_USE_RENEW, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW,
-    SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate, SSL_set_SSL_CTX,
-    SSL_set_session_id_context, SSL_set_tlsext_status_ocsp_resp, SSL_version, TLS1_3_VERSION,
+    SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, TLS1_3_VERSION,
+    EVP_DecryptInit_ex, EVP_Digest, EVP_EncryptInit_ex, EVP_MAC_CTX_set_params, EVP_aes_256_cbc,
+    EVP_sha256, OPENSSL_malloc, OSSL_PARAM_construct_end, OSSL_PARAM_construct_octet_string,
+    OSSL_PARAM_construct_utf8_string, RAND_bytes, SSL_CTX_get_ex_data, SSL_CTX_get_ex_new_index,
+    SSL_SESSION_set1_hostname, SSL_client_hello_get0_ext, SSL_get_SSL_CTX, SSL_get_certificate,
+    SSL_set_SSL_CTX, SSL_set_session_id_context, SSL_set_tlsext_status_ocsp_resp, SSL_version,
     TLSEXT_TYPE_server_name,
 )
 
@@ -48,7 +48,7 @@ cdef void* _context_of(const TlsEntry* entry, const uint8_t* name, uint32_t size
     cdef void* found = find_name(entry, name, size)
     if found != NULL:
         return found
-    while first < size and name[first] != 46:
+    while first < size and name[first] != c'.':
         first += 1
     if first == 0 or first == size:
         return NULL
@@ -137,7 +137,7 @@ cdef void on_key(const SSL* ssl, const char* line) noexcept nogil:
     while line[n] and n < 511:
         text[n] = line[n]
         n += 1
-    text[n] = 10
+    text[n] = c'\n'
     if entry.key_log_fd >= 0:
         write(entry.key_log_fd, text, n + 1)
 

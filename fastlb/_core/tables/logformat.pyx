@@ -11,7 +11,9 @@ from fastlb._core.base.observations cimport (
 )
 from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.sys cimport clock_date
-from fastlb._core.base.text cimport put, put_number, put_text, text_of
+from fastlb._core.base.text cimport (
+    put, put_literal, put_number, put_text, text_of, text_of_literal,
+)
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport tm
 
@@ -138,7 +140,7 @@ cdef void _put_odd(Writer* w, uint8_t c, bint json) noexcept nogil:
     cdef uint8_t[6] escaped
     cdef int n = 0
     escaped[0] = 92
-    if json and (c == 34 or c == 92):
+    if json and (c == c'"' or c == c'\\'):
         escaped[1] = c
         n = 2
     elif json:
@@ -189,7 +191,7 @@ cdef void _put_text(Writer* w, Text text, bint json) noexcept nogil:
     if text.size:
         _put_escaped(w, text.at, text.size, json)
     elif not json:
-        put(w, <const char*> b"-", 1)
+        put_literal(w, b"-")
 
 
 cdef void _put_number(Writer* w, uint64_t number) noexcept nogil:
@@ -214,7 +216,7 @@ cdef void _put_digits(Writer* w, uint32_t number, int n) noexcept nogil:
 cdef void _put_seconds(Writer* w, uint64_t ns) noexcept nogil:
     cdef uint64_t us = ns // 1000
     _put_number(w, us // 1000000)
-    put(w, <const char*> b".", 1)
+    put_literal(w, b".")
     _put_digits(w, <uint32_t> (us % 1000000), 6)
 
 
@@ -222,9 +224,9 @@ cdef void _put_measured(Writer* w, uint64_t ns, bint json) noexcept nogil:
     if ns:
         _put_seconds(w, ns)
     elif json:
-        put(w, <const char*> b"null", 4)
+        put_literal(w, b"null")
     else:
-        put(w, <const char*> b"-", 1)
+        put_literal(w, b"-")
 
 
 cdef void _put_time(Writer* w, const Record* record, LogClock* clock, bint iso) noexcept nogil:
@@ -236,7 +238,7 @@ cdef void _put_time(Writer* w, const Record* record, LogClock* clock, bint iso) 
     if iso:
         put(w, clock.iso, 20)
         _put_digits(w, <uint32_t> (ns % 1000000000 // 1000000), 3)
-        put(w, <const char*> b"Z", 1)
+        put_literal(w, b"Z")
     else:
         put(w, clock.clf, 26)
 
@@ -250,30 +252,30 @@ cdef void _date(LogClock* clock) noexcept nogil:
     w.end = w.at + sizeof(clock.iso)
     w.full = False
     _put_digits(&w, now.tm_year + 1900, 4)
-    put(&w, <const char*> b"-", 1)
+    put_literal(&w, b"-")
     _put_digits(&w, now.tm_mon + 1, 2)
-    put(&w, <const char*> b"-", 1)
+    put_literal(&w, b"-")
     _put_digits(&w, now.tm_mday, 2)
-    put(&w, <const char*> b"T", 1)
+    put_literal(&w, b"T")
     _put_clock(&w, &now)
-    put(&w, <const char*> b".", 1)
+    put_literal(&w, b".")
     w.at = <uint8_t*> clock.clf
     w.end = w.at + sizeof(clock.clf)
     _put_digits(&w, now.tm_mday, 2)
-    put(&w, <const char*> b"/", 1)
+    put_literal(&w, b"/")
     put(&w, months + 3 * now.tm_mon, 3)
-    put(&w, <const char*> b"/", 1)
+    put_literal(&w, b"/")
     _put_digits(&w, now.tm_year + 1900, 4)
-    put(&w, <const char*> b":", 1)
+    put_literal(&w, b":")
     _put_clock(&w, &now)
-    put(&w, <const char*> b" +0000", 6)
+    put_literal(&w, b" +0000")
 
 
 cdef void _put_clock(Writer* w, const tm* now) noexcept nogil:
     _put_digits(w, now.tm_hour, 2)
-    put(w, <const char*> b":", 1)
+    put_literal(w, b":")
     _put_digits(w, now.tm_min, 2)
-    put(w, <const char*> b":", 1)
+    put_literal(w, b":")
     _put_digits(w, now.tm_sec, 2)
 
 
@@ -294,12 +296,12 @@ cdef void _put_request(Writer* w, const Record* record, bint json) noexcept nogi
         _put_text(w, method, json)
         return
     _put_text(w, method, json)
-    put(w, <const char*> b" ", 1)
+    put_literal(w, b" ")
     _put_text(w, _told(record, TOLD_PATH), json)
     if query.size:
-        put(w, <const char*> b"?", 1)
+        put_literal(w, b"?")
         _put_text(w, query, json)
-    put(w, <const char*> b" HTTP/", 6)
+    put_literal(w, b" HTTP/")
     put_text(w, _version(record))
 
 
@@ -317,7 +319,7 @@ cdef void _put_amount(const Record* record, int field, Writer* w, bint json) noe
         if record.status or json:
             _put_number(w, record.status)
         else:
-            put(w, <const char*> b"-", 1)
+            put_literal(w, b"-")
     elif field == FIELD_BYTES_IN:
         _put_number(w, record.bytes_in)
     elif field == FIELD_BYTES_OUT:
@@ -341,7 +343,7 @@ cdef void _put_amount(const Record* record, int field, Writer* w, bint json) noe
 cdef Text _text_of(Names names, const Record* record, int field) noexcept nogil:
     if field == FIELD_PROTOCOL:
         if record.kind == RECORD_HTTP:
-            return text_of(<const uint8_t*> b"http", 4)
+            return text_of_literal(b"http")
         return text_of(<const uint8_t*> (b"tcp" if record.kind == RECORD_TCP else b"udp"), 3)
     elif field == FIELD_LISTENER:
         return names.text(record.listener)
@@ -418,4 +420,4 @@ cdef class LogFormat:
                 _put_amount(record, field, w, self._json)
             else:
                 _put_text(w, _text_of(names, record, field), self._json)
-        put(w, <const char*> b"\n", 1)
+        put_literal(w, b"\n")

@@ -21,7 +21,7 @@ from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.proto.llhttp cimport llhttp_known
 from fastlb._core.tables.caller cimport Caller
 
-from fastlb._core.facts.registry import RECORDED
+from fastlb._core.facts.registry import RECORDED as _RECORDED
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
@@ -128,10 +128,10 @@ cdef class Asked:
         found = {}
         for i in range(TLS_FACTS if self._about.secured != NULL else 0):
             if self._about.secured.all[i].size:
-                found[RECORDED[i]] = _text(self._about.secured.all[i])
+                found[_RECORDED[i]] = _text(self._about.secured.all[i])
         for i in range(self._about.n_others):
             if self._about.others[i].size:
-                found[RECORDED[i + <uint32_t> TLS_FACTS]] = _text(self._about.others[i])
+                found[_RECORDED[i + <uint32_t> TLS_FACTS]] = _text(self._about.others[i])
         return found
 
 

@@ -17,7 +17,7 @@ from fastlb._core.base.text cimport (
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.ext.linux cimport tm
 
-from fastlb._core.facts.registry import RECORDED
+from fastlb._core.facts.registry import RECORDED as _RECORDED
 
 cdef enum Field:
     FIELD_NONE = 0
@@ -86,7 +86,7 @@ FIELDS = {
     "span_id": FIELD_SPAN_ID,
     "parent_id": FIELD_PARENT_ID,
     "engine": FIELD_ENGINE,
-    **{name.replace(".", "_"): FIELD_FACTS + place for place, name in enumerate(RECORDED)},
+    **{name.replace(".", "_"): FIELD_FACTS + place for place, name in enumerate(_RECORDED)},
 }
 
 cdef uint8_t[256] _unlike       # what can't stand in a text as it is: 1; 2: not ASCII

@@ -21,7 +21,7 @@ from fastlb._core.tables.states cimport per_engine
 
 import os
 
-from fastlb._core.facts.registry import RECORDED
+from fastlb._core.facts.registry import RECORDED as _RECORDED
 from fastlb._core.tables.reasons import BY_NUMBER
 
 cdef enum:
@@ -69,7 +69,7 @@ cdef class Recorder:
     def record(self, bint on, facts=()) -> None:
         """Whether engines are to put records, and with which facts: those of these names."""
         cdef uint64_t wanted = 0
-        for place, name in enumerate(RECORDED):
+        for place, name in enumerate(_RECORDED):
             if on and name in facts:
                 wanted |= <uint64_t> 1 << <int> place
         fl_store64(&self.live.table.recorded, wanted)
@@ -292,10 +292,10 @@ def fields_of(Live live, bytes data, double offset_s) -> tuple:
 cdef dict _others(const Record* record):
     """Facts that are neither of TLS nor of proxies, by their names."""
     found = {}
-    for place in range(<int> (TLS_FACTS + PROXY_FACTS), len(RECORDED)):
+    for place in range(<int> (TLS_FACTS + PROXY_FACTS), len(_RECORDED)):
         text = _told(record, TOLD_FACTS + place)
         if text:
-            found[RECORDED[place]] = text
+            found[_RECORDED[place]] = text
     return found
 
 

@@ -36,7 +36,7 @@ from fastlb._core.tables.sticky cimport sticky_add
 
 import socket
 
-from fastlb._core.base.balancing import BALANCES
+from fastlb._core.base.balancing import BALANCES as _BALANCES
 
 cdef uint32_t pack_address(object address, ServerAddress* into) except 0:
     """A (host, port) pair with a numeric host, or a unix socket's path; returns the size."""
@@ -152,7 +152,7 @@ cdef class Snapshot:
         cdef Pool state = self.live.pool(spec.name)
         cdef uint32_t i
         self.pools += (state,)
-        balance = BALANCES[spec.balance]
+        balance = _BALANCES[spec.balance]
         pool.live = &state.live
         pool.balance = balance.number
         pool.hash_key = fact_ref(self._arena, spec.hash_key)

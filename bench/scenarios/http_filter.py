@@ -1,4 +1,4 @@
-"""What filters cost: one that uses every hook and changes nothing, on the route of each request."""
+"""Measure the cost of filters: one filter uses every hook on every request and changes nothing."""
 
 from bench.methods import BUSY, COST, P50, P99, REQUESTS, RESIDENT, steady_load
 from bench.model import SMALL, SMALL_EXCHANGE_BYTES, Scenario, Target, Traffic

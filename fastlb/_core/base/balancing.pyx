@@ -30,6 +30,8 @@ cdef int new_balance() except -1:
 cdef int register_balance(int number, str name, int flags, TakeServer take,
                           str meaning) except -1:
     """`name` is what a configuration says."""
+    if balance_rows[number].take != NULL or name in BALANCES:
+        raise RuntimeError(f"two balancing methods have the name {name} or the number {number}")
     balance_rows[number].take = take
     balance_rows[number].flags = flags
     BALANCES[name] = BalanceInfo(

@@ -14,14 +14,18 @@ cdef const FilterKind* filter_kind(int number) noexcept:
 
 
 cdef void* filter_table(int number, object arena, object spec) except? NULL:
-    """What a filter is to do; NULL where it needs to be told nothing."""
+    """Make the table of a filter's settings. Return NULL for a filter without settings."""
     return _makers[number](arena, spec) if _makers[number] != NULL else NULL
 
 
 cdef int register_filter(int number, str name, const FilterKind* kind, MakeTable make) except -1:
     """`make` is NULL for a filter that needs no table."""
+    if not 0 < number < FILTERS_MAX:
+        raise RuntimeError(f"a filter's number is between 1 and {FILTERS_MAX - 1}, not {number}")
     if _kinds[number] != NULL:
         raise RuntimeError(f"two filters have the number {number}")
+    if name in FILTERS:
+        raise RuntimeError(f"two filters have the name {name}")
     _kinds[number] = kind
     _makers[number] = make
     FILTERS[name] = number

@@ -372,7 +372,8 @@ cdef struct SniffTable:         # of one listener
     uint16_t silence_timer      # slots
     uint16_t whole_timer
 
-cdef struct Opening:            # a connection of tcp until its server is picked: its first bytes
+# What was learned from the first bytes of a TCP connection, until its server is picked.
+cdef struct Opening:
     uint8_t protocol            # Protocol
     uint8_t keys_known          # a bit each of SniffedKey
     uint8_t begun               # there were some

@@ -54,7 +54,7 @@ cdef inline bint is_literal(const uint8_t* at, size_t size, const char* text) no
 
 cdef inline bint is_literal_nocase(const uint8_t* at, uint32_t size,
                                    const char* text) noexcept nogil:
-    """The same in any case."""
+    """Whether bytes are those of a literal, ignoring case. The literal is in lower case."""
     return equal_nocase(at, size, <const uint8_t*> text, <uint32_t> strlen(text))
 
 

@@ -1,9 +1,9 @@
 # A try that failed, and whether another server is tried: what the client has not noticed yet.
 # Reads x.reason; writes x.stage (back to balance), or takes over the hedge. False: no other try.
 from fastlb._core.base.enums cimport (
-    TRY_ANSWERING, HTTP_HEAD_DONE, TRY_RETRIED, TRY_SENT, REASON_BAD_RESPONSE,
-    REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_CLOSED,
-    REASON_SERVER_RESET, REASON_TIMEOUT, STAGE_CONNECT,
+    HTTP_HEAD_DONE, REASON_BAD_RESPONSE, REASON_LARGE_RESPONSE, REASON_NO_DESCRIPTOR,
+    REASON_NO_MEMORY, REASON_SERVER_CLOSED, REASON_SERVER_RESET, REASON_TIMEOUT, STAGE_CONNECT,
+    TRY_ANSWERING, TRY_RETRIED, TRY_SENT,
 )
 from fastlb._core.base.routing cimport RETRY_CONNECT, RETRY_INVALID, RETRY_RESET, RETRY_TIMEOUT
 from fastlb._core.base.types cimport Core, Exchange

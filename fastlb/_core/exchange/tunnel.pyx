@@ -2,8 +2,8 @@
 from libc.stdint cimport uint16_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    END, EXCHANGE_CLOSE, HTTP_FILTERED, TRY_SENT, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
-    REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET,
+    END, EXCHANGE_CLOSE, HTTP_FILTERED, HTTP_WEBSOCKET, LAYER_H2, LAYER_NONE, NEXT,
+    REASON_BAD_RESPONSE, REASON_DONE, REASON_NO_DESCRIPTOR, STAGE_RELAY, STAGE_WEBSOCKET, TRY_SENT,
 )
 from fastlb._core.base.httpmem cimport give_http, give_upstream
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_held
@@ -13,8 +13,8 @@ from fastlb._core.base.tls cimport tls_moved
 from fastlb._core.base.types cimport Core, Exchange, Http, Upstream
 from fastlb._core.exchange.lifecycle cimport let_snapshot_go
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.filters cimport end_filters
 from fastlb._core.http.decision cimport drop_decision
+from fastlb._core.http.filters cimport end_filters
 from fastlb._core.proto.frames cimport frames_follow
 from fastlb._core.stages.record cimport record_http
 

@@ -51,7 +51,7 @@ cdef bint about_take(Core* core, Exchange* x, int local_fd, About* about) noexce
 
 
 cdef bint about_tell(About* about, const Text* told) noexcept nogil:
-    """What a proxy has told, [PROXY_FACTS], of a client that nobody is connected to."""
+    """Fill in PROXY_FACTS facts as if a proxy had sent them, where there is no connection."""
     about.is_told = True
     return _keep(about, told, PROXY_FACTS)
 

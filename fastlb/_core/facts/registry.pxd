@@ -14,9 +14,9 @@ cdef enum FactFlag:
     FACT_OF_CONNECTIONS = 2     # known of TCP connections and UDP sessions too
     FACT_FITS_PATHS = 4         # can stand in a path as it is
     FACT_IN_TEMPLATES = 8       # for templates alone, which write it by themselves
+    FACT_IN_BYTES = 16          # only a client's first bytes tell it
     FACT_IN_MATCH = 32          # for `match` alone
     FACT_IS_RECORDED = 64       # a log can have it, and policies see it
-    FACT_IN_BYTES = 16          # only a client's first bytes tell it
 
 cdef struct FactRow:
     FindFact find

@@ -51,6 +51,8 @@ cdef int register_fact(int number, str name, int flags, FindFact find, str meani
     """`name` is what people write ("tls.sni"; of one that is named, what stands before the dot).
     `find` is NULL where somebody else finds it."""
     global _n_recorded
+    if any(name == known or number == info.number for known, info in FACTS.items()):
+        raise RuntimeError(f"two facts have the name {name} or the number {number}")
     fact_rows[number].find = find if find != NULL else _nothing
     fact_rows[number].flags = flags
     FACTS[name] = FactInfo(

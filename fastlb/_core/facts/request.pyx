@@ -62,7 +62,7 @@ cdef bint _query(Core* core, Exchange* x, const FactRef* fact, Text* value) noex
 
 
 cdef bint _member(Core* core, Exchange* x, const FactRef* fact, Text* value) noexcept nogil:
-    """Of a body that was looked at."""
+    """Find a member of a JSON or form body. Only bodies that were read for routing have members."""
     cdef const Match* match = &core.http.match
     cdef uint32_t i
     if match.content != (CONTENT_JSON if fact.fact == FACT_JSON else CONTENT_FORM):

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t
 
 from fastlb._core.balance.candidates cimport was_tried
 from fastlb._core.base.enums cimport (
-    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, TRY_RETRIED, TRY_REUSED, HTTP_WHOLE, LAYER_H2,
+    CONDITION_OUT, EXCHANGE_SHADOW, H2_REFUSED, HTTP_WHOLE, LAYER_H2, TRY_RETRIED, TRY_REUSED,
 )
 from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.head cimport (

@@ -282,7 +282,7 @@ cdef int _ask(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept no
 
 cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                      uint32_t size) noexcept nogil:
-    """What came after the head stays in x.input, but for what went into x.attempt.head already."""
+    """Keep the bytes that follow the head in x.input, except those already in x.attempt.head."""
     used += x.http.taken
     if x.input != NULL:
         x.input.start += used

@@ -198,7 +198,7 @@ cdef bint condition_fits(Core* core, Exchange* x, const Condition* c) noexcept n
 
 
 cdef bint value_seen(Core* core, Exchange* x, const Condition* c, Text* value) noexcept nogil:
-    """What a request has where a condition looks: of several values, the first."""
+    """Find the value that a condition tests. If there are several, take the first."""
     cdef Match* match = &core.http.match
     cdef Text rest = core.http.head.query
     cdef Text name

@@ -4,9 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, TRY_SENT,
-    TRY_UPLOAD_CUT, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, WRITABLE,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, NEXT,
+    READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
+    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, TRY_SENT, TRY_UPLOAD_CUT, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,

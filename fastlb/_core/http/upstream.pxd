@@ -1,8 +1,6 @@
 from libc.stdint cimport uint64_t, uint8_t
 
-from fastlb._core.base.types cimport (
-    Core, Exchange, Http, PoolEntry, ServerLive, Stream, Upstream,
-)
+from fastlb._core.base.types cimport Core, Exchange, Http, PoolEntry, ServerLive, Stream, Upstream
 
 
 cdef inline Exchange* client_of(Exchange* x) noexcept nogil:

@@ -7,8 +7,8 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE
 from libc.stdint cimport uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    ERROR, EXCHANGE_SHADOW, HANGUP, TRY_SENT, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE,
-    ROLE_SERVER,
+    ERROR, EXCHANGE_SHADOW, HANGUP, LAYER_H2, PEER_SHUT, READABLE, ROLE_IDLE, ROLE_SERVER,
+    TRY_SENT,
 )
 from fastlb._core.base.httpmem cimport give_upstream
 from fastlb._core.base.stream cimport close_stream, stream_read

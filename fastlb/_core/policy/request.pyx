@@ -113,12 +113,12 @@ cdef class Asked:
 
     @property
     def secured(self) -> tuple[str, str, str, str] | None:
-        """What TLS knows of the client, in the order of TlsFact; None without TLS."""
+        """The facts that TLS knows of the client, in the order of TlsFact. None without TLS."""
         return _texts(self._about.secured.all, TLS_FACTS) if self._about.secured != NULL else None
 
     @property
     def told(self) -> tuple[str, str, str, str, str] | None:
-        """What a trusted proxy told of the client, in the order of ProxyFact; None: nothing."""
+        """The facts that a trusted proxy sent, in the order of ProxyFact. None if it sent none."""
         return _texts(self._about.others, PROXY_FACTS) if self._about.is_told else None
 
     @property
@@ -325,7 +325,7 @@ cdef object _new(object kind):
 
 
 cdef void _take(Asked asked, Caller caller, About* about) noexcept:
-    """What is known of its client is its own from here on."""
+    """Move `about` into `asked`, which frees it when it is deleted."""
     asked._caller = caller
     asked._about = about[0]
     about.secured = NULL

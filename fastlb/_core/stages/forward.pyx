@@ -4,8 +4,8 @@
 # Ends: NEXT (all is written), AGAIN, TUNNEL, RETRY, ELSEWHERE, ANSWER (x.status), FAIL (x.reason).
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ERROR, EXCHANGE_CLOSE, FAIL, HANGUP, HTTP_DISCARD, HTTP_HALF_CLOSED,
-    HTTP_HEAD_DONE, TRY_SENT, TRY_UPLOAD_CUT, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_GONE,
-    STREAM_EOF,
+    HTTP_HEAD_DONE, NEXT, PEER_SHUT, READABLE, REASON_CLIENT_GONE, STREAM_EOF, TRY_SENT,
+    TRY_UPLOAD_CUT,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.reasons cimport is_of_client

@@ -9,7 +9,7 @@ from fastlb._core.base.enums cimport (
     REASON_NO_MEMORY, REASON_PROXY_HEADER, STREAM_CAUTIOUS,
 )
 from fastlb._core.base.limits cimport PROXY_V2_BYTES_MAX
-from fastlb._core.base.net cimport net_peek, net_read, net_hold
+from fastlb._core.base.net cimport net_hold, net_peek, net_read
 from fastlb._core.base.parts cimport ProxyHeader
 from fastlb._core.base.proxyfacts cimport make_proxied
 from fastlb._core.base.types cimport Core, Exchange, Stream

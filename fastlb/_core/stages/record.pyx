@@ -4,10 +4,9 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    TRY_HOLDS_SERVER, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE, READER_NAPS,
-    REASON_HANDED_OVER, REASON_NO_SERVER,
+    EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE, READER_NAPS,
+    REASON_HANDED_OVER, REASON_NO_SERVER, TRY_HOLDS_SERVER,
 )
-from fastlb._core.base.reasons cimport is_of_client
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport (
     RECORDED_OTHER_BYTES, TLS_NAME_BYTES_MAX, TLS_SUBJECT_BYTES_MAX, TRIES_LOGGED,
@@ -15,10 +14,11 @@ from fastlb._core.base.limits cimport (
 from fastlb._core.base.mem cimport chunk_bytes
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.observations cimport (
-    RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, RECORD_UDP, Record, Ring,
-    SERIES_CLIENT_LEFT, SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED, SeriesSlot, TOLD_FACTS,
+    RECORD_ANSWERED, RECORD_HTTP, RECORD_TCP, RECORD_TUNNEL, RECORD_UDP, SERIES_CLIENT_LEFT,
+    SERIES_GRPC, SERIES_REASON, SERIES_UNANSWERED, TOLD_FACTS, Record, Ring, SeriesSlot,
 )
 from fastlb._core.base.proxyfacts cimport FACTS_BYTES_MAX
+from fastlb._core.base.reasons cimport is_of_client
 from fastlb._core.base.ring cimport ring_put
 from fastlb._core.base.sys cimport clock_ns, event_set
 from fastlb._core.base.types cimport Core, Exchange
@@ -179,7 +179,7 @@ cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef void _begin_record(Core* core, Exchange* x, Session* session, int kind) noexcept nogil:
-    """Of one without a note. A fact that finds no room any more is left out."""
+    """Start the record of an exchange that has no note. Facts that don't fit are left out."""
     cdef Record* record = &session.record
     cdef uint64_t wanted = fl_load64(&core.live.recorded)
     cdef uint32_t size = 0

@@ -9,6 +9,8 @@ REGISTERED = (
     "balance.load",
     "balance.prequal",
     "balance.hashing",
+    "filters.policy",
+    "filters.mirror",
     "filters.compress",
     "filters.identity",
 )

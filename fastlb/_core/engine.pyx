@@ -37,7 +37,7 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.failing.outliers cimport eject
 from fastlb._core.failing.queue cimport wake_own_pending
 from fastlb._core.filters.coders cimport free_coders
-from fastlb._core.http.decision cimport drop_cached, failed, give_decision
+from fastlb._core.http.decision cimport failed, give_decision
 from fastlb._core.http.upstream cimport drop_all_idle, hear_idle
 from fastlb._core.loop.acceptors cimport accept_some, adopt, free_dropped, resume_acceptors
 from fastlb._core.loop.conveyor cimport advance, run_queue
@@ -48,6 +48,7 @@ from fastlb._core.loop.sweep cimport (
 from fastlb._core.loop.timeouts cimport expire, hear_answers
 from fastlb._core.loop.waiting cimport timeout_ms_of, wait_for_events
 from fastlb._core.policy.call cimport decision_of
+from fastlb._core.policy.kept cimport drop_kept
 from fastlb._core.policy.questions cimport free_answers, put_answer
 from fastlb._core.proto.llhttp cimport llhttp_bind
 from fastlb._core.stages.record cimport wake_reader
@@ -238,7 +239,7 @@ cdef class Engine:
         free_dropped(core)
         end_datagrams(core)
         drop_all_idle(core, False)
-        drop_cached(core)
+        drop_kept(core)
         free_answers(core)
         free_coders(core)
         free_all(core)

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastlb._core.base.filters import FILTERS
+from fastlb._core.tables.numbers import ON_CLIENT_CLOSE
+from fastlb.compile.policies import compile_policy
 from fastlb.config.parts import PARTS
 
 if TYPE_CHECKING:
+    from fastlb._core.tables.caller import Caller
     from fastlb.config.effective_http import EffectiveRoute
 
 IDENTITY = "FASTLB_IDENTITY_FILTER"     # set to 1 by tests and benchmarks
 
 
-def compile_filters(route: EffectiveRoute) -> dict[int, object]:
-    """Specs by the filters' numbers; {} where the route has none."""
+@dataclass(frozen=True)
+class MirrorSpec:
+    pool: int
+    share: int                          # of 2**32; 2**32 - 1: all
+
+
+def compile_filters(
+    route: EffectiveRoute, names: tuple[str, ...], pool_index: Callable[[str], int],
+    callers: Mapping[str, Caller],
+) -> dict[int, object]:
+    """Specs by the filters' numbers; {} where the route has none. `names` are those of the segments
+    of its path."""
     specs: dict[int, object] = {}
+    if route.policy is not None:
+        specs[FILTERS["policy"]] = compile_policy(
+            route.policy, names, pool_index, callers[route.name],
+            ON_CLIENT_CLOSE[route.on_client_close])
+    if route.mirror_pool:
+        share = min(int(route.mirror_share * 2**32), 2**32 - 1)
+        specs[FILTERS["mirror"]] = MirrorSpec(pool_index(route.mirror_pool), share)
     if route.pool or route.split or route.policy is not None:
         for key, value in route.services:
             specs[FILTERS[PARTS[key].filter]] = PARTS[key].compile(value)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class PolicySpec:
     caller: Caller
     is_sync: bool
+    on_close: int                       # of a route: what a client that closes cancels
     deadline_ms: int
     on_error: int                       # -1: 503
     pending_max: int
@@ -36,11 +37,12 @@ def is_async(function: Callable[..., object]) -> bool:
 
 def compile_policy(
     policy: EffectivePolicy, names: tuple[str, ...], pool_index: Callable[[str], int],
-    caller: Caller,
+    caller: Caller, on_close: int = 0,
 ) -> PolicySpec:
     return PolicySpec(
         caller=caller,
         is_sync=not policy.blocking and not is_async(caller.function),
+        on_close=on_close,
         deadline_ms=policy.deadline_ms,
         on_error=pool_index(policy.on_error) if policy.on_error else -1,
         pending_max=policy.pending_max,

@@ -22,7 +22,6 @@ from fastlb._core.tables.numbers import (
 )
 from fastlb.compile.facts import FactSpec, fact_spec, unnamed
 from fastlb.compile.filters import compile_filters
-from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.templates import EditSpecs, Parts, Scope, compile_edits, template
 from fastlb.config import limits
 from fastlb.config.compare import any_of
@@ -106,8 +105,6 @@ class RouteSpec:
     response_edits: EditSpecs
     errors: list[PageSpec]
     captures: Captures | None           # None: no template asks for any
-    mirror: int
-    mirror_share: int
     response_timeout_ms: int
     request_timeout_ms: int
     body_timeout_ms: int
@@ -115,7 +112,6 @@ class RouteSpec:
     body_bytes_max: int
     retry: EffectiveRetry | None
     priority: int
-    policy: PolicySpec | None
     filters: Mapping[int, object]       # by FilterNumber
 
 
@@ -283,8 +279,6 @@ def _route(
         response_edits=compile_edits(route.response_headers, scope),
         errors=compile_pages(route.errors),
         captures=None,
-        mirror=pool_index(route.mirror_pool) if route.mirror_pool else -1,
-        mirror_share=min(int(route.mirror_share * 2**32), 2**32 - 1),
         response_timeout_ms=route.response_header_timeout_ms,
         request_timeout_ms=route.request_timeout_ms,
         body_timeout_ms=route.body_idle_timeout_ms,
@@ -292,9 +286,7 @@ def _route(
         body_bytes_max=route.max_body_bytes,
         retry=route.retry,
         priority=PRIORITIES.index(route.priority),
-        policy=compile_policy(route.policy, names, pool_index, callers[route.name])
-        if route.policy is not None else None,
-        filters=compile_filters(route),
+        filters=compile_filters(route, names, pool_index, callers),
     )
     return replace(made, captures=scope.captures)
 

@@ -13,9 +13,9 @@ cdef const FilterKind* filter_kind(int number) noexcept:
     return _kinds[number] if 0 < number < FILTERS_MAX else NULL
 
 
-cdef void* filter_table(int number, object arena, object spec) except? NULL:
+cdef void* filter_table(int number, object room, object spec) except? NULL:
     """Make the table of a filter's settings. Return NULL for a filter without settings."""
-    return _makers[number](arena, spec) if _makers[number] != NULL else NULL
+    return _makers[number](room, spec) if _makers[number] != NULL else NULL
 
 
 cdef int register_filter(int number, str name, const FilterKind* kind, MakeTable make) except -1:

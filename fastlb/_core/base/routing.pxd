@@ -179,6 +179,10 @@ cdef struct Policy:             # a function of somebody's that decides
     uint32_t cache_ms
     PolicyLive* live
 
+cdef struct Mirror:             # where copies of a route's requests go
+    uint32_t pool               # index in the snapshot
+    uint32_t share              # of 2^32: so many of them; 2^32 - 1: all
+
 cdef struct RouteLive:
     uint64_t requests
 
@@ -209,15 +213,12 @@ cdef struct Route:
     EditList request_edits, response_edits
     PageList errors
     Captures* captures          # NULL: nobody asks for any
-    int32_t mirror              # pool, or -1
-    uint32_t mirror_share       # of 2^32
     uint16_t response_timer     # slots
     uint16_t request_timer
     uint16_t body_timer
     uint16_t websocket_timer
     uint64_t body_bytes_max     # 0: no limit
     Retry* retry                # NULL: the pool's
-    Policy* policy              # NULL: none
     uint8_t priority            # where it waits for a place: 0 is first
     uint32_t n_filters
     Filter* filters             # in the order of FilterNumber

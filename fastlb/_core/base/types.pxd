@@ -318,6 +318,7 @@ cdef struct Http:               # a request and its response, while under way
     uint32_t flags
     uint32_t upgrade            # CRC-32 of the protocol asked for, in lower case
     uint32_t taken              # bytes of the body that were sent with the head
+    uint32_t filter_at          # the filter whose `request` hook waits, or is next
     uint16_t status
     uint8_t method
     uint8_t interim             # responses of 1xx within a second, and
@@ -401,6 +402,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
+    uint8_t rehearses           # nothing is asked or sent: see explain/rehearsal
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
     uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
     int32_t stop                # Stop

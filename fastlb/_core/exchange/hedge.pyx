@@ -15,12 +15,12 @@ from fastlb._core.base.stream cimport stream_peek
 from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
-from fastlb._core.exchange.copies cimport copy_request
 from fastlb._core.exchange.lifecycle cimport finish
 from fastlb._core.ext.atomic cimport fl_count
 from fastlb._core.failing.hedging cimport afford_hedge, observe_delay
 from fastlb._core.failing.outliers cimport has_status, server_failed
 from fastlb._core.failing.retry cimport note_tried
+from fastlb._core.http.copies cimport copy_request
 
 cdef enum:
     STATUS_BYTES = 12               # "HTTP/1.1 200"

@@ -8,7 +8,8 @@ from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
     HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE, REASON_BAD_REQUEST,
     REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET, REASON_TIMEOUT,
-    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD, TRY_HOLDS_SERVER, TRY_SENT,
+    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD, STAGE_POLICY, STAGE_REQUEST,
+    TRY_HOLDS_SERVER, TRY_SENT,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -28,9 +29,10 @@ from fastlb._core.failing.retry cimport end_retrying
 from fastlb._core.h2.frames cimport RESET_COST, h2_count_bad
 from fastlb._core.h2.pool cimport leave_h2
 from fastlb._core.h2.session cimport h2_end
+from fastlb._core.http.admit cimport forget_request
+from fastlb._core.http.copies cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.decision cimport drop_decision
 from fastlb._core.http.filters cimport end_filters
-from fastlb._core.http.mirror cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.note cimport drop_note
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.policy.questions cimport stop_asking
@@ -148,8 +150,6 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
         h2_count_bad(x.carrier.h2, RESET_COST)
     if unlikely(http.flags & HTTP_FILTERED):
         end_filters(core, x)
-    if unlikely(x.mirror != NULL):
-        part_from_mirror(core, x)
     if unlikely(x.hedge != NULL):
         part_from_hedge(core, x)
     timer_cancel(&http.pause_timer)
@@ -173,6 +173,8 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
 cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
     """A copy counts for no listener, and has no client."""
     cdef bint hedge = x.http.flags & HTTP_HEDGE
+    if x.mirror != NULL:
+        part_from_mirror(core, x)
     end_request(core, x, x.reason != REASON_DONE)
     if x.input != NULL:
         give_input(core, x)
@@ -248,6 +250,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         record_step(core, x)
     if unlikely(x.session != NULL):
         _end_session(core, x)
+    if unlikely(x.stage == STAGE_POLICY or x.stage == STAGE_REQUEST):
+        forget_request(core, x)         # (it wasn't admitted, and counts as none)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0

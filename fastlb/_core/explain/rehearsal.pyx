@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from fastlb._core.base.enums cimport (
     EXCHANGE_HTTP, REASON_BAD_REQUEST, REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST,
 )
-from fastlb._core.base.httpmem cimport free_http, give_http
+from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
 from fastlb._core.base.mem cimport free_all, give_exchange, give_input, take_chunk, take_exchange
 from fastlb._core.base.proxyfacts cimport drop_proxied
@@ -45,6 +45,7 @@ cdef class Rehearsal:
         self._lay_out()
         self.core.live = &self._live
         self.core.random = seed | 1
+        self.core.rehearses = True
         for i in range(TIMER_SLOTS_MAX):
             self.core.timers[i].head.next = self.core.timers[i].head.prev = (
                 &self.core.timers[i].head)
@@ -199,14 +200,11 @@ cdef class Rehearsal:
         give_exchange(self.core, x)
 
     cdef int receive(self, const uint8_t* data, uint32_t size) noexcept nogil:
-        """What stages/request does with a head that is whole. Anew, where a policy had to be asked
-        before."""
+        """What stages/request does with a head that is whole; once more where a policy had to be
+        asked."""
         cdef Exchange* x = self.x
         cdef HttpEntry* entry = x.bind.http
         cdef int used
-        if x.http != NULL:
-            give_http(self.core, x.http)
-            x.http = NULL
         if x.input != NULL:
             give_input(self.core, x)
         used = parse_request(

@@ -14,7 +14,6 @@ cdef class Reasons(Rehearsal):
     cdef void _adapt(self, Decision* decision) noexcept nogil
     cdef object _facts(self)
     cdef bytes _answer(self)
-    cdef int _asking_route(self)
     cdef object _value(self, const FactRef* key)
 
 

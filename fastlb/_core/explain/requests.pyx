@@ -247,8 +247,6 @@ cdef class Reasons(Rehearsal):
             for i in range(<uint32_t> SEGMENTS_MAX):
                 if i < match.n_segments:
                     facts["segments"].append(bytes_of(match.segments[i]))
-        if self._verdict == ASK:
-            facts["route"] = self._asking_route()
         if x.http != NULL and x.attempt.head != NULL:
             facts["head"] = (<const char*> chunk_bytes(x.attempt.head))[:x.attempt.head.end]
         facts["coding"] = _CODINGS[coding_of(x)]
@@ -267,15 +265,6 @@ cdef class Reasons(Rehearsal):
         w.at, w.end = start, start + len(made)
         write_answer(self.core, self.x, &w)
         return bytes(made[:w.at - start])
-
-    cdef int _asking_route(self):
-        """The route whose policy has to decide."""
-        cdef HttpEntry* entry = self.x.bind.http
-        cdef uint32_t i
-        for i in range(entry.n_routes):
-            if entry.routes[i].policy == self.x.policy:
-                return i
-        return -1
 
     def key(self) -> tuple[int, bytes | None]:
         """The hash that a server is picked by, and the value that was hashed; None where the

@@ -10,5 +10,5 @@ cdef uint32_t key_hash(Core* core, Exchange* x, const FactRef* key) noexcept nog
 cdef uint8_t* normalise(Head* head, int merge_slashes, uint8_t* into) noexcept nogil
 cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
                uint32_t size) noexcept nogil
-cdef int admit_decided(Core* core, Exchange* x) noexcept nogil
+cdef void forget_request(Core* core, Exchange* x) noexcept nogil
 cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil

@@ -1,16 +1,18 @@
 # A request whose head is complete: who asks, which route it takes, what its server gets.
 # Reads core.http.head and the listener; writes x.http, its head for the server, and x.pool.
-# Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (a route asks about
-# the body, which isn't here: x.input has all there is, and x.wanted says how much there must be).
+# Ends: NEXT, ANSWER (x.status: refused, or a route answers by itself), AGAIN (the route or a filter
+# asks about the body, which isn't here: x.input has all there is, and x.wanted says how much there
+# must be), ASK (a filter waits for x.decision).
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from fastlb._core.balance.shares cimport share_by_chance, share_of_key
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS,
-    HTTP_DEADLINE, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY, HTTP_OLD_CLIENT,
-    HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE, REASON_BAD_REQUEST,
-    REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
+    HTTP_DEADLINE, HTTP_FILTERED, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
+    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
+    READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED,
+    REASON_TOO_LARGE,
 )
 from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_NONE, FactRef
 from fastlb._core.base.flow cimport broken, count_write
@@ -23,6 +25,7 @@ from fastlb._core.base.httpmem cimport give_http, take_http
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
 from fastlb._core.base.net cimport address_text
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.reasons cimport end_reason
 from fastlb._core.base.routing cimport (
     ACTION_NONE, ACTION_POOL, ACTION_REDIRECT, ACTION_SPLIT, CONTENT_REPEATED, CONTENT_UNSEEN,
     CONTENT_WANTED, MERGE_NOT, MERGE_REWRITE, UNDERSCORES_DROP, UNDERSCORES_REFUSE, HttpEntry,
@@ -32,12 +35,12 @@ from fastlb._core.base.stream cimport stream_write
 from fastlb._core.base.text cimport next_token, text_of, text_of_literal
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http
-from fastlb._core.ext.atomic cimport fl_count, fl_load32, unlikely
+from fastlb._core.ext.atomic cimport fl_count, fl_load32, likely, unlikely
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.captures cimport capture
 from fastlb._core.http.conditions cimport method_is_one_of
-from fastlb._core.http.decision cimport bind_as_decided, consult
-from fastlb._core.http.filters cimport begin_filters
+from fastlb._core.http.decision cimport bind_as_decided
+from fastlb._core.http.filters cimport begin_filters, end_filters
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.identity cimport trace_request
 from fastlb._core.http.networks cimport is_trusted
@@ -182,9 +185,10 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     cdef int verdict
     if unlikely(used > entry.header_bytes_max):
         return refuse(x, 431, REASON_TOO_LARGE)
-    x.http = take_http(core, x)
-    if unlikely(x.http == NULL):
-        return refuse(x, 503, REASON_NO_MEMORY)
+    if likely(x.http == NULL):
+        x.http = take_http(core, x)
+        if unlikely(x.http == NULL):
+            return refuse(x, 503, REASON_NO_MEMORY)
     _note(core, x, entry)
     if x.books.begin_ns == 0:
         x.books.begin_ns = core.now_ns
@@ -202,26 +206,7 @@ cdef int admit(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     if unlikely(verdict == AGAIN):
         return _wait_for_body(core, x, data, used, size)
     if unlikely(verdict == ASK):
-        return _ask(core, x, data, size)
-    return _admitted(core, x, data, used, size, verdict)
-
-
-cdef int admit_decided(Core* core, Exchange* x) noexcept nogil:
-    """Go on where a policy had to be asked, and x.decision is here before anything else was done:
-    the request's bytes, its head, its route and all that was found are where they were."""
-    cdef Head* head = &core.http.head
-    cdef Text* after = &core.http.match.after
-    cdef int verdict = consult(core, x, x.http.route)
-    x.http.begin_ms = core.now_ms
-    if verdict == NEXT and x.pool == NULL:
-        verdict = _by_action(core, x, x.http.route)
-    return _admitted(core, x, <uint8_t*> head.bytes, head.size, head.size + after.size, verdict)
-
-
-cdef int _admitted(Core* core, Exchange* x, uint8_t* data, uint32_t used, uint32_t size,
-                   int verdict) noexcept nogil:
-    cdef Head* head = &core.http.head
-    cdef HttpEntry* entry = x.http.entry
+        return _wait_for_decision(core, x, data, size)
     x.wanted = 0
     timer_cancel(&x.timer)
     fl_count(&core.counters.requests, 1)
@@ -232,8 +217,6 @@ cdef int _admitted(Core* core, Exchange* x, uint8_t* data, uint32_t used, uint32
         x.flags |= EXCHANGE_CLOSE
     if unlikely(fl_load32(&core.live.traced) != 0):
         trace_request(core)
-    if unlikely(verdict == NEXT and x.http.route.n_filters != 0):
-        verdict = begin_filters(core, x)
     if verdict == NEXT:
         verdict = prepare(core, x, size - used)
     if unlikely(fl_load32(&core.live.recording) != 0):
@@ -248,8 +231,7 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     """Keep all that there is, to begin anew once the body is here."""
     cdef Head* head = &core.http.head
     cdef bint first = x.wanted == 0
-    give_http(core, x.http)
-    x.http = NULL
+    _keep_filters(core, x)
     x.wanted = used + core.http.match.wanted
     if first and head.flags & HEAD_EXPECT and size == used:
         if stream_write(&x.client, <const char*> b"HTTP/1.1 100 Continue\r\n\r\n", 25,
@@ -257,6 +239,7 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
             return broken(x, &x.client)     # (its socket can't be full: nothing is under way)
         count_write(x, &x.client)
     if x.input == NULL and not take_input(core, x, data, size):
+        forget_request(core, x)
         return refuse(x, 503, REASON_NO_MEMORY)
     if x.timer.slot != x.bind.http.header_timer or x.timer.link.next == NULL:
         timer_start(core, &x.timer, x.bind.http.header_timer)
@@ -265,19 +248,34 @@ cdef int _wait_for_body(Core* core, Exchange* x, uint8_t* data, uint32_t used,
     return AGAIN
 
 
-cdef int _ask(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept nogil:
-    """A policy of this thread has decided before anybody touches what is here. For others' sake
-    keep all that there is: with the decision it begins anew."""
-    if x.policy.is_sync:
-        return ASK
-    give_http(core, x.http)
-    x.http = NULL
+cdef int _wait_for_decision(Core* core, Exchange* x, uint8_t* data, uint32_t size) noexcept nogil:
+    """Keep all that there is, to begin anew once x.decision is here."""
+    _keep_filters(core, x)
     x.wanted = 0
-    timer_cancel(&x.timer)
     if x.input == NULL and not take_input(core, x, data, size):
+        forget_request(core, x)
         return refuse(x, 503, REASON_NO_MEMORY)
     x.input.scanned = 0
     return ASK
+
+
+cdef void _keep_filters(Core* core, Exchange* x) noexcept nogil:
+    """Forget what was found out about the request, but for what its filters know."""
+    cdef Http* http = x.http
+    if not http.flags & HTTP_FILTERED:
+        forget_request(core, x)
+    else:
+        http.flags &= HTTP_FILTERED | HTTP_UPLOAD
+
+
+cdef void forget_request(Core* core, Exchange* x) noexcept nogil:
+    """A request that waits to be admitted begins anew, or not at all."""
+    if x.http == NULL:
+        return
+    if x.http.flags & HTTP_FILTERED:
+        end_filters(core, x)
+    give_http(core, x.http)
+    x.http = NULL
 
 
 cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
@@ -353,14 +351,15 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     if match.decoded == NULL or (unlikely(entry.refuse_parameters)
                                  and uri_has_parameters(core.http.head.path)):
         return refuse(x, 400, REASON_BAD_REQUEST)
-    route = route_find(core, x, entry)
-    if unlikely(match.content >= CONTENT_WANTED):
-        if match.content == CONTENT_WANTED:
-            return AGAIN
-        if match.content == CONTENT_REPEATED:
-            return refuse(x, 400, REASON_BAD_REQUEST)
-        fl_count(&core.counters.bodies_unread, 1)
-    http.route = route
+    if likely(http.route == NULL):      # (else its filters have begun)
+        http.route = route_find(core, x, entry)
+        if unlikely(match.content >= CONTENT_WANTED):
+            if match.content == CONTENT_WANTED:
+                return AGAIN
+            if match.content == CONTENT_REPEATED:
+                return refuse(x, 400, REASON_BAD_REQUEST)
+            fl_count(&core.counters.bodies_unread, 1)
+    route = http.route
     if route == NULL:
         x.status = 404
         x.reason = REASON_NO_ROUTE
@@ -372,8 +371,8 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     if unlikely(route.body_bytes_max != 0) and http.request.kind == BODY_LENGTH \
             and http.request.left > route.body_bytes_max:
         return refuse(x, 413, REASON_TOO_LARGE)
-    if unlikely(route.policy != NULL):
-        verdict = consult(core, x, route)
+    if unlikely(route.n_filters != 0):
+        verdict = begin_filters(core, x)
         if verdict != NEXT or x.pool != NULL:
             return verdict
     return _by_action(core, x, route)
@@ -428,6 +427,10 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     if unlikely(x.decision != NULL):
         bind_as_decided(x)
     status = write_request(core, x, available)
+    if unlikely(status < 0):
+        x.status = end_reason(x.reason).status
+        x.flags |= EXCHANGE_CLOSE
+        return ANSWER
     if unlikely(status != 0):
         return refuse(x, status, REASON_BAD_REQUEST if status == 400 else REASON_TOO_LARGE)
     return NEXT

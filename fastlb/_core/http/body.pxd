@@ -31,6 +31,6 @@ cdef inline uint32_t read_bytes(const Core* core, Exchange* x,
     return HTTP_BULK_BYTES
 
 
-cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
-                 Writer* trailers) noexcept nogil
+cdef int decode(Core* core, Body* body, Region* data, Region* out, Writer* trailers) noexcept nogil
+cdef void frame(uint8_t* bytes, Region* content) noexcept nogil
 cdef void end_chunks(Core* core, Region* out) noexcept nogil

@@ -10,15 +10,11 @@ from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.proto.chunked cimport Piece, chunked_next
 
 
-cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
-                 Writer* trailers) noexcept nogil:
-    """Decode what is in the scratch chunk at `data`, and make one chunk of it, in place: bytes
-    used, or -1. The tail of the last chunk is left to the caller, who may have trailers for it."""
+cdef int decode(Core* core, Body* body, Region* data, Region* out, Writer* trailers) noexcept nogil:
+    """Decode what is in the scratch chunk at `data`, in place: bytes used, or -1."""
     cdef uint8_t* bytes = chunk_bytes(core.http.scratch)
     cdef Piece piece
     cdef uint32_t used = 0, size = data.end - data.at
-    cdef uint8_t[16] digits
-    cdef uint32_t n
     cdef int step
     out.at = out.end = data.at
     while used < size and not body.done:
@@ -32,16 +28,22 @@ cdef int reframe(Core* core, Body* body, Region* data, Region* out, bint framed,
                 memmove(bytes + out.end, bytes + data.at + used + piece.at, piece.size)
             out.end += piece.size
         used += <uint32_t> step
-    if framed and out.end > out.at:
-        n = put_hex(digits, out.end - out.at)
-        out.at -= n + 2
-        memcpy(bytes + out.at, digits, n)
-        bytes[out.at + n] = c'\r'
-        bytes[out.at + n + 1] = c'\n'
-        bytes[out.end] = c'\r'
-        bytes[out.end + 1] = c'\n'
-        out.end += 2
     return <int> used
+
+
+cdef void frame(uint8_t* bytes, Region* content) noexcept nogil:
+    """Make a chunk of the content, in place. The tail of the last chunk is left to the caller, who
+    may have trailers for it."""
+    cdef uint8_t[16] digits
+    cdef uint32_t n
+    if content.end == content.at:
+        return
+    n = put_hex(digits, content.end - content.at)
+    content.at -= n + 2
+    memcpy(bytes + content.at, digits, n)
+    memcpy(bytes + content.at + n, b"\r\n", 2)
+    memcpy(bytes + content.end, b"\r\n", 2)
+    content.end += 2
 
 
 cdef void end_chunks(Core* core, Region* out) noexcept nogil:

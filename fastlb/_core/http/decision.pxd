@@ -1,5 +1,5 @@
 from fastlb._core.base.head cimport Head, Text
-from fastlb._core.base.routing cimport Decision, Match, Policy, Route
+from fastlb._core.base.routing cimport Decision, Match, Policy
 from fastlb._core.base.types cimport Core, Exchange
 
 
@@ -9,8 +9,6 @@ cdef Decision* wants_more() noexcept nogil
 cdef Decision* failed() noexcept nogil
 cdef void give_decision(Decision* decision) noexcept nogil
 cdef void drop_decision(Exchange* x) noexcept nogil
-cdef void drop_cached(Core* core) noexcept nogil
 cdef Text shown_body(const Policy* policy, const Head* head, const Match* match) noexcept nogil
 cdef int go_by_decision(Core* core, Exchange* x, const Policy* policy) noexcept nogil
-cdef int consult(Core* core, Exchange* x, Route* route) noexcept nogil
 cdef void bind_as_decided(Exchange* x) noexcept nogil

@@ -26,7 +26,7 @@ from fastlb._core.base.timers cimport timer_start, timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.failing.retry cimport is_untouched
-from fastlb._core.http.body cimport Region, end_chunks, fail, read_bytes, reframe
+from fastlb._core.http.body cimport Region, decode, end_chunks, fail, frame, read_bytes
 from fastlb._core.http.filters cimport filter_content
 from fastlb._core.http.grpc cimport note_grpc_trailers
 from fastlb._core.http.heads cimport place_head, refuse_large
@@ -104,10 +104,12 @@ cdef int _decode(Core* core, Exchange* x, Region* data, Region* out, bint framed
         used = 0
         out.end = out.at
     elif body.kind == BODY_CHUNKED:
-        n = reframe(core, body, data, out, framed, trailers)
+        n = decode(core, body, data, out, trailers)
         if n < 0:
             return refuse_large(core, x, body.extra) if body.extra > body.trailers_max \
                 else fail(x, REASON_BAD_RESPONSE)
+        if framed:
+            frame(chunk_bytes(core.http.scratch), out)
         used = <uint32_t> n
     else:
         if body.kind == BODY_LENGTH:
@@ -144,21 +146,6 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
 
 # --- content that filters want ---
 
-cdef void _frame(Exchange* x, Content* content) noexcept nogil:
-    """Make a chunk of the content, for a client that gets chunks."""
-    cdef uint8_t* bytes = chunk_bytes(content.place[0])
-    cdef uint8_t[16] digits
-    cdef uint32_t n
-    if content.end == content.at:
-        return
-    n = put_hex(digits, content.end - content.at)
-    content.at -= n + 2
-    memcpy(bytes + content.at, digits, n)
-    memcpy(bytes + content.at + n, b"\r\n", 2)
-    memcpy(bytes + content.end, b"\r\n", 2)
-    content.end += 2
-
-
 cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size, bint flush,
                        Chunk*** place, Region* out) noexcept nogil:
     """Let what was read pass the filters, and frame it for the client behind its head, in the chunk
@@ -179,17 +166,17 @@ cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size
     if filter_content(core, x, &content) == FAIL:
         return FAIL
     http.response.total += content.end - content.at
-    if framed:
-        _frame(x, &content)
-    if unlikely(trailers.at != section and http.flags & HTTP_TRAILERS):
-        if _take_trailers(core, x, section, <uint32_t> (trailers.at - section),
-                          content.place[0], &content.end) == FAIL:
-            return FAIL
-    elif framed and http.response.done:
-        memcpy(chunk_bytes(content.place[0]) + content.end, b"0\r\n\r\n", 5)
-        content.end += 5
     place[0] = content.place
     out.at, out.end = content.at, content.end
+    if framed:
+        frame(chunk_bytes(content.place[0]), out)
+    if unlikely(trailers.at != section and http.flags & HTTP_TRAILERS):
+        if _take_trailers(core, x, section, <uint32_t> (trailers.at - section),
+                          content.place[0], &out.end) == FAIL:
+            return FAIL
+    elif framed and http.response.done:
+        memcpy(chunk_bytes(content.place[0]) + out.end, b"0\r\n\r\n", 5)
+        out.end += 5
     if head_size and not place_head(core, content.place[0], out, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     return NEXT

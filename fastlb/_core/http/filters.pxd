@@ -1,11 +1,13 @@
 # A request's way through the filters of its route.
 from libc.stdint cimport uint32_t
 
-from fastlb._core.base.filters cimport Content
+from fastlb._core.base.filters cimport Content, Sent
 from fastlb._core.base.types cimport Core, Exchange
 
 
 cdef int begin_filters(Core* core, Exchange* x) noexcept nogil
+cdef void filters_prepared(Core* core, Exchange* x) noexcept nogil
+cdef int filter_upload(Core* core, Exchange* x, const Sent* sent) noexcept nogil
 cdef int filter_response(Core* core, Exchange* x) noexcept nogil
 cdef int filter_content(Core* core, Exchange* x, Content* content) noexcept nogil
 cdef void end_filters(Core* core, Exchange* x) noexcept nogil

@@ -7,7 +7,7 @@ from fastlb._core.base.enums cimport (
     ANSWER, EXCHANGE_CLOSE, FAIL, HTTP_CONTENT, HTTP_FILTERED, HTTP_RECODED, NEXT,
     REASON_NO_MEMORY,
 )
-from fastlb._core.base.filters cimport Content, FilterKind
+from fastlb._core.base.filters cimport Content, FilterKind, Sent
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
 from fastlb._core.base.parts cimport Filtering
 from fastlb._core.base.routing cimport Filter, Route
@@ -18,13 +18,10 @@ cdef inline void* _state(const Http* http, const Filter* filter) noexcept nogil:
     return chunk_bytes(http.states) + filter.state_at if http.states != NULL else NULL
 
 
-cdef int begin_filters(Core* core, Exchange* x) noexcept nogil:
-    """Give the request's filters their states, and let them see its head: NEXT or ANSWER."""
+cdef int _give_states(Core* core, Exchange* x) noexcept nogil:
+    """NEXT, or ANSWER where memory is gone."""
     cdef Http* http = x.http
     cdef Route* route = http.route
-    cdef const FilterKind* kind
-    cdef uint32_t i
-    cdef int verdict
     if route.states_bytes:
         http.states = take_held(core, chunk_class(route.states_bytes))
         if http.states == NULL:
@@ -34,12 +31,53 @@ cdef int begin_filters(Core* core, Exchange* x) noexcept nogil:
             return ANSWER
         memset(chunk_bytes(http.states), 0, route.states_bytes)
     http.flags |= HTTP_FILTERED
-    for i in range(route.n_filters):
-        kind = <const FilterKind*> route.filters[i].kind
+    return NEXT
+
+
+cdef int begin_filters(Core* core, Exchange* x) noexcept nogil:
+    """Let the request's filters see its head, each once: NEXT, or what a `request` hook returns.
+    After AGAIN and ASK, the next call goes on with the filter that waits."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const Filter* filter
+    cdef const FilterKind* kind
+    cdef int verdict
+    if not http.flags & HTTP_FILTERED and _give_states(core, x) != NEXT:
+        return ANSWER
+    while http.filter_at < route.n_filters:
+        filter = &route.filters[http.filter_at]
+        kind = <const FilterKind*> filter.kind
         if kind.request != NULL:
-            verdict = kind.request(core, x, &route.filters[i], _state(http, &route.filters[i]))
+            verdict = kind.request(core, x, filter, _state(http, filter))
             if verdict != NEXT:
                 return verdict
+        http.filter_at += 1
+    return NEXT
+
+
+cdef void filters_prepared(Core* core, Exchange* x) noexcept nogil:
+    """The head that the server gets is made."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.prepared != NULL:
+            kind.prepared(core, x, &route.filters[i], _state(http, &route.filters[i]))
+
+
+cdef int filter_upload(Core* core, Exchange* x, const Sent* sent) noexcept nogil:
+    """Let the filters see a part of the request's body: NEXT or FAIL."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.upload != NULL and kind.upload(
+                core, x, &route.filters[i], _state(http, &route.filters[i]), sent) != NEXT:
+            return FAIL
     return NEXT
 
 

@@ -20,10 +20,10 @@ from fastlb._core.failing.hedging cimport observe_delay
 from fastlb._core.failing.outliers cimport has_status, server_did_well, server_failed
 from fastlb._core.failing.retry cimport may_retry
 from fastlb._core.http.body cimport Region, fail
+from fastlb._core.http.copies cimport part_from_hedge
 from fastlb._core.http.filters cimport filter_response
 from fastlb._core.http.grpc cimport note_grpc_head
 from fastlb._core.http.heads cimport pass_interim, put_head, refuse_large, switches_protocol
-from fastlb._core.http.mirror cimport part_from_hedge
 from fastlb._core.proto.http1 cimport parse_response
 from fastlb._core.tables.histogram cimport histogram_add
 

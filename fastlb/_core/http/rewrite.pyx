@@ -4,9 +4,10 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, HTTP_BINDS, HTTP_FILTERED, HTTP_OLD_CLIENT, HTTP_WHOLE,
-    LAYER_H2,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, FAIL, HTTP_BINDS, HTTP_FILTERED, HTTP_OLD_CLIENT,
+    HTTP_UPLOAD, HTTP_WHOLE, LAYER_H2,
 )
+from fastlb._core.base.filters cimport Sent
 from fastlb._core.base.head cimport (
     BODY_CHUNKED, BODY_LENGTH, FIELD_CONTENT_LENGTH, FIELD_FORWARDED, FIELD_HOST, FIELD_OTHER,
     FIELD_TRACEPARENT, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO,
@@ -22,6 +23,7 @@ from fastlb._core.http.edits cimport (
     Edits, field_is_edited, made_edits, make_lines, name_is_edited, put_edits, request_edits,
     response_edits,
 )
+from fastlb._core.http.filters cimport filter_upload
 from fastlb._core.http.forwarded cimport has_field, put_forwarded
 from fastlb._core.http.identity cimport make_trace, name_request
 from fastlb._core.http.normalization cimport put_length, put_upgrade
@@ -183,10 +185,12 @@ cdef int _write(Core* core, Exchange* x, Writer* w) noexcept nogil:
 cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nogil:
     """Make x.attempt.head of core.http.head. What is `available` of the body after it goes with
     it as far as there is room, and of a chunked one all or nothing: so many bytes as x.http.taken
-    says. Returns 0, or the status to refuse the request with."""
+    says. Returns 0, the status to refuse the request with, or -1 where a filter refuses it, as
+    x.reason says."""
     cdef Http* http = x.http
     cdef Head* head = &core.http.head
     cdef Writer w
+    cdef Sent sent
     cdef Chunk* chunk
     cdef uint32_t body = 0
     cdef int klass, status
@@ -211,20 +215,28 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
         klass += 1
     if body > w.end - w.at:
         body = <uint32_t> (w.end - w.at)
+    sent.framed_size = 0
     if body:
+        sent.content = sent.framed = w.at
+        sent.size = sent.framed_size = body
         put(&w, head.bytes + head.size, body)
         http.taken = body
         http.request.left -= body
         http.request.total += body
         http.request.done = http.request.left == 0
     elif http.request.kind == BODY_CHUNKED and available:
-        status = take_chunks(core, http, available, &w)
+        status = take_chunks(core, http, available, &w, &sent)
         if unlikely(status != 0):
             give_held(core, chunk)
             return status
     if http.request.done:
         http.flags |= HTTP_WHOLE
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
+    sent.is_last = http.request.done
+    if unlikely(http.flags & HTTP_UPLOAD) and sent.framed_size \
+            and filter_upload(core, x, &sent) == FAIL:
+        give_held(core, chunk)
+        return -1
     x.attempt.head = chunk
     return 0
 

@@ -4,14 +4,15 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, NEXT,
-    READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, HTTP_UPLOAD,
+    NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
     REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, TRY_SENT, TRY_UPLOAD_CUT, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
     flow_write,
 )
+from fastlb._core.base.filters cimport Sent
 from fastlb._core.base.head cimport BODY_LENGTH, Body
 from fastlb._core.base.limits cimport (
     H2_CROWD, H2_UPLOAD_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PUMP_READS_MAX,
@@ -22,8 +23,8 @@ from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport unlikely
-from fastlb._core.http.body cimport Region, end_chunks, fail, reframe
-from fastlb._core.http.mirror cimport feed_mirror, part_from_mirror
+from fastlb._core.http.body cimport Region, decode, end_chunks, fail, frame
+from fastlb._core.http.filters cimport filter_upload
 
 
 cdef int _cut_upload(Exchange* x) noexcept nogil:
@@ -96,26 +97,28 @@ cdef int _read_body(Core* core, Exchange* x, Region* data) noexcept nogil:
     return MORE
 
 
-cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
-    """The next part of the body as the server gets it: MORE, AGAIN, ANSWER or FAIL."""
+cdef int _next_part(Core* core, Exchange* x, Region* content, Region* out) noexcept nogil:
+    """The next part of the body, and the same as the server gets it: MORE, AGAIN, ANSWER or
+    FAIL."""
     cdef Body* body = &x.http.request
     cdef Region data
     cdef uint32_t size
     cdef int used
     cdef int verdict
+    content.at = content.end = 0
     if unlikely(x.flags & EXCHANGE_SHADOW):
         return _next_of_mirror(core, x, out)
     verdict = _read_body(core, x, &data)
     if verdict != MORE:
         return verdict
     if body.kind == BODY_LENGTH:
-        out[0] = data
+        content[0] = out[0] = data
         body.left -= data.end - data.at
         body.total += data.end - data.at
         body.done = body.left == 0
         return MORE
     # (what follows the body in the scratch chunk is saved before the body's end overwrites it)
-    used = reframe(core, body, &data, out, True, NULL)
+    used = decode(core, body, &data, out, NULL)
     if used < 0:
         x.flags |= EXCHANGE_CLOSE
         x.status = 400
@@ -124,6 +127,8 @@ cdef int _next_part(Core* core, Exchange* x, Region* out) noexcept nogil:
     size = data.end - data.at - <uint32_t> used
     if size and not _push_back(core, x, chunk_bytes(core.http.scratch) + data.at + used, size):
         return fail(x, REASON_NO_MEMORY)
+    content[0] = out[0]
+    frame(chunk_bytes(core.http.scratch), out)
     if body.done:
         end_chunks(core, out)
     if x.http.route.body_bytes_max and body.total > x.http.route.body_bytes_max:
@@ -162,9 +167,20 @@ cdef bint _push_back(Core* core, Exchange* x, const uint8_t* data, uint32_t size
     return True
 
 
+cdef int _show(Core* core, Exchange* x, const Region* content, const Region* out) noexcept nogil:
+    """Let filters see a part of the body: MORE or FAIL."""
+    cdef const uint8_t* bytes = chunk_bytes(core.http.scratch)
+    cdef Sent sent
+    sent.content, sent.size = bytes + content.at, content.end - content.at
+    sent.framed, sent.framed_size = bytes + out.at, out.end - out.at
+    sent.is_last = x.http.request.done
+    return FAIL if filter_upload(core, x, &sent) == FAIL else MORE
+
+
 cdef int upload(Core* core, Exchange* x) noexcept nogil:
     cdef Http* http = x.http
     cdef Stream* to = x.to_server
+    cdef Region content
     cdef Region out
     cdef ssize_t moved
     cdef uint64_t sent = 0
@@ -184,7 +200,7 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
         if http.request.done:
             break
         if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
-                and http.request.kind == BODY_LENGTH and x.mirror == NULL \
+                and http.request.kind == BODY_LENGTH and not http.flags & HTTP_UPLOAD \
                 and flow_have_pipe(core, &x.client, to):
             verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
             http.request.left -= moved
@@ -194,15 +210,16 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
             if verdict == NEXT:
                 return fail(x, REASON_CLIENT_GONE)
         else:
-            verdict = _next_part(core, x, &out)
+            verdict = _next_part(core, x, &content, &out)
             if unlikely(x.attempt.head != NULL) and http.request.total > http.taken:
                 give_held(core, x.attempt.head)          # it can't be sent again
                 x.attempt.head = NULL
             if verdict == MORE and out.end > out.at:
+                if unlikely(http.flags & HTTP_UPLOAD) \
+                        and _show(core, x, &content, &out) == FAIL:
+                    return FAIL
                 sent += out.end - out.at
                 count_bytes(x, to, out.end - out.at)
-                if unlikely(x.mirror != NULL) and not x.flags & EXCHANGE_SHADOW:
-                    feed_mirror(core, x, chunk_bytes(core.http.scratch) + out.at, out.end - out.at)
                 verdict = flow_write(core, x, to, &core.http.scratch, out.at, out.end)
         if verdict == FAIL:
             if x.reason == REASON_SERVER_RESET:
@@ -212,8 +229,6 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
             return ANSWER
         if verdict == AGAIN:
             break
-    if unlikely(x.mirror != NULL) and http.request.done and not x.flags & EXCHANGE_SHADOW:
-        part_from_mirror(core, x)
     if sent:
         timer_start(core, &x.timer, http.route.response_timer if http.request.done
                     else http.route.body_timer)

@@ -15,10 +15,10 @@ from fastlb._core.exchange.lifecycle cimport finish
 from fastlb._core.ext.atomic cimport (
     fl_add32, fl_load32, fl_load_pointer, fl_store_pointer, unlikely,
 )
-from fastlb._core.http.decision cimport drop_cached
 from fastlb._core.http.upstream cimport drop_all_idle
 from fastlb._core.loop.conveyor cimport advance
 from fastlb._core.loop.sweep cimport close_idle_clients, keep_for_crossing
+from fastlb._core.policy.kept cimport drop_kept
 from fastlb._core.stages.accept cimport accept_step
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.udp.datagrams cimport begin_datagrams, hear_clients
@@ -189,7 +189,7 @@ cdef void _mark_servers(Core* core, Snapshot* snapshot) noexcept nogil:
     """Idle connections to servers that it doesn't name are to be closed."""
     cdef uint32_t i, k
     core.http.epoch += 1
-    drop_cached(core)
+    drop_kept(core)
     for i in range(snapshot.n_pools):
         for k in range(snapshot.pools[i].n_servers):
             snapshot.pools[i].servers[k].live.idle_lists[core.id].epoch = core.http.epoch

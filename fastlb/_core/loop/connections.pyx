@@ -14,13 +14,13 @@ from fastlb._core.base.timers cimport timer_cancel, timer_start, timer_touch
 from fastlb._core.base.tls cimport tls_speaks_h2
 from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.exchange.copies cimport is_overrun
 from fastlb._core.exchange.h2connection cimport begin_carrier, begin_server_carrier, expire_carrier
 from fastlb._core.exchange.handover cimport hand_over
 from fastlb._core.exchange.lifecycle cimport find_bind, let_snapshot_go
 from fastlb._core.exchange.tries cimport try_another
 from fastlb._core.ext.atomic cimport fl_count, fl_load64, likely, unlikely
 from fastlb._core.failing.retry cimport end_retrying
+from fastlb._core.http.copies cimport is_overrun
 from fastlb._core.policy.call cimport give_up_asking, has_left
 from fastlb._core.policy.opening cimport first_step, pass_on_first
 from fastlb._core.stages.accept cimport begin, begin_first, secure_or_begin

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
-    EXCHANGE_SHADOW, FAIL, HEDGED, LEAVE_LISTENER, LEAVE_PART, NEXT, READABLE, REASON_DONE,
+    EXCHANGE_SHADOW, FAIL, HEDGED, HTTP_FILTERED, LEAVE_LISTENER, LEAVE_PART, NEXT, READABLE, REASON_DONE,
     REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_FORWARD, STAGE_LINGER, STAGE_REQUEST,
     STREAM_EOF, TRY_SENT, TUNNEL,
 )
@@ -12,20 +12,19 @@ from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.stream cimport stream_shut
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport BindEntry, Core, Exchange
-from fastlb._core.exchange.copies cimport is_overrun
 from fastlb._core.exchange.h2connection cimport begin_carrier
 from fastlb._core.exchange.lifecycle cimport (
     drop_server, end_request, find_bind, hold_snapshot, let_snapshot_go, may_answer,
 )
-from fastlb._core.exchange.mirror cimport begin_mirror
 from fastlb._core.exchange.tries cimport ask_another, ask_elsewhere, connect_again
 from fastlb._core.exchange.tunnel cimport open_tunnel
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.failing.queue cimport stop_waiting
-from fastlb._core.http.admit cimport admit_decided
-from fastlb._core.http.mirror cimport part_from_hedge
+from fastlb._core.http.admit cimport forget_request
+from fastlb._core.http.copies cimport is_overrun, part_from_hedge
+from fastlb._core.http.filters cimport filters_prepared
 from fastlb._core.http.trailers cimport end_call
-from fastlb._core.policy.call cimport ask
+from fastlb._core.policy.questions cimport stop_asking
 from fastlb._core.stages.answer cimport answer_step
 from fastlb._core.stages.forward cimport forward_step
 from fastlb._core.stages.record cimport record_http
@@ -40,16 +39,12 @@ cdef int step_request(Core* core, Exchange* x) noexcept nogil:
         x.reason = REASON_DONE
         return END
     verdict = request_step(core, x)
-    if unlikely(verdict == ASK):
-        if not ask(core, x):
-            return AGAIN
-        if not x.policy.is_sync:        # it couldn't be asked: the request begins anew
-            return NEXT
-        verdict = admit_decided(core, x)
     if likely(verdict == NEXT):
         x.stage = STAGE_BALANCE
-        if unlikely(x.http.route.mirror >= 0):
-            begin_mirror(core, x)
+        if unlikely(x.http.flags & HTTP_FILTERED):
+            filters_prepared(core, x)
+    elif unlikely(verdict == ASK):
+        return AGAIN
     elif verdict == AGAIN and x.input == NULL and x.requests:
         let_snapshot_go(core, x)            # idle: a reload needs not wait for it
     elif unlikely(verdict == CARRY):
@@ -61,6 +56,7 @@ cdef int late_request(Core* core, Exchange* x) noexcept nogil:
     x.reason = REASON_DONE
     if x.input == NULL:
         return END
+    forget_request(core, x)
     x.status = 408
     x.reason = REASON_TIMEOUT
     x.flags |= EXCHANGE_CLOSE
@@ -136,6 +132,7 @@ cdef int late_whole_request(Core* core, Exchange* x) noexcept nogil:
 cdef void begin_answer(Core* core, Exchange* x) noexcept nogil:
     """By ourselves: a body that is still owed would be in the way of the next request."""
     stop_waiting(x)
+    stop_asking(core, x, False)
     if x.http != NULL:
         if unlikely(x.hedge != NULL):
             part_from_hedge(core, x)

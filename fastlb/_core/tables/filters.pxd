@@ -1,5 +1,5 @@
 from fastlb._core.base.routing cimport Route
-from fastlb._core.tables.arena cimport Arena
+from fastlb._core.tables.room cimport Room
 
 
-cdef int fill_filters(Arena arena, Route* route, object specs) except -1
+cdef int fill_filters(Room room, Route* route, object specs) except -1

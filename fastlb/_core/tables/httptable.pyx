@@ -15,7 +15,7 @@ from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.filters cimport fill_filters
-from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.room cimport Room
 
 _EMPTY = b""
 
@@ -245,41 +245,34 @@ cdef int fill_reply(Arena arena, Reply* reply, object spec) except -1:
     return 0
 
 
-cdef int pool_index(object index, int n_pools) except -1:
-    if not 0 <= index < n_pools:
-        raise ValueError("a route names a pool that isn't there")
-    return index
-
-
-cdef Policy* policy_table(Live live, Arena arena, object spec, int on_close,
-                          int n_pools) except NULL:
-    cdef Policy* policy = <Policy*> arena.take(1, sizeof(Policy))
+cdef Policy* policy_table(Room room, object spec) except NULL:
+    cdef Policy* policy = <Policy*> room.take(1, sizeof(Policy))
     cdef Caller caller = spec.caller
-    arena.hold(caller)
+    room.hold(caller)
     policy.caller = <void*> caller
     policy.live = &caller.live
     policy.id = caller.id
     policy.is_sync = spec.is_sync
-    policy.on_close = <unsigned char> on_close
-    policy.timer = live.timer_slot(spec.deadline_ms)
+    policy.on_close = spec.on_close
+    policy.timer = room.live.timer_slot(spec.deadline_ms)
     policy.deadline_ms = spec.deadline_ms
-    policy.on_error = pool_index(spec.on_error, n_pools) if spec.on_error >= 0 else -1
+    policy.on_error = room.pool_index(spec.on_error) if spec.on_error >= 0 else -1
     policy.pending_max = spec.pending_max
     policy.body_max = spec.body_max
-    policy.cache_on = fact_ref(arena, spec.cache_on)
+    policy.cache_on = fact_ref(room, spec.cache_on)
     policy.cache_ms = spec.cache_ms
-    policy.first_timer = live.timer_slot(spec.first_ms)
+    policy.first_timer = room.live.timer_slot(spec.first_ms)
     return policy
 
 
-cdef Share* share_table(Arena arena, object specs, int n_pools) except NULL:
+cdef Share* share_table(Room room, object specs) except NULL:
     """Of a split: pools and weights."""
-    cdef Share* shares = <Share*> arena.take(len(specs), sizeof(Share))
+    cdef Share* shares = <Share*> room.take(len(specs), sizeof(Share))
     cdef uint32_t i, upto = 0
     for i in range(<uint32_t> len(specs)):
         pool, weight = specs[i]
         upto += <uint32_t> weight
-        shares[i].pool = pool_index(pool, n_pools)
+        shares[i].pool = room.pool_index(pool)
         shares[i].upto = upto
     return shares
 
@@ -292,89 +285,84 @@ cdef Condition* condition_table(Arena arena, object specs, Route* routes) except
     return conditions
 
 
-cdef int _fill_route(Live live, Arena arena, Route* route, object spec, Route* routes,
-                     int n_pools) except -1:
+cdef int _fill_route(Room room, Route* route, object spec, Route* routes) except -1:
     cdef uint32_t i
-    route.name = arena.text(spec.name)
-    route.id = live.names.id(spec.name.decode())
+    route.name = room.text(spec.name)
+    route.id = room.live.names.id(spec.name.decode())
     route.action, route.status, route.on_close = spec.action, spec.status, spec.on_close
-    route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
+    route.pool = room.pool_index(spec.pool) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
-    route.shares = share_table(arena, spec.shares, n_pools)
+    route.shares = share_table(room, spec.shares)
     route.n_names = len(spec.names)
-    route.names = <Text*> arena.take(route.n_names, sizeof(Text))
+    route.names = <Text*> room.take(route.n_names, sizeof(Text))
     for i in range(route.n_names):
-        route.names[i] = arena.text(spec.names[i])
-    route.split_on = fact_ref(arena, spec.split_on)
-    route.hash_on = fact_ref(arena, spec.hash_on)
+        route.names[i] = room.text(spec.names[i])
+    route.split_on = fact_ref(room, spec.split_on)
+    route.hash_on = fact_ref(room, spec.hash_on)
     route.n_conditions = len(spec.conditions)
-    route.conditions = condition_table(arena, spec.conditions, routes)
-    route.location = _template(arena, spec.location)
+    route.conditions = condition_table(room, spec.conditions, routes)
+    route.location = _template(room, spec.location)
     if spec.reply is not None:
-        fill_reply(arena, &route.reply, spec.reply)
-    route.rewrite_path = _template(arena, spec.rewrite_path)
-    route.rewrite_host = _template(arena, spec.rewrite_host)
-    route.request_edits = edit_list(arena, spec.request_edits)
-    route.response_edits = edit_list(arena, spec.response_edits)
-    route.errors = _pages(arena, spec.errors)
+        fill_reply(room, &route.reply, spec.reply)
+    route.rewrite_path = _template(room, spec.rewrite_path)
+    route.rewrite_host = _template(room, spec.rewrite_host)
+    route.request_edits = edit_list(room, spec.request_edits)
+    route.response_edits = edit_list(room, spec.response_edits)
+    route.errors = _pages(room, spec.errors)
     if spec.captures is not None:
-        route.captures = _captures(arena, spec.captures)
-    route.mirror = pool_index(spec.mirror, n_pools) if spec.mirror >= 0 else -1
-    route.mirror_share = spec.mirror_share
-    route.response_timer = live.timer_slot(spec.response_timeout_ms)
-    route.request_timer = live.timer_slot(spec.request_timeout_ms)
-    route.body_timer = live.timer_slot(spec.body_timeout_ms)
-    route.websocket_timer = live.timer_slot(spec.websocket_timeout_ms)
+        route.captures = _captures(room, spec.captures)
+    route.response_timer = room.live.timer_slot(spec.response_timeout_ms)
+    route.request_timer = room.live.timer_slot(spec.request_timeout_ms)
+    route.body_timer = room.live.timer_slot(spec.body_timeout_ms)
+    route.websocket_timer = room.live.timer_slot(spec.websocket_timeout_ms)
     route.body_bytes_max = spec.body_bytes_max
-    if spec.policy is not None:
-        route.policy = policy_table(live, arena, spec.policy, spec.on_close, n_pools)
     route.priority = spec.priority
-    fill_filters(arena, route, spec.filters)
+    fill_filters(room, route, spec.filters)
     if spec.retry is not None:
-        route.retry = <Retry*> arena.take(1, sizeof(Retry))
+        route.retry = <Retry*> room.take(1, sizeof(Retry))
         fill_retry(route.retry, spec.retry)
     return 0
 
 
-cdef HttpEntry* http_table(Live live, Arena arena, object spec, int n_pools) except NULL:
-    cdef HttpEntry* entry = <HttpEntry*> arena.take(1, sizeof(HttpEntry))
+cdef HttpEntry* http_table(Room room, object spec) except NULL:
+    cdef HttpEntry* entry = <HttpEntry*> room.take(1, sizeof(HttpEntry))
     cdef uint32_t i
     entry.header_bytes_max = spec.header_bytes_max
     entry.fields_max = spec.fields_max
     entry.uri_bytes_max = spec.uri_bytes_max
     entry.requests_max = spec.requests_max
     entry.h2_window_max = spec.h2_window_max
-    entry.header_timer = live.timer_slot(spec.header_timeout_ms)
-    entry.keepalive_timer = live.timer_slot(spec.keepalive_timeout_ms)
-    entry.linger_timer = live.timer_slot(spec.linger_timeout_ms)
-    entry.stall_timer = live.timer_slot(spec.stall_look_ms)
-    entry.pause_timer = live.timer_slot(CONTENT_PAUSE_MS)
+    entry.header_timer = room.live.timer_slot(spec.header_timeout_ms)
+    entry.keepalive_timer = room.live.timer_slot(spec.keepalive_timeout_ms)
+    entry.linger_timer = room.live.timer_slot(spec.linger_timeout_ms)
+    entry.stall_timer = room.live.timer_slot(spec.stall_look_ms)
+    entry.pause_timer = room.live.timer_slot(CONTENT_PAUSE_MS)
     entry.linger_bytes_max = spec.linger_bytes_max
-    entry.leaving_timer = live.timer_slot(spec.leaving_timeout_ms)
+    entry.leaving_timer = room.live.timer_slot(spec.leaving_timeout_ms)
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")
     for i in range(<uint32_t> DEADLINES):
-        entry.deadlines[i] = live.timer_slot(spec.deadlines_ms[i])
+        entry.deadlines[i] = room.live.timer_slot(spec.deadlines_ms[i])
     entry.forwarded = spec.forwarded
     entry.request_id = spec.request_id
     entry.traceparent = spec.traceparent
     entry.merge_slashes, entry.underscores = spec.merge_slashes, spec.underscores
     entry.refuse_parameters, entry.kept_claims = spec.refuse_parameters, spec.kept_claims
     entry.by_hand = spec.by_hand
-    entry.methods = arena.text(spec.methods)
+    entry.methods = room.text(spec.methods)
     entry.h2c = spec.h2c
     entry.match_body_max = spec.match_body_max
-    entry.via = arena.text(spec.via)
-    entry.error_header = arena.text(spec.error_header)
-    entry.request_edits = edit_list(arena, spec.request_edits)
-    entry.response_edits = edit_list(arena, spec.response_edits)
-    entry.answer_edits = edit_list(arena, spec.answer_edits)
-    entry.errors = _pages(arena, spec.errors)
+    entry.via = room.text(spec.via)
+    entry.error_header = room.text(spec.error_header)
+    entry.request_edits = edit_list(room, spec.request_edits)
+    entry.response_edits = edit_list(room, spec.response_edits)
+    entry.answer_edits = edit_list(room, spec.answer_edits)
+    entry.errors = _pages(room, spec.errors)
     entry.n_trusted = len(spec.trusted)
-    entry.trusted = network_table(arena, spec.trusted)
+    entry.trusted = network_table(room, spec.trusted)
     entry.n_routes = len(spec.routes)
-    entry.routes = <Route*> arena.take(entry.n_routes, sizeof(Route))
+    entry.routes = <Route*> room.take(entry.n_routes, sizeof(Route))
     for i in range(entry.n_routes):
-        _fill_route(live, arena, &entry.routes[i], spec.routes[i], entry.routes, n_pools)
-    _fill_hosts(arena, entry, spec.hosts)
+        _fill_route(room, &entry.routes[i], spec.routes[i], entry.routes)
+    _fill_hosts(room, entry, spec.hosts)
     return entry

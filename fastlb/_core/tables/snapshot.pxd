@@ -6,7 +6,7 @@ from fastlb._core.base.parts cimport Hedge, ProxyEntry, ServerAddress, TlsEntry
 from fastlb._core.base.sessions cimport DatagramEntry
 from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
-from fastlb._core.tables.arena cimport Arena
+from fastlb._core.tables.room cimport Room
 from fastlb._core.tables.live cimport Live
 from fastlb._core.tables.states cimport Server
 
@@ -18,7 +18,7 @@ cdef class Snapshot:
     cdef readonly tuple pools
     cdef readonly tuple listeners
     cdef readonly frozenset slots   # of timeouts
-    cdef Arena _arena
+    cdef Room _room
     cdef DatagramEntry _of_servers  # what all listeners of udp have in common
     cdef dict _http                 # the tables of http listeners, by name
     cdef list _known                # servers and how they are to be, while it is made

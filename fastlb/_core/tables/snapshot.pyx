@@ -22,7 +22,7 @@ from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
-from fastlb._core.tables.arena cimport Arena
+from fastlb._core.tables.room cimport Room
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
     edit_list, fact_ref, fill_reply, fill_retry, fill_statuses, http_table, network_table,
@@ -101,7 +101,7 @@ cdef class Snapshot:
         self.live = live
         live._slots = set()
         self.slots = frozenset()
-        self._arena = Arena()
+        self._room = Room(live, len(pools))
         self._http, self._sniffed = {}, {}
         self._known, self._configured = [], []
         self.servers = self.pools = self.listeners = ()
@@ -155,7 +155,7 @@ cdef class Snapshot:
         balance = _BALANCES[spec.balance]
         pool.live = &state.live
         pool.balance = balance.number
-        pool.hash_key = fact_ref(self._arena, spec.hash_key)
+        pool.hash_key = fact_ref(self._room, spec.hash_key)
         pool.keys = {                   # (each member of the struct by its name)
             name: self.live.timer_slot(number) if name.endswith("_timer") else number
             for name, number in spec.keys.items()}
@@ -181,10 +181,10 @@ cdef class Snapshot:
                 raise ValueError("a pool falls back to one that isn't there")
             pool.fallback = &self.table.pools[<int> spec.fallback]
         if spec.unavailable is not None:
-            pool.unavailable = <Reply*> self._arena.take(1, sizeof(Reply))
-            fill_reply(self._arena, pool.unavailable, spec.unavailable)
-        pool.request_edits = edit_list(self._arena, spec.request_edits)
-        pool.response_edits = edit_list(self._arena, spec.response_edits)
+            pool.unavailable = <Reply*> self._room.take(1, sizeof(Reply))
+            fill_reply(self._room, pool.unavailable, spec.unavailable)
+        pool.request_edits = edit_list(self._room, spec.request_edits)
+        pool.response_edits = edit_list(self._room, spec.response_edits)
         if spec.tls is not None:
             pool.tls = self._secured(spec.tls)
         pool.speaks_h2 = spec.speaks_h2
@@ -208,13 +208,13 @@ cdef class Snapshot:
         return 0
 
     cdef TlsEntry* _secured(self, TlsContext context) noexcept:
-        self._arena.hold(context)
+        self._room.hold(context)
         return &context.entry
 
     cdef ProxyEntry* _proxied(self, object spec) except NULL:
-        cdef ProxyEntry* entry = <ProxyEntry*> self._arena.take(1, sizeof(ProxyEntry))
+        cdef ProxyEntry* entry = <ProxyEntry*> self._room.take(1, sizeof(ProxyEntry))
         entry.n_trusted = len(spec.trusted)
-        entry.trusted = network_table(self._arena, spec.trusted)
+        entry.trusted = network_table(self._room, spec.trusted)
         entry.required = spec.required
         entry.timer = self.live.timer_slot(spec.timeout_ms)
         return entry
@@ -231,20 +231,20 @@ cdef class Snapshot:
         return 0
 
     cdef int _add_sticky(self, PoolEntry* pool, object spec) except -1:
-        cdef Sticky* sticky = <Sticky*> self._arena.take(1, sizeof(Sticky))
+        cdef Sticky* sticky = <Sticky*> self._room.take(1, sizeof(Sticky))
         cdef uint32_t size = 2, i
         while size < 2 * sum(map(len, spec.tokens)):
             size *= 2
         sticky.mask = size - 1
-        sticky.tokens = <Token*> self._arena.take(size, sizeof(Token))
+        sticky.tokens = <Token*> self._room.take(size, sizeof(Token))
         sticky.cookie.fact = FACT_COOKIE
-        sticky.cookie.name = self._arena.text(spec.cookie)
+        sticky.cookie.name = self._room.text(spec.cookie)
         if not len(spec.tokens) == len(spec.fields) == pool.n_servers:
             raise ValueError("every server has tokens")
         for i in range(pool.n_servers):
-            pool.servers[i].set_cookie = self._arena.text(spec.fields[i])
+            pool.servers[i].set_cookie = self._room.text(spec.fields[i])
             for token in spec.tokens[i]:
-                sticky_add(sticky, self._arena.text(token), i + 1)
+                sticky_add(sticky, self._room.text(token), i + 1)
         pool.sticky = sticky
         return 0
 
@@ -319,11 +319,11 @@ cdef class Snapshot:
         entry.live = &state.live
         entry.address_size = pack_address(spec.address, &entry.address)
         if spec.other is not None:
-            entry.other = <ServerAddress*> self._arena.take(1, sizeof(ServerAddress))
+            entry.other = <ServerAddress*> self._room.take(1, sizeof(ServerAddress))
             entry.other_size = pack_address(spec.other, entry.other)
         entry.weight = spec.weight
         entry.max_connections = spec.max_connections
-        entry.tls_name = self._arena.text(spec.tls_name.encode())
+        entry.tls_name = self._room.text(spec.tls_name.encode())
         return 0
 
     cdef int _configure(self, Server state, object spec, uint32_t slow_start_ms,
@@ -337,7 +337,7 @@ cdef class Snapshot:
         return 0
 
     cdef DatagramEntry* _datagrams(self, object spec) except NULL:
-        cdef DatagramEntry* udp = <DatagramEntry*> self._arena.take(1, sizeof(DatagramEntry))
+        cdef DatagramEntry* udp = <DatagramEntry*> self._room.take(1, sizeof(DatagramEntry))
         udp.kind = spec.kind
         udp.moves = spec.moves
         udp.source_max = spec.source_max
@@ -356,7 +356,7 @@ cdef class Snapshot:
         while size < 2 * sum([self.table.pools[i].n_servers for i in range(self.table.n_pools)]):
             size *= 2
         udp.mask = size - 1
-        udp.servers = <ServerAddress**> self._arena.take(size, sizeof(ServerAddress*))
+        udp.servers = <ServerAddress**> self._room.take(size, sizeof(ServerAddress*))
         for i in range(self.table.n_pools):
             for k in range(self.table.pools[i].n_servers):
                 address = &self.table.pools[i].servers[k].address
@@ -380,16 +380,14 @@ cdef class Snapshot:
         bind.pool = &self.table.pools[<int> spec.pool] if spec.pool >= 0 else NULL
         if spec.http is not None:
             if spec.listener not in self._http:
-                self._http[spec.listener] = <size_t> http_table(
-                    self.live, self._arena, spec.http, self.table.n_pools)
+                self._http[spec.listener] = <size_t> http_table(self._room, spec.http)
             bind.http = <HttpEntry*> <size_t> self._http[spec.listener]
         if spec.policy is not None:
-            bind.policy = policy_table(
-                self.live, self._arena, spec.policy, False, self.table.n_pools)
+            bind.policy = policy_table(self._room, spec.policy)
         if spec.sniff is not None:
             if spec.listener not in self._sniffed:
                 self._sniffed[spec.listener] = <size_t> sniff_table(
-                    self.live, self._arena, spec.sniff, self.table.n_pools, self.table.n_binds)
+                    self._room, spec.sniff, self.table.n_binds)
             bind.sniff = <SniffTable*> <size_t> self._sniffed[spec.listener]
         if spec.tls is not None:
             bind.tls = self._secured(spec.tls)

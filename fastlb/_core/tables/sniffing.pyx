@@ -5,9 +5,9 @@ from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.httptable cimport (
-    condition_table, fact_ref, policy_table, pool_index, share_table,
+    condition_table, fact_ref, policy_table, share_table,
 )
-from fastlb._core.tables.live cimport Live
+from fastlb._core.tables.room cimport Room
 
 
 cdef SniffRoute** _routes(Arena arena, const SniffTable* table, object indices) except NULL:
@@ -44,38 +44,36 @@ cdef int _fill_names(Arena arena, SniffTable* table, object names) except -1:
     return 0
 
 
-cdef int _fill_route(Live live, Arena arena, SniffRoute* route, object spec, int n_pools,
-                     int n_binds) except -1:
+cdef int _fill_route(Room room, SniffRoute* route, object spec, int n_binds) except -1:
     if spec.bind >= n_binds:
         raise ValueError("a route names a listener that isn't there")
-    route.id = live.names.id(spec.name)
+    route.id = room.live.names.id(spec.name)
     route.protocols = spec.protocols
     route.action = spec.action
     route.bind = spec.bind
-    route.pool = pool_index(spec.pool, n_pools) if spec.pool >= 0 else 0
+    route.pool = room.pool_index(spec.pool) if spec.pool >= 0 else 0
     route.n_shares = len(spec.shares)
-    route.shares = share_table(arena, spec.shares, n_pools)
-    route.split_on = fact_ref(arena, spec.split_on)
-    route.hash_on = fact_ref(arena, spec.hash_on)
+    route.shares = share_table(room, spec.shares)
+    route.split_on = fact_ref(room, spec.split_on)
+    route.hash_on = fact_ref(room, spec.hash_on)
     route.n_conditions = len(spec.conditions)
-    route.conditions = condition_table(arena, spec.conditions, NULL)
+    route.conditions = condition_table(room, spec.conditions, NULL)
     if spec.policy is not None:
-        route.policy = policy_table(live, arena, spec.policy, False, n_pools)
+        route.policy = policy_table(room, spec.policy)
     return 0
 
 
-cdef SniffTable* sniff_table(Live live, Arena arena, object spec, int n_pools,
-                             int n_binds) except NULL:
-    cdef SniffTable* table = <SniffTable*> arena.take(1, sizeof(SniffTable))
+cdef SniffTable* sniff_table(Room room, object spec, int n_binds) except NULL:
+    cdef SniffTable* table = <SniffTable*> room.take(1, sizeof(SniffTable))
     cdef uint32_t i
     table.is_blind = spec.is_blind
-    table.silence_timer = live.timer_slot(spec.silence_ms)
-    table.whole_timer = live.timer_slot(spec.whole_ms)
+    table.silence_timer = room.live.timer_slot(spec.silence_ms)
+    table.whole_timer = room.live.timer_slot(spec.whole_ms)
     table.n_routes = len(spec.routes)
-    table.routes = <SniffRoute*> arena.take(table.n_routes, sizeof(SniffRoute))
+    table.routes = <SniffRoute*> room.take(table.n_routes, sizeof(SniffRoute))
     for i in range(table.n_routes):
-        _fill_route(live, arena, &table.routes[i], spec.routes[i], n_pools, n_binds)
-    _fill_names(arena, table, spec.names)
+        _fill_route(room, &table.routes[i], spec.routes[i], n_binds)
+    _fill_names(room, table, spec.names)
     table.n_any = len(spec.any)
-    table.any = _routes(arena, table, spec.any)
+    table.any = _routes(room, table, spec.any)
     return table

@@ -3,13 +3,14 @@ from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, EXCHANGE_SHADOW, HTTP_DISCARD, HTTP_NO_BODY,
-    HTTP_WHOLE, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
+    HTTP_OVERRUN, HTTP_WHOLE, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD,
 )
 from fastlb._core.base.httpmem cimport take_http
 from fastlb._core.base.mem cimport chunk_bytes, give_exchange, give_held, take_exchange, take_held
 from fastlb._core.base.proxyfacts cimport share_proxied
+from fastlb._core.base.queue cimport queue
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, PoolEntry
-from fastlb._core.ext.atomic cimport fl_add32, unlikely
+from fastlb._core.ext.atomic cimport fl_add32, fl_count, unlikely
 
 
 cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept nogil:
@@ -50,3 +51,26 @@ cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept n
     if unlikely(pool.proxy_protocol):
         shadow.proxied = share_proxied(core, x)
     return shadow
+
+
+cdef void part_from_mirror(Core* core, Exchange* x) noexcept nogil:
+    """The request has been read, or given up; or its copy has ended, which is nothing to it."""
+    cdef Exchange* other = x.mirror
+    x.mirror = other.mirror = NULL
+    if x.flags & EXCHANGE_SHADOW:
+        return
+    if not x.http.request.done:
+        other.http.flags |= HTTP_OVERRUN
+        fl_count(&core.counters.mirrors_dropped, 1)
+    queue(core, other)
+
+
+cdef void part_from_hedge(Core* core, Exchange* x) noexcept nogil:
+    """The request is being answered, or given up; or its second try has ended."""
+    cdef Exchange* other = x.hedge
+    x.hedge = other.hedge = NULL
+    if x.flags & EXCHANGE_SHADOW:
+        return
+    other.attempt.measured_ns = 0
+    other.http.flags |= HTTP_OVERRUN
+    queue(core, other)

@@ -1,0 +1,8 @@
+from fastlb._core.tables.arena cimport Arena
+from fastlb._core.tables.live cimport Live
+
+
+cdef class Room(Arena):
+    cdef Live live
+    cdef int n_pools
+    cdef int pool_index(self, object index) except -1

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastlb.background import Background
 from fastlb.config.base import copied
+from fastlb.config.hints import Named
 from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.config.server import Server
 from fastlb.control.events import Subscription
-from fastlb.handles import Listener, Named, Pool
+from fastlb.handles import Listener, Pool
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.draft import Draft
 from fastlb.process.functions import look_beside

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
+from fastlb.config.hints import Named
 from fastlb.config.server import Server, listed, server_keys
-from fastlb.config.units import show_ms
+from fastlb.config.units import seconds, show_ms
 from fastlb.control.events import Event
-from fastlb.handles import Named, seconds
 from fastlb.link import Link, find
 from fastlb.policy import Hashed
 

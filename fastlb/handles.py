@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastlb._core.tables.states import Server as LiveServer
 from fastlb.config import limits
-from fastlb.config.hints import LISTED_MAX, hint
+from fastlb.config.hints import Named, hint
 from fastlb.config.http import Route
 from fastlb.config.policy import Policy
 from fastlb.config.server import Server
-from fastlb.config.units import duration_ms
+from fastlb.config.units import seconds
 from fastlb.control.changes import Change
 from fastlb.errors import ConfigError, Problem
 from fastlb.policy import Fields, Hashed, remember_path
@@ -28,36 +28,6 @@ if TYPE_CHECKING:
 # Of `Listener.route()`; other keys of a route, and of its policy, are keywords, too.
 ROUTE_PARAMETERS = ("path", "name", "methods", "host", "match", "pool", "on_error")
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-Handle = TypeVar("Handle")
-
-
-class Named(dict[str, Handle]):
-    """What there is, by name. KeyError says which names there are."""
-
-    def __init__(self, what: str, handles: dict[str, Handle]) -> None:
-        super().__init__(handles)
-        self._what = what
-
-    def __missing__(self, name: object) -> NoReturn:
-        shown = ", ".join([*self][:LISTED_MAX]) or "none"
-        more = f" and {len(self) - LISTED_MAX} more" if len(self) > LISTED_MAX else ""
-        raise KeyError(f"there is no {self._what} {name!r}; there are: {shown}{more}")
-
-
-def seconds(value: str | float | None, name: str) -> float | None:
-    """Of "60s", or of seconds. ValueError names the argument."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            return duration_ms(value) / 1000
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-        raise ValueError(f'{name}: {value!r} is not a duration; write it like "60s"')
-    return float(value)
 
 
 def _pool_name(pool: Pool | str) -> str:

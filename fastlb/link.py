@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastlb.config.address import Address, parse_bind
-from fastlb.config.admin import HOW
+from fastlb.config.address import ADMIN_HOW, Address, parse_bind
 from fastlb.config.places import SUFFIX, VARIABLE, usual_folders
 from fastlb.config.units import show
 from fastlb.errors import AdminError, ConfigError, NotRunningError, Problem
@@ -177,7 +176,7 @@ def parse_admin(text: str, what: str) -> Address:
         return parse_bind(rest)
     except ValueError:
         raise ConfigError(
-            [Problem(f"{show(text)} is not where an admin API is; {HOW}", what)]
+            [Problem(f"{show(text)} is not where an admin API is; {ADMIN_HOW}", what)]
         ) from None
 
 

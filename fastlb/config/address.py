@@ -21,6 +21,7 @@ SERVER = rf"^(unix:/.+|{HOST}:{PORT})$"
 DNS_NAME = rf"^(?![0-9.]+:)[A-Za-z0-9_.-]+:{PORT}$"
 NAMESERVER = rf"^([0-9.]+(:{PORT})?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\](:{PORT})?)$"
 BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'
+ADMIN_HOW = 'write it like "http://127.0.0.1:9000" or "http://unix:/run/fastlb/admin.sock"'
 SERVER_HOW = 'write it like "10.0.0.1:7000", "[::1]:7000" or "unix:/run/a.sock"'
 # RFC 1035, 2.3.4: a label has 1 to 63 bytes, and a name 253 that can be seen.
 LABEL_MAX = 63

@@ -11,18 +11,17 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from fastlb.config import limits
-from fastlb.config.address import HOST, PORT, Address, parse_bind
+from fastlb.config.address import ADMIN_HOW, HOST, PORT, Address, parse_bind
 from fastlb.config.base import Mode, Model, as_list
 from fastlb.config.hints import Found
 from fastlb.config.units import show
 
 PATTERN = rf"^http://(unix:/.+|{HOST}:{PORT})$"
-HOW = 'write it like "http://127.0.0.1:9000" or "http://unix:/run/fastlb/admin.sock"'
 
 
 def _bind(value: str) -> str:
     if not value.startswith("http://"):
-        raise ValueError(f"{show(value)} is not an address for http; {HOW}")
+        raise ValueError(f"{show(value)} is not an address for http; {ADMIN_HOW}")
     parse_bind(value)
     return value
 

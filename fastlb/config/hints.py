@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from fastlb.config.positions import Path
 from fastlb.config.units import show
@@ -70,3 +70,19 @@ def no_pool(path: Path, pool: str, valid: tuple[str, ...]) -> Found:
         name = pool if re.fullmatch(NAME, pool) else "NAME"
         return path, f"there is no pool {show(pool)}; write a [pools.{name}] with servers", ()
     return path, f"there is no pool {show(pool)}{hint(pool, valid)}", valid
+
+
+Handle = TypeVar("Handle")
+
+
+class Named(dict[str, Handle]):
+    """What there is, by name. KeyError says which names there are."""
+
+    def __init__(self, what: str, handles: dict[str, Handle]) -> None:
+        super().__init__(handles)
+        self._what = what
+
+    def __missing__(self, name: object) -> NoReturn:
+        shown = ", ".join([*self][:LISTED_MAX]) or "none"
+        more = f" and {len(self) - LISTED_MAX} more" if len(self) > LISTED_MAX else ""
+        raise KeyError(f"there is no {self._what} {name!r}; there are: {shown}{more}")

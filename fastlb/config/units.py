@@ -144,3 +144,17 @@ def show_bytes(n: int) -> str:
         if n and n % _BYTES[unit] == 0:
             return f"{n // _BYTES[unit]}{unit}"
     return f"{n}B"
+
+
+def seconds(value: str | float | None, name: str) -> float | None:
+    """Of "60s", or of seconds. ValueError names the argument."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            return duration_ms(value) / 1000
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise ValueError(f'{name}: {value!r} is not a duration; write it like "60s"')
+    return float(value)

@@ -177,7 +177,7 @@ class Failing(RuleBasedStateMachine):
             assert [self.chooser.state(i) for i in range(4)] == [o.state for o in self.model]
 
 
-Failing.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+Failing.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
 test_states_are_those_of_a_model = Failing.TestCase
 
 

@@ -25,7 +25,7 @@ from tests.flow.http2.wire import H2Socket
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 12
-PAUSE_S = 0.01      # of a client between two requests: two of twelve are under way at a time
+PAUSE_S = 0.03      # of a client between two requests: one of twelve is under way at a time
 # How long servers have to connect and to answer: longer than those that are well take on a machine
 # with much else to do.
 TIMEOUT = "1500ms"

@@ -8,10 +8,10 @@ from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
 from fastlb._core.base.limits cimport (
     CHUNK_CLASSES, ENGINES_MAX, EVENTS_MAX, GROUPS_MAX, H2_KNOWN_BYTES, KEY_BYTES_MAX, LOAD_STEPS,
-    PRIORITIES, TIMER_SLOTS_MAX, TRIES_LOGGED, TRIES_MAX,
+    PRIORITIES, TIMER_SLOTS_MAX, TRIES_MAX,
 )
 from fastlb._core.base.live cimport ListenerLive, LiveTable
-from fastlb._core.base.observations cimport Histogram, Tried
+from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport (
     Address, Books, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link,
     Outliers, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,

@@ -238,6 +238,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     stop_waiting(x)
     stop_asking(core, x, False)
     timer_cancel(&x.timer)
+    if unlikely(x.stage == STAGE_POLICY or x.stage == STAGE_REQUEST):
+        forget_request(core, x)         # (it wasn't admitted, and counts as none)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)
         return
@@ -250,8 +252,6 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         record_step(core, x)
     if unlikely(x.session != NULL):
         _end_session(core, x)
-    if unlikely(x.stage == STAGE_POLICY or x.stage == STAGE_REQUEST):
-        forget_request(core, x)         # (it wasn't admitted, and counts as none)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0

@@ -3,9 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.enums cimport HTTP_CONTENT, HTTP_NO_BODY, HTTP_UPLOAD, NEXT
-from fastlb._core.base.filters cimport (
-    FILTER_IDENTITY, Content, FilterKind, Sent, register_filter,
-)
+from fastlb._core.base.filters cimport FILTER_IDENTITY, Content, FilterKind, Sent, register_filter
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_assert

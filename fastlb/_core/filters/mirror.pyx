@@ -2,7 +2,7 @@
 # whose x.input is the window between the two; its response is discarded. It never holds its request
 # up: what doesn't fit ends the copy.
 # prepared: makes the copy. upload: feeds it the rest of the body. end: parts the two.
-from libc.stdint cimport uint32_t, uint8_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
 from fastlb._core.base.enums cimport HTTP_BINDS, HTTP_UPGRADE, HTTP_UPLOAD, NEXT

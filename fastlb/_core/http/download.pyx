@@ -21,7 +21,7 @@ from fastlb._core.base.limits cimport (
     CONTENT_BUSY_BYTES, HTTP_HEADROOM, HTTP_READ_BYTES, PIPE_BYTES, PUMP_READS_MAX,
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held
-from fastlb._core.base.text cimport Writer, put_hex
+from fastlb._core.base.text cimport Writer
 from fastlb._core.base.timers cimport timer_start, timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely

@@ -1,5 +1,5 @@
-# Decisions of policies that an engine keeps for a while: in sets of CACHED_WAYS, by the hash of what
-# they were made for.
+# Decisions of policies that an engine keeps for a while, in sets of CACHED_WAYS, by the hash of
+# their key.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
@@ -49,7 +49,8 @@ cdef void _forget(Cached* cached) noexcept nogil:
         cached.key = NULL
 
 
-cdef void keep_decision(Core* core, const Policy* policy, Text key, Decision* decision) noexcept nogil:
+cdef void keep_decision(Core* core, const Policy* policy, Text key,
+                        Decision* decision) noexcept nogil:
     """In the place of the same key, of none, or of the one that ends first."""
     cdef uint64_t hash = _hash(policy, key)
     cdef Cached* cached

@@ -1,7 +1,6 @@
 from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.routing cimport (
-    Condition, EditList, HttpEntry, Network, Policy, Reply, Retry, Route, Share,
-    StatusSet,
+    Condition, EditList, HttpEntry, Network, Policy, Reply, Retry, Route, Share, StatusSet,
 )
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.room cimport Room

@@ -1,5 +1,4 @@
-# What the tables of a snapshot are made in: memory that lives as long as the snapshot, and what they
-# refer to besides.
+# Memory for the tables of a snapshot, with the live state and the pools that they refer to.
 
 
 cdef class Room(Arena):

@@ -4,9 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastlb._core.base.routing cimport SniffName, SniffRoute, SniffTable
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
-from fastlb._core.tables.httptable cimport (
-    condition_table, fact_ref, policy_table, share_table,
-)
+from fastlb._core.tables.httptable cimport condition_table, fact_ref, policy_table, share_table
 from fastlb._core.tables.room cimport Room
 
 

@@ -303,9 +303,10 @@ def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> N
     """The client is told that the rest isn't needed (RFC 9113, 8.1), and its stream is free."""
     site, client = h2([origins().address], routes=[
         {"name": "own", "match": {"path": "/own"}, "respond": {"status": 403, "body": "no"}}])
-    for _ in range(3):
-        stream = client.ask("/own", method="POST", ends=False)
-        client.give(stream, b"x" * 30_000, ends=False)
+    streams = [client.ask("/own", method="POST", ends=False) for _ in range(3)]
+    for stream in streams:
+        client.give(stream, b"x" * 15_000, ends=False)
+    for stream in streams:
         answer = client.answers[stream]
         while answer.reset is None:
             assert client.look()

@@ -401,3 +401,10 @@ def test_what_answers_by_itself_loads_no_more_than_it_needs(args: list[str]) -> 
 
 def test_errors_come_without_the_rest() -> None:
     assert loaded("from fastlb import ConfigError, BindError, Problem") & SLOW == set()
+
+
+@pytest.mark.parametrize("command", ["status", "drain p/a", "reload"])
+def test_commands_for_a_running_process_load_no_models(command: str) -> None:
+    args = [*command.split(), "--admin", "http://127.0.0.1:1"]
+    names = loaded(f"from fastlb.cli import run; run({args!r})")
+    assert names & SLOW == {"asyncio", "click"}

@@ -185,7 +185,7 @@ PIECES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(PIECES)
 def test_whatever_tomllib_takes_is_read_to_its_end(pieces: list[str]) -> None:
     text = "".join(pieces).replace("\r\n", "\n")
@@ -198,7 +198,7 @@ def test_whatever_tomllib_takes_is_read_to_its_end(pieces: list[str]) -> None:
     assert all(1 <= line <= text.count("\n") + 1 for line in found.values())
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(PIECES)
 def test_any_other_text_comes_to_an_end_too(pieces: list[str]) -> None:
     positions("".join(pieces))

@@ -73,7 +73,7 @@ def built(raw: Any) -> Config | ConfigError:
         return error
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(VALUES, TABLES))
 def test_a_model_or_a_config_error_comes_of_anything(raw: Any) -> None:
     made = built(raw)
@@ -86,7 +86,7 @@ def test_a_model_or_a_config_error_comes_of_anything(raw: Any) -> None:
     assert len(str(made)) < 1000 * len(made.problems)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=40))
 def test_a_model_or_a_config_error_comes_of_any_text(text: str) -> None:
     with pytest.raises(ConfigError):  # as it has no listener

@@ -145,8 +145,7 @@ def test_an_answer_before_its_request_has_ended(front: Front, farm: Farm) -> Non
     origin = farm(lambda call: call.answer(b"no", 403), early=True)
     site = front([origin])
     client = Client(site.site.connect())
-    for _ in range(3):
-        stream = client.ask("/", method="POST", ends=False)
+    for stream in [client.ask("/", method="POST", ends=False) for _ in range(3)]:
         answer = client.answers[stream]
         while not answer.ended and answer.reset is None:
             assert client.look()

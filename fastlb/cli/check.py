@@ -261,7 +261,8 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
         "response_headers": edits(
             over(http.default_response_headers, http.response_headers)) or "as they are",
         "errors": pages(http.errors) or "a line of text",
-        **{key: part.show(dict(http.services).get(key)) for key, part in PARTS.items()},
+        **{key: part.show(dict(http.services).get(key)) for key, part in PARTS.items()
+           if not part.routes_only},
     }
     for key, value in shown.items():
         yield line(key, value, origins[key.partition(".")[0]])

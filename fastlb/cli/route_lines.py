@@ -25,7 +25,6 @@ def route_lines(route: EffectiveRoute, http: EffectiveHttp) -> Iterator[str]:
             op for op in route.response_headers if op not in http.response_headers)),
         "errors": pages(route.errors),
         "respond": _respond(route.respond) if route.respond is not None else "",
-        "mirror": _mirror(route),
         **_services(route, http),
         "priority": route.priority if route.priority != "normal" else "",
         **(_retry(route.retry) if route.retry is not None else {}),
@@ -64,11 +63,6 @@ def _retry(retry: EffectiveRetry) -> dict[str, str]:
         "retry": f"{retry.attempts} tries{', also of POST' if retry.non_idempotent else ''}",
         "retry.on": retry.on_text or "nothing",
     }
-
-
-def _mirror(route: EffectiveRoute) -> str:
-    share = f", {route.mirror_share * 100:g}%" if route.mirror_share < 1 else ""
-    return f"pool {route.mirror_pool}{share}" if route.mirror_pool else ""
 
 
 def _respond(respond: Respond) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastlb._core.base.filters import FILTERS
 from fastlb._core.tables.numbers import ON_CLIENT_CLOSE
 from fastlb.compile.policies import compile_policy
+from fastlb.config.part import Compiling
 from fastlb.config.parts import PARTS
 
 if TYPE_CHECKING:
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from fastlb.config.effective_http import EffectiveRoute
 
 IDENTITY = "FASTLB_IDENTITY_FILTER"     # set to 1 by tests and benchmarks
-
-
-@dataclass(frozen=True)
-class MirrorSpec:
-    pool: int
-    share: int                          # of 2**32; 2**32 - 1: all
 
 
 def compile_filters(
@@ -36,12 +30,9 @@ def compile_filters(
         specs[FILTERS["policy"]] = compile_policy(
             route.policy, names, pool_index, callers[route.name],
             ON_CLIENT_CLOSE[route.on_client_close])
-    if route.mirror_pool:
-        share = min(int(route.mirror_share * 2**32), 2**32 - 1)
-        specs[FILTERS["mirror"]] = MirrorSpec(pool_index(route.mirror_pool), share)
     if route.pool or route.split or route.policy is not None:
         for key, value in route.services:
-            specs[FILTERS[PARTS[key].filter]] = PARTS[key].compile(value)
+            specs[FILTERS[PARTS[key].filter]] = PARTS[key].compile(value, Compiling(pool_index))
     if os.environ.get(IDENTITY) == "1":
         specs[FILTERS["identity"]] = None
     return specs

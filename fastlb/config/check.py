@@ -250,7 +250,8 @@ def _told(raw: Any, detail: dict[str, Any]) -> Found:
 
 
 def _is_switch_or_table(path: Path) -> bool:
-    return path[-1:] == ("tickets",) or any(path[-1:] == (key,) for key in PARTS) \
+    switches = ["tickets", *(key for key, part in PARTS.items() if part.switch)]
+    return any(path[-1:] == (key,) for key in switches) \
         or (path[:1] == ("pools",) and path[2:] == ("tls",))
 
 

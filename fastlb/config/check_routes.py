@@ -19,6 +19,7 @@ from fastlb.config.compare import Compare
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
+from fastlb.config.parts import PARTS
 from fastlb.config.patterns import OTHER_KINDS, fact_of
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import SniffKeys
@@ -245,15 +246,9 @@ def _targets(
             yield (*path, "hash_on"), (
                 f"hash_on belongs to a hashing method, and pool {show(target)} has another"
             ), HASHES
-    mirror = route.get("mirror")
-    copied = mirror.get("pool") if isinstance(mirror, Mapping) else mirror
-    if isinstance(copied, str):
-        where = (*path, "mirror", "pool") if isinstance(mirror, Mapping) else (*path, "mirror")
-        if copied not in pools:
-            hint = ", ".join(pools)
-            yield where, f"there is no pool {show(copied)}. One of: {hint}", tuple(pools)
-        if "pool" not in route and "split" not in route:
-            yield where, "a mirror gets copies of what goes to a pool, and this route has none", ()
+    for key, part in PARTS.items():
+        if key in route:
+            yield from part.check((*path, key), route[key], route, pools)
     if "split_on" in route and "split" not in route:
         yield (*path, "split_on"), "split_on belongs to a split", ()
 

@@ -23,7 +23,6 @@ from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Forwarded,
     HeaderEdits,
-    Mirror,
     Redirect,
     Respond,
     Rewrite,
@@ -84,7 +83,6 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`rewrite`", Rewrite),
     ("`request_headers` and `response_headers`", HeaderEdits),
     ("A page of `errors`", ErrorPage),
-    ("`mirror`", Mirror),
     *(section for part in PARTS.values() for section in part.tables),
     ("`forwarded = { ... }`", Forwarded),
     ("`[defaults]`", Defaults),

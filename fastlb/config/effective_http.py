@@ -72,8 +72,6 @@ class EffectiveRoute:
     request_headers: tuple[HeaderOp, ...] = ()
     response_headers: tuple[HeaderOp, ...] = ()     # over those of the listener
     errors: tuple[EffectivePage, ...] = ()
-    mirror_pool: str = ""
-    mirror_share: float = 1.0
     services: Services = ()
     response_header_timeout_ms: int = 60_000
     request_timeout_ms: int = 0

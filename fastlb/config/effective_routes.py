@@ -85,7 +85,8 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         default_response_headers=edits_of(defaults.response_headers),
         response_headers=edits_of(listener.response_headers),
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
-        services=_services({key: look(key, None) for key in PARTS}, ()),
+        services=_services(
+            {key: look(key, None) for key, part in PARTS.items() if not part.routes_only}, ()),
     )
     routes = [one for route in listener.routes for one in _routes(route, base)]
     routes.sort(key=specificity)
@@ -135,8 +136,6 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         keep_query=route.redirect.keep_query if route.redirect else True,
         respond=effective_respond(route.respond) if route.respond is not None else None,
         hash_on=route.hash_on or "",
-        mirror_pool=route.mirror.pool if route.mirror else "",
-        mirror_share=float(route.mirror.share.removesuffix("%")) / 100 if route.mirror else 1.0,
         rewrite_path=route.rewrite.path or "",
         rewrite_host=route.rewrite.host or "",
         request_headers=edits_of(route.request_headers),

@@ -23,7 +23,6 @@ from fastlb.config.http import (
     HeaderEdits,
     HttpKeys,
     HttpListener,
-    Mirror,
     Redirect,
     Respond,
     Rewrite,
@@ -75,7 +74,7 @@ def _always(names: str) -> Table:
 # Tables of which every key has an effect wherever the table has one.
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
-    Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits, Mirror,
+    Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits,
     Forwarded, Datagrams, ErrorPage, *OTHER_TABLES.values(),
     *(table for part in PARTS.values() for _, table in part.tables),
 )
@@ -169,7 +168,7 @@ EFFECTS: dict[type[Model], Table] = {
         "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
                         (HTTP,)),
-        **dict.fromkeys(("rewrite", "request_headers", "mirror", *PARTS, "retry",
+        **dict.fromkeys(("rewrite", "request_headers", *PARTS, "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",
                          "websocket_timeout", "on_client_close"), (HTTP, needs.forwards)),
         "priority": (HTTP, needs.forwards, needs.queues),

@@ -13,7 +13,7 @@ from fastlb.config.compare import TEXT, loose
 from fastlb.config.conditions import Match, Method
 from fastlb.config.failing import Retry
 from fastlb.config.pages import Errors
-from fastlb.config.parts import fields
+from fastlb.config.parts import fields_of_listeners, fields_of_routes
 from fastlb.config.patterns import (
     KEY,
     PLAIN_KEYS,
@@ -37,23 +37,12 @@ def _check_key(value: str) -> str:
     return value
 
 
-def _check_share(value: str) -> str:
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%", value)
-    if not found or not 0 < float(found[1]) <= 100:
-        raise ValueError(f'{show(value)} is not a share; write it like "10%"')
-    return value
-
-
 def _check_pseudonym(value: str) -> str:
     return check_field_name(value) if value else value
 
 
 def _redirect(value: Any) -> Any:
     return {"to": value} if isinstance(value, str) else value
-
-
-def _mirror(value: Any) -> Any:
-    return {"pool": value} if isinstance(value, str) else value
 
 
 def _check_plain(value: str) -> str:
@@ -135,15 +124,6 @@ class HeaderEdits(Model):
     """Fields that go."""
 
 
-class Mirror(Model):
-    """A copy of requests for another pool, whose answers are for nobody."""
-
-    pool: PoolName
-    """The pool that gets the copies."""
-    share: Annotated[str, AfterValidator(_check_share), limits.MIRROR_SHARE] = "100%"
-    """Of the requests, by chance."""
-
-
 class Forwarded(Model):
     """What servers are told of the client, and by whom it is believed."""
 
@@ -222,16 +202,6 @@ class _Route(Model):
     """Changes of the response's header fields, and of those of answers that fastlb makes itself."""
     errors: Errors | None = None
     """Pages for errors that fastlb answers with, by status, as of the listener."""
-    mirror: (
-        Annotated[
-            Mirror,
-            BeforeValidator(_mirror),
-            loose({"anyOf": [TEXT, {"type": "object"}]}),
-            limits.MIRROR,
-        ]
-        | None
-    ) = None
-    """Another pool that gets a copy of the requests, or of a share of them."""
     priority: Annotated[Literal["high", "normal", "low"], limits.PRIORITY] = "normal"
     """Whose turn it is where requests wait for a place in a pool (`limits`)."""
     retry: Annotated[Retry, limits.ROUTE_RETRY] | None = None
@@ -259,7 +229,7 @@ if TYPE_CHECKING:
 else:
     Route = create_model(
         "Route", __base__=_Route, __module__=__name__, __doc__=_Route.__doc__,
-        **fields("As of the listener."))
+        **fields_of_routes())
 
 
 class _HttpKeys(Model):
@@ -296,7 +266,8 @@ if TYPE_CHECKING:
     HttpKeys = _HttpKeys
 else:
     HttpKeys = create_model(
-        "HttpKeys", __base__=_HttpKeys, __module__=__name__, __doc__=_HttpKeys.__doc__, **fields())
+        "HttpKeys", __base__=_HttpKeys, __module__=__name__, __doc__=_HttpKeys.__doc__,
+        **fields_of_listeners())
 
 
 class HttpPool(Model):

@@ -6,7 +6,7 @@ service: its model, what holds in the end, what engines get, and how it is shown
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,24 @@ from pydantic import Field
 
 if TYPE_CHECKING:
     from fastlb.config.base import Model
+    from fastlb.config.hints import Found
+    from fastlb.config.positions import Path
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """What a part's `compile` may need beside its own values."""
+
+    pool_index: Callable[[str], int]
+
+
+def _no_problem(path: Path, value: Any, route: Mapping[str, Any],
+                pools: Mapping[str, Any]) -> Iterable[Found]:
+    return ()
+
+
+def _no_pool(value: Any) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -29,10 +47,16 @@ class Part:
     meaning: str
     filter: str
     effective: Callable[[Any], Any]
-    compile: Callable[[Any], object]
+    compile: Callable[[Any, Compiling], object]
     show: Callable[[Any], str]
     explain: Callable[[Any, Mapping[str, Any]], str]
     tables: tuple[tuple[str, type[Model]], ...] = ()    # sections of docs/config.md
+    routes_only: bool = False   # not for listeners and [defaults]
+    switch: bool = True         # `true` and `false` can be written
+    # Problems of a route's value as it is written: its place, the value, the route, all pools.
+    check: Callable[[Path, Any, Mapping[str, Any], Mapping[str, Any]], Iterable[Found]] = \
+        _no_problem
+    pools: Callable[[Any], tuple[str, ...]] = _no_pool  # that its effective value sends to
 
     def field(self, meaning: str) -> tuple[Any, Any]:
         """A field of a model, for pydantic's create_model."""

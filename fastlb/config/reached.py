@@ -9,6 +9,7 @@ from fastlb.config.effective import Effective, EffectiveListener
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.effective_sniffing import SniffRoute
 from fastlb.config.model import Listener
+from fastlb.config.parts import PARTS
 
 
 def schemes_of(listener: Listener) -> tuple[str, str]:
@@ -29,7 +30,8 @@ def pools_of(listener: EffectiveListener) -> Iterator[str]:
     yield listener.pool
     for route in listener.http.routes if listener.http is not None else ():
         yield from targets(route)
-        yield route.mirror_pool
+        for key, value in route.services:
+            yield from PARTS[key].pools(value)
     for one in listener.sniffing.routes if listener.sniffing is not None else ():
         yield from targets(one)
     for _, policy in listener.policies:

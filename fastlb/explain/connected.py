@@ -76,7 +76,7 @@ class Connected:
             client_ip=self.client, trusted=False, path="", routes=self._tried(),
             route=self.route.name if self.route is not None else "" if pools else None,
             segments=(), policy=policy, action=action, answer=self._answer(action),
-            split=split, pools=pools, sent="", response_headers=(), mirror="", services=(),
+            split=split, pools=pools, sent="", response_headers=(), services=(),
             notes=self.of.notes(pools), handed=handed,
             says=in_words(self.protocol, self.said) if sniffing else "",
         )

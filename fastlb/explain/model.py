@@ -112,7 +112,6 @@ class Explanation:
     pools: tuple[PoolPick, ...]
     sent: str                       # the head that the server gets
     response_headers: tuple[tuple[str, str], ...]       # of our answer; or put into a server's
-    mirror: str
     services: tuple[str, ...]       # what the route's services do, a line each
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without

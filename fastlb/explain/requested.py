@@ -56,7 +56,6 @@ class Requested:
             action=self._action(route), answer=answer, split=split, pools=pools,
             sent=readable(head),
             response_headers=self._response_headers(),
-            mirror=_mirror(route),
             services=self._services(route), notes=self.of.notes(pools),
         )
 
@@ -205,10 +204,3 @@ def called(function: Any, request: Any) -> Any:
 def _fields(lines: bytes) -> list[tuple[str, str]]:
     pairs = [line.partition(":") for line in readable(lines).split("\r\n") if line]
     return [(name, value.strip()) for name, _, value in pairs]
-
-
-def _mirror(route: EffectiveRoute | None) -> str:
-    if route is None or not route.mirror_pool:
-        return ""
-    return f"{route.mirror_share:.4g} of the requests are copied to pool {route.mirror_pool}" \
-        if route.mirror_share < 1 else f"copied to pool {route.mirror_pool}"

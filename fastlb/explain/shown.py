@@ -104,8 +104,6 @@ def _add_action(tree: Tree, e: Explanation) -> None:
             fields.add(escape(f"{name}: {value}"))
     for line in e.services:
         tree.add(escape(line))
-    if e.mirror:
-        tree.add(escape(e.mirror))
 
 
 def _add_pool(tree: Tree, pool: PoolPick) -> None:

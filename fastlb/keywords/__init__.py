@@ -71,7 +71,6 @@ class OwnRouteKeys(TypedDict, total=False):
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
-    mirror: str | MirrorKeys
     priority: Literal['high', 'normal', 'low']
     retry: Retry | RetryKeys
     response_header_timeout: str
@@ -80,6 +79,7 @@ class OwnRouteKeys(TypedDict, total=False):
     websocket_timeout: str
     max_body_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
+    mirror: str | MirrorKeys
     compress: CompressKeys | bool
 
 

@@ -105,7 +105,7 @@ def test_a_key_a_server_and_what_that_gets() -> None:
     assert "X-Forwarded-For: 127.0.0.1" in said.sent.splitlines()
     assert "x-doc: 7" in said.sent.splitlines()
     assert said.response_headers == (("x-route", "docs"),)
-    assert said.mirror == "0.1 of the requests are copied to pool api"
+    assert said.services == ("0.1 of the requests are copied to pool api",)
     assert pool.fallbacks == ("api",)
 
 

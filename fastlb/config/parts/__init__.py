@@ -27,6 +27,12 @@ PARTS: Mapping[str, Part] = {
 Services = tuple[tuple[str, Any], ...]
 
 
-def fields(meaning: str = "") -> dict[str, Any]:
-    """A field of a model for each part; `meaning` stands for the parts' own."""
-    return {key: part.field(meaning or part.meaning) for key, part in PARTS.items()}
+def fields_of_routes() -> dict[str, Any]:
+    """A field of the model of routes for each part."""
+    return {key: part.field(part.meaning if part.routes_only else "As of the listener.")
+            for key, part in PARTS.items()}
+
+
+def fields_of_listeners() -> dict[str, Any]:
+    """The same for listeners and [defaults]."""
+    return {key: part.field(part.meaning) for key, part in PARTS.items() if not part.routes_only}

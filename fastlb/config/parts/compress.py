@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from fastlb._core.tables.compression import LIBRARIES
 from fastlb.config import limits
 from fastlb.config.base import Model, Size, Switch, as_list
-from fastlb.config.part import Part
+from fastlb.config.part import Compiling, Part
 from fastlb.config.units import show, size_bytes
 
 Coding = Literal["zstd", "br", "gzip"]
@@ -149,7 +149,7 @@ class CompressSpec:
     personal: bool
 
 
-def compile_compress(compress: EffectiveCompress) -> CompressSpec:
+def compile_compress(compress: EffectiveCompress, compiling: Compiling) -> CompressSpec:
     return CompressSpec(
         codings=compress.codings,
         levels=dict(zip(compress.codings, compress.levels, strict=True)),

@@ -23,7 +23,6 @@ from fastlb.config.http import (
     HttpKeys,
     HttpListener,
     HttpPool,
-    Mirror,
     Redirect,
     Respond,
     Rewrite,
@@ -44,6 +43,7 @@ from fastlb.config.model import (
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
 from fastlb.config.parts.compress import Compress, Levels
+from fastlb.config.parts.mirror import Mirror
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load

@@ -15,7 +15,7 @@ from fastlb.config.effective import (
     EffectiveListener,
     effective,
 )
-from fastlb.config.effective_http import Condition, EffectiveHttp, EffectiveRoute, over
+from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, over
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveTls
@@ -28,6 +28,7 @@ from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
 from fastlb.errors import ConfigError, Problem
+from fastlb.explain.tried import asks_for, wanted_of
 
 
 @click.command("check")
@@ -269,7 +270,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
     if http.routes:
         yield "  routes, in the order in which they are tried"
     for route in http.routes:
-        yield f"    {route.name:<18} {_match(route)} -> {_action(route)}"
+        yield f"    {route.name:<18} {asks_for(route)} -> {_action(route)}"
         yield from route_lines(route, http)
 
 
@@ -281,7 +282,7 @@ def _sniffing(sniffing: EffectiveSniffing, origins: Mapping[str, str]) -> Iterat
         yield "  routes, in the order in which they are tried"
     for route in sniffing.routes:
         parts = [" or ".join(route.protocols), f"tls.sni {route.sni}" if route.sni else "",
-                 *map(_condition, route.conditions)]
+                 *map(wanted_of, route.conditions)]
         fits = ", ".join(part for part in parts if part) or "everything"
         yield f"    {route.name:<18} {fits} -> {_session(route)}"
         yield from session_lines(route)
@@ -295,19 +296,6 @@ def _session(route: SniffRoute) -> str:
         return where
     otherwise = where if route.pool or route.split else "the listener's pool"
     return f"policy {_policy(route.policy)}; None: {otherwise}"
-
-
-def _match(route: EffectiveRoute) -> str:
-    parts = [" ".join(route.methods), route.host + (route.path or route.path_regex)]
-    parts += map(_condition, route.conditions)
-    return ", ".join(part for part in parts if part) or "everything"
-
-
-def _condition(c: Condition) -> str:
-    what = f"{'not ' if c.negate else ''}{c.kind}{'.' if c.name else ''}{c.name}"
-    if c.op == "present":
-        return what
-    return what + f" {c.op.replace('_', ' ')} {c.value}".replace("\n", ", ")
 
 
 def _action(route: EffectiveRoute) -> str:

@@ -320,6 +320,8 @@ def test_no_server_gets_more_at_a_time_than_it_may(town: Callable[..., Town]) ->
     balancer = fastlb.Balancer(threads=3)
     pool = balancer.pool("p", servers)
     listener = balancer.listen("http://127.0.0.1:0", name="web", pool=pool)
+    for origin in here.origins:
+        origin.fault("slow")            # so that all clients wait at the same time
     with balancer.background():
         crowd = Crowd(listener.port)
         time.sleep(1)

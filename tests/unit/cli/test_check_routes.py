@@ -100,7 +100,7 @@ def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "\n  forwarded.trusted        10.0.0.0/8                           listener\n" in out
     tried = out.partition("routes, in the order in which they are tried\n")[2].splitlines()[:5]
     assert [line.split()[0] for line in tried] == ["beta", "doc", "twin", "any", "late"]
-    assert tried[0].endswith("*.a.test, cookie.beta equals 1 -> pool docs")
+    assert tried[0].endswith("*.a.test, cookie.beta equals \"1\" -> pool docs")
     hashed = "which pool 'docs' hashes: client.ip is hashed instead"
     assert err.splitlines() == [f"warning: {path}: listeners.site{line}" for line in (
         ": route 'twin' is never reached: all that fits it fits 'doc', which is tried before",

@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
 
 from fastlb.config import docs
-from fastlb.config.admin import Admin
 from fastlb.config.base import Model
-from fastlb.config.compare import Compare, Secured, Told
-from fastlb.config.conditions import OTHER_TABLES, Conditions, Match
+from fastlb.config.conditions import OTHER_TABLES, Conditions
 from fastlb.config.docs import EITHER, REQUIRED_IN_FILES, SECTIONS, keys
-from fastlb.config.failing import Hedge, Limits, Outliers, Retry
-from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
-    Forwarded,
-    HeaderEdits,
     HttpKeys,
     HttpListener,
     HttpPool,
-    Redirect,
-    Respond,
-    Rewrite,
     Route,
-    Unavailable,
 )
 from fastlb.config.model import (
     Config,
-    Defaults,
-    Dns,
-    Keepalive,
-    Listener,
-    Pool,
-    Server,
     Shared,
-    Subset,
 )
-from fastlb.config.observing import AccessLog, Tracing
-from fastlb.config.pages import ErrorPage
-from fastlb.config.parts.compress import Compress, Levels
-from fastlb.config.parts.mirror import Mirror
-from fastlb.config.policy import Policy
-from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.reader import load
-from fastlb.config.sniffing import Mqtt, SniffKeys
-from fastlb.config.sticky import Sticky
-from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls, TlsKeys
+from fastlb.config.sniffing import SniffKeys
+from fastlb.config.tls import TlsKeys
 from fastlb.config.udp import UdpListener
 
 if sys.version_info >= (3, 11):
@@ -60,23 +37,6 @@ else:
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 FULL = ROOT / "examples" / "full.toml"
-TABLES_OF: dict[type[Model], dict[str, type[Model]]] = {
-    Listener: {"forwarded": Forwarded, "policy": Policy, "tls": Tls,
-               "proxy_protocol": ProxyProtocol},
-    Compress: {"level": Levels},
-    Tls: {"tickets": Tickets},
-    ServerTls: {"certificate": Certificate},
-    Match: {"tls": Secured, "proxy": Told, "mqtt": Mqtt},
-    Health: {"udp": Datagrams},
-    Pool: {"health": Health, "outliers": Outliers, "retry": Retry, "limits": Limits,
-           "hedge": Hedge, "sticky": Sticky, "subset": Subset, "unavailable": Unavailable,
-           "tls": ServerTls},
-    Route: {
-        "match": Match, "redirect": Redirect, "respond": Respond, "rewrite": Rewrite,
-        "mirror": Mirror, "policy": Policy, "compress": Compress,
-        "request_headers": HeaderEdits, "response_headers": HeaderEdits, "retry": Retry,
-    },
-}
 TABLES = ((Config, "dns"), (Config, "defaults"), (Route, "match"))
 
 
@@ -147,35 +107,31 @@ def test_every_key_is_in_the_full_example() -> None:
 
 
 def _gather(table: dict[str, Any], model: type[Model], found: dict[type[Model], set[str]]) -> None:
-    found[model] |= set(table)
-    if isinstance(table.get("keepalive"), dict):
-        _gather(table["keepalive"], Keepalive, found)
-    for name, inner in (("dns", Dns), ("defaults", Defaults), ("access_log", AccessLog),
-                        ("tracing", Tracing), ("admin", Admin)):
-        if model is Config and name in table:
-            _gather(table[name], inner, found)
-    for name, inner in TABLES_OF.get(model, {}).items():
-        if isinstance(table.get(name), dict):
-            _gather(table[name], inner, found)
-    for route in table.get("routes", ()):
-        _gather(route, Route, found)
-    for pages in table.get("errors", {}).values():
-        for page in pages if isinstance(pages, list) else [pages]:
-            _gather(page, ErrorPage, found)
-    if model is Match:
-        for value in table.get("headers", {}).values():
-            found[Compare] |= set(value) if isinstance(value, dict) else set()
-    if model is Secured:                # (the rest is as of header fields)
-        for value in table.values():
-            found[Compare] |= set(value) if isinstance(value, dict) else set()
-    for name, inner in (("listeners", Listener), ("pools", Pool)):
-        for entry in table.get(name, {}).values():
-            _gather(entry, inner, found)
-    for certificate in table.get("certificates", ()):
-        _gather(certificate, Certificate, found)
-    for server in table.get("servers", ()):
-        if isinstance(server, dict):
-            _gather(server, Server, found)
+    """Note which keys of which models a table has, and the tables in it."""
+    if model in found:                      # (not those that are as another one)
+        found[model] |= set(table)
+    for name, field in model.model_fields.items():
+        for inner, one in _tables(field.annotation, table.get(field.alias or name)):
+            _gather(one, inner, found)
+
+
+def _tables(hint: Any, value: Any) -> Iterator[tuple[type[Model], dict[str, Any]]]:
+    """The tables in a value, each with its model, by the type of its key."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, Model):
+        if isinstance(value, dict):
+            yield hint, value
+    elif origin is dict:
+        for one in value.values() if isinstance(value, dict) else ():
+            yield from _tables(inner[1], one)
+    elif origin is list:
+        for one in value if isinstance(value, list) else [value]:
+            yield from _tables(inner[0], one)
+    elif origin is Annotated:
+        yield from _tables(inner[0], value)
+    else:
+        for one in inner:
+            yield from _tables(one, value)
 
 
 def test_the_full_example_names_each_default() -> None:

@@ -13,7 +13,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport TIMER_SLOTS_MAX
 from fastlb._core.base.listeners cimport listening_remove
-from fastlb._core.base.mem cimport free_all
+from fastlb._core.base.mem cimport free_all, give_spent
 from fastlb._core.base.net cimport net_close
 from fastlb._core.base.pipe cimport free_pipes
 from fastlb._core.base.poller cimport (
@@ -132,6 +132,8 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             end_all(core)
     if core.recorded:
         wake_reader(core)
+    if core.http.spent != NULL:
+        give_spent(core)
     give_back(core)
     if unlikely(core.dropped != NULL):
         free_dropped(core)

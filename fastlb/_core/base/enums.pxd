@@ -244,4 +244,3 @@ cdef enum HttpFlag:
     HTTP_RECODED = 4194304      # a filter makes another body of it, whose length isn't known
     HTTP_KEPT_BACK = 8388608    # a filter has content that it hasn't passed on
     HTTP_PAUSED = 16777216      # and it is time to pass that on
-    HTTP_UPLOAD = 33554432      # a filter wants the request's body

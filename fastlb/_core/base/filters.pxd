@@ -30,7 +30,7 @@ cdef struct FilterKind:
     # the pool (x.pool); if none does, the route does it afterwards. NEXT; ANSWER with x.status and
     # x.reason; AGAIN: the hook is called again when core.http.match.wanted bytes of the body are
     # here; ASK: x.policy was asked, and the hook is called again when x.decision is here.
-    # HTTP_UPLOAD is set by a filter that wants the request's body.
+    # A filter that wants the request's body counts itself in x.http.uploads.
     int (*request)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
     # The head that the server gets is made (x.attempt.head), and nothing of it is sent yet. The
     # request's own head is still at hand.

@@ -25,6 +25,8 @@ cdef Chunk* take_held(Core* core, int klass) noexcept nogil
 cdef void give_held(Core* core, Chunk* chunk) noexcept nogil
 cdef bint take_input(Core* core, Exchange* x, const uint8_t* data, uint32_t size) noexcept nogil
 cdef void give_input(Core* core, Exchange* x) noexcept nogil
+cdef void spend_input(Core* core, Exchange* x) noexcept nogil
+cdef void give_spent(Core* core) noexcept nogil
 cdef Exchange* take_exchange(Core* core) noexcept nogil
 cdef void give_exchange(Core* core, Exchange* x) noexcept nogil
 cdef void free_all(Core* core) noexcept nogil

@@ -93,6 +93,18 @@ cdef void give_input(Core* core, Exchange* x) noexcept nogil:
     x.input = NULL
 
 
+cdef void spend_input(Core* core, Exchange* x) noexcept nogil:
+    """x.input has been used, and what was found in it is read until the turn's end."""
+    give_spent(core)
+    core.http.spent = x.input
+    x.input = NULL
+
+
+cdef void give_spent(Core* core) noexcept nogil:
+    give_held(core, core.http.spent)
+    core.http.spent = NULL
+
+
 cdef bint _add_slab(Core* core) noexcept nogil:
     cdef Slab* slab = <Slab*> malloc(sizeof(Slab))
     cdef int i

@@ -319,6 +319,7 @@ cdef struct Http:               # a request and its response, while under way
     uint32_t upgrade            # CRC-32 of the protocol asked for, in lower case
     uint32_t taken              # bytes of the body that were sent with the head
     uint32_t filter_at          # the filter whose `request` hook waits, or is next
+    uint8_t uploads             # filters that want the request's body
     uint16_t status
     uint8_t method
     uint8_t interim             # responses of 1xx within a second, and
@@ -358,6 +359,7 @@ cdef struct HttpState:
     void* blocks                # of memory, each beginning with the next one's address
     Chunk* scratch              # what servers send is read into it, with room in front
     Chunk* output               # heads are written here
+    Chunk* spent                # a request's bytes, until the turn's end; NULL: none
     Filtering filtering
     int64_t date_s              # of the engine's clock, when `date` was made
     uint8_t[29] date

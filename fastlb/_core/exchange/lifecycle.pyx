@@ -174,7 +174,7 @@ cdef void _finish_shadow(Core* core, Exchange* x) noexcept nogil:
     """A copy counts for no listener, and has no client."""
     cdef bint hedge = x.http.flags & HTTP_HEDGE
     if x.mirror != NULL:
-        part_from_mirror(core, x)
+        part_from_mirror(core, x, False)
     end_request(core, x, x.reason != REASON_DONE)
     if x.input != NULL:
         give_input(core, x)

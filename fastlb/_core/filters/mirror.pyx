@@ -5,7 +5,7 @@
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
-from fastlb._core.base.enums cimport HTTP_BINDS, HTTP_UPGRADE, HTTP_UPLOAD, NEXT
+from fastlb._core.base.enums cimport HTTP_BINDS, HTTP_UPGRADE, NEXT
 from fastlb._core.base.filters cimport FILTER_MIRROR, FilterKind, Sent, register_filter
 from fastlb._core.base.limits cimport MIRROR_CLASS, MIRRORS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size, take_held
@@ -45,7 +45,7 @@ cdef void _on_prepared(Core* core, Exchange* x, const Filter* filter, void* stat
     if not x.http.request.done:
         x.mirror = shadow
         shadow.mirror = x
-        x.http.flags |= HTTP_UPLOAD
+        x.http.uploads += 1
     queue(core, shadow)
 
 
@@ -73,19 +73,19 @@ cdef int _on_upload(Core* core, Exchange* x, const Filter* filter, void* state,
     if shadow == NULL:
         return NEXT
     if not _fits(core, shadow, sent.framed_size):
-        part_from_mirror(core, x)       # (not all of the body has been fed)
+        part_from_mirror(core, x, False)
         return NEXT
     memcpy(chunk_bytes(shadow.input) + shadow.input.end, sent.framed, sent.framed_size)
     shadow.input.end += sent.framed_size
     queue(core, shadow)
     if sent.is_last:
-        part_from_mirror(core, x)
+        part_from_mirror(core, x, True)
     return NEXT
 
 
 cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil:
     if x.mirror != NULL:
-        part_from_mirror(core, x)
+        part_from_mirror(core, x, False)
 
 
 cdef void* _mirror_table(object given, object spec) except? NULL:

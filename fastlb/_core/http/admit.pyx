@@ -10,9 +10,8 @@ from fastlb._core.balance.shares cimport share_by_chance, share_of_key
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_TRUSTED, HTTP_BINDS,
     HTTP_DEADLINE, HTTP_FILTERED, HTTP_GRPC, HTTP_HALF_CLOSED, HTTP_JSON, HTTP_NO_BODY,
-    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_UPLOAD, HTTP_WEBSOCKET, NEXT, PEER_SHUT,
-    READABLE, REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED,
-    REASON_TOO_LARGE,
+    HTTP_OLD_CLIENT, HTTP_TRAILERS, HTTP_UPGRADE, HTTP_WEBSOCKET, NEXT, PEER_SHUT, READABLE,
+    REASON_BAD_REQUEST, REASON_NO_MEMORY, REASON_NO_ROUTE, REASON_RESPONDED, REASON_TOO_LARGE,
 )
 from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_NONE, FactRef
 from fastlb._core.base.flow cimport broken, count_write
@@ -22,7 +21,7 @@ from fastlb._core.base.head cimport (
     METHOD_HEAD, Field, Head, Text,
 )
 from fastlb._core.base.httpmem cimport give_http, take_http
-from fastlb._core.base.mem cimport chunk_bytes, chunk_size, give_input, take_input
+from fastlb._core.base.mem cimport chunk_bytes, chunk_size, spend_input, take_input
 from fastlb._core.base.net cimport address_text
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.reasons cimport end_reason
@@ -265,7 +264,7 @@ cdef void _keep_filters(Core* core, Exchange* x) noexcept nogil:
     if not http.flags & HTTP_FILTERED:
         forget_request(core, x)
     else:
-        http.flags &= HTTP_FILTERED | HTTP_UPLOAD
+        http.flags = HTTP_FILTERED
 
 
 cdef void forget_request(Core* core, Exchange* x) noexcept nogil:
@@ -286,7 +285,7 @@ cdef bint _keep_rest(Core* core, Exchange* x, uint8_t* data, uint32_t used,
         x.input.start += used
         x.input.scanned = 0
         if x.input.start == x.input.end:
-            give_input(core, x)
+            spend_input(core, x)
         return True
     return used == size or take_input(core, x, data + used, size - used)
 
@@ -345,21 +344,25 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
     cdef Match* match = &core.http.match
     cdef Route* route
     cdef int verdict
-    x.pool = NULL                   # (of the request before, or the listener's)
+    if likely(http.route == NULL):      # (else its filters have begun, and may have chosen one)
+        x.pool = NULL
     match.request_id.size = match.trace.size = match.parent.size = 0
     match.decoded = normalise(&core.http.head, entry.merge_slashes, chunk_bytes(core.http.output))
     if match.decoded == NULL or (unlikely(entry.refuse_parameters)
                                  and uri_has_parameters(core.http.head.path)):
         return refuse(x, 400, REASON_BAD_REQUEST)
-    if likely(http.route == NULL):      # (else its filters have begun)
-        http.route = route_find(core, x, entry)
-        if unlikely(match.content >= CONTENT_WANTED):
-            if match.content == CONTENT_WANTED:
-                return AGAIN
-            if match.content == CONTENT_REPEATED:
-                return refuse(x, 400, REASON_BAD_REQUEST)
+    route = route_find(core, x, entry)
+    if unlikely(match.content >= CONTENT_WANTED):
+        if match.content == CONTENT_WANTED:
+            return AGAIN
+        if match.content == CONTENT_REPEATED:
+            return refuse(x, 400, REASON_BAD_REQUEST)
+        if http.route == NULL:
             fl_count(&core.counters.bodies_unread, 1)
-    route = http.route
+    if likely(http.route == NULL):
+        http.route = route
+    else:
+        route = http.route              # (the same: what it looks at is as it was)
     if route == NULL:
         x.status = 404
         x.reason = REASON_NO_ROUTE
@@ -373,6 +376,8 @@ cdef int _route(Core* core, Exchange* x) noexcept nogil:
         return refuse(x, 413, REASON_TOO_LARGE)
     if unlikely(route.n_filters != 0):
         verdict = begin_filters(core, x)
+        if verdict == ANSWER:
+            x.pool = NULL
         if verdict != NEXT or x.pool != NULL:
             return verdict
     return _by_action(core, x, route)
@@ -428,7 +433,7 @@ cdef int prepare(Core* core, Exchange* x, uint32_t available) noexcept nogil:
         bind_as_decided(x)
     status = write_request(core, x, available)
     if unlikely(status < 0):
-        x.status = end_reason(x.reason).status
+        x.status = end_reason(x.reason).status or 502
         x.flags |= EXCHANGE_CLOSE
         return ANSWER
     if unlikely(status != 0):

@@ -12,5 +12,5 @@ cdef inline bint is_overrun(Exchange* x) noexcept nogil:
 
 
 cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept nogil
-cdef void part_from_mirror(Core* core, Exchange* x) noexcept nogil
+cdef void part_from_mirror(Core* core, Exchange* x, bint is_whole) noexcept nogil
 cdef void part_from_hedge(Core* core, Exchange* x) noexcept nogil

@@ -53,13 +53,16 @@ cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept n
     return shadow
 
 
-cdef void part_from_mirror(Core* core, Exchange* x) noexcept nogil:
-    """The request has been read, or given up; or its copy has ended, which is nothing to it."""
+cdef void part_from_mirror(Core* core, Exchange* x, bint is_whole) noexcept nogil:
+    """A request parts from its copy, which has got all of the body or not; or a copy that ends from
+    its request, which goes on without."""
     cdef Exchange* other = x.mirror
     x.mirror = other.mirror = NULL
     if x.flags & EXCHANGE_SHADOW:
+        other.http.uploads -= 1
         return
-    if not x.http.request.done:
+    x.http.uploads -= 1
+    if not is_whole:
         other.http.flags |= HTTP_OVERRUN
         fl_count(&core.counters.mirrors_dropped, 1)
     queue(core, other)

@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, FAIL, HTTP_BINDS, HTTP_FILTERED, HTTP_OLD_CLIENT,
-    HTTP_UPLOAD, HTTP_WHOLE, LAYER_H2,
+    EXCHANGE_CLOSE, EXCHANGE_TRUSTED, FAIL, HTTP_BINDS, HTTP_FILTERED, HTTP_OLD_CLIENT, HTTP_WHOLE,
+    LAYER_H2,
 )
 from fastlb._core.base.filters cimport Sent
 from fastlb._core.base.head cimport (
@@ -233,7 +233,7 @@ cdef int write_request(Core* core, Exchange* x, uint32_t available) noexcept nog
         http.flags |= HTTP_WHOLE
     chunk.end = <uint32_t> (w.at - chunk_bytes(chunk))
     sent.is_last = http.request.done
-    if unlikely(http.flags & HTTP_UPLOAD) and sent.framed_size \
+    if unlikely(http.uploads != 0) and sent.framed_size \
             and filter_upload(core, x, &sent) == FAIL:
         give_held(core, chunk)
         return -1

@@ -4,10 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.enums cimport (
-    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS,
-    HTTP_UPLOAD, NEXT, READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY,
-    REASON_SERVER_RESET, REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, TRY_SENT, TRY_UPLOAD_CUT,
-    WRITABLE,
+    AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, NEXT,
+    READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
+    REASON_TOO_LARGE, STREAM_BULK, STREAM_EOF, TRY_SENT, TRY_UPLOAD_CUT, WRITABLE,
 )
 from fastlb._core.base.flow cimport (
     MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_read, flow_splice,
@@ -201,7 +200,7 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
         if http.request.done:
             break
         if x.client.flags & STREAM_BULK and x.input == NULL and x.client.ready & READABLE \
-                and http.request.kind == BODY_LENGTH and not http.flags & HTTP_UPLOAD \
+                and http.request.kind == BODY_LENGTH and http.uploads == 0 \
                 and flow_have_pipe(core, &x.client, to):
             verdict = flow_splice(core, x, &x.client, to, http.request.left, &moved)
             http.request.left -= moved
@@ -216,7 +215,7 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
                 give_held(core, x.attempt.head)          # it can't be sent again
                 x.attempt.head = NULL
             if verdict == MORE and out.end > out.at:
-                if unlikely(http.flags & HTTP_UPLOAD) \
+                if unlikely(http.uploads != 0) \
                         and _show(core, x, &content, &out) == FAIL:
                     return FAIL
                 sent += out.end - out.at

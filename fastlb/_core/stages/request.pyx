@@ -17,7 +17,7 @@ from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
-from fastlb._core.http.admit cimport admit, refuse, refuse_head
+from fastlb._core.http.admit cimport admit, forget_request, refuse, refuse_head
 from fastlb._core.proto.http1 cimport parse_request
 
 
@@ -197,6 +197,7 @@ cdef int _gather(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
     if not x.client.ready & READABLE:
         return _nothing(core, x, 0) if x.client.flags & STREAM_EOF else AGAIN
     if x.input.end == chunk_size(x.input.klass) and not _grow_input(core, x, x.wanted):
+        forget_request(core, x)
         return refuse(x, 503, REASON_NO_MEMORY)
     n = flow_read(&x.client, chunk_bytes(x.input) + x.input.end,
                   chunk_size(x.input.klass) - x.input.end)
@@ -208,6 +209,7 @@ cdef int _gather(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
     used = parse_request(&core.http.head, chunk_bytes(x.input) + x.input.start,
                          x.input.end - x.input.start, entry.fields_max, entry.uri_bytes_max)
     if unlikely(used <= 0):             # (it was whole before)
+        forget_request(core, x)
         return refuse(x, 400, REASON_BAD_REQUEST)
     return admit(core, x, chunk_bytes(x.input) + x.input.start, <uint32_t> used,
                  x.input.end - x.input.start)

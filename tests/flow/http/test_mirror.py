@@ -173,6 +173,37 @@ def test_a_request_that_is_given_up_is_not_finished_in_the_mirror(
     assert not mirror.requests and not origin.requests
 
 
+def test_a_body_over_the_limit_is_not_finished_in_the_mirror(
+    mirrored: Callable[..., HttpSite], origins: Origins
+) -> None:
+    """The read that crosses the limit has the end of the body, too."""
+    origin, mirror = origins(), origins()
+    site = mirrored(origin.address, mirror.address, max_body_size="32KiB")
+    client = site.client()
+    part = b"4e20\r\n" + b"x" * 20_000 + b"\r\n"
+    client.send(get("/", "Transfer-Encoding: chunked", method="POST") + part)
+    wait_until(lambda: bool(mirror.wires))
+    client.send(part + b"0\r\n\r\n")
+    assert client.response().status == 413
+    client.close()
+    wait_until(lambda: dropped(site) == 1)
+    assert not mirror.requests and not origin.requests
+
+
+def test_a_copy_without_the_last_part_is_dropped(
+    mirrored: Callable[..., HttpSite], origins: Origins
+) -> None:
+    origin, mirror = origins(), origins()
+    site = mirrored(origin.address, mirror.address)
+    body = random.Random(1).randbytes(80_000)       # a part more than is kept for the mirror
+    client = site.client()
+    for _ in range(20):
+        client.send(get("/", method="POST", body=body))
+        assert client.response().body.endswith(body)
+    wait_until(lambda: dropped(site) + len(mirror.requests) == 20)
+    assert all(request.body == body for request in mirror.requests)
+
+
 def test_a_mirror_that_is_down_is_nothing_to_others(
     mirrored: Callable[..., HttpSite], origins: Origins
 ) -> None:

@@ -292,7 +292,7 @@ def test_check_prints_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert [line.split(None, 1) for line in lines[at + 1 : at + 5]] == [
         ["shop", "tls.sni b.test -> split a 1, b 3"],
         ["shop", "tls.sni *.shop.example -> split a 1, b 3"],
-        ["mqtt", "mqtt, mqtt.client_id prefix s- -> pool a"],
+        ["mqtt", "mqtt, mqtt.client_id prefix \"s-\" -> pool a"],
         ["http", "http/1.1 or h2 -> listener web"],
     ]
     assert any(line.split() == ["sniff_timeout", "250ms", "built", "in"] for line in lines)

@@ -231,8 +231,9 @@ def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
     threads = set(threading.enumerate())
     for _ in range(500):
         once()
-    assert set(os.listdir("/proc/self/fd")) == before
-    assert set(threading.enumerate()) == threads
+    # (What tests before this one have left may end meanwhile.)
+    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(threading.enumerate()) <= threads
 
 
 @pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "udp://[::1]:0",

@@ -147,7 +147,7 @@ def test_a_stop_that_is_cancelled_before_it_begins_is_not_forgotten(
 @pytest.mark.parametrize("threads", [0, 1])
 def test_it_can_be_stopped_after_its_loop_is_closed(origin: Origin, threads: int) -> None:
     balancer, listener = make(origin, threads)
-    before, threads_before = open_sockets(), threading.active_count()
+    before, threads_before = open_sockets(), set(threading.enumerate())
 
     async def main() -> int:
         await balancer.start()
@@ -158,8 +158,9 @@ def test_it_can_be_stopped_after_its_loop_is_closed(origin: Origin, threads: int
         balancer.stop().wait(DEADLINE_S)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
-    assert open_sockets() == before
-    assert threading.active_count() == threads_before
+    # (What tests before this one have left may end meanwhile.)
+    assert open_sockets() <= before
+    assert set(threading.enumerate()) <= threads_before
 
 
 @pytest.mark.parametrize("threads", [0, 1])

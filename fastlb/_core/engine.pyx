@@ -21,7 +21,7 @@ from fastlb._core.base.poller cimport (
 )
 from fastlb._core.base.routing cimport Decision
 from fastlb._core.base.sys cimport (
-    clock_ms, clock_ns, event_clear, event_open, event_set, spare_open, timer_open, timer_set,
+    event_clear, event_open, event_set, spare_open, timer_open, timer_set,
     yield_cpu,
 )
 from fastlb._core.base.timers cimport timers_next_ms
@@ -71,7 +71,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
     cdef uint8_t ready = 0
     cdef Stream* s
     enter_turn(core)
-    core.now_ns = clock_ns()
+    core.now_ns = engine_ns(core)
     core.now_ms = core.now_ns // 1000000
     fl_count(&core.counters.turns, 1)
     if core.counters.idle:
@@ -153,7 +153,7 @@ cdef void _arm(Core* core) noexcept nogil:
         if due == 0 or look_ms < due:
             due = look_ms
     if due and (core.armed_ms == 0 or due < core.armed_ms):
-        timer_set(core.timer_fd, due)
+        timer_set(core.timer_fd, due - fl_load64(core.live.ahead_ns) // 1000000)
         core.armed_ms = due
 
 
@@ -203,7 +203,7 @@ cdef class Engine:
         cdef int error = poller_open(&core.poller, kind)
         if error:
             return error
-        core.now_ms = clock_ms()
+        core.now_ms = engine_ns(core) // 1000000
         core.wake_fd = event_open()
         core.spare_fd = spare_open()
         core.wake_stream.fd = core.wake_fd
@@ -425,7 +425,8 @@ def eject_server(Snapshot snapshot, str pool, str server, str why) -> bool:
         entry = &snapshot.table.pools[i]
         if snapshot.pools[i].name == pool:
             state.complaint = why
-            return eject(&snapshot.live.table, clock_ms(), entry, &state.live)
+            return eject(
+                &snapshot.live.table, snapshot.live.clock.now_ms(), entry, &state.live)
     return False
 
 

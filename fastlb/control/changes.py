@@ -11,6 +11,7 @@ from typing import Any
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb._core.tables.states import Server
+from fastlb.control.clock import Clock, Timer
 
 GRACE_S = 1.0       # a request is routed, waits for a policy or a place, and picks
 LOOK_S = 0.25       # engines tell when a server has ended its last; this is in case one was missed
@@ -113,13 +114,16 @@ class Way:
 class ChangeTracker:
     """Follows changes, on the control loop. `uses(snapshot)`: an engine may still read from it."""
 
-    def __init__(self, live: Live, uses: Callable[[Snapshot], bool]) -> None:
+    def __init__(
+        self, live: Live, uses: Callable[[Snapshot], bool], clock: Clock
+    ) -> None:
         self._live = live
+        self._clock = clock
         self._uses = uses
         self._adopting: list[Way] = []
         self._leaving: list[Way] = []
-        self._cuts: dict[Change, asyncio.TimerHandle] = {}
-        self._again: asyncio.TimerHandle | None = None
+        self._cuts: dict[Change, Timer] = {}
+        self._again: Timer | None = None
 
     def begin(
         self, changes: Iterable[Change], before: Snapshot | None, leaving: Iterable[Server]
@@ -133,7 +137,7 @@ class ChangeTracker:
 
     def look(self) -> None:
         """Something may have moved."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time()
         for way in self._adopting:
             if way.before is None or not self._uses(way.before):
                 way.change._holds()
@@ -152,14 +156,12 @@ class ChangeTracker:
             self._again.cancel()
             self._again = None
         if self._leaving or self._adopting:
-            self._again = asyncio.get_running_loop().call_later(LOOK_S, self.look)
+            self._again = self._clock.call_later(LOOK_S, self.look)
 
     def _time(self, way: Way) -> None:
         timeout_s = way.change.drain_timeout_s
         if timeout_s is not None and any(_has_to_go(one) for one in way.leaving):
-            self._cuts[way.change] = asyncio.get_running_loop().call_later(
-                timeout_s, self._cut, way
-            )
+            self._cuts[way.change] = self._clock.call_later(timeout_s, self._cut, way)
 
     def _cut(self, way: Way) -> None:
         self._cuts.pop(way.change, None)

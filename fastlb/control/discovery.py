@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from fastlb.config.effective import EffectiveDns
+from fastlb.control.clock import Clock
 from fastlb.control.resolver import FAMILIES, Answer, Resolver
 from fastlb.control.tasks import end, keep_going
 
@@ -51,8 +52,11 @@ class Name:
 class Discovery:
     """Keeps the addresses of names. `changed` is called when those of any name have changed."""
 
-    def __init__(self, dns: EffectiveDns, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, dns: EffectiveDns, changed: Callable[[], object], clock: Clock
+    ) -> None:
         self._changed = changed
+        self._clock = clock
         self._resolver = Resolver(dns)
         self._names: dict[str, Name] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -113,7 +117,7 @@ class Discovery:
         async def follow() -> None:
             nonlocal wait_s
             while True:
-                await _sleep(name, wait_s)
+                await _sleep(name, wait_s, self._clock)
                 wait_s = 0.0                # where this fails, it has waited before it comes back
                 wait_s = await self._ask_again(name)
 
@@ -139,7 +143,7 @@ class Discovery:
     async def _ask(self, name: Name) -> tuple[Known, float]:
         """Ask once. Returns what is known now, and how long it holds (s)."""
         answer = await self._resolver.resolve(name.host)
-        name.asked_s = asyncio.get_running_loop().time()
+        name.asked_s = self._clock.time()
         known = _merged(name.known, answer)
         if not answer.is_whole or not answer.addresses:
             name.why = answer.why
@@ -178,15 +182,14 @@ def _back_off_s(turn: int) -> float:
     return min(RETRY_S * 2.0 ** min(turn, 10), RETRY_MAX_S)
 
 
-async def _sleep(name: Name, seconds: float) -> None:
+async def _sleep(name: Name, seconds: float, clock: Clock) -> None:
     """Until it is to be asked for, by its time or because its servers are lost."""
-    loop = asyncio.get_running_loop()
-    begin_s = loop.time()
-    handle = loop.call_later(seconds, name.due.set)
+    begin_s = clock.time()
+    handle = clock.call_later(seconds, name.due.set)
     try:
         await name.due.wait()
     finally:
         handle.cancel()
     name.due.clear()
-    if loop.time() < begin_s + seconds:         # however often they are lost and found
-        await asyncio.sleep(max(0.0, name.asked_s + RETRY_S - loop.time()))
+    if clock.time() < begin_s + seconds:        # however often they are lost and found
+        await clock.sleep(max(0.0, name.asked_s + RETRY_S - clock.time()))

@@ -21,6 +21,7 @@ from fastlb.compile.snapshot import ServerSpec, SocketAddress
 from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.health import EffectiveHealth
 from fastlb.control.checks import Report, Visits
+from fastlb.control.clock import Clock
 from fastlb.control.events import Events
 from fastlb.control.tasks import end, keep_going
 
@@ -39,16 +40,19 @@ JITTER = 0.1                # of an interval, so that several balancers don't as
 class Health:
     """Checks the servers of pools, and tells the engines which are down."""
 
-    def __init__(self, live: Live, events: Events, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, live: Live, events: Events, changed: Callable[[], object], clock: Clock
+    ) -> None:
         self._live = live
         self._events = events
         self._changed = changed
+        self._clock = clock
         self._tasks: dict[str, dict[str, asyncio.Task[None]]] = {}      # by pool and server
         self._panics: dict[str, int] = {}       # by pool, of 1000 servers
         self._counts: dict[str, tuple[int, int]] = {}   # by pool: servers that are up, and all
         self._how: dict[str, _How] = {}         # by pool
         self._visits: Visits | None = None      # while anybody is checked
-        self._first_s = 0.0     # when the next server can have its first check, by the loop's clock
+        self._first_s = 0.0     # when the next server can have its first check
 
     def follow(
         self, pool: str, health: EffectiveHealth | None, specs: Iterable[ServerSpec],
@@ -76,7 +80,7 @@ class Health:
             assert health is not None and self._visits is not None
             patient = Patient(
                 self._live.server(pool, spec.name), spec.address, health, self._visits,
-                self._turned, how.secure(spec), spec.other)
+                self._turned, how.secure(spec), spec.other, clock=self._clock)
             patient.delay_s = max(health.interval_s * i / len(new), self._first_delay_s())
             tasks[spec.name] = keep_going(
                 f"pool {pool}: checking server {spec.name}", patient.follow)
@@ -86,7 +90,7 @@ class Health:
 
     def _first_delay_s(self) -> float:
         """Thousands of pools begin together. Servers that are all asked at once answer too late."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time()
         self._first_s = max(now_s, self._first_s + FIRST_GAP_S)
         return self._first_s - now_s
 
@@ -164,9 +168,10 @@ class Patient:
     def __init__(
         self, server: Server, address: SocketAddress, health: EffectiveHealth, visits: Visits,
         on_change: Callable[[Server, str], None] = lambda server, why: None,
-        secure: Secure | None = None, other: tuple[str, int] | None = None,
+        secure: Secure | None = None, other: tuple[str, int] | None = None, *, clock: Clock,
     ) -> None:
         self.server = server
+        self.clock = clock
         self.visits = visits
         self.on_change = on_change
         self.health = health
@@ -181,10 +186,10 @@ class Patient:
         self.delay_s = 0.0          # before the first one
 
     async def follow(self) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(self.delay_s)
+        clock = self.clock
+        await clock.sleep(self.delay_s)
         while True:
-            begin_s = loop.time()
+            begin_s = clock.time()
             if self.server.maintenance:
                 self.known = False      # the first good check after it decides at once
                 self.row = 0
@@ -194,7 +199,7 @@ class Patient:
                     self.note(why, at_once)
             wait_s = self.health.fast_interval_s if self.row else self.health.interval_s
             wait_s *= 1 + random.uniform(-JITTER, JITTER)
-            await asyncio.sleep(max(0.0, begin_s + wait_s - loop.time()))
+            await clock.sleep(max(0.0, begin_s + wait_s - clock.time()))
 
     def note(self, why: str, at_once: bool = False) -> None:
         """The result of one check: "" if all was well. `at_once`: it needs no other one."""

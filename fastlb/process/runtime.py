@@ -15,6 +15,7 @@ from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import lost, names, servers_by_name, specs_of
 from fastlb.control.changes import ChangeTracker
+from fastlb.control.clock import Clock, Timer
 from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
@@ -64,6 +65,7 @@ class Runtime:
         self.parent = parent                # that holds our listening sockets too
         self.engines = Engines(threads, poller, effective.busy_poll)
         self.live = self.engines.live
+        self.clock = Clock(self.live.clock)
         self.engines.on_fork = self._abandon
         self.listening: list[Listening] = []
         self.leaving = Leaving(self.any_uses)
@@ -72,23 +74,23 @@ class Runtime:
         self.retired: list[Snapshot] = []
         self.snapshot: Snapshot | None = None
         self.overlay = Overlay()
-        self.changes = ChangeTracker(self.live, self.any_uses)
-        self.securing = Securing()
+        self.changes = ChangeTracker(self.live, self.any_uses, self.clock)
+        self.securing = Securing(self.clock)
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self._found_by_name: dict[str, list[Server]] = {}
         self.events = Events()
         self.watch = Watch(self.live, self.events)
-        self._look_again: asyncio.TimerHandle | None = None
-        self._retire_again: asyncio.TimerHandle | None = None
+        self._look_again: Timer | None = None
+        self._retire_again: Timer | None = None
         self._look_at_s = 0.0
         self._rest_until_s = 0.0
-        self._health = Health(self.live, self.events, self._look_soon)
+        self._health = Health(self.live, self.events, self._look_soon, self.clock)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject)
         self.policies = Policies(self.live)
         self.observing = Observing(self.live, self.engines.settle)
         self.recording = self.observing.recording
-        self.discovery = Discovery(effective.dns, self.update)
+        self.discovery = Discovery(effective.dns, self.update, self.clock)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.edits = Edits(self)
         self._moved = asyncio.Event()       # an engine notified us
@@ -222,7 +224,7 @@ class Runtime:
             self._comparison.forget(name)
             self._spread.forget(name)
         self._spread.look()
-        self.securing.follow(self.effective, self.loop)
+        self.securing.follow(self.effective, self.loop is not None)
 
     def _spare_slots(self) -> None:
         """Engines know so many lengths of timeouts: those that nothing uses any more may go."""
@@ -258,7 +260,7 @@ class Runtime:
 
     def _look_soon(self) -> None:
         """At once, but for when it was done just now: a look is at all servers there are."""
-        if self.loop is not None and self.loop.time() < self._rest_until_s:
+        if self.loop is not None and self.clock.time() < self._rest_until_s:
             self._look_at(self._rest_until_s)
         else:
             self._look()
@@ -273,20 +275,19 @@ class Runtime:
         self.live.wake_pending()
         begin_s = time.monotonic()          # (uvloop's clock stands still meanwhile)
         self._spread.look()
-        at_s = self.watch.look(self.loop.time())
+        at_s = self.watch.look(self.clock.time())
         self.discovery.lost(lost(self._found_by_name))
         if at_s is not None:
             self._look_at(at_s)
         took_s = time.monotonic() - begin_s
-        self._rest_until_s = self.loop.time() + took_s / LOOK_SHARE
+        self._rest_until_s = self.clock.time() + took_s / LOOK_SHARE
 
     def _look_at(self, at_s: float) -> None:
         if self._look_again is not None:
             if self._look_at_s <= at_s:     # (uvloop's handle of a time that is over has no when)
                 return
             self._look_again.cancel()
-        assert self.loop is not None
-        self._look_again = self.loop.call_at(at_s, self._look)
+        self._look_again = self.clock.call_at(at_s, self._look)
         self._look_at_s = at_s
 
     def _retire(self) -> None:
@@ -300,7 +301,7 @@ class Runtime:
             self._retire_again.cancel()
             self._retire_again = None
         if self.retired and self.loop is not None:      # (the last to let go tells nobody)
-            self._retire_again = self.loop.call_later(RETIRE_S, self._retire)
+            self._retire_again = self.clock.call_later(RETIRE_S, self._retire)
         kept = [*self.retired, *([self.snapshot] if self.snapshot else [])]
         self.live.keep(
             {server for snapshot in kept for server in snapshot.servers},

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable
-from functools import partial
 
 from fastlb.compile.certificates import Contexts
 from fastlb.config.effective import Effective
 from fastlb.config.tls import TICKET_KEY_BYTES
 from fastlb.config.warn import tls_warnings
+from fastlb.control.clock import Clock, Timer
 
 log = logging.getLogger("fastlb")
 
@@ -22,19 +21,20 @@ WARN_AGAIN_S = 86_400.0
 class Securing:
     """Follows what is served. `contexts` outlive snapshots, and the keys of tickets reloads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.contexts = Contexts()
         self.refreshed = 0          # listeners and pools whose files had changed
         self.refused = 0            # changes of files that couldn't be used
         self._followed: Effective | None = None
         self._keys: tuple[bytes, ...] = ()
         self._period_s: float | None = None
-        self._rotated_s: float | None = None        # by the loop's clock
-        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._rotated_s: float | None = None
+        self._timers: dict[Callable[[], None], Timer] = {}
 
-    def follow(self, values: Effective, loop: asyncio.AbstractEventLoop | None) -> None:
+    def follow(self, values: Effective, serving: bool) -> None:
         """This is served from now on."""
-        if values is self._followed or loop is None:
+        if values is self._followed or not serving:
             return
         self._followed = values
         tickets = [
@@ -48,7 +48,7 @@ class Securing:
             self._keys = keys
         self._period_s = min(one.rotate_ms for one in tickets) / 1000 \
             if tickets and not keys else None
-        self._wait_to_rotate(loop)
+        self._wait_to_rotate()
         self._warn()
 
     def end(self) -> None:
@@ -56,19 +56,18 @@ class Securing:
             timer.cancel()
         self._timers.clear()
 
-    def _wait_to_rotate(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _wait_to_rotate(self) -> None:
         if self._rotated_s is None:
-            self._rotated_s = loop.time()
+            self._rotated_s = self._clock.time()
         if self._period_s is not None:
-            self._call_at(loop, self._rotated_s + self._period_s, self._rotate)
+            self._call_at(self._rotated_s + self._period_s, self._rotate)
         elif self._rotate in self._timers:
             self._timers.pop(self._rotate).cancel()
 
     def _rotate(self) -> None:
-        loop = asyncio.get_running_loop()
         self.contexts.tickets.rotate()
-        self._rotated_s = loop.time()
-        self._wait_to_rotate(loop)
+        self._rotated_s = self._clock.time()
+        self._wait_to_rotate()
 
     def _warn(self) -> None:
         """That a certificate is about to expire is no news the first day alone."""
@@ -77,20 +76,17 @@ class Securing:
             log.warning("%s", warning)
         if any(one.tls is not None for one in self._followed.listeners) or any(
                 one.tls is not None for one in self._followed.pools):
-            loop = asyncio.get_running_loop()
-            self._call_at(loop, loop.time() + WARN_AGAIN_S, self._warn)
+            self._call_at(self._clock.time() + WARN_AGAIN_S, self._warn)
 
-    def _call_at(
-        self, loop: asyncio.AbstractEventLoop, at_s: float, call: Callable[[], None]
-    ) -> None:
+    def _call_at(self, at_s: float, call: Callable[[], None]) -> None:
         if call in self._timers:
             self._timers[call].cancel()
-        self._timers[call] = loop.call_at(at_s, partial(self._run, loop, call))
+        self._timers[call] = self._clock.call_at(at_s, self._run, call)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    def _run(self, call: Callable[[], None]) -> None:
         """A timer sets the next one: an exception must not end that."""
         try:
             call()
         except Exception:
             log.exception("keys of tickets, or warnings of certificates; it is tried again")
-            self._call_at(loop, loop.time() + AGAIN_S, call)
+            self._call_at(self._clock.time() + AGAIN_S, call)

@@ -15,6 +15,7 @@ cdef struct ListenerLive:
     Sources sources             # udp: sessions of each
 
 cdef struct LiveTable:
+    uint64_t* ahead_ns          # of the clock: see base/clock
     void* published             # Snapshot*
     Gate connections
     Gate sessions               # of udp, which are connections too

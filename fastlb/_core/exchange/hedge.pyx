@@ -6,13 +6,13 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from fastlb._core.balance.load cimport observe_latency
 from fastlb._core.base.attempts cimport note_left
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     EXCHANGE_SHADOW, HTTP_HEDGE, READABLE, REASON_BAD_RESPONSE, REASON_DONE, REASON_SERVER_CLOSED,
     STAGE_FORWARD, TRY_ANSWERING,
 )
 from fastlb._core.base.queue cimport queue
 from fastlb._core.base.stream cimport stream_peek
-from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http, Stream
 from fastlb._core.exchange.lifecycle cimport finish
@@ -71,7 +71,7 @@ cdef void _measure(Core* core, Exchange* x) noexcept nogil:
     """The try that came second took longer than this."""
     cdef uint64_t us
     if x.attempt.measured_ns:
-        us = (clock_ns() - x.attempt.measured_ns) // 1000
+        us = (engine_ns(core) - x.attempt.measured_ns) // 1000
         x.attempt.measured_ns = 0
         observe_latency(x.pool, x.attempt.target, core.now_ms, <double> us)
         if x.pool.hedge.percentile:

@@ -4,6 +4,7 @@ from libc.stdlib cimport free
 
 from fastlb._core.balance.load cimport latency_of, observe_latency
 from fastlb._core.base.attempts cimport forget_times, note_left
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
     HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE, REASON_BAD_REQUEST,
@@ -19,7 +20,6 @@ from fastlb._core.base.reasons cimport end_reason, is_of_client
 from fastlb._core.base.sessions cimport Session, forget_port, session_heard, session_unlist
 from fastlb._core.base.sources cimport source_give
 from fastlb._core.base.stream cimport close_stream
-from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, H2Stream, Http, Snapshot
@@ -100,7 +100,7 @@ cdef void _note_silence(Core* core, Exchange* x) noexcept nogil:
     known is that an answer takes longer than that."""
     cdef double us
     if unlikely(x.attempt.measured_ns != 0):
-        us = <double> (clock_ns() - x.attempt.measured_ns) / 1000
+        us = <double> (engine_ns(core) - x.attempt.measured_ns) / 1000
         x.attempt.measured_ns = 0
         if not is_of_client(x.reason):
             us += NO_ANSWER_US

@@ -13,7 +13,6 @@ from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOT
 from fastlb._core.base.mem cimport free_all, give_exchange, give_input, take_chunk, take_exchange
 from fastlb._core.base.proxyfacts cimport drop_proxied
 from fastlb._core.base.routing cimport HttpEntry
-from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.timers cimport timer_cancel
 from fastlb._core.base.types cimport (
     BindEntry, Core, Exchange, Group, PoolEntry, PoolLive, ServerEntry, ServerLive,
@@ -131,7 +130,7 @@ cdef class Rehearsal:
         for i in range(<uint32_t> TIMER_SLOTS_MAX):
             self.core.timers[i].length_ms = self._live.timer_ms[i]
         self.core.n_timers = self._live.n_timers
-        self.core.now_ms = clock_ms()
+        self.core.now_ms = self._snapshot.live.clock.now_ms()
         for i in range(original.n_pools):
             self._copy_pool(i)
             for k in range(original.pools[i].n_servers):

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastlb._core.balance.load cimport observe_latency
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     AGAIN, ELSEWHERE, EXCHANGE_CLOSE, FAIL, HTTP_FILTERED, HTTP_GRPC, HTTP_HEAD_DONE, HTTP_NO_BODY,
     HTTP_OLD_CLIENT, HTTP_UPGRADE, REASON_BAD_RESPONSE, REASON_NO_MEMORY, TUNNEL,
@@ -12,7 +13,6 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.flow cimport MORE
 from fastlb._core.base.head cimport BODY_CHUNKED, BODY_CLOSE, HEAD_BINDS, HEAD_CLOSE, Head
 from fastlb._core.base.mem cimport chunk_bytes, chunk_class, give_held, take_held
-from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange, Http
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
@@ -78,7 +78,7 @@ cdef int read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) n
             if not switches_protocol(core, x) or not put_head(core, x, head_size):
                 return fail(x, REASON_BAD_RESPONSE)
             http.status = 101
-            x.books.answered_ns = core.now_ns = clock_ns()
+            x.books.answered_ns = core.now_ns = engine_ns(core)
             return TUNNEL
         if head.status >= 200:
             break
@@ -96,7 +96,7 @@ cdef int read_head(Core* core, Exchange* x, Region* data, uint32_t* head_size) n
         return ELSEWHERE                # its second try may do better
     if unlikely(head.status >= 400) and may_retry(core, x, 0, head.status):
         return ELSEWHERE
-    x.books.answered_ns = core.now_ns = clock_ns()
+    x.books.answered_ns = core.now_ns = engine_ns(core)
     if likely(x.attempt.sent_ns != 0):      # (an answer may come before all of a head has gone)
         histogram_add(&x.attempt.target.first_bytes[core.id],
                       x.books.answered_ns - x.attempt.sent_ns)

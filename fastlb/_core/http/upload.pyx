@@ -3,6 +3,7 @@ from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE, EXCHANGE_SHADOW, FAIL, HTTP_BINDS, NEXT,
     READABLE, REASON_BAD_REQUEST, REASON_CLIENT_GONE, REASON_NO_MEMORY, REASON_SERVER_RESET,
@@ -19,7 +20,6 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_bytes, give_held, give_input, take_input
 from fastlb._core.base.stream cimport stream_write
-from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport unlikely
@@ -57,7 +57,7 @@ cdef int _send_head(Core* core, Exchange* x) noexcept nogil:
     count_write(x, to)
     x.attempt.flags |= TRY_SENT
     if unlikely(x.pool.is_measured):
-        x.attempt.measured_ns = core.now_ns = clock_ns()
+        x.attempt.measured_ns = core.now_ns = engine_ns(core)
     x.attempt.sent_ns = core.now_ns
     timer_start(core, &x.timer, http.route.response_timer if http.request.done
                 else http.route.body_timer)

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     ERROR, EXCHANGE_HTTP, HANGUP, PEER_SHUT, REASON_CLIENT_GONE, STAGE_FIRST, STAGE_POLICY,
     STAGE_REQUEST,
@@ -232,8 +233,8 @@ cdef void _ask_here(Core* core, Exchange* x) noexcept nogil:
     tls_forget()
     fl_store64(&core.asked_ns, 0)
     end_ns = clock_ns()
-    core.now_ns = end_ns
-    core.now_ms = end_ns // 1000000
+    core.now_ns = engine_ns(core)
+    core.now_ms = core.now_ns // 1000000
     if unlikely(end_ns - begin_ns > <uint64_t> policy.deadline_ms * 1000000):
         fl_count(&policy.live.counters[core.id].late, 1)
         if decision != NULL:

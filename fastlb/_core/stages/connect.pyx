@@ -6,6 +6,7 @@ from libc.errno cimport ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, ENOBUFS, ENOME
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.balance.load cimport observe_latency
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, FAIL, HANGUP, LAYER_H2, NEXT, READABLE, REASON_CONNECT_REFUSED,
     REASON_NO_DESCRIPTOR, REASON_NO_MEMORY, REASON_SERVER_HANDSHAKE, SERVER_EJECTED,
@@ -23,7 +24,6 @@ from fastlb._core.base.parts cimport Address, Proxied, ServerAddress
 from fastlb._core.base.poller cimport poller_add
 from fastlb._core.base.proxyfacts cimport proxied_of
 from fastlb._core.base.stream cimport close_stream, stream_peek
-from fastlb._core.base.sys cimport clock_ns
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.tls cimport (
@@ -166,7 +166,7 @@ cdef int _begin(Core* core, Exchange* x) noexcept nogil:
             return FAIL
     x.attempt.measured_ns = 0
     if pool.is_measured and x.http == NULL and x.h2 == NULL:
-        x.attempt.measured_ns = clock_ns()
+        x.attempt.measured_ns = engine_ns(core)
     return _connect(core, x, False)
 
 
@@ -336,5 +336,5 @@ cdef int connect_step(Core* core, Exchange* x) noexcept nogil:
         connect_succeeded(core, x)
     if unlikely(x.attempt.measured_ns != 0):    # (of TCP, how long it took to connect is all)
         observe_latency(x.pool, x.attempt.target, core.now_ms,
-                        <double> (clock_ns() - x.attempt.measured_ns) / 1000)
+                        <double> (engine_ns(core) - x.attempt.measured_ns) / 1000)
     return NEXT

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, HTTP_GRPC, READER_AWAKE, READER_NAPS,
     REASON_HANDED_OVER, REASON_NO_SERVER, TRY_HOLDS_SERVER,
@@ -20,7 +21,7 @@ from fastlb._core.base.observations cimport (
 from fastlb._core.base.proxyfacts cimport FACTS_BYTES_MAX
 from fastlb._core.base.reasons cimport is_of_client
 from fastlb._core.base.ring cimport ring_put
-from fastlb._core.base.sys cimport clock_ns, event_set
+from fastlb._core.base.sys cimport event_set
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport (
     fl_count, fl_exchange32, fl_fence, fl_load32, fl_load64, likely, unlikely,
@@ -60,7 +61,7 @@ cdef void record_step(Core* core, Exchange* x) noexcept nogil:
         note_down(core, x)
         x.books.pool_name = x.pool.live.name if x.pool != NULL else 0
     _count_end(core, x, x.opening.route_name, x.books.pool_name, SERIES_REASON + x.reason,
-               clock_ns() - x.books.begin_ns)
+               engine_ns(core) - x.books.begin_ns)
     _count_bytes(core, x, x.books.bytes_in)
     if unlikely(fl_load32(&core.live.recording) != 0):
         _record_session(core, x)
@@ -114,7 +115,7 @@ cdef void record_http(Core* core, Exchange* x, int reason) noexcept nogil:
             status >= 500 or (status == 0 and not is_of_client(reason))):
         fl_count(&x.attempt.counters.errors, 1)
     if x.books.answered_ns == 0 or x.books.answered_ns != now_ns:
-        now_ns = core.now_ns = clock_ns()   # (else the answer has come and gone just now)
+        now_ns = core.now_ns = engine_ns(core)   # (else the answer has come and gone just now)
     if likely(x.http != NULL):
         route = x.http.route.id if x.http.route != NULL else 0
         pool = x.pool.live.name if x.pool != NULL else 0
@@ -171,7 +172,7 @@ cdef void _record_session(Core* core, Exchange* x) noexcept nogil:
     cdef Session session
     cdef Record* record = &session.record
     _begin_record(core, x, &session, RECORD_UDP if x.session != NULL else RECORD_TCP)
-    _fill(core, x, record, x.reason, clock_ns())
+    _fill(core, x, record, x.reason, engine_ns(core))
     record.route = x.opening.route_name
     record.pool = x.books.pool_name
     record.bytes_in = x.books.bytes_in
@@ -241,7 +242,7 @@ cdef void _record_tunnel(Core* core, Exchange* x) noexcept nogil:
     if not record.flags & RECORD_TUNNEL or not fl_load32(&core.live.recording):
         return
     record.reason = x.reason
-    record.duration_ns = clock_ns() - record.begin_ns
+    record.duration_ns = engine_ns(core) - record.begin_ns
     record.bytes_in += x.books.bytes_in
     record.bytes_out += x.books.bytes_out
     _put(core, record)

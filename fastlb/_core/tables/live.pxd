@@ -1,4 +1,5 @@
 from fastlb._core.base.live cimport LiveTable
+from fastlb._core.tables.clock cimport Clock
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.states cimport Pool
 
@@ -7,6 +8,7 @@ cdef class Live:
     cdef LiveTable table
     cdef readonly int engines
     cdef readonly Names names
+    cdef readonly Clock clock
     cdef dict _servers
     cdef dict _pools
     cdef dict _listeners

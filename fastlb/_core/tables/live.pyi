@@ -1,3 +1,4 @@
+from fastlb._core.tables.clock import Clock
 from fastlb._core.tables.states import Listener, Pool, Server
 
 class Live:
@@ -6,6 +7,8 @@ class Live:
     def names(self) -> object: ...
     @property
     def engines(self) -> int: ...
+    @property
+    def clock(self) -> Clock: ...
     @property
     def notify_fd(self) -> int: ...
     @property

@@ -6,10 +6,11 @@ from fastlb._core.base.limits cimport ENGINES_MAX, FORGET_MS, PORTS, TIMER_SLOTS
 from fastlb._core.base.live cimport LiveTable
 from fastlb._core.base.observations cimport Series
 from fastlb._core.base.questions cimport Question
-from fastlb._core.base.sys cimport clock_ms, event_clear, event_open, event_set
+from fastlb._core.base.sys cimport event_clear, event_open, event_set
 from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32
 from fastlb._core.ext.linux cimport close
 from fastlb._core.facts.about cimport about_drop
+from fastlb._core.tables.clock cimport Clock
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.series cimport series_free
 from fastlb._core.tables.states cimport Listener, Pool, Server, per_engine
@@ -61,6 +62,8 @@ cdef class Live:
         if not 1 <= engines <= ENGINES_MAX:
             raise ValueError(f"1 to {ENGINES_MAX} engines, not {engines}")
         self.engines = engines
+        self.clock = Clock()
+        self.table.ahead_ns = &self.clock._ahead_ns
         self.names = Names()
         self._servers = {}
         self._pools, self._listeners = {}, {}
@@ -144,7 +147,7 @@ cdef class Live:
         cdef Server made
         key = (pool, address)
         if key not in self._servers:
-            self._servers[key] = made = Server(pool, address, self.engines)
+            self._servers[key] = made = Server(pool, address, self.engines, self.clock)
             made.live.name = self.names.id(address)
         return self._servers[key]
 
@@ -204,7 +207,7 @@ cdef class Live:
              uint64_t now_ms=0) -> None:
         """Forget whatever no snapshot names (these do) and no connection uses. `now_ms`: by a clock
         of the caller's."""
-        now_ms = now_ms or clock_ms()
+        now_ms = now_ms or self.clock.now_ms()
         known = [*self.servers(), *self.pools(), *self.listeners()]
         self._replace(
             {(s.pool, s.address): s for s in self.servers()

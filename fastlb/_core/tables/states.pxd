@@ -2,6 +2,7 @@ from libc.stdint cimport uint64_t
 
 from fastlb._core.base.live cimport ListenerLive
 from fastlb._core.base.types cimport PoolLive, ServerLive
+from fastlb._core.tables.clock cimport Clock
 
 
 cdef class Server:
@@ -13,6 +14,7 @@ cdef class Server:
     cdef public bint checked        # a health check has found out how it is
     cdef public str complaint       # why it was ejected last; None: failures in a row
     cdef int _engines
+    cdef Clock _clock
     cdef double _mean               # see latency_us: microseconds, of the requests before
     cdef uint64_t _mean_at_ms, _counted, _summed_ns
     cdef double _mean_us(self)

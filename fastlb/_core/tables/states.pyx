@@ -12,7 +12,6 @@ from fastlb._core.base.limits cimport SHARE_ONE
 from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
 from fastlb._core.base.sources cimport sources_open
-from fastlb._core.base.sys cimport clock_ms
 from fastlb._core.base.tls cimport tls_words
 from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
@@ -75,9 +74,10 @@ cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
 cdef class Server:
     """What is known of one address of a pool, by all engines together."""
 
-    def __cinit__(self, str pool, str address, int engines):
+    def __cinit__(self, str pool, str address, int engines, Clock clock):
         self.pool = pool
         self.address = address
+        self._clock = clock
         self.live.counters = <ServerCounters*> per_engine(engines, sizeof(ServerCounters))
         self.live.idle_lists = <IdleList*> per_engine(engines, sizeof(IdleList))
         self.live.first_bytes = <Histogram*> per_engine(engines, sizeof(Histogram))
@@ -109,7 +109,7 @@ cdef class Server:
 
     @cython.critical_section
     cdef double _mean_us(self):
-        cdef uint64_t count = 0, sum_ns = 0, now_ms = clock_ms()
+        cdef uint64_t count = 0, sum_ns = 0, now_ms = self._clock.now_ms()
         cdef int i
         if self._mean_at_ms and now_ms < self._mean_at_ms + MEAN_MS:
             return self._mean
@@ -225,18 +225,18 @@ cdef class Server:
             return
         before = fl_and32(&self.live.conditions, ~condition)
         if before & condition and not before & CONDITION_OUT & ~condition:
-            live_warm(&self.live, clock_ms())
+            live_warm(&self.live, self._clock.now_ms())
 
     def warm(self) -> None:
         """It is new in a pool that is served already."""
-        live_warm(&self.live, clock_ms())
+        live_warm(&self.live, self._clock.now_ms())
 
     def report(self, int in_flight, double latency_ms) -> None:
         """What the server says of itself: all that it has in flight, and how long that takes."""
         cdef uint32_t ours = <uint32_t> max(fl_load32(&self.live.connections.count), 0)
         fl_store64(&self.live.report, <uint64_t> in_flight << 32 | ours)
         fl_store64(&self.live.report_us, <uint64_t> (latency_ms * 1000))
-        fl_store64(&self.live.report_at_ms, clock_ms())
+        fl_store64(&self.live.report_at_ms, self._clock.now_ms())
 
     @property
     def failing(self) -> bool:

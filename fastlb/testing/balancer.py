@@ -23,6 +23,7 @@ from fastlb.observe.records import Record
 from fastlb.process.draft import Draft
 from fastlb.process.instance import Instance
 from fastlb.process.runtime import Runtime
+from fastlb.testing.clock import Clock
 from fastlb.testing.datagrams import Handler as DatagramHandler
 from fastlb.testing.datagrams import UdpOrigin
 from fastlb.testing.limits import RECORDS_KEPT, WAIT_S
@@ -106,6 +107,7 @@ class TestBalancer:
 
     It starts by itself when a listener's `url` is asked for. `threads` and further keys are those
     of fastlb.Balancer; `seed` is what faults that have a probability are drawn with.
+    `clock.advance("1h")` lets an hour go by at once.
     """
 
     __test__ = False        # for pytest: this is not a class of tests
@@ -117,6 +119,7 @@ class TestBalancer:
         made = LazyBalancer(threads=threads, **keys)
         self.balancer: Balancer = made
         self._lazy = made.lazy
+        self.clock = Clock(made.lazy.running)
         self._reactor = Reactor()
         self._origins: list[AnyOrigin] = []
         self._sockets: list[socket.socket] = []                 # of clients

@@ -1,0 +1,27 @@
+"""The clock of a balancer for tests: an hour of it takes no time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastlb.config.units import seconds
+from fastlb.process.runtime import Runtime
+
+
+class Clock:
+    """The clock of one TestBalancer, which goes as the system's does, and further when told to."""
+
+    def __init__(self, runtime: Callable[[], Runtime]) -> None:
+        self._runtime = runtime
+
+    def advance(self, duration: str | float) -> None:
+        """Move the clock ahead, by "1h" or so many seconds.
+
+        All that is due by then has happened when this returns: timeouts have ended what they end,
+        ejections are over, and what the control plane does now and then (health checks, DNS) has
+        begun. What comes again and again comes once. Raises ValueError for what is no duration.
+        """
+        wanted = seconds(duration, "duration")
+        if wanted is None:
+            raise ValueError('duration: write it like "60s"')
+        self._runtime().advance(wanted)

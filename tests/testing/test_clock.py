@@ -1,0 +1,104 @@
+"""The clock of a TestBalancer: what waits for time has happened when it is moved."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+import fastlb
+from fastlb.testing import TestBalancer
+from tests.flow.conftest import wait_until
+
+
+@pytest.fixture(params=[0, 2], ids=["inline", "threads"])
+def made(request: pytest.FixtureRequest) -> Iterator[TestBalancer]:
+    with TestBalancer(threads=request.param) as balancer:
+        yield balancer
+
+
+def ended(client: socket.socket) -> bool:
+    client.settimeout(30)
+    return client.recv(100) == b""
+
+
+def test_an_idle_client_is_closed(made: TestBalancer) -> None:
+    site = made.listen(pool=made.pool(servers=[made.origin()]), keepalive_timeout="10m")
+    client = made.connect(site)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    made.clock.advance("9m")
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    made.clock.advance("11m")
+    assert ended(client)
+
+
+def test_a_head_that_does_not_come_is_a_408(made: TestBalancer) -> None:
+    site = made.listen(pool=made.pool(servers=[made.origin()]))
+    client = made.connect(site)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+    wait_until(lambda: made.balancer.status()["totals"]["exchanges"] == 1)
+    made.clock.advance("11s")
+    assert client.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+def test_an_hour_takes_no_time(made: TestBalancer) -> None:
+    site = made.listen(pool=made.pool(servers=[made.origin()]))
+    assert httpx.get(site.url).status_code == 200
+    begin_s = time.monotonic()
+    made.clock.advance("1h")
+    made.clock.advance(0.5)
+    assert time.monotonic() - begin_s < 30
+    assert httpx.get(site.url).status_code == 200
+
+
+def test_an_ejection_ends(made: TestBalancer) -> None:
+    bad, good = made.origin(name="bad"), made.origin(name="good")
+    pool = made.pool(servers=[bad, good], outliers={"failures": 2, "ejection": "10m"}, retry=False)
+    site = made.listen(pool=pool)
+    bad.fault(close=True)
+    for _ in range(6):
+        httpx.get(site.url)
+    assert pool.servers[bad.address].state == "ejected"
+    bad.heal()
+    seen = len(bad.requests)
+    made.clock.advance("9m")
+    for _ in range(4):
+        assert httpx.get(site.url).text == "good\n"
+    made.clock.advance("2m")
+    assert {httpx.get(site.url).text for _ in range(4)} == {"good\n", "bad\n"}
+    assert len(bad.requests) > seen
+
+
+def test_health_checks_come(made: TestBalancer) -> None:
+    origin = made.origin()
+    pool = made.pool(servers=[origin], health=fastlb.Health(http="/healthz", interval="1h"))
+    site = made.listen(pool=pool)
+    assert site.url
+    wait_until(lambda: len(origin.checks) == 1)
+    for n in range(2, 6):
+        made.clock.advance("70m")
+        wait_until(lambda n=n: len(origin.checks) == n)  # type: ignore[misc]
+
+
+def test_two_balancers_have_two_clocks(made: TestBalancer) -> None:
+    with TestBalancer() as other:
+        site = other.listen(pool=other.pool(servers=[other.origin()]), keepalive_timeout="1m")
+        client = other.connect(site)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        made.listen(pool=made.pool(servers=[made.origin()]))
+        made.clock.advance("1h")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("wrong", ["", "1 fortnight", -1, None, True])
+def test_what_is_no_duration_is_an_error(made: TestBalancer, wrong: object) -> None:
+    made.listen(pool=made.pool(servers=[made.origin()]))
+    with pytest.raises(ValueError, match="duration"):
+        made.clock.advance(wrong)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which the first of them makes.
 PYTHON_VENV = .venv/bin/python
 # For pytest: more workers than cores, as most tests wait. A part of them: make test PYTEST=tests/unit
-PYTEST ?= -n 5 --dist loadfile --no-loadscope-reorder
+PYTEST ?= -n 6 --dist loadfile --no-loadscope-reorder
 
 # What was translated or compiled once is taken from build/cache by every other build: of a copy of the
 # tree, or of a wheel. ccache finds it under another directory if told to leave directories out.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -28,9 +29,12 @@ def sdist(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
     """The directory that the source distribution unpacks to."""
     where = tmp_path_factory.mktemp("sdist")
     build = f"from setuptools import build_meta; build_meta.build_sdist({str(where)!r})"
-    made = subprocess.run(
-        [sys.executable, "-c", build], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    with (ROOT / "build/sdist.lock").open("w") as lock:     # setuptools works in the tree itself
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = subprocess.run(
+            [sys.executable, "-c", build], cwd=ROOT, env=environment, capture_output=True,
+            text=True,
+        )
     assert made.returncode == 0, made.stderr
     (archive,) = where.glob("fastlb-*.tar.gz")
     safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not before 3.11.4

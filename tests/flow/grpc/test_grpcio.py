@@ -126,7 +126,11 @@ def agree(site: HttpSite, codes: dict[str, int]) -> None:
     wait_until(lambda: one_way(calls(site)) == one_way(codes), lambda: f"{calls(site)}, {codes}")
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, "draining"])
+@pytest.mark.parametrize(("scenario", "files"), [
+    pytest.param(name, tls, id=f"{name}-{'tls' if tls else 'h2c'}")
+    for i, name in enumerate([*SCENARIOS, "draining"])
+    for tls in ((False, True) if i % 3 == 0 else (False,))      # a third of them over TLS, too
+], indirect=["files"])
 def test_calls_go_through(front: Front, run: Run, scenario: str) -> None:
     peers = run(scenario)
     site = front(peers.servers)

@@ -202,7 +202,8 @@ def test_haproxy_checks_us(start: Start, running: Run, origin: HttpOrigin) -> No
 listen front
     bind 127.0.0.1:{{port}}
     option httpchk GET /
-    default-server inter 100ms
+    timeout check 30s
+    default-server inter 200ms
     server us 127.0.0.1:{made.listener.port} send-proxy-v2 check"""))
     wait_until(lambda: made.totals()["proxy_headers"] >= 3)
     assert ask(port)[0]

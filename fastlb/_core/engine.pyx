@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.enums cimport (
     ERROR, HANGUP, POLLER_EPOLL, POLLER_POLL, READABLE, ROLE_ACCEPTOR, ROLE_DATAGRAMS, ROLE_IDLE,
     ROLE_SERVER, ROLE_SESSION, ROLE_TIMER, ROLE_WAKE, STAGE_DEAD, STOP_DRAIN, STOP_NO, STOP_NOW,

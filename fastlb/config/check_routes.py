@@ -239,9 +239,7 @@ def _targets(
             yield (*path, "split"), "a split needs a pool with a weight above 0", ()
     for where, target in targets:
         if target not in pools:
-            valid = tuple(pools)
-            hint = f". One of: {', '.join(valid)}" if valid else f"; write a [pools.{target}]"
-            yield (*path, *where), f"there is no pool {show(target)}{hint}", valid
+            yield no_pool((*path, *where), target, tuple(pools))
         elif "hash_on" in route and pools[target].get("balance", "round_robin") not in HASHES:
             yield (*path, "hash_on"), (
                 f"hash_on belongs to a hashing method, and pool {show(target)} has another"

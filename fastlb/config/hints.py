@@ -76,7 +76,7 @@ Handle = TypeVar("Handle")
 
 
 class Named(dict[str, Handle]):
-    """What there is, by name. KeyError says which names there are."""
+    """A dictionary of handles by name. Its KeyError lists the names that exist."""
 
     def __init__(self, what: str, handles: dict[str, Handle]) -> None:
         super().__init__(handles)

@@ -1,4 +1,4 @@
-"""What a part is: a service of routes, which one module of config/parts describes.
+"""Parts: each is a service of routes, described by one module of config/parts.
 
 A part has a key in `[defaults]`, listeners and routes, and everything that Python knows of the
 service: its model, what holds in the end, what engines get, and how it is shown.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compiling:
-    """What a part's `compile` may need beside its own values."""
+    """Helpers for a part's `compile`: `pool_index` returns a pool's place in the snapshot."""
 
     pool_index: Callable[[str], int]
 
@@ -39,8 +39,8 @@ class Part:
     """`kind` is the annotated type of the key, with the reason of its default; `filter` the name
     that the core's filter has registered. `effective` makes what holds of what is written, None
     where nothing is to be done; it compares and hashes as what it says. `compile` makes what the
-    filter's table is made of. `show` is for `fastlb check`, and
-    `explain` a line for `fastlb explain`, of what holds and of what a rehearsal has found."""
+    filter's table is made of. `show` returns the text for `fastlb check`, and `explain` a line
+    for `fastlb explain`, of what holds and of what a rehearsal has found."""
 
     key: str
     kind: Any

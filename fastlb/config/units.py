@@ -147,7 +147,8 @@ def show_bytes(n: int) -> str:
 
 
 def seconds(value: str | float | None, name: str) -> float | None:
-    """Of "60s", or of seconds. ValueError names the argument."""
+    """Return the seconds of a duration: a text such as "60s", or a number of seconds. `name` is
+    the argument that the ValueError names."""
     if value is None:
         return None
     if isinstance(value, str):

@@ -199,8 +199,8 @@ cdef class Rehearsal:
         give_exchange(self.core, x)
 
     cdef int receive(self, const uint8_t* data, uint32_t size) noexcept nogil:
-        """What stages/request does with a head that is whole; once more where a policy had to be
-        asked."""
+        """Admit a request whose head is whole, as stages/request does. After ASK it is admitted a
+        second time, with x.decision."""
         cdef Exchange* x = self.x
         cdef HttpEntry* entry = x.bind.http
         cdef int used

@@ -33,4 +33,4 @@ cdef inline uint32_t read_bytes(const Core* core, Exchange* x,
 
 cdef int decode(Core* core, Body* body, Region* data, Region* out, Writer* trailers) noexcept nogil
 cdef void frame(uint8_t* bytes, Region* content) noexcept nogil
-cdef void end_chunks(Core* core, Region* out) noexcept nogil
+cdef void end_chunks(uint8_t* bytes, Region* content) noexcept nogil

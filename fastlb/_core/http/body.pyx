@@ -46,6 +46,6 @@ cdef void frame(uint8_t* bytes, Region* content) noexcept nogil:
     content.end += 2
 
 
-cdef void end_chunks(Core* core, Region* out) noexcept nogil:
-    memcpy(chunk_bytes(core.http.scratch) + out.end, <const char*> b"0\r\n\r\n", 5)
-    out.end += 5
+cdef void end_chunks(uint8_t* bytes, Region* content) noexcept nogil:
+    memcpy(bytes + content.end, <const char*> b"0\r\n\r\n", 5)
+    content.end += 5

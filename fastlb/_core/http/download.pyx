@@ -135,7 +135,7 @@ cdef int _take_body(Core* core, Exchange* x, Region* data, Region* out) noexcept
         if _decode(core, x, data, out, framed, NULL) == FAIL:
             return FAIL
         if framed and http.response.kind == BODY_CHUNKED and http.response.done and not was_done:
-            end_chunks(core, out)
+            end_chunks(chunk_bytes(core.http.scratch), out)
         return NEXT
     section = trailers_room(core, x, &trailers)
     if _decode(core, x, data, out, framed, &trailers) == FAIL:
@@ -175,8 +175,7 @@ cdef int _make_content(Core* core, Exchange* x, Region* data, uint32_t head_size
                           content.place[0], &out.end) == FAIL:
             return FAIL
     elif framed and http.response.done:
-        memcpy(chunk_bytes(content.place[0]) + out.end, b"0\r\n\r\n", 5)
-        out.end += 5
+        end_chunks(chunk_bytes(content.place[0]), out)
     if head_size and not place_head(core, content.place[0], out, head_size):
         return fail(x, REASON_BAD_RESPONSE)
     return NEXT

@@ -1,5 +1,5 @@
-# Call the hooks of a route's filters, in their order: for the request, the head of its response,
-# each part of the body, and the end. A request without filters is never looked at here.
+# Call the hooks of a route's filters in their order: for the request's head and body, for the head
+# of its response and each part of its body, and at the end. No other request gets here.
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -19,7 +19,7 @@ cdef inline void* _state(const Http* http, const Filter* filter) noexcept nogil:
 
 
 cdef int _give_states(Core* core, Exchange* x) noexcept nogil:
-    """NEXT, or ANSWER where memory is gone."""
+    """Take a chunk for the states of the request's filters: NEXT, or ANSWER without memory."""
     cdef Http* http = x.http
     cdef Route* route = http.route
     if route.states_bytes:

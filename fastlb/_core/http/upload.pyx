@@ -130,7 +130,7 @@ cdef int _next_part(Core* core, Exchange* x, Region* content, Region* out) noexc
     content[0] = out[0]
     frame(chunk_bytes(core.http.scratch), out)
     if body.done:
-        end_chunks(core, out)
+        end_chunks(chunk_bytes(core.http.scratch), out)
     if x.http.route.body_bytes_max and body.total > x.http.route.body_bytes_max:
         x.flags |= EXCHANGE_CLOSE
         x.status = 413

@@ -34,5 +34,5 @@ def fields_of_routes() -> dict[str, Any]:
 
 
 def fields_of_listeners() -> dict[str, Any]:
-    """The same for listeners and [defaults]."""
+    """A field of the models of listeners and [defaults] for each part that they can have."""
     return {key: part.field(part.meaning) for key, part in PARTS.items() if not part.routes_only}

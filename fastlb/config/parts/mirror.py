@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from fastlb.config import limits
 from fastlb.config.base import Model
 from fastlb.config.compare import TEXT, loose
-from fastlb.config.hints import Found
+from fastlb.config.hints import Found, no_pool
 from fastlb.config.part import Compiling, Part
 from fastlb.config.positions import Path
 from fastlb.config.units import show
@@ -64,7 +64,7 @@ def check_mirror(path: Path, value: Any, route: Mapping[str, Any],
         return
     where = (*path, "pool") if table else path
     if pool not in pools:
-        yield where, f"there is no pool {show(pool)}. One of: {', '.join(pools)}", tuple(pools)
+        yield no_pool(where, pool, tuple(pools))
     if "pool" not in route and "split" not in route:
         yield where, "a mirror gets copies of what goes to a pool, and this route has none", ()
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastlb.config.server import Server
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
-    from fastlb.handles import Listener, Pool, RunningServer
+    from fastlb.handles import Listener, Pool, RateLimit, RunningServer
     from fastlb.policy import (
         Close,
         Connection,
@@ -63,6 +63,7 @@ __all__ = [
     "More",
     "Pool",
     "Problem",
+    "RateLimit",
     "Redirect",
     "Request",
     "Response",
@@ -83,6 +84,7 @@ _HOMES = {
     "Pool": "fastlb.handles",
     "Config": "fastlb.config.model",
     "Server": "fastlb.config.server",
+    "RateLimit": "fastlb.handles",
     "RunningServer": "fastlb.handles",
     "Health": "fastlb.config.health",
     "Retry": "fastlb.config.failing",

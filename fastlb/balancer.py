@@ -14,7 +14,7 @@ from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.config.server import Server
 from fastlb.control.events import Subscription
-from fastlb.handles import Listener, Pool
+from fastlb.handles import Listener, Pool, RateLimit
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.draft import Draft
 from fastlb.process.functions import look_beside
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
     from fastlb.explain.model import Explanation
     from fastlb.explain.wire import Headers
-    from fastlb.keywords import BalancerKeywords, ListenKeywords, PoolKeywords
+    from fastlb.keywords import (
+        BalancerKeywords,
+        ListenKeywords,
+        PoolKeywords,
+        RateLimitKeywords,
+    )
 
 
 class Balancer:
@@ -101,6 +106,21 @@ class Balancer:
         with self._instance.editing() as draft:
             made = draft.add_listener(name, bind, target, keys)
         return Listener(self._instance, made)
+
+    def rate_limit(
+        self, name: str, *, limit: str, **keys: Unpack[RateLimitKeywords]
+    ) -> RateLimit:
+        """Add a rate limit, for `rate_limit` of listeners and routes. Keywords are the keys of
+        `[rate_limits.NAME]`; mistakes raise ConfigError."""
+        with self._instance.editing() as draft:
+            draft.add_rate_limit(name, {"limit": limit, **keys})
+        return RateLimit(self._instance, name)
+
+    @property
+    def rate_limits(self) -> dict[str, RateLimit]:
+        """Those that have a name, by it."""
+        return Named("rate limit", {
+            name: RateLimit(self._instance, name) for name in self._instance.current.rate_limits})
 
     @property
     def pools(self) -> dict[str, Pool]:

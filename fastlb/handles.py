@@ -287,3 +287,28 @@ class Listener:
             if listener.name == self.name
             for name, n in {"in_flight": listener.in_flight, **listener.totals()}.items()
         }
+
+
+class RateLimit:
+    """A rate limit of a balancer. Made by `Balancer.rate_limit()`; a value of `rate_limit`."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        self._instance = instance
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<RateLimit {self.name}>"
+
+    def stats(self) -> dict[str, int]:
+        """`allowed`, `refused`, `reported` and `uncounted` requests since the start, `keys` that
+        have used something now, and those `evicted` for want of room. Empty when not running."""
+        runtime = self._instance.runtime
+        if runtime is None:
+            return {}
+        return {
+            name: n
+            for limit in runtime.live.rate_limits()
+            if limit.name == self.name
+            for name, n in {
+                **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}.items()
+        }

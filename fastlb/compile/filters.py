@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastlb._core.base.filters import FILTERS
 from fastlb._core.tables.numbers import ON_CLIENT_CLOSE
+from fastlb.compile.facts import FactSpec, fact_spec
 from fastlb.compile.policies import compile_policy
 from fastlb.config.part import Compiling
 from fastlb.config.parts import PARTS
@@ -30,9 +31,15 @@ def compile_filters(
         specs[FILTERS["policy"]] = compile_policy(
             route.policy, names, pool_index, callers[route.name],
             ON_CLIENT_CLOSE[route.on_client_close])
-    if route.pool or route.split or route.policy is not None:
-        for key, value in route.services:
-            specs[FILTERS[PARTS[key].filter]] = PARTS[key].compile(value, Compiling(pool_index))
+
+    def fact(text: str) -> FactSpec:
+        return fact_spec(text, names)
+
+    forwards = bool(route.pool or route.split or route.policy is not None)
+    for key, value in route.services:
+        part = PARTS[key]
+        if forwards or part.answers:
+            specs[FILTERS[part.filter]] = part.compile(value, Compiling(pool_index, fact))
     if os.environ.get(IDENTITY) == "1":
         specs[FILTERS["identity"]] = None
     return specs

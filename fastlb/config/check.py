@@ -14,6 +14,7 @@ from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind
 from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
+from fastlb.config.check_parts import check_parts
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
 from fastlb.config.compare import Compare, Secured, Told
@@ -40,6 +41,7 @@ from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.proxy_protocol import ProxyProtocol
+from fastlb.config.rate_limits import check_rate_limit
 from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
@@ -354,7 +356,8 @@ def _table(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     pools = dict(_table(raw, "pools"))
     listeners = dict(_table(raw, "listeners"))
-    for section, entries in (("listeners", listeners), ("pools", pools)):
+    rates = dict(_table(raw, "rate_limits"))
+    for section, entries in (("listeners", listeners), ("pools", pools), ("rate_limits", rates)):
         for name in entries:
             if not re.fullmatch(NAME, name) or len(name) > limits.NAME_MAX:
                 yield (section, name), (
@@ -369,6 +372,9 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         if isinstance(pool, str) and pool not in pools:
             yield no_pool(("listeners", name, "pool"), pool, tuple(pools))
         yield from check_listener(name, listener, pools, listeners, from_file)
+    for name, limit in rates.items():
+        yield from check_rate_limit(("rate_limits", name), limit)
+    yield from check_parts(raw)
     yield from check_admin(admin)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)

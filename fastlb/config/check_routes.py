@@ -19,7 +19,6 @@ from fastlb.config.compare import Compare
 from fastlb.config.effective_tls import HTTP_PROTOCOLS
 from fastlb.config.hints import no_pool
 from fastlb.config.http import HttpKeys, HttpListener
-from fastlb.config.parts import PARTS
 from fastlb.config.patterns import OTHER_KINDS, fact_of
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import SniffKeys
@@ -244,9 +243,6 @@ def _targets(
             yield (*path, "hash_on"), (
                 f"hash_on belongs to a hashing method, and pool {show(target)} has another"
             ), HASHES
-    for key, part in PARTS.items():
-        if key in route:
-            yield from part.check((*path, key), route[key], route, pools)
     if "split_on" in route and "split" not in route:
         yield (*path, "split_on"), "split_on belongs to a split", ()
 

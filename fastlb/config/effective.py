@@ -292,7 +292,7 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         mode=int(listener.mode, 8) if listener.mode is not None else None,
         scheme=scheme,
         tls=effective_tls(listener.tls, scheme) if listener.tls is not None else None,
-        http=replace(effective_http(listener, look, config.defaults),
+        http=replace(effective_http(name, listener, look, config),
                      shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout))
         if scheme == "http" else None,
         udp=effective_udp(listener) if scheme == "udp" else None,

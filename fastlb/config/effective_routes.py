@@ -21,8 +21,9 @@ from fastlb.config.effective_http import (
 from fastlb.config.failing import effective_retry
 from fastlb.config.http import HeaderEdits, Route
 from fastlb.config.limits import Limit
-from fastlb.config.model import Defaults, Listener
+from fastlb.config.model import Config, Listener
 from fastlb.config.pages import effective_pages
+from fastlb.config.part import Place
 from fastlb.config.parts import PARTS, Services
 from fastlb.config.patterns import OTHER_KINDS, PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
@@ -45,8 +46,9 @@ TIMEOUTS = {
 NAMES = (("tls", "sni"), ("proxy", "authority"))
 
 
-def effective_http(listener: Listener, look: Look, defaults: Defaults) -> EffectiveHttp:
+def effective_http(name: str, listener: Listener, look: Look, config: Config) -> EffectiveHttp:
     """What an http listener needs to know, as numbers."""
+    defaults = config.defaults
     timeouts: dict[str, Any] = {
         f"{key}_ms": _ms(look, key, limit) for key, limit in TIMEOUTS.items()
     }
@@ -86,9 +88,11 @@ def effective_http(listener: Listener, look: Look, defaults: Defaults) -> Effect
         response_headers=edits_of(listener.response_headers),
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
         services=_services(
-            {key: look(key, None) for key, part in PARTS.items() if not part.routes_only}, ()),
+            {key: look(key, None) for key, part in PARTS.items() if not part.routes_only}, (),
+            Place(name, config)),
     )
-    routes = [one for route in listener.routes for one in _routes(route, base)]
+    routes = [one for route in listener.routes
+              for one in _routes(route, base, Place(f"{name}/{route.name}", config))]
     routes.sort(key=specificity)
     return EffectiveHttp(**{**vars(base), "routes": tuple(routes)})
 
@@ -102,17 +106,17 @@ def _ms(look: Look, key: str, limit: Limit) -> int:
     return duration_ms(look(key, show_ms(limit.default)))
 
 
-def _routes(route: Route, http: EffectiveHttp) -> Iterator[EffectiveRoute]:
+def _routes(route: Route, http: EffectiveHttp, place: Place) -> Iterator[EffectiveRoute]:
     """One for each of its hosts and paths, by the same name: they are found one by one."""
     match = route.match
-    made = _route(route, http)
+    made = _route(route, http, place)
     for host in match.host or ("",):
         for path in match.path or ("",):
             for regex in match.path_regex or ("",):
                 yield replace(made, host=host, path=path, path_regex=regex)
 
 
-def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
+def _route(route: Route, http: EffectiveHttp, place: Place) -> EffectiveRoute:
     match = route.match
     own: dict[str, Any] = {
         f"{key}_ms": duration_ms(value)
@@ -143,7 +147,7 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
         errors=effective_pages(route.errors),
         max_body_bytes=http.body_bytes_max if route.max_body_size is None
         else size_bytes(route.max_body_size),
-        services=_services({key: getattr(route, key) for key in PARTS}, http.services),
+        services=_services({key: getattr(route, key) for key in PARTS}, http.services, place),
         priority=route.priority,
         policy=effective_policy(route.policy) if route.policy is not None else None,
         retry=effective_retry(route.retry) if route.retry is not None else None,
@@ -152,11 +156,11 @@ def _route(route: Route, http: EffectiveHttp) -> EffectiveRoute:
     )
 
 
-def _services(written: Mapping[str, Any], inherited: Services) -> Services:
+def _services(written: Mapping[str, Any], inherited: Services, place: Place) -> Services:
     """What is written, and where nothing is, what the listener has."""
     above = dict(inherited)
     found = {
-        key: above.get(key) if value is None else PARTS[key].effective(value)
+        key: above.get(key) if value is None else PARTS[key].effective(value, place)
         for key, value in written.items()
     }
     return tuple((key, value) for key, value in found.items() if value is not None)

@@ -93,7 +93,7 @@ KINDS: dict[str, tuple[Condition, ...]] = {
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
         "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
-        " admin access_log tracing dns defaults listeners pools")},
+        " admin access_log tracing dns defaults listeners pools rate_limits")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {
@@ -168,7 +168,9 @@ EFFECTS: dict[type[Model], Table] = {
         "order": (HTTP,),
         **dict.fromkeys(("redirect", "respond", "max_body_size", "response_headers", "errors"),
                         (HTTP,)),
-        **dict.fromkeys(("rewrite", "request_headers", *PARTS, "retry",
+        **{key: (HTTP,) if part.answers else (HTTP, needs.forwards)
+           for key, part in PARTS.items()},
+        **dict.fromkeys(("rewrite", "request_headers", "retry",
                          "response_header_timeout", "request_timeout", "body_idle_timeout",
                          "websocket_timeout", "on_client_close"), (HTTP, needs.forwards)),
         "priority": (HTTP, needs.forwards, needs.queues),

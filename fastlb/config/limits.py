@@ -95,6 +95,18 @@ STICKY_DOMAIN = Choice(None, "the host that was asked, and no other")
 STICKY_SECURE = Choice(False, "plain http would never get it back")
 STICKY_SAME_SITE = Choice("lax", "as browsers do by themselves: sent with links from elsewhere")
 SECRET_CHARACTERS_MIN = 16  # as hexadecimal digits 64 bits, which nobody guesses online
+RATE_LIMITS = Choice({}, "limits can be written in routes, too")
+RATE_LIMIT = Choice(None, "only a service knows how much its clients may ask for")
+RATE_KEY = Choice("client.ip", "every request has one")
+RATE_BURST = Choice(None, "all that comes in the limit's time may come at once")
+RATE_COST = Limit(1, 0, 1_000_000_000, "every request counts alike")
+COST_FIELD = Choice(None, "the cost is fixed")
+RATE_HEADERS = Choice("draft", "well-behaved clients wait, rather than be refused")
+REPORT = Choice(False, "a limit is meant to hold")
+RATE_REQUESTS = Limit(
+    0, 1, 10_000_000, "ten times what one process serves; a shorter time is too coarse in ns"
+)
+RATE_BYTES = Limit(0, 1, 1 << 40, "8 terabits a second: more than any network card")
 SUBSET = Choice(None, "every process sends to all servers")
 IDLE_TIMEOUT = Limit(
     300_000, 0, 30 * DAY_MS,

@@ -32,6 +32,7 @@ from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.plain import Plain
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
+from fastlb.config.rate_limits import RateLimit
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
@@ -421,6 +422,8 @@ class Config(Model):
     """By name: `[listeners.NAME]`."""
     pools: dict[str, Pool] = Field(default_factory=dict)
     """By name: `[pools.NAME]`."""
+    rate_limits: Annotated[dict[str, RateLimit], bounds.RATE_LIMITS] = Field(default_factory=dict)
+    """By name: `[rate_limits.NAME]`, for `rate_limit` of listeners and routes."""
 
     @classmethod
     def build(cls, raw: Mapping[str, Any]) -> Config:

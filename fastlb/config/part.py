@@ -15,18 +15,42 @@ from pydantic import Field
 if TYPE_CHECKING:
     from fastlb.config.base import Model
     from fastlb.config.hints import Found
+    from fastlb.config.model import Config
     from fastlb.config.positions import Path
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a value stands: "web" is a listener, "web/api" a route of it. `config` is all there is."""
+
+    name: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Checking:
+    """What a value is checked beside, as it is written: `owner` is the table that it stands in, a
+    route's, a listener's or `[defaults]`."""
+
+    owner: Mapping[str, Any]
+    raw: Mapping[str, Any]
+
+    def tables(self, section: str) -> Mapping[str, Any]:
+        """The tables of a section, such as "pools", by their names."""
+        found = self.raw.get(section)
+        return found if isinstance(found, Mapping) else {}
+
+
+@dataclass(frozen=True)
 class Compiling:
-    """Helpers for a part's `compile`: `pool_index` returns a pool's place in the snapshot."""
+    """Helpers for a part's `compile`: `pool_index` returns a pool's place in the snapshot, and
+    `fact` how the core knows a fact by its name."""
 
     pool_index: Callable[[str], int]
+    fact: Callable[[str], tuple[int, int, bytes]]
 
 
-def _no_problem(path: Path, value: Any, route: Mapping[str, Any],
-                pools: Mapping[str, Any]) -> Iterable[Found]:
+def _no_problem(path: Path, value: Any, checking: Checking) -> Iterable[Found]:
     return ()
 
 
@@ -46,16 +70,15 @@ class Part:
     kind: Any
     meaning: str
     filter: str
-    effective: Callable[[Any], Any]
+    effective: Callable[[Any, Place], Any]
     compile: Callable[[Any, Compiling], object]
     show: Callable[[Any], str]
     explain: Callable[[Any, Mapping[str, Any]], str]
     tables: tuple[tuple[str, type[Model]], ...] = ()    # sections of docs/config.md
     routes_only: bool = False   # not for listeners and [defaults]
     switch: bool = True         # `true` and `false` can be written
-    # Problems of a route's value as it is written: its place, the value, the route, all pools.
-    check: Callable[[Path, Any, Mapping[str, Any], Mapping[str, Any]], Iterable[Found]] = \
-        _no_problem
+    answers: bool = False       # also for routes that answer by themselves
+    check: Callable[[Path, Any, Checking], Iterable[Found]] = _no_problem   # what is written
     pools: Callable[[Any], tuple[str, ...]] = _no_pool  # that its effective value sends to
 
     def field(self, meaning: str) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from fastlb.config.health import Health
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Listener, Pool, Server
 from fastlb.config.policy import Policy
+from fastlb.config.rate_limits import RateLimit
 
 PLACE = Path(__file__).resolve().parents[1] / "keywords"
 COLUMNS = 100
@@ -29,7 +30,8 @@ PARTS: tuple[tuple[str, str, type[Model], tuple[str, ...]], ...] = (
     ("OwnRouteKeys", "RouteKeys", Route, ("name", "match", "pool", "policy")),
     ("PoolKeywords", "", Pool, ("servers", "balance")),
     ("ListenKeywords", "", Listener, ("bind", "pool")),
-    ("BalancerKeywords", "", Config, ("threads", "listeners", "pools")),
+    ("RateLimitKeywords", "", RateLimit, ("limit",)),
+    ("BalancerKeywords", "", Config, ("threads", "listeners", "pools", "rate_limits")),
 )
 HEAD = """\
 \"\"\"{what}
@@ -68,7 +70,7 @@ def _keywords() -> str:
         "from fastlb.config.failing import Retry", "from fastlb.config.health import Health",
         "from fastlb.keywords.tables import (", *(f"    {name}," for name in used), ")",
     ]
-    what = "Keywords of `Balancer`, `Balancer.pool()`, `Balancer.listen()` and `Listener.route()`."
+    what = "Keywords of `Balancer` and of its methods, and of `Listener.route()`."
     return _head(what, imports, "TYPE_CHECKING, Any, Literal, TypedDict") + body
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 SHOWN_MAX = 120         # characters of a value in a message: enough to know it by
@@ -13,6 +14,7 @@ SHOWN_MAX = 120         # characters of a value in a message: enough to know it 
 DURATION = r"^[0-9]{1,15}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 SHORT = r"^[0-9]{1,9}(\.[0-9]{1,3})?(us|ms|s)$"
 SIZE = r"^[0-9]{1,15}(B|KiB|MiB|GiB|KB|MB|GB)$"
+RATE = r"^([0-9]{1,15})(B|KiB|MiB|GiB|KB|MB|GB)?/([0-9]{0,9})(s|m|h|d)$"
 
 _ESCAPED = {"0": b"\0", "t": b"\t", "r": b"\r", "n": b"\n", "\\": b"\\"}
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -57,6 +59,27 @@ def size_bytes(value: Any) -> int:
         raise ValueError(f'{show(value)} is not a size; write it like "512B", "16KiB", "1MiB"')
     unit = found[1]
     return int(value.removesuffix(unit)) * _BYTES[unit]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many requests or bytes in so many milliseconds."""
+
+    count: int
+    period_ms: int
+    is_bytes: bool
+
+
+def rate(value: Any) -> Rate:
+    """The rate of "100/m", "5/10s" or "10MiB/s". ValueError says what to write."""
+    found = re.fullmatch(RATE, value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'{show(value)} is not a rate; write it like "100/m" or "10MiB/s"')
+    number, size, periods, unit = found.groups()
+    count, n = int(number) * _BYTES.get(size, 1), int(periods or 1)
+    if not count or not n:
+        raise ValueError(f"{show(value)} is nothing at all; to refuse everything, respond with 403")
+    return Rate(count, n * _MS[unit], size is not None)
 
 
 def statuses(text: str) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastlb._core.tables.clock import Clock as CoreClock
@@ -44,6 +45,8 @@ class Clock:
         self._core = core
         self.ahead_s = 0.0
         self.timers: set[Timer] = set()
+        self._at_work = 0
+        self._rests = asyncio.Event()
 
     def time(self) -> float:
         return asyncio.get_running_loop().time() + self.ahead_s
@@ -65,6 +68,24 @@ class Clock:
         finally:
             timer.cancel()
 
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """What a task does between two sleeps, where it waits for somebody else: a check, a question
+        to a name server. `rest()` waits for it."""
+        self._at_work += 1
+        self._rests.clear()
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            if not self._at_work:
+                self._rests.set()
+
+    async def rest(self) -> None:
+        """Wait until no work is under way."""
+        if self._at_work:
+            await self._rests.wait()
+
     def advance(self, seconds: float) -> None:
         """Move it ahead. What is due is called in the order of its times; what follows from that
         happens in the turns of the loop and of the engines that come then."""
@@ -78,4 +99,3 @@ class Clock:
                 timer.run()
             else:
                 timer.start()
-

@@ -57,7 +57,7 @@ class Discovery:
     ) -> None:
         self._changed = changed
         self._clock = clock
-        self._resolver = Resolver(dns)
+        self._resolver = Resolver(dns, clock)
         self._names: dict[str, Name] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -142,7 +142,8 @@ class Discovery:
 
     async def _ask(self, name: Name) -> tuple[Known, float]:
         """Ask once. Returns what is known now, and how long it holds (s)."""
-        answer = await self._resolver.resolve(name.host)
+        with self._clock.work():
+            answer = await self._resolver.resolve(name.host)
         name.asked_s = self._clock.time()
         known = _merged(name.known, answer)
         if not answer.is_whole or not answer.addresses:

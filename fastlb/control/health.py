@@ -194,7 +194,8 @@ class Patient:
                 self.known = False      # the first good check after it decides at once
                 self.row = 0
             else:
-                why, at_once = await self._check()
+                with clock.work():
+                    why, at_once = await self._check()
                 if why is not None:
                     self.note(why, at_once)
             wait_s = self.health.fast_interval_s if self.row else self.health.interval_s

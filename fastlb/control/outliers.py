@@ -15,6 +15,7 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.failing import EffectiveOutliers
+from fastlb.control.clock import Clock
 from fastlb.control.tasks import end, keep_going
 
 COMPARED_MIN = 3        # servers of which a median says something
@@ -46,9 +47,12 @@ def judge(samples: Iterable[Sample], outliers: EffectiveOutliers) -> Iterator[tu
 class Comparison:
     """Looks at the servers of pools every interval. `eject(pool, server, why)` acts on it."""
 
-    def __init__(self, live: Live, eject: Callable[[str, str, str], object]) -> None:
+    def __init__(
+        self, live: Live, eject: Callable[[str, str, str], object], clock: Clock
+    ) -> None:
         self._live = live
         self._eject = eject
+        self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._how: dict[str, EffectiveOutliers] = {}
         self._servers: dict[str, list[str]] = {}
@@ -92,7 +96,7 @@ class Comparison:
                 if name not in ejected:
                     self._eject(pool, name, why)
             before = now
-            await asyncio.sleep(outliers.interval_s)
+            await self._clock.sleep(outliers.interval_s)
 
 
 def _totals(server: Server) -> Sample:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastlb.config.effective import EffectiveDns
+from fastlb.control.clock import Clock
 
 if TYPE_CHECKING:
     import dns.message
@@ -72,9 +73,10 @@ class Answer:
 class Resolver:
     """Asks the name servers of a configuration, and remembers which of them are slow."""
 
-    def __init__(self, dns: EffectiveDns) -> None:
+    def __init__(self, dns: EffectiveDns, clock: Clock) -> None:
         self.dns = dns
-        self._slow: dict[NameServer, float] = {}        # since when, by the loop's clock
+        self._clock = clock
+        self._slow: dict[NameServer, float] = {}        # since when, by the clock
         self._places = asyncio.Semaphore(NAMES_AT_ONCE)
         self._heard_s = 0.0         # when a name server last said anything
         self._silent_s = 0.0        # when none had said anything for as long as a name may take
@@ -119,7 +121,7 @@ class Resolver:
 
     def _in_order(self, servers: tuple[NameServer, ...]) -> list[NameServer]:
         """As configured, but for those that kept us waiting of late: they come last."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time()
         self._slow = {one: s for one, s in self._slow.items() if now_s < s + SLOW_S}
         return sorted(servers, key=lambda one: self._slow.get(one, 0.0))
 
@@ -148,7 +150,7 @@ class Resolver:
                 if not question.missing or loop.time() >= question.deadline_s:
                     return
                 if not peer.heard:
-                    self._slow.setdefault(server, loop.time())
+                    self._slow.setdefault(server, self._clock.time())
         finally:
             for server, peer in peers.items():
                 if peer.heard:

@@ -141,6 +141,8 @@ class Requested:
             why = "no route fits, and the listener has no pool"
         elif reason == "policy_failed":
             why = "the policy failed, and has no on_error"
+        elif reason == "rate_limited":
+            why = "a rate limit is used up"
         elif reason == "responded":
             why = "the policy says so" if self.policy is not None and self.policy.asked \
                 else "the route says so"

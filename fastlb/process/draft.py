@@ -29,12 +29,23 @@ class Draft:
         self.pools: dict[str, dict[str, Any]] = {}
         self.listeners: dict[str, dict[str, Any]] = {}
         self._keys = dict(keys)
+        self.rate_limits: dict[str, Any] = dict(self._keys.pop("rate_limits", {}))
 
     def config(self) -> Config:
         """The configuration as it stands."""
         if self.whole is not None:
             return self.whole
-        return Config.build({**self._keys, "listeners": self.listeners, "pools": self.pools})
+        return Config.build({**self._keys, **self._with("listeners", self.listeners)})
+
+    def _with(self, section: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a section can name, and the section as it would be."""
+        return {"pools": self.pools, "rate_limits": self.rate_limits, section: tables}
+
+    def add_rate_limit(self, name: str, keys: Mapping[str, Any]) -> None:
+        self._check_name(name, self.rate_limits)
+        spec = given(keys)
+        Config.build({"rate_limits": {name: spec}})
+        self.rate_limits[name] = spec
 
     def add_pool(
         self, name: str, servers: Iterable[str | Server], balance: str, keys: Mapping[str, Any]
@@ -55,14 +66,14 @@ class Draft:
         name = name if name is not None else f"listener{len(self.listeners) + 1}"
         spec = {"bind": bind, **({} if pool is None else {"pool": pool}), **given(keys)}
         self._check_name(name, self.listeners)
-        Config.build({"listeners": {**self.listeners, name: spec}, "pools": self.pools})
+        Config.build(self._with("listeners", {**self.listeners, name: spec}))
         self.listeners[name] = spec
         return name
 
     def change_listener(self, name: str, keys: Mapping[str, Any]) -> None:
         self._must_not_be_whole()
         spec = {**self.listeners[name], **keys}
-        Config.build({"listeners": {**self.listeners, name: spec}, "pools": self.pools})
+        Config.build(self._with("listeners", {**self.listeners, name: spec}))
         self.listeners[name] = spec
 
     def add_route(self, listener: str, route: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ class Runtime:
         self._rest_until_s = 0.0
         self._health = Health(self.live, self.events, self._look_soon, self.clock)
         self._spread = Spread(self.live)
-        self._comparison = Comparison(self.live, self._eject)
+        self._comparison = Comparison(self.live, self._eject, self.clock)
         self.policies = Policies(self.live)
         self.observing = Observing(self.live, self.engines.settle)
         self.recording = self.observing.recording
@@ -269,6 +269,7 @@ class Runtime:
             self.clock.advance(seconds)
             for _ in range(ADVANCE_TURNS):
                 await asyncio.sleep(0)
+            await self.clock.rest()
 
         asyncio.run_coroutine_threadsafe(go(), self.loop).result(ADVANCE_S)
         for _ in range(ADVANCE_TURNS):

@@ -17,9 +17,11 @@ class Clock:
     def advance(self, duration: str | float) -> None:
         """Move the clock ahead, by "1h" or so many seconds.
 
-        All that is due by then has happened when this returns: timeouts have ended what they end,
-        ejections are over, and what the control plane does now and then (health checks, DNS) has
-        begun. What comes again and again comes once. Raises ValueError for what is no duration.
+        What is due by then has happened when this returns: timeouts have ended what they end,
+        ejections are over, and health checks and DNS questions that came due were made. What
+        recurs happens once, however far the clock moves. How long a server takes to answer a
+        health check is measured with the system's clock. Raises ValueError for anything that is
+        no duration, and TimeoutError if a check or question takes more than 30 s.
         """
         wanted = seconds(duration, "duration")
         if wanted is None:

@@ -19,6 +19,7 @@ from fastlb.config.health import Health as Keys
 from fastlb.config.health import effective_health
 from fastlb.control import checks
 from fastlb.control.checks import Report, Visits
+from fastlb.control.clock import Clock
 from fastlb.control.events import Events
 from fastlb.control.health import FIRST_GAP_S, Health, Patient
 from tests.flow.conftest import Origin, Site, wait_until
@@ -37,7 +38,8 @@ def test_first_checks_of_all_pools_are_begun_one_after_the_other(
     monkeypatch.setattr(Patient, "follow", follow)
 
     async def main() -> None:
-        health = Health(Live(1), Events(), lambda: None)
+        live = Live(1)
+        health = Health(live, Events(), lambda: None, Clock(live.clock))
         keys = effective_health(Keys(tcp=True))
         for i in range(1000):
             health.follow(f"p{i}", keys, [ServerSpec("127.0.0.1:1", ("127.0.0.1", 1), 1, 0)])

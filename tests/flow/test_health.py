@@ -18,6 +18,7 @@ import fastlb
 from fastlb._core.tables.live import Live
 from fastlb.config.health import Health, effective_health
 from fastlb.control.checks import Visits
+from fastlb.control.clock import Clock
 from fastlb.control.health import Patient
 from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
@@ -248,9 +249,11 @@ def test_a_server_that_does_not_answer_is_down(site: Callable[..., Site]) -> Non
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), max_size=60))
 def test_transitions_are_those_of_the_model(rise: int, fall: int, checks: list[bool]) -> None:
     """Down after `fall` bad checks in a row, up after `rise` good ones; no one decides alone."""
-    server = Live(1).server("p", "127.0.0.1:1")
+    live = Live(1)
+    server = live.server("p", "127.0.0.1:1")
     health = effective_health(Health(tcp=True, rise=rise, fall=fall))
-    patient = Patient(server, ("127.0.0.1", 1), health, cast(Visits, None))     # (it makes none)
+    patient = Patient(server, ("127.0.0.1", 1), health, cast(Visits, None),     # (it makes none)
+                      clock=Clock(live.clock))
     up, row = True, 0
     for good in checks:
         patient.note("" if good else "x")

@@ -41,7 +41,7 @@ def test_a_head_that_does_not_come_is_a_408(made: TestBalancer) -> None:
     site = made.listen(pool=made.pool(servers=[made.origin()]))
     client = made.connect(site)
     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
-    wait_until(lambda: made.balancer.status()["totals"]["exchanges"] == 1)
+    wait_until(lambda: site.stats()["accepted"] == 1)
     made.clock.advance("11s")
     assert client.recv(1000).startswith(b"HTTP/1.1 408")
 

@@ -76,7 +76,8 @@ cdef enum Reason:
     REASON_EVICTED = 29         # udp: without an answer, where newer sessions had no room
     REASON_CLIENT_CANCELLED = 30        # HTTP/2: it reset the stream; its connection goes on
     REASON_LARGE_RESPONSE = 31  # http: a head, or trailers, beyond the pool's limit
-    REASON_COUNT = 32
+    REASON_RATE_LIMITED = 32    # beyond what a rate limit allows
+    REASON_COUNT = 33
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time

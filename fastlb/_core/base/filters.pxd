@@ -5,7 +5,8 @@ from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 
 cdef enum FilterNumber:         # in the order in which requests and their responses pass them;
-    FILTER_POLICY = 100         # with room between them for others
+    FILTER_RATE_LIMIT = 40      # with room between them for others
+    FILTER_POLICY = 100
     FILTER_MIRROR = 150
     FILTER_COMPRESS = 200
     FILTER_IDENTITY = 250
@@ -42,6 +43,8 @@ cdef struct FilterKind:
     # The response's head is at hand, and no other try will be made: NEXT, or FAIL with x.reason.
     # HTTP_CONTENT is set by a filter that wants the body.
     int (*response)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
+    # fastlb answers by itself, whatever filter said so: `add_field` adds to that answer's head.
+    void (*answer)(Core* core, Exchange* x, const Filter* filter, void* state) noexcept nogil
     # More of the body: NEXT or FAIL.
     int (*content)(Core* core, Exchange* x, const Filter* filter, void* state,
                    Content* content) noexcept nogil

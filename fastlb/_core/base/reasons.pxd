@@ -9,6 +9,7 @@ cdef enum GrpcStatus:           # grpc.io/docs/guides/status-codes
     GRPC_UNKNOWN = 2
     GRPC_DEADLINE_EXCEEDED = 4
     GRPC_PERMISSION_DENIED = 7
+    GRPC_RESOURCE_EXHAUSTED = 8
     GRPC_UNIMPLEMENTED = 12
     GRPC_INTERNAL = 13
     GRPC_UNAVAILABLE = 14

@@ -1,17 +1,15 @@
 # Sessions counted by source, behind one lock for all engines.
 # The table doubles when it is half full; where there is no memory for that, it is used until it is
 # full, and then new sources are refused.
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
 from fastlb._core.base.limits cimport SOURCES_MIN
-from fastlb._core.base.address cimport is_mapped
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.source cimport source_of
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.sys cimport yield_cpu
 from fastlb._core.ext.atomic cimport fl_exchange32, fl_store32
-from fastlb._core.ext.linux cimport AF_INET
 
 
 cdef bint sources_open(Sources* sources, uint64_t seed) noexcept nogil:
@@ -27,19 +25,6 @@ cdef bint sources_open(Sources* sources, uint64_t seed) noexcept nogil:
 cdef void _lock(Sources* sources) noexcept nogil:
     while fl_exchange32(&sources.lock, 1):
         yield_cpu()
-
-
-cdef uint64_t _source_of(const Address* address) noexcept nogil:
-    """An IPv4 address, or the /64 of an IPv6 one; one that is mapped is the former."""
-    cdef const uint8_t* v6 = <const uint8_t*> &address.v6.sin6_addr
-    cdef uint64_t prefix
-    cdef uint32_t v4 = address.v4.sin_addr.s_addr
-    if address.family != AF_INET:
-        if not is_mapped(v6):
-            memcpy(&prefix, v6, 8)
-            return prefix
-        memcpy(&v4, v6 + 12, 4)
-    return <uint64_t> 0xFFFF << 32 | v4             # (as ::ffff:0:0/96 has it)
 
 
 cdef uint32_t _find(const Sources* sources, uint64_t source) noexcept nogil:
@@ -67,7 +52,7 @@ cdef bint _grow(Sources* sources) noexcept nogil:
 
 cdef bint source_take(Sources* sources, const Address* address, int32_t most) noexcept nogil:
     """One session more; False where it has as many as it may."""
-    cdef uint64_t source = _source_of(address)
+    cdef uint64_t source = source_of(address)
     cdef uint32_t at
     cdef bint taken = False
     _lock(sources)
@@ -87,7 +72,7 @@ cdef bint source_take(Sources* sources, const Address* address, int32_t most) no
 cdef void source_give(Sources* sources, const Address* address) noexcept nogil:
     cdef uint32_t at, hole, home
     _lock(sources)
-    at = _find(sources, _source_of(address))
+    at = _find(sources, source_of(address))
     if sources.places[at].sessions:
         sources.places[at].sessions -= 1
         if sources.places[at].sessions == 0:

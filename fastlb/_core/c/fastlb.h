@@ -94,6 +94,22 @@ static inline uint64_t fl_add64(uint64_t *p, uint64_t v) {
 static inline int fl_cas64(uint64_t *p, uint64_t old, uint64_t v) {
     return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
+/* Two words that lie beside each other, at a multiple of 16 bytes: a key and its value, say. GCC would
+ * call libatomic for it. */
+static inline int fl_cas_pair(uint64_t *p, uint64_t old0, uint64_t old1, uint64_t v0, uint64_t v1) {
+#if defined(__x86_64__) && !defined(__ILP32__)
+    unsigned char done;
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@ccz"(done), "+m"(*(unsigned __int128 *)p), "+a"(old0), "+d"(old1)
+                     : "b"(v0), "c"(v1)
+                     : "memory");
+    return done;
+#else
+    unsigned __int128 old = (unsigned __int128)old1 << 64 | old0; /* (little endian) */
+    return __sync_bool_compare_and_swap((unsigned __int128 *)p, old,
+                                        (unsigned __int128)v1 << 64 | v0);
+#endif
+}
 static inline void *fl_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static inline void fl_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline void fl_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

@@ -23,6 +23,7 @@ from fastlb._core.ext.atomic cimport fl_load32
 from fastlb._core.facts.about cimport about_drop, about_take
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.filters.compress cimport coding_of
+from fastlb._core.filters.rate_limit cimport rates_of
 from fastlb._core.http.admit cimport prepare
 from fastlb._core.http.conditions cimport condition_fits, value_seen
 from fastlb._core.http.decision cimport as_the_route_says, failed, shown_body
@@ -250,6 +251,7 @@ cdef class Reasons(Rehearsal):
         if x.http != NULL and x.attempt.head != NULL:
             facts["head"] = (<const char*> chunk_bytes(x.attempt.head))[:x.attempt.head.end]
         facts["coding"] = _CODINGS[coding_of(x)]
+        facts["rates"] = rates_of(self.core, x)
         if x.http != NULL and x.http.lines != NULL:
             facts["lines"] = (<const char*> chunk_bytes(x.http.lines))[:x.http.lines.end]
         if self._verdict == ANSWER:

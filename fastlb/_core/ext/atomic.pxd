@@ -18,6 +18,7 @@ cdef extern from "fastlb.h" nogil:
     void fl_store64(uint64_t*, uint64_t)
     uint64_t fl_add64(uint64_t*, uint64_t)
     bint fl_cas64(uint64_t*, uint64_t, uint64_t)
+    bint fl_cas_pair(uint64_t*, uint64_t, uint64_t, uint64_t, uint64_t)
     void* fl_load_pointer(void**)
     void fl_store_pointer(void**, void*)
     void fl_fence()

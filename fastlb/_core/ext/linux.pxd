@@ -16,6 +16,16 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_sendto
         SYS_splice
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        MAP_ANONYMOUS
+        MAP_PRIVATE
+        PROT_READ
+        PROT_WRITE
+    void* MAP_FAILED
+    void* mmap(void*, size_t, int, int, int, long)
+    int munmap(void*, size_t)
+
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec

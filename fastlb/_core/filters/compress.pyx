@@ -21,7 +21,7 @@ from fastlb._core.filters.coders cimport (
     CODE_END, CODE_FLUSH, CODE_MORE, Coder, code, give_coder, take_coder,
 )
 from fastlb._core.http.edits cimport Edits, made_edits, name_is_edited
-from fastlb._core.http.filters cimport add_field
+from fastlb._core.http.filters cimport add_field, filter_state
 from fastlb._core.proto.fields cimport cut, weight_of
 from fastlb._core.proto.http1 cimport field_name, field_value
 from fastlb._core.tables.compression cimport (
@@ -146,16 +146,8 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
 
 cdef int coding_of(const Exchange* x) noexcept nogil:
     """Coding that a request's response would have, if it may; CODING_NONE: none."""
-    cdef const Compressing* state
-    cdef uint32_t i
-    if x.http == NULL or not x.http.flags & HTTP_FILTERED:
-        return CODING_NONE
-    for i in range(x.http.route.n_filters):
-        if x.http.route.filters[i].kind == &_kind:
-            state = <const Compressing*> (
-                chunk_bytes(x.http.states) + x.http.route.filters[i].state_at)
-            return state.coding if state.is_whole else CODING_NONE
-    return CODING_NONE
+    cdef const Compressing* state = <const Compressing*> filter_state(x, &_kind)
+    return state.coding if state != NULL and state.is_whole else CODING_NONE
 
 
 # --- the response's head ---

@@ -18,6 +18,24 @@ cdef inline void* _state(const Http* http, const Filter* filter) noexcept nogil:
     return chunk_bytes(http.states) + filter.state_at if http.states != NULL else NULL
 
 
+cdef const Filter* filter_of(const Exchange* x, const FilterKind* kind) noexcept nogil:
+    """The filter of this kind that a request is passing; NULL: there is none, or it has ended."""
+    cdef const Http* http = x.http
+    cdef uint32_t i
+    if http == NULL or not http.flags & HTTP_FILTERED:
+        return NULL
+    for i in range(http.route.n_filters):
+        if http.route.filters[i].kind == kind:
+            return &http.route.filters[i]
+    return NULL
+
+
+cdef void* filter_state(const Exchange* x, const FilterKind* kind) noexcept nogil:
+    """What it knows of the request; NULL where `filter_of` is."""
+    cdef const Filter* filter = filter_of(x, kind)
+    return _state(x.http, filter) if filter != NULL else NULL
+
+
 cdef int _give_states(Core* core, Exchange* x) noexcept nogil:
     """Take a chunk for the states of the request's filters: NEXT, or ANSWER without memory."""
     cdef Http* http = x.http
@@ -97,6 +115,19 @@ cdef int filter_response(Core* core, Exchange* x) noexcept nogil:
                 core, x, &route.filters[i], _state(http, &route.filters[i])) != NEXT:
             return FAIL
     return NEXT
+
+
+cdef void filter_answer(Core* core, Exchange* x) noexcept nogil:
+    """Let the filters add fields to an answer of our own."""
+    cdef Http* http = x.http
+    cdef Route* route = http.route
+    cdef const FilterKind* kind
+    cdef uint32_t i
+    core.http.filtering.fields_size = 0
+    for i in range(route.n_filters):
+        kind = <const FilterKind*> route.filters[i].kind
+        if kind.answer != NULL:
+            kind.answer(core, x, &route.filters[i], _state(http, &route.filters[i]))
 
 
 cdef int filter_content(Core* core, Exchange* x, Content* content) noexcept nogil:

@@ -1,6 +1,7 @@
 # How an engine waits for events: asleep, awake, or for microseconds.
 from libc.stdint cimport uint64_t
 
+from fastlb._core.base.clock cimport engine_ns
 from fastlb._core.base.limits cimport SPIN_AFTER, SPIN_EVENTS_MAX, SPIN_NS, SPIN_PENALTY
 from fastlb._core.base.poller cimport poller_wait, poller_wait_ns
 from fastlb._core.base.sys cimport clock_ns
@@ -25,7 +26,7 @@ cdef int timeout_ms_of(Core* core) noexcept nogil:
 
 cdef int _wait_to_look(Core* core, int timeout_ms) noexcept nogil:
     """The same while a listener of datagrams rests, which is a matter of microseconds."""
-    cdef uint64_t now_ns = clock_ns(), look_ns = core.datagrams.look_ns
+    cdef uint64_t now_ns = engine_ns(core), look_ns = core.datagrams.look_ns
     cdef uint64_t left_ns = look_ns - now_ns if look_ns > now_ns else 0
     if left_ns == 0 or (timeout_ms >= 0 and <uint64_t> timeout_ms * 1000000 <= left_ns):
         return poller_wait(&core.poller, timeout_ms if left_ns else 0)

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t, uint8_t
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_CLOSE, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_RESPONDED,
+    EXCHANGE_CLOSE, HTTP_FILTERED, HTTP_GRPC, HTTP_JSON, HTTP_OLD_CLIENT, NEXT, REASON_RESPONDED,
 )
 from fastlb._core.base.flow cimport flow_flush, flow_write
 from fastlb._core.base.head cimport METHOD_HEAD, Text
@@ -22,6 +22,7 @@ from fastlb._core.http.date cimport put_date
 from fastlb._core.http.edits cimport (
     Edits, constant_edits, is_edited, made_edits, put_constants, put_edits, response_edits,
 )
+from fastlb._core.http.filters cimport filter_answer
 from fastlb._core.http.grpc cimport put_grpc_error
 from fastlb._core.http.identity cimport name_request
 from fastlb._core.http.templates cimport put_location
@@ -201,11 +202,18 @@ cdef void _put_cause(Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
         put_literal(w, b"\r\n")
 
 
+cdef inline void _put_filtered(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
+    """The fields of the route's filters."""
+    if unlikely(x.http != NULL and x.http.flags & HTTP_FILTERED):
+        _put_lines(edits, text_of(core.http.filtering.fields, core.http.filtering.fields_size), w)
+
+
 cdef void _write_grpc(Core* core, Exchange* x, bint plain, Writer* w) noexcept nogil:
     cdef Edits edits = _edits(x)
     if plain:
         edits.n = 0
     put_grpc_error(core, x, _phrase(x.status), &edits, w)
+    _put_filtered(core, x, &edits, w)
     _put_cause(x, &edits, w)
     if unlikely(edits.n != 0):
         _put_edited(core, x, &edits, w)
@@ -224,6 +232,7 @@ cdef void _put_own(Core* core, Exchange* x, const Edits* edits, bint own, const 
         put_literal(w, b"\r\n")
     if reply != NULL:
         _put_lines(edits, reply.lines, w)
+    _put_filtered(core, x, edits, w)
     if not own:
         if x.status == 405 and _begin(edits, b"Allow", w):
             put_literal(w, b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
@@ -301,6 +310,8 @@ cdef void _write_as(Core* core, Exchange* x, bint plain, Writer* w) noexcept nog
 
 cdef void write_answer(Core* core, Exchange* x, Writer* w) noexcept nogil:
     cdef uint8_t* start = w.at
+    if unlikely(x.http != NULL and x.http.flags & HTTP_FILTERED):
+        filter_answer(core, x)
     _write_as(core, x, False, w)
     if unlikely(w.full):
         w.at = start

@@ -8,8 +8,11 @@ from fastlb._core.ext.atomic cimport fl_add64, fl_load64
 cdef class Clock:
     """The system's monotonic clock, and as far ahead of it as a test has moved it."""
 
+    cdef uint64_t now_ns(self) noexcept nogil:
+        return clock_ns() + fl_load64(&self._ahead_ns)
+
     cdef uint64_t now_ms(self) noexcept nogil:
-        return (clock_ns() + fl_load64(&self._ahead_ns)) // 1000000
+        return self.now_ns() // 1000000
 
     def advance(self, uint64_t ns) -> None:
         """Move it ahead. Engines notice with their next turn: wake them."""

@@ -12,10 +12,12 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.facts.about cimport about_drop
 from fastlb._core.tables.clock cimport Clock
 from fastlb._core.tables.names cimport Names
+from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.series cimport series_free
 from fastlb._core.tables.states cimport Listener, Pool, Server, per_engine
 
 import os
+from weakref import WeakValueDictionary
 
 cimport cython
 
@@ -67,6 +69,7 @@ cdef class Live:
         self.names = Names()
         self._servers = {}
         self._pools, self._listeners = {}, {}
+        self._rate_limits = WeakValueDictionary()
         self._forgotten = []
         self._slots = set()
         for i in range(ENGINES_MAX):
@@ -166,6 +169,16 @@ cdef class Live:
             self._listeners[name] = made = Listener(name, self.engines)
             made.live.name = self.names.id(name)
         return self._listeners[name]
+
+    def rate_limit(self, str name) -> RateLimit:
+        """It is forgotten with the last snapshot that names it."""
+        cdef RateLimit made = self._rate_limits.get(name)
+        if made is None:
+            self._rate_limits[name] = made = RateLimit(name, self.engines, self.clock)
+        return made
+
+    def rate_limits(self) -> list[RateLimit]:
+        return list(self._rate_limits.values())
 
     def notify(self) -> None:
         """Something was changed in here by somebody else than an engine."""

@@ -6,6 +6,7 @@ cdef class Room(Arena):
 
     def __cinit__(self, Live live, int n_pools):
         self.live, self.n_pools = live, n_pools
+        self.rates = []
 
     cdef int pool_index(self, object index) except -1:
         """Check a pool's place in the snapshot."""

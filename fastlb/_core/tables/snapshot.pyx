@@ -135,6 +135,8 @@ cdef class Snapshot:
 
     def publish(self) -> None:
         """Let all engines take it up at their next turn."""
+        for limit, unit_ns in self._room.rates:
+            limit.use(unit_ns)
         fl_store_pointer(&self.live.table.published, &self.table)
         live_wake_engines(&self.live.table)
 

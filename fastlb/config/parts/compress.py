@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from fastlb._core.tables.compression import LIBRARIES
 from fastlb.config import limits
 from fastlb.config.base import Model, Size, Switch, as_list
-from fastlb.config.part import Compiling, Part
+from fastlb.config.part import Compiling, Part, Place
 from fastlb.config.units import show, size_bytes
 
 Coding = Literal["zstd", "br", "gzip"]
@@ -118,7 +118,9 @@ class EffectiveCompress:
     personal: bool
 
 
-def effective_compress(given: Compress | bool | None) -> EffectiveCompress | None:
+def effective_compress(
+    given: Compress | bool | None, place: Place
+) -> EffectiveCompress | None:
     """None: nothing is compressed."""
     if not given:
         return None

@@ -13,7 +13,7 @@ from fastlb.config import limits
 from fastlb.config.base import Model
 from fastlb.config.compare import TEXT, loose
 from fastlb.config.hints import Found, no_pool
-from fastlb.config.part import Compiling, Part
+from fastlb.config.part import Checking, Compiling, Part, Place
 from fastlb.config.positions import Path
 from fastlb.config.units import show
 
@@ -51,21 +51,21 @@ class EffectiveMirror:
     share: float                # up to 1
 
 
-def effective_mirror(given: Mirror) -> EffectiveMirror:
+def effective_mirror(given: Mirror, place: Place) -> EffectiveMirror:
     return EffectiveMirror(given.pool, float(given.share.removesuffix("%")) / 100)
 
 
-def check_mirror(path: Path, value: Any, route: Mapping[str, Any],
-                 pools: Mapping[str, Any]) -> Iterator[Found]:
+def check_mirror(path: Path, value: Any, checking: Checking) -> Iterator[Found]:
     """Yield what is wrong with a `mirror` as it is written."""
     table = isinstance(value, Mapping)
     pool = value.get("pool") if table else value
     if not isinstance(pool, str):
         return
     where = (*path, "pool") if table else path
+    pools = checking.tables("pools")
     if pool not in pools:
         yield no_pool(where, pool, tuple(pools))
-    if "pool" not in route and "split" not in route:
+    if "pool" not in checking.owner and "split" not in checking.owner:
         yield where, "a mirror gets copies of what goes to a pool, and this route has none", ()
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ HOUR_S = 3600.0
 
 
 class Clock:
-    """A loop's clock, turned by hand."""
+    """The clock of a balancer, turned by hand."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.calls: list[tuple[float, Callable[[], None]]] = []
+        self.calls: list[tuple[float, partial[None]]] = []
 
     def time(self) -> float:
         return self.now_s
 
-    def call_at(self, at_s: float, call: Callable[[], None]) -> Any:
-        entry = (at_s, call)
+    def call_at(self, at_s: float, call: Callable[..., None], *args: Any) -> Any:
+        entry = (at_s, partial(call, *args))
         self.calls.append(entry)
 
         class Handle:
@@ -48,10 +48,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def rotations(clock: Clock) -> list[float]:
 
 @pytest.fixture
 def securing(clock: Clock, rotations: list[float]) -> Securing:
-    made = Securing()
+    made = Securing(clock)  # type: ignore[arg-type]
 
     class Tickets:
         def rotate(self) -> None:

@@ -1,0 +1,15 @@
+from libc.stdint cimport uint64_t
+
+from fastlb._core.base.rates cimport RateLive
+from fastlb._core.tables.clock cimport Clock
+
+
+cdef class RateLimit:
+    cdef RateLive live
+    cdef readonly str name
+    cdef int _engines
+    cdef Clock _clock
+    cdef double _unit_ns
+    cdef uint64_t _now_ns(self)
+    cdef uint64_t _hash(self, bytes key)
+    cdef object __weakref__

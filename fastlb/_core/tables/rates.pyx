@@ -1,0 +1,80 @@
+# Rate limits while they run.
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from fastlb._core.base.buckets cimport (
+    bucket_charge, bucket_due, buckets_close, buckets_open, buckets_rescale, buckets_used,
+)
+from fastlb._core.base.rates cimport RateCounters
+from fastlb._core.base.siphash cimport siphash
+from fastlb._core.ext.atomic cimport fl_load64, fl_read
+from fastlb._core.tables.states cimport per_engine
+
+import os
+
+_COUNTED = ("allowed", "refused", "reported", "uncounted")      # in the order of RateCounters
+
+
+cdef class RateLimit:
+    """What is known of one rate limit, by all engines together. It lives as long as a snapshot
+    names it."""
+
+    def __cinit__(self, str name, int engines, Clock clock):
+        self.name = name
+        self._engines = engines
+        self._clock = clock
+        self.live.counters = <RateCounters*> per_engine(engines, sizeof(RateCounters))
+        if not buckets_open(&self.live.buckets, int.from_bytes(os.urandom(8), "little"),
+                            int.from_bytes(os.urandom(8), "little")):
+            raise MemoryError
+
+    def __dealloc__(self):
+        buckets_close(&self.live.buckets)
+        free(self.live.counters)
+
+    cdef uint64_t _now_ns(self):
+        return self._clock.now_ns()
+
+    def use(self, double unit_ns) -> None:
+        """One unit takes so long from now on. Keys keep the share of their burst that they have
+        left."""
+        if self._unit_ns and self._unit_ns != unit_ns:
+            buckets_rescale(&self.live.buckets, self._now_ns(), unit_ns / self._unit_ns)
+        self._unit_ns = unit_ns
+
+    def charge(self, bytes key, uint64_t cost_ns, uint64_t burst_ns) -> tuple[int, int]:
+        """Charge a key: a Charge (base/buckets), and in how many ns it has all of its burst."""
+        cdef uint64_t now_ns = self._now_ns(), due_ns = 0
+        cdef int charge = bucket_charge(
+            &self.live.buckets, self._hash(key), now_ns, cost_ns, burst_ns, &due_ns)
+        return charge, due_ns - now_ns
+
+    def used_ns(self, bytes key) -> int:
+        """In how many ns a key has all of its burst."""
+        cdef uint64_t now_ns = self._now_ns()
+        return bucket_due(&self.live.buckets, self._hash(key), now_ns) - now_ns
+
+    cdef uint64_t _hash(self, bytes key):
+        return siphash(&self.live.buckets.secret, <const unsigned char*> <const char*> key,
+                       <uint32_t> len(key)) or 1
+
+    @property
+    def keys(self) -> int:
+        """How many keys have used something; an estimate where there are very many."""
+        return buckets_used(&self.live.buckets, self._now_ns())
+
+    @property
+    def evicted(self) -> int:
+        """Keys that were forgotten while they had used something."""
+        return fl_load64(&self.live.buckets.evicted)
+
+    def totals(self) -> dict[str, int]:
+        """Requests that were allowed, refused, reported and not counted."""
+        cdef const uint64_t* counters
+        cdef int i, k
+        totals = dict.fromkeys(_COUNTED, 0)
+        for i in range(self._engines):
+            counters = <const uint64_t*> &self.live.counters[i]
+            for k in range(<int> len(_COUNTED)):
+                totals[_COUNTED[k]] += fl_read(&counters[k])
+        return totals

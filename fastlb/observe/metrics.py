@@ -85,6 +85,12 @@ METRICS = {
     "fastlb_policy_late_total": ("counter", "Calls past their deadline."),
     "fastlb_policy_refused_total": ("counter", "Requests for which too many were waiting."),
     "fastlb_policy_cached_total": ("counter", "Requests decided by what was said before."),
+    "fastlb_rate_limit_requests_total": (
+        "counter", "Requests that a rate limit allowed, refused, or would have refused (outcome:"
+        " reported); uncounted: let pass, as there was no room for another key."),
+    "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
+    "fastlb_rate_limit_evicted_total": (
+        "counter", "Keys forgotten before their time, for want of room."),
     "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
@@ -213,6 +219,7 @@ class Metrics:
         yield from self._pools()
         yield from self._servers()
         yield from self._policies()
+        yield from self._rate_limits()
         yield from self._engines()
         yield from self._datagrams()
         yield from self._tls()
@@ -299,6 +306,15 @@ class Metrics:
             for key, n in totals.items():
                 if f"fastlb_policy_{key}_total" in METRICS:
                     yield f"fastlb_policy_{key}_total", where, n
+
+    def _rate_limits(self) -> Iterator[Sample]:
+        for limit in self._runtime.live.rate_limits():
+            where = labels(limit=limit.name)
+            for outcome, n in limit.totals().items():
+                yield ("fastlb_rate_limit_requests_total",
+                       labels(limit=limit.name, outcome=outcome), n)
+            yield "fastlb_rate_limit_keys", where, limit.keys
+            yield "fastlb_rate_limit_evicted_total", where, limit.evicted
 
     def _engines(self) -> Iterator[Sample]:
         yield "fastlb_connections_active", "", self._runtime.live.in_flight

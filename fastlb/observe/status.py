@@ -32,8 +32,8 @@ def status(runtime: Runtime) -> dict[str, Any]:
     routes[{listener, route, pool, requests, codes{}, latency{}}],
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
-    records{}, policies{}, certificates[{listener or pool, file, names[], algorithm, fingerprint,
-    expires}]}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
+    records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys, evicted}],
+    certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live = runtime.live
     return {
@@ -57,6 +57,10 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "pools": _pools(runtime),
         "records": runtime.recording.totals(),
         "policies": dict(runtime.policies.totals()),
+        "rate_limits": [
+            {"name": limit.name, **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}
+            for limit in sorted(live.rate_limits(), key=lambda one: one.name)
+        ],
         "certificates": _certificates(runtime),
         "tls_refreshes": runtime.securing.refreshed,
         "tls_refreshes_refused": runtime.securing.refused,

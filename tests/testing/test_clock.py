@@ -58,9 +58,10 @@ def test_an_hour_takes_no_time(made: TestBalancer) -> None:
 
 def test_an_ejection_ends(made: TestBalancer) -> None:
     bad, good = made.origin(name="bad"), made.origin(name="good")
-    pool = made.pool(servers=[bad, good], outliers={"failures": 2, "ejection": "10m"}, retry=False)
+    pool = made.pool(servers=[bad, good], outliers={"consecutive_failures": 2, "ejection_time": "10m"},
+                     retry={"attempts": 1})
     site = made.listen(pool=pool)
-    bad.fault(close=True)
+    bad.fault(reset=1.0)
     for _ in range(6):
         httpx.get(site.url)
     assert pool.servers[bad.address].state == "ejected"

@@ -26,9 +26,11 @@ cdef inline size_t _bytes(int level) noexcept nogil:
 
 
 cdef bint _open_level(Buckets* buckets, int level) noexcept nogil:
-    """Begin a level, unless another engine has; False without memory. Its pages are taken as they
-    are used."""
+    """Begin a level, unless another engine has; False without memory, or if it was the last. Its
+    pages are taken as they are used."""
     cdef void* made
+    if level >= BUCKET_LEVELS:
+        return False
     if fl_load32(&buckets.n_levels) > level:
         return True
     made = mmap(NULL, _bytes(level), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -77,19 +79,27 @@ cdef Bucket* _find(Buckets* buckets, uint64_t key, const Bucket* but) noexcept n
 
 
 cdef Bucket* _least(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept nogil:
-    """The first place of the newest level that is free, or else the one that has used least."""
+    """A free place of the newest level, in the set that has more of them (which fills both evenly:
+    Azar et al., Balanced Allocations, 1994); or else the place that has used least."""
     cdef int level = fl_load32(&buckets.n_levels) - 1, i
+    cdef int n_free[2]
+    cdef Bucket* free_place[2]
     cdef Bucket* bucket
     cdef Bucket* least = NULL
     cdef uint64_t due_ns, least_ns = 0
+    n_free[0] = n_free[1] = 0
+    free_place[0] = free_place[1] = NULL
     for i in range(<int> CANDIDATES):
         bucket = _candidate(buckets, level, key, i)
         due_ns = fl_load64(&bucket.due_ns)
         if due_ns <= now_ns:
-            return bucket
-        if least == NULL or due_ns < least_ns:
+            n_free[i // BUCKET_WAYS] += 1
+            free_place[i // BUCKET_WAYS] = bucket
+        elif least == NULL or due_ns < least_ns:
             least = bucket
             least_ns = due_ns
+    if n_free[0] or n_free[1]:
+        return free_place[n_free[1] > n_free[0]]
     return least
 
 

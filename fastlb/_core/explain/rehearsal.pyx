@@ -130,7 +130,8 @@ cdef class Rehearsal:
         for i in range(<uint32_t> TIMER_SLOTS_MAX):
             self.core.timers[i].length_ms = self._live.timer_ms[i]
         self.core.n_timers = self._live.n_timers
-        self.core.now_ms = self._snapshot.live.clock.now_ms()
+        self.core.now_ns = self._snapshot.live.clock.now_ns()
+        self.core.now_ms = self.core.now_ns // 1000000
         for i in range(original.n_pools):
             self._copy_pool(i)
             for k in range(original.pools[i].n_servers):

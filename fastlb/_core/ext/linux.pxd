@@ -124,6 +124,7 @@ cdef extern from "<netinet/in.h>" nogil:
         in6_addr sin6_addr
         uint32_t sin6_scope_id
     uint16_t htons(uint16_t)
+    uint32_t ntohl(uint32_t)
     uint16_t ntohs(uint16_t)
     struct in_pktinfo:
         int ipi_ifindex

@@ -301,7 +301,7 @@ cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) no
     cdef const RateTable* table = <const RateTable*> filter.table
     cdef RateState* state = <RateState*> given
     cdef const RateRule* rule
-    cdef uint64_t n = x.books.bytes_in + x.books.bytes_out
+    cdef uint64_t n = x.http.request.total + x.http.response.total
     cdef uint32_t i
     if state.refused_by or core.rehearses or state.keys[0] == 0:
         return

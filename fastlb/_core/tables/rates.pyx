@@ -44,9 +44,11 @@ cdef class RateLimit:
 
     def charge(self, bytes key, uint64_t cost_ns, uint64_t burst_ns) -> tuple[int, int]:
         """Charge a key: a Charge (base/buckets), and in how many ns it has all of its burst."""
-        cdef uint64_t now_ns = self._now_ns(), due_ns = 0
-        cdef int charge = bucket_charge(
-            &self.live.buckets, self._hash(key), now_ns, cost_ns, burst_ns, &due_ns)
+        cdef uint64_t now_ns = self._now_ns(), due_ns = 0, hash = self._hash(key)
+        cdef int charge
+        with nogil:
+            charge = bucket_charge(
+                &self.live.buckets, hash, now_ns, cost_ns, burst_ns, &due_ns)
         return charge, due_ns - now_ns
 
     def used_ns(self, bytes key) -> int:

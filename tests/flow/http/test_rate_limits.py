@@ -1,0 +1,242 @@
+"""Rate limits of routes: who is refused, what clients are told, and when they may come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+import fastlb
+from fastlb.testing import Answer, TestBalancer
+
+
+@pytest.fixture(params=[0, 2], ids=["inline", "threads"])
+def made(request: pytest.FixtureRequest) -> Iterator[TestBalancer]:
+    with TestBalancer(threads=request.param) as balancer:
+        yield balancer
+
+
+def site(made: TestBalancer, limit: Any, **keys: Any) -> fastlb.Listener:
+    origin = made.origin()
+    return made.listen(pool=made.pool(servers=[origin]), rate_limit=limit, **keys)
+
+
+def statuses(url: str, n: int, **keys: Any) -> list[int]:
+    with httpx.Client() as client:
+        return [client.get(url, **keys).status_code for _ in range(n)]
+
+
+def test_101st_request_is_refused(made: TestBalancer) -> None:
+    web = site(made, {"limit": "100/m"})
+    assert statuses(web.url, 101) == [200] * 100 + [429]
+    made.clock.advance("1m")
+    assert statuses(web.url, 101) == [200] * 100 + [429]
+
+
+def test_burst_comes_at_once_and_the_rest_evenly(made: TestBalancer) -> None:
+    web = site(made, {"limit": "60/h", "burst": 2})
+    assert statuses(web.url, 3) == [200, 200, 429]
+    made.clock.advance("1m")
+    assert statuses(web.url, 2) == [200, 429]
+    made.clock.advance("1h")
+    assert statuses(web.url, 3) == [200, 200, 429]
+
+
+def test_refusal_says_when_to_come_back(made: TestBalancer) -> None:
+    made.balancer.rate_limit("few", limit="2/h")
+    web = site(made, "few")
+    with httpx.Client() as client:
+        first = client.get(web.url)
+        assert first.headers["ratelimit-policy"] == '"few";q=2;w=3600'
+        assert first.headers["ratelimit"] == '"few";r=1;t=1800'
+        assert client.get(web.url).headers["ratelimit"] == '"few";r=0;t=3600'
+        made.clock.advance("10m")
+        refused = client.get(web.url)
+    assert refused.status_code == 429
+    assert refused.text == "429 Too Many Requests\n"
+    assert refused.headers["x-fastlb-error"] == "rate_limited"
+    assert refused.headers["retry-after"] == "1200"
+    assert refused.headers["ratelimit"] == '"few";r=0;t=3000'
+    made.clock.advance("20m")
+    assert statuses(web.url, 2) == [200, 429]
+
+
+def test_clients_that_take_json_are_refused_in_json(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"})
+    fields = {"Accept": "application/json"}
+    assert statuses(web.url, 1) == [200]
+    refused = httpx.get(web.url, headers=fields)
+    assert refused.json() == {"status": 429, "error": "Too Many Requests"}
+
+
+def test_connection_of_a_refused_client_lives_on(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"})
+    client = made.connect(web)
+    for expected in (b"200", b"429", b"429"):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 " + expected)
+
+
+@pytest.mark.parametrize("headers", ["x-ratelimit", False])
+def test_fields_that_tell_what_is_left_can_be_others(made: TestBalancer, headers: Any) -> None:
+    web = site(made, {"limit": "2/h", "headers": headers})
+    got = httpx.get(web.url).headers
+    assert "ratelimit" not in got
+    shown = {name: got.get(name) for name in (
+        "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")}
+    assert [*shown.values()] == (["2", "1", "1800"] if headers else [None] * 3)
+
+
+def test_each_key_has_a_burst_of_its_own(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h", "key": "header.x-user"})
+    for user in ("a", "b", "c"):
+        assert statuses(web.url, 2, headers={"x-user": user}) == [200, 429]
+    # Without the field, the client's address counts, which is nobody's user.
+    assert statuses(web.url, 2) == [200, 429]
+    assert statuses(web.url, 1, headers={"x-user": "127.0.0.1"}) == [200]
+
+
+def test_refused_request_takes_nothing_of_other_limits(made: TestBalancer) -> None:
+    made.balancer.rate_limit("wide", limit="5/h")
+    made.balancer.rate_limit("narrow", limit="1/h", key="header.x-user")
+    web = site(made, ["wide", "narrow"])
+    assert statuses(web.url, 3, headers={"x-user": "a"}) == [200, 429, 429]
+    assert statuses(web.url, 1, headers={"x-user": "b"}) == [200]
+    wide = made.balancer.rate_limits["wide"].stats()
+    assert (wide["allowed"], wide["refused"]) == (2, 0)
+    got = httpx.get(web.url, headers={"x-user": "c"})
+    assert got.headers["ratelimit"] == '"wide";r=2;t=2160, "narrow";r=0;t=3600'
+
+
+def test_report_refuses_nobody(made: TestBalancer) -> None:
+    made.balancer.rate_limit("seen", limit="1/h", report=True)
+    web = site(made, "seen")
+    assert statuses(web.url, 3) == [200, 200, 200]
+    stats = made.balancer.rate_limits["seen"].stats()
+    assert (stats["allowed"], stats["refused"], stats["reported"]) == (3, 0, 2)
+
+
+def test_cost_of_a_request_is_what_its_field_says(made: TestBalancer) -> None:
+    web = site(made, {"limit": "10/h", "cost": {"header": "x-cost"}})
+    assert statuses(web.url, 1, headers={"x-cost": "7"}) == [200]
+    assert statuses(web.url, 1, headers={"x-cost": "4"}) == [429]
+    assert statuses(web.url, 1, headers={"x-cost": "0"}) == [200]
+    assert statuses(web.url, 1, headers={"x-cost": "many"}) == [200]        # (1)
+    assert statuses(web.url, 1, headers={"x-cost": "2"}) == [200]
+    assert statuses(web.url, 1) == [429]
+
+
+def test_cost_that_the_server_tells_is_settled_afterwards(made: TestBalancer) -> None:
+    origin = made.origin(Answer(200, headers={"x-cost": "7"}))
+    web = made.listen(pool=made.pool(servers=[origin]), rate_limit={
+        "limit": "10/h", "cost": {"response_header": "x-cost", "fixed": 2}})
+    assert httpx.get(web.url).headers["ratelimit"] == '"listener1";r=3;t=2520'
+    assert statuses(web.url, 2) == [200, 429]       # (2 of 3 are reserved, and 7 are charged)
+
+
+def test_bytes_are_charged_when_they_are_known(made: TestBalancer) -> None:
+    origin = made.origin(Answer(200, body=b"x" * 600_000))
+    web = made.listen(pool=made.pool(servers=[origin]), rate_limit={"limit": "1MB/h"})
+    assert statuses(web.url, 3) == [200, 200, 429]
+    made.clock.advance("30m")
+    assert statuses(web.url, 2) == [200, 429]
+
+
+def test_routes_that_answer_by_themselves_are_limited_too(made: TestBalancer) -> None:
+    web = made.listen(rate_limit={"limit": "1/h"}, routes=[
+        {"name": "hello", "match": {"path": "/hello"}, "respond": {"body": "hello"}},
+        {"name": "moved", "match": {"path": "/moved"}, "redirect": "/hello", "rate_limit": []}])
+    assert statuses(f"{web.url}/hello", 2) == [200, 429]
+    assert statuses(f"{web.url}/moved", 2) == [302, 302]
+
+
+def test_limit_of_a_listener_counts_all_of_its_routes_together(made: TestBalancer) -> None:
+    pool = made.pool(servers=[made.origin()])
+    web = made.listen(rate_limit={"limit": "2/h"}, routes=[
+        {"name": "a", "match": {"path": "/a"}, "pool": pool.name},
+        {"name": "b", "match": {"path": "/b"}, "pool": pool.name},
+        {"name": "c", "match": {"path": "/c"}, "pool": pool.name, "rate_limit": {"limit": "1/h"}}])
+    assert statuses(f"{web.url}/a", 1) == [200]
+    assert statuses(f"{web.url}/b", 2) == [200, 429]
+    assert statuses(f"{web.url}/a", 1) == [429]
+    assert statuses(f"{web.url}/c", 2) == [200, 429]
+
+
+def test_retries_are_charged_once(made: TestBalancer) -> None:
+    bad, good = made.origin(), made.origin()
+    bad.fault(reset=1.0)
+    pool = made.pool(servers=[bad, good], retry=fastlb.Retry(attempts=2, on=["reset"]))
+    web = made.listen(pool=pool, rate_limit={"limit": "10/h"})
+    assert statuses(web.url, 11) == [200] * 10 + [429]
+
+
+def test_reload_forgets_nothing_and_rescales_what_is_left() -> None:
+    def config(limit: str) -> str:
+        return f"""
+            rate_limits.few = {{ limit = "{limit}" }}
+            [listeners.web]
+            bind = "http://127.0.0.1:0"
+            rate_limit = "few"
+            [[listeners.web.routes]]
+            name = "all"
+            respond = {{ body = "hello" }}
+        """
+
+    async def main() -> None:
+        async with fastlb.Balancer(config("10/h"), threads=1) as lb:
+            url = lb.listeners["web"].url
+            async with httpx.AsyncClient() as client:
+                for left in range(9, 3, -1):
+                    assert f"r={left};" in (await client.get(url)).headers["ratelimit"]
+                await lb.reload(config("10/h") + "\n")
+                assert "r=3;" in (await client.get(url)).headers["ratelimit"]
+                await lb.reload(config("20/h"))         # 7 of 20 are used now
+                assert "r=12;" in (await client.get(url)).headers["ratelimit"]
+
+    asyncio.run(main())
+
+
+def test_explain_says_what_is_left_and_takes_nothing(made: TestBalancer) -> None:
+    made.balancer.rate_limit("few", limit="3/h")
+    web = site(made, "few")
+    assert statuses(web.url, 2) == [200, 200]
+    for _ in range(3):
+        told = made.balancer.explain("GET", web.url)
+        assert told.services[0].startswith("rate limit few: 1 of 3 left, full again in 2.4e+03 s")
+    assert statuses(web.url, 2) == [200, 429]
+    told = made.balancer.explain("GET", web.url)
+    assert told.answer is not None
+    assert (told.answer.status, told.answer.reason) == (429, "rate_limited")
+
+
+def test_configuration_of_limits_is_checked() -> None:
+    with pytest.raises(fastlb.ConfigError) as caught:
+        fastlb.Balancer("""
+            [rate_limits.a]
+            limit = "100"
+            [rate_limits.b]
+            limit = "1MiB/s"
+            burst = 5
+            cost = 2
+            [rate_limits.c]
+            limit = "0/s"
+            key = "body"
+            [listeners.web]
+            bind = "http://127.0.0.1:0"
+            rate_limit = ["aa", { limit = "1/s", cost = { header = "x", response_header = "y" } }]
+            routes = [{ name = "all", respond = { body = "x" } }]
+        """)
+    said = str(caught.value)
+    for line in (
+        "'100' is not a rate; write it like \"100/m\" or \"10MiB/s\"",
+        "rate_limits.b.burst: 5 doesn't fit limit = '1MiB/s'; write a size, such as \"1MiB\"",
+        "rate_limits.b.cost: a limit of bytes counts the bytes: it has no cost",
+        "rate_limits.c.limit: '0/s' is nothing at all; to refuse everything, respond with 403",
+        "rate_limits.c.key: 'body' is not a key to count by. One of:",
+        "listeners.web.rate_limit[0]: there is no rate limit 'aa'; did you mean 'a'?",
+        "listeners.web.rate_limit[1].cost: give header or response_header, not both",
+    ):
+        assert line in said

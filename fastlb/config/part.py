@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: "web" is a listener, "web/api" a route of it. `config` is all there is."""
+    """Where a value stands: "web" is a listener, "web/api" a route of it. `config` is all of it."""
 
     name: str
     config: Config

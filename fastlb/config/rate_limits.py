@@ -67,7 +67,7 @@ class Cost(Model):
 
 
 class RateLimit(Model):
-    """How much each key may bring per time. A key has a burst of its own, which comes back evenly."""
+    """How much each key may bring per time. Its burst comes back evenly."""
 
     key: Annotated[
         str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": KEY}),
@@ -104,9 +104,11 @@ def check_rate_limit(path: Path, table: Any) -> Iterator[Found]:
         return
     is_bytes = bool(found[2]) if (found := re.fullmatch(RATE, limit)) else None
     burst, cost = table.get("burst"), table.get("cost")
-    if is_bytes is not None and isinstance(burst, (int, str)) and is_bytes != isinstance(burst, str):
+    fits = not isinstance(burst, (int, str)) or is_bytes == isinstance(burst, str)
+    if is_bytes is not None and not fits:
         shown = 'a size, such as "1MiB"' if is_bytes else "a number of requests"
-        yield (*path, "burst"), f"{show(burst)} doesn't fit limit = {show(limit)}; write {shown}", ()
+        yield (*path, "burst"), (
+            f"{show(burst)} doesn't fit limit = {show(limit)}; write {shown}"), ()
     if is_bytes and cost is not None:
         yield (*path, "cost"), "a limit of bytes counts the bytes: it has no cost", ()
     if isinstance(cost, Mapping) and "header" in cost and "response_header" in cost:

@@ -70,8 +70,8 @@ class Clock:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """What a task does between two sleeps, where it waits for somebody else: a check, a question
-        to a name server. `rest()` waits for it."""
+        """What a task does between two sleeps, where it waits for somebody else: a check, a
+        question to a name server. `rest()` waits for it."""
         self._at_work += 1
         self._rests.clear()
         try:

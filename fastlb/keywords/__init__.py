@@ -1,4 +1,4 @@
-"""Keywords of `Balancer`, `Balancer.pool()`, `Balancer.listen()` and `Listener.route()`.
+"""Keywords of `Balancer` and of its methods, and of `Listener.route()`.
 
 Made by `python -m fastlb.config.typed` from the model that checks a configuration, for type
 checkers; docs/config.md has the meanings.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AccessLogKeys,
         AdminKeys,
         CompressKeys,
+        CostKeys,
         DefaultsKeys,
         DnsKeys,
         ErrorPageKeys,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         MirrorKeys,
         OutliersKeys,
         ProxyProtocolKeys,
+        RateLimitKeys,
         RedirectKeys,
         RespondKeys,
         RetryKeys,
@@ -79,6 +81,7 @@ class OwnRouteKeys(TypedDict, total=False):
     websocket_timeout: str
     max_body_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
+    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
     mirror: str | MirrorKeys
     compress: CompressKeys | bool
 
@@ -134,6 +137,7 @@ class ListenKeywords(TypedDict, total=False):
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
+    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
     compress: CompressKeys | bool
     max_sessions: int
     max_sessions_per_source: int
@@ -172,6 +176,14 @@ class ListenKeywords(TypedDict, total=False):
     bulk_buffer_size: str
     reuse_port: bool
     mode: str
+
+
+class RateLimitKeywords(TypedDict, total=False):
+    key: str
+    burst: str | int
+    cost: int | CostKeys
+    headers: Literal['draft', 'x-ratelimit'] | Literal[False]
+    report: bool
 
 
 class BalancerKeywords(TypedDict, total=False):

@@ -231,6 +231,12 @@ class ErrorPageKeys(TypedDict, total=False):
     content_type: str
 
 
+class CostKeys(TypedDict, total=False):
+    fixed: int
+    header: str
+    response_header: str
+
+
 class MirrorKeys(TypedDict, total=False):
     pool: str
     share: str
@@ -268,6 +274,7 @@ class DefaultsKeys(TypedDict, total=False):
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
+    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
     compress: CompressKeys | bool
     idle_timeout: str
     connect_timeout: str

@@ -32,8 +32,9 @@ def status(runtime: Runtime) -> dict[str, Any]:
     routes[{listener, route, pool, requests, codes{}, latency{}}],
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
-    records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys, evicted}],
-    certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}. Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
+    records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
+    evicted}], certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}.
+    Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live = runtime.live
     return {

@@ -42,8 +42,6 @@ log.addHandler(logging.NullHandler())       # a program that configured no loggi
 
 LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
 SLOTS_SPARE = 64    # of 255: a snapshot may take so many anew without anybody looking
-ADVANCE_TURNS = 3   # of the loop and of engines: what is due wakes tasks, and they begin more
-ADVANCE_S = 30.0    # that a loop which works takes at most
 RETIRE_S = 0.5      # how often it is looked whether an old snapshot is in use still
 
 
@@ -259,21 +257,6 @@ class Runtime:
             self.leaving.look(self.stopping)
             self.changes.look()
             self._moved.set()
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock ahead, from another thread than the loop's. What is due by then has
-        happened when this returns."""
-        assert self.loop is not None
-
-        async def go() -> None:
-            self.clock.advance(seconds)
-            for _ in range(ADVANCE_TURNS):
-                await asyncio.sleep(0)
-            await self.clock.rest()
-
-        asyncio.run_coroutine_threadsafe(go(), self.loop).result(ADVANCE_S)
-        for _ in range(ADVANCE_TURNS):
-            self.engines.settle()
 
     def _look_soon(self) -> None:
         """At once, but for when it was done just now: a look is at all servers there are."""

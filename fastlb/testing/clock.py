@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from fastlb.config.units import seconds
 from fastlb.process.runtime import Runtime
+from fastlb.testing.limits import WAIT_S
+
+TURNS = 3       # of the loop and of engines: what is due wakes tasks, and they begin more
 
 
 class Clock:
@@ -26,4 +30,18 @@ class Clock:
         wanted = seconds(duration, "duration")
         if wanted is None:
             raise ValueError('duration: write it like "60s"')
-        self._runtime().advance(wanted)
+        _advance(self._runtime(), wanted)
+
+
+def _advance(runtime: Runtime, seconds: float) -> None:
+    assert runtime.loop is not None
+
+    async def go() -> None:
+        runtime.clock.advance(seconds)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        await runtime.clock.rest()
+
+    asyncio.run_coroutine_threadsafe(go(), runtime.loop).result(WAIT_S)
+    for _ in range(TURNS):
+        runtime.engines.settle()

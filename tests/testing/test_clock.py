@@ -58,8 +58,8 @@ def test_an_hour_takes_no_time(made: TestBalancer) -> None:
 
 def test_an_ejection_ends(made: TestBalancer) -> None:
     bad, good = made.origin(name="bad"), made.origin(name="good")
-    pool = made.pool(servers=[bad, good], outliers={"consecutive_failures": 2, "ejection_time": "10m"},
-                     retry={"attempts": 1})
+    pool = made.pool(servers=[bad, good], retry={"attempts": 1},
+                     outliers={"consecutive_failures": 2, "ejection_time": "10m"})
     site = made.listen(pool=pool)
     bad.fault(reset=1.0)
     for _ in range(6):

@@ -1,6 +1,6 @@
 # How much of a rate each key has used: a time per key, as GCRA has it (ITU-T I.371, annex A: the
-# generic cell rate algorithm). The time is when the key has all of its burst again, so a time in the
-# past says that nothing is used, and its place is free: nobody sweeps.
+# generic cell rate algorithm). The time is when the key has all of its burst again. So a time in
+# the past says that nothing is used, and its place is free: nobody sweeps.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.siphash cimport SipKey

@@ -1,7 +1,7 @@
 # Rates by key, exact over all engines and without a lock.
 # A key lies in one of eight places: two sets of a level, chosen by its hash. Where all eight are in
-# use, the next level is begun, and what lies in the levels before stays there. So memory follows the
-# number of keys, and a key is looked for in four levels at most.
+# use, the next level is begun, and what lies in the levels before stays there. So memory follows
+# the number of keys, and a key is looked for in four levels at most.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.ext.atomic cimport (
@@ -139,8 +139,8 @@ cdef uint64_t bucket_due(Buckets* buckets, uint64_t key, uint64_t now_ns) noexce
 
 cdef int bucket_charge(Buckets* buckets, uint64_t key, uint64_t now_ns, uint64_t cost_ns,
                        uint64_t burst_ns, uint64_t* due_ns) noexcept nogil:
-    """Charge a key, if it has used no more than `burst_ns` then: a Charge. `due_ns` becomes the time
-    that bucket_due() returns."""
+    """Charge a key, if it has used no more than `burst_ns` then: a Charge. `due_ns` becomes the
+    time that bucket_due() returns."""
     cdef Bucket* bucket
     cdef uint64_t before_ns, before, begin_ns
     cdef int i

@@ -1,5 +1,6 @@
-# Which of many ranges of addresses an address lies in: found in a few steps, however many there are.
-# Addresses are numbers of 128 bits, in two halves; an IPv4 address fills the first half's upper half.
+# Which of many ranges of addresses an address lies in: found in a few steps, however many there
+# are. Addresses are numbers of 128 bits, in two halves; an IPv4 address fills the upper half of the
+# first.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 cdef struct RangeSlot:

@@ -1,5 +1,5 @@
-# Where a client comes from, as limits count it: one IPv4 address, or one /64 of IPv6, the least that
-# one site gets (RFC 6177).
+# Where a client comes from, as limits count it: one IPv4 address, or one /64 of IPv6, the least
+# that one site gets (RFC 6177).
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 

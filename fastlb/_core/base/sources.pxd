@@ -1,4 +1,5 @@
-# How many sessions each source has (see base/source). Exact over all engines, so behind a lock, taken when sessions begin and end.
+# How many sessions each source has (see base/source). Exact over all engines, so behind a lock,
+# taken when sessions begin and end.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.parts cimport Address

@@ -94,8 +94,8 @@ static inline uint64_t fl_add64(uint64_t *p, uint64_t v) {
 static inline int fl_cas64(uint64_t *p, uint64_t old, uint64_t v) {
     return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
-/* Two words that lie beside each other, at a multiple of 16 bytes: a key and its value, say. GCC would
- * call libatomic for it. */
+/* Two words that lie beside each other, at a multiple of 16 bytes: a key and its value, say. GCC
+ * would call libatomic for it. */
 static inline int fl_cas_pair(uint64_t *p, uint64_t old0, uint64_t old1, uint64_t v0, uint64_t v1) {
 #if defined(__x86_64__) && !defined(__ILP32__)
     unsigned char done;

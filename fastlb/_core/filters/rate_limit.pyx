@@ -34,7 +34,6 @@ cdef enum:
 _COSTS = {"fixed": COST_FIXED, "request": COST_REQUEST, "response": COST_RESPONSE,
           "bytes": COST_BYTES}
 _HEADERS = {"off": RATE_HEADERS_OFF, "draft": RATE_HEADERS_DRAFT, "x-ratelimit": RATE_HEADERS_X}
-MAX = <int> RATES_MAX
 
 cdef struct Lines:              # fields with what is left, as they are made
     uint8_t[FIELD_BYTES] policies
@@ -193,8 +192,8 @@ cdef uint64_t _left(Core* core, const RateRule* rule, const RateState* state,
 
 
 cdef void _tell_draft(Core* core, const RateTable* table, const RateState* state) noexcept nogil:
-    """RateLimit-Policy: how many units (q) there are in so many seconds (w). RateLimit: how many are
-    left (r), and in how many seconds all of them are back (t)."""
+    """RateLimit-Policy: how many units (q) there are in so many seconds (w). RateLimit: how many
+    are left (r), and in how many seconds all of them are back (t)."""
     cdef Lines lines
     cdef Writer policies, states
     cdef const RateRule* rule

@@ -202,7 +202,8 @@ cdef void _put_cause(Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
         put_literal(w, b"\r\n")
 
 
-cdef inline void _put_filtered(Core* core, Exchange* x, const Edits* edits, Writer* w) noexcept nogil:
+cdef inline void _put_filtered(Core* core, Exchange* x, const Edits* edits,
+                               Writer* w) noexcept nogil:
     """The fields of the route's filters."""
     if unlikely(x.http != NULL and x.http.flags & HTTP_FILTERED):
         _put_lines(edits, text_of(core.http.filtering.fields, core.http.filtering.fields_size), w)

@@ -1,3 +1,5 @@
+MAX: int
+
 class RateLimit:
     name: str
     def __init__(self, name: str, engines: int, clock: object) -> None: ...

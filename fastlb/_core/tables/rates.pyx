@@ -5,13 +5,14 @@ from libc.stdlib cimport free
 from fastlb._core.base.buckets cimport (
     bucket_charge, bucket_due, buckets_close, buckets_open, buckets_rescale, buckets_used,
 )
-from fastlb._core.base.rates cimport RateCounters
+from fastlb._core.base.rates cimport RATES_MAX, RateCounters
 from fastlb._core.base.siphash cimport siphash
 from fastlb._core.ext.atomic cimport fl_load64, fl_read
 from fastlb._core.tables.states cimport per_engine
 
 import os
 
+MAX = <int> RATES_MAX      # of one route
 _COUNTED = ("allowed", "refused", "reported", "uncounted")      # in the order of RateCounters
 
 

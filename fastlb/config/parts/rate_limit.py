@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from fastlb._core.filters.rate_limit import MAX
+from fastlb._core.tables.rates import MAX
 from fastlb.config import limits
 from fastlb.config.base import as_list
 from fastlb.config.compare import TEXT, loose

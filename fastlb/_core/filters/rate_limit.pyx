@@ -6,10 +6,11 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from fastlb._core.base.buckets cimport (
     CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_return,
 )
-from fastlb._core.base.enums cimport ANSWER, NEXT, REASON_RATE_LIMITED
+from fastlb._core.base.enums cimport ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED
 from fastlb._core.base.facts cimport FACT_CLIENT_IP
 from fastlb._core.base.filters cimport FILTER_RATE_LIMIT, FilterKind, register_filter
 from fastlb._core.base.head cimport Text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.rates cimport (
     COST_BYTES, COST_FIXED, COST_REQUEST, COST_RESPONSE, RATES_MAX, RATE_HEADERS_DRAFT,
     RATE_HEADERS_OFF, RATE_HEADERS_X, RateRule, RateState, RateTable,
@@ -17,11 +18,14 @@ from fastlb._core.base.rates cimport (
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.siphash cimport SipKey, siphash
 from fastlb._core.base.source cimport source_of
-from fastlb._core.base.text cimport Writer, is_digit, put, put_literal, put_number, put_text
+from fastlb._core.base.text cimport (
+    Writer, is_digit, put, put_literal, put_number, put_text, text_of,
+)
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.filters cimport add_field, filter_of, filter_state
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.tables.httptable cimport fact_ref
 from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.room cimport Room
@@ -45,23 +49,33 @@ cdef FilterKind _kind           # filled at the end
 
 # --- keys and costs ---
 
+cdef uint64_t _source_hash(const Exchange* x, const SipKey* secret) noexcept nogil:
+    """Of where the client is, as trusted proxies saw it."""
+    cdef Text text = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
+    cdef Address address = x.peer
+    cdef uint64_t source
+    cdef SipKey other
+    # Another secret, so that no value of a key is anybody's address.
+    other.words[0] = ~secret.words[0]
+    other.words[1] = secret.words[1]
+    if x.flags & EXCHANGE_TRUSTED and not parse_address(text, &address):
+        return siphash(&other, text.at, text.size)      # (a proxy may hide it behind a word)
+    source = source_of(&address)
+    return siphash(&other, <const uint8_t*> &source, sizeof(source))
+
+
 cdef uint64_t _key(Core* core, Exchange* x, const RateRule* rule) noexcept nogil:
     """A hash of who is counted: of the key's value, or of the client's address where the request
     lacks it. Never 0."""
     cdef const SipKey* secret = &rule.live.buckets.secret
-    cdef SipKey other
     cdef Text value
-    cdef uint64_t source, hash
-    if rule.key.fact != FACT_CLIENT_IP:
-        if likely(fact_find(core, x, &rule.key, &value)):
-            hash = siphash(secret, value.at, value.size)
-            return hash if hash else 1
-        fl_count(&core.counters.keys_missing, 1)
-    # Another secret, so that nobody's value is an address.
-    other.words[0] = ~secret.words[0]
-    other.words[1] = secret.words[1]
-    source = source_of(&x.peer)
-    hash = siphash(&other, <const uint8_t*> &source, sizeof(source))
+    cdef uint64_t hash
+    if rule.key.fact != FACT_CLIENT_IP and likely(fact_find(core, x, &rule.key, &value)):
+        hash = siphash(secret, value.at, value.size)
+    else:
+        if rule.key.fact != FACT_CLIENT_IP:
+            fl_count(&core.counters.keys_missing, 1)
+        hash = _source_hash(x, secret)
     return hash if hash else 1
 
 

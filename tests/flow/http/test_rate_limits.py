@@ -99,6 +99,63 @@ def test_each_key_has_a_burst_of_its_own(made: TestBalancer) -> None:
     assert statuses(web.url, 1, headers={"x-user": "127.0.0.1"}) == [200]
 
 
+def test_client_is_who_a_trusted_proxy_says(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"}, forwarded={"trusted": ["127.0.0.0/8"]})
+
+    def ask(client: str) -> int:
+        return httpx.get(web.url, headers={"x-forwarded-for": client}).status_code
+
+    assert [ask("203.0.113.7"), ask("203.0.113.8"), ask("203.0.113.7")] == [200, 200, 429]
+    assert [ask("203.0.113.8:4711"), ask("::ffff:203.0.113.8")] == [429, 429]
+    # Of IPv6, a /64 is one client: whoever has it can use all of its addresses.
+    assert [ask("2001:db8::1"), ask("2001:db8::ffff:2"), ask("2001:db8:0:1::1")] == [200, 429, 200]
+    assert [ask("unknown"), ask("unknown"), ask("_hidden")] == [200, 429, 200]
+
+
+def test_client_that_nobody_trusts_is_who_it_is(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"})
+    got = [httpx.get(web.url, headers={"x-forwarded-for": f"203.0.113.{i}"}).status_code
+           for i in range(3)]
+    assert got == [200, 429, 429]
+
+
+def test_call_of_grpc_is_refused_in_its_words(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"})
+    fields = {"content-type": "application/grpc", "te": "trailers"}
+    assert httpx.post(web.url, headers=fields).status_code == 200
+    refused = httpx.post(web.url, headers=fields)
+    assert (refused.status_code, refused.headers["grpc-status"]) == (200, "8")
+    assert refused.headers["retry-after"] == "3600"
+    assert refused.headers["x-fastlb-error"] == "rate_limited"
+
+
+def test_each_stream_of_http2_is_a_request(made: TestBalancer) -> None:
+    web = made.listen("https://127.0.0.1:0", pool=made.pool(servers=[made.origin()]),
+                      rate_limit={"limit": "3/h"})
+    with httpx.Client(http2=True, verify=made.ssl_context) as client:
+        answers = [client.get(web.url) for _ in range(5)]
+    assert {answer.http_version for answer in answers} == {"HTTP/2"}
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
+
+
+def test_upload_of_a_refused_request_is_not_read_by_servers(made: TestBalancer) -> None:
+    origin = made.origin()
+    web = made.listen(pool=made.pool(servers=[origin]), rate_limit={"limit": "1/h"})
+    body = b"x" * 3_000_000
+    assert [httpx.post(web.url, content=body).status_code for _ in range(2)] == [200, 429]
+    assert len(origin.requests) == 1
+
+
+def test_page_and_edits_of_fields_hold_for_refusals(made: TestBalancer) -> None:
+    web = site(made, {"limit": "1/h"}, errors={429: {"body": "Not so fast."}},
+               response_headers={"set": {"retry-after": "7"}, "remove": ["ratelimit"]})
+    assert statuses(web.url, 1) == [200]
+    refused = httpx.get(web.url)
+    assert refused.text == "Not so fast."
+    assert refused.headers["retry-after"] == "7"
+    assert "ratelimit" not in refused.headers and "ratelimit-policy" in refused.headers
+
+
 def test_refused_request_takes_nothing_of_other_limits(made: TestBalancer) -> None:
     made.balancer.rate_limit("wide", limit="5/h")
     made.balancer.rate_limit("narrow", limit="1/h", key="header.x-user")

@@ -109,8 +109,10 @@ def _print(replayed: Replayed) -> None:
         for line in lines:
             console.print(f"  {title}: {line}", markup=False, overflow="ellipsis", no_wrap=True)
     _print_spread(console, "now" if r.against else "", r.spread)
+    _print_limits(console, "now" if r.against else "", r.spread)
     if r.against is not None:
         _print_spread(console, "against", r.against)
+        _print_limits(console, "against", r.against)
         _print_changes(console, r)
     for note in r.notes:
         console.print(f"note: {note}", markup=False)
@@ -137,6 +139,32 @@ def _print_spread(console: object, title: str, spread: Spread) -> None:
                           _size(load.bytes), f"{load.bytes / size:.1%}")
         if len(ordered) > ROWS:
             table.add_row(f"and {len(ordered) - ROWS} more")
+        console.print()
+        console.print(table)
+
+
+def _print_limits(console: object, title: str, spread: Spread) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    if not spread.limits:
+        return
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    table.add_column("rate limit", overflow="fold", min_width=36)
+    for column in ("allowed", "refused", "reported"):
+        table.add_column(column, justify="right")
+    for one in spread.limits[:ROWS]:
+        table.add_row(_plain(one.name), f"{one.allowed:,}", f"{one.refused:,}",
+                      f"{one.reported:,}")
+    console.print()
+    console.print(table)
+    if spread.clients_refused:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("client refused most", overflow="fold", min_width=36)
+        table.add_column("requests", justify="right")
+        for client, n in spread.clients_refused.items():
+            table.add_row(_plain(client), f"{n:,}")
         console.print()
         console.print(table)
 

@@ -106,6 +106,7 @@ REPORT = Choice(False, "a limit is meant to hold")
 RATE_REQUESTS = Limit(
     0, 1, 10_000_000, "ten times what one process serves; a shorter time is too coarse in ns"
 )
+RATE_PERIOD_MS_MAX = 400 * DAY_MS      # a year, and some days
 RATE_BYTES = Limit(0, 1, 1 << 40, "8 terabits a second: more than any network card")
 SUBSET = Choice(None, "every process sends to all servers")
 IDLE_TIMEOUT = Limit(

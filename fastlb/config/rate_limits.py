@@ -15,7 +15,7 @@ from fastlb.config.compare import TEXT, loose
 from fastlb.config.hints import Found
 from fastlb.config.patterns import KEY, PLAIN_KEYS, check_field_name, listed
 from fastlb.config.positions import Path
-from fastlb.config.units import RATE, Rate, rate, show, size_bytes
+from fastlb.config.units import RATE, Rate, rate, show, show_ms, size_bytes
 
 
 def _check_key(value: str) -> str:
@@ -32,6 +32,9 @@ def _check_rate(value: Any) -> str:
         low, high = limits.RATE_REQUESTS.low, limits.RATE_REQUESTS.high
     if not low <= found.count <= high or found.count * 1000 > high * found.period_ms:
         raise ValueError(f"{show(value)} is more than can be counted: {high:,} a second")
+    if found.period_ms > limits.RATE_PERIOD_MS_MAX:
+        raise ValueError(f"{show(value)}: the time is longer than "
+                         f"{show_ms(limits.RATE_PERIOD_MS_MAX)}")
     return str(value)
 
 

@@ -22,6 +22,7 @@ LINE_BYTES_MAX = 1 << 16        # a longer line is cut, and not understood
 NO_ROUTE = "(no route)"
 OWN_POOL = "(the listener's pool)"
 CHANGES_SHOWN = 1000            # in JSON; the largest
+CLIENTS_SHOWN = 10              # that rate limits refuse
 
 Progress = Callable[[int], None]        # bytes of the file that were read since the last time
 
@@ -43,6 +44,16 @@ class Diversion:
 
 
 @dataclass(frozen=True)
+class Limited:
+    """What a rate limit would have done to the requests of a log, by their times."""
+
+    name: str
+    allowed: int
+    refused: int
+    reported: int               # would have been refused
+
+
+@dataclass(frozen=True)
 class Spread:
     """Where all go by one configuration; keys of `routes` are LISTENER/ROUTE, and of `servers`
     POOL/SERVER."""
@@ -51,6 +62,8 @@ class Spread:
     pools: dict[str, Load]
     servers: dict[str, Load]
     answers: dict[str, Load]    # by status: what no server is asked
+    limits: tuple[Limited, ...]
+    clients_refused: dict[str, int]     # by rate limits, those that were refused most
 
 
 @dataclass(frozen=True)
@@ -230,7 +243,12 @@ def _spread(side: _Side, counted: Iterable[tuple[tuple[int, ...], int, int]]) ->
     made = [
         {name: Load(*load) for name, load in sorted(table.items())} for table in tables
     ]
-    return Spread(*made)
+    limits = (
+        Limited(one.name, totals["allowed"], totals["refused"], totals["reported"])
+        for one in side.explainer.snapshot.live.rate_limits() for totals in [one.totals()])
+    return Spread(
+        *made, tuple(sorted(limits, key=lambda one: one.name)),
+        dict(side.side.refused_most()[:CLIENTS_SHOWN]))
 
 
 def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
@@ -243,6 +261,10 @@ def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
         )
     if any(pool.bounded_load for pool in side.values.pools):
         yield "for the same reason, bounded_load never sends a key elsewhere"
+    if side.explainer.snapshot.live.rate_limits():
+        if totals["timeless"]:
+            yield f"{totals['timeless']} lines have no time: for rate limits, none had gone by"
+        yield "for rate limits, a log has no header fields: without its key, a client is counted"
     if totals["policies"]:
         yield f"{totals['policies']} requests have a policy: it wasn't asked, and None was assumed"
     if totals["unknown"] and not any(one.http is not None for one in side.values.listeners):

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,95 @@ def test_where_no_listener_fits_the_error_names_them(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(why)):
         replay(effective(fastlb.Config.build(TWO_OF_HTTP)), io.BytesIO(b""), None, host, listener)
+
+
+def limited(limit: str, **keys: Any) -> Effective:
+    return effective(fastlb.Config.build({
+        "rate_limits": {"few": {"limit": limit, **keys}},
+        "listeners": {"web": {
+            "bind": "http://127.0.0.1:0", "pool": "api", "rate_limit": "few"}},
+        "pools": {"api": {"servers": ["10.0.1.1:1"]}},
+    }))
+
+
+def asked(client: str, time: str, **keys: Any) -> str:
+    return json.dumps({"listener": "web", "client_ip": client, "method": "GET", "path": "/a",
+                       "time": time, **keys})
+
+
+def replayed(lines: list[str], values: Effective, against: Effective | None = None) -> Replayed:
+    return replay(values, io.BytesIO("\n".join(lines).encode()), against)
+
+
+def limits_of(spread: Any) -> list[tuple[str, int, int, int]]:
+    return [(one.name, one.allowed, one.refused, one.reported) for one in spread.limits]
+
+
+def test_rate_limits_go_by_the_times_of_the_log() -> None:
+    at = "2026-11-30T23:59:{:06.3f}Z"
+    lines = [asked("10.0.0.1", at.format(i * 0.1)) for i in range(10)]      # 2 and then 1 a second
+    lines += [asked("10.0.0.2", at.format(5)), asked("10.0.0.1", at.format(59)),
+              asked("10.0.0.1", "2026-12-01T00:00:00.000Z")]
+    found = replayed(lines, limited("60/m", burst=2), limited("600/m", burst=20, report=True))
+    assert limits_of(found.spread) == [("few", 5, 8, 0)]
+    assert found.spread.clients_refused == {"10.0.0.1": 8}
+    assert found.spread.answers == {"429": Load(8, 0)}
+    assert found.against is not None
+    assert limits_of(found.against) == [("few", 13, 0, 0)]
+    assert found.changed == 8
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("2024-02-28T23:59:59", "2024-02-29T00:00:00"), ("2024-02-29T00:00:00", "2024-03-01T00:00:01"),
+    ("2024-12-31T23:59:59", "2025-03-01T00:00:00"), ("2000-02-28T00:00:00", "2000-03-01T00:00:00"),
+    ("2100-02-28T12:00:00", "2100-03-01T12:00:00"), ("1970-01-01T00:00:01", "1970-12-31T00:00:00"),
+])
+def test_times_are_those_of_the_calendar(before: str, after: str) -> None:
+    """After exactly so many seconds a request may come again, and no second sooner."""
+    begin, end = datetime.fromisoformat(before), datetime.fromisoformat(after)
+    seconds = round((end - begin).total_seconds())
+    lines = [asked("10.0.0.1", f"{before}.000Z"), asked("10.0.0.1", f"{after}Z")]
+    for period, refused in ((seconds, 0), (seconds + 1, 1)):
+        found = replayed(lines, limited(f"1/{period}s")).spread
+        assert limits_of(found) == [("few", 2 - refused, refused, 0)]
+
+
+def test_common_format_has_times_with_zones() -> None:
+    lines = [
+        '10.0.0.1 - - [30/Nov/2026:23:30:00 +0000] "GET /a HTTP/1.1" 200 1',
+        '10.0.0.1 - - [01/Dec/2026:00:30:30 +0100] "GET /a HTTP/1.1" 200 1',
+        '10.0.0.1 - - [30/Nov/2026:13:31:00 -1000] "GET /a HTTP/1.1" 200 1',
+        '10.0.0.1 - - [01/Dec/2026:05:01:29 +0530] "GET /a HTTP/1.1" 200 1',
+    ]
+    assert limits_of(replayed(lines, limited("1/m")).spread) == [("few", 2, 2, 0)]
+
+
+def test_lines_without_a_time_are_counted_and_noted() -> None:
+    lines = ['{"client_ip":"10.0.0.1","method":"GET","path":"/"}'] * 3
+    found = replayed(lines, limited("2/s"))
+    assert limits_of(found.spread) == [("few", 2, 1, 0)]
+    assert "3 lines have no time: for rate limits, none had gone by" in found.notes
+
+
+@pytest.mark.parametrize("time", [
+    "", "yesterday", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "1969-12-31T23:59:59Z", "-",
+    "99999999999999999999", "2026-11-30", "2026"])
+def test_a_time_that_is_none_breaks_nothing(time: str) -> None:
+    found = replayed([asked("10.0.0.1", time), COMMON.format(request="GET / HTTP/1.1", size=1)
+                      .replace("25/Nov/2026:18:00:00 +0000", time)], limited("2/s"))
+    assert found.requests == 2
+
+
+def test_bytes_of_the_log_are_charged() -> None:
+    lines = [asked("10.0.0.1", f"2026-11-30T00:00:0{i}.000Z", body_bytes=600_000) for i in range(4)]
+    assert limits_of(replayed(lines, limited("1MB/h")).spread) == [("few", 2, 2, 0)]
+
+
+def test_clients_that_are_refused_most_stay_however_many_there_are() -> None:
+    at = "2026-11-30T00:00:00.000Z"
+    lines = []
+    for i in range(1000):
+        lines += [asked("10.9.9.9", at), *[asked(f"10.1.{i // 250}.{i % 250}", at)] * 2]
+    found = replayed(lines, limited("1/h"))
+    assert next(iter(found.spread.clients_refused.items())) == ("10.9.9.9", 999)
+    assert len(found.spread.clients_refused) == 10

@@ -172,6 +172,11 @@ cdef enum ReaderState:          # of whoever reads records
     READER_NAPS = 1             # to be woken when a ring fills up
     READER_SLEEPS = 2           # to be woken by anything
 
+cdef enum Rehearsing:           # nothing is asked or sent: see explain/rehearsal
+    REHEARSES_NOT = 0
+    REHEARSES = 1               # and nothing is charged
+    REHEARSES_LOG = 2           # requests follow each other as in a log, by the log's times
+
 cdef enum PollerKind:
     POLLER_EPOLL = 1
     POLLER_POLL = 2

@@ -404,7 +404,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t inline_mode, busy_poll
     uint8_t closing             # nothing is kept for later any more
     uint8_t forked              # this process has forked: shut down before closing
-    uint8_t rehearses           # nothing is asked or sent: see explain/rehearsal
+    uint8_t rehearses           # Rehearsing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
     uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
     int32_t stop                # Stop

@@ -1,9 +1,9 @@
 # The requests of a log, each rehearsed on one or two configurations.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from fastlb._core.base.enums cimport ANSWER, ASK, NEXT
+from fastlb._core.base.enums cimport ANSWER, ASK, NEXT, REASON_RATE_LIMITED, REHEARSES_LOG
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.text cimport (
     Writer, equal, hash_bytes, hash_seed, mix64, put, put_literal, text_of,
@@ -23,6 +23,7 @@ cdef enum:
     SAMPLES = 5                 # lines that are shown, of each kind
     PLACES = 1048576            # of different outcomes
     SEEN_MAX = 4194304          # of different clients, and of different keys
+    REFUSED_MAX = 256           # clients that are counted at a time; those with most stay
     NONE = 65535
     NOBODY = 2147483647
 
@@ -44,6 +45,11 @@ cdef struct Seen:               # a set of hashes, of which some have moved
     uint64_t n
     uint64_t moved
 
+cdef struct Refused:            # a client that a rate limit refused
+    char[46] client
+    uint8_t size                # 0: the place is free
+    uint64_t requests
+
 cdef struct Totals:
     uint64_t lines
     uint64_t unknown
@@ -57,6 +63,7 @@ cdef struct Totals:
     uint64_t keys_missing
     uint64_t changed            # requests that go elsewhere: another pool, or a key's other server
     uint64_t uncounted          # outcomes beyond PLACES
+    uint64_t timeless           # lines without a time that is understood
 
 
 cdef class Side:
@@ -65,6 +72,7 @@ cdef class Side:
     configurations can be compared."""
 
     cdef Rehearsal of
+    cdef Refused refused[REFUSED_MAX]
     cdef Text names[LISTENERS_MAX]
     cdef uint32_t binds[LISTENERS_MAX]
     cdef uint32_t n_names
@@ -98,6 +106,33 @@ cdef class Side:
     def __dealloc__(self):
         free(self.pools)
         free(self.servers)
+
+    cdef void refuse(self, Text client) noexcept nogil:
+        """Count a client that was refused. Where there is no room, it takes the place of the one
+        with the fewest requests, and their number (Metwally et al., Space-Saving, 2005)."""
+        cdef Refused* least = &self.refused[0]
+        cdef Refused* one
+        cdef uint32_t i
+        if client.size > sizeof(one.client):
+            client.size = sizeof(one.client)
+        for i in range(<uint32_t> REFUSED_MAX):
+            one = &self.refused[i]
+            if one.size == client.size and memcmp(one.client, client.at, client.size) == 0:
+                one.requests += 1
+                return
+            if one.requests < least.requests:
+                least = one
+        memcpy(least.client, client.at, client.size)
+        least.size = <uint8_t> client.size
+        least.requests += 1
+
+    def refused_most(self) -> list[tuple[str, int]]:
+        """The clients that rate limits refused most often, and how often."""
+        cdef uint32_t i
+        found = [(self.refused[i].client[:self.refused[i].size].decode("ascii", "replace"),
+                  self.refused[i].requests)
+                 for i in range(<uint32_t> REFUSED_MAX) if self.refused[i].requests]
+        return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
 cdef bint _set_client(Exchange* x, Text ip, uint32_t port) noexcept nogil:
@@ -270,6 +305,7 @@ cdef class Replay:
             self._totals.unknown += 1
             self._sample(0, text)
             return
+        self._totals.timeless += line.time_ms == 0
         key, is_keyed = self._key, self._is_keyed
         if kind == LINE_CONNECTION:
             self._totals.connections += 1
@@ -324,6 +360,9 @@ cdef class Replay:
         if not _set_client(x, line.client_ip, line.client_port) and side is self._one:
             self._totals.clients_unknown += 1
         self._is_keyed = False
+        of.core.rehearses = REHEARSES_LOG
+        if line.time_ms:
+            of.core.now_ns = line.time_ms * 1000000
         if kind == LINE_REQUEST:
             size = _write_request(line, side.host, raw)
             if size == 0:
@@ -344,6 +383,10 @@ cdef class Replay:
             self._pick(of, x, o)
         else:
             o.status = x.status if verdict == ANSWER else 400
+            if x.reason == REASON_RATE_LIMITED:
+                side.refuse(line.client_ip)
+        if x.http != NULL:
+            x.http.response.total = line.bytes
         of.end()
         return True
 

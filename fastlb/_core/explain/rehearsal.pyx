@@ -6,7 +6,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.enums cimport (
-    EXCHANGE_HTTP, REASON_BAD_REQUEST, REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_REQUEST,
+    EXCHANGE_HTTP, REASON_BAD_REQUEST, REASON_TOO_LARGE, REHEARSES, STAGE_BALANCE, STAGE_DEAD,
+    STAGE_REQUEST,
 )
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
@@ -44,7 +45,7 @@ cdef class Rehearsal:
         self._lay_out()
         self.core.live = &self._live
         self.core.random = seed | 1
-        self.core.rehearses = True
+        self.core.rehearses = REHEARSES
         for i in range(TIMER_SLOTS_MAX):
             self.core.timers[i].head.next = self.core.timers[i].head.prev = (
                 &self.core.timers[i].head)

@@ -6,7 +6,9 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from fastlb._core.base.buckets cimport (
     CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_return,
 )
-from fastlb._core.base.enums cimport ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED
+from fastlb._core.base.enums cimport (
+    ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED, REHEARSES,
+)
 from fastlb._core.base.facts cimport FACT_CLIENT_IP
 from fastlb._core.base.filters cimport FILTER_RATE_LIMIT, FilterKind, register_filter
 from fastlb._core.base.head cimport Text
@@ -156,17 +158,17 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
             rule, _said(core, x, rule) if rule.cost_from == COST_REQUEST else rule.cost)
     # One limit decides and charges at once. Several are looked at first, so that a request that
     # one of them refuses takes nothing of the others, not even for a moment.
-    if table.n > 1 or core.rehearses:
+    if table.n > 1 or core.rehearses == REHEARSES:
         state.refused_by = _find_refusal(core, table, state)
-    if not state.refused_by and not core.rehearses:
+    if not state.refused_by and core.rehearses != REHEARSES:
         state.refused_by = _charge(core, table, state)
     if unlikely(state.refused_by != 0):
-        if not core.rehearses:
+        if core.rehearses != REHEARSES:
             fl_count(&table.rules[state.refused_by - 1].live.counters[core.id].refused, 1)
         x.status = 429
         x.reason = REASON_RATE_LIMITED
         return ANSWER
-    if not core.rehearses:
+    if core.rehearses != REHEARSES:
         for i in range(table.n):
             fl_count(&table.rules[i].live.counters[core.id].allowed, 1)
     return NEXT
@@ -316,7 +318,7 @@ cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) no
     cdef const RateRule* rule
     cdef uint64_t n = x.http.request.total + x.http.response.total
     cdef uint32_t i
-    if state.refused_by or core.rehearses or state.keys[0] == 0:
+    if state.refused_by or core.rehearses == REHEARSES or state.keys[0] == 0:
         return
     for i in range(table.n):
         rule = &table.rules[i]

@@ -18,5 +18,6 @@ cdef struct LogLine:            # what a line of an access log says; a text may 
     Text user_agent
     uint32_t client_port
     uint64_t bytes              # of the answer
+    uint64_t time_ms            # when it began, since 1970; 0: it isn't told, or not understood
 
 cdef int parse_line(Text text, LogLine* line, Members* members, uint8_t* room) noexcept nogil

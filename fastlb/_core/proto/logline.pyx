@@ -1,6 +1,6 @@
 # Lines of access logs: our JSON, and the common and combined formats.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.string cimport memchr, memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memchr, memcmp, memset
 
 from fastlb._core.base.head cimport Member, Members, Text
 from fastlb._core.base.text cimport hex_value, is_digit, is_literal, text_of, trimmed
@@ -20,6 +20,76 @@ cdef uint64_t _number(Text text) noexcept nogil:
             break
         number = number * 10 + (text.at[i] - 48)
     return number
+
+
+cdef uint32_t _digits(const uint8_t** at, const uint8_t* end, uint32_t most) noexcept nogil:
+    """The number at hand, of `most` digits; behind it comes a byte that is passed over."""
+    cdef uint32_t number = 0, i = 0
+    while i < most and at[0] < end and is_digit(at[0][0]):
+        number = number * 10 + (at[0][0] - c'0')
+        at[0] += 1
+        i += 1
+    if at[0] < end:
+        at[0] += 1
+    return number
+
+
+cdef uint64_t _since_1970(uint32_t year, uint32_t month, uint32_t day,
+                          uint32_t second) noexcept nogil:
+    """Seconds, of a date of the Gregorian calendar; 0: it is none."""
+    cdef uint64_t days
+    if not (1970 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+        return 0
+    if month <= 2:                      # (years begin in March, so that leap days are last)
+        year -= 1
+        month += 12
+    days = 365 * <uint64_t> year + year // 4 - year // 100 + year // 400 \
+        + (153 * (month - 3) + 2) // 5 + day - 1
+    return (days - 719468) * 86400 + second
+
+
+cdef uint64_t _iso(Text text) noexcept nogil:
+    """Milliseconds since 1970 of "2026-11-30T17:00:00.123Z"."""
+    cdef const uint8_t* at = text.at
+    cdef const uint8_t* end = text.at + text.size
+    cdef uint32_t year = _digits(&at, end, 4), month = _digits(&at, end, 2)
+    cdef uint32_t day = _digits(&at, end, 2), second = _digits(&at, end, 2) * 3600
+    cdef uint32_t ms, size
+    second += _digits(&at, end, 2) * 60
+    second += _digits(&at, end, 2)
+    size = <uint32_t> (end - at)
+    ms = _digits(&at, end, 3) if size >= 4 else 0
+    return _since_1970(year, month, day, second) * 1000 + ms
+
+
+cdef uint32_t _month(const uint8_t* at, const uint8_t* end) noexcept nogil:
+    cdef const char* names = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+    cdef uint32_t i
+    for i in range(12):
+        if end - at >= 3 and memcmp(at, names + 3 * i, 3) == 0:
+            return i + 1
+    return 0
+
+
+cdef uint64_t _clf(Text text) noexcept nogil:
+    """The same of "30/Nov/2026:17:00:00 +0100"."""
+    cdef const uint8_t* at = text.at
+    cdef const uint8_t* end = text.at + text.size
+    cdef uint32_t day = _digits(&at, end, 2), month = _month(at, end), year, second
+    cdef int64_t offset
+    cdef bint is_west
+    at += 4 if end - at >= 4 else end - at
+    year = _digits(&at, end, 4)
+    second = _digits(&at, end, 2) * 3600
+    second += _digits(&at, end, 2) * 60
+    second += _digits(&at, end, 2)
+    is_west = at < end and at[0] == c'-'
+    if at < end:
+        at += 1
+    offset = _digits(&at, end, 4)
+    offset = (offset // 100 * 60 + offset % 100) * 60
+    return <uint64_t> (<int64_t> _since_1970(year, month, day, second)
+                       + (offset if is_west else -offset)) * 1000
 
 
 cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) noexcept nogil:
@@ -57,6 +127,8 @@ cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) n
             line.bytes = _number(value)
         elif _is(member.name, b"bytes_out"):
             bytes_out = _number(value)
+        elif _is(member.name, b"time"):
+            line.time_ms = _iso(value)
         elif _is(member.name, b"protocol"):
             is_tcp = _is(value, b"tcp") or _is(value, b"udp")
     if line.bytes == 0:
@@ -127,6 +199,7 @@ cdef int _from_common(Text text, LogLine* line, uint8_t* room) noexcept nogil:
     found = <const uint8_t*> memchr(rest.at, 93, rest.size)
     if found == NULL:
         return LINE_UNKNOWN
+    line.time_ms = _clf(text_of(rest.at + 1, <uint32_t> (found - rest.at) - 1))
     rest.size -= <uint32_t> (found + 1 - rest.at)
     rest.at = found + 1
     if not _quoted(&rest, &request, &room):

@@ -164,49 +164,71 @@ def test_a_policy_that_is_late_is_discarded_and_its_stack_said(
     wire.close()
 
 
+def ask_until_begun(decided: Decided, begun: list[str]) -> int:
+    """How often it took, as on a busy machine a policy may be late before it has begun."""
+    site = decided.start()
+
+    def has_begun() -> bool:
+        nonlocal n
+        n += 1
+        assert site.ask(get()).body == b"b GET /x HTTP/1.1\n"
+        return bool(begun)
+
+    n = 0
+    wait_until(has_begun)
+    return n
+
+
 def test_an_async_policy_is_cancelled_at_its_deadline(
     decided: Decided, caplog: pytest.LogCaptureFixture
 ) -> None:
+    begun: list[str] = []
     ended: list[str] = []
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b")
     async def slow(request: Request) -> None:
+        begun.append("begun")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             ended.append("cancelled")
             raise
 
-    assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
-    wait_until(lambda: ended == ["cancelled"])
-    counts(decided, calls=1, late=1, failures=0, pending=0)
+    n = ask_until_begun(decided, begun)
+    wait_until(lambda: ended == ["cancelled"] * len(begun))
+    counts(decided, calls=n, late=n, failures=0, pending=0)
     said = told(caplog)[0].getMessage()
     assert said.startswith("policy of web/r is past its deadline of 0.02 s, and was given up")
-    assert "in slow\n    await asyncio.sleep(60)" in said and "in sleep\n" in said
+    if n == 1:                  # (it is said once; one that hasn't begun is nowhere yet)
+        assert "in slow\n    await asyncio.sleep(60)" in said and "in sleep\n" in said
 
 
 def test_a_blocking_policy_is_left_behind_at_its_deadline(decided: Decided) -> None:
     go = threading.Event()
+    begun: list[str] = []
     ended: list[str] = []
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b", blocking=True)
     def slow(request: Request) -> str:
+        begun.append("begun")
         assert go.wait(DEADLINE_S)
         ended.append("ended")
         return "a"
 
-    assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
-    counts(decided, calls=1, late=1, failures=0, pending=0)
+    n = ask_until_begun(decided, begun)
+    counts(decided, calls=n, late=n, failures=0, pending=0)
     go.set()
-    wait_until(lambda: ended == ["ended"])
+    wait_until(lambda: ended == ["ended"] * len(begun))
 
 
 def test_a_policy_that_ignores_its_cancellation_decides_nothing(decided: Decided) -> None:
     go = threading.Event()
+    begun: list[str] = []
     ended: list[str] = []
 
     @decided.listener.route(name="r", deadline="20ms", on_error="b")
     async def stubborn(request: Request) -> str:
+        begun.append("begun")
         while not go.is_set():
             try:
                 await asyncio.sleep(0.01)
@@ -215,10 +237,10 @@ def test_a_policy_that_ignores_its_cancellation_decides_nothing(decided: Decided
         ended.append("ended")
         return "a"
 
-    assert decided.start().ask(get()).body == b"b GET /x HTTP/1.1\n"
+    n = ask_until_begun(decided, begun)
     go.set()
-    wait_until(lambda: ended == ["ended"])
-    counts(decided, calls=1, late=1, failures=0)
+    wait_until(lambda: ended == ["ended"] * len(begun))
+    counts(decided, calls=n, late=n, failures=0)
 
 
 def test_a_policy_that_cancels_itself_has_failed(decided: Decided) -> None:

@@ -10,6 +10,7 @@ import h2.errors
 import pytest
 
 from tests.flow.conftest import measures_memory, wait_until
+from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins, connect
 from tests.flow.http2.peers import (
@@ -40,6 +41,12 @@ def flood(client: Client, data: bytes, times: int = FRAMES // 100) -> None:
     client.close()
 
 
+def was_calmed(site: HttpSite, client: Client) -> bool:
+    """Whether the connection was ended for what its client did. The GOAWAY may be lost to a client
+    that goes on sending: what comes after the end resets the connection."""
+    return client.ended and client.goaway in (CALM, None) and site.totals()["h2_abused"] == 1
+
+
 @pytest.mark.parametrize("kind", ["settings", "ping", "priority", "window", "empty"])
 def test_floods_of_frames(h2: Open, origins: Origins, kind: str) -> None:
     site, client = h2([origins().address])
@@ -53,7 +60,7 @@ def test_floods_of_frames(h2: Open, origins: Origins, kind: str) -> None:
         "empty": client.raw(DATA, 0, stream),
     }[kind]
     flood(client, frame * 100)      # fails at its deadline if nobody ends the connection
-    assert client.goaway == CALM
+    assert was_calmed(site, client)
     wait_until(lambda: not any(site.site.counts().values()))
 
 
@@ -81,7 +88,7 @@ def test_rapid_reset(h2: Open, origins: Origins) -> None:
         client.h2.reset_stream(stream, error_code=8)
         data += client.h2.data_to_send()
     flood(client, data, 1)
-    assert client.goaway == CALM
+    assert was_calmed(site, client)
     assert most[0] <= 100
     wait_until(lambda: not any(site.site.counts().values()))
     assert site.totals()["requests"] <= 200
@@ -113,7 +120,7 @@ def test_a_bomb_of_header_references(h2: Open, origins: Origins) -> None:
         try:
             assert client.get("/", *fields).reset is not None
         except (AssertionError, OSError):
-            assert client.goaway == CALM
+            assert client.goaway in (CALM, None)
             break
     assert _resident_bytes() - before < 8 << 20     # (of which most is this client's)
     client.close()

@@ -11,11 +11,12 @@ from bench.peers.fastlb import (
     FastlbChecks,
     FastlbCoalesce,
     FastlbFilter,
+    FastlbLimited,
     FastlbObserved,
     FastlbPolicy,
     FastlbPools,
 )
-from bench.peers.haproxy import HAProxy
+from bench.peers.haproxy import HAProxy, HAProxyLimited
 from bench.peers.nghttpx import Nghttpx
 from bench.peers.nginx import DebianNginx, Nginx
 from bench.peers.traefik import Traefik
@@ -25,7 +26,7 @@ __all__ = ["PEERS", "Peer", "choose"]
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
         Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbFilter,
-        FastlbCoalesce, HAProxy, Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
+        FastlbLimited, FastlbCoalesce, HAProxy, HAProxyLimited, Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
     )
 }
 

@@ -113,7 +113,8 @@ class Fastlb(Peer):
 
     name = "fastlb"
     modes = frozenset(
-        {"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy", "filter"})
+        {"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy", "filter",
+         "limited"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -220,6 +221,19 @@ class FastlbFilter(Fastlb):
 
     def command(self, work: Work, folder: Path) -> Command:
         return replace(super().command(work, folder), env={"FASTLB_IDENTITY_FILTER": "1"})
+
+
+class FastlbLimited(Fastlb):
+    """With a rate limit by client, which is never reached."""
+
+    name = "fastlb-limited"
+    modes = frozenset({"limited"})
+    notes = ()
+
+    def _config(self, work: Work) -> str:
+        limited = 'rate_limit = { limit = "1000000/s", headers = false }\n'
+        return TOP.format(scheme=work.scheme, port=work.bind_port, listener=SAME_FIELDS + limited) \
+            + http_config(work).removeprefix(top(work))
 
 
 class FastlbChecks(Fastlb):

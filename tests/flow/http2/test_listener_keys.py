@@ -117,6 +117,10 @@ def _coded(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
     assert gzip.decompress(bytes(got.body)) == b"some text"
 
 
+def _limited(site: HttpSite, client: Client, origin: HttpOrigin) -> None:
+    assert [client.get("/").status for _ in range(2)] == [200, 429]
+
+
 # Key: its value, other keys, the origin, and what is to be seen.
 KEYS: dict[str, tuple[Any, dict[str, Any], Any, Do]] = {
     "response_header_timeout": ("100ms", {}, _slow, _status(504)),
@@ -140,6 +144,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any], Any, Do]] = {
     "methods": (["GET"], {}, None, _status(501, method="DELETE")),
     "request_headers": ({"set": {"x-new": "1"}}, {}, None, _told("x-new", "1")),
     "response_headers": ({"set": {"x-new": "1"}}, {}, None, _edited),
+    "rate_limit": ({"limit": "1/h"}, {}, None, _limited),
     "compress": ({"min_size": "0B"}, {}, _text, _coded),
     "errors": ({"4xx": {"body": "a page"}}, {"max_uri_length": "64B"}, None, _page),
 }

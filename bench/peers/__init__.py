@@ -26,7 +26,8 @@ __all__ = ["PEERS", "Peer", "choose"]
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
         Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbFilter,
-        FastlbLimited, FastlbCoalesce, HAProxy, HAProxyLimited, Nginx, DebianNginx, Envoy, Traefik, Caddy, Nghttpx,
+        FastlbLimited, FastlbCoalesce, HAProxy, HAProxyLimited, Nginx, DebianNginx, Envoy, Traefik,
+        Caddy, Nghttpx,
     )
 }
 

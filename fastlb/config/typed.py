@@ -78,7 +78,8 @@ def _tables() -> str:
     parts = list(_class("ConditionsKeys", ["TypedDict"], _keys(Conditions)))
     parts.append('\n\n_Not = TypedDict("_Not", {"not": ConditionsKeys}, total=False)\n')
     parts += _class("MatchKeys", ["ConditionsKeys", "_Not"], ())
-    done = (*(model for _, _, model, _ in PARTS), Match, Server)
+    # (a rate limit is also a table, written in a route)
+    done = (*(model for _, _, model, _ in PARTS if model is not RateLimit), Match, Server)
     for _, model in SECTIONS:
         if model not in done:
             parts += _class(f"{model.__name__}Keys", ["TypedDict"], _keys(model))

@@ -246,8 +246,9 @@ def _spread(side: _Side, counted: Iterable[tuple[tuple[int, ...], int, int]]) ->
     limits = (
         Limited(one.name, totals["allowed"], totals["refused"], totals["reported"])
         for one in side.explainer.snapshot.live.rate_limits() for totals in [one.totals()])
+    routes, pools, servers, answers = made
     return Spread(
-        *made, tuple(sorted(limits, key=lambda one: one.name)),
+        routes, pools, servers, answers, tuple(sorted(limits, key=lambda one: one.name)),
         dict(side.side.refused_most()[:CLIENTS_SHOWN]))
 
 

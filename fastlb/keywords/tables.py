@@ -231,6 +231,15 @@ class ErrorPageKeys(TypedDict, total=False):
     content_type: str
 
 
+class RateLimitKeys(TypedDict, total=False):
+    key: str
+    limit: str
+    burst: str | int
+    cost: int | CostKeys
+    headers: Literal['draft', 'x-ratelimit'] | Literal[False]
+    report: bool
+
+
 class CostKeys(TypedDict, total=False):
     fixed: int
     header: str

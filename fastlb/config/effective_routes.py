@@ -89,7 +89,7 @@ def effective_http(name: str, listener: Listener, look: Look, config: Config) ->
         errors=(*effective_pages(listener.errors), *effective_pages(defaults.errors)),
         services=_services(
             {key: look(key, None) for key, part in PARTS.items() if not part.routes_only}, (),
-            Place(name, config)),
+            Place(f"{name}/*", config)),
     )
     routes = [one for route in listener.routes
               for one in _routes(route, base, Place(f"{name}/{route.name}", config))]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: "web" is a listener, "web/api" a route of it. `config` is all of it."""
+    """Where a value stands: "web/api" is a route of a listener, "web/*" the listener for all of its
+    routes. `config` is all of it."""
 
     name: str
     config: Config

@@ -50,15 +50,15 @@ AnyRateLimits = Annotated[
 def effective_rate_limits(
     given: list[str | RateLimit], place: Place
 ) -> tuple[EffectiveRateLimit, ...] | None:
-    """One that is written at its place is known by that: "web/api", and "web/api.2" if it isn't the
-    first. None: there is no limit."""
+    """One that is written at its place is known by that: "web/api", and "web/api#2" if it isn't the
+    first, which no named one can be called. None: there is no limit."""
     named: Mapping[str, RateLimit] = place.config.rate_limits
     found = []
     for i, one in enumerate(given):
         if isinstance(one, str):
             found.append(effective_rate_limit(one, named[one]))
         else:
-            name = place.name if i == 0 else f"{place.name}.{i + 1}"
+            name = place.name if i == 0 else f"{place.name}#{i + 1}"
             found.append(effective_rate_limit(name, one))
     return tuple(found) or None
 

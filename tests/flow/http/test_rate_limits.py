@@ -190,7 +190,7 @@ def test_cost_that_the_server_tells_is_settled_afterwards(made: TestBalancer) ->
     origin = made.origin(Answer(200, headers={"x-cost": "7"}))
     web = made.listen(pool=made.pool(servers=[origin]), rate_limit={
         "limit": "10/h", "cost": {"response_header": "x-cost", "fixed": 2}})
-    assert httpx.get(web.url).headers["ratelimit"] == '"listener1";r=3;t=2520'
+    assert httpx.get(web.url).headers["ratelimit"] == '"listener1/*";r=3;t=2520'
     assert statuses(web.url, 2) == [200, 429]       # (2 of 3 are reserved, and 7 are charged)
 
 
@@ -220,6 +220,23 @@ def test_limit_of_a_listener_counts_all_of_its_routes_together(made: TestBalance
     assert statuses(f"{web.url}/b", 2) == [200, 429]
     assert statuses(f"{web.url}/a", 1) == [429]
     assert statuses(f"{web.url}/c", 2) == [200, 429]
+
+
+def test_limit_that_is_written_in_place_is_no_other_ones_namesake(made: TestBalancer) -> None:
+    pool = made.pool(servers=[made.origin()])
+    for name in ("web", "web.a", "web.a.2"):
+        made.balancer.rate_limit(name, limit="9/h")
+    both = [{"limit": "2/h"}, {"limit": "3/h"}]
+    web = made.listen(name="web", rate_limit=both, routes=[
+        {"name": "a", "match": {"path": "/a"}, "pool": pool.name, "rate_limit": both},
+        {"name": "b", "match": {"path": "/b"}, "pool": pool.name},
+        {"name": "c", "match": {"path": "/c"}, "pool": pool.name,
+         "rate_limit": ["web", "web.a", "web.a.2"]}])
+    for path, names in (("/a", ("web/a", "web/a#2")), ("/b", ("web/*", "web/*#2")),
+                        ("/c", ("web", "web.a", "web.a.2"))):
+        told = httpx.get(web.url + path).headers["ratelimit"].split(", ")
+        assert [one.split(";")[0] for one in told] == [f'"{name}"' for name in names]
+        assert {one.split(";")[1] for one in told} <= {"r=1", "r=2", "r=8"}
 
 
 def test_retries_are_charged_once(made: TestBalancer) -> None:

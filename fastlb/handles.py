@@ -299,9 +299,15 @@ class RateLimit:
     def __repr__(self) -> str:
         return f"<RateLimit {self.name}>"
 
+    @property
+    def name_in_config(self) -> str:
+        """What stands for it as a value of `rate_limit`."""
+        return self.name
+
     def stats(self) -> dict[str, int]:
         """`allowed`, `refused`, `reported` and `uncounted` requests since the start, `keys` that
-        have used something now, and those `evicted` for want of room. Empty when not running."""
+        have used something now, and those `evicted` for want of room. Empty when not running, or
+        while no route has the limit."""
         runtime = self._instance.runtime
         if runtime is None:
             return {}

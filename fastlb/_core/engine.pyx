@@ -144,7 +144,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
 
 cdef void _arm(Core* core) noexcept nogil:
     """Inline, someone else's loop waits: the next timeout must make our descriptor readable."""
-    cdef uint64_t due = timers_next_ms(core), look_ms
+    cdef uint64_t due = timers_next_ms(core), look_ms, ahead_ms
     if core.run_first != NULL:
         event_set(core.wake_fd)
     if core.resume_ms and (due == 0 or core.resume_ms < due):
@@ -153,9 +153,12 @@ cdef void _arm(Core* core) noexcept nogil:
         look_ms = core.datagrams.look_ns // 1000000 + 1
         if due == 0 or look_ms < due:
             due = look_ms
-    if due and (core.armed_ms == 0 or due < core.armed_ms):
-        timer_set(core.timer_fd, due - fl_load64(core.live.ahead_ns) // 1000000)
-        core.armed_ms = due
+    if due:                             # (the system's timer goes by the system's clock)
+        ahead_ms = fl_load64(core.live.ahead_ns) // 1000000
+        due = due - ahead_ms if due > ahead_ms else 1
+        if core.armed_ms == 0 or due < core.armed_ms:
+            timer_set(core.timer_fd, due)
+            core.armed_ms = due
 
 
 cdef void _run(Core* core) noexcept nogil:

@@ -36,12 +36,12 @@ from fastlb.config.model import (
 )
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
-from fastlb.config.parts import PARTS
+from fastlb.config.parts import PARTS, tables_by_key
 from fastlb.config.patterns import PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.proxy_protocol import ProxyProtocol
-from fastlb.config.rate_limits import check_rate_limit
+from fastlb.config.rate_limits import RateLimit, check_rate_limit
 from fastlb.config.sniffing import Mqtt
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
@@ -306,6 +306,10 @@ def _model_at(path: Path) -> type[Model]:
         if path[2:4] == ("health", "udp") and len(path) > 4:
             return Datagrams
         return inner.get(str(path[2]), Pool) if len(path) > 3 else Pool
+    if path[0] == "defaults" and len(path) > 2:
+        return _http_model_at(path[1:-1])
+    if path[0] == "rate_limits" and len(path) > 2:
+        return tables_by_key().get(str(path[2]), RateLimit) if len(path) > 3 else RateLimit
     top: dict[str, type[Model]] = {
         "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,
         "tracing": Tracing,
@@ -324,7 +328,7 @@ def _http_model_at(keys: Path) -> type[Model]:
         "headers": Compare, "query": Compare, "cookies": Compare,
         **{name: Compare for table in OTHER_TABLES.values() for name in table.model_fields},
         **OTHER_TABLES, **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare),
-        "proxy": Told, "tls": Tls,
+        **tables_by_key(), "proxy": Told, "tls": Tls,
         "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
         "client_id": Compare, "username": Compare, "proxy_protocol": ProxyProtocol,
     }

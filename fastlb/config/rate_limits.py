@@ -30,8 +30,10 @@ def _check_rate(value: Any) -> str:
         low, high = limits.RATE_BYTES.low, limits.RATE_BYTES.high
     else:
         low, high = limits.RATE_REQUESTS.low, limits.RATE_REQUESTS.high
-    if not low <= found.count <= high or found.count * 1000 > high * found.period_ms:
-        raise ValueError(f"{show(value)} is more than can be counted: {high:,} a second")
+    if not low <= found.count <= high:
+        raise ValueError(f"{show(value)} is more than {high:,} at once")
+    if found.count * 1000 > high * found.period_ms:
+        raise ValueError(f"{show(value)} is more than {high:,} a second")
     if found.period_ms > limits.RATE_PERIOD_MS_MAX:
         raise ValueError(f"{show(value)}: the time is longer than "
                          f"{show_ms(limits.RATE_PERIOD_MS_MAX)}")
@@ -40,7 +42,8 @@ def _check_rate(value: Any) -> str:
 
 def _check_burst(value: Any) -> Any:
     if isinstance(value, str):
-        size_bytes(value)
+        if not 1 <= size_bytes(value) <= limits.RATE_BYTES.high:
+            raise ValueError(f"{show(value)} is not from 1B to {limits.RATE_BYTES.high >> 30}GiB")
         return value
     if type(value) is not int or not 1 <= value <= limits.RATE_REQUESTS.high:
         raise ValueError(
@@ -92,9 +95,7 @@ class RateLimit(Model):
         loose({"anyOf": [{"type": "integer"}, {"type": "object"}]}), limits.RATE_COST,
     ] = Field(default_factory=Cost)
     """What one request costs."""
-    headers: Annotated[
-        Literal["draft", "x-ratelimit"] | Literal[False], limits.RATE_HEADERS
-    ] = "draft"
+    headers: Annotated[Literal["draft", "x-ratelimit", False], limits.RATE_HEADERS] = "draft"
     """Header fields that tell clients what is left: `RateLimit` and `RateLimit-Policy`, or
     `X-RateLimit-*`; false: none."""
     report: Annotated[Switch, limits.REPORT] = limits.REPORT.default
@@ -117,6 +118,26 @@ def check_rate_limit(path: Path, table: Any) -> Iterator[Found]:
     if isinstance(cost, Mapping) and "header" in cost and "response_header" in cost:
         yield (*path, "cost"), "give header or response_header, not both", (
             "header", "response_header")
+    yield from _amounts(path, limit, burst, cost)
+
+
+def _amounts(path: Path, limit: str, burst: Any, cost: Any) -> Iterator[Found]:
+    """Yield what is wrong with amounts that are each right by themselves."""
+    try:
+        found = rate(limit)
+        most = found.count if burst is None else \
+            size_bytes(burst) if isinstance(burst, str) else int(burst)
+    except (ValueError, TypeError):
+        return                          # (said already)
+    if most * found.period_ms > limits.RATE_PERIOD_MS_MAX * found.count:
+        yield (*path, "burst"), (
+            f"{show(burst)} takes more than {show_ms(limits.RATE_PERIOD_MS_MAX)} to come back"
+            f" at {show(limit)}"), ()
+    fixed = cost.get("fixed") if isinstance(cost, Mapping) else cost
+    if type(fixed) is int and fixed > most and not found.is_bytes:
+        yield (*path, "cost"), (
+            f"{fixed} is more than {most}, which may come at once: every request would be"
+            " refused"), ()
 
 
 @dataclass(frozen=True)
@@ -137,10 +158,6 @@ class EffectiveRateLimit:
     def unit_ns(self) -> float:
         """What one request, or one byte, uses up."""
         return self.period_ms * 1e6 / self.count
-
-    @property
-    def burst_ns(self) -> int:
-        return int(self.burst * self.unit_ns)
 
 
 def effective_rate_limit(name: str, given: RateLimit) -> EffectiveRateLimit:

@@ -77,7 +77,9 @@ def rate(value: Any) -> Rate:
         raise ValueError(f'{show(value)} is not a rate; write it like "100/m" or "10MiB/s"')
     number, size, periods, unit = found.groups()
     count, n = int(number) * _BYTES.get(size, 1), int(periods or 1)
-    if not count or not n:
+    if not n:
+        raise ValueError(f"{show(value)}: the time is zero")
+    if not count:
         raise ValueError(f"{show(value)} is nothing at all; to refuse everything, respond with 403")
     return Rate(count, n * _MS[unit], size is not None)
 

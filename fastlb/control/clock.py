@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fastlb._core.tables.clock import Clock as CoreClock
+
+log = logging.getLogger("fastlb")
 
 
 class Timer:
@@ -45,8 +48,7 @@ class Clock:
         self._core = core
         self.ahead_s = 0.0
         self.timers: set[Timer] = set()
-        self._at_work = 0
-        self._rests = asyncio.Event()
+        self._at_work: set[asyncio.Event] = set()   # of each that is under way, its end
 
     def time(self) -> float:
         return asyncio.get_running_loop().time() + self.ahead_s
@@ -72,30 +74,32 @@ class Clock:
     def work(self) -> Iterator[None]:
         """What a task does between two sleeps, where it waits for somebody else: a check, a
         question to a name server. `rest()` waits for it."""
-        self._at_work += 1
-        self._rests.clear()
+        over = asyncio.Event()
+        self._at_work.add(over)
         try:
             yield
         finally:
-            self._at_work -= 1
-            if not self._at_work:
-                self._rests.set()
+            self._at_work.discard(over)
+            over.set()
 
     async def rest(self) -> None:
-        """Wait until no work is under way."""
-        if self._at_work:
-            await self._rests.wait()
+        """Wait for the end of all work that is under way now."""
+        for over in list(self._at_work):
+            await over.wait()
 
     def advance(self, seconds: float) -> None:
         """Move it ahead. What is due is called in the order of its times; what follows from that
         happens in the turns of the loop and of the engines that come then."""
-        self.ahead_s += seconds
         self._core.advance(round(seconds * 1e9))
+        self.ahead_s += seconds
         now_s = self.time()
         for timer in sorted(self.timers, key=lambda one: one.at_s):
             if timer not in self.timers:        # (one before it has cancelled it)
                 continue
-            if timer.at_s <= now_s:
-                timer.run()
-            else:
+            if timer.at_s > now_s:
                 timer.start()
+                continue
+            try:
+                timer.run()
+            except Exception:
+                log.exception("a timer failed")

@@ -265,6 +265,9 @@ def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
     if side.explainer.snapshot.live.rate_limits():
         if totals["timeless"]:
             yield f"{totals['timeless']} lines have no time: for rate limits, none had gone by"
+        if totals["disordered"]:
+            yield (f"{totals['disordered']} lines are a minute older than one before them: sort"
+                   " the log by time, as rate limits go by it")
         yield "for rate limits, a log has no header fields: without its key, a client is counted"
     if totals["policies"]:
         yield f"{totals['policies']} requests have a policy: it wasn't asked, and None was assumed"

@@ -182,7 +182,7 @@ class RateLimitKeywords(TypedDict, total=False):
     key: str
     burst: str | int
     cost: int | CostKeys
-    headers: Literal['draft', 'x-ratelimit'] | Literal[False]
+    headers: Literal['draft', 'x-ratelimit', False]
     report: bool
 
 

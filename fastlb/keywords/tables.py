@@ -236,7 +236,7 @@ class RateLimitKeys(TypedDict, total=False):
     limit: str
     burst: str | int
     cost: int | CostKeys
-    headers: Literal['draft', 'x-ratelimit'] | Literal[False]
+    headers: Literal['draft', 'x-ratelimit', False]
     report: bool
 
 

@@ -86,8 +86,8 @@ METRICS = {
     "fastlb_policy_refused_total": ("counter", "Requests for which too many were waiting."),
     "fastlb_policy_cached_total": ("counter", "Requests decided by what was said before."),
     "fastlb_rate_limit_requests_total": (
-        "counter", "Requests that a rate limit allowed, refused, or would have refused (outcome:"
-        " reported); uncounted: let pass, as there was no room for another key."),
+        "counter", "Requests by what a rate limit said (outcome): allowed, refused, reported (let"
+        " pass beyond the limit), uncounted (let pass, as there was no room for another key)."),
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),

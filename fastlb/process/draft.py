@@ -13,10 +13,15 @@ from fastlb.config.server import Server, listed, server_keys
 
 def given(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Parts such as a Retry as tables of what they were given, so that all is checked alike."""
-    return {
-        key: value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
-        for key, value in keys.items()
-    }
+    return {key: _plain(value) for key, value in keys.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return getattr(value, "name_in_config", value)      # (of a handle, such as a RateLimit)
 
 
 class Draft:

@@ -9,6 +9,7 @@ from fastlb.config.units import seconds
 from fastlb.process.runtime import Runtime
 from fastlb.testing.limits import WAIT_S
 
+AHEAD_MAX_S = 30 * 365 * 86_400.0       # more overflows somewhere: times are in ns
 TURNS = 3       # of the loop and of engines: what is due wakes tasks, and they begin more
 
 
@@ -30,11 +31,15 @@ class Clock:
         wanted = seconds(duration, "duration")
         if wanted is None:
             raise ValueError('duration: write it like "60s"')
+        if wanted > AHEAD_MAX_S:
+            raise ValueError(f"duration: {duration!r} is more than 30 years")
         _advance(self._runtime(), wanted)
 
 
 def _advance(runtime: Runtime, seconds: float) -> None:
     assert runtime.loop is not None
+    if asyncio._get_running_loop() is runtime.loop:
+        raise RuntimeError("the clock is moved from the test, not from what the balancer calls")
 
     async def go() -> None:
         runtime.clock.advance(seconds)

@@ -1,8 +1,10 @@
 # Doors into the core for tests and benchmarks: its own functions, called as its stages call them.
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.balance.load cimport latency_of, observe_latency
+from fastlb._core.base.buckets cimport CHARGED, bucket_add, bucket_charge
 from fastlb._core.base.enums cimport NEXT, REASON_NO_SERVER, STAGE_DEAD
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.mem cimport (
@@ -23,6 +25,7 @@ from fastlb._core.failing.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
+from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
 from fastlb._core.tables.states cimport live_warm
 
@@ -381,3 +384,33 @@ cdef class GateProbe:
                         most = self.gate.count
                     gate_give(&self.gate)
         return most
+
+
+def charge_many(RateLimit limit, list keys, int rounds, uint64_t cost_ns, uint64_t burst_ns,
+                bint beyond=False):
+    """Charge each key so many times, without the GIL, in another order each round. `beyond`: more
+    than its burst. Returns how often each was charged."""
+    cdef uint32_t n = <uint32_t> len(keys), i, at
+    cdef uint64_t* hashes = <uint64_t*> calloc(n, sizeof(uint64_t))
+    cdef uint32_t* charged = <uint32_t*> calloc(n, sizeof(uint32_t))
+    cdef uint64_t now_ns = limit._now_ns(), due_ns
+    cdef int k
+    if hashes == NULL or charged == NULL:
+        raise MemoryError
+    for i in range(n):
+        hashes[i] = limit._hash(keys[i])
+    with nogil:
+        for k in range(rounds):
+            for i in range(n):
+                at = (i * 7919 + <uint32_t> k * 104729) % n
+                if beyond:
+                    charged[at] += bucket_add(
+                        &limit.live.buckets, hashes[at], now_ns, cost_ns) == CHARGED
+                else:
+                    charged[at] += bucket_charge(
+                        &limit.live.buckets, hashes[at], now_ns, cost_ns, burst_ns,
+                        &due_ns) == CHARGED
+    found = [charged[i] for i in range(n)]
+    free(hashes)
+    free(charged)
+    return found

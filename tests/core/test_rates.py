@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.rates import RateLimit
+from tests.core.probe import charge_many
 
 CHARGED, REFUSED, UNCOUNTED = 1, 2, 3
 MB = 1 << 20
@@ -119,27 +120,77 @@ def test_a_million_invented_keys_take_64_mib_and_evict_nobody() -> None:
             [CHARGED] * 10 + [REFUSED]
 
 
-@pytest.mark.parametrize("n_keys", [1, 3, 2000])
-def test_two_threads_charge_exactly_what_is_there(n_keys: int) -> None:
-    """Each key is begun by both threads at once, again and again."""
-    frozen = Frozen()
-    burst_ns = 50 * HOUR_NS + HOUR_NS // 2
-    charged = [dict.fromkeys(range(n_keys), 0) for _ in range(2)]
-    ready = threading.Barrier(2)
+def together(n_threads: int, work: Callable[[], list[int]]) -> list[int]:
+    """What threads have charged for each key, all in all."""
+    ready = threading.Barrier(n_threads)
+    found: list[list[int]] = []
 
-    def run(mine: dict[int, int], seed: int) -> None:
-        chosen = random.Random(seed)
-        order = [i for i in range(n_keys) for _ in range(40)]
-        chosen.shuffle(order)
+    def run() -> None:
         ready.wait(30)
-        for i in order:
-            if frozen.limit.charge(b"key %d" % i, HOUR_NS, burst_ns)[0] == CHARGED:
-                mine[i] += 1
+        found.append(work())
 
-    threads = [threading.Thread(target=run, args=(charged[i], i)) for i in range(2)]
+    threads = [threading.Thread(target=run) for _ in range(n_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    for i in range(n_keys):
-        assert charged[0][i] + charged[1][i] == 50
+    assert len(found) == n_threads
+    return [sum(counts) for counts in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("n_keys", [1, 3, 500, 20_000])
+def test_threads_charge_exactly_what_is_there(n_keys: int) -> None:
+    """Keys are begun by several threads at once, while the table grows."""
+    for attempt in range(5 if n_keys < 20_000 else 1):
+        frozen = Frozen(3)
+        keys = [b"key %d %d" % (attempt, i) for i in range(n_keys)]
+        burst_ns = 20 * HOUR_NS + HOUR_NS // 2
+        charged = together(3, lambda: charge_many(frozen.limit, keys, 15, HOUR_NS, burst_ns))
+        assert set(charged) == {20}
+
+
+@pytest.mark.parametrize("n_keys", [1, 500])
+def test_what_is_charged_beyond_the_burst_is_not_lost(n_keys: int) -> None:
+    frozen = Frozen(3)
+    keys = [b"key %d" % i for i in range(n_keys)]
+    assert set(together(3, lambda: charge_many(frozen.limit, keys, 50, HOUR_NS, 0, True))) == {150}
+    for key in keys:
+        used = frozen.limit.used_ns(key) / HOUR_NS
+        assert 149.9 < used <= 150
+
+
+def test_limit_changes_while_it_is_charged() -> None:
+    """Twice as long, and back: what was used before stays as many units."""
+    frozen = Frozen(2)
+    keys = [b"key %d" % i for i in range(200)]
+    frozen.limit.use(float(HOUR_NS))
+    charge_many(frozen.limit, keys, 10, HOUR_NS, 1000 * HOUR_NS)
+    over = threading.Event()
+
+    def change() -> list[int]:
+        while not over.is_set():
+            frozen.limit.use(2.0 * HOUR_NS)
+            frozen.limit.use(float(HOUR_NS))
+        return [0] * len(keys)
+
+    def charge() -> list[int]:
+        try:
+            return charge_many(frozen.limit, keys, 300, 0, 1000 * HOUR_NS)
+        finally:
+            over.set()
+
+    turns = iter((change, charge))
+    together(2, lambda: next(turns)())
+    for key in keys:
+        assert 9.9 < frozen.limit.used_ns(key) / HOUR_NS <= 10
+
+
+@pytest.mark.parametrize("cost_ns", [2**61, 2**63, 2**64 - 1])
+def test_no_amount_overflows(cost_ns: int) -> None:
+    frozen = Frozen()
+    burst_ns = 2**60
+    assert frozen.limit.charge(b"a", cost_ns, burst_ns)[0] == REFUSED
+    for _ in range(5):
+        charge_many(frozen.limit, [b"a"], 3, 2**61, 0, True)
+        assert frozen.limit.charge(b"a", 1, burst_ns)[0] == REFUSED
+    assert 2**60 < frozen.limit.used_ns(b"a") <= 2**61

@@ -98,7 +98,33 @@ def test_two_balancers_have_two_clocks(made: TestBalancer) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("wrong", ["", "1 fortnight", -1, None, True])
+def test_a_timeout_that_was_nearly_over_ends_by_itself(made: TestBalancer) -> None:
+    """What is left of it goes by the system's clock."""
+    site = made.listen(pool=made.pool(servers=[made.origin()]), keepalive_timeout="60s")
+    client = made.connect(site)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    made.clock.advance("59s")
+    begin_s = time.monotonic()
+    assert ended(client)
+    assert time.monotonic() - begin_s < 29
+
+
+def test_clock_is_not_moved_from_the_balancers_own_loop(made: TestBalancer) -> None:
+    site = made.listen(pool=made.pool(servers=[made.origin()]))
+
+    @site.route("/move", name="move")
+    async def move(request: fastlb.Request) -> fastlb.Response:
+        try:
+            made.clock.advance("1s")
+        except RuntimeError as error:
+            return fastlb.Response(200, str(error))
+        return fastlb.Response(500)
+
+    assert "is moved from the test" in httpx.get(f"{site.url}/move").text
+
+
+@pytest.mark.parametrize("wrong", ["", "1 fortnight", -1, None, True, "999999999999999d"])
 def test_what_is_no_duration_is_an_error(made: TestBalancer, wrong: object) -> None:
     made.listen(pool=made.pool(servers=[made.origin()]))
     with pytest.raises(ValueError, match="duration"):

@@ -17,6 +17,16 @@ cdef enum:
     COUNTED_SETS = 16384        # of a level, for an estimate of how many of its places are used
 
 
+cdef inline uint64_t _any_amount() noexcept nogil:
+    """As a burst: nothing is refused."""
+    return <uint64_t> 1 << 63
+
+
+cdef inline uint64_t _later(uint64_t due_ns, uint64_t now_ns, uint64_t cost_ns) noexcept nogil:
+    """The time of a key that is charged."""
+    return min(max(due_ns, now_ns) + cost_ns, now_ns + (<uint64_t> 1 << BUCKET_NS_BITS))
+
+
 cdef inline uint32_t _sets(int level) noexcept nogil:
     return <uint32_t> BUCKET_SETS_MIN << 3 * level
 
@@ -78,15 +88,15 @@ cdef Bucket* _find(Buckets* buckets, uint64_t key, const Bucket* but) noexcept n
     return NULL
 
 
-cdef Bucket* _least(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept nogil:
-    """A free place of the newest level, in the set that has more of them (which fills both evenly:
-    Azar et al., Balanced Allocations, 1994); or else the place that has used least."""
-    cdef int level = fl_load32(&buckets.n_levels) - 1, i
+cdef Bucket* _least(Buckets* buckets, int level, uint64_t key, uint64_t now_ns) noexcept nogil:
+    """A free place of a level, in the set that has more of them (which fills both evenly: Azar et
+    al., Balanced Allocations, 1994); or else the place that has used least."""
     cdef int n_free[2]
     cdef Bucket* free_place[2]
     cdef Bucket* bucket
     cdef Bucket* least = NULL
     cdef uint64_t due_ns, least_ns = 0
+    cdef int i
     n_free[0] = n_free[1] = 0
     free_place[0] = free_place[1] = NULL
     for i in range(<int> CANDIDATES):
@@ -103,28 +113,28 @@ cdef Bucket* _least(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept no
     return least
 
 
-cdef void _add(Bucket* bucket, uint64_t key, uint64_t now_ns, uint64_t cost_ns) noexcept nogil:
-    """Charge a key whatever it has used."""
-    cdef uint64_t due_ns
+cdef bint _join_twins(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept nogil:
+    """Engines may have begun a key at once, each in another place. Whoever sees two of them takes
+    the later one away: somebody does, as each looks after it has written. True if it was us."""
+    cdef Bucket* first
+    cdef Bucket* later
+    cdef uint64_t due_ns, before_ns
+    cdef bint joined = False
     cdef int i
     for i in range(<int> TRIES_MAX):
-        due_ns = fl_load64(&bucket.due_ns)
-        if fl_cas_pair(&bucket.key, key, due_ns, key, max(due_ns, now_ns) + cost_ns) \
-                or fl_load64(&bucket.key) != key:
-            return
-
-
-cdef void _join_twins(Buckets* buckets, Bucket* mine, uint64_t key, uint64_t now_ns) noexcept nogil:
-    """Two engines may have begun a key at once, each in another place. Whoever sees both takes the
-    later one away: one of them does, as each looks after it has written."""
-    cdef Bucket* first = _find(buckets, key, NULL)
-    cdef Bucket* later = _find(buckets, key, first)
-    cdef uint64_t due_ns
-    if first == NULL or later == NULL:
-        return
-    due_ns = fl_load64(&later.due_ns)
-    if fl_cas_pair(&later.key, key, due_ns, 0, 0) and due_ns > now_ns:
-        _add(first, key, now_ns, due_ns - now_ns)
+        first = _find(buckets, key, NULL)
+        later = _find(buckets, key, first)
+        if first == NULL or later == NULL:
+            break
+        due_ns = fl_load64(&later.due_ns)
+        if fl_cas_pair(&later.key, key, due_ns, 0, 0):
+            joined = True
+            while due_ns > now_ns and fl_load64(&first.key) == key:
+                before_ns = fl_load64(&first.due_ns)
+                if fl_cas_pair(&first.key, key, before_ns, key,
+                               _later(before_ns, now_ns, due_ns - now_ns)):
+                    break
+    return joined
 
 
 cdef uint64_t bucket_due(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept nogil:
@@ -142,8 +152,8 @@ cdef int bucket_charge(Buckets* buckets, uint64_t key, uint64_t now_ns, uint64_t
     """Charge a key, if it has used no more than `burst_ns` then: a Charge. `due_ns` becomes the
     time that bucket_due() returns."""
     cdef Bucket* bucket
-    cdef uint64_t before_ns, before, begin_ns
-    cdef int i
+    cdef uint64_t before_ns, before, begin_ns, after_ns
+    cdef int i, level
     for i in range(<int> TRIES_MAX):
         bucket = _find(buckets, key, NULL)
         if bucket != NULL:
@@ -154,27 +164,35 @@ cdef int bucket_charge(Buckets* buckets, uint64_t key, uint64_t now_ns, uint64_t
             if begin_ns - now_ns + cost_ns > burst_ns:
                 due_ns[0] = begin_ns
                 return REFUSED
-            if fl_cas_pair(&bucket.key, key, before_ns, key, begin_ns + cost_ns):
-                due_ns[0] = begin_ns + cost_ns
+            after_ns = _later(before_ns, now_ns, cost_ns)
+            if fl_cas_pair(&bucket.key, key, before_ns, key, after_ns):
+                due_ns[0] = after_ns
                 return CHARGED
             continue
         due_ns[0] = now_ns
         if cost_ns > burst_ns:
             return REFUSED
-        bucket = _least(buckets, key, now_ns)
+        if cost_ns == 0:                # (nobody makes room for nothing)
+            return CHARGED
+        level = fl_load32(&buckets.n_levels) - 1
+        bucket = _least(buckets, level, key, now_ns)
         before = fl_load64(&bucket.key)
         before_ns = fl_load64(&bucket.due_ns)
         if before_ns > now_ns:
-            if _open_level(buckets, fl_load32(&buckets.n_levels)):
+            if _open_level(buckets, level + 1):
                 continue
-            if before_ns - now_ns + cost_ns > burst_ns:
+            if burst_ns != _any_amount() and before_ns - now_ns + cost_ns > burst_ns:
                 return UNCOUNTED        # a key that is refused isn't forgotten for one that is new
         if not fl_cas_pair(&bucket.key, before, before_ns, key, now_ns + cost_ns):
             continue
         if before_ns > now_ns:
             fl_add64(&buckets.evicted, 1)
-        _join_twins(buckets, bucket, key, now_ns)
         due_ns[0] = now_ns + cost_ns
+        if unlikely(_join_twins(buckets, key, now_ns)):
+            due_ns[0] = bucket_due(buckets, key, now_ns)
+            if due_ns[0] - now_ns > burst_ns:           # (together they are too many)
+                bucket_return(buckets, key, cost_ns)
+                return REFUSED
         return CHARGED
     due_ns[0] = now_ns
     return UNCOUNTED
@@ -194,30 +212,27 @@ cdef void bucket_return(Buckets* buckets, uint64_t key, uint64_t cost_ns) noexce
             return
 
 
-cdef void bucket_add(Buckets* buckets, uint64_t key, uint64_t now_ns,
-                     uint64_t cost_ns) noexcept nogil:
-    """Charge a key more than was known before, even beyond its burst; one that has used nothing
-    since is new."""
-    cdef Bucket* bucket = _find(buckets, key, NULL)
+cdef int bucket_add(Buckets* buckets, uint64_t key, uint64_t now_ns,
+                    uint64_t cost_ns) noexcept nogil:
+    """Charge a key more than was known before, even beyond its burst: a Charge."""
     cdef uint64_t due_ns
-    if bucket != NULL:
-        _add(bucket, key, now_ns, cost_ns)
-    else:
-        bucket_charge(buckets, key, now_ns, cost_ns, cost_ns, &due_ns)
+    return bucket_charge(buckets, key, now_ns, cost_ns, _any_amount(), &due_ns)
 
 
 cdef void buckets_rescale(Buckets* buckets, uint64_t now_ns, double factor) noexcept nogil:
-    """The limit is another one: what was used of the burst stays the same share of it."""
+    """The limit is another one: what each key has used takes so many times as long."""
     cdef Bucket* bucket
     cdef uint64_t i, key, due_ns
-    cdef int level
+    cdef int level, k
     for level in range(fl_load32(&buckets.n_levels)):
         for i in range(<uint64_t> _sets(level) * BUCKET_WAYS):
             bucket = &buckets.levels[level][i]
-            key, due_ns = fl_load64(&bucket.key), fl_load64(&bucket.due_ns)
-            if due_ns > now_ns:
-                fl_cas_pair(&bucket.key, key, due_ns, key,
-                            now_ns + <uint64_t> ((due_ns - now_ns) * factor))
+            for k in range(<int> TRIES_MAX):
+                key, due_ns = fl_load64(&bucket.key), fl_load64(&bucket.due_ns)
+                if due_ns <= now_ns or fl_cas_pair(
+                        &bucket.key, key, due_ns, key,
+                        now_ns + bucket_ns((due_ns - now_ns) * factor)):
+                    break
 
 
 cdef uint64_t buckets_used(const Buckets* buckets, uint64_t now_ns) noexcept nogil:

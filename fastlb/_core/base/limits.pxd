@@ -65,7 +65,8 @@ cdef enum:
                                     # back (128 KiB of zstd), and trailers
     CODERS_MAX = 256                # at work in an engine: 1.9 MB each of zstd, 0.3 MB of gzip
     CODERS_KEPT = 16                # that rest, of each coding
-    FILTER_FIELDS_BYTES = 1024      # of header fields that filters add; an ETag has 60
+    FILTER_FIELDS_BYTES = 2048      # of header fields that filters add: two of rate limits have
+                                    # 1,024 bytes at most, and an ETag 512
     EXTENSION_BYTES_MAX = 4096      # of a chunk; nobody uses them
     TRAILER_BYTES_MAX = 8192        # of a request; of responses, pools say how many
     RESPONSE_HEAD_BYTES_MAX = 61440         # that a pool may allow: the scratch chunk's rest

@@ -1,4 +1,4 @@
-# Sets of networks of any size, as listeners and routes ask for them.
+# Sets of networks of any size: whether an address is in one of them.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 

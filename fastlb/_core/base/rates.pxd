@@ -17,6 +17,8 @@ cdef struct RateCounters:       # one a limit and engine, a cache line each
 
 cdef struct RateLive:
     Buckets buckets
+    double unit_ns              # what one request, or one byte, uses up. It changes with the
+                                # limit: what was charged before is counted in the new unit then
     RateCounters* counters      # [engine]
 
 cdef enum CostFrom:
@@ -34,8 +36,7 @@ cdef struct RateRule:
     RateLive* live
     Text name
     FactRef key
-    double unit_ns              # what one request, or one byte, uses up
-    uint64_t burst_ns           # what all of the burst does
+    double burst                # units
     uint32_t cost               # units
     FactRef cost_field
     uint8_t cost_from           # CostFrom
@@ -49,6 +50,6 @@ cdef struct RateTable:          # of one route
 cdef struct RateState:          # of one request
     uint64_t[RATES_MAX] keys
     uint64_t[RATES_MAX] dues_ns
-    uint64_t[RATES_MAX] charged_ns
+    uint32_t[RATES_MAX] units   # that were charged, or would have been
     uint32_t refused_by         # 1 is the first rule; 0: nobody
     uint8_t is_settled

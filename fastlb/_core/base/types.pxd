@@ -416,7 +416,7 @@ cdef struct Core:               # all that one engine owns
     uint64_t random             # never 0
     uint64_t now_ms
     uint64_t now_ns             # the same clock, whenever it was last looked at
-    uint64_t armed_ms           # when timer_fd fires; 0: not armed
+    uint64_t armed_ms           # when timer_fd fires, by the system's clock; 0: not armed
     uint64_t resume_ms          # when to try accepting again; 0: not waiting
     Poller poller
     TimerList timers[TIMER_SLOTS_MAX]

@@ -23,6 +23,7 @@ cdef enum:
     SAMPLES = 5                 # lines that are shown, of each kind
     PLACES = 1048576            # of different outcomes
     SEEN_MAX = 4194304          # of different clients, and of different keys
+    DISORDER_MS = 60000         # a log has requests in the order of their ends
     REFUSED_MAX = 256           # clients that are counted at a time; those with most stay
     NONE = 65535
     NOBODY = 2147483647
@@ -64,6 +65,7 @@ cdef struct Totals:
     uint64_t changed            # requests that go elsewhere: another pool, or a key's other server
     uint64_t uncounted          # outcomes beyond PLACES
     uint64_t timeless           # lines without a time that is understood
+    uint64_t disordered         # lines that are older than one before them, by DISORDER_MS
 
 
 cdef class Side:
@@ -72,6 +74,7 @@ cdef class Side:
     configurations can be compared."""
 
     cdef Rehearsal of
+    cdef uint64_t now_ns            # of the latest line so far: time never goes back
     cdef Refused refused[REFUSED_MAX]
     cdef Text names[LISTENERS_MAX]
     cdef uint32_t binds[LISTENERS_MAX]
@@ -108,13 +111,12 @@ cdef class Side:
         free(self.servers)
 
     cdef void refuse(self, Text client) noexcept nogil:
-        """Count a client that was refused. Where there is no room, it takes the place of the one
-        with the fewest requests, and their number (Metwally et al., Space-Saving, 2005)."""
+        """Count a client. A new one takes the place, and the number, of the one with the fewest
+        requests (Metwally et al., Space-Saving, 2005)."""
         cdef Refused* least = &self.refused[0]
         cdef Refused* one
         cdef uint32_t i
-        if client.size > sizeof(one.client):
-            client.size = sizeof(one.client)
+        client.size = min(client.size, <uint32_t> sizeof(one.client))
         for i in range(<uint32_t> REFUSED_MAX):
             one = &self.refused[i]
             if one.size == client.size and memcmp(one.client, client.at, client.size) == 0:
@@ -274,8 +276,7 @@ cdef class Replay:
         cdef Text text
         while at < end:
             found = <const uint8_t*> memchr(at, 10, end - at)
-            if found == NULL:
-                found = end
+            found = found if found != NULL else end
             text = text_of(at, <uint32_t> (found - at))
             if text.size:
                 self._line(text)
@@ -283,8 +284,7 @@ cdef class Replay:
 
     cdef void _sample(self, int which, Text text) noexcept nogil:
         if self._n_samples[which] < SAMPLES:
-            if text.size > 200:
-                text.size = 200
+            text.size = min(text.size, <uint32_t> 200)
             self._samples[which * SAMPLES + self._n_samples[which]] = text
             self._n_samples[which] += 1
 
@@ -306,6 +306,7 @@ cdef class Replay:
             self._sample(0, text)
             return
         self._totals.timeless += line.time_ms == 0
+        self._totals.disordered += line.time_ms + DISORDER_MS < self._one.now_ns // 1000000
         key, is_keyed = self._key, self._is_keyed
         if kind == LINE_CONNECTION:
             self._totals.connections += 1
@@ -361,8 +362,9 @@ cdef class Replay:
             self._totals.clients_unknown += 1
         self._is_keyed = False
         of.core.rehearses = REHEARSES_LOG
-        if line.time_ms:
-            of.core.now_ns = line.time_ms * 1000000
+        if line.time_ms * 1000000 > side.now_ns:
+            side.now_ns = line.time_ms * 1000000
+        of.core.now_ns = side.now_ns
         if kind == LINE_REQUEST:
             size = _write_request(line, side.host, raw)
             if size == 0:

@@ -4,12 +4,12 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.buckets cimport (
-    CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_return,
+    CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_ns, bucket_return,
 )
 from fastlb._core.base.enums cimport (
     ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED, REHEARSES,
 )
-from fastlb._core.base.facts cimport FACT_CLIENT_IP
+from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_QUERY
 from fastlb._core.base.filters cimport FILTER_RATE_LIMIT, FilterKind, register_filter
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport Address
@@ -28,6 +28,7 @@ from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.filters cimport add_field, filter_of, filter_state
 from fastlb._core.proto.addresses cimport parse_address
+from fastlb._core.proto.uri cimport query_decoded
 from fastlb._core.tables.httptable cimport fact_ref
 from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.room cimport Room
@@ -73,6 +74,8 @@ cdef uint64_t _key(Core* core, Exchange* x, const RateRule* rule) noexcept nogil
     cdef Text value
     cdef uint64_t hash
     if rule.key.fact != FACT_CLIENT_IP and likely(fact_find(core, x, &rule.key, &value)):
+        if rule.key.fact == FACT_QUERY:         # (however its client spells it)
+            value = query_decoded(value, core.http.match.decoded)
         hash = siphash(secret, value.at, value.size)
     else:
         if rule.key.fact != FACT_CLIENT_IP:
@@ -103,46 +106,53 @@ cdef uint32_t _said(Core* core, Exchange* x, const RateRule* rule) noexcept nogi
 
 
 cdef inline uint64_t _ns(const RateRule* rule, double units) noexcept nogil:
-    return <uint64_t> (units * rule.unit_ns)    # (rounded down, so that all of a burst fits)
+    return bucket_ns(units * rule.live.unit_ns)     # (rounded down, so that all of a burst fits)
 
 
 # --- the request ---
 
 cdef inline bint _is_over(const RateRule* rule, uint64_t due_ns, uint64_t cost_ns,
                           uint64_t now_ns) noexcept nogil:
-    return due_ns - now_ns + cost_ns > rule.burst_ns
+    return due_ns - now_ns + cost_ns > _ns(rule, rule.burst)
 
 
 cdef uint32_t _find_refusal(Core* core, const RateTable* table, RateState* state) noexcept nogil:
     """The first rule that refuses the request, counted from 1; 0: none does."""
     cdef const RateRule* rule
-    cdef uint32_t i
-    for i in range(table.n):
+    cdef uint32_t i, refused_by = 0
+    for i in range(table.n):            # (all of them: the client is told what is left of each)
         rule = &table.rules[i]
         state.dues_ns[i] = bucket_due(&rule.live.buckets, state.keys[i], core.now_ns)
-        if not rule.report and _is_over(rule, state.dues_ns[i], state.charged_ns[i], core.now_ns):
-            return i + 1
-    return 0
+        if not refused_by and not rule.report and _is_over(
+                rule, state.dues_ns[i], _ns(rule, state.units[i]), core.now_ns):
+            refused_by = i + 1
+    return refused_by
 
 
 cdef uint32_t _charge(Core* core, const RateTable* table, RateState* state) noexcept nogil:
     """Charge all rules: 0, or charge none and return the one that refuses, counted from 1."""
     cdef const RateRule* rule
+    cdef int[RATES_MAX] charges
     cdef uint32_t i, k
-    cdef int charge
     for i in range(table.n):
         rule = &table.rules[i]
-        charge = bucket_charge(&rule.live.buckets, state.keys[i], core.now_ns, state.charged_ns[i],
-                               rule.burst_ns, &state.dues_ns[i])
-        if likely(charge == CHARGED):
-            continue
-        if charge == REFUSED and not rule.report:
+        charges[i] = bucket_charge(
+            &rule.live.buckets, state.keys[i], core.now_ns, _ns(rule, state.units[i]),
+            _ns(rule, rule.burst), &state.dues_ns[i])
+        if unlikely(charges[i] == REFUSED and not rule.report):
             for k in range(i):
-                bucket_return(&table.rules[k].live.buckets, state.keys[k], state.charged_ns[k])
+                if charges[k] == CHARGED:
+                    rule = &table.rules[k]
+                    bucket_return(&rule.live.buckets, state.keys[k], _ns(rule, state.units[k]))
+            _find_refusal(core, table, state)       # (for what is left of each)
             return i + 1
-        state.charged_ns[i] = 0
-        fl_count(&rule.live.counters[core.id].uncounted if charge == UNCOUNTED
-                 else &rule.live.counters[core.id].reported, 1)
+    for i in range(table.n):
+        rule = &table.rules[i]
+        fl_count(&rule.live.counters[core.id].allowed if charges[i] == CHARGED
+                 else &rule.live.counters[core.id].reported if charges[i] == REFUSED
+                 else &rule.live.counters[core.id].uncounted, 1)
+        if charges[i] != CHARGED:
+            state.units[i] = 0
     return 0
 
 
@@ -154,8 +164,8 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     for i in range(table.n):
         rule = &table.rules[i]
         state.keys[i] = _key(core, x, rule)
-        state.charged_ns[i] = 0 if rule.cost_from == COST_BYTES else _ns(
-            rule, _said(core, x, rule) if rule.cost_from == COST_REQUEST else rule.cost)
+        if rule.cost_from != COST_BYTES:
+            state.units[i] = _said(core, x, rule) if rule.cost_from == COST_REQUEST else rule.cost
     # One limit decides and charges at once. Several are looked at first, so that a request that
     # one of them refuses takes nothing of the others, not even for a moment.
     if table.n > 1 or core.rehearses == REHEARSES:
@@ -168,9 +178,6 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
         x.status = 429
         x.reason = REASON_RATE_LIMITED
         return ANSWER
-    if core.rehearses != REHEARSES:
-        for i in range(table.n):
-            fl_count(&table.rules[i].live.counters[core.id].allowed, 1)
     return NEXT
 
 
@@ -198,13 +205,12 @@ cdef inline uint64_t _used_ns(Core* core, const RateState* state, uint32_t i) no
     return state.dues_ns[i] - core.now_ns if state.dues_ns[i] > core.now_ns else 0
 
 
-cdef uint64_t _left(Core* core, const RateRule* rule, const RateState* state,
-                    uint32_t i) noexcept nogil:
+cdef inline uint64_t _left(Core* core, const RateRule* rule, const RateState* state,
+                           uint32_t i) noexcept nogil:
     """Units that may come at once now."""
-    cdef uint64_t used_ns = _used_ns(core, state, i)
     # (a share of a unit that rounding took isn't missing)
-    return <uint64_t> ((rule.burst_ns - used_ns + 0.5) / rule.unit_ns + 1e-6) \
-        if used_ns < rule.burst_ns else 0
+    cdef double left = rule.burst - _used_ns(core, state, i) / rule.live.unit_ns + 1e-6
+    return <uint64_t> left if left > 0 else 0
 
 
 cdef void _tell_draft(Core* core, const RateTable* table, const RateState* state) noexcept nogil:
@@ -213,7 +219,7 @@ cdef void _tell_draft(Core* core, const RateTable* table, const RateState* state
     cdef Lines lines
     cdef Writer policies, states
     cdef const RateRule* rule
-    cdef uint32_t i
+    cdef uint32_t i, before
     policies.at, policies.end = lines.policies, lines.policies + FIELD_BYTES
     states.at, states.end = lines.states, lines.states + FIELD_BYTES
     policies.full = states.full = False
@@ -224,14 +230,18 @@ cdef void _tell_draft(Core* core, const RateTable* table, const RateState* state
         if policies.at != lines.policies:
             put_literal(&policies, b", ")
             put_literal(&states, b", ")
-        _put_item(&policies, rule, b";q=", <uint64_t> (rule.burst_ns / rule.unit_ns + 0.5), b";w=",
-                  _seconds(rule.burst_ns))
+        _put_item(&policies, rule, b";q=", <uint64_t> rule.burst, b";w=",
+                  _seconds(_ns(rule, rule.burst)))
         _put_item(&states, rule, b";r=", _left(core, rule, state, i), b";t=",
                   _seconds(_used_ns(core, state, i)))
-    if policies.at != lines.policies and not policies.full and not states.full:
-        add_field(core, b"RateLimit-Policy", 16, lines.policies,
-                  <uint32_t> (policies.at - lines.policies))
-        add_field(core, b"RateLimit", 9, lines.states, <uint32_t> (states.at - lines.states))
+    if policies.at == lines.policies or policies.full or states.full:
+        return
+    before = core.http.filtering.fields_size
+    if not add_field(core, b"RateLimit-Policy", 16, lines.policies,
+                     <uint32_t> (policies.at - lines.policies)) \
+            or not add_field(core, b"RateLimit", 9, lines.states,
+                             <uint32_t> (states.at - lines.states)):
+        core.http.filtering.fields_size = before    # both or neither
 
 
 cdef void _add_number(Core* core, const char* name, uint32_t size, uint64_t number) noexcept nogil:
@@ -254,7 +264,7 @@ cdef void _tell_plain(Core* core, const RateTable* table, const RateState* state
             which = i
     if rule == NULL:
         return
-    _add_number(core, b"X-RateLimit-Limit", 17, <uint64_t> (rule.burst_ns / rule.unit_ns + 0.5))
+    _add_number(core, b"X-RateLimit-Limit", 17, <uint64_t> rule.burst)
     _add_number(core, b"X-RateLimit-Remaining", 21, least)
     _add_number(core, b"X-RateLimit-Reset", 17, _seconds(_used_ns(core, state, which)))
 
@@ -269,20 +279,23 @@ cdef void _tell(Core* core, const RateTable* table, RateState* state) noexcept n
 cdef void _settle(Core* core, Exchange* x, const RateTable* table, RateState* state) noexcept nogil:
     """Charge what the server says that the request has cost, instead of what was reserved."""
     cdef const RateRule* rule
-    cdef uint64_t cost_ns
-    cdef uint32_t i
+    cdef uint32_t i, units
     for i in range(table.n):
         rule = &table.rules[i]
         if rule.cost_from != COST_RESPONSE:
             continue
-        cost_ns = _ns(rule, _said(core, x, rule))
-        if cost_ns > state.charged_ns[i]:
-            bucket_add(&rule.live.buckets, state.keys[i], core.now_ns,
-                       cost_ns - state.charged_ns[i])
-        elif cost_ns < state.charged_ns[i]:
-            bucket_return(&rule.live.buckets, state.keys[i], state.charged_ns[i] - cost_ns)
-        state.charged_ns[i] = cost_ns
+        units = _said(core, x, rule)
+        if units > state.units[i]:
+            _add(core, rule, state.keys[i], units - state.units[i])
+        elif units < state.units[i]:
+            bucket_return(&rule.live.buckets, state.keys[i], _ns(rule, state.units[i] - units))
+        state.units[i] = units
         state.dues_ns[i] = bucket_due(&rule.live.buckets, state.keys[i], core.now_ns)
+
+
+cdef void _add(Core* core, const RateRule* rule, uint64_t key, double units) noexcept nogil:
+    if bucket_add(&rule.live.buckets, key, core.now_ns, _ns(rule, units)) == UNCOUNTED:
+        fl_count(&rule.live.counters[core.id].uncounted, 1)
 
 
 cdef int _on_response(Core* core, Exchange* x, const Filter* filter, void* given) noexcept nogil:
@@ -306,8 +319,8 @@ cdef void _on_answer(Core* core, Exchange* x, const Filter* filter, void* given)
     if state.refused_by:
         at = state.refused_by - 1
         rule = &table.rules[at]
-        wait_ns = _used_ns(core, state, at) + state.charged_ns[at]
-        wait_ns = wait_ns - rule.burst_ns if wait_ns > rule.burst_ns else 1
+        wait_ns = _used_ns(core, state, at) + _ns(rule, state.units[at])
+        wait_ns = wait_ns - _ns(rule, rule.burst) if wait_ns > _ns(rule, rule.burst) else 1
         _add_number(core, b"Retry-After", 11, _seconds(wait_ns))
     _tell(core, table, state)
 
@@ -323,7 +336,7 @@ cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) no
     for i in range(table.n):
         rule = &table.rules[i]
         if rule.cost_from == COST_BYTES:
-            bucket_add(&rule.live.buckets, state.keys[i], core.now_ns, _ns(rule, <double> n))
+            _add(core, rule, state.keys[i], <double> n)
 
 
 # --- for explain ---
@@ -358,11 +371,11 @@ cdef void* _rate_table(object given, object specs) except? NULL:
         rule = &table.rules[i]
         limit = room.live.rate_limit(spec.name)
         room.rates.append((limit, spec.unit_ns))
+        limit.begin(spec.unit_ns)
         rule.live = &limit.live
         rule.name = room.text(spec.name.encode())
         rule.key = fact_ref(room, spec.key)
-        rule.unit_ns = spec.unit_ns
-        rule.burst_ns = spec.burst_ns
+        rule.burst = spec.burst
         rule.cost = spec.cost
         rule.cost_from = _COSTS[spec.cost_from]
         rule.cost_field = fact_ref(room, spec.cost_field)

@@ -36,9 +36,9 @@ cdef uint32_t _digits(const uint8_t** at, const uint8_t* end, uint32_t most) noe
 
 cdef uint64_t _since_1970(uint32_t year, uint32_t month, uint32_t day,
                           uint32_t second) noexcept nogil:
-    """Seconds, of a date of the Gregorian calendar; 0: it is none."""
+    """Seconds, of a date of the Gregorian calendar; 0: it is none, or too far for nanoseconds."""
     cdef uint64_t days
-    if not (1970 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+    if not (1970 <= year < 2500 and 1 <= month <= 12 and 1 <= day <= 31 and second <= 86400):
         return 0
     if month <= 2:                      # (years begin in March, so that leap days are last)
         year -= 1
@@ -76,7 +76,7 @@ cdef uint64_t _clf(Text text) noexcept nogil:
     cdef const uint8_t* at = text.at
     cdef const uint8_t* end = text.at + text.size
     cdef uint32_t day = _digits(&at, end, 2), month = _month(at, end), year, second
-    cdef int64_t offset
+    cdef int64_t offset, seconds
     cdef bint is_west
     at += 4 if end - at >= 4 else end - at
     year = _digits(&at, end, 4)
@@ -88,8 +88,11 @@ cdef uint64_t _clf(Text text) noexcept nogil:
         at += 1
     offset = _digits(&at, end, 4)
     offset = (offset // 100 * 60 + offset % 100) * 60
-    return <uint64_t> (<int64_t> _since_1970(year, month, day, second)
-                       + (offset if is_west else -offset)) * 1000
+    seconds = <int64_t> _since_1970(year, month, day, second)
+    if seconds == 0:
+        return 0
+    seconds += offset if is_west else -offset
+    return <uint64_t> seconds * 1000 if seconds > 0 else 0
 
 
 cdef int _from_json(Text text, LogLine* line, Members* members, uint8_t* room) noexcept nogil:

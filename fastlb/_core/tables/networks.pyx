@@ -123,7 +123,7 @@ cdef class NetworkSet:
     """The networks and ranges of a text, one a line; "#" and ";" begin a comment. ValueError: there
     are more than `most`."""
 
-    def __init__(self, bytes data, uint32_t most):
+    def __cinit__(self, bytes data, uint32_t most):
         cdef const uint8_t* at = <const uint8_t*> <const char*> data
         cdef const uint8_t* end = at + len(data)
         cdef Spans spans
@@ -147,6 +147,8 @@ cdef class NetworkSet:
 
     cdef bint _fill(self, Spans* spans) noexcept nogil:
         cdef uint32_t n = 0
+        if spans.n == 0:                # (an empty list lies at NULL, which qsort must not see)
+            return True
         qsort(spans.all, spans.n, sizeof(Span), _compare)
         while n < spans.n and spans.all[n].family == 4:
             n += 1

@@ -9,7 +9,6 @@ cdef class RateLimit:
     cdef readonly str name
     cdef int _engines
     cdef Clock _clock
-    cdef double _unit_ns
     cdef uint64_t _now_ns(self)
     cdef uint64_t _hash(self, bytes key)
     cdef object __weakref__

@@ -36,12 +36,16 @@ cdef class RateLimit:
     cdef uint64_t _now_ns(self):
         return self._clock.now_ns()
 
+    def begin(self, double unit_ns) -> None:
+        """One unit takes so long, unless the limit is in use already."""
+        if self.live.unit_ns == 0:
+            self.live.unit_ns = unit_ns
+
     def use(self, double unit_ns) -> None:
-        """One unit takes so long from now on. Keys keep the share of their burst that they have
-        left."""
-        if self._unit_ns and self._unit_ns != unit_ns:
-            buckets_rescale(&self.live.buckets, self._now_ns(), unit_ns / self._unit_ns)
-        self._unit_ns = unit_ns
+        """One unit takes so long from now on. Keys keep the number of units that they have used."""
+        if self.live.unit_ns and self.live.unit_ns != unit_ns:
+            buckets_rescale(&self.live.buckets, self._now_ns(), unit_ns / self.live.unit_ns)
+        self.live.unit_ns = unit_ns
 
     def charge(self, bytes key, uint64_t cost_ns, uint64_t burst_ns) -> tuple[int, int]:
         """Charge a key: a Charge (base/buckets), and in how many ns it has all of its burst."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 from fastlb._core.base.filters import FILTERS
+from fastlb.config.base import Model
 from fastlb.config.part import Part
 
 PARTS: Mapping[str, Part] = {
@@ -25,6 +26,23 @@ PARTS: Mapping[str, Part] = {
 # What holds in the end for each part of a route: (key, value), in their order; a part that does
 # nothing isn't among them.
 Services = tuple[tuple[str, Any], ...]
+
+
+def _tables_in(annotation: Any) -> Iterator[type[Model]]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _tables_in(inner)
+
+
+def tables_by_key() -> dict[str, type[Model]]:
+    """The tables of parts by their keys, and the tables inside of those."""
+    found = {part.key: part.tables[0][1] for part in PARTS.values() if part.tables}
+    for part in PARTS.values():
+        for _, table in part.tables:
+            for name, field in table.model_fields.items():
+                found.update({name: inner for inner in _tables_in(field.annotation)})
+    return found
 
 
 def fields_of_routes() -> dict[str, Any]:

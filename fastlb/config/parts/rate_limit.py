@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from fastlb._core.tables.rates import MAX
 from fastlb.config import limits
@@ -30,6 +30,17 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, (str, Mapping, RateLimit)) else as_list(value)
 
 
+def _kind(value: Any) -> str:
+    return "function-table" if isinstance(value, (Mapping, RateLimit)) else "function-name"
+
+
+# (told apart before they are checked, so that a mistake in one isn't told as if it were the other)
+OneLimit = Annotated[
+    Annotated[str, Tag("function-name")] | Annotated[RateLimit, Tag("function-table")],
+    Discriminator(_kind),
+]
+
+
 def _check_names(values: list[str | RateLimit]) -> list[str | RateLimit]:
     names = [one for one in values if isinstance(one, str)]
     for name in names:
@@ -41,7 +52,7 @@ def _check_names(values: list[str | RateLimit]) -> list[str | RateLimit]:
 Fact = tuple[int, int, bytes]
 ONE = {"anyOf": [TEXT, {"type": "object"}]}
 AnyRateLimits = Annotated[
-    list[str | RateLimit], BeforeValidator(_listed), AfterValidator(_check_names),
+    list[OneLimit], BeforeValidator(_listed), AfterValidator(_check_names),
     Field(max_length=MAX), loose({"anyOf": [*ONE["anyOf"], {"type": "array", "items": ONE}]}),
     limits.RATE_LIMIT,
 ]
@@ -97,7 +108,7 @@ class RateSpec:
     name: str
     key: Fact
     unit_ns: float
-    burst_ns: int
+    burst: int
     cost: int
     cost_from: str
     cost_field: Fact
@@ -110,7 +121,7 @@ def compile_rate_limits(
 ) -> list[RateSpec]:
     return [
         RateSpec(
-            one.name, compiling.fact(one.key), one.unit_ns, one.burst_ns, one.cost, one.cost_from,
+            one.name, compiling.fact(one.key), one.unit_ns, one.burst, one.cost, one.cost_from,
             compiling.fact(f"header.{one.cost_field}" if one.cost_field else ""), one.headers,
             one.report)
         for one in given

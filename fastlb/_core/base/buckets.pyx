@@ -88,7 +88,8 @@ cdef Bucket* _find(Buckets* buckets, uint64_t key, const Bucket* but) noexcept n
     return NULL
 
 
-cdef Bucket* _least(Buckets* buckets, int level, uint64_t key, uint64_t now_ns) noexcept nogil:
+cdef Bucket* _least(Buckets* buckets, int level, uint64_t key, uint64_t now_ns,
+                    bint* is_free) noexcept nogil:
     """A free place of a level, in the set that has more of them (which fills both evenly: Azar et
     al., Balanced Allocations, 1994); or else the place that has used least."""
     cdef int n_free[2]
@@ -108,14 +109,14 @@ cdef Bucket* _least(Buckets* buckets, int level, uint64_t key, uint64_t now_ns) 
         elif least == NULL or due_ns < least_ns:
             least = bucket
             least_ns = due_ns
-    if n_free[0] or n_free[1]:
-        return free_place[n_free[1] > n_free[0]]
-    return least
+    is_free[0] = n_free[0] + n_free[1] > 0
+    return free_place[n_free[1] > n_free[0]] if is_free[0] else least
 
 
 cdef bint _join_twins(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept nogil:
     """Engines may have begun a key at once, each in another place. Whoever sees two of them takes
-    the later one away: somebody does, as each looks after it has written. True if it was us."""
+    the one with the higher address away: somebody does, as each looks after it has written. True
+    if it was us."""
     cdef Bucket* first
     cdef Bucket* later
     cdef uint64_t due_ns, before_ns
@@ -126,14 +127,18 @@ cdef bint _join_twins(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept 
         later = _find(buckets, key, first)
         if first == NULL or later == NULL:
             break
+        if later < first:               # (one may have come while the other was looked for)
+            first, later = later, first
         due_ns = fl_load64(&later.due_ns)
         if fl_cas_pair(&later.key, key, due_ns, 0, 0):
             joined = True
-            while due_ns > now_ns and fl_load64(&first.key) == key:
+            # (the first one may be taken away meanwhile, by somebody who sees one before it)
+            while due_ns > now_ns and first != NULL:
                 before_ns = fl_load64(&first.due_ns)
                 if fl_cas_pair(&first.key, key, before_ns, key,
                                _later(before_ns, now_ns, due_ns - now_ns)):
                     break
+                first = _find(buckets, key, NULL)
     return joined
 
 
@@ -153,6 +158,7 @@ cdef int bucket_charge(Buckets* buckets, uint64_t key, uint64_t now_ns, uint64_t
     time that bucket_due() returns."""
     cdef Bucket* bucket
     cdef uint64_t before_ns, before, begin_ns, after_ns
+    cdef bint is_free = False
     cdef int i, level
     for i in range(<int> TRIES_MAX):
         bucket = _find(buckets, key, NULL)
@@ -175,10 +181,12 @@ cdef int bucket_charge(Buckets* buckets, uint64_t key, uint64_t now_ns, uint64_t
         if cost_ns == 0:                # (nobody makes room for nothing)
             return CHARGED
         level = fl_load32(&buckets.n_levels) - 1
-        bucket = _least(buckets, level, key, now_ns)
+        bucket = _least(buckets, level, key, now_ns, &is_free)
         before = fl_load64(&bucket.key)
         before_ns = fl_load64(&bucket.due_ns)
         if before_ns > now_ns:
+            if is_free:                 # (somebody was quicker)
+                continue
             if _open_level(buckets, level + 1):
                 continue
             if burst_ns != _any_amount() and before_ns - now_ns + cost_ns > burst_ns:

@@ -41,7 +41,8 @@ def tables_by_key() -> dict[str, type[Model]]:
     for part in PARTS.values():
         for _, table in part.tables:
             for name, field in table.model_fields.items():
-                found.update({name: inner for inner in _tables_in(field.annotation)})
+                for inner in _tables_in(field.annotation):
+                    found[name] = inner
     return found
 
 

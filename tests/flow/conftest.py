@@ -16,6 +16,7 @@ import pytest
 import fastlb
 from fastlb._core.tables.build import build_info
 from fastlb._core.tables.certificates import self_signed
+from fastlb.testing.clock import Clock
 from tests.flow import modes, secure
 from tests.flow.secure import TlsSocket, as_server
 
@@ -110,6 +111,10 @@ class Site:
         """A client, and the other end of its connection at the origin."""
         client = self.connect()
         return client, origin.accept()
+
+    def advance(self, duration: str) -> None:
+        """Move the balancer's clock: what is due by then has happened on return."""
+        Clock(self.balancer._instance.running).advance(duration)
 
     def counts(self) -> dict[str, int]:
         runtime = self.balancer._instance.runtime

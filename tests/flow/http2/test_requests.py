@@ -308,6 +308,12 @@ def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> N
         client.give(stream, b"x" * 15_000, ends=False)
     for stream in streams:
         answer = client.answers[stream]
+        while not answer.ended:
+            assert client.look()
+    for _ in range(2):                  # (streams on which nothing moves are looked at now and then)
+        site.site.advance("30s")
+    for stream in streams:
+        answer = client.answers[stream]
         while answer.reset is None:
             assert client.look()
         assert (answer.status, bytes(answer.body), answer.reset) == (403, b"no", 0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.rates import RateLimit
 from tests.core.probe import charge_many
+from tests.flow.conftest import measures_memory
 
 CHARGED, REFUSED, UNCOUNTED = 1, 2, 3
 MB = 1 << 20
@@ -102,6 +103,7 @@ def resident() -> int:
         return int(file.read().split()[1]) * 4096
 
 
+@measures_memory
 def test_a_million_invented_keys_take_64_mib_and_evict_nobody() -> None:
     frozen = Frozen()
     burst_ns = 20 * HOUR_NS

@@ -310,7 +310,7 @@ def test_an_answer_before_its_request_has_ended(h2: Open, origins: Origins) -> N
         answer = client.answers[stream]
         while not answer.ended:
             assert client.look()
-    for _ in range(2):                  # (streams on which nothing moves are looked at now and then)
+    for _ in range(2):                  # (streams on which nothing moves are looked at at times)
         site.site.advance("30s")
     for stream in streams:
         answer = client.answers[stream]

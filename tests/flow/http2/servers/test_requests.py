@@ -150,7 +150,7 @@ def test_an_answer_before_its_request_has_ended(front: Front, farm: Farm) -> Non
         while not answer.ended and answer.reset is None:
             assert client.look()
         assert (answer.status, bytes(answer.body)) == (403, b"no")
-    for _ in range(2):                  # (streams on which nothing moves are looked at now and then)
+    for _ in range(2):                  # (streams on which nothing moves are looked at at times)
         site.site.advance("30s")
     wait_until(lambda: site.site.counts()["h2_streams"] == 0)
     assert origin.connections == 1

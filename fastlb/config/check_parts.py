@@ -1,4 +1,4 @@
-"""What values of parts say about each other and about the rest, wherever they stand."""
+"""Checks of the keys that parts have: in `[defaults]`, in listeners and in routes."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Checking:
-    """What a value is checked beside, as it is written: `owner` is the table that it stands in, a
-    route's, a listener's or `[defaults]`."""
+    """The surroundings of a value that is checked. `owner` is the table that has the key (a route,
+    a listener or `[defaults]`), and `raw` the whole configuration, both as they are written."""
 
     owner: Mapping[str, Any]
     raw: Mapping[str, Any]

@@ -56,14 +56,14 @@ def _cost(value: Any) -> Any:
 
 
 class Cost(Model):
-    """What one request costs: a number, or what a header field says."""
+    """The cost of one request: a number, or the value of a header field."""
 
     fixed: Annotated[
         int, Field(strict=True, ge=limits.RATE_COST.low, le=limits.RATE_COST.high),
         limits.RATE_COST,
     ] = limits.RATE_COST.default
-    """What a request costs whose field is missing or no number. With `response_header`, so much
-    is reserved until the response is here."""
+    """The cost where the field is missing or is no number. With `response_header`, this much is
+    reserved until the response arrives."""
     header: Annotated[str, AfterValidator(check_field_name), limits.COST_FIELD] | None = None
     """A header field of the request that says the cost."""
     response_header: Annotated[
@@ -79,8 +79,8 @@ class RateLimit(Model):
         str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": KEY}),
         limits.RATE_KEY,
     ] = "client.ip"
-    """What is counted by, as in `hash_on`. `client.ip` counts an IPv6 client by its /64. A request
-    without it is counted by `client.ip`."""
+    """The key that requests are counted by, as in `hash_on`. With `client.ip`, the addresses of an
+    IPv6 /64 count as one client. A request without the key is counted by `client.ip`."""
     limit: Annotated[
         str, BeforeValidator(_check_rate), WithJsonSchema({"type": "string", "pattern": RATE})
     ]

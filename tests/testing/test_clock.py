@@ -83,6 +83,7 @@ def test_health_checks_come(made: TestBalancer) -> None:
     wait_until(lambda: len(origin.checks) == 1)
     for n in range(2, 6):
         made.clock.advance("70m")
+        # (mypy can't infer a lambda's default)
         wait_until(lambda n=n: len(origin.checks) == n)  # type: ignore[misc]
 
 
@@ -128,4 +129,4 @@ def test_clock_is_not_moved_from_the_balancers_own_loop(made: TestBalancer) -> N
 def test_what_is_no_duration_is_an_error(made: TestBalancer, wrong: object) -> None:
     made.listen(pool=made.pool(servers=[made.origin()]))
     with pytest.raises(ValueError, match="duration"):
-        made.clock.advance(wrong)  # type: ignore[arg-type]
+        made.clock.advance(wrong)  # type: ignore[arg-type]   # (that is the mistake)

@@ -121,7 +121,7 @@ cdef bint _join_twins(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept 
     cdef Bucket* later
     cdef uint64_t due_ns, before_ns
     cdef bint joined = False
-    cdef int i
+    cdef int i, k
     for i in range(<int> TRIES_MAX):
         first = _find(buckets, key, NULL)
         later = _find(buckets, key, first)
@@ -133,7 +133,9 @@ cdef bint _join_twins(Buckets* buckets, uint64_t key, uint64_t now_ns) noexcept 
         if fl_cas_pair(&later.key, key, due_ns, 0, 0):
             joined = True
             # (the first one may be taken away meanwhile, by somebody who sees one before it)
-            while due_ns > now_ns and first != NULL:
+            for k in range(<int> TRIES_MAX):
+                if due_ns <= now_ns or first == NULL:
+                    break
                 before_ns = fl_load64(&first.due_ns)
                 if fl_cas_pair(&first.key, key, before_ns, key,
                                _later(before_ns, now_ns, due_ns - now_ns)):

@@ -53,7 +53,7 @@ cdef FilterKind _kind           # filled at the end
 # --- keys and costs ---
 
 cdef uint64_t _source_hash(const Exchange* x, const SipKey* secret) noexcept nogil:
-    """Of where the client is, as trusted proxies saw it."""
+    """Return a hash of the client's address, as trusted proxies saw it."""
     cdef Text text = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
     cdef Address address = x.peer
     cdef uint64_t source
@@ -97,7 +97,7 @@ cdef bint _number(Text value, uint32_t* number) noexcept nogil:
 
 
 cdef uint32_t _said(Core* core, Exchange* x, const RateRule* rule) noexcept nogil:
-    """What the message at hand says that it costs; what the rule says where it says nothing."""
+    """Return the cost that a field of this message gives, or else the cost of the rule."""
     cdef Text value
     cdef uint32_t number = rule.cost
     if fact_find(core, x, &rule.cost_field, &value):
@@ -250,7 +250,7 @@ cdef void _add_number(Core* core, const char* name, uint32_t size, uint64_t numb
 
 
 cdef void _tell_plain(Core* core, const RateTable* table, const RateState* state) noexcept nogil:
-    """Of the limit with the fewest units left."""
+    """Add the X-RateLimit fields, for the limit with the fewest units left."""
     cdef const RateRule* rule = NULL
     cdef uint64_t left, least = 0
     cdef uint32_t i, which = 0

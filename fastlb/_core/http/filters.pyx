@@ -31,7 +31,7 @@ cdef const Filter* filter_of(const Exchange* x, const FilterKind* kind) noexcept
 
 
 cdef void* filter_state(const Exchange* x, const FilterKind* kind) noexcept nogil:
-    """What it knows of the request; NULL where `filter_of` is."""
+    """Return the filter's state of a request. NULL: the request isn't passing such a filter."""
     cdef const Filter* filter = filter_of(x, kind)
     return _state(x.http, filter) if filter != NULL else NULL
 

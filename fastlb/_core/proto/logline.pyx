@@ -72,7 +72,7 @@ cdef uint32_t _month(const uint8_t* at, const uint8_t* end) noexcept nogil:
 
 
 cdef uint64_t _clf(Text text) noexcept nogil:
-    """The same of "30/Nov/2026:17:00:00 +0100"."""
+    """Milliseconds since 1970 of "30/Nov/2026:17:00:00 +0100"; 0: it is no time."""
     cdef const uint8_t* at = text.at
     cdef const uint8_t* end = text.at + text.size
     cdef uint32_t day = _digits(&at, end, 2), month = _month(at, end), year, second

@@ -14,7 +14,7 @@ cdef enum:
 
 
 cdef uint64_t _number(const uint8_t* at, int n) noexcept nogil:
-    """Of bytes, the highest first; they fill the number from above."""
+    """Return `n` bytes as the upper bytes of a number, the highest byte first."""
     cdef uint64_t number = 0
     cdef int i
     for i in range(n):

@@ -17,8 +17,8 @@ _COUNTED = ("allowed", "refused", "reported", "uncounted")      # in the order o
 
 
 cdef class RateLimit:
-    """What is known of one rate limit, by all engines together. It lives as long as a snapshot
-    names it."""
+    """The state of one rate limit, shared by all engines. It lives as long as a snapshot names
+    it."""
 
     def __cinit__(self, str name, int engines, Clock clock):
         self.name = name

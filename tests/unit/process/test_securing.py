@@ -59,7 +59,7 @@ def rotations(clock: Clock) -> list[float]:
 
 @pytest.fixture
 def securing(clock: Clock, rotations: list[float]) -> Securing:
-    made = Securing(clock)  # type: ignore[arg-type]
+    made = Securing(clock)  # type: ignore[arg-type]    # (it has all that is used of one)
 
     class Tickets:
         def rotate(self) -> None:

@@ -7,8 +7,8 @@ from fastlb._core.base.buckets cimport (
 )
 from fastlb._core.base.rates cimport RATES_MAX, RateCounters
 from fastlb._core.base.siphash cimport siphash
-from fastlb._core.ext.atomic cimport fl_load64, fl_read
-from fastlb._core.tables.states cimport per_engine
+from fastlb._core.ext.atomic cimport fl_load64
+from fastlb._core.tables.states cimport per_engine, sums
 
 import os
 
@@ -77,11 +77,4 @@ cdef class RateLimit:
 
     def totals(self) -> dict[str, int]:
         """Requests that were allowed, refused, reported and not counted."""
-        cdef const uint64_t* counters
-        cdef int i, k
-        totals = dict.fromkeys(_COUNTED, 0)
-        for i in range(self._engines):
-            counters = <const uint64_t*> &self.live.counters[i]
-            for k in range(<int> len(_COUNTED)):
-                totals[_COUNTED[k]] += fl_read(&counters[k])
-        return totals
+        return sums(self.live.counters, sizeof(RateCounters), self._engines, _COUNTED)

@@ -34,5 +34,6 @@ cdef class Listener:
     cdef int count_sources(self) except -1
 
 
+cdef dict sums(const void* counters, size_t size, int engines, tuple names)
 cdef void* per_engine(size_t n, size_t size) except NULL
 cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil

@@ -56,8 +56,8 @@ _OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
                   "datagrams_in", "datagrams_out", "datagrams_dropped", "full")
 
 
-cdef dict _sums(const void* counters, size_t size, int engines, tuple names):
-    """Of the counters of all engines, which have one block of that size each."""
+cdef dict sums(const void* counters, size_t size, int engines, tuple names):
+    """Return the counters by name, added up over all engines. Each has a block of `size` bytes."""
     cdef const char* block = <const char*> counters
     cdef size_t k
     cdef int i
@@ -264,7 +264,7 @@ cdef class Server:
         return fl_exchange32(&self.live.large_head, 0)
 
     def totals(self) -> dict[str, int]:
-        return _sums(self.live.counters, sizeof(ServerCounters), self._engines, _OF_SERVERS)
+        return sums(self.live.counters, sizeof(ServerCounters), self._engines, _OF_SERVERS)
 
 
 cdef class Pool:
@@ -351,4 +351,4 @@ cdef class Listener:
         return fl_exchange32(&self.live.full, 0) != 0
 
     def totals(self) -> dict[str, int]:
-        return _sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)
+        return sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)

@@ -32,7 +32,7 @@ TIMEOUT = "1500ms"
 FAULT_S = 1.2       # how long a fault lasts
 LONG_FAULT_S = 2.2  # one that shows by a timeout:
 SHOWN_BY_TIMEOUT = {"stop", "blackhole", "hang"}
-HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "200ms"}
+HEALTH = {"http": "/healthz", "interval": "100ms", "fast_interval": "50ms", "timeout": "1s"}
 ALL_CAUSES = ["connect_failure", "reset", "timeout", "invalid", "503"]
 
 

@@ -24,7 +24,7 @@ from tests.flow.conftest import Origin, Site, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
 
-QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "200ms"}
+QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "30s"}
 
 
 class Ward:
@@ -121,7 +121,7 @@ def test_what_is_asked(ward: Callable[..., Ward]) -> None:
 def test_answers(
     ward: Callable[..., Ward], health: dict[str, Any], reply: bytes, up: int
 ) -> None:
-    made = ward(1, http="/healthz", fall=1, **health)
+    made = ward(1, http="/healthz", fall=1, timeout="200ms", **health)
     made.well[0] = reply
     seen = len(made.checks)
     wait_until(lambda: len(made.checks) >= seen + 4)
@@ -151,7 +151,7 @@ def test_when_all_are_down_clients_of_tcp_are_closed_at_once(site: Callable[...,
 @pytest.mark.parametrize("kind", ["tcp", "expect"])
 def test_checks_of_tcp(site: Callable[..., Site], kind: str) -> None:
     health: dict[str, Any] = {"tcp": True} if kind == "tcp" else {
-        "send": "PING\r\n", "expect": "+PONG"}
+        "send": "PING\r\n", "expect": "+PONG", "timeout": "200ms"}
     reply = [b"+PONG\r\n"]
 
     def serve(listener: socket.socket) -> None:

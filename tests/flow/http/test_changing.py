@@ -83,7 +83,7 @@ def test_one_that_comes_back_is_not_reset(site: Callable[..., Site], origin: Ori
     other = Origin()
     running = site([origin.address])
     client, server = running.pair(origin)
-    gone = pool_of(running).set_servers([other.address], drain_timeout="300ms")
+    gone = pool_of(running).set_servers([other.address], drain_timeout="2s")
     pool_of(running).set_servers([other.address, origin.address]).wait(DEADLINE_S)
     assert gone.wait(DEADLINE_S) == 0
     client.sendall(b"x")

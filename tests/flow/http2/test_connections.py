@@ -76,7 +76,7 @@ def test_a_stop_says_so_and_waits(h2: Open, origins: Origins) -> None:
 
 
 def test_a_silent_one_is_told_to_go(h2: Open, origins: Origins) -> None:
-    site, client = h2([origins().address], keepalive_timeout="300ms")
+    site, client = h2([origins().address], keepalive_timeout="1s")
     assert client.get("/").status == 200
     client.until_end()
     assert client.goaway == 0

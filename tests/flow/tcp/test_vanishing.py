@@ -23,7 +23,7 @@ def vanish(sock: socket.socket) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"idle_timeout": "300ms"},
+        {"idle_timeout": "1s"},
         {"idle_timeout": "0s", "keepalive": {"idle": "1s", "interval": "1s", "count": 1}},
     ],
     ids=["idle_timeout", "keepalive"],

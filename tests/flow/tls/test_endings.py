@@ -214,7 +214,7 @@ def test_a_client_that_never_closes_is_closed(secure_site: Make, authority: Auth
 def test_what_we_cut_off_does_not_look_as_if_it_had_ended(
     secure_site: Make, origin: Origin
 ) -> None:
-    made = secure_site([origin.address], "tls://127.0.0.1:0", idle_timeout="100ms")
+    made = secure_site([origin.address], "tls://127.0.0.1:0", idle_timeout="1s")
     client, server = made.pair(origin)
     client.sendall(b"x")
     assert server.recv(1) == b"x"

@@ -101,7 +101,7 @@ def test_a_removed_server_keeps_its_sessions_until_it_is_cut(site: Make, serve: 
     made = site([a.address], idle_timeout="5s")
     client = made.client()
     assert made.ask(b"x", client) == b"a"
-    made.balancer.pools["p"].set_servers([b.address], drain_timeout="300ms")
+    made.balancer.pools["p"].set_servers([b.address], drain_timeout="2s")
     assert made.ask(b"x", client) == b"a"
     wait_until(lambda: made.ask(b"x") == b"b")
     wait_until(lambda: made.totals()["ended_removed"] >= 1)

@@ -1,11 +1,14 @@
-"""Ports that are free, and stay so until the test or its program takes them."""
+"""Ports that are free, and stay so: until the test or its program takes them, and after a server
+has closed its own, so that a test can rely on being refused there."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 # Below those that the kernel gives to connections (net.ipv4.ip_local_port_range): such a one could
@@ -13,6 +16,31 @@ from contextlib import ExitStack
 FIRST, LAST, WORKERS = 12_000, 32_000, 16
 SHARE = (LAST - FIRST) // WORKERS
 _mine = FIRST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS)
+_turn = itertools.count(random.randrange(SHARE))
+
+
+def _ports() -> Iterator[int]:
+    """Each once, those first that were used longest ago."""
+    for _ in range(SHARE):
+        yield _mine + next(_turn) % SHARE
+
+
+def bind(sock: socket.socket, host: str = "127.0.0.1") -> int:
+    """Bind a server's socket to a free port; returns that."""
+    for port in _ports():
+        with contextlib.suppress(OSError):
+            sock.bind((host, port))
+            return port
+    raise AssertionError("no port is free")
+
+
+def server(host: str = "127.0.0.1", backlog: int = 1024) -> socket.socket:
+    """A socket that listens on a free port."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bind(sock, host)
+    sock.listen(backlog)
+    return sock
 
 
 def free_ports(
@@ -22,7 +50,7 @@ def free_ports(
     for every one of these kinds."""
     with ExitStack() as stack:
         found: list[int] = []
-        for port in random.sample(range(_mine, _mine + SHARE), SHARE):
+        for port in _ports():
             with contextlib.suppress(OSError):
                 for each in (kind, *more):
                     sock = stack.enter_context(socket.socket(type=each))

@@ -21,6 +21,7 @@ from fastlb.handles import Listener, Pool
 from fastlb.observe.recording import Subscription
 from fastlb.observe.records import Record
 from fastlb.process.draft import Draft
+from fastlb.process.handed import Handed
 from fastlb.process.instance import Instance
 from fastlb.process.runtime import Runtime
 from fastlb.testing.clock import Clock
@@ -59,15 +60,22 @@ class LazyInstance(Instance):
 
     @contextmanager
     def editing(self) -> Iterator[Draft]:
-        was_running = self.runtime is not None
-        if was_running:
-            self.must_be_ours()
-            self.end()
-        try:
+        runtime = self.runtime
+        if runtime is None:
             yield self.draft
-        finally:
-            if was_running:
+            return
+        self.must_be_ours()
+        handed = self.handed = _copied(runtime)
+        try:
+            self.end()
+            try:
+                yield self.draft
+            finally:
                 self.begin()
+        finally:
+            self.handed = None
+            for _, sock in handed.rest():
+                sock.close()
 
     def begin(self) -> None:
         self.must_be_ours()
@@ -91,6 +99,17 @@ class LazyInstance(Instance):
         background, self._background = self._background, None
         if background is not None:
             background.stop(STOP_S)
+
+
+def _copied(runtime: Runtime) -> Handed:
+    """Its listening sockets, so that nobody else gets their ports meanwhile. (Files of unix sockets
+    go with those who made them.)"""
+    handed = Handed()
+    for listening in runtime.listening:
+        for sock in listening.sockets:
+            if sock.family != socket.AF_UNIX:
+                handed.add(sock.dup(), listening.label)
+    return handed
 
 
 class LazyBalancer(Balancer):

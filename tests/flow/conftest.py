@@ -17,6 +17,7 @@ import fastlb
 from fastlb._core.tables.build import build_info
 from fastlb._core.tables.certificates import self_signed
 from fastlb.testing.clock import Clock
+from tests import ports
 from tests.flow import modes, secure
 from tests.flow.secure import TlsSocket, as_server
 
@@ -45,10 +46,12 @@ class Origin:
     """A listening socket whose connections the test accepts and drives by itself."""
 
     def __init__(self, family: int = socket.AF_INET, where: Any = None) -> None:
-        host = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}.get(family, "")
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, 0) if where is None else where)
+        if where is None:
+            ports.bind(self.listener, "127.0.0.1" if family == socket.AF_INET else "::1")
+        else:
+            self.listener.bind(where)
         self.listener.listen(1024)
         self.listener.settimeout(DEADLINE_S)
         self.accepted: list[socket.socket] = []

@@ -18,6 +18,7 @@ import pytest
 import fastlb
 from fastlb.config.health import EffectiveHealth, Health, effective_health
 from fastlb.control.checks import Report, Visits
+from tests import ports
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.peers import Wire, get
 
@@ -29,7 +30,7 @@ class Speaker:
 
     def __init__(self, pieces: Callable[[], Iterator[bytes]]) -> None:
         self.pieces = pieces
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listener = ports.server()
         self.address = self.listener.getsockname()
         self.sent = 0
         threading.Thread(target=self._serve, daemon=True).start()

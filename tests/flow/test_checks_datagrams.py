@@ -15,7 +15,7 @@ import fastlb
 from fastlb.config.health import EffectiveHealth, Health, effective_health
 from fastlb.control.checks import Report, Visits
 from tests.flow.conftest import DEADLINE_S, Origin, Site, wait_until
-from tests.ports import free_port
+from tests.ports import bind, free_port
 
 QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "200ms"}
 LONG = "30s"        # for what must not take it
@@ -29,7 +29,7 @@ class Answerer:
         self.says = says
         self.asked: list[bytes] = []
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        bind(self.socket, "127.0.0.1" if family == socket.AF_INET else "::1")
         self.where = self.socket.getsockname()[:2]
         self.address = fastlb_address(self.where)
         self.thread = threading.Thread(target=self._serve, daemon=True)

@@ -22,6 +22,7 @@ from fastlb._core.tables.certificates import H2_AVAILABLE, self_signed
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import Wire
 from tests.flow.http2.wire import H2Socket
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 12
@@ -43,7 +44,7 @@ class Origin:
         self._pair = pair
         self.ledger, self.fault_file = folder / f"{name}.ledger", folder / f"{name}.fault"
         self.fault_file.write_text("")
-        self.port = 0
+        self.port = free_port()         # (which it gets again after it was killed)
         self.start()
 
     def start(self) -> None:

@@ -236,6 +236,21 @@ def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
     assert set(threading.enumerate()) <= threads
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ports_are_nobody_elses_while_a_listener_is_added(threads: int) -> None:
+    with TestBalancer(threads=threads) as made:
+        pool = made.pool(servers=[made.origin(b"first")])
+        first = made.listen(pool=pool)
+        where = ("127.0.0.1", first.port)
+        with made.balancer._instance.editing(), socket.socket() as stranger, \
+                pytest.raises(OSError, match="in use"):
+            stranger.bind(where)
+        second = made.listen(pool=pool)
+        assert ("127.0.0.1", first.port) == where
+        for url in (first.url, second.url):
+            assert get(url).content == b"first"
+
+
 @pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "udp://[::1]:0",
                                   "tcp://0.0.0.0:0"])
 def test_a_client_is_a_plain_socket(made: TestBalancer, bind: str) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests import ports
 from tests.flow.conftest import DEADLINE_S
 from tests.flow.secure import as_server
 
@@ -164,7 +165,7 @@ class HttpOrigin:
         self.requests: list[Message] = []
         self.connections = 0
         self.wires: list[Wire] = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.listener = ports.server()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests import ports
 from tests.flow.conftest import DEADLINE_S, Site
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -150,7 +151,7 @@ class TlsOrigin:
         self.connections = 0
         self.failures: list[str] = []
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._listener = ports.server()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

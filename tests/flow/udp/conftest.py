@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import fastlb
+from tests import ports
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.modes import fixture_of
 
@@ -26,7 +27,10 @@ class Server:
         self.socket = socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self.socket.bind((host, port))
+        if port:
+            self.socket.bind((host, port))
+        else:
+            ports.bind(self.socket, host)
         self.socket.settimeout(DEADLINE_S)
         self.port = int(self.socket.getsockname()[1])
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from typing import Any
 
 import fastlb
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve, Site
+from tests.ports import free_port
 
 
 def reload(made: Site, **changes: Any) -> None:
@@ -120,11 +122,7 @@ def test_a_stop_waits_for_answers_under_way(mode: int, serve: Serve) -> None:
 
 def test_a_port_may_be_of_tcp_and_of_udp(serve: Serve) -> None:
     server = serve()
-    lb = fastlb.Balancer(threads=1)
-    pool = lb.pool("p", [server.address])
-    tcp = lb.listen("tcp://127.0.0.1:0", pool=pool, name="t")
-    with lb.background():
-        port = tcp.port
+    port = free_port(socket.SOCK_STREAM, socket.SOCK_DGRAM)
     lb = fastlb.Balancer(threads=1)
     pool = lb.pool("p", [server.address])
     lb.listen(f"tcp://127.0.0.1:{port}", pool=pool, name="t")

@@ -16,6 +16,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from tests import ports
 from tests.flow.conftest import DEADLINE_S
 from tests.flow.secure import as_server
 
@@ -237,7 +238,7 @@ class H2Origin:
         self.requests: list[Call] = []
         self.links: list[Link] = []
         self.connections = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.listener = ports.server()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

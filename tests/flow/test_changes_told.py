@@ -47,6 +47,7 @@ def test_very_many_changes_are_one_log_line(caplog: pytest.LogCaptureFixture) ->
         events = balancer.events()
         pool.set_servers([f"10.0.1.{i}:1" for i in range(200)]).wait(30)
         assert len(told(events)) == 201
+        wait_until(lambda: any(m.startswith("pool p") for m in caplog.messages))
         assert len([m for m in caplog.messages if m.startswith("pool p")]) == 1
 
 

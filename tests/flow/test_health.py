@@ -90,9 +90,9 @@ def test_a_server_that_is_unwell_gets_no_requests_until_it_is_well(
     made.well[0] = answer(b"fine")
     wait_until(lambda: made.up() == [1, 1])
     assert made.who() == {"o0", "o1"}
-    told = [one for one in caplog.messages if "server" in one]
     where = f"pool pool: server {made.origins[0].address}"
-    assert told == [f"{where} is down: it answered 500", f"{where} is up"]
+    wait_until(lambda: [one for one in caplog.messages if "server" in one] == [
+        f"{where} is down: it answered 500", f"{where} is up"])
 
 
 def test_what_is_asked(ward: Callable[..., Ward]) -> None:

@@ -14,7 +14,7 @@ from fastlb.config.model import Config
 from fastlb.config.reader import read
 from fastlb.config.server import Server
 from fastlb.control.events import Subscription
-from fastlb.handles import Listener, Pool, RateLimit
+from fastlb.handles import Listener, Networks, Pool, RateLimit
 from fastlb.observe.recording import Subscription as Records
 from fastlb.process.draft import Draft
 from fastlb.process.functions import look_beside
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastlb.keywords import (
         BalancerKeywords,
         ListenKeywords,
+        NetworksKeywords,
         PoolKeywords,
         RateLimitKeywords,
     )
@@ -121,6 +122,19 @@ class Balancer:
         """Those that have a name, by it."""
         return Named("rate limit", {
             name: RateLimit(self._instance, name) for name in self._instance.current.rate_limits})
+
+    def network(self, name: str, **keys: Unpack[NetworksKeywords]) -> Networks:
+        """Add a set of networks, for `deny`, `allow` and `match.client.network`. Keywords are the
+        keys of `[networks.NAME]`; mistakes raise ConfigError."""
+        with self._instance.editing() as draft:
+            draft.add_networks(name, keys)
+        return Networks(self._instance, name)
+
+    @property
+    def networks(self) -> dict[str, Networks]:
+        """The sets of networks, by name."""
+        return Named("set of networks", {
+            name: Networks(self._instance, name) for name in self._instance.current.networks})
 
     @property
     def pools(self) -> dict[str, Pool]:

@@ -77,6 +77,18 @@ class Client:
             made = self._link.ask("PUT", f"/config{query}", dict(config))
         return cast(dict[str, Any], made)
 
+    def ban(self, name: str, network: str, ttl: str | float | None = None) -> None:
+        """Add a network to a set, for `ttl`, or as long as the process runs."""
+        ttl_s = seconds(ttl, "ttl")
+        body = {"network": network}
+        if ttl_s is not None:
+            body["ttl"] = show_ms(int(ttl_s * 1000))
+        self._link.ask("POST", f"/networks/{quote(name, safe='')}", body)
+
+    def unban(self, name: str, network: str) -> None:
+        """Remove a network that was added to a set."""
+        self._link.ask("DELETE", f"/networks/{quote(name, safe='')}", {"network": network})
+
     def explain(self, method: str, url: str, **request: Any) -> dict[str, Any]:
         """Which route and server a request would get, and why; keywords as of
         `Balancer.explain`."""

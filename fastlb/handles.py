@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,10 +11,11 @@ from fastlb.config import limits
 from fastlb.config.hints import Named, hint
 from fastlb.config.http import Route
 from fastlb.config.policy import Policy
+from fastlb.config.proxy_protocol import check_network, parse_network
 from fastlb.config.server import Server
 from fastlb.config.units import seconds
 from fastlb.control.changes import Change
-from fastlb.errors import ConfigError, Problem
+from fastlb.errors import NOT_RUNNING, ConfigError, Problem
 from fastlb.policy import Fields, Hashed, remember_path
 from fastlb.process.draft import given
 from fastlb.process.instance import Instance
@@ -317,4 +319,74 @@ class RateLimit:
             if limit.name == self.name
             for name, n in {
                 **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}.items()
+        }
+
+
+class Networks:
+    """A set of networks of a balancer. Made by `Balancer.networks`; a value of `deny` and
+    `allow`."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        self._instance = instance
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Networks {self.name}>"
+
+    @property
+    def name_in_config(self) -> str:
+        """What stands for it as a value of `deny` and `allow`."""
+        return self.name
+
+    def add(self, network: str, ttl: str | float | None = None) -> None:
+        """Add a network or an address to the running set, for `ttl` ("10m", or seconds), or else as
+        long as the process runs; reloads keep it. From another thread than the balancer's loop,
+        all engines go by it when this returns. ValueError: it is no network, or the set is full.
+        RuntimeError: the balancer isn't running."""
+        text = str(parse_network(check_network(network)))
+        ttl_s = seconds(ttl, "ttl")
+        self._change(lambda runtime: runtime.networks.add(self.name, text, ttl_s))
+
+    def remove(self, network: str) -> None:
+        """Remove a network that was added to the running set. KeyError: it wasn't."""
+        text = str(parse_network(check_network(network)))
+        self._change(lambda runtime: runtime.networks.remove(self.name, text))
+
+    def _change(self, change: Callable[[Runtime], asyncio.Future[None]]) -> None:
+        runtime = self._instance.running()
+        loop = runtime.loop
+        if loop is None:
+            raise RuntimeError(NOT_RUNNING)
+
+        async def changed() -> None:
+            await change(runtime)
+
+        try:
+            is_ours = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_ours = False
+        if is_ours:
+            change(runtime)
+        else:
+            asyncio.run_coroutine_threadsafe(changed(), loop).result()
+
+    def __contains__(self, address: str) -> bool:
+        """Whether an address is in the running set."""
+        return any(one.name == self.name and address in one
+                   for one in self._instance.running().live.networks())
+
+    def stats(self) -> dict[str, int]:
+        """`entries` of its source, `added` ones, and clients `denied` and `reported` because of it
+        since the start. Empty when not running."""
+        runtime = self._instance.runtime
+        if runtime is None:
+            return {}
+        return {
+            name: n
+            for one in runtime.live.networks()
+            if one.name == self.name
+            for name, n in {
+                "entries": one.set.entries if one.set is not None else 0,
+                "added": one.added.entries if one.added is not None else 0,
+                **one.totals()}.items()
         }

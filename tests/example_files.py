@@ -51,5 +51,7 @@ def write_example_files(folder: Path) -> None:
         "tickets.new": b"n" * 80, "tickets.old": b"o" * 80,
     }.items():
         (folder / "tls" / name).write_bytes(data)
+    folder.joinpath("networks").mkdir()
+    folder.joinpath("networks", "bad.txt").write_text("192.0.2.0/24\n")
     folder.joinpath("pages").mkdir()
     folder.joinpath("pages", "503.html").write_text("<h1>Back soon</h1>\n")

@@ -9,6 +9,7 @@ REGISTERED = (
     "balance.load",
     "balance.prequal",
     "balance.hashing",
+    "filters.access",
     "filters.rate_limit",
     "filters.policy",
     "filters.mirror",

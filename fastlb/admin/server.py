@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from fastlb.admin import changing, page, reading
+from fastlb.admin import changing, networks, page, reading
 from fastlb.admin.answers import Refusal
 from fastlb.admin.guard import Guard
 from fastlb.admin.probes import Probes, Reply
@@ -74,6 +74,7 @@ class AdminServer:
         )
         app.router.add_routes([
             *page.routes(), *reading.routes(self), *changing.routes(self),
+            *networks.routes(self),
             web.get("/events", self._streams.events), web.get("/stream", self._streams.status),
         ])
         self._runner = web.AppRunner(

@@ -36,6 +36,8 @@ COMMANDS = {
     "drain": "Send no new clients to a server.",
     "disable": "Put a server into maintenance: no clients, no checks.",
     "enable": "Use a server again after drain or disable.",
+    "ban": "Add a network to a set, for a while or for good.",
+    "unban": "Remove a network that was added to a set.",
     "reload": "Have a running process read its file again.",
     "demo": "Try fastlb: a balancer and three small servers.",
     "schema": "Print the JSON schema of the configuration.",

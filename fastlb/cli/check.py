@@ -19,6 +19,7 @@ from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, over
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveTls
+from fastlb.config.networks import EffectiveNetworks, show_rule
 from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.parts import PARTS
 from fastlb.config.policy import EffectivePolicy
@@ -27,6 +28,7 @@ from fastlb.config.reader import load, located
 from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
+from fastlb.control.list_warnings import list_warnings
 from fastlb.errors import ConfigError, Problem
 from fastlb.explain.tried import asks_for, wanted_of
 
@@ -47,7 +49,7 @@ def command(config: str) -> int:
         raise located(error.problems, config) from None
     for shown in describe(values):
         click.echo(shown)
-    for warning in warnings(model, values):
+    for warning in (*warnings(model, values), *list_warnings(values)):
         click.echo(f"warning: {config}: {warning}", err=True)
     return 0
 
@@ -85,12 +87,19 @@ def describe(values: Effective) -> Iterator[str]:
     yield ""
     yield "dns"
     yield from _dns(values.dns)
+    for one in values.networks:
+        yield ""
+        yield f"networks {one.name}"
+        yield from _networks(one)
     for listener in values.listeners:
         yield ""
         yield f"listener {listener.name}"
         for bind in listener.binds:
             yield line("bind", str(bind), "listener")
         yield line("pool", listener.pool or "none", "listener")
+        for key, rule in (("deny", listener.deny), ("allow", listener.allow)):
+            if rule is not None:
+                yield line(key, show_rule(rule), listener.origins[key])
         yield from _listener(listener)
         if listener.proxy_protocol is not None:
             yield from _proxy_protocol(listener.proxy_protocol)
@@ -149,9 +158,18 @@ def _dns(dns: EffectiveDns) -> Iterator[str]:
     yield line("refresh", refresh(dns.refresh_ms), dns.origins["refresh"])
 
 
+def _networks(one: EffectiveNetworks) -> Iterator[str]:
+    if one.file:
+        yield line("file", one.file, "networks")
+        yield line("refresh", show_ms(one.refresh_ms), one.origins["refresh"])
+    else:
+        yield line("cidrs", ", ".join(one.cidrs) or "none", "networks")
+
+
 def _listener(listener: EffectiveListener) -> Iterator[str]:
     shown = {
         "max_connections": str(listener.max_connections or "no limit"),
+        "max_connections_per_source": str(listener.source_max or "no limit"),
         "idle_timeout": show_ms(listener.idle_timeout_ms) if listener.idle_timeout_ms else "none",
         "backlog": str(listener.backlog),
         "tcp_nodelay": switch(listener.tcp_nodelay),

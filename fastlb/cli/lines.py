@@ -10,7 +10,7 @@ from fastlb.config.units import show_ms
 
 
 def line(key: str, value: str, origin: str) -> str:
-    return f"  {key:<24} {value:<36} {origin}".rstrip()
+    return f"  {key:<26} {value:<36} {origin}".rstrip()
 
 
 def time(ms: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastlb._core.base.filters import FILTERS
 from fastlb._core.tables.numbers import ON_CLIENT_CLOSE
 from fastlb.compile.facts import FactSpec, fact_spec
+from fastlb.compile.networks import networks_spec
 from fastlb.compile.policies import compile_policy
 from fastlb.config.part import Compiling
 from fastlb.config.parts import PARTS
@@ -39,7 +40,8 @@ def compile_filters(
     for key, value in route.services:
         part = PARTS[key]
         if forwards or part.answers:
-            specs[FILTERS[part.filter]] = part.compile(value, Compiling(pool_index, fact))
+            specs[FILTERS[part.filter]] = part.compile(
+                value, Compiling(pool_index, fact, networks_spec))
     if os.environ.get(IDENTITY) == "1":
         specs[FILTERS["identity"]] = None
     return specs

@@ -22,6 +22,7 @@ from fastlb._core.tables.numbers import (
 )
 from fastlb.compile.facts import FactSpec, fact_spec, unnamed
 from fastlb.compile.filters import compile_filters
+from fastlb.compile.networks import NetworksSpec, networks_spec
 from fastlb.compile.templates import EditSpecs, Parts, Scope, compile_edits, template
 from fastlb.config import limits
 from fastlb.config.compare import any_of
@@ -34,7 +35,6 @@ from fastlb.config.effective_http import (
 )
 from fastlb.config.failing import DEADLINES_MS
 from fastlb.config.pages import EffectivePage
-from fastlb.config.proxy_protocol import Network, parse_network
 
 PRIORITIES = ("high", "normal", "low")
 
@@ -67,7 +67,7 @@ class ConditionSpec:
     value: bytes = b""
     dfa: Dfa | None = None
     pattern: PatternSpec | None = None
-    networks: Sequence[tuple[int, int, bytes]] = ()     # family, bits, address
+    networks: NetworksSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class HttpSpec:
     linger_bytes_max: int
     via: bytes
     error_header: bytes
-    trusted: list[tuple[int, int, bytes]]
+    trusted: NetworksSpec
     request_edits: EditSpecs
     response_edits: EditSpecs      # of the defaults: routes have the others
     answer_edits: EditSpecs        # of answers without a route
@@ -199,9 +199,9 @@ def compile_condition(condition: Condition) -> ConditionSpec:
     value = condition.value
     kind = condition.kind if not condition.name else ""
     of = LOOKS_AT[kind] if kind else fact_spec(f"{condition.kind}.{condition.name}")
-    if kind == "client":
-        return ConditionSpec(of, OPS["network"], condition.negate, networks=[
-            network(parse_network(one)) for one in value.split()])
+    if condition.op == "network":
+        return ConditionSpec(LOOKS_AT["client"], OPS["network"], condition.negate,
+                             networks=networks_spec(value.split()))
     if kind == "path" and condition.op == "regex":
         return ConditionSpec(of, OPS["regex"], condition.negate, dfa=dfa(value, whole=True))
     if kind == "path":
@@ -322,11 +322,6 @@ def _hosts(routes: Sequence[EffectiveRoute]) -> list[HostSpec]:
     return list(hosts.values())
 
 
-def network(one: Network) -> tuple[int, int, bytes]:
-    """As base/routing.pxd has it."""
-    return one.version, one.prefixlen, one.network_address.packed
-
-
 def compile_http(
     http: EffectiveHttp,
     fallback: EffectiveRoute | None,
@@ -360,7 +355,7 @@ def compile_http(
         linger_bytes_max=http.discard_bytes_max,
         via=f"Via: 1.1 {http.via}\r\n".encode() if http.via else b"",
         error_header=http.error_header.encode(),
-        trusted=[network(one) for one in http.trusted],
+        trusted=networks_spec(http.trusted),
         request_edits=compile_edits(http.request_headers),
         response_edits=compile_edits(http.default_response_headers),
         answer_edits=compile_edits(over(http.default_response_headers, http.response_headers)),

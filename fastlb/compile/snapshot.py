@@ -15,9 +15,10 @@ from fastlb._core.tables.numbers import SESSIONS
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.certificates import Contexts, listener_spec, pool_spec
 from fastlb.compile.facts import FactSpec, fact_spec
+from fastlb.compile.networks import AccessSpec, NetworksSpec, access_spec, networks_spec
 from fastlb.compile.policies import PolicySpec, compile_policy
 from fastlb.compile.pools import ring, sequence
-from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply, network
+from fastlb.compile.routes import HttpSpec, ReplySpec, compile_http, compile_reply
 from fastlb.compile.sniffing import SniffSpec, compile_sniffing
 from fastlb.compile.sticky import StickySpec, compile_sticky
 from fastlb.compile.subset import subset
@@ -92,7 +93,7 @@ class PoolSpec:
 class ProxySpec:
     """Whose headers of the PROXY protocol are believed."""
 
-    trusted: Sequence[tuple[int, int, bytes]]       # family, bits, address
+    trusted: NetworksSpec
     required: bool
     timeout_ms: int
 
@@ -127,6 +128,7 @@ class BindSpec:
     handshake_timeout_ms: int = 0
     udp: UdpSpec | None = None
     proxy: ProxySpec | None = None
+    access: AccessSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def compile_pool(
 
 
 def _proxied(proxy: EffectiveProxyProtocol) -> ProxySpec:
-    return ProxySpec([network(one) for one in proxy.trusted], proxy.required, proxy.timeout_ms)
+    return ProxySpec(networks_spec(proxy.trusted), proxy.required, proxy.timeout_ms)
 
 
 def _http(
@@ -300,6 +302,7 @@ def compile_snapshot(
                 udp=_udp(listener.udp) if listener.udp is not None else None,
                 proxy=_proxied(listener.proxy_protocol)
                 if listener.proxy_protocol is not None else None,
+                access=access_spec(listener.deny, listener.allow, listener.source_max),
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]

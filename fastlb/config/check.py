@@ -14,6 +14,7 @@ from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind
 from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
+from fastlb.config.check_networks import check_networks
 from fastlb.config.check_parts import check_parts
 from fastlb.config.check_pools import check_pool
 from fastlb.config.check_routes import check_listener, check_pool_key, check_ticket_keys
@@ -34,6 +35,7 @@ from fastlb.config.model import (
     Server,
     Subset,
 )
+from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
 from fastlb.config.parts import PARTS, tables_by_key
@@ -310,6 +312,8 @@ def _model_at(path: Path) -> type[Model]:
         return _http_model_at(path[1:-1])
     if path[0] == "rate_limits" and len(path) > 2:
         return tables_by_key().get(str(path[2]), RateLimit) if len(path) > 3 else RateLimit
+    if path[0] == "networks" and len(path) > 2:
+        return Networks
     top: dict[str, type[Model]] = {
         "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,
         "tracing": Tracing,
@@ -360,8 +364,9 @@ def _table(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     pools = dict(_table(raw, "pools"))
     listeners = dict(_table(raw, "listeners"))
-    rates = dict(_table(raw, "rate_limits"))
-    for section, entries in (("listeners", listeners), ("pools", pools), ("rate_limits", rates)):
+    rates, networks = dict(_table(raw, "rate_limits")), dict(_table(raw, "networks"))
+    for section, entries in (("listeners", listeners), ("pools", pools), ("rate_limits", rates),
+                             ("networks", networks)):
         for name in entries:
             if not re.fullmatch(NAME, name) or len(name) > limits.NAME_MAX:
                 yield (section, name), (
@@ -378,6 +383,7 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
         yield from check_listener(name, listener, pools, listeners, from_file)
     for name, limit in rates.items():
         yield from check_rate_limit(("rate_limits", name), limit)
+    yield from check_networks(listeners, networks)
     yield from check_parts(raw)
     yield from check_admin(admin)
     for name, pool in pools.items():

@@ -35,9 +35,11 @@ UDP_POLICY = (
 )
 HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NOT_OF_UDP = (
-    "tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size", "mode", "tcp_nodelay",
-    "keepalive",
+    "tls", "max_connections", "max_connections_per_source", "backlog", "buffer_size",
+    "bulk_buffer_size", "mode", "tcp_nodelay", "keepalive",
 )
+INSTEAD = {"max_connections": "max_sessions",
+           "max_connections_per_source": "max_sessions_per_source"}
 NAME = "^[A-Za-z0-9_.-]+$"
 
 
@@ -116,7 +118,7 @@ def _udp(
     yield from _policy((*path, "policy"), listener, pools, UDP_POLICY)
     for key in (*HttpListener.model_fields, *HttpKeys.model_fields, *NOT_OF_UDP):
         if key in listener:
-            better = "; write max_sessions" if key == "max_connections" else ""
+            better = f"; write {INSTEAD[key]}" if key in INSTEAD else ""
             yield (*path, key), f"{key} is not for UDP{better}", ()
     if listener.get("answers") is not None and listener.get("pick") == "session":
         yield (*path, "pick"), (

@@ -41,6 +41,7 @@ from fastlb.config.model import (
     Server,
     Subset,
 )
+from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
 from fastlb.config.parts import PARTS
@@ -85,6 +86,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("A page of `errors`", ErrorPage),
     *(section for part in PARTS.values() for section in part.tables),
     ("`forwarded = { ... }`", Forwarded),
+    ("`[networks.NAME]`", Networks),
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),
     ("`[dns]`", Dns),

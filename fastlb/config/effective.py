@@ -40,6 +40,13 @@ from fastlb.config.failing import (
 )
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
+from fastlb.config.networks import (
+    AccessKeys,
+    EffectiveNetworks,
+    EffectiveRule,
+    effective_networks,
+    effective_rule,
+)
 from fastlb.config.observing import (
     EffectiveAccessLog,
     EffectiveTracing,
@@ -140,6 +147,9 @@ class EffectiveListener:
     udp: EffectiveUdp | None = None
     sniffing: EffectiveSniffing | None = None   # of tcp: where somebody asks what clients speak
     proxy_protocol: EffectiveProxyProtocol | None = None
+    deny: EffectiveRule | None = None
+    allow: EffectiveRule | None = None
+    source_max: int = 0         # connections of one source; 0: no limit
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -188,6 +198,7 @@ class Effective:
     dns: EffectiveDns
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
+    networks: tuple[EffectiveNetworks, ...] = ()
     access_log: EffectiveAccessLog | None = None
     tracing: EffectiveTracing | None = None
     admin: EffectiveAdmin | None = None
@@ -233,6 +244,7 @@ def effective(config: Config) -> Effective:
         dns=dns,
         listeners=[_listener(name, one, config) for name, one in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
+        networks=tuple(effective_networks(n, one) for n, one in config.networks.items()),
         access_log=None if config.access_log is None else effective_access_log(config.access_log),
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
@@ -269,7 +281,8 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
     look = _Chain("listener", listener, config.defaults)
     written = parse_bind(listener.bind[0]).scheme or "tcp"
     scheme = OVER_TLS.get(written, written)
-    for key in ("reuse_port", "mode", "tls", *(UDP_KEYS if scheme == "udp" else ()),
+    for key in ("reuse_port", "mode", "tls", *AccessKeys.model_fields,
+                *(UDP_KEYS if scheme == "udp" else ()),
                 *(SniffKeys.model_fields if scheme == "tcp" else ())):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     idle = limits.IDLE_TIMEOUT
@@ -300,6 +313,9 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,
         proxy_protocol=effective_proxy_protocol(listener.proxy_protocol)
         if listener.proxy_protocol is not None else None,
+        deny=effective_rule(listener.deny),
+        allow=effective_rule(listener.allow),
+        source_max=listener.max_connections_per_source,
         origins=look.origins,
     )
 

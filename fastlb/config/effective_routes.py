@@ -44,6 +44,7 @@ TIMEOUTS = {
 
 # Of hosts; a star stands for all that is below one.
 NAMES = (("tls", "sni"), ("proxy", "authority"))
+IN_NETWORK = ("client", "network")      # sets of networks, by their names
 
 
 def effective_http(name: str, listener: Listener, look: Look, config: Config) -> EffectiveHttp:
@@ -206,6 +207,8 @@ def told_conditions(match: Conditions, negate: bool) -> Iterator[Condition]:
 
 
 def condition_of(kind: str, name: str, value: Compare, negate: bool) -> Condition:
+    if (kind, name) == IN_NETWORK:
+        return Condition(kind, name, "network", " ".join(written_names(value)), negate)
     if (kind, name) in NAMES:
         names = written_names(value)
         if any(one.startswith("*.") for one in names):

@@ -51,6 +51,7 @@ from fastlb.config.needs import (
     For,
     Place,
 )
+from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.pages import ErrorPage
 from fastlb.config.parts import PARTS
@@ -93,7 +94,8 @@ KINDS: dict[str, tuple[Condition, ...]] = {
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
         "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
-        " admin access_log tracing dns defaults listeners pools rate_limits")},
+        " admin access_log tracing dns defaults listeners pools rate_limits networks")},
+    Networks: {"refresh": (needs.file_of_networks,), **_always("cidrs file")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {
@@ -106,10 +108,10 @@ EFFECTS: dict[type[Model], Table] = {
         **dict.fromkeys((*HttpListener.model_fields, *HttpKeys.model_fields), (HTTP,)),
         **dict.fromkeys(UdpListener.model_fields, (UDP,)),
         **dict.fromkeys(SniffKeys.model_fields, (TCP, needs.sniffs)),
-        **_always("bind proxy_protocol pool"),
+        **_always("bind proxy_protocol pool deny allow"),
         "reuse_port": (needs.over_ip,),
         **dict.fromkeys(("tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size",
-                         "routes"), (CONNECTIONS,)),
+                         "routes", "max_connections_per_source"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),
         "mode": (CONNECTIONS, needs.mode),
         "policy": (RELAYS,),

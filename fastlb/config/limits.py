@@ -95,6 +95,16 @@ STICKY_DOMAIN = Choice(None, "the host that was asked, and no other")
 STICKY_SECURE = Choice(False, "plain http would never get it back")
 STICKY_SAME_SITE = Choice("lax", "as browsers do by themselves: sent with links from elsewhere")
 SECRET_CHARACTERS_MIN = 16  # as hexadecimal digits 64 bits, which nobody guesses online
+NETWORKS = Choice({}, "networks can be written in lists, too")
+NETWORKS_SOURCE = Choice(None, "a set has one source")
+NETWORKS_REFRESH = Limit(
+    10_000, 100, DAY_MS, "a list that is fed by a program is to act soon; a look costs microseconds"
+)
+NETWORKS_BYTES_MAX = 64 << 20   # of a file: a million networks with a comment each
+NETWORKS_MAX = 1_000_000        # of one set
+NETWORKS_ADDED_MAX = 10_000     # of one set while running: each change makes all of them anew, 4 ms
+NETWORK_RULE = Choice(None, "every client is served")
+REPORT_LIST = Choice(False, "a list is meant to hold")
 RATE_LIMITS = Choice({}, "limits can be written in routes, too")
 RATE_LIMIT = Choice(None, "only a service knows how much its clients may ask for")
 RATE_KEY = Choice("client.ip", "every request has one")
@@ -151,6 +161,9 @@ CLOSING_MS = 1000   # of silence, after which a session of a listener that goes 
 MAX_SESSIONS = Limit(10_000, 1, 1_000_000, "each takes a descriptor, of 20,000 or so there are")
 SOURCE_SESSIONS = Limit(
     1024, 0, 1_000_000, "a site behind one address has fewer; one host must not take all there are"
+)
+SOURCE_CONNECTIONS = Limit(
+    0, 0, 1_000_000, "very many people may share one address, behind a proxy or a mobile network"
 )
 PICK = Choice("session", "most servers remember who speaks to them")
 ANSWERS = Choice(None, "any number, whenever they come")

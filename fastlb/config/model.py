@@ -28,6 +28,7 @@ from fastlb.config.base import Duration, Mode, Model, Size, Switch, Whole, as_li
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
+from fastlb.config.networks import AccessKeys, Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.plain import Plain
 from fastlb.config.policy import AnyPolicy
@@ -247,7 +248,7 @@ class Defaults(HttpKeys, Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, Shared):
+class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, AccessKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
@@ -424,6 +425,8 @@ class Config(Model):
     """By name: `[pools.NAME]`."""
     rate_limits: Annotated[dict[str, RateLimit], bounds.RATE_LIMITS] = Field(default_factory=dict)
     """By name: `[rate_limits.NAME]`, for `rate_limit` of listeners and routes."""
+    networks: Annotated[dict[str, Networks], bounds.NETWORKS] = Field(default_factory=dict)
+    """By name: `[networks.NAME]`, for `deny`, `allow` and `match.client.network`."""
 
     @classmethod
     def build(cls, raw: Mapping[str, Any]) -> Config:

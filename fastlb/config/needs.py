@@ -16,6 +16,7 @@ from fastlb.config.failing import Limits, Outliers, Retry
 from fastlb.config.health import Health
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Listener, Pool, Server
+from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog
 from fastlb.config.positions import Path
 from fastlb.config.reached import reached, schemes_of
@@ -147,6 +148,10 @@ def faster(at: Place) -> str:
     health = at.table(Health)
     slow, fast = health.interval, health.fast_interval or health.interval
     return "" if duration_ms(fast) < duration_ms(slow) else f"checks come every {slow} anyway"
+
+
+def file_of_networks(at: Place) -> str:
+    return "" if at.table(Networks).file else "this set has no file"
 
 
 def admin_mode(at: Place) -> str:

@@ -44,11 +44,12 @@ class Checking:
 
 @dataclass(frozen=True)
 class Compiling:
-    """Helpers for a part's `compile`: `pool_index` returns a pool's place in the snapshot, and
-    `fact` how the core knows a fact by its name."""
+    """Helpers for a part's `compile`: `pool_index` returns a pool's place in the snapshot, `fact`
+    how the core knows a fact by its name, and `networks` a list of networks as the core gets it."""
 
     pool_index: Callable[[str], int]
     fact: Callable[[str], tuple[int, int, bytes]]
+    networks: Callable[[Iterable[str]], object]
 
 
 def _no_problem(path: Path, value: Any, checking: Checking) -> Iterable[Found]:

@@ -17,6 +17,7 @@ from fastlb.config.failing import Retry
 from fastlb.config.health import Health
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Listener, Pool, Server
+from fastlb.config.networks import Networks
 from fastlb.config.policy import Policy
 from fastlb.config.rate_limits import RateLimit
 
@@ -31,7 +32,8 @@ PARTS: tuple[tuple[str, str, type[Model], tuple[str, ...]], ...] = (
     ("PoolKeywords", "", Pool, ("servers", "balance")),
     ("ListenKeywords", "", Listener, ("bind", "pool")),
     ("RateLimitKeywords", "", RateLimit, ("limit",)),
-    ("BalancerKeywords", "", Config, ("threads", "listeners", "pools", "rate_limits")),
+    ("NetworksKeywords", "", Networks, ()),
+    ("BalancerKeywords", "", Config, ("threads", "listeners", "pools", "rate_limits", "networks")),
 )
 HEAD = """\
 \"\"\"{what}

@@ -11,6 +11,7 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.control.networks import fill_networks
 from fastlb.control.spread import Spread
 from fastlb.policy import Connection, Request
 from fastlb.process.functions import find
@@ -20,6 +21,7 @@ def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[
     """The snapshot, with a bind for each listener in their order, and the names that a running
     process would have resolved. `functions`: look for those of policies. Raises ConfigError."""
     live = Live(1)
+    networks = fill_networks(live, values.networks)         # (which lists hold from then on)
     unresolved: list[str] = []
     servers = {pool.name: _servers(values, pool, unresolved) for pool in values.pools}
     opened = [
@@ -29,6 +31,7 @@ def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[
         live, values.listeners, values.pools, servers, opened, values.max_connections,
         values.sessions_max, _callers(live, values, functions),
     )
+    del networks
     spread = Spread(live)
     for name, specs in servers.items():
         spread.follow(name, specs)

@@ -143,6 +143,8 @@ class Requested:
             why = "the policy failed, and has no on_error"
         elif reason == "rate_limited":
             why = "a rate limit is used up"
+        elif reason == "denied":
+            why = f"the route's lists deny {self.facts['client_ip']}"
         elif reason == "responded":
             why = "the policy says so" if self.policy is not None and self.policy.asked \
                 else "the route says so"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         LimitsKeys,
         MatchKeys,
         MirrorKeys,
+        NetworkRuleKeys,
         OutliersKeys,
         ProxyProtocolKeys,
         RateLimitKeys,
@@ -81,6 +82,8 @@ class OwnRouteKeys(TypedDict, total=False):
     websocket_timeout: str
     max_body_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
+    deny: str | list[str] | tuple[str, ...] | NetworkRuleKeys
+    allow: str | list[str] | tuple[str, ...] | NetworkRuleKeys
     rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
     mirror: str | MirrorKeys
     compress: CompressKeys | bool
@@ -126,6 +129,9 @@ class PoolKeywords(TypedDict, total=False):
 class ListenKeywords(TypedDict, total=False):
     tcp_nodelay: bool
     keepalive: KeepaliveKeys | Literal[False]
+    deny: str | list[str] | tuple[str, ...] | NetworkRuleKeys
+    allow: str | list[str] | tuple[str, ...] | NetworkRuleKeys
+    max_connections_per_source: int
     sniff_timeout: str
     sniff_whole_timeout: str
     request_header_timeout: str
@@ -184,6 +190,12 @@ class RateLimitKeywords(TypedDict, total=False):
     cost: int | CostKeys
     headers: Literal['draft', 'x-ratelimit', False]
     report: bool
+
+
+class NetworksKeywords(TypedDict, total=False):
+    cidrs: str | list[str] | tuple[str, ...]
+    file: str
+    refresh: str
 
 
 class BalancerKeywords(TypedDict, total=False):

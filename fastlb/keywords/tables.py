@@ -27,6 +27,7 @@ class ConditionsKeys(TypedDict, total=False):
     cookies: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
     json: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
     form: Mapping[str, str | bool | list[str] | tuple[str, ...] | CompareKeys]
+    client: ClientFactsKeys
 
 
 _Not = TypedDict("_Not", {"not": ConditionsKeys}, total=False)
@@ -191,6 +192,10 @@ class MqttKeys(TypedDict, total=False):
     level: str | list[str] | tuple[str, ...]
 
 
+class ClientFactsKeys(TypedDict, total=False):
+    network: str | bool | list[str] | tuple[str, ...] | CompareKeys
+
+
 class CompareKeys(TypedDict, total=False):
     equals: str
     present: bool
@@ -229,6 +234,11 @@ class ErrorPageKeys(TypedDict, total=False):
     file: str
     body: str
     content_type: str
+
+
+class NetworkRuleKeys(TypedDict, total=False):
+    networks: str | list[str] | tuple[str, ...]
+    report: bool
 
 
 class RateLimitKeys(TypedDict, total=False):

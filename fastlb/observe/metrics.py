@@ -91,6 +91,14 @@ METRICS = {
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),
+    "fastlb_network_entries": (
+        "gauge", "Networks in a set, by where they are from (origin): source, or added while"
+        " running."),
+    "fastlb_network_denials_total": (
+        "counter", "Connections, sessions and requests that a set had denied (outcome: denied), or"
+        " would have (reported)."),
+    "fastlb_network_failures_total": (
+        "counter", "Times that the source of a set could not be read again."),
     "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
@@ -220,6 +228,7 @@ class Metrics:
         yield from self._servers()
         yield from self._policies()
         yield from self._rate_limits()
+        yield from self._networks()
         yield from self._engines()
         yield from self._datagrams()
         yield from self._tls()
@@ -315,6 +324,16 @@ class Metrics:
                        labels(limit=limit.name, outcome=outcome), n)
             yield "fastlb_rate_limit_keys", where, limit.keys
             yield "fastlb_rate_limit_evicted_total", where, limit.evicted
+
+    def _networks(self) -> Iterator[Sample]:
+        for one in self._runtime.live.networks():
+            for origin, entries in (("source", one.set), ("added", one.added)):
+                yield ("fastlb_network_entries", labels(network=one.name, origin=origin),
+                       entries.entries if entries is not None else 0)
+            for outcome, n in one.totals().items():
+                yield ("fastlb_network_denials_total",
+                       labels(network=one.name, outcome=outcome), n)
+        yield "fastlb_network_failures_total", "", self._runtime.networks.failures
 
     def _engines(self) -> Iterator[Sample]:
         yield "fastlb_connections_active", "", self._runtime.live.in_flight

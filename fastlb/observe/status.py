@@ -33,7 +33,8 @@ def status(runtime: Runtime) -> dict[str, Any]:
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
     records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
-    evicted}], certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}.
+    evicted}], networks[{name, entries, added, denied, reported}], certificates[{listener or pool,
+    file, names[], algorithm, fingerprint, expires}]}.
     Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live = runtime.live
@@ -61,6 +62,11 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "rate_limits": [
             {"name": limit.name, **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}
             for limit in sorted(live.rate_limits(), key=lambda one: one.name)
+        ],
+        "networks": [
+            {"name": one.name, "entries": one.set.entries if one.set is not None else 0,
+             "added": one.added.entries if one.added is not None else 0, **one.totals()}
+            for one in sorted(live.networks(), key=lambda one: one.name)
         ],
         "certificates": _certificates(runtime),
         "tls_refreshes": runtime.securing.refreshed,

@@ -35,6 +35,7 @@ class Draft:
         self.listeners: dict[str, dict[str, Any]] = {}
         self._keys = dict(keys)
         self.rate_limits: dict[str, Any] = dict(self._keys.pop("rate_limits", {}))
+        self.networks: dict[str, Any] = dict(self._keys.pop("networks", {}))
 
     def config(self) -> Config:
         """The configuration as it stands."""
@@ -44,13 +45,20 @@ class Draft:
 
     def _with(self, section: str, tables: Mapping[str, Any]) -> dict[str, Any]:
         """All that a section can name, and the section as it would be."""
-        return {"pools": self.pools, "rate_limits": self.rate_limits, section: tables}
+        return {"pools": self.pools, "rate_limits": self.rate_limits, "networks": self.networks,
+                section: tables}
 
     def add_rate_limit(self, name: str, keys: Mapping[str, Any]) -> None:
         self._check_name(name, self.rate_limits)
         spec = given(keys)
         Config.build({"rate_limits": {name: spec}})
         self.rate_limits[name] = spec
+
+    def add_networks(self, name: str, keys: Mapping[str, Any]) -> None:
+        self._check_name(name, self.networks)
+        spec = given(keys)
+        Config.build({"networks": {name: spec}})
+        self.networks[name] = spec
 
     def add_pool(
         self, name: str, servers: Iterable[str | Server], balance: str, keys: Mapping[str, Any]

@@ -9,11 +9,16 @@ import re
 import socket
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fastlb._core.engine import bind_parser
 from fastlb._core.tables.build import build_info
 from fastlb._core.tables.certificates import NGHTTP2, OPENSSL
 from fastlb._core.tables.compression import LIBRARIES
+from fastlb.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from fastlb.config.effective import Effective
 
 # The one whose llhttp was last checked; others of its kind are found out by themselves.
 HTTPTOOLS_MIN = (0, 6, 4)     # older ones have llhttp 8 and 9.0, which read some heads in two ways
@@ -54,6 +59,15 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def check_parser(values: Effective) -> None:
+    """ConfigError if there is http to be served and no parser for it."""
+    http = next((one for one in values.listeners if one.http is not None), None)
+    failure = bind_llhttp() if http is not None else ""
+    if http is not None and failure:
+        raise ConfigError([Problem(
+            f"http needs llhttp, and {failure}; run: {PIP_LINE}", f"listeners.{http.name}.bind")])
 
 
 def bind_llhttp() -> str:

@@ -15,14 +15,14 @@ from fastlb.config.address import socket_address
 from fastlb.config.effective import Effective
 from fastlb.errors import ConfigError, Problem
 from fastlb.observe.tracing import find_sdk
+from fastlb.process.machine import check_parser
 from fastlb.process.observing import unopened_log
-from fastlb.process.runtime import Runtime
 
 
 def check_preconditions(values: Effective) -> None:
     """ConfigError with everything that isn't there."""
     found: list[Problem] = []
-    for check in (Runtime.check_parser, _tracing, _tls):
+    for check in (check_parser, _tracing, _tls):
         try:
             check(values)
         except ConfigError as error:

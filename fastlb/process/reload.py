@@ -12,6 +12,7 @@ from fastlb.control.addresses import names as names_of
 from fastlb.control.addresses import unresolved
 from fastlb.control.events import Event
 from fastlb.errors import NOT_RUNNING, BindError, ConfigError
+from fastlb.process.machine import check_parser
 from fastlb.process.reopen import SocketSet, reopen
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
 
 async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
-    runtime.check_parser(new)
+    check_parser(new)
+    networks = await runtime.networks.learn(new.networks)
     pools = runtime.overlay.applied(new.pools)
     names = names_of(pools)
     reopened = reopen(new.listeners, listening, runtime.leaving.all, runtime.ids,
@@ -92,10 +94,12 @@ async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
         runtime.observing.configure(old)
         runtime.discovery.configure(dns)
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
+        runtime.networks.keep(old.networks)
         for one in reopened.new:
             one.close()
         runtime.leaving.put_back(taken)
         raise
+    runtime.networks.follow(new.networks, networks)
     reopened.tune()
     runtime.discovery.keep(names)
     for one in reopened.new:

@@ -20,6 +20,7 @@ from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
 from fastlb.control.health import Health
+from fastlb.control.networks import NetworkSets
 from fastlb.control.outliers import Comparison
 from fastlb.control.overlay import Overlay
 from fastlb.control.spread import Spread
@@ -29,7 +30,7 @@ from fastlb.errors import ConfigError, Problem
 from fastlb.process.edits import Edits
 from fastlb.process.handed import Handed
 from fastlb.process.leaving import Leaving
-from fastlb.process.machine import PIP_LINE, bind_llhttp
+from fastlb.process.machine import check_parser
 from fastlb.process.observing import Observing
 from fastlb.process.policies import Policies
 from fastlb.process.securing import Securing
@@ -76,6 +77,7 @@ class Runtime:
         self.overlay = Overlay()
         self.changes = ChangeTracker(self.live, self.any_uses, self.clock)
         self.securing = Securing(self.clock)
+        self.networks = NetworkSets(self.live, self.engines.all, self.clock)
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self._found_by_name: dict[str, list[Server]] = {}
         self.events = Events()
@@ -107,31 +109,22 @@ class Runtime:
         """Open every socket, resolve every name, and serve. Undone altogether if anything fails."""
         loop = asyncio.get_running_loop()
         try:
-            self.check_parser(self.effective)
+            check_parser(self.effective)
             self._open_sockets()
             self.drop_rest()
             await self.discovery.learn(names(self.effective.pools))
+            networks = await self.networks.learn(self.effective.networks)
             self.loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
             self.observing.configure(self.effective)
             self.update()
+            self.networks.follow(self.effective.networks, networks)
             self.engines.start()
         except BaseException:
             await self._close()
             raise
         for listening in self.listening:
             log.info("listener %s: %s", listening.listener, listening.address)
-
-    @staticmethod
-    def check_parser(values: Effective) -> None:
-        """ConfigError if there is http to be served and no parser for it."""
-        http = next((one for one in values.listeners if one.http is not None), None)
-        failure = bind_llhttp() if http is not None else ""
-        if http is not None and failure:
-            where = f"listeners.{http.name}.bind"
-            raise ConfigError(
-                [Problem(f"http needs llhttp, and {failure}; run: {PIP_LINE}", where)]
-            )
 
     def _open_sockets(self) -> None:
         handed = self._handed
@@ -437,6 +430,7 @@ class Runtime:
             listening.close()
         self.listening = []
         self.leaving.end()
+        self.networks.end()
         self.securing.end()
         self.observing.end()
 

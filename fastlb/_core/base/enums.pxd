@@ -77,7 +77,9 @@ cdef enum Reason:
     REASON_CLIENT_CANCELLED = 30        # HTTP/2: it reset the stream; its connection goes on
     REASON_LARGE_RESPONSE = 31  # http: a head, or trailers, beyond the pool's limit
     REASON_RATE_LIMITED = 32    # beyond what a rate limit allows
-    REASON_COUNT = 33
+    REASON_DENIED = 33          # by a list of networks
+    REASON_SOURCE_FULL = 34     # its source has as many connections as it may
+    REASON_COUNT = 35
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time

@@ -5,7 +5,9 @@ from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 
 cdef enum FilterNumber:         # in the order in which requests and their responses pass them;
-    FILTER_RATE_LIMIT = 40      # with room between them for others
+    FILTER_DENY = 10            # with room between them for others
+    FILTER_ALLOW = 20
+    FILTER_RATE_LIMIT = 40
     FILTER_POLICY = 100
     FILTER_MIRROR = 150
     FILTER_COMPRESS = 200

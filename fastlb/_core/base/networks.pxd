@@ -1,15 +1,15 @@
-# Sets of networks of any size: whether an address is in one of them.
+# Sets of networks of any size: whether an address is in one of them. A set can be replaced at any
+# time: what is read of it is not kept beyond the turn.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastlb._core.base.address cimport is_mapped
+from fastlb._core.base.enums cimport REHEARSES
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.ranges cimport Ranges, range_value
-from fastlb._core.ext.linux cimport AF_INET, AF_INET6, ntohl
-
-cdef struct NetworkTable:
-    Ranges v4
-    Ranges v6
+from fastlb._core.base.ranges cimport Access, NetworkList, NetworkLive, NetworkTable, range_value
+from fastlb._core.base.types cimport Core
+from fastlb._core.ext.atomic cimport fl_count, fl_load_pointer, likely
+from fastlb._core.ext.linux cimport AF_INET, AF_INET6, AF_UNIX, ntohl
 
 
 cdef inline uint64_t _half(const uint8_t* at) noexcept nogil:
@@ -31,3 +31,37 @@ cdef inline uint32_t network_value(const NetworkTable* table, const Address* pee
     elif peer.family != AF_INET:
         return 0
     return range_value(&table.v4, <uint64_t> ntohl(v4) << 32, 0)
+
+
+cdef inline NetworkLive* network_of(const NetworkList* networks,
+                                    const Address* peer) noexcept nogil:
+    """The first set that an address is in; NULL: none. Clients of unix sockets are in none."""
+    cdef NetworkLive* live
+    cdef const NetworkTable* table
+    cdef uint32_t i
+    for i in range(networks.n):
+        live = networks.all[i]
+        table = <const NetworkTable*> fl_load_pointer(<void**> &live.table)
+        if table != NULL and network_value(table, peer):
+            return live
+        table = <const NetworkTable*> fl_load_pointer(<void**> &live.added)
+        if table != NULL and network_value(table, peer):
+            return live
+    return NULL
+
+
+cdef inline bint is_denied(Core* core, const Access* access, const Address* peer) noexcept nogil:
+    """Whether a client is not served, which is counted. A client of a unix socket has no address,
+    so that no list denies it."""
+    cdef NetworkLive* denied = network_of(&access.deny, peer)
+    if likely(denied == NULL) and (access.allow.n == 0 or peer.family == AF_UNIX
+                                   or network_of(&access.allow, peer) != NULL):
+        return False
+    if core.rehearses == REHEARSES:
+        return not access.reports
+    if denied != NULL and denied.counters != NULL:
+        fl_count(&denied.counters[core.id].reported if access.reports
+                 else &denied.counters[core.id].denied, 1)
+    if access.reports:
+        fl_count(&core.counters.denials_reported, 1)
+    return not access.reports

@@ -9,7 +9,8 @@ from fastlb._core.base.limits cimport (
     TICKET_KEYS, TLS_FACTS, TRIES_LOGGED,
 )
 from fastlb._core.base.observations cimport Tried
-from fastlb._core.base.routing cimport Network, StatusSet
+from fastlb._core.base.ranges cimport NetworkList
+from fastlb._core.base.routing cimport StatusSet
 from fastlb._core.ext.linux cimport sockaddr_in, sockaddr_in6, sockaddr_un
 
 cdef struct Link:
@@ -88,6 +89,7 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t[REASON_COUNT] ended        # by Reason
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
+    uint64_t denials_reported   # clients that a list would have denied
     uint64_t mirrors            # alive now
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end
@@ -255,8 +257,7 @@ cdef struct TlsEntry:           # how a listener or a pool speaks TLS; see table
     int key_log_fd              # -1: none
 
 cdef struct ProxyEntry:         # how a listener speaks the PROXY protocol
-    uint32_t n_trusted
-    Network* trusted            # who may say whom a connection is from
+    NetworkList trusted         # who may say whom a connection is from
     uint8_t required            # connections that begin otherwise are closed
     uint16_t timer              # slot: how long the first bytes are waited for
 

@@ -120,9 +120,8 @@ cdef int poller_move(Poller* poller, Stream* old, Stream* s) noexcept nogil:
 cdef void poller_forget(Poller* poller, Stream* s) noexcept nogil:
     """The socket is about to be closed, and nobody else holds it: epoll forgets it by itself."""
     cdef Stream* last
-    if poller.kind == POLLER_EPOLL:
+    if poller.kind == POLLER_EPOLL or poller.streams[s.slot] != s:      # (or it was never watched)
         return
-    fl_assert(poller.streams[s.slot] == s)
     poller.n_polled -= 1
     last = poller.streams[poller.n_polled]
     poller.streams[s.slot] = last

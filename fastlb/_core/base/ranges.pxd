@@ -1,7 +1,7 @@
 # Which of many ranges of addresses an address lies in: found in a few steps, however many there
 # are. Addresses are numbers of 128 bits, in two halves; an IPv4 address fills the upper half of the
 # first.
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 
 cdef struct RangeSlot:
     uint32_t first              # boundary
@@ -23,6 +23,31 @@ cdef struct Ranges:             # of one family
     RangeNode* nodes            # the first one is the root; NULL: there are few boundaries
     RangeSlot* slots
 
+# Sets of networks are made of ranges. They stand here, and not in base/networks, as tables of
+# routes name them.
+cdef struct NetworkTable:
+    Ranges v4
+    Ranges v6
+
+cdef struct NetworkCounters:    # one a set and engine, a cache line each
+    uint64_t denied             # connections, sessions and requests
+    uint64_t reported           # would have been denied
+    uint64_t[6] padding
+
+cdef struct NetworkLive:        # a set of networks while it runs: see tables/networks
+    NetworkTable* table         # NULL: nobody is in it. It is replaced as a whole
+    NetworkTable* added         # networks that were added by hand; NULL: none
+    NetworkCounters* counters   # [engine]; NULL: a list without a name
+
+cdef struct NetworkList:        # an address is in it if it is in one of its sets
+    uint32_t n
+    NetworkLive** all
+
+cdef struct Access:             # the clients that a listener or a route serves
+    NetworkList deny
+    NetworkList allow           # n is 0: everybody
+    uint8_t reports             # nobody is denied
+    int32_t source_max          # of a listener: connections of one source; 0: no limit
 
 cdef bint ranges_index(Ranges* ranges) noexcept nogil
 cdef void ranges_free(Ranges* ranges) noexcept nogil

@@ -6,6 +6,7 @@ from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.limits cimport CAPTURES_MAX, DEADLINES, SEGMENTS_MAX
+from fastlb._core.base.ranges cimport NetworkList
 
 cdef enum SniffedKey:
     KEY_CLIENT_ID = 0
@@ -50,11 +51,6 @@ cdef struct Dfa:                # a regular expression, as compile/regex made it
 
 cdef struct Pattern             # a path with literal and named segments
 
-cdef struct Network:
-    uint8_t family              # 4 or 6
-    uint8_t bits
-    uint8_t[16] address
-
 cdef struct Condition:
     FactRef of
     uint8_t op
@@ -62,8 +58,7 @@ cdef struct Condition:
     Text value
     Dfa dfa
     Pattern* pattern
-    uint32_t n_networks         # one of these
-    Network* networks
+    NetworkList networks
 
 cdef struct Template:           # texts (FACT_NONE) and facts
     uint32_t n_parts
@@ -333,8 +328,7 @@ cdef struct HttpEntry:          # of one listener
     EditList response_edits     # of the defaults; those of the listener are in its routes
     EditList answer_edits       # of both, for answers without a route
     PageList errors             # of the listener, then of the defaults
-    uint32_t n_trusted
-    Network* trusted
+    NetworkList trusted
     uint32_t host_mask          # slots - 1 of a hash table
     HostEntry** hosts           # NULL: no route names one
     HostEntry* any_host

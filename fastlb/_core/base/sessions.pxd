@@ -5,7 +5,6 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from fastlb._core.base.batch cimport Batch, Local, Sending
 from fastlb._core.base.limits cimport LISTENING_BUCKETS
 from fastlb._core.base.parts cimport Address, Link, ServerAddress
-from fastlb._core.base.sources cimport Sources
 from fastlb._core.base.text cimport mix64
 from fastlb._core.ext.atomic cimport likely, unlikely
 
@@ -36,6 +35,7 @@ cdef enum Drop:
     DROP_POLICY = 8             # its policy had it dropped, or failed, or is still at work
     DROP_STOPPING = 9           # its listener is about to go
     DROP_PROXY = 10             # its header of the PROXY protocol is missing, or nobody's to send
+    DROP_DENIED = 11            # by a list of networks
 
 cdef struct Waiting:            # a session in a list of those without an answer, the oldest first
     Link link                   # first
@@ -44,7 +44,6 @@ cdef struct Waiting:            # a session in a list of those without an answer
 cdef struct Session:
     void* exchange              # Exchange*
     void* acceptor              # Acceptor*: whose socket answers leave by
-    Sources* sources            # where it is counted, if it is
     Session* next               # in the same place of the table
     Session* touched            # the next one that has got something in this batch
     uint64_t key

@@ -1,12 +1,12 @@
-# How many sessions each source has (see base/source). Exact over all engines, so behind a lock,
-# taken when sessions begin and end.
+# How many sessions or connections each source has (see base/source). Exact over all engines, so
+# behind a lock, taken when they begin and end.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fastlb._core.base.parts cimport Address
 
 cdef struct Source:
     uint64_t address
-    int32_t sessions            # 0: the place is free
+    int32_t count               # 0: the place is free
 
 cdef struct Sources:            # a hash table with linear probing
     int32_t lock

@@ -1,4 +1,4 @@
-# Sessions counted by source, behind one lock for all engines.
+# Sessions and connections counted by source, behind one lock for all engines.
 # The table doubles when it is half full; where there is no memory for that, it is used until it is
 # full, and then new sources are refused.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -30,7 +30,7 @@ cdef void _lock(Sources* sources) noexcept nogil:
 cdef uint32_t _find(const Sources* sources, uint64_t source) noexcept nogil:
     """Where it is, or would be."""
     cdef uint32_t at = <uint32_t> mix64(source ^ sources.seed) & sources.mask
-    while sources.places[at].sessions and sources.places[at].address != source:
+    while sources.places[at].count and sources.places[at].address != source:
         at = (at + 1) & sources.mask
     return at
 
@@ -44,26 +44,26 @@ cdef bint _grow(Sources* sources) noexcept nogil:
     sources.places = places
     sources.mask = size * 2 - 1
     for i in range(size):
-        if old[i].sessions:
+        if old[i].count:
             places[_find(sources, old[i].address)] = old[i]
     free(old)
     return True
 
 
 cdef bint source_take(Sources* sources, const Address* address, int32_t most) noexcept nogil:
-    """One session more; False where it has as many as it may."""
+    """One more; False where it has as many as it may."""
     cdef uint64_t source = source_of(address)
     cdef uint32_t at
     cdef bint taken = False
     _lock(sources)
     at = _find(sources, source)
-    if sources.places[at].sessions == 0 and sources.n * 2 > sources.mask and _grow(sources):
+    if sources.places[at].count == 0 and sources.n * 2 > sources.mask and _grow(sources):
         at = _find(sources, source)
-    if sources.places[at].sessions < most and sources.n < sources.mask:
-        if sources.places[at].sessions == 0:
+    if sources.places[at].count < most and sources.n < sources.mask:
+        if sources.places[at].count == 0:
             sources.n += 1
             sources.places[at].address = source
-        sources.places[at].sessions += 1
+        sources.places[at].count += 1
         taken = True
     fl_store32(&sources.lock, 0)
     return taken
@@ -73,19 +73,19 @@ cdef void source_give(Sources* sources, const Address* address) noexcept nogil:
     cdef uint32_t at, hole, home
     _lock(sources)
     at = _find(sources, source_of(address))
-    if sources.places[at].sessions:
-        sources.places[at].sessions -= 1
-        if sources.places[at].sessions == 0:
+    if sources.places[at].count:
+        sources.places[at].count -= 1
+        if sources.places[at].count == 0:
             # Those behind it move up, so that looking may stop at the first free place.
             sources.n -= 1
             hole = at
             while True:
                 at = (at + 1) & sources.mask
-                if sources.places[at].sessions == 0:
+                if sources.places[at].count == 0:
                     break
                 home = <uint32_t> mix64(sources.places[at].address ^ sources.seed) & sources.mask
                 if (at - home & sources.mask) >= (at - hole & sources.mask):
                     sources.places[hole] = sources.places[at]
-                    sources.places[at].sessions = 0
+                    sources.places[at].count = 0
                     hole = at
     fl_store32(&sources.lock, 0)

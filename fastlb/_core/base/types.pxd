@@ -18,10 +18,12 @@ from fastlb._core.base.parts cimport (
     ServerCounters, Sticky, Timer, TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.questions cimport Cached
+from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport (
     Decision, EditList, HttpEntry, Match, Opening, Policy, Reply, Retry, Route, SniffTable,
 )
 from fastlb._core.base.sessions cimport DatagramEntry, Datagrams, Session
+from fastlb._core.base.sources cimport Sources
 from fastlb._core.ext.linux cimport epoll_event, pollfd
 
 cdef struct Exchange
@@ -222,8 +224,7 @@ cdef struct BindEntry:          # one address of one listener
     PoolEntry* pool
     int32_t max_connections     # 0: no limit
     uint16_t idle_timer         # slot
-    uint8_t chunk_class         # what is read into
-    uint8_t bulk_class          # the same for flows that fill it
+    uint8_t chunk_class, bulk_class     # what is read into; the same for flows that fill it
     uint8_t shared              # one socket for all engines (unix): wake one of them
     HttpEntry* http             # NULL: tcp
     Policy* policy              # tcp, udp: NULL: none; where no route of `sniff` fits
@@ -232,6 +233,7 @@ cdef struct BindEntry:          # one address of one listener
     TlsEntry* tls               # NULL: plain
     uint16_t handshake_timer    # slot
     ProxyEntry* proxy           # NULL: clients are who they seem to be
+    Access* access              # NULL: all clients are served
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -278,7 +280,6 @@ cdef struct Exchange:           # from accept to the last byte: a session, a con
     Books books
     Opening opening             # tcp
     Http* http                  # the request under way
-    # Where it waits.
     PoolLive* retrying          # where it counts in retries, or NULL
     PendingQueue* pending       # where it waits for a place, or NULL
     Exchange* pending_before
@@ -291,6 +292,7 @@ cdef struct Exchange:           # from accept to the last byte: a session, a con
     # Its client.
     Address peer                # the client's, as a proxy said that may
     Proxied* proxied            # what else it said; NULL: nothing
+    Sources* sources            # where it is counted by its address; NULL: nowhere
     Upstream* kept              # http: a connection that waits for this client alone
     Chunk* input                # read from the client, and not used up yet
     uint32_t wanted             # first bytes that are waited for; 0: any more, http: a head's end
@@ -298,7 +300,6 @@ cdef struct Exchange:           # from accept to the last byte: a session, a con
     uint32_t hash, requests     # of what the pool or route hashes; http: on this connection
     uint64_t linger_left        # http: bytes that may still be thrown away after the answer
     Frames upward, downward     # of a WebSocket: from its client, and to it
-    # Other exchanges.
     Exchange* hedge             # http: its second try; of that one: the exchange that it is for
     Exchange* mirror            # http: the copy that is fed; of the copy: the one that feeds it
     Exchange* carrier           # of HTTP/2: the connection that this is a request of

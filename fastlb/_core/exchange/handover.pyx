@@ -6,8 +6,11 @@ from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.tlsfacts cimport drop_told
 from fastlb._core.base.types cimport BindEntry, Core, Exchange
 from fastlb._core.exchange.h2connection cimport begin_carrier
+from fastlb._core.exchange.lifecycle cimport leave_source
 from fastlb._core.ext.atomic cimport fl_count
-from fastlb._core.stages.accept cimport begin, belong, have_scratch, secure_or_begin
+from fastlb._core.stages.accept cimport (
+    begin, belong, have_scratch, is_let_in, secure_or_begin,
+)
 from fastlb._core.stages.record cimport record_handed
 from fastlb._core.tables.live cimport live_wake_engines
 
@@ -27,10 +30,13 @@ cdef bint hand_over(Core* core, Exchange* x) noexcept nogil:
         live_wake_engines(core.live)
     fl_count(&bind.listener.counters[core.id].accepted, 1)
     drop_told(&x.client)
+    leave_source(x)
     belong(x, bind)
     x.books.begin_ns = 0
     x.opening.route = NULL
     x.client_ip_size = 0
+    if not is_let_in(core, x):
+        return False
     if x.client.layer != LAYER_NONE:
         if x.opening.protocol == PROTOCOL_H2:
             return begin_carrier(core, x)

@@ -9,6 +9,7 @@ cdef bint hold_snapshot(Core* core, Exchange* x) noexcept nogil
 cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil
 cdef void finish(Core* core, Exchange* x) noexcept nogil
 cdef bint may_answer(Core* core, Exchange* x) noexcept nogil
+cdef void leave_source(Exchange* x) noexcept nogil
 cdef void drop_server(Core* core, Exchange* x) noexcept nogil
 cdef void give_back(Core* core) noexcept nogil
 cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil

@@ -216,14 +216,19 @@ cdef void _finish_server_carrier(Core* core, Exchange* x) noexcept nogil:
         core.resume_ms = core.now_ms        # descriptors came free
 
 
+cdef void leave_source(Exchange* x) noexcept nogil:
+    """Count it no more by its client's address."""
+    if unlikely(x.sources != NULL):
+        source_give(x.sources, &x.peer)
+        x.sources = NULL
+
+
 cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
     cdef Session* session = x.session
     session_unlist(core.datagrams, session)
     session_heard(session)
     gate_give(&core.live.sessions)
     forget_port(core.live.own_ports, session)
-    if session.sources != NULL:
-        source_give(session.sources, &x.peer)
     (<Acceptor*> session.acceptor).sessions -= 1
     x.session = NULL
     free(session.header)
@@ -252,6 +257,7 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         record_step(core, x)
     if unlikely(x.session != NULL):
         _end_session(core, x)
+    leave_source(x)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer
             x.http.status = 0

@@ -3,7 +3,9 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from fastlb._core.base.enums cimport ANSWER, ASK, NEXT, REASON_RATE_LIMITED, REHEARSES_LOG
+from fastlb._core.base.enums cimport (
+    ANSWER, ASK, NEXT, REASON_DENIED, REASON_RATE_LIMITED, REHEARSES_LOG,
+)
 from fastlb._core.base.head cimport Members, Text
 from fastlb._core.base.text cimport (
     Writer, equal, hash_bytes, hash_seed, mix64, put, put_literal, text_of,
@@ -46,7 +48,7 @@ cdef struct Seen:               # a set of hashes, of which some have moved
     uint64_t n
     uint64_t moved
 
-cdef struct Refused:            # a client that a rate limit refused
+cdef struct Refused:            # a client that a rate limit or a list refused
     char[46] client
     uint8_t size                # 0: the place is free
     uint64_t requests
@@ -264,8 +266,7 @@ cdef class Replay:
         with nogil:
             self._feed(at, end)
         for i in range(self._n_samples[0]):
-            self.unknown.append(
-                (<const char*> self._samples[i].at)[:self._samples[i].size])
+            self.unknown.append((<const char*> self._samples[i].at)[:self._samples[i].size])
         for i in range(self._n_samples[1]):
             self.lost.append((<const char*> self._samples[SAMPLES + i].at)[
                 :self._samples[SAMPLES + i].size])
@@ -331,8 +332,7 @@ cdef class Replay:
             _see(&self._keys, mix64(<uint64_t> one.pool << 32 | key), moved)
         self._count(&one, &other, line.bytes)
 
-    cdef bint _has_moved(self, const Outcome* one, const Outcome* other,
-                         bint keyed) noexcept nogil:
+    cdef bint _has_moved(self, const Outcome* one, const Outcome* other, bint keyed) noexcept nogil:
         if one.status != other.status or (one.pool == NONE) != (other.pool == NONE):
             return True
         if one.pool == NONE:
@@ -354,8 +354,7 @@ cdef class Replay:
         cdef int verdict = NEXT
         memset(o, 0, sizeof(Outcome))
         o.bind = <uint16_t> bind
-        o.route = o.pool = NONE
-        o.server = <uint32_t> NOBODY
+        o.route, o.pool, o.server = NONE, NONE, <uint32_t> NOBODY
         if x == NULL or (x.bind.http == NULL) != (kind == LINE_CONNECTION):
             return False
         if not _set_client(x, line.client_ip, line.client_port) and side is self._one:
@@ -365,7 +364,9 @@ cdef class Replay:
         if line.time_ms * 1000000 > side.now_ns:
             side.now_ns = line.time_ms * 1000000
         of.core.now_ns = side.now_ns
-        if kind == LINE_REQUEST:
+        if of.denies():                 # (its connection would be closed)
+            verdict, x.status, x.reason = ANSWER, 403, REASON_DENIED
+        elif kind == LINE_REQUEST:
             size = _write_request(line, side.host, raw)
             if size == 0:
                 return False
@@ -385,7 +386,7 @@ cdef class Replay:
             self._pick(of, x, o)
         else:
             o.status = x.status if verdict == ANSWER else 400
-            if x.reason == REASON_RATE_LIMITED:
+            if x.reason == REASON_RATE_LIMITED or x.reason == REASON_DENIED:
                 side.refuse(line.client_ip)
         if x.http != NULL:
             x.http.response.total = line.bytes

@@ -40,6 +40,7 @@ cdef class Rehearsal:
     cdef Exchange* begin(self, uint32_t bind) noexcept nogil
     cdef void end(self) noexcept nogil
     cdef int receive(self, const uint8_t* data, uint32_t size) noexcept nogil
+    cdef bint denies(self) noexcept nogil
     cdef int pick(self) noexcept nogil
     cdef void put_back(self) noexcept nogil
     cdef void restore(self) noexcept nogil

@@ -12,6 +12,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
 from fastlb._core.base.mem cimport free_all, give_exchange, give_input, take_chunk, take_exchange
+from fastlb._core.base.networks cimport is_denied
 from fastlb._core.base.proxyfacts cimport drop_proxied
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.timers cimport timer_cancel
@@ -216,6 +217,11 @@ cdef class Rehearsal:
             return refuse(x, 431, REASON_TOO_LARGE) if size > entry.header_bytes_max \
                 else refuse(x, 400, REASON_BAD_REQUEST)
         return refuse_head(x, -used)
+
+    cdef bint denies(self) noexcept nogil:
+        """Whether its listener doesn't serve the client."""
+        cdef BindEntry* bind = self.x.bind
+        return bind.access != NULL and is_denied(self.core, bind.access, &self.x.peer)
 
     cdef int pick(self) noexcept nogil:
         self.x.books.attempts = 0

@@ -14,7 +14,7 @@ from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.facts.registry cimport (
     FACT_FITS_PATHS, FACT_IN_BYTES, FACT_IN_MATCH, FACT_IS_RECORDED, FACT_OF_CONNECTIONS,
-    register_fact,
+    new_fact, register_fact,
 )
 
 
@@ -77,3 +77,5 @@ for _i, (_name, _meaning) in enumerate((
     ("dst", "The address and port that the client connected to at the proxy."),
 )):
     register_fact(FACT_PROXY + _i, f"proxy.{_name}", _RECORDED, _proxy, _meaning)
+register_fact(new_fact(), "client.network", FACT_OF_CONNECTIONS | FACT_IN_MATCH, NULL,
+              "The name of a set (`[networks.NAME]`) that the client's address is in.")

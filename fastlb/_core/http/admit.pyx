@@ -42,7 +42,7 @@ from fastlb._core.http.decision cimport bind_as_decided
 from fastlb._core.http.filters cimport begin_filters, end_filters
 from fastlb._core.http.grpc cimport grpc_timer, is_grpc
 from fastlb._core.http.identity cimport trace_request
-from fastlb._core.http.networks cimport is_trusted
+from fastlb._core.http.networks cimport is_believed
 from fastlb._core.http.note cimport make_note
 from fastlb._core.http.ntlm cimport bind_to_kept
 from fastlb._core.http.rewrite cimport write_request
@@ -97,7 +97,7 @@ cdef void _believe(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
         list = field_value(head, &head.fields[i])
         while next_token(&list, &token):
             if found.size == 0 or not (
-                    parse_address(token, &address) and is_trusted(entry, &address)):
+                    parse_address(token, &address) and is_believed(&entry.trusted, &address)):
                 found = token
     if parse_address(found, &address):
         x.client_ip_size = address_text(&address, x.client_ip)
@@ -165,11 +165,11 @@ cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
                              http.websocket_accept)
     if x.peer_ip_size == 0:
         _name_client(x)
-    if unlikely(entry.n_trusted):
+    if unlikely(entry.trusted.n):
         memcpy(x.client_ip, x.peer_ip, x.peer_ip_size)
         x.client_ip_size = x.peer_ip_size
         x.flags &= <uint8_t> ~EXCHANGE_TRUSTED
-        if is_trusted(entry, &x.peer):
+        if is_believed(&entry.trusted, &x.peer):
             x.flags |= EXCHANGE_TRUSTED
             _believe(core, x, entry)
 

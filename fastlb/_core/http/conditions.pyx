@@ -193,7 +193,7 @@ cdef bint condition_fits(Core* core, Exchange* x, const Condition* c) noexcept n
     if not fact_find(core, x, &c.of, &value):
         return False
     if c.op == OP_NETWORK:
-        return text_is_in(c.networks, c.n_networks, value)
+        return text_is_in(&c.networks, value)
     return value_fits(c, value)
 
 

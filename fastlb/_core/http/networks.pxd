@@ -1,10 +1,9 @@
-from libc.stdint cimport uint32_t
-
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.routing cimport HttpEntry, Network
+from fastlb._core.base.ranges cimport NetworkList
+from fastlb._core.base.types cimport Exchange
 
 
-cdef bint is_in_networks(const Network* networks, uint32_t n, const Address* peer) noexcept nogil
-cdef bint is_trusted(HttpEntry* entry, const Address* peer) noexcept nogil
-cdef bint text_is_in(const Network* networks, uint32_t n, Text text) noexcept nogil
+cdef bint is_believed(const NetworkList* proxies, const Address* peer) noexcept nogil
+cdef bint text_is_in(const NetworkList* networks, Text text) noexcept nogil
+cdef bint client_address(const Exchange* x, Address* address) noexcept nogil

@@ -68,6 +68,9 @@ cdef void accept_some(Core* core, Acceptor* acceptor) noexcept nogil:
     for i in range(acceptor.batch):
         verdict = accept_step(core, acceptor, &x)
         if verdict == NEXT:
+            if unlikely(x.reason != 0):         # (it isn't let in)
+                finish(core, x)
+                continue
             if unlikely(poller_add(&core.poller, &x.client) < 0):
                 x.reason = REASON_NO_DESCRIPTOR
                 finish(core, x)

@@ -23,7 +23,7 @@ from fastlb._core.failing.retry cimport end_retrying
 from fastlb._core.http.copies cimport is_overrun
 from fastlb._core.policy.call cimport give_up_asking, has_left
 from fastlb._core.policy.opening cimport first_step, pass_on_first
-from fastlb._core.stages.accept cimport begin, begin_first, secure_or_begin
+from fastlb._core.stages.accept cimport begin, begin_first, is_let_in, secure_or_begin
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed, connect_step
 from fastlb._core.stages.handshake cimport handshake_step
@@ -52,19 +52,26 @@ cdef int late_idle(Core* core, Exchange* x) noexcept nogil:
 
 # --- before it is known where it goes ---
 
+cdef int _go_on(Core* core, Exchange* x) noexcept nogil:
+    """It is known who the client is."""
+    if not is_let_in(core, x):
+        return FAIL
+    secure_or_begin(core, x)
+    return NEXT
+
+
 cdef int step_proxied(Core* core, Exchange* x) noexcept nogil:
     cdef int verdict = proxied_step(core, x)
     if verdict == NEXT:
         timer_cancel(&x.timer)
-        secure_or_begin(core, x)
+        return _go_on(core, x)
     return verdict
 
 
 cdef int late_proxied(Core* core, Exchange* x) noexcept nogil:
     if proxied_late(core, x) != NEXT:
         return END
-    secure_or_begin(core, x)
-    return NEXT
+    return _go_on(core, x)
 
 
 cdef int step_handshake(Core* core, Exchange* x) noexcept nogil:

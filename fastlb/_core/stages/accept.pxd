@@ -5,4 +5,5 @@ cdef bint have_scratch(Core* core, BindEntry* bind) noexcept nogil
 cdef void begin(Core* core, Exchange* x) noexcept nogil
 cdef void begin_first(Core* core, Exchange* x) noexcept nogil
 cdef void belong(Exchange* x, BindEntry* bind) noexcept nogil
+cdef bint is_let_in(Core* core, Exchange* x) noexcept nogil
 cdef void secure_or_begin(Core* core, Exchange* x) noexcept nogil

@@ -14,7 +14,7 @@ from fastlb._core.base.parts cimport ProxyHeader
 from fastlb._core.base.proxyfacts cimport make_proxied
 from fastlb._core.base.types cimport Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport fl_count, unlikely
-from fastlb._core.http.networks cimport is_in_networks
+from fastlb._core.http.networks cimport is_believed
 from fastlb._core.proto.proxyproto cimport (
     PROXY_BAD, PROXY_MAYBE, PROXY_MORE, PROXY_NONE, parse_proxy,
 )
@@ -72,7 +72,7 @@ cdef int _believe(Core* core, Exchange* x, uint8_t* room, int size, int there,
 
 cdef int proxied_step(Core* core, Exchange* x) noexcept nogil:
     cdef Stream* s = &x.client
-    cdef bint trusted = is_in_networks(x.bind.proxy.trusted, x.bind.proxy.n_trusted, &x.peer)
+    cdef bint trusted = is_believed(&x.bind.proxy.trusted, &x.peer)
     cdef uint8_t[PROXY_V2_BYTES_MAX] room
     cdef ProxyHeader header
     cdef ssize_t n

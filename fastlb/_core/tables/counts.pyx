@@ -12,7 +12,7 @@ from fastlb._core.tables.reasons import REASONS as _REASONS
 
 # Why datagrams go nowhere: Drop of base/sessions.
 DROPS = ("sessions_full", "source_full", "loop", "from_server", "no_server", "to_server",
-         "to_client", "unasked", "policy", "stopping", "proxy_header")
+         "to_client", "unasked", "policy", "stopping", "proxy_header", "denied")
 
 
 def series_of(Live live) -> tuple:
@@ -70,6 +70,7 @@ cdef dict totals_of(const Counters* counters):
         "retries": fl_read(&counters.retries),
         "retries_denied": fl_read(&counters.retries_denied),
         "keys_missing": fl_read(&counters.keys_missing),
+        "denials_reported": fl_read(&counters.denials_reported),
         "mirrored": fl_read(&counters.mirrored),
         "mirrors_dropped": fl_read(&counters.mirrors_dropped),
         "compressed": fl_read(&counters.compressed),

@@ -1,21 +1,25 @@
 # Routes and settings of an HTTP listener, laid out for the engines. fastlb/compile/routes says what
 # goes in.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from fastlb._core.base.facts cimport FACTS_MAX, FactRef
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.limits cimport CAPTURES_MAX, CONTENT_PAUSE_MS, DEADLINES, SEGMENTS_MAX
+from fastlb._core.base.ranges cimport NetworkList, NetworkLive
 from fastlb._core.base.routing cimport (
     CAPTURE_MARK, CaptureStep, Captures, Condition, Dfa, Edit, EditList, ErrorPage, HostEntry,
-    HttpEntry, Network, PageList, Pattern, Policy, RegexRoute, Reply, Retry, Route, Shape, Share,
+    HttpEntry, PageList, Pattern, Policy, RegexRoute, Reply, Retry, Route, Shape, Share,
     StatusSet, Template,
 )
 from fastlb._core.base.text cimport hash_bytes, hash_seed
 from fastlb._core.tables.arena cimport Arena
 from fastlb._core.tables.caller cimport Caller
 from fastlb._core.tables.filters cimport fill_filters
+from fastlb._core.tables.networks cimport Network, NetworkSet
 from fastlb._core.tables.room cimport Room
+
+cdef enum:
+    LITERALS_MAX = 100000       # networks that are written where they are used
 
 _EMPTY = b""
 
@@ -214,26 +218,35 @@ cdef int _fill_hosts(Arena arena, HttpEntry* entry, object specs) except -1:
     return 0
 
 
-cdef Network* network_table(Arena arena, object specs) except NULL:
-    cdef Network* made = <Network*> arena.take(len(specs), sizeof(Network))
+cdef int fill_networks(Room room, NetworkList* into, object spec) except -1:
+    """From names of sets, and a text with networks beside them, one a line."""
+    cdef Network network
     cdef uint32_t i
-    for i, (family, bits, address) in enumerate(specs):
-        made[i].family, made[i].bits = family, bits
-        memcpy(made[i].address, <const char*> <bytes> address, len(address))
-    return made
+    found = [room.live.network(name) for name in spec.names]
+    if spec.text:
+        network = Network("")
+        network.use(NetworkSet(spec.text, LITERALS_MAX))
+        found.append(network)
+    into.n = len(found)
+    into.all = <NetworkLive**> room.take(into.n, sizeof(NetworkLive*))
+    for i in range(into.n):
+        network = found[i]
+        room.hold(network)
+        into.all[i] = &network.live
+    return 0
 
 
-cdef int _fill_condition(Arena arena, Condition* condition, object spec, Route* routes) except -1:
-    condition.of = fact_ref(arena, spec.of)
+cdef int _fill_condition(Room room, Condition* condition, object spec, Route* routes) except -1:
+    condition.of = fact_ref(room, spec.of)
     condition.op, condition.negate = spec.op, spec.negate
-    condition.value = arena.text(spec.value)
-    condition.n_networks = len(spec.networks)
-    condition.networks = network_table(arena, spec.networks)
+    condition.value = room.text(spec.value)
+    if spec.networks is not None:
+        fill_networks(room, &condition.networks, spec.networks)
     if spec.dfa is not None:
-        condition.dfa = _dfa(arena, spec.dfa)
+        condition.dfa = _dfa(room, spec.dfa)
     if spec.pattern is not None:
-        condition.pattern = <Pattern*> arena.take(1, sizeof(Pattern))
-        _fill_pattern(arena, condition.pattern, spec.pattern, routes, 0)
+        condition.pattern = <Pattern*> room.take(1, sizeof(Pattern))
+        _fill_pattern(room, condition.pattern, spec.pattern, routes, 0)
     return 0
 
 
@@ -277,11 +290,11 @@ cdef Share* share_table(Room room, object specs) except NULL:
     return shares
 
 
-cdef Condition* condition_table(Arena arena, object specs, Route* routes) except NULL:
-    cdef Condition* conditions = <Condition*> arena.take(len(specs), sizeof(Condition))
+cdef Condition* condition_table(Room room, object specs, Route* routes) except NULL:
+    cdef Condition* conditions = <Condition*> room.take(len(specs), sizeof(Condition))
     cdef uint32_t i
     for i in range(<uint32_t> len(specs)):
-        _fill_condition(arena, &conditions[i], specs[i], routes)
+        _fill_condition(room, &conditions[i], specs[i], routes)
     return conditions
 
 
@@ -358,8 +371,7 @@ cdef HttpEntry* http_table(Room room, object spec) except NULL:
     entry.response_edits = edit_list(room, spec.response_edits)
     entry.answer_edits = edit_list(room, spec.answer_edits)
     entry.errors = _pages(room, spec.errors)
-    entry.n_trusted = len(spec.trusted)
-    entry.trusted = network_table(room, spec.trusted)
+    fill_networks(room, &entry.trusted, spec.trusted)
     entry.n_routes = len(spec.routes)
     entry.routes = <Route*> room.take(entry.n_routes, sizeof(Route))
     for i in range(entry.n_routes):

@@ -12,7 +12,8 @@ cdef class Live:
     cdef dict _servers
     cdef dict _pools
     cdef dict _listeners
-    cdef object _rate_limits        # by name, as long as a snapshot has it
+    cdef object _rate_limits        # by name, as long as a snapshot has it; and likewise
+    cdef object _networks
     cdef set _slots                 # of timeouts, taken by the snapshot that is being made
     cdef list _forgotten            # (since when, what): given back a little later
     cdef int timer_slot(self, unsigned int length_ms) except -1

@@ -12,6 +12,7 @@ from fastlb._core.ext.linux cimport close
 from fastlb._core.facts.about cimport about_drop
 from fastlb._core.tables.clock cimport Clock
 from fastlb._core.tables.names cimport Names
+from fastlb._core.tables.networks cimport Network
 from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.series cimport series_free
 from fastlb._core.tables.states cimport Listener, Pool, Server, per_engine
@@ -69,7 +70,7 @@ cdef class Live:
         self.names = Names()
         self._servers = {}
         self._pools, self._listeners = {}, {}
-        self._rate_limits = WeakValueDictionary()
+        self._rate_limits, self._networks = WeakValueDictionary(), WeakValueDictionary()
         self._forgotten = []
         self._slots = set()
         for i in range(ENGINES_MAX):
@@ -179,6 +180,16 @@ cdef class Live:
 
     def rate_limits(self) -> list[RateLimit]:
         return list(self._rate_limits.values())
+
+    def network(self, str name) -> Network:
+        """It is forgotten with the last snapshot that names it."""
+        cdef Network made = self._networks.get(name)
+        if made is None:
+            self._networks[name] = made = Network(name, self.engines)
+        return made
+
+    def networks(self) -> list[Network]:
+        return list(self._networks.values())
 
     def notify(self) -> None:
         """Something was changed in here by somebody else than an engine."""

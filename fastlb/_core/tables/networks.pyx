@@ -6,10 +6,12 @@ from libc.string cimport memchr, memset
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.networks cimport network_value
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.ranges cimport Ranges, ranges_free, ranges_index
+from fastlb._core.base.ranges cimport NetworkCounters, Ranges, ranges_free, ranges_index
 from fastlb._core.base.text cimport text_of, trimmed
 from fastlb._core.proto.addresses cimport parse_address
+from fastlb._core.ext.atomic cimport fl_store_pointer
 from fastlb._core.proto.networks cimport Span, parse_span
+from fastlb._core.tables.states cimport per_engine, sums
 
 cdef enum:
     WRONG_LINES_MAX = 20        # that are named
@@ -119,6 +121,11 @@ cdef void _put(Ranges* ranges, const uint64_t* number, bint* has_low) noexcept n
         has_low[0] = True
 
 
+cdef bint _is_whole(const Ranges* ranges) noexcept nogil:
+    """Whether one range has all addresses: it begins at the first, and never ends."""
+    return ranges.n == 1 and ranges.high[0] == 0 and (ranges.low == NULL or ranges.low[0] == 0)
+
+
 cdef class NetworkSet:
     """The networks and ranges of a text, one a line; "#" and ";" begin a comment. ValueError: there
     are more than `most`."""
@@ -167,6 +174,12 @@ cdef class NetworkSet:
                              &found) and network_value(&self.table, &found) != 0
 
     @property
+    def covers(self) -> tuple[str, ...]:
+        """The families of which every address is in it: IPv4, IPv6."""
+        return tuple([name for name, whole in (("IPv4", _is_whole(&self.table.v4)),
+                                               ("IPv6", _is_whole(&self.table.v6))) if whole])
+
+    @property
     def ranges(self) -> int:
         """How many are left of the entries where those that overlap or touch are one."""
         return (self.table.v4.n + 1) // 2 + (self.table.v6.n + 1) // 2
@@ -193,3 +206,39 @@ cdef int _read(Spans* spans, const uint8_t* at, const uint8_t* end, uint32_t mos
         if not _add(spans, &span):
             return NO_MEMORY
     return 0
+
+
+cdef class Network:
+    """A set of networks by its name, shared by all engines: those of its source, and those that
+    were added by hand. Without `engines` nothing is counted."""
+
+    def __cinit__(self, str name, int engines=0):
+        self.name = name
+        self._engines = engines
+        if engines:
+            self.live.counters = <NetworkCounters*> per_engine(engines, sizeof(NetworkCounters))
+
+    def __dealloc__(self):
+        free(self.live.counters)
+
+    def use(self, NetworkSet made) -> NetworkSet | None:
+        """Replace those of its source. Returns what they were before, which the caller has to keep
+        until every engine has begun another turn."""
+        replaced, self.set = self.set, made
+        fl_store_pointer(<void**> &self.live.table, &made.table if made is not None else NULL)
+        return replaced
+
+    def use_added(self, NetworkSet made) -> NetworkSet | None:
+        """Replace those that were added by hand; otherwise as `use`."""
+        replaced, self.added = self.added, made
+        fl_store_pointer(<void**> &self.live.added, &made.table if made is not None else NULL)
+        return replaced
+
+    def __contains__(self, str address) -> bool:
+        """Whether an address, with or without a port, is in it."""
+        return any(one is not None and address in one for one in (self.set, self.added))
+
+    def totals(self) -> dict[str, int]:
+        """Clients that were denied because of it, and that would have been."""
+        return sums(self.live.counters, sizeof(NetworkCounters), self._engines,
+                    ("denied", "reported"))

@@ -14,6 +14,7 @@ from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
+from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport HttpEntry, Reply, SniffTable
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
@@ -25,7 +26,7 @@ from fastlb._core.ext.linux cimport (
 from fastlb._core.tables.room cimport Room
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    edit_list, fact_ref, fill_reply, fill_retry, fill_statuses, http_table, network_table,
+    edit_list, fact_ref, fill_reply, fill_retry, fill_networks, fill_statuses, http_table,
     policy_table,
 )
 from fastlb._core.tables.live cimport Live, live_wake_engines
@@ -215,8 +216,7 @@ cdef class Snapshot:
 
     cdef ProxyEntry* _proxied(self, object spec) except NULL:
         cdef ProxyEntry* entry = <ProxyEntry*> self._room.take(1, sizeof(ProxyEntry))
-        entry.n_trusted = len(spec.trusted)
-        entry.trusted = network_table(self._room, spec.trusted)
+        fill_networks(self._room, &entry.trusted, spec.trusted)
         entry.required = spec.required
         entry.timer = self.live.timer_slot(spec.timeout_ms)
         return entry
@@ -399,6 +399,14 @@ cdef class Snapshot:
             state.count_sources()
         if spec.proxy is not None:
             bind.proxy = self._proxied(spec.proxy)
+        if spec.access is not None:
+            bind.access = <Access*> self._room.take(1, sizeof(Access))
+            fill_networks(self._room, &bind.access.deny, spec.access.deny)
+            fill_networks(self._room, &bind.access.allow, spec.access.allow)
+            bind.access.reports = spec.access.report
+            bind.access.source_max = spec.access.source_max
+            if spec.access.source_max:
+                state.count_sources()
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

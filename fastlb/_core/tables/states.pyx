@@ -336,7 +336,7 @@ cdef class Listener:
         free(self.live.sources.places)
 
     cdef int count_sources(self) except -1:
-        """Of sessions of udp, from now on."""
+        """Count sessions or connections by source, from now on."""
         if self.live.sources.places == NULL and not sources_open(
                 &self.live.sources, int.from_bytes(os.urandom(8), "little")):
             raise MemoryError

@@ -16,14 +16,15 @@ from fastlb._core.base.limits cimport (
     ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX, RESUME_MS,
 )
 from fastlb._core.base.net cimport net_gather, net_write_datagram
+from fastlb._core.base.networks cimport is_denied
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.poller cimport poller_add_level, poller_remove
 from fastlb._core.base.random cimport random64
 from fastlb._core.base.sessions cimport (
-    DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED, Datagrams,
-    SESSION_ANSWERED, SESSION_APART, SESSION_ASKED, SESSION_CLIENT, SESSION_GATHERS, SESSION_QUERY,
-    SESSION_SERVER, SESSION_TRIAL, Session, datagrams_close, datagrams_open, same_address,
-    session_at, session_key,
+    DROP_DENIED, DROP_NO_SERVER, DROP_POLICY, DROP_TO_CLIENT, DROP_TO_SERVER, DROP_UNASKED,
+    Datagrams, SESSION_ANSWERED, SESSION_APART, SESSION_ASKED, SESSION_CLIENT, SESSION_GATHERS,
+    SESSION_QUERY, SESSION_SERVER, SESSION_TRIAL, Session, datagrams_close, datagrams_open,
+    same_address, session_at, session_key,
 )
 from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Snapshot, Stream
@@ -124,6 +125,9 @@ cdef Exchange* _session_of(Core* core, Acceptor* acceptor, uint32_t slot) noexce
             drop(core, acceptor, DROP_POLICY, batch_count(&core.datagrams.incoming, slot))
             return NULL
     why = is_refused(core, acceptor, peer)
+    if unlikely(acceptor.bind.access != NULL) and why < 0 and is_denied(
+            core, acceptor.bind.access, batch_client(&core.datagrams.incoming, slot)):
+        why = DROP_DENIED
     if why >= 0:
         drop(core, acceptor, why, batch_count(&core.datagrams.incoming, slot))
         return NULL

@@ -13,7 +13,7 @@ from fastlb._core.base.sessions cimport DROP_PROXY
 from fastlb._core.base.text cimport text_of
 from fastlb._core.base.types cimport Acceptor, Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count
-from fastlb._core.http.networks cimport is_in_networks
+from fastlb._core.http.networks cimport is_believed
 from fastlb._core.proto.proxyproto cimport PROXY_NONE, parse_proxy, write_proxy_v2
 from fastlb._core.udp.drops cimport drop
 
@@ -21,8 +21,7 @@ from fastlb._core.udp.drops cimport drop
 cdef bint unwrap(Core* core, Acceptor* acceptor, uint32_t slot) noexcept nogil:
     """Take the header off what is in a slot; False: it goes nowhere, which is counted."""
     cdef Batch* incoming = &core.datagrams.incoming
-    cdef bint trusted = is_in_networks(acceptor.bind.proxy.trusted, acceptor.bind.proxy.n_trusted,
-                                       &incoming.peers[slot])
+    cdef bint trusted = is_believed(&acceptor.bind.proxy.trusted, &incoming.peers[slot])
     cdef ProxyHeader header
     cdef int used = parse_proxy(batch_bytes(incoming, slot), incoming.sizes[slot], True, &header)
     if used > 0 and trusted and header.version == 2:

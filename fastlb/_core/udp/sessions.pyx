@@ -199,7 +199,7 @@ cdef Exchange* begin_session(Core* core, Acceptor* acceptor, uint32_t slot,
     if chosen != NULL:
         _take_over(x, chosen)
     if counts_sources(acceptor.bind):
-        x.session.sources = &x.listener.sources
+        x.sources = &x.listener.sources
     x.session.kind = udp.kind
     x.session.local = datagrams.incoming.locals[slot]
     x.session.sender = datagrams.incoming.peers[slot]

@@ -37,7 +37,7 @@ def _tables_in(annotation: Any) -> Iterator[type[Model]]:
 
 def tables_by_key() -> dict[str, type[Model]]:
     """The tables of parts by their keys, and the tables inside of those."""
-    found = {part.key: part.tables[0][1] for part in PARTS.values() if part.tables}
+    found = {part.key: table for part in PARTS.values() for table in _tables_in(part.kind)}
     for part in PARTS.values():
         for _, table in part.tables:
             for name, field in table.model_fields.items():

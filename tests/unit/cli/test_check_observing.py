@@ -44,14 +44,14 @@ def test_each_key_is_told_with_where_it_came_from(
                   'tracing = { sample = "0.5%" }\n', tmp_path, capsys)
     assert """
 access_log
-  path                     standard output                      given
-  format                   json                                 built in
-  fields                   time, status                         given
-  buffer                   1MiB                                 built in
+  path                       standard output                      given
+  format                     json                                 built in
+  fields                     time, status                         given
+  buffer                     1MiB                                 built in
 
 tracing
-  sample                   0.5%                                 given
-  service                  fastlb                               built in
+  sample                     0.5%                                 given
+  service                    fastlb                               built in
 """ in out
 
 

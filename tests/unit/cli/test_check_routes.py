@@ -96,8 +96,8 @@ def test_check_tells_of_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path.write_text(SITE)
     status, out, err = said(capsys, "check", str(path))
     assert status == 0
-    assert "\n  request_timeout          5s                                   listener\n" in out
-    assert "\n  forwarded.trusted        10.0.0.0/8                           listener\n" in out
+    assert "\n  request_timeout            5s                                   listener\n" in out
+    assert "\n  forwarded.trusted          10.0.0.0/8                           listener\n" in out
     tried = out.partition("routes, in the order in which they are tried\n")[2].splitlines()[:5]
     assert [line.split()[0] for line in tried] == ["beta", "doc", "twin", "any", "late"]
     assert tried[0].endswith("*.a.test, cookie.beta equals \"1\" -> pool docs")

@@ -230,51 +230,52 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
 
 CHECKED = """\
 process
-  threads                  2                                    given
-  shutdown_timeout         30s                                  built in
-  shutdown_delay           0s                                   built in
-  shutdown_idle_timeout    1s                                   built in
-  max_connections          half of the descriptor limit         built in
-  admin                    a unix socket of its user            built in
-  busy_poll                true                                 built in
+  threads                    2                                    given
+  shutdown_timeout           30s                                  built in
+  shutdown_delay             0s                                   built in
+  shutdown_idle_timeout      1s                                   built in
+  max_connections            half of the descriptor limit         built in
+  admin                      a unix socket of its user            built in
+  busy_poll                  true                                 built in
 
 dns
-  nameservers              those in /etc/resolv.conf            built in
-  timeout                  2s                                   built in
-  refresh                  ttl                                  built in
+  nameservers                those in /etc/resolv.conf            built in
+  timeout                    2s                                   built in
+  refresh                    ttl                                  built in
 
 listener web
-  bind                     tcp://127.0.0.1:8080                 listener
-  bind                     tcp://unix:/run/a.sock               listener
-  pool                     api                                  listener
-  max_connections          no limit                             built in
-  idle_timeout             none                                 listener
-  backlog                  4096                                 built in
-  tcp_nodelay              true                                 built in
-  keepalive                30s, then 3 x 10s                    defaults
-  buffer_size              16KiB                                built in
-  bulk_buffer_size         256KiB                               built in
-  reuse_port               false                                built in
-  mode                     0660                                 listener
+  bind                       tcp://127.0.0.1:8080                 listener
+  bind                       tcp://unix:/run/a.sock               listener
+  pool                       api                                  listener
+  max_connections            no limit                             built in
+  max_connections_per_source no limit                             built in
+  idle_timeout               none                                 listener
+  backlog                    4096                                 built in
+  tcp_nodelay                true                                 built in
+  keepalive                  30s, then 3 x 10s                    defaults
+  buffer_size                16KiB                                built in
+  bulk_buffer_size           256KiB                               built in
+  reuse_port                 false                                built in
+  mode                       0660                                 listener
 
 pool api
-  balance                  ring_hash                            pool
-  hash_on                  client.ip                            built in
-  outliers                 5 failures: 30s out, 50% at most     built in
-  retry                    3 tries, budget 20%                  built in
-  retry.on                 connect_failure, reset               built in
-  protocol                 http/1.1                             built in
-  max_idle_connections     256                                  built in
-  max_response_header_size 32KiB                                built in
-  idle_connection_timeout  1m                                   built in
-  max_connection_age       no limit                             built in
-  max_connection_requests  no limit                             built in
-  connect_timeout          500ms                                built in
-  tcp_nodelay              true                                 built in
-  keepalive                30s, then 3 x 10s                    defaults
-  server                   10.0.0.1:7000                        pool
-  server                   [::1]:7000 weight 2 max_connections 500 pool
-  server                   api.internal:7000 refresh 30s        pool
+  balance                    ring_hash                            pool
+  hash_on                    client.ip                            built in
+  outliers                   5 failures: 30s out, 50% at most     built in
+  retry                      3 tries, budget 20%                  built in
+  retry.on                   connect_failure, reset               built in
+  protocol                   http/1.1                             built in
+  max_idle_connections       256                                  built in
+  max_response_header_size   32KiB                                built in
+  idle_connection_timeout    1m                                   built in
+  max_connection_age         no limit                             built in
+  max_connection_requests    no limit                             built in
+  connect_timeout            500ms                                built in
+  tcp_nodelay                true                                 built in
+  keepalive                  30s, then 3 x 10s                    defaults
+  server                     10.0.0.1:7000                        pool
+  server                     [::1]:7000 weight 2 max_connections 500 pool
+  server                     api.internal:7000 refresh 30s        pool
 """
 
 

@@ -6,7 +6,6 @@ from .forms import (
     LISTENER,
     POOL,
     TLS_KEYS,
-    TOP_KEYS,
     Bad,
     http_pool,
     listener,
@@ -89,5 +88,5 @@ GUESSES = [
         f' "FILE", key = "FILE" }}]. One of: {TLS_KEYS}'),
     top("guess-pool-at-the-top", "connect_timeout = \"5s\"",
         "connect_timeout: 'connect_timeout' is not a key here; it belongs to a pool"
-        f" ([pools.NAME]). One of: {TOP_KEYS}"),
+        " ([pools.NAME])"),
 ]  # fmt: skip

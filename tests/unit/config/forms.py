@@ -10,13 +10,9 @@ POLICIES = (
     " prequal, ring_hash, maglev, rendezvous"
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
-TOP_KEYS = (
-    "threads, shutdown_timeout, shutdown_delay, shutdown_idle_timeout, max_connections,"
-    " max_sessions, busy_poll, zone, admin, access_log, tracing, dns, defaults, listeners, pools,"
-    " rate_limits"
-)
 LISTENER_KEYS = (
-    "tcp_nodelay, keepalive, sniff_timeout, sniff_whole_timeout, request_header_timeout,"
+    "tcp_nodelay, keepalive, deny, allow, max_connections_per_source, sniff_timeout,"
+    " sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout,"
     " request_headers, response_headers, errors, rate_limit, compress,"

@@ -104,7 +104,8 @@ def test_listener_keys_are_for_the_protocols_that_are_shown(key: str, scheme: st
         listener[key] = "a:b"
     elif key == "max_sessions_per_source":
         listener["answers"] = 1
-    raw = {"listeners": {"l": listener}, "pools": {"p": {"servers": ["10.0.0.1:80"]}}}
+    raw = {"listeners": {"l": listener}, "pools": {"p": {"servers": ["10.0.0.1:80"]}},
+           "networks": {"bad": {"cidrs": []}}}
     assert told(raw, f"listeners.l.{key}") == (scheme not in protocols(Listener, key))
 
 
@@ -205,6 +206,9 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.queues: (HTTP + ROUTE + 'pool = "p"\npriority = "high"\n' + POOL,
                       "listeners.l.routes[0].priority",
                       "no pool of this route has a queue (limits.max_pending)"),
+    needs.file_of_networks: (
+        HTTP + POOL + '[networks.n]\ncidrs = []\nrefresh = "1s"\n',
+        "networks.n.refresh", "this set has no file"),
 }
 
 

@@ -49,8 +49,8 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     names = {
         "AccessLog", "Admin", "Certificate", "Compress", "Conditions", "Datagrams", "Defaults",
         "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive", "Levels", "Limits",
-        "Listener", "Match", "Mqtt", "Outliers", "Pool", "ProxyProtocol", "RateLimit", "Respond",
-        "Retry",
+        "Listener", "Match", "Mqtt", "Networks", "Outliers", "Pool", "ProxyProtocol", "RateLimit",
+        "Respond", "Retry",
         "Rewrite", "Route", "Secured", "Server", "ServerTls", "Sticky", "Subset", "Tickets", "Tls",
         "Told", "Tracing", "Unavailable",
     }

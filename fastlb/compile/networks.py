@@ -1,0 +1,48 @@
+"""Lists of networks, as the core gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastlb.config.networks import EffectiveRule, is_network
+from fastlb.config.proxy_protocol import Network, parse_network
+
+
+@dataclass(frozen=True)
+class NetworksSpec:
+    names: tuple[str, ...]      # of sets
+    text: bytes                 # networks beside them, one a line
+
+
+@dataclass(frozen=True)
+class AccessSpec:
+    """The clients that a listener serves."""
+
+    deny: NetworksSpec
+    allow: NetworksSpec
+    report: bool
+    source_max: int             # connections of one source; 0: no limit
+
+
+def networks_spec(entries: Iterable[str | Network]) -> NetworksSpec:
+    names, lines = [], []
+    for one in map(str, entries):
+        if is_network(one):
+            lines.append(str(parse_network(one)))
+        else:
+            names.append(one)
+    return NetworksSpec(tuple(names), "\n".join(lines).encode())
+
+
+def access_spec(
+    deny: EffectiveRule | None, allow: EffectiveRule | None, source_max: int
+) -> AccessSpec | None:
+    """None: everybody is served."""
+    if deny is None and allow is None and not source_max:
+        return None
+    return AccessSpec(
+        networks_spec(deny.networks if deny is not None else ()),
+        networks_spec(allow.networks if allow is not None else ()),
+        any(one is not None and one.report for one in (deny, allow)),
+        source_max)

@@ -1,0 +1,61 @@
+"""Lists of networks while connections and requests are explained."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from fastlb._core.tables.live import Live
+from fastlb.config.effective import EffectiveListener
+from fastlb.config.networks import is_network
+from fastlb.config.proxy_protocol import parse_network
+from fastlb.explain.model import Answer, Explanation
+
+Address = tuple[str, int]
+
+
+def found_in(networks: Iterable[str], live: Live, host: str) -> str:
+    """The first of a list's sets and networks that an address is in; "": none."""
+    sets = {one.name: one for one in live.networks()}
+    for one in networks:
+        if is_network(one):
+            if ipaddress.ip_address(host) in parse_network(one):
+                return one
+        elif one in sets and host in sets[one]:
+            return one
+    return ""
+
+
+def denial(listener: EffectiveListener, live: Live, client: Address | None) -> tuple[str, bool]:
+    """Why a listener doesn't serve a client, and whether that is only reported; "": it does. None
+    is a client of a unix socket."""
+    if client is None:
+        return "", False
+    address = ipaddress.ip_address(client[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        host = str(address.ipv4_mapped)
+    else:
+        host = str(address)
+    deny, allow = listener.deny, listener.allow
+    reported = any(one is not None and one.report for one in (deny, allow))
+    if deny is not None and (name := found_in(deny.networks, live, host)):
+        return f"{host} is in {name}, which listener {listener.name} denies", reported
+    if allow is not None and not found_in(allow.networks, live, host):
+        return (f"{host} is in none of {', '.join(allow.networks)}, which alone listener"
+                f" {listener.name} allows"), reported
+    return "", False
+
+
+def closed(
+    listener: EffectiveListener, chosen_by: str, live: bool, method: str, url: str, client: str,
+    denied: str,
+) -> Explanation:
+    """Of a client that the listener doesn't serve: its connection is closed, and a datagram
+    dropped."""
+    return Explanation(
+        listener=listener.name, mode=listener.scheme, chosen_by=chosen_by, live=live,
+        method=method if listener.http is not None else "", url=url, client=client,
+        client_ip=client, trusted=False, path="", routes=(), route=None, segments=(), policy=None,
+        action="refuse", answer=Answer(0, "denied", denied, ""), split=None, pools=(), sent="",
+        response_headers=(), services=(), notes=(),
+    )

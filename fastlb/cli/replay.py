@@ -148,17 +148,23 @@ def _print_limits(console: object, title: str, spread: Spread) -> None:
     from rich.table import Table
 
     assert isinstance(console, Console)
-    if not spread.limits:
-        return
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    table.add_column("rate limit", overflow="fold", min_width=36)
-    for column in ("allowed", "refused", "reported"):
-        table.add_column(column, justify="right")
-    for one in spread.limits[:ROWS]:
-        table.add_row(_plain(one.name), f"{one.allowed:,}", f"{one.refused:,}",
-                      f"{one.reported:,}")
-    console.print()
-    console.print(table)
+    rows: dict[str, tuple[tuple[str, ...], list[tuple[str | int, ...]]]] = {
+        "rate limit": (("allowed", "refused", "reported"), [
+            (one.name, one.allowed, one.refused, one.reported) for one in spread.limits]),
+        "set of networks": (("denied", "reported"), [
+            (one.name, one.denied, one.reported) for one in spread.networks]),
+    }
+    for what, (columns, found) in rows.items():
+        if not found:
+            continue
+        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+        table.add_column(what, overflow="fold", min_width=36)
+        for column in columns:
+            table.add_column(column, justify="right")
+        for name, *counts in found[:ROWS]:
+            table.add_row(_plain(str(name)), *(f"{n:,}" for n in counts))
+        console.print()
+        console.print(table)
     if spread.clients_refused:
         table = Table(box=None, pad_edge=False)
         table.add_column("client refused most", overflow="fold", min_width=36)

@@ -44,6 +44,15 @@ class Diversion:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A set of networks: requests that it denied, or would have."""
+
+    name: str
+    denied: int
+    reported: int
+
+
+@dataclass(frozen=True)
 class Limited:
     """What a rate limit would have done to the requests of a log, by their times."""
 
@@ -63,7 +72,8 @@ class Spread:
     servers: dict[str, Load]
     answers: dict[str, Load]    # by status: what no server is asked
     limits: tuple[Limited, ...]
-    clients_refused: dict[str, int]     # by rate limits, those that were refused most
+    clients_refused: dict[str, int]     # by rate limits and lists, those with most requests
+    networks: tuple[Listed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -249,7 +259,9 @@ def _spread(side: _Side, counted: Iterable[tuple[tuple[int, ...], int, int]]) ->
     routes, pools, servers, answers = made
     return Spread(
         routes, pools, servers, answers, tuple(sorted(limits, key=lambda one: one.name)),
-        dict(side.side.refused_most()[:CLIENTS_SHOWN]))
+        dict(side.side.refused_most()[:CLIENTS_SHOWN]),
+        tuple(Listed(one.name, **one.totals()) for one in sorted(
+            side.explainer.snapshot.live.networks(), key=lambda one: one.name)))
 
 
 def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:

@@ -11,20 +11,23 @@ from fastlb._core.base.mem cimport (
     chunk_bytes, chunk_class, chunk_size, free_all, give_chunk, give_exchange, take_chunk,
     take_exchange,
 )
+from fastlb._core.base.networks cimport network_value
 from fastlb._core.base.parts cimport Address, ServerAddress, Timer
 from fastlb._core.base.pipe cimport free_pipes, give_pipe, take_pipe
 from fastlb._core.base.routing cimport RETRY_CONNECT
-from fastlb._core.base.sys cimport clock_ms
+from fastlb._core.base.sys cimport clock_ms, clock_ns
 from fastlb._core.base.timers cimport (
     timer_cancel, timer_expired, timer_start, timer_touch, timers_next_ms,
 )
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Pipe, PoolEntry
+from fastlb._core.ext.linux cimport AF_INET, ntohl
 from fastlb._core.failing.hedging cimport afford_hedge, hedge_timer, observe_delay
 from fastlb._core.failing.outliers cimport server_did_well, server_failed
 from fastlb._core.failing.retry cimport count_request, may_retry
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.stages.connect cimport connect_failed
 from fastlb._core.tables.hashring cimport crc32, hash_client
+from fastlb._core.tables.networks cimport NetworkSet
 from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.snapshot cimport Snapshot, pack_address
 from fastlb._core.tables.states cimport live_warm
@@ -384,6 +387,24 @@ cdef class GateProbe:
                         most = self.gate.count
                     gate_give(&self.gate)
         return most
+
+
+def network_lookups(NetworkSet networks, const uint32_t[::1] addresses, int rounds):
+    """Look IPv4 addresses (in host order) up, without the GIL. Returns how many were in, and the
+    nanoseconds that each look-up took."""
+    cdef uint32_t n = <uint32_t> addresses.shape[0], i
+    cdef uint64_t begin_ns, found = 0
+    cdef Address address
+    cdef int k
+    memset(&address, 0, sizeof(address))
+    address.family = AF_INET
+    begin_ns = clock_ns()
+    with nogil:
+        for k in range(rounds):
+            for i in range(n):
+                address.v4.sin_addr.s_addr = ntohl(addresses[i])
+                found += network_value(&networks.table, &address) != 0
+    return found, <double> (clock_ns() - begin_ns) / (n * rounds)
 
 
 def charge_many(RateLimit limit, list keys, int rounds, uint64_t cost_ns, uint64_t burst_ns,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fastlb
 from fastlb.config.effective import Effective, effective
 from fastlb.explain.explainer import Explainer
-from fastlb.explain.replay import Diversion, Load, Replayed, open_log, replay
+from fastlb.explain.replay import Diversion, Listed, Load, Replayed, open_log, replay
 from tests.flow.conftest import measures_memory
 
 COMMON = '10.0.0.1 - - [25/Nov/2026:18:00:00 +0000] "{request}" 200 {size}'
@@ -355,3 +355,29 @@ def test_clients_that_are_refused_most_stay_however_many_there_are() -> None:
     found = replayed(lines, limited("1/h"))
     assert next(iter(found.spread.clients_refused.items())) == ("10.9.9.9", 999)
     assert len(found.spread.clients_refused) == 10
+
+
+def listed(deny: Any, of_route: Any = None) -> Effective:
+    routes = [{"name": "a", "match": {"path": "/a"}, "pool": "api",
+               **({} if of_route is None else {"deny": of_route})}]
+    return effective(fastlb.Config.build({
+        "networks": {"bad": {"cidrs": ["10.0.0.0/31"]}},
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "routes": routes,
+                              **({} if deny is None else {"deny": deny})}},
+        "pools": {"api": {"servers": ["10.0.1.1:1"]}},
+    }))
+
+
+def test_lists_say_whom_they_would_deny() -> None:
+    lines = [asked(f"10.0.0.{i}", "2026-11-30T23:59:00Z") for i in (0, 1, 1, 1, 2, 3)]
+    found = replayed(lines, listed(None), listed(["bad", "10.0.0.3"]))
+    assert found.spread.clients_refused == {} and found.spread.answers == {}
+    assert found.against is not None
+    assert found.against.answers == {"403": Load(5, 0)}
+    assert found.against.clients_refused == {"10.0.0.1": 3, "10.0.0.0": 1, "10.0.0.3": 1}
+    found = replayed(lines, listed(None, "bad"),
+                     listed({"networks": "bad", "report": True}))
+    assert found.spread.answers == {"403": Load(4, 0)}
+    assert found.spread.networks == (Listed("bad", 4, 0),)
+    assert found.against is not None and found.against.answers == {}
+    assert found.against.networks == (Listed("bad", 0, 4),)

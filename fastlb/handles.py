@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # Of `Listener.route()`; other keys of a route, and of its policy, are keywords, too.
 ROUTE_PARAMETERS = ("path", "name", "methods", "host", "match", "pool", "on_error")
+LOOK_S = 0.1            # how often a change that is waited for looks whether there is a balancer
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -342,13 +344,14 @@ class Networks:
         """Add a network or an address to the running set, for `ttl` ("10m", or seconds), or else as
         long as the process runs; reloads keep it. From another thread than the balancer's loop,
         all engines go by it when this returns. ValueError: it is no network, or the set is full.
-        RuntimeError: the balancer isn't running."""
+        KeyError: the set is gone. RuntimeError: the balancer isn't running."""
         text = str(parse_network(check_network(network)))
         ttl_s = seconds(ttl, "ttl")
         self._change(lambda runtime: runtime.networks.add(self.name, text, ttl_s))
 
     def remove(self, network: str) -> None:
-        """Remove a network that was added to the running set. KeyError: it wasn't."""
+        """Remove a network that was added to the running set. KeyError: it wasn't, or the set
+        is gone."""
         text = str(parse_network(check_network(network)))
         self._change(lambda runtime: runtime.networks.remove(self.name, text))
 
@@ -367,8 +370,18 @@ class Networks:
             is_ours = False
         if is_ours:
             change(runtime)
-        else:
-            asyncio.run_coroutine_threadsafe(changed(), loop).result()
+            return
+        future: concurrent.futures.Future[None] = asyncio.run_coroutine_threadsafe(changed(), loop)
+        while True:                     # (a stop may wait for this very thread)
+            try:
+                future.result(LOOK_S)
+                return
+            except concurrent.futures.TimeoutError:
+                if future.done():
+                    raise
+                if runtime.stopping or runtime.loop is None:
+                    future.cancel()
+                    raise RuntimeError(NOT_RUNNING) from None
 
     def __contains__(self, address: str) -> bool:
         """Whether an address is in the running set."""

@@ -61,8 +61,8 @@ class NetworkHandlers:
         network = _network(await body_of(request, {"network": str}))
         try:
             await self._sets().remove(name, network)
-        except KeyError:
-            raise Refusal(404, f"{network} was not added to {name}, or is gone already") from None
+        except KeyError as error:
+            raise Refusal(404, str(error.args[0])) from None
         return self._shown(name)
 
     def _shown(self, name: str) -> web.Response:

@@ -21,7 +21,8 @@ class AccessSpec:
 
     deny: NetworksSpec
     allow: NetworksSpec
-    report: bool
+    deny_reports: bool
+    allow_reports: bool
     source_max: int             # connections of one source; 0: no limit
 
 
@@ -44,5 +45,4 @@ def access_spec(
     return AccessSpec(
         networks_spec(deny.networks if deny is not None else ()),
         networks_spec(allow.networks if allow is not None else ()),
-        any(one is not None and one.report for one in (deny, allow)),
-        source_max)
+        deny is not None and deny.report, allow is not None and allow.report, source_max)

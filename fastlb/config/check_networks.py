@@ -29,7 +29,9 @@ def check_networks(listeners: Tables, networks: Tables) -> Iterator[Found]:
 
 
 def _check_set(path: Path, table: Mapping[str, Any]) -> Iterator[Found]:
-    """Yield what the keys of a set say about each other."""
+    """Yield what is wrong with a set beside its values."""
+    if is_network(str(path[1])):
+        yield path, f"{show(path[1])} is not a name of a set: it looks like an address", ()
     sources = [key for key in ("cidrs", "file") if key in table]
     if len(sources) != 1:
         wrong = "give cidrs or file, not both" if sources else "this set has no networks; write" \

@@ -26,6 +26,8 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")        # RFC 4291, 2.5.5.2
 def parse_network(text: str) -> Network:
     """A network as the engine compares it: IPv4 that is written as IPv6 is IPv4. Raises
     ValueError."""
+    if "%" in text:
+        raise ValueError("a network has no zone")
     found = ipaddress.ip_network(text)
     if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
         v4 = ipaddress.IPv4Address(found.network_address.packed[-4:])

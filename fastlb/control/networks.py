@@ -99,8 +99,9 @@ class _Followed:
         for timer in (self.timer, self.expiry):
             if timer is not None:
                 timer.cancel()
-        if self.made is not None:
-            self.made.cancel()
+        if self.made is not None and not self.made.done():
+            self.made.set_exception(RuntimeError(f"networks {self.network.name}: the set is gone"))
+            self.made.exception()       # (nobody may be waiting for it)
 
 
 class NetworkSets:
@@ -115,16 +116,25 @@ class NetworkSets:
         self.failures = 0           # how often a source could not be read
 
     async def learn(self, wanted: Sequence[EffectiveNetworks]) -> dict[str, _Read]:
-        """Read the sets that are new or have another source. Names that nobody knows yet are filled
-        at once; `follow` does the rest. ConfigError: nothing has changed."""
+        """Read the sets that are new, or whose source is another one or has changed. Names that
+        nobody knows yet are filled at once; `follow` does the rest. ConfigError: nothing has
+        changed."""
         found: dict[str, _Read] = {}
         problems = []
         for one in wanted:
             known = self._followed.get(one.name)
-            if known is not None and known.wanted == one:
+            is_same = known is not None and known.wanted == one
+            if is_same and not one.file:
                 continue
             try:
-                found[one.name] = await asyncio.to_thread(read_networks, one)
+                read = await asyncio.to_thread(
+                    _changed, one, known.stamp if is_same and known is not None else None)
+                if read is not None:
+                    found[one.name] = read
+                    if one.file and read.made.entries == 0:
+                        if is_same:
+                            raise ValueError(f"{one.file} is empty")
+                        log.warning("networks.%s: %s is empty", one.name, one.file)
             except ValueError as error:
                 problems.append(_problem(one, error))
         if problems:
@@ -133,6 +143,8 @@ class NetworkSets:
             followed = self._followed.setdefault(name, _Followed(self._live.network(name)))
             if followed.wanted is None:
                 self._use(followed, read)
+                # (the set of that name that was served before may still be known)
+                self._retire(followed.network.use_added(None))
         return found
 
     def follow(self, wanted: Sequence[EffectiveNetworks], found: dict[str, _Read]) -> None:
@@ -205,7 +217,7 @@ class NetworkSets:
     def add(self, name: str, network: str, ttl_s: float | None) -> asyncio.Future[None]:
         """Add a network to a set, for so long. Done when engines go by it. KeyError: there is no
         such set. ValueError: it is full."""
-        followed = self._followed[name]
+        followed = self._known(name)
         if len(followed.added) >= limits.NETWORKS_ADDED_MAX and network not in followed.added:
             raise ValueError(f"{limits.NETWORKS_ADDED_MAX:,} networks have been added to {name}"
                              " already")
@@ -214,7 +226,9 @@ class NetworkSets:
 
     def remove(self, name: str, network: str) -> asyncio.Future[None]:
         """Remove a network that was added. KeyError: there is no such set, or it wasn't."""
-        followed = self._followed[name]
+        followed = self._known(name)
+        if network not in followed.added:
+            raise KeyError(f"{network} was not added to {name}, or is gone already")
         del followed.added[network]
         return self._renew(followed)
 
@@ -226,8 +240,13 @@ class NetworkSets:
         """The networks that were added to a set, and for how many seconds each stays; None: as long
         as the process runs. KeyError."""
         now_s = self._clock.time()
-        return {network: None if until_s == math.inf else until_s - now_s
-                for network, until_s in self._followed[name].added.items() if until_s > now_s}
+        return {network: None if until_s == math.inf else round(until_s - now_s, 3)
+                for network, until_s in self._known(name).added.items() if until_s > now_s}
+
+    def _known(self, name: str) -> _Followed:
+        if name not in self._followed:
+            raise KeyError(f"there is no set of networks {name!r}")
+        return self._followed[name]
 
     def _renew(self, followed: _Followed) -> asyncio.Future[None]:
         """All changes of one turn of the loop make one set."""
@@ -238,13 +257,21 @@ class NetworkSets:
         return followed.made
 
     def _use_added(self, followed: _Followed) -> None:
+        if self._followed.get(followed.network.name) is not followed:
+            return                      # (a reload has removed it)
         made, followed.made = followed.made, None
         now_s = self._clock.time()
         for network in [one for one, until_s in followed.added.items() if until_s <= now_s]:
             del followed.added[network]
         lines = "\n".join(followed.added).encode()
-        self._retire(followed.network.use_added(
-            NetworkSet(lines, limits.NETWORKS_ADDED_MAX) if lines else None))
+        try:
+            added = NetworkSet(lines, limits.NETWORKS_ADDED_MAX) if lines else None
+        except Exception as error:      # memory is gone: the ones before stay
+            if made is None:
+                raise
+            made.set_exception(error)
+            return
+        self._retire(followed.network.use_added(added))
         if followed.expiry is not None:
             followed.expiry.cancel()
         first_s = min(followed.added.values(), default=math.inf)
@@ -285,9 +312,9 @@ class NetworkSets:
 
 
 def _changed(wanted: EffectiveNetworks, stamp: Stamp | None) -> _Read | None:
-    """What a source has now; None if that is what it had."""
+    """What a source has now; None if that is what it had when its file had this stamp."""
     try:
-        if _stamp(os.stat(wanted.file)) == stamp:
+        if stamp is not None and _stamp(os.stat(wanted.file)) == stamp:
             return None
     except OSError as error:
         raise ValueError(f"{wanted.file} can't be read: {error.strerror}") from None

@@ -37,13 +37,19 @@ def denial(listener: EffectiveListener, live: Live, client: Address | None) -> t
     else:
         host = str(address)
     deny, allow = listener.deny, listener.allow
-    reported = any(one is not None and one.report for one in (deny, allow))
+    reported = ""
     if deny is not None and (name := found_in(deny.networks, live, host)):
-        return f"{host} is in {name}, which listener {listener.name} denies", reported
+        why = f"{host} is in {name}, which listener {listener.name} denies"
+        if not deny.report:
+            return why, False
+        reported = why
     if allow is not None and not found_in(allow.networks, live, host):
-        return (f"{host} is in none of {', '.join(allow.networks)}, which alone listener"
-                f" {listener.name} allows"), reported
-    return "", False
+        why = (f"{host} is in none of {', '.join(allow.networks)}, which alone listener"
+               f" {listener.name} allows")
+        if not allow.report:
+            return why, False
+        reported = reported or why
+    return reported, bool(reported)
 
 
 def closed(

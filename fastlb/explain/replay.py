@@ -281,6 +281,10 @@ def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
             yield (f"{totals['disordered']} lines are a minute older than one before them: sort"
                    " the log by time, as rate limits go by it")
         yield "for rate limits, a log has no header fields: without its key, a client is counted"
+    if any(one.http is not None and one.http.trusted and (one.deny or one.allow)
+           for one in side.values.listeners):
+        yield ("a log doesn't say which proxy was connected: lists of listeners with"
+               " forwarded.trusted were left out")
     if totals["policies"]:
         yield f"{totals['policies']} requests have a policy: it wasn't asked, and None was assumed"
     if totals["unknown"] and not any(one.http is not None for one in side.values.listeners):

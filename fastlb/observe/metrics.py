@@ -91,14 +91,17 @@ METRICS = {
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),
-    "fastlb_network_entries": (
-        "gauge", "Networks in a set, by where they are from (origin): source, or added while"
-        " running."),
+    "fastlb_denied_total": (
+        "counter", "Connections and requests that lists of networks denied, by engine."),
+    "fastlb_denials_reported_total": (
+        "counter", "Clients that lists with report = true would have denied, by engine."),
+    "fastlb_source_full_total": (
+        "counter", "Connections closed as their source had max_connections_per_source, by engine."),
+    "fastlb_network_entries": ("gauge", "Networks in a set, by their origin: source, or added."),
     "fastlb_network_denials_total": (
-        "counter", "Connections, sessions and requests that a set had denied (outcome: denied), or"
+        "counter", "Connections, requests and datagrams that a set had denied (outcome: denied), or"
         " would have (reported)."),
-    "fastlb_network_failures_total": (
-        "counter", "Times that the source of a set could not be read again."),
+    "fastlb_network_failures_total": ("counter", "Times that a set could not be read again."),
     "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
@@ -168,6 +171,9 @@ _OF_ENGINES = {
     "fastlb_bodies_unread_total": "bodies_unread",
     "fastlb_protocols_unknown_total": "protocols_unknown",
     "fastlb_http2_abused_total": "h2_abused",
+    "fastlb_denied_total": "ended_denied",
+    "fastlb_denials_reported_total": "denials_reported",
+    "fastlb_source_full_total": "ended_source_full",
 }
 _OF_SERVERS = {
     "fastlb_server_connections_total": "connections",

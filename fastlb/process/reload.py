@@ -71,13 +71,13 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
 async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
     check_parser(new)
-    networks = await runtime.networks.learn(new.networks)
     pools = runtime.overlay.applied(new.pools)
     names = names_of(pools)
     reopened = reopen(new.listeners, listening, runtime.leaving.all, runtime.ids,
                       len(runtime.engines.all))
     taken = runtime.leaving.take_back(reopened.all)
     try:
+        networks = await runtime.networks.learn(new.networks)
         runtime.discovery.configure(new.dns)
         failures = await runtime.discovery.learn(names)
         if failures:

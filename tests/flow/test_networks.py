@@ -107,6 +107,34 @@ def test_report_serves_and_counts(made: TestBalancer) -> None:
         "entries": 1, "added": 0, "denied": 0, "reported": 1}
 
 
+def test_report_of_one_list_leaves_the_other_alone(made: TestBalancer) -> None:
+    site = web(made, deny={"networks": "127.0.0.2", "report": True}, allow="127.0.0.0/30")
+    other = web(made, deny="127.0.0.2", allow={"networks": "127.0.0.3", "report": True})
+    for at, expected in ((site, [False, False, False, True]), (other, [False, True, False, False])):
+        assert [is_denied(at.url, f"127.0.0.{i}") for i in (1, 2, 3, 4)] == expected
+    rules = [made.balancer.explain("GET", at.url, client=f"127.0.0.{i}:1").answer
+             for at in (site, other) for i in (1, 2, 3, 4)]
+    assert [one is not None and one.reason == "denied" for one in rules] == [
+        False, False, False, True, False, True, False, False]
+
+
+def test_client_that_no_proxy_speaks_for_is_denied_at_once(
+    site: Callable[..., Site], origin: Origin
+) -> None:
+    """It can't become somebody else: it isn't waited for, and has no place."""
+    made = site([origin.address], deny=OTHER, max_connections_per_source=1, proxy_protocol={
+        "trusted": ["127.0.0.9"], "timeout": "10m"})
+    with from_other(made.listener.url) as client:
+        assert client.recv(1) == b""
+    first = from_other(made.listener.url, "127.0.0.3")
+    with from_other(made.listener.url, "127.0.0.3") as second:
+        assert second.recv(1) == b""
+    first.sendall(b"first")
+    assert origin.accept().recv(10) == b"first"
+    assert made.totals()["ended_denied"] == made.totals()["ended_source_full"] == 1
+    first.close()
+
+
 def test_client_is_the_one_that_a_proxy_tells_of(
     site: Callable[..., Site], origin: Origin
 ) -> None:
@@ -177,6 +205,19 @@ def test_allow_denies_a_client_whose_address_is_hidden(made: TestBalancer) -> No
         {"name": "all", "respond": {"body": "ok"}, "allow": "0.0.0.0/0"}])
     assert status(site.url, "127.0.0.1", **{"x-forwarded-for": "192.0.2.7"}) == 200
     assert status(site.url, "127.0.0.1", **{"x-forwarded-for": "unknown"}) == 403
+
+
+def test_unix_client_speaks_for_itself_beside_trusted_proxies(
+    made: TestBalancer, tmp_path: Path
+) -> None:
+    site = made.listen(f"http://unix:{tmp_path}/s", forwarded={"trusted": ["127.0.0.1"]}, routes=[
+        {"name": "all", "respond": {"body": "ok"}, "allow": "10.0.0.0/8"}])
+    assert site.url
+    with httpx.Client(transport=httpx.HTTPTransport(uds=f"{tmp_path}/s")) as client:
+        assert client.get("http://a/").status_code == 200
+        for who, expected in (("10.0.0.1", 200), ("192.0.2.1", 403)):
+            got = client.get("http://a/", headers={"x-forwarded-for": who})
+            assert got.status_code == expected
 
 
 def test_match_chooses_a_route_by_a_set(made: TestBalancer) -> None:
@@ -263,6 +304,15 @@ def test_reload_takes_another_source(made: TestBalancer, tmp_path: Path) -> None
     config["networks"]["bad"] = {"cidrs": ["127.0.0.3"]}
     reload(made, config)
     assert [is_denied(site.url, f"127.0.0.{i}") for i in (2, 3)] == [False, True]
+    path.write_text("127.0.0.4\n")
+    config["networks"]["bad"] = {"file": str(path), "refresh": "1d"}
+    reload(made, config)
+    path.write_text("127.0.0.3\n# changed\n")
+    reload(made, config)                # (which reads it again, whatever `refresh` says)
+    assert [is_denied(site.url, f"127.0.0.{i}") for i in (3, 4)] == [True, False]
+    path.write_text("127.0.0.3\nnonsense\n")
+    with pytest.raises(ConfigError, match="no networks in line 2"):
+        reload(made, config)
     config["networks"]["bad"] = {"file": str(tmp_path / "none")}
     with pytest.raises(ConfigError, match="can't be read"):
         reload(made, config)
@@ -299,6 +349,25 @@ def test_added_network_is_denied_until_its_time_is_over(made: TestBalancer) -> N
         bad.add("127.0.0.3", ttl="soon")
     with pytest.raises(KeyError, match="there is no set of networks 'worse'; there are: bad"):
         made.balancer.networks["worse"]
+
+
+def test_what_was_added_goes_with_its_set(made: TestBalancer) -> None:
+    made.balancer.network("bad", cidrs=["127.0.0.9"])
+    site = web(made, deny="bad")
+    held = made.connect(site)           # (it keeps the snapshot, and so the set)
+    held.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+    bad = made.balancer.networks["bad"]
+    bad.add(OTHER)
+    assert is_denied(site.url)
+    config = made.balancer.config.model_dump(by_alias=True, exclude_unset=True)
+    without = {name: value for name, value in config.items() if name != "networks"}
+    reload(made, {**without, "listeners": {site.name: {
+        **config["listeners"][site.name], "deny": "127.0.0.9"}}})
+    with pytest.raises(KeyError, match="there is no set of networks 'bad'"):
+        bad.add(OTHER)
+    reload(made, config)
+    assert not is_denied(site.url)
+    assert made.balancer.networks["bad"].stats()["added"] == 0
 
 
 def test_what_was_added_outlives_reloads(made: TestBalancer) -> None:

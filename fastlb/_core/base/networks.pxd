@@ -50,18 +50,24 @@ cdef inline NetworkLive* network_of(const NetworkList* networks,
     return NULL
 
 
+cdef inline bint _count_denial(Core* core, NetworkLive* live, bint reports) noexcept nogil:
+    """Count a client that a list denies; False if that is only reported."""
+    if core.rehearses != REHEARSES:
+        if live != NULL and live.counters != NULL:
+            fl_count(&live.counters[core.id].reported if reports
+                     else &live.counters[core.id].denied, 1)
+        if reports:
+            fl_count(&core.counters.denials_reported, 1)
+    return not reports
+
+
 cdef inline bint is_denied(Core* core, const Access* access, const Address* peer) noexcept nogil:
     """Whether a client is not served, which is counted. A client of a unix socket has no address,
     so that no list denies it."""
-    cdef NetworkLive* denied = network_of(&access.deny, peer)
-    if likely(denied == NULL) and (access.allow.n == 0 or peer.family == AF_UNIX
-                                   or network_of(&access.allow, peer) != NULL):
+    cdef NetworkLive* live = network_of(&access.deny, peer)
+    if live != NULL and _count_denial(core, live, access.deny_reports):
+        return True
+    if likely(access.allow.n == 0) or peer.family == AF_UNIX \
+            or network_of(&access.allow, peer) != NULL:
         return False
-    if core.rehearses == REHEARSES:
-        return not access.reports
-    if denied != NULL and denied.counters != NULL:
-        fl_count(&denied.counters[core.id].reported if access.reports
-                 else &denied.counters[core.id].denied, 1)
-    if access.reports:
-        fl_count(&core.counters.denials_reported, 1)
-    return not access.reports
+    return _count_denial(core, NULL, access.allow_reports)

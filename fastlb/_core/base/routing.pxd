@@ -376,6 +376,7 @@ cdef struct Opening:
     uint8_t held                # the socket tells of more only when all that is wanted is here
     uint8_t header_begun        # what came so far is a part of a PROXY protocol header
     uint8_t all_seen            # its policy has seen all that it will
+    uint8_t is_let_in           # before its PROXY header, which can't change who it is
     uint32_t[SNIFFED_KEYS] keys # CRC-32
     uint32_t route_name         # of its route, see tables/names
     SniffRoute* route           # NULL: none; only while the snapshot is held

@@ -219,8 +219,11 @@ cdef class Rehearsal:
         return refuse_head(x, -used)
 
     cdef bint denies(self) noexcept nogil:
-        """Whether its listener doesn't serve the client."""
+        """Whether its listener doesn't serve the client, as far as a log knows who is connected:
+        not behind proxies that tell of others."""
         cdef BindEntry* bind = self.x.bind
+        if self.x.peer.family == 0 or (bind.http != NULL and bind.http.trusted.n):
+            return False
         return bind.access != NULL and is_denied(self.core, bind.access, &self.x.peer)
 
     cdef int pick(self) noexcept nogil:

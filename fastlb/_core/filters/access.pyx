@@ -30,14 +30,14 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
 cdef void* _make_deny(object room, object spec) except? NULL:
     cdef Access* access = <Access*> (<Room> room).take(1, sizeof(Access))
     fill_networks(room, &access.deny, spec.networks)
-    access.reports = spec.report
+    access.deny_reports = spec.report
     return access
 
 
 cdef void* _make_allow(object room, object spec) except? NULL:
     cdef Access* access = <Access*> (<Room> room).take(1, sizeof(Access))
     fill_networks(room, &access.allow, spec.networks)
-    access.reports = spec.report
+    access.allow_reports = spec.report
     return access
 
 

@@ -165,7 +165,7 @@ cdef void _note(Core* core, Exchange* x, HttpEntry* entry) noexcept nogil:
                              http.websocket_accept)
     if x.peer_ip_size == 0:
         _name_client(x)
-    if unlikely(entry.trusted.n):
+    if unlikely(entry.trusted.n or x.flags & EXCHANGE_TRUSTED):     # (a reload may end all trust)
         memcpy(x.client_ip, x.peer_ip, x.peer_ip_size)
         x.client_ip_size = x.peer_ip_size
         x.flags &= <uint8_t> ~EXCHANGE_TRUSTED

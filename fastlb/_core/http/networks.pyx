@@ -6,7 +6,7 @@ from fastlb._core.base.head cimport Text
 from fastlb._core.base.networks cimport network_of
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.ranges cimport NetworkList
-from fastlb._core.base.text cimport text_of
+from fastlb._core.base.text cimport equal, text_of
 from fastlb._core.base.types cimport Exchange
 from fastlb._core.ext.atomic cimport likely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6
@@ -29,8 +29,9 @@ cdef bint text_is_in(const NetworkList* networks, Text text) noexcept nogil:
 
 cdef bint client_address(const Exchange* x, Address* address) noexcept nogil:
     """The client's address, as trusted proxies saw it. False: a proxy hides it behind a word."""
-    if x.flags & EXCHANGE_TRUSTED:
-        return parse_address(
-            text_of(<const uint8_t*> x.client_ip, x.client_ip_size), address)
-    address[0] = x.peer
-    return True
+    if not x.flags & EXCHANGE_TRUSTED or equal(
+            <const uint8_t*> x.client_ip, x.client_ip_size,
+            <const uint8_t*> x.peer_ip, x.peer_ip_size):
+        address[0] = x.peer             # (it speaks for itself)
+        return True
+    return parse_address(text_of(<const uint8_t*> x.client_ip, x.client_ip_size), address)

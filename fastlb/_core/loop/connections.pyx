@@ -54,7 +54,7 @@ cdef int late_idle(Core* core, Exchange* x) noexcept nogil:
 
 cdef int _go_on(Core* core, Exchange* x) noexcept nogil:
     """It is known who the client is."""
-    if not is_let_in(core, x):
+    if not x.opening.is_let_in and not is_let_in(core, x):
         return FAIL
     secure_or_begin(core, x)
     return NEXT

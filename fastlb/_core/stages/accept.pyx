@@ -23,6 +23,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, AF_UNIX
+from fastlb._core.http.networks cimport is_believed
 from fastlb._core.http.upstream cimport make_room
 from fastlb._core.tables.live cimport live_notify, live_wake_engines
 
@@ -181,8 +182,11 @@ cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexce
     x.client.ready = WRITABLE       # a write is tried before it is waited for
     x.server.role = ROLE_SERVER
     if unlikely(bind.proxy != NULL):
-        x.stage = STAGE_PROXIED
-        timer_start(core, &x.timer, bind.proxy.timer)
+        # (who isn't trusted can't say to be somebody else)
+        x.opening.is_let_in = not is_believed(&bind.proxy.trusted, &x.peer)
+        if not x.opening.is_let_in or is_let_in(core, x):
+            x.stage = STAGE_PROXIED
+            timer_start(core, &x.timer, bind.proxy.timer)
     elif likely(is_let_in(core, x)):
         secure_or_begin(core, x)
     accepted[0] = x

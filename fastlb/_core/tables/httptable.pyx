@@ -226,6 +226,8 @@ cdef int fill_networks(Room room, NetworkList* into, object spec) except -1:
     if spec.text:
         network = Network("")
         network.use(NetworkSet(spec.text, LITERALS_MAX))
+        if network.set.wrong:
+            raise ValueError("a list has something that is no network")
         found.append(network)
     into.n = len(found)
     into.all = <NetworkLive**> room.take(into.n, sizeof(NetworkLive*))

@@ -57,6 +57,11 @@ cdef uint32_t _name_of(object one):
     return (<Pool> one).live.name if isinstance(one, Pool) else (<Listener> one).live.name
 
 
+cdef list _alive(object known):
+    """The values of a WeakValueDictionary, which others may change meanwhile."""
+    return [one for one in [ref() for ref in known.valuerefs()] if one is not None]
+
+
 cdef class Live:
     """The table that all engines of one balancer share. Outlives snapshots and engines."""
 
@@ -179,7 +184,7 @@ cdef class Live:
         return made
 
     def rate_limits(self) -> list[RateLimit]:
-        return list(self._rate_limits.values())
+        return _alive(self._rate_limits)
 
     def network(self, str name) -> Network:
         """It is forgotten with the last snapshot that names it."""
@@ -189,7 +194,7 @@ cdef class Live:
         return made
 
     def networks(self) -> list[Network]:
-        return list(self._networks.values())
+        return _alive(self._networks)
 
     def notify(self) -> None:
         """Something was changed in here by somebody else than an engine."""

@@ -403,7 +403,8 @@ cdef class Snapshot:
             bind.access = <Access*> self._room.take(1, sizeof(Access))
             fill_networks(self._room, &bind.access.deny, spec.access.deny)
             fill_networks(self._room, &bind.access.allow, spec.access.allow)
-            bind.access.reports = spec.access.report
+            bind.access.deny_reports = spec.access.deny_reports
+            bind.access.allow_reports = spec.access.allow_reports
             bind.access.source_max = spec.access.source_max
             if spec.access.source_max:
                 state.count_sources()

@@ -29,6 +29,11 @@ NETWORKS = [
     networks("host-bits", 'cidrs = ["192.0.2.1/24"]',
              "7: networks.bad.cidrs[0]: '192.0.2.1/24' is not a network like \"10.0.0.0/8\":"
              " 192.0.2.1/24 has host bits set", "a schema can't tell networks"),
+    networks("zone", 'cidrs = ["fe80::1%eth0"]',
+             "7: networks.bad.cidrs[0]: 'fe80::1%eth0' is not a network like \"10.0.0.0/8\": a"
+             " network has no zone", "a schema can't tell networks"),
+    Bad("networks-name-of-an-address", f"{LISTENER}{POOL}[networks.10]\ncidrs = []\n",
+        "f.toml:6: networks.10: '10' is not a name of a set: it looks like an address", CROSS),
     networks("two-sources", 'cidrs = []\nfile = "x"',
              "6: networks.bad: give cidrs or file, not both", CROSS),
     networks("no-source", 'refresh = "1s"',

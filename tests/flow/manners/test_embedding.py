@@ -69,8 +69,10 @@ def traffic(port):
 def run_program(body: str, threads: int) -> subprocess.CompletedProcess[str]:
     names = f"\nTHREADS = {threads}\nDEADLINE_S = {DEADLINE_S}\n"
     text = PRELUDE + names + textwrap.dedent(body)
+    # (Python 3.12 and later warn of any fork beside threads)
+    quiet = "ignore:This process:DeprecationWarning"
     return subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", quiet, "-c", text], capture_output=True, text=True, timeout=120
     )
 
 

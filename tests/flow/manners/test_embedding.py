@@ -38,7 +38,10 @@ def echo(connection):
 def accept():
     while True:
         connection, _ = origin.accept()
-        threading.Thread(target=echo, args=(connection,), daemon=True).start()
+        try:
+            threading.Thread(target=echo, args=(connection,), daemon=True).start()
+        except RuntimeError:        # Python 3.12 begins no thread while the interpreter goes
+            return
 
 threading.Thread(target=accept, daemon=True).start()
 

@@ -12,7 +12,7 @@ from fastlb.config import limits
 from fastlb.config.hints import Named, hint
 from fastlb.config.http import Route
 from fastlb.config.policy import Policy
-from fastlb.config.proxy_protocol import check_network, parse_network
+from fastlb.config.proxy_protocol import normal_network
 from fastlb.config.server import Server
 from fastlb.config.units import seconds
 from fastlb.control.changes import Change
@@ -305,7 +305,7 @@ class RateLimit:
 
     @property
     def name_in_config(self) -> str:
-        """What stands for it as a value of `rate_limit`."""
+        """The limit's name, as a value of `rate_limit`."""
         return self.name
 
     def stats(self) -> dict[str, int]:
@@ -337,7 +337,7 @@ class Networks:
 
     @property
     def name_in_config(self) -> str:
-        """What stands for it as a value of `deny` and `allow`."""
+        """The set's name, as a value of `deny` and `allow`."""
         return self.name
 
     def add(self, network: str, ttl: str | float | None = None) -> None:
@@ -345,14 +345,14 @@ class Networks:
         long as the process runs; reloads keep it. From another thread than the balancer's loop,
         all engines go by it when this returns. ValueError: it is no network, or the set is full.
         KeyError: the set is gone. RuntimeError: the balancer isn't running."""
-        text = str(parse_network(check_network(network)))
+        text = normal_network(network)
         ttl_s = seconds(ttl, "ttl")
         self._change(lambda runtime: runtime.networks.add(self.name, text, ttl_s))
 
     def remove(self, network: str) -> None:
         """Remove a network that was added to the running set. KeyError: it wasn't, or the set
         is gone."""
-        text = str(parse_network(check_network(network)))
+        text = normal_network(network)
         self._change(lambda runtime: runtime.networks.remove(self.name, text))
 
     def _change(self, change: Callable[[Runtime], asyncio.Future[None]]) -> None:

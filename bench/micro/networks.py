@@ -1,4 +1,4 @@
-"""What sets of networks cost: building them, and looking addresses up that are in none of them.
+"""Measure sets of networks: building them, and looking up addresses that are in none of them.
 
     python -m bench.micro.networks
 """

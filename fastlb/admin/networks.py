@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from fastlb.admin.answers import Refusal, answer, body_of
-from fastlb.config.proxy_protocol import check_network, parse_network
+from fastlb.config.proxy_protocol import normal_network
 from fastlb.config.units import duration_ms
 from fastlb.errors import Problem
 
@@ -41,11 +41,11 @@ class NetworkHandlers:
         return name
 
     async def show(self, request: web.Request) -> web.Response:
-        """What was added to a set, and for how many seconds it stays."""
+        """Return the networks that were added to a set, and for how many seconds each stays."""
         return self._shown(self._name(request))
 
     async def add(self, request: web.Request) -> web.Response:
-        """Another network, for a while or for good."""
+        """Add a network to a set, for a while or for good."""
         name = self._name(request)
         made = await body_of(request, {"network": str, "ttl": str})
         network, ttl_s = _network(made), _ttl_s(made)
@@ -56,7 +56,7 @@ class NetworkHandlers:
         return self._shown(name)
 
     async def remove(self, request: web.Request) -> web.Response:
-        """One that was added."""
+        """Remove a network that was added."""
         name = self._name(request)
         network = _network(await body_of(request, {"network": str}))
         try:
@@ -75,7 +75,7 @@ def _network(made: dict[str, Any]) -> str:
     problem = "this key is missing"
     if "network" in made:
         try:
-            return str(parse_network(check_network(made["network"])))
+            return normal_network(made["network"])
         except ValueError as error:
             problem = str(error)
     raise Refusal(422, "nothing was changed: there is no network", [Problem(problem, "network")])

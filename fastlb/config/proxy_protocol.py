@@ -43,6 +43,11 @@ def check_network(value: str) -> str:
     return value
 
 
+def normal_network(value: str) -> str:
+    """Return a network as the engine writes it, whichever way it was typed. Raises ValueError."""
+    return str(parse_network(check_network(value)))
+
+
 class ProxyProtocol(Model):
     """Headers of the PROXY protocol, version 1 or 2, that connections may begin with."""
 

@@ -312,7 +312,7 @@ class NetworkSets:
 
 
 def _changed(wanted: EffectiveNetworks, stamp: Stamp | None) -> _Read | None:
-    """What a source has now; None if that is what it had when its file had this stamp."""
+    """Read a source again. Returns None if its file still has this stamp."""
     try:
         if stamp is not None and _stamp(os.stat(wanted.file)) == stamp:
             return None

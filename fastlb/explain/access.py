@@ -56,8 +56,8 @@ def closed(
     listener: EffectiveListener, chosen_by: str, live: bool, method: str, url: str, client: str,
     denied: str,
 ) -> Explanation:
-    """Of a client that the listener doesn't serve: its connection is closed, and a datagram
-    dropped."""
+    """Return the explanation for a client that the listener doesn't serve: it closes a
+    connection, and drops a datagram."""
     return Explanation(
         listener=listener.name, mode=listener.scheme, chosen_by=chosen_by, live=live,
         method=method if listener.http is not None else "", url=url, client=client,

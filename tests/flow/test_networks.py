@@ -351,7 +351,7 @@ def test_added_network_is_denied_until_its_time_is_over(made: TestBalancer) -> N
         made.balancer.networks["worse"]
 
 
-def test_what_was_added_goes_with_its_set(made: TestBalancer) -> None:
+def test_added_networks_go_with_their_set(made: TestBalancer) -> None:
     made.balancer.network("bad", cidrs=["127.0.0.9"])
     site = web(made, deny="bad")
     held = made.connect(site)           # (it keeps the snapshot, and so the set)
@@ -370,7 +370,7 @@ def test_what_was_added_goes_with_its_set(made: TestBalancer) -> None:
     assert made.balancer.networks["bad"].stats()["added"] == 0
 
 
-def test_what_was_added_outlives_reloads(made: TestBalancer) -> None:
+def test_added_networks_outlive_reloads(made: TestBalancer) -> None:
     made.balancer.network("bad", cidrs=["127.0.0.9"])
     site = web(made, deny="bad")
     assert not is_denied(site.url)

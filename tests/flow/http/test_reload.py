@@ -215,7 +215,7 @@ def test_checks_follow_their_keys(run: Any, origins: Origins) -> None:
         before = len(a.requests)
         for _ in range(3):
             running.ask("/own")
-        time.sleep(0.1)
+        time.sleep(0.1)                     # (five intervals of the checks)
         return [one.target for one in a.requests[before:]] == ["/own"] * 3
 
     wait_until(is_quiet)

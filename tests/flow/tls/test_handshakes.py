@@ -208,7 +208,7 @@ def test_a_tcp_listener_over_tls_bounds_its_handshakes_too(
                        idle_timeout="60s")
     assert ended(plain(made)) == b""
     with ask(made, authority.trusting()) as client:     # and lets go of that limit afterwards
-        time.sleep(1.2)
+        time.sleep(1.2)                                 # (longer than the limit)
         client.sendall(GET)
         assert client.recv(1000)
 

@@ -1,4 +1,4 @@
-"""What `fastlb check` says of sets of networks and of lists."""
+"""`fastlb check` on sets of networks and on lists."""
 
 from __future__ import annotations
 

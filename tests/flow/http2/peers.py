@@ -45,6 +45,7 @@ class Client:
         self.answers: dict[int, Answer] = {}
         self.goaway: int | None = None
         self.noticed = False        # that the connection is to end
+        self.pongs = 0              # answers to our PINGs
         self._unread = b""
         self.ended = False
         self.reads = True           # and lets the server send more
@@ -153,6 +154,8 @@ class Client:
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset):
             answer.reset = int(event.error_code or 0)
+        elif isinstance(event, h2.events.PingAckReceived):
+            self.pongs += 1
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = int(event.error_code or 0)
 

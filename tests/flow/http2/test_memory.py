@@ -16,7 +16,9 @@ from tests.flow.test_process import Process, anonymous_kib, serve
 
 __all__ = ["serve"]
 
-CONNECTIONS, STREAMS = 12, 100
+# An engine keeps up to 2 MiB of each size of chunk that was given back, more or less of it as the
+# machine is busy: with so many connections it counts for little.
+FIRST, CONNECTIONS, STREAMS = 4, 24, 100
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS = 0, 1, 4
 CONFIG = """
@@ -128,12 +130,12 @@ def test_a_connection_holds_a_mebibyte_at_most(
                 made[-1].sendall(ask(2 * i + 1))
         return made
 
-    first = connect(2)
-    wait_until(lambda: evil.answered == 2 * STREAMS)
+    first = connect(FIRST)
+    wait_until(lambda: evil.answered == FIRST * STREAMS)
     wait_until(lambda: _is_steady(process))
     before = anonymous_kib(process)
     others = connect(CONNECTIONS)
-    wait_until(lambda: evil.answered == (2 + CONNECTIONS) * STREAMS)
+    wait_until(lambda: evil.answered == (FIRST + CONNECTIONS) * STREAMS)
     wait_until(lambda: _is_steady(process))
     each = (anonymous_kib(process) - before) / CONNECTIONS
     print(f"{each:.0f} KiB a connection")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.conftest import Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.peers import HttpOrigin, Serve, Wire
 
 if TYPE_CHECKING:
@@ -46,13 +46,22 @@ class HttpSite:
     def totals(self) -> dict[str, int]:
         return self.site.totals()
 
+    def advance(self, duration: str) -> None:
+        """Move the clock, once the engines have read what was sent to them before."""
+        self.site.advance("1ms")
+        self.site.advance(duration)
+
 
 @pytest.fixture
 def web(site: Callable[..., Site]) -> Callable[..., HttpSite]:
     """Makes an HttpSite: `web(servers, **listener keys)`."""
 
     def make(servers: list[str], **keys: object) -> HttpSite:
-        keys.setdefault("bind", "http://127.0.0.1:0")
+        # A busy machine must not look like a server that doesn't accept, or a slow client.
+        pool: Any = keys.get("pool") or {}
+        keys["pool"] = {"connect_timeout": f"{DEADLINE_S:.0f}s", **pool}
+        if str(keys.setdefault("bind", "http://127.0.0.1:0")).startswith("http"):
+            keys.setdefault("request_header_timeout", f"{DEADLINE_S:.0f}s")
         return HttpSite(site(servers, **keys))
 
     return make

@@ -27,48 +27,52 @@ def took(since: float, least: float) -> bool:
 
 
 def test_a_head_that_is_not_finished_is_408(web: Web, origins: Origins) -> None:
-    site = web([origins().address], request_header_timeout="150ms")
-    for part in (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n\r"):
-        client, begin = site.client(), time.monotonic()
+    site = web([origins().address], request_header_timeout="10m")
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    parts = (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"G", head[:-1])
+    clients, in_time = [site.client() for _ in parts], site.client()
+    for client, part in zip((*clients, in_time), (*parts, head[:-1]), strict=True):
         client.send(part)
+    wait_until(lambda: site.totals()["accepted"] == 4)
+    site.advance("6m")
+    in_time.send(head[-1:])
+    assert in_time.response().status == 200
+    site.advance("6m")
+    for client in clients:
         got = client.response()
-        assert got.status == 408 and got["x-fastlb-error"] == "timeout" and took(begin, 0.15)
+        assert got.status == 408 and got["x-fastlb-error"] == "timeout"
         assert client.to_end() == b""
 
 
 def test_dripping_does_not_help(web: Web, origins: Origins) -> None:
-    site = web([origins().address], request_header_timeout="200ms")
-    client, begin = site.client(), time.monotonic()
+    site = web([origins().address], request_header_timeout="10m")
+    client = site.client()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
-    stop = threading.Event()
-
-    def drip() -> None:
-        while not stop.wait(0.02):
-            try:
-                client.send(b"y")
-            except OSError:
-                return
-
-    dripping = threading.Thread(target=drip)
-    dripping.start()
+    wait_until(lambda: site.totals()["accepted"] == 1)
+    for _ in range(2):
+        site.advance("4m")
+        client.send(b"y")
+    site.advance("4m")                  # (12 minutes, and never more than 4 without a byte)
     assert client.response().status == 408
-    assert took(begin, 0.2)
-    stop.set()
-    dripping.join()
 
 
 def test_who_connects_and_says_nothing_is_closed(web: Web, origins: Origins) -> None:
-    site = web([origins().address], request_header_timeout="100ms")
-    assert site.client().to_end() == b""
+    site = web([origins().address], request_header_timeout="10m")
+    client = site.client()
+    wait_until(lambda: site.totals()["accepted"] == 1)
+    site.advance("11m")
+    assert client.to_end() == b""
 
 
 def test_an_idle_client_is_closed_in_time(web: Web, origins: Origins) -> None:
-    site = web([origins().address], keepalive_timeout="150ms")
+    site = web([origins().address], keepalive_timeout="10m")
     client = site.client()
-    client.send(get("/"))
-    client.response()
-    begin = time.monotonic()
-    assert client.to_end() == b"" and took(begin, 0.15)
+    for _ in range(2):                  # the second time, it has been idle for less than that
+        client.send(get("/"))
+        assert client.response().status == 200
+        site.advance("6m")
+    site.advance("6m")
+    assert client.to_end() == b""
 
 
 def test_a_server_that_does_not_answer_is_504(web: Web, origins: Origins) -> None:
@@ -121,40 +125,56 @@ def test_a_body_of_a_request_that_stands_still_is_408(web: Web, origins: Origins
 
 
 def test_a_slow_body_that_moves_is_let_be(web: Web, origins: Origins) -> None:
+    go_on = threading.Semaphore(0)
+
     def serve(wire: Wire, request: Message) -> bool:
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
         for _ in range(4):
-            time.sleep(0.3)
+            assert go_on.acquire(timeout=DEADLINE_S)
             wire.send(b"xy")
         return False
 
-    site = web([origins(serve).address], body_idle_timeout="1s", response_header_timeout="1s")
-    assert site.ask(get("/")).body == b"xy" * 4
+    site = web([origins(serve).address], body_idle_timeout="10m", response_header_timeout="10m")
+    client = site.client()
+    client.send(get("/"))
+    assert client.head().status == 200
+    for _ in range(4):                  # 24 minutes in all
+        site.advance("6m")
+        go_on.release()
+        assert client.exactly(2) == b"xy"
 
 
 @pytest.mark.parametrize("when", ["head", "body"])
 def test_the_whole_exchange_has_its_time(web: Web, origins: Origins, when: str) -> None:
+    go_on = threading.Semaphore(0)
+
     def serve(wire: Wire, request: Message) -> bool:
         if when == "body":
             wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            try:
-                for _ in range(100):
-                    time.sleep(0.02)
-                    wire.send(b"x")
-            except OSError:
-                return False
+            for _ in range(2):
+                assert go_on.acquire(timeout=DEADLINE_S)
+                wire.send(b"x")
         return silent(wire, request)
 
-    site = web([origins(serve).address], request_timeout="1s")
-    client, begin = site.client(), time.monotonic()
+    # (the two other timeouts are longer than what the clock is moved at a time)
+    origin = origins(serve)
+    site = web([origin.address], request_timeout="10m", response_header_timeout="1h",
+               body_idle_timeout="5m")
+    client = site.client()
     client.send(get("/"))
+    wait_until(lambda: len(origin.requests) == 1)
     if when == "head":
+        site.advance("11m")
         assert client.response().status == 504
     else:
         assert client.head().status == 200
+        for _ in range(2):              # the body moves, which doesn't help
+            site.advance("4m")
+            go_on.release()
+            assert client.exactly(1) == b"x"
+        site.advance("4m")
         with pytest.raises((EOFError, ConnectionResetError)):
-            client.exactly(1000)
-    assert took(begin, 1)
+            client.exactly(998)
 
 
 def test_a_route_has_its_own(site: Any, origins: Origins) -> None:

@@ -46,20 +46,21 @@ class Decided:
 
 
 def of_kind(kind: str, decide: Decide) -> tuple[Any, dict[str, Any]]:
-    """The function as one of this kind, and the keys that go with it."""
+    """The function as one of this kind, and the keys that go with it. On a busy machine it may
+    need seconds."""
+    keys: dict[str, Any] = {"deadline": f"{DEADLINE_S:.0f}s"}
     if kind == "async":
         async def policy(request: Request) -> Any:
             await asyncio.sleep(0)
             return decide(request)
-        return policy, {}
+        return policy, keys
 
     def function(request: Request) -> Any:
         return decide(request)
 
-    return function, {"blocking": True} if kind == "blocking" else {}
+    return function, {**keys, "blocking": True} if kind == "blocking" else keys
 
 
 def add(decided: Decided, kind: str, decide: Decide, path: str = "/*", **keys: Any) -> None:
     function, more = of_kind(kind, decide)
-    keys.setdefault("deadline", f"{DEADLINE_S:.0f}s")       # (a busy machine may need seconds)
-    assert decided.listener.route(path, name="r", **more, **keys)(function) is function
+    assert decided.listener.route(path, name="r", **{**more, **keys})(function) is function

@@ -85,7 +85,7 @@ def test_a_pool_gets_so_much_at_a_time_and_no_more(web: Web, gatekeeper: Gatekee
 @pytest.mark.parametrize("limit", ["pool", "server"])
 def test_who_waits_is_served_in_turn(web: Web, gatekeeper: Gatekeeper, limit: str) -> None:
     server: Any = gatekeeper.origin.address
-    limits: dict[str, Any] = {"max_pending": 10, "pending_timeout": "10s"}
+    limits: dict[str, Any] = {"max_pending": 10, "pending_timeout": "10m"}
     if limit == "pool":
         limits["max_requests"] = 2
     else:
@@ -107,7 +107,7 @@ def test_who_waits_is_served_in_turn(web: Web, gatekeeper: Gatekeeper, limit: st
 def test_the_queue_is_bounded(web: Web, gatekeeper: Gatekeeper) -> None:
     site = web([gatekeeper.origin.address],
                pool={"limits": {"max_requests": 1, "max_pending": 2, "retry_after": "7s",
-                                "pending_timeout": "10s"}})
+                                "pending_timeout": "10m"}})
     wires = [send(site, "/0")]
     gatekeeper.wait_for(1)
     wires += [send(site, "/1"), send(site, "/2")]
@@ -126,7 +126,8 @@ def test_nobody_waits_for_ever(web: Web, gatekeeper: Gatekeeper) -> None:
     gatekeeper.wait_for(1)
     late = site.ask(get("/1"))
     assert late.status == 503 and late["x-fastlb-error"] == "pending_timeout"
-    assert late["retry-after"] == "1" and pending(site) == 0
+    assert late["retry-after"] == "1"
+    wait_until(lambda: pending(site) == 0)
     gatekeeper.let(1)
     assert first.response().status == 200
 
@@ -138,7 +139,7 @@ def test_who_waits_goes_to_a_server_that_comes_up(
     other = origins(name="other")
     site = web([fastlb.Server(gatekeeper.origin.address, max_connections=1),
                 fastlb.Server(other.address, state="maintenance")],
-               pool={"limits": {"max_pending": 5, "pending_timeout": "60s"}})
+               pool={"limits": {"max_pending": 5, "pending_timeout": "10m"}})
     first = send(site, "/0")
     gatekeeper.wait_for(1)
     waiting = send(site, "/1")
@@ -151,7 +152,7 @@ def test_who_waits_goes_to_a_server_that_comes_up(
 
 def test_who_waits_is_told_when_nobody_is_left(web: Web, gatekeeper: Gatekeeper) -> None:
     site = web([fastlb.Server(gatekeeper.origin.address, max_connections=1)],
-               pool={"limits": {"max_pending": 5, "pending_timeout": "60s"}})
+               pool={"limits": {"max_pending": 5, "pending_timeout": "10m"}})
     first = send(site, "/0")
     gatekeeper.wait_for(1)
     waiting = send(site, "/1")
@@ -165,7 +166,7 @@ def test_who_waits_is_told_when_nobody_is_left(web: Web, gatekeeper: Gatekeeper)
 
 def test_a_client_that_leaves_gives_up_its_turn(web: Web, gatekeeper: Gatekeeper) -> None:
     site = web([gatekeeper.origin.address], pool={
-        "limits": {"max_requests": 1, "max_pending": 5, "pending_timeout": "10s"}})
+        "limits": {"max_requests": 1, "max_pending": 5, "pending_timeout": "10m"}})
     first = send(site, "/0")
     gatekeeper.wait_for(1)
     leaving, staying = send(site, "/1"), send(site, "/2")
@@ -187,7 +188,7 @@ def test_who_matters_more_comes_first(
         ]}},
         "pools": {"p": {
             "servers": [gatekeeper.origin.address],
-            "limits": {"max_requests": 1, "max_pending": 9, "pending_timeout": "10s"},
+            "limits": {"max_requests": 1, "max_pending": 9, "pending_timeout": "10m"},
         }},
     })
     web = HttpSite(site([], config=config))
@@ -207,7 +208,7 @@ def test_who_matters_more_comes_first(
 def test_many_threads_keep_to_it_and_nobody_is_forgotten(gatekeeper: Gatekeeper) -> None:
     balancer = fastlb.Balancer(threads=4)
     pool = balancer.pool("p", [gatekeeper.origin.address], limits={
-        "max_requests": 3, "max_pending": 1000, "pending_timeout": "30s"})
+        "max_requests": 3, "max_pending": 1000, "pending_timeout": "10m"})
     listener = balancer.listen("http://127.0.0.1:0", name="web", pool=pool)
     with balancer.background():
         site = HttpSite(Site(balancer, listener))
@@ -236,7 +237,7 @@ def test_many_threads_keep_to_it_and_nobody_is_forgotten(gatekeeper: Gatekeeper)
 @pytest.mark.http1
 def test_tcp_waits_too(site: Callable[..., Site], origin: Origin) -> None:
     made = site([fastlb.Server(origin.address, max_connections=1)],
-                pool={"limits": {"max_pending": 1, "pending_timeout": "10s"}})
+                pool={"limits": {"max_pending": 1, "pending_timeout": "10m"}})
     first, upstream = made.pair(origin)
     second = made.connect()
     second.sendall(b"hello")
@@ -254,4 +255,4 @@ def test_tcp_does_not_wait_for_ever(site: Callable[..., Site], origin: Origin) -
         "limits": {"max_requests": 1, "max_pending": 1, "pending_timeout": "50ms"}})
     made.pair(origin)
     assert made.connect().recv(10) == b""
-    assert made.totals()["ended_pending_timeout"] == 1
+    wait_until(lambda: made.totals()["ended_pending_timeout"] == 1)

@@ -327,7 +327,7 @@ def test_a_reload_while_it_is_asked_changes_nothing_for_the_request(decided: Dec
     begun = asyncio.Event()
     go: list[bool] = []
 
-    @decided.listener.route("/*", name="r")
+    @decided.listener.route("/*", name="r", deadline="60s")
     async def slow(request: Request) -> Any:
         begun.set()
         while not go:

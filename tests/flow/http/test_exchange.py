@@ -35,8 +35,12 @@ def test_each_end_of_a_connection_is_counted_as_one(web: Web, origins: Origins) 
     for _ in range(3):
         assert site.ask(get()).status == 200
     site.wait_idle()
-    ended = {name: n for name, n in site.totals().items() if name.startswith("ended_") and n}
-    assert sum(ended.values()) == 3, ended
+
+    def ended() -> dict[str, int]:
+        return {name: n for name, n in site.totals().items() if name.startswith("ended_") and n}
+
+    wait_until(lambda: sum(ended().values()) >= 3)
+    assert sum(ended().values()) == 3, ended()
     assert site.totals()["requests"] == 3
 
 

@@ -132,7 +132,7 @@ def test_many_clients_at_once_get_their_own(client: httpx.Client) -> None:
     async def main() -> None:
         limits = httpx.Limits(max_connections=50)
         async with httpx.AsyncClient(base_url=str(client.base_url), trust_env=False, limits=limits,
-                                     timeout=30) as many:
+                                     timeout=httpx.Timeout(30, pool=None)) as many:
             async def one(n: int) -> None:
                 got = await many.post(f"/{n}", content=b"x" * (n * 37 % 30_000))
                 assert got.json()["path"] == f"/{n}"

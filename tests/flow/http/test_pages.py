@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import Site
+from tests.flow.conftest import DEADLINE_S, Site
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import HttpOrigin, Message, Wire, get
 
@@ -66,7 +66,8 @@ def reload(site: HttpSite) -> None:
     loop = balancer._instance.running().loop
     assert loop is not None
     raw = balancer.config.model_dump(exclude_unset=True, by_alias=True)
-    asyncio.run_coroutine_threadsafe(balancer.reload(fastlb.Config.build(raw)), loop).result(20)
+    reloading = balancer.reload(fastlb.Config.build(raw))
+    asyncio.run_coroutine_threadsafe(reloading, loop).result(DEADLINE_S)
 
 
 def test_exact_status_comes_before_a_class_and_the_route_before_the_listener(

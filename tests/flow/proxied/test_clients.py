@@ -31,6 +31,7 @@ from tests.flow.proxied.headers import (
     tlv,
     v2,
 )
+from tests.flow.tls.turns import all_is_heard
 
 pytestmark = pytest.mark.modes("tls")
 
@@ -181,7 +182,7 @@ def test_policies_and_records_know_the_client(site: Make, origins: Origins) -> N
 
     config = fastlb.Config.build({
         "listeners": {"l": {"bind": "http://127.0.0.1:0", **HERE, "pool": "p", "routes": [
-            {"name": "r", "policy": policy}]}},
+            {"name": "r", "policy": {"call": policy, "deadline": "10m"}}]}},
         "pools": {"p": {"servers": [origins().address]}},
     })
     made = site([], config=config)
@@ -211,7 +212,8 @@ def test_a_policy_of_tcp_sees_what_is_behind_it(site: Make, origin: Origin) -> N
     def policy(connection: fastlb.Connection) -> None:
         seen.append((tuple(connection.client), connection.data[:5]))
 
-    made = site([origin.address], **HERE, policy={"call": policy, "first_bytes": "5B"})
+    made = site([origin.address], **HERE, policy={
+        "call": policy, "deadline": "10m", "first_bytes": "5B", "first_bytes_timeout": "10m"})
     begin(made, V2 + b"hello, you")
     assert read_exactly(origin.accept(), 10) == b"hello, you"
     assert seen == [(("192.0.2.7", 4242), b"hello")]
@@ -275,6 +277,7 @@ def test_a_reload_that_begins_to_listen_to_proxies(site: Make, origins: Origins)
     before = begin(made)
     assert ask(before) == "127.0.0.1"
     asyncio.run(made.balancer.reload(config(**HERE)))
+    all_is_heard(made)
     assert ask(begin(made, V2)) == "192.0.2.7"
     assert ask(before) == "127.0.0.1", "what was begun goes on"
 

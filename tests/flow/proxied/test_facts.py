@@ -117,7 +117,8 @@ def test_policies(web: Web, origins: Origins, where: str) -> None:
         return here(request)
 
     made = web([origins().address], **HERE, routes=[
-        {"name": "asked", "policy": here if where == "here" else there}]).site
+        {"name": "asked", "policy": {
+            "call": here if where == "here" else there, "deadline": "10m"}}]).site
     for header, authority in ((SHOP, "shop.example"), (V1, ""), (LOCAL, "nobody"), (b"", "nobody")):
         client = begin(made, header) if header else begin(made)
         wire = Wire(client)
@@ -142,7 +143,8 @@ def test_policies_of_tcp(site: Make, origin: Origin, where: str) -> None:
         await asyncio.sleep(0)
         kept.append(connection)
 
-    made = site([origin.address], **HERE, policy=kept.append if where == "here" else there)
+    made = site([origin.address], **HERE, policy={
+        "call": kept.append if where == "here" else there, "deadline": "10m"})
     for header in (SHOP, LOCAL):
         client = begin(made, header)
         origin.accept().close()
@@ -173,7 +175,8 @@ def test_decisions_are_kept_by_what_was_told(web: Web, origins: Origins) -> None
 
     made = web([origins().address], **HERE, routes=[
         {"name": "asked", "policy": {
-            "call": policy, "cache_on": "proxy.unique_id", "cache_ttl": "1h"}}]).site
+            "call": policy, "deadline": "10m", "cache_on": "proxy.unique_id",
+            "cache_ttl": "1h"}}]).site
     for header, said in ((SHOP, b"id-1"), (BELOW, b"0001")) * 5:
         wire = Wire(begin(made, header))
         wire.send(get("/"))

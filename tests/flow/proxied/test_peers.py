@@ -24,9 +24,9 @@ global
     maxconn 100
 defaults
     mode {mode}
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
 {rest}
 """
 NGINX = """\
@@ -155,7 +155,7 @@ def ask(port: int, context: ssl.SSLContext | None = None, requests: int = 1) -> 
 FACTS = {"x-authority": "{proxy.authority}", "x-id": "{proxy.unique_id}",
          "x-dst": "{proxy.dst}", "x-port": "{client.port}"}
 SHOWN = [{"name": "all", "pool": "pool", "request_headers": {"set": FACTS}}]
-REQUIRED = {"trusted": ["127.0.0.1"], "required": True}
+REQUIRED = {"trusted": ["127.0.0.1"], "required": True, "timeout": "10m"}
 
 
 @pytest.mark.parametrize("send", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl"])
@@ -235,7 +235,8 @@ def test_nginx_is_told(
 ) -> None:
     port = start("nginx", lambda port: NGINX.format(folder=tmp_path, port=port))
     made = running([f"127.0.0.1:{port}"], bind, {
-        "proxy_protocol": version, "health": {"tcp": True, "interval": "10ms"}})
+        "proxy_protocol": version,
+        "health": {"tcp": True, "interval": "10ms", "timeout": "10m"}})
     said, own = ask(made.listener.port, requests=3)
     assert said.split() == ["127.0.0.1", str(own), str(made.listener.port)]
 

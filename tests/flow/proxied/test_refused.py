@@ -29,10 +29,11 @@ from tests.flow.proxied.headers import (
     tlv,
     v2,
 )
+from tests.flow.tls.turns import time_passes
 
 Make = Callable[..., Site]
 Origins = Callable[..., HttpOrigin]
-NOBODY = {"trusted": ["192.0.2.0/24"]}
+NOBODY = {"trusted": ["192.0.2.0/24"], "timeout": "10m"}
 BROKEN = {
     "no-family": b"PROXY \r\n",
     "another-family": b"PROXY UDP4 192.0.2.7 198.51.100.1 4242 443\r\n",
@@ -61,6 +62,12 @@ BROKEN = {
 def refused(made: Site, n: int) -> None:
     wait_until(lambda: made.totals()["ended_proxy_header"] == n,
                lambda: f"{made.totals()['ended_proxy_header']} refused, not {n}")
+
+
+def too_late(made: Site) -> None:
+    """The time of the one client that there is goes by."""
+    wait_until(lambda: made.counts()["exchanges"] == 1)
+    time_passes(made, "11m")
 
 
 def reached(origin: Origin) -> bool:
@@ -101,8 +108,10 @@ def test_what_ends_too_early(site: Make, origin: Origin, scheme: str, header: by
 @pytest.mark.plain
 @pytest.mark.parametrize("header", [V1, V2])
 def test_what_takes_too_long(site: Make, origin: Origin, header: bytes) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "500ms"})
-    assert is_closed(begin(made, header[:-1]))
+    made = site([origin.address], proxy_protocol=TRUSTED)
+    client = begin(made, header[:-1])
+    too_late(made)
+    assert is_closed(client)
     refused(made, 1)
     assert not reached(origin)
 
@@ -127,10 +136,14 @@ def test_anybody_without_one_is_a_client(site: Make, origins: Origins) -> None:
 
 @pytest.mark.plain
 def test_where_one_is_required(site: Make, origin: Origin) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "required": True, "timeout": "500ms"})
+    made = site([origin.address], proxy_protocol={**TRUSTED, "required": True})
     for i, first in enumerate((b"GET / HTTP/1.1\r\n\r\n", b"PROXX", b"PRO", b"")):
-        assert is_closed(begin(made, *([first] if first else [])))
+        client = begin(made, *([first] if first else []))
+        if b"PROXY".startswith(first):
+            too_late(made)
+        assert is_closed(client)
         refused(made, i + 1)
+        made.wait_idle()
     client = begin(made, b"PRO")
     client.shutdown(socket.SHUT_WR)
     assert is_closed(client)
@@ -172,8 +185,9 @@ def test_what_only_looks_like_one(
 
 @pytest.mark.plain
 def test_the_begin_of_one_that_stays_a_begin(site: Make, origin: Origin) -> None:
-    made = site([origin.address], proxy_protocol={**TRUSTED, "timeout": "500ms"})
+    made = site([origin.address], proxy_protocol=TRUSTED)
     begin(made, b"PROX")
+    too_late(made)
     assert read_exactly(origin.accept(), 4) == b"PROX"
 
 

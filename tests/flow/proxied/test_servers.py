@@ -266,6 +266,7 @@ def test_second_tries_tell_of_the_same_client(web: Web, told: Told, header: byte
     assert wire.response().status == 200
     done.set()
     wanted = header or told_v2(wire.sock, site.site)
+    wait_until(lambda: first.headers != [])         # (it may come to that later than the other)
     assert first.headers == second.headers == [wanted]
 
 
@@ -326,7 +327,7 @@ def test_checks_speak_for_themselves(
 ) -> None:
     health = {"tcp": {"tcp": True}, "http": {"http": "/healthz"}, "expect": {"expect": "+OK"}}[kind]
     made = site([origin.address], pool={
-        "proxy_protocol": version, "health": {**health, "interval": "1h", "timeout": "5s"}})
+        "proxy_protocol": version, "health": {**health, "interval": "1h", "timeout": "10m"}})
     got, server = met(origin) if kind != "tcp" else (header, None)
     if server is None:
         sock, _ = origin.listener.accept()

@@ -15,7 +15,7 @@ from tests.flow.http.peers import Wire, get
 from tests.flow.http2.peers import Client
 from tests.flow.proxied.headers import HERE, LOCAL, V1, begin
 from tests.flow.proxied.test_facts import ASKED, BELOW, CLIENTS, NO, SHOP, YES
-from tests.flow.sniff.conftest import Edge, Make
+from tests.flow.sniff.conftest import PATIENT, Edge, Make
 from tests.flow.tls.peers import Authority
 
 PLAIN = b"* hello\r\n"
@@ -108,8 +108,8 @@ def test_keys_splits_and_policies(edge: Make) -> None:
         kept.append(connection)
 
     made = edge([
-        {"name": "asked", "match": {"proxy": {"authority": "shop.example"}}, "policy": policy,
-         "pool": "a"},
+        {"name": "asked", "match": {"proxy": {"authority": "shop.example"}},
+         "policy": {"call": policy, "deadline": PATIENT}, "pool": "a"},
         {"name": "rest", "match": {"proxy": {"authority": True}},
          "split": {"a": 1, "b": 1}, "split_on": "proxy.unique_id"}], **HERE)
     for _ in range(2):
@@ -143,7 +143,7 @@ def web(**keys: Any) -> dict[str, Any]:
         {"name": "shop", "match": {"path": "/r", "proxy": {"authority": "shop.example"}},
          "respond": YES},
         {"name": "not", "match": {"path": "/r"}, "respond": NO},
-        {"name": "asked", "match": {"path": "/p"}, "policy": policy},
+        {"name": "asked", "match": {"path": "/p"}, "policy": {"call": policy, "deadline": PATIENT}},
         {"name": "told", "match": {"path": "/t"}, "redirect": "https://{proxy.authority}/"}]}
 
 

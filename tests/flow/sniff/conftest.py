@@ -15,6 +15,8 @@ from tests.flow.conftest import Origin, Site, read_exactly, wait_until
 from tests.flow.observe.test_metrics import Scraped
 from tests.flow.tls.peers import Authority
 
+PATIENT = "10m"         # only a broken program waits so long
+
 
 class Edge(Site):
     """The listener `edge`, whose pools are named after their origins."""
@@ -82,6 +84,8 @@ def edge(mode: int) -> Iterator[Make]:
             of: dict[str, dict[str, Any]] | None = None, top: dict[str, Any] | None = None,
             **keys: Any,
         ) -> Edge:
+            # (a client that is slow to speak is no silent one, where no test is about that)
+            keys = {"sniff_timeout": PATIENT, "sniff_whole_timeout": PATIENT, **keys}
             origins = {name: Origin() for name in pools.split()}
             for origin in origins.values():
                 stack.callback(origin.close)
@@ -119,6 +123,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def tls(authority: Authority) -> dict[str, Any]:
     """Of a listener, for names below site.test."""
-    return {"certificates": [authority.files("site.test", "*.site.test")]}
+    return {"certificates": [authority.files("site.test", "*.site.test")],
+            "handshake_timeout": PATIENT}
 
 

@@ -13,7 +13,7 @@ import fastlb
 from fastlb.policy import Connection
 from tests.core.openings import CONNECT_4, HELLO
 from tests.flow.conftest import DEADLINE_S, wait_until
-from tests.flow.sniff.conftest import Make
+from tests.flow.sniff.conftest import PATIENT, Make
 from tests.flow.tls.peers import Authority
 
 
@@ -130,9 +130,10 @@ def test_routes_are_added_in_python(mode: int) -> None:
     origins = [Origin(), Origin()]
     lb = fastlb.Balancer(threads=mode)
     a, b = (lb.pool(name, [origin.address]) for name, origin in zip("ab", origins, strict=True))
-    edge = lb.listen("tcp://127.0.0.1:0", name="edge", pool=a)
+    edge = lb.listen("tcp://127.0.0.1:0", name="edge", pool=a, sniff_timeout=PATIENT,
+                     sniff_whole_timeout=PATIENT)
 
-    @edge.route(match={"protocol": "mqtt"}, first_bytes="1KiB")
+    @edge.route(match={"protocol": "mqtt"}, first_bytes="1KiB", deadline=PATIENT)
     def by_bytes(connection: Connection) -> Any:
         return b if b"sensor" in connection.data else None
 

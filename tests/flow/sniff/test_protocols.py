@@ -30,6 +30,7 @@ from tests.flow.conftest import (
     wait_until,
 )
 from tests.flow.sniff.conftest import Edge, Make
+from tests.flow.tls.turns import time_passes
 
 OPENINGS = {
     "tls": HELLO, "http/1.1": GET, "websocket": UPGRADE, "h2": PREFACE + b"\0\0\0\4\0\0\0\0\0",
@@ -124,7 +125,7 @@ def test_without_a_pool_what_fits_no_route_is_closed(edge: Make) -> None:
     with pytest.raises(ConnectionResetError):       # (nobody has read what it said)
         client.recv(1)
     wait_until(lambda: made.ended() == {"no_route": 1})
-    assert made.listener.stats()["refused"] == 1
+    wait_until(lambda: made.listener.stats()["refused"] == 1)
     assert made.totals()["protocols_unknown"] == 0
 
 
@@ -139,13 +140,14 @@ def test_what_is_not_whole_in_time_is_unknown(edge: Make, sent: bytes, wanted: s
 
 
 def test_who_has_begun_is_not_cut_short_by_the_time_for_silence(edge: Make) -> None:
-    made = edge([to("a", protocol="tls")], pool="b", sniff_timeout="500ms",
-                sniff_whole_timeout="60s")
-    client = made.says(HELLO[:100])
-    # Another client's silence begins after this one's, and ends before this one is told.
-    other = made.connect()
+    made = edge([to("a", protocol="tls")], pool="b", sniff_timeout="10m",
+                sniff_whole_timeout="1h")
+    client = made.says(HELLO[:40])
+    other = made.connect()              # (which says nothing)
+    wait_until(lambda: made.counts()["exchanges"] == 2)
+    time_passes(made, "11m")
     made.serves(other, "b", b"")
-    client.sendall(HELLO[100:])
+    client.sendall(HELLO[40:])
     made.serves(client, "a", HELLO)
 
 
@@ -237,10 +239,15 @@ def test_ten_thousand_garbage_connections_cost_no_memory(edge: Make) -> None:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * 4096
 
+    # What is held for connections is held in each round. What others in this process do, or what a
+    # hundred connections take that are all there while the engine waits for its turn, is not.
     storm(made, 2000)
-    before = resident()
-    storm(made, 10_000)
-    assert resident() - before < 4 << 20
+    growths = []
+    for _ in range(4):
+        before = resident()
+        storm(made, 2500)
+        growths.append(resident() - before)
+    assert min(growths) < 1 << 20, growths
 
     def all_ended() -> bool:
         ended = made.ended()

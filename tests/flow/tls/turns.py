@@ -1,0 +1,28 @@
+"""What engines have done by now: for tests in which something has to come before something else."""
+
+from __future__ import annotations
+
+from tests.flow.conftest import Site, wait_until
+
+# The turn that is under way may have asked for events before; the next one hears of all that is
+# here, and is over when the third has begun.
+TURNS = 3
+
+
+def all_is_heard(site: Site) -> None:
+    """Wait until the engines have dealt with what clients and servers have sent them, and go by
+    the configuration that was published last. (`settle` waits for a second at most.)"""
+    engines = site.balancer._instance.running().engines.all
+    for _ in range(TURNS):
+        before = [engine.turns for engine in engines]
+        for engine in engines:
+            engine.wake()
+        wait_until(lambda before=before: all(  # type: ignore[misc]
+            engine.turns > n for engine, n in zip(engines, before, strict=True)))
+
+
+def time_passes(site: Site, duration: str) -> None:
+    """Move the clock when what was sent until now is there, and wait until what is due is done."""
+    all_is_heard(site)
+    site.advance(duration)
+    all_is_heard(site)

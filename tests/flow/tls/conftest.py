@@ -15,6 +15,8 @@ import fastlb
 from tests.flow.conftest import Site
 from tests.flow.tls.peers import Authority
 
+PATIENT = "10m"         # only a broken program takes so long
+
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
@@ -33,10 +35,14 @@ def secure_site(authority: Authority, tmp_path: Path) -> Iterator[Callable[..., 
             tls: dict[str, Any] | None = None, pool: dict[str, Any] | None = None,
             threads: int = 1, **keys: Any,
         ) -> Site:
+            # (both ends of a handshake are Python's here, and may take long)
+            if pool and "tls" in pool:
+                pool = {"connect_timeout": PATIENT, **pool}
             balancer = fastlb.Balancer(threads=threads)
             target = balancer.pool("pool", servers, **(pool or {}))
             if bind.startswith(("https://", "tls://")):
-                keys["tls"] = {"certificates": [authority.files("site.test")], **(tls or {})}
+                keys["tls"] = {"certificates": [authority.files("site.test")],
+                               "handshake_timeout": PATIENT, **(tls or {})}
             listener = balancer.listen(bind, name="listener", pool=target, **keys)
             stack.enter_context(balancer.background())
             made = Site(balancer, listener)

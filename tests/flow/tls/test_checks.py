@@ -100,7 +100,7 @@ def server(authority: trustme.CA) -> Iterator[Callable[..., Server]]:
 
 def check(server: Server, pool_tls: dict[str, Any], **health: Any) -> str | None:
     """"" if it is well."""
-    how = _How("pool", effective_health(Health(**{"timeout": "5s", **health})),
+    how = _How("pool", effective_health(Health(**{"timeout": "10m", **health})),
                effective_server_tls(ServerTls(**pool_tls)))
     spec = ServerSpec(f"127.0.0.1:{server.port}", ("127.0.0.1", server.port), 1, 0,
                       tls_name="127.0.0.1")
@@ -203,7 +203,8 @@ def test_a_pool_over_tls_is_up_when_its_servers_are_trusted(
     ca.write_bytes((folder / "other.pem").read_bytes())
     balancer = fastlb.Balancer(threads=1)
     pool = balancer.pool("api", [f"127.0.0.1:{made.port}"], tls={"ca": str(ca)},
-                         health={"http": "/", "interval": "50ms", "fall": 1, "rise": 1})
+                         health={"http": "/", "interval": "50ms", "timeout": "10m", "fall": 1,
+                                 "rise": 1})
     balancer.listen("http://127.0.0.1:0", pool=pool)
     with balancer.background():
 

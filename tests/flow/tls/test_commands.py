@@ -79,7 +79,7 @@ def test_serving_with_a_certificate(scheme: str, tmp_path: Path) -> None:
 
 def test_the_demo_prints_a_line_that_works() -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "fastlb", "demo", "--tls", "--seconds", "2", "--port", "0"],
+        [sys.executable, "-m", "fastlb", "demo", "--tls", "--seconds", "300", "--port", "0"],
         stdout=subprocess.PIPE, text=True,
     )
     assert demo.stdout is not None
@@ -92,6 +92,7 @@ def test_the_demo_prints_a_line_that_works() -> None:
                 [*shlex.split(line), "-sS"], capture_output=True, text=True, timeout=DEADLINE_S
             )
             assert (made.returncode, made.stdout[:17]) == (0, "Hello from origin"), made.stderr
+        demo.send_signal(signal.SIGINT)     # (which ends it as its seconds would)
         rest = demo.stdout.read()
         assert demo.wait(DEADLINE_S) == 0
     finally:

@@ -37,7 +37,7 @@ def test_policies(
 
     for policy in (here, there):
         made = secure_site([origin.address], tls=wants(authority), routes=[
-            {"name": "asked", "policy": policy}])
+            {"name": "asked", "policy": {"call": policy, "deadline": "10m"}}])
         path = authority.named(NAME)
         client = shake(made, context(authority, path, versions=versions))
         assert get(client)[1] == get(client)[1] == {"x-subject": SUBJECT}
@@ -51,7 +51,7 @@ def test_policies(
         nobody = shake(made, context(authority, versions=versions))
         assert get(nobody)[1] == {"x-subject": ""}
     made = secure_site([origin.address], bind="http://127.0.0.1:0", routes=[
-        {"name": "asked", "policy": lambda request: kept.append(request)}])
+        {"name": "asked", "policy": {"call": kept.append, "deadline": "10m"}}])
     with socket.create_connection(("127.0.0.1", made.listener.port)) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert plain.recv(1000)
@@ -68,7 +68,7 @@ def test_policies_of_tcp(
 
         made = secure_site(
             [origin.address], bind="tls://127.0.0.1:0", tls=wants(authority),
-            policy=there if where == "there" else kept.append)
+            policy={"call": there if where == "there" else kept.append, "deadline": "10m"})
         path = authority.named(NAME)
         get(shake(made, context(authority, path)))
         assert kept[-1].tls == fastlb.Tls("site.test", "TLSv1.3", SUBJECT, printed(path))
@@ -114,7 +114,7 @@ def test_records(
             client = shake(made, context(authority, cert, versions=versions))
             get(client)
             client.close()
-        made.wait_idle()
+            made.wait_idle()            # (sessions are recorded as they end)
         found = records.take()
         told = [(record.tls_sni, record.tls_version, record.tls_client_subject,
                  record.tls_client_fingerprint) for record in found]
@@ -178,7 +178,8 @@ def test_decisions_are_kept_by_who_the_client_is(
 
     made = secure_site([origin.address], tls=wants(authority), routes=[
         {"name": "asked", "policy": {
-            "call": policy, "cache_on": "tls.client_fingerprint", "cache_ttl": "1h"}}])
+            "call": policy, "deadline": "10m", "cache_on": "tls.client_fingerprint",
+            "cache_ttl": "1h"}}])
     paths = [authority.named([(NameOID.COMMON_NAME, name)]) for name in ("a", "b")]
     for path in (*paths, *paths, None, None):
         get(shake(made, context(authority, path)))

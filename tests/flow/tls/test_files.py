@@ -10,7 +10,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 import fastlb
 from fastlb.process import files
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect, fingerprint, put
 
@@ -41,7 +42,8 @@ def serving() -> Iterator[Serving]:
             stack.callback(origin.close)
             balancer = fastlb.Balancer(threads=2)
             balancer.pool("pool", [origin.address], tls=pool_tls)
-            balancer.listen("https://127.0.0.1:0", name="web", pool="pool", tls=tls)
+            balancer.listen("https://127.0.0.1:0", name="web", pool="pool",
+                            tls={"handshake_timeout": "10m", **tls})
             stack.enter_context(balancer.background())
             return balancer
 
@@ -91,18 +93,62 @@ class Shaking:
             time.sleep(max(0.0, next_s - time.monotonic()))
 
 
+class Looks:
+    """Stands before `files._different`: how often was looked, and whether it may be."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._real = files._different
+        self._left: float = inf
+        self._moved = threading.Condition()
+
+    def __call__(self, config: fastlb.Config) -> files.Found:
+        with self._moved:
+            self._moved.wait_for(lambda: self._left > 0, DEADLINE_S)
+            self._left -= 1
+            self.n += 1
+            self._moved.notify_all()
+            return self._real(config)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody looks meanwhile, as a pair that doesn't fit is told of at the third look."""
+        with self._moved:
+            self._left = 0
+        try:
+            yield
+        finally:
+            self.allow(inf)
+
+    def allow(self, n: float) -> None:
+        """So many looks, and wait for them where they have a number."""
+        with self._moved:
+            self._left = n
+            self._moved.notify_all()
+            assert n == inf or self._moved.wait_for(lambda: self._left == 0, DEADLINE_S)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    made = Looks()
+    monkeypatch.setattr(files, "LOOK_S", 0.05)
+    monkeypatch.setattr(files, "_different", made)
+    return made
+
+
 def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
-    pair: Pair, serving: Serving
+    pair: Pair, serving: Serving, looks: Looks
 ) -> None:
     balancer = serving(pair.tls)
     prints = [fingerprint(port(balancer))]
     with Shaking(port(balancer)) as shaking:
         for i in range(3):
             cert, key, print_ = pair.new()
-            put(pair.cert, cert)
-            if i == 1:
-                time.sleep(files.LOOK_S * 0.4)      # a pair that doesn't fit, for a while
-            put(pair.key, key)
+            with looks.held():
+                put(pair.cert, cert)
+                if i == 1:
+                    looks.allow(1)                  # at a pair that doesn't fit
+                put(pair.key, key)
             prints.append(print_)
             # (it must not be in the set of what was seen: that may be from before)
             wait_until(lambda: prints[-1] in shaking.seen, "the new one isn't shown")
@@ -115,19 +161,15 @@ def test_no_handshake_fails_while_the_files_are_replaced_again_and_again(
 
 
 def test_a_bad_file_changes_nothing_and_is_told_once(
-    pair: Pair, serving: Serving, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    pair: Pair, serving: Serving, looks: Looks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(files, "LOOK_S", 0.05)
     caplog.set_level(logging.INFO, "fastlb")
     balancer = serving(pair.tls)
     before = fingerprint(port(balancer))
     put(pair.cert, b"nothing\n")
     wait_until(lambda: securing(balancer).refused == 1)
-    looks: list[object] = []
-    real = files._different
-    monkeypatch.setattr(files, "_different", lambda config: looks.append(0) or real(config))
-    wait_until(lambda: len(looks) >= 5)
+    then = looks.n
+    wait_until(lambda: looks.n >= then + 5)
     assert securing(balancer).refused == 1
     assert fingerprint(port(balancer)) == before
     told = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
@@ -138,7 +180,8 @@ def test_a_bad_file_changes_nothing_and_is_told_once(
     ]
     pair.cert.unlink()          # another change, and as bad
     wait_until(lambda: securing(balancer).refused == 2)
-    after = pair.replace()
+    with looks.held():
+        after = pair.replace()
     wait_until(lambda: fingerprint(port(balancer)) == after)
     said = f"listener web: its files have changed and are in use: {pair.cert} (sha256:{after})"
     wait_until(lambda: said in caplog.messages)         # (engines go by them before)
@@ -146,12 +189,12 @@ def test_a_bad_file_changes_nothing_and_is_told_once(
 
 
 def test_a_certificate_that_has_expired_is_not_served(
-    pair: Pair, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, serving: Serving, looks: Looks
 ) -> None:
-    monkeypatch.setattr(files, "LOOK_S", 0.05)
     balancer = serving(pair.tls)
     before = fingerprint(port(balancer))
-    pair.replace(days=-1)
+    with looks.held():
+        pair.replace(days=-1)
     wait_until(lambda: securing(balancer).refused == 1)
     assert fingerprint(port(balancer)) == before
 

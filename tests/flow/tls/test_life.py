@@ -140,7 +140,8 @@ def test_a_forked_child_says_nothing_on_our_connections(
     secure_site: Make, authority: Authority, threads: int,
     origin: TlsOrigin, to_servers: dict[str, Any]
 ) -> None:
-    made = secure_site([origin.address], pool=to_servers, threads=threads)
+    made = secure_site([origin.address], pool=to_servers, threads=threads,
+                       request_header_timeout="10m")
     waiting = ask(made, authority.trusting())           # (its server's connection is kept)
     half = shake(made, authority.trusting())
     half.sendall(GET[:10])

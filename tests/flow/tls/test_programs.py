@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.conftest import BUILD, DEADLINE_S, Site, wait_until
+from tests.flow.conftest import BUILD, Site, wait_until
 from tests.flow.tls.peers import GET, Authority, TlsOrigin, origin
 
 pytestmark = [
@@ -60,14 +60,15 @@ def test_s_client_gets_what_it_offers(
 
 
 @pytest.mark.parametrize("how", ["-new", "-reuse"])
-def test_s_time_shakes_hands_for_a_second(
+def test_s_time_shakes_hands_for_seconds(
     secure_site: Make, origin: TlsOrigin, authority: Authority, how: str
 ) -> None:
     made = secure_site([origin.address], threads=2)
     done = subprocess.run(
-        ["openssl", "s_time", "-connect", f"127.0.0.1:{made.listener.port}", how, "-time", "1",
+        # (for so long that a busy machine lets it shake hands some times)
+        ["openssl", "s_time", "-connect", f"127.0.0.1:{made.listener.port}", how, "-time", "3",
          "-CAfile", authority.cert, "-www", "/"],
-        capture_output=True, text=True, timeout=DEADLINE_S)
+        capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     n = int(re.findall(r"(\d+) connections in \d+ real seconds", done.stdout)[0])
     assert n > 0
@@ -76,4 +77,7 @@ def test_s_time_shakes_hands_for_a_second(
     totals = made.totals()
     assert totals["handshakes"] >= n
     assert totals["handshakes_failed"] == 0
-    assert (totals["resumed"] >= n - 1) == (how == "-reuse")
+    if how == "-reuse":
+        assert totals["resumed"] >= n - 1
+    else:
+        assert totals["resumed"] == 0

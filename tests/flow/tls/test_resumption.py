@@ -12,6 +12,7 @@ import pytest
 import fastlb
 from tests.flow.conftest import Site
 from tests.flow.tls.peers import Authority, TlsOrigin, ask, origin
+from tests.flow.tls.turns import all_is_heard
 
 __all__ = ["origin"]
 
@@ -103,6 +104,7 @@ def test_not_after_other_clients_are_wanted(
         raw = made.balancer.config.model_dump(by_alias=True, exclude_unset=True)
         raw["listeners"]["listener"]["tls"].update(keys)
         asyncio.run(made.balancer.reload(fastlb.Config.build(raw)))
+        all_is_heard(made)
 
     change(min_version="1.2")           # (which is not about clients)
     assert goes_on(made, context, session)
@@ -127,6 +129,7 @@ def test_a_session_of_nobody_is_no_way_in(
     raw["listeners"]["listener"]["tls"].update(
         client_auth="required", client_ca=authority.cert)
     asyncio.run(made.balancer.reload(fastlb.Config.build(raw)))
+    all_is_heard(made)
     with pytest.raises(ssl.SSLError):
         ask(made, context, session=session)
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import fastlb
-from tests.flow.conftest import DEADLINE_S
+from tests.flow.conftest import DEADLINE_S, Site
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect
+from tests.flow.tls.turns import all_is_heard
 
 Serving = Callable[..., fastlb.Balancer]
 
@@ -44,7 +45,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
             balancer = fastlb.Balancer(threads=2)
             balancer.pool("pool", [origin.address])
             balancer.listen("https://127.0.0.1:0", name="web", pool="pool",
-                            tls={**pair.tls, "tickets": tickets})
+                            tls={**pair.tls, "handshake_timeout": "10m", "tickets": tickets})
             stack.enter_context(balancer.background())
             return balancer
 
@@ -62,6 +63,11 @@ def goes_on(balancer: fastlb.Balancer, session: ssl.SSLSession) -> bool:
         return bool(client.session_reused)
 
 
+def are_heard(balancer: fastlb.Balancer) -> None:
+    """The keys that are in use now, by all engines."""
+    all_is_heard(Site(balancer, balancer.listeners["web"]))
+
+
 def rotate(balancer: fastlb.Balancer, times: int) -> None:
     runtime = balancer._instance.runtime
     assert runtime is not None and runtime.loop is not None
@@ -70,6 +76,7 @@ def rotate(balancer: fastlb.Balancer, times: int) -> None:
         runtime.loop.call_soon_threadsafe(runtime.securing._rotate)
         runtime.loop.call_soon_threadsafe(rotated.set)
         assert rotated.wait(DEADLINE_S)
+    are_heard(balancer)
 
 
 def test_a_session_goes_on_after_a_reload_and_two_rotations(serving: Serving) -> None:
@@ -119,5 +126,6 @@ def test_a_key_that_was_taken_away_is_not_taken_any_more(
     raw = {**balancer.config.model_dump(exclude_unset=True)}
     raw["listeners"]["web"]["tls"]["tickets"] = True
     asyncio.run(balancer.reload(fastlb.Config.build(raw)))
+    are_heard(balancer)
     assert not goes_on(balancer, session)
     assert goes_on(balancer, begin(balancer))

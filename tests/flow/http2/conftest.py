@@ -31,7 +31,9 @@ def h2(web: Callable[..., HttpSite], pair: tuple[str, str]) -> Iterator[Open]:
     clients: list[Client] = []
 
     def make(servers: list[str], **keys: object) -> tuple[HttpSite, Client]:
-        tls = {"certificates": [{"cert": pair[0], "key": pair[1]}]}
+        # (the client is Python's, and may be slow to shake hands and to begin)
+        tls = {"certificates": [{"cert": pair[0], "key": pair[1]}], "handshake_timeout": "10m"}
+        keys = {"request_header_timeout": "10m", **keys}
         made = web(servers, bind="https://127.0.0.1:0", tls=tls, **keys)
         clients.append(connect(made, pair))
         return made, clients[-1]

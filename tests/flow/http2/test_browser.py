@@ -98,7 +98,7 @@ def opened(h2: Open, origins: Origins, browser: Browser) -> Iterator[tuple[Serve
     """The page, as the browser has loaded it."""
     server = Server()
     origin: HttpOrigin = origins(server.serve)
-    site, client = h2([origin.address], keepalive_timeout="2s")
+    site, client = h2([origin.address], keepalive_timeout="10m")
     client.close()
     browser.open(f"https://localhost:{site.site.listener.port}/")
     browser.wait(f"document.readyState === 'complete' && window.made?.length === {RESOURCES}")
@@ -106,6 +106,12 @@ def opened(h2: Open, origins: Origins, browser: Browser) -> Iterator[tuple[Serve
     browser.open("about:blank")
     browser.wait("location.href === 'about:blank'")
     browser.call("Network.clearBrowserCache")
+
+    def has_left() -> bool:             # (it is told to by and by: a notice, and then the end)
+        site.site.advance("11m")
+        return not any(site.site.counts().values())
+
+    wait_until(has_left)
 
 
 def test_a_page_of_many_parts(browser: Browser, opened: tuple[Server, HttpSite]) -> None:
@@ -155,7 +161,7 @@ def test_a_websocket_in_a_stream(browser: Browser, opened: tuple[Server, HttpSit
     assert browser.run("heard[0]") == "first"
     assert browser.run("heard[1] === 'x'.repeat(60_000)") is True
     assert site.totals()["accepted"] == before
-    assert site.site.counts()["h2_streams"] == 1
+    wait_until(lambda: site.site.counts()["h2_streams"] == 1)
     browser.run("chat.close(4001)")
     assert browser.wait("window.farewell") == "4001 true"
     assert server.words == [b"first", b"x" * 60_000]

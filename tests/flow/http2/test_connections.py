@@ -13,6 +13,7 @@ from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer, get
 from tests.flow.http2.conftest import Open, Origins, connect
 from tests.flow.http2.peers import DATA, Client
+from tests.flow.tls.turns import time_passes
 
 Web = Callable[..., HttpSite]
 
@@ -36,7 +37,7 @@ def test_without_tls_by_prior_knowledge(web: Web, origins: Origins) -> None:
 
 
 def test_a_preface_byte_by_byte(web: Web, origins: Origins) -> None:
-    site = web([origins().address], h2c=True)
+    site = web([origins().address], h2c=True, request_header_timeout="10m")
     sock = site.site.connect()
     for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":
         sock.sendall(bytes([byte]))
@@ -62,7 +63,7 @@ def test_a_stop_says_so_and_waits(h2: Open, origins: Origins) -> None:
     site, client = h2([origins(serve).address])
     stream = client.ask("/slow")
     assert begun.wait(DEADLINE_S)
-    site.site.balancer.stop(10)
+    site.site.balancer.stop(2 * DEADLINE_S)
     while client.goaway is None:
         assert client.look()
     assert client.goaway == 0
@@ -72,12 +73,13 @@ def test_a_stop_says_so_and_waits(h2: Open, origins: Origins) -> None:
         data += piece
     assert client.raw(DATA, 1, stream, b"done") in data or client.raw(
         DATA, 0, stream, b"done") in data
-    site.site.balancer.stop(10).wait(DEADLINE_S)
+    site.site.balancer.stop(2 * DEADLINE_S).wait(DEADLINE_S)
 
 
 def test_a_silent_one_is_told_to_go(h2: Open, origins: Origins) -> None:
-    site, client = h2([origins().address], keepalive_timeout="1s")
+    site, client = h2([origins().address], keepalive_timeout="10m")
     assert client.get("/").status == 200
+    time_passes(site.site, "11m")
     client.until_end()
     assert client.goaway == 0
     client.close()

@@ -74,7 +74,7 @@ def test_routes_and_policies(
 
     made = secure_site([origin.address], tls=wants(authority), routes=[
         {"name": "in", "match": {"path": "/in", "tls": {"client_subject": SUBJECT}},
-         "policy": policy},
+         "policy": {"call": policy, "deadline": "10m"}},
         {"name": "out", "respond": {"status": 403}}])
     for path, status, body in (
         (authority.named(NAME), 200, SUBJECT), (None, 403, ""),

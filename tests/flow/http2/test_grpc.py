@@ -13,6 +13,7 @@ from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Open, Origins
 from tests.flow.http2.peers import Answer, Client
 from tests.flow.observe.test_metrics import Scraped
+from tests.flow.tls.turns import time_passes
 
 GRPC = ("content-type", "application/grpc")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -110,7 +111,7 @@ def test_a_call_that_is_refused(h2: Open, origins: Origins) -> None:
 
 @pytest.mark.parametrize(("timeout", "in_time"), [
     ("50m", False), ("50000u", False), ("50000000n", False), ("1n", False), ("0S", True),
-    ("99999999H", True), ("10S", True), ("1M", True), ("", True), ("m", True), ("50", True),
+    ("99999999H", True), ("900S", True), ("1M", True), ("", True), ("m", True), ("50", True),
     ("-5m", True), ("123456789m", True), ("50 m", True), ("50M5", True),
 ])
 def test_a_call_ends_in_its_own_time(
@@ -154,8 +155,14 @@ def test_a_call_whose_time_ends_after_its_head(
         wire.send(HEAD + part)
         wire.sock.recv(1)
 
-    site, client = h2([origins(serve).address])
-    got = call(client, "/a.B/C", ("grpc-timeout", "1S"))
+    site, client = h2([origins(serve).address], body_idle_timeout="1h")
+    stream = client.ask("/a.B/C", GRPC, ("te", "trailers"), ("grpc-timeout", "1M"), method="POST",
+                        body=b"\0" * 5)
+    got = client.answers[stream]
+    while not got.fields or len(got.body) < len(part) - 5:      # (without its framing)
+        assert client.look()
+    time_passes(site.site, "30m")
+    client.answer(stream)
     assert got.status == 200
     assert calls(site) == {"DEADLINE_EXCEEDED": 1}
     assert got.trailers == [("grpc-status", "4")] and got.reset is None

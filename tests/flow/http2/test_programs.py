@@ -30,7 +30,7 @@ loads = pytest.mark.skipif(
 
 def run(*arguments: str | Path) -> str:
     return subprocess.run(
-        arguments, capture_output=True, text=True, timeout=90, check=True).stdout
+        arguments, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def keeping(wire: Wire, request: Message) -> None:

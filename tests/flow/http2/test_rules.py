@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer
 from tests.flow.http2.conftest import Origins
@@ -202,7 +202,7 @@ def test_one_request_too_many_is_refused_and_the_others_go_on(web: Web, origins:
     go_on = threading.Event()
 
     def serve(wire: Wire, request: Message) -> None:
-        go_on.wait(30)
+        go_on.wait(DEADLINE_S)
         wire.send(answer(b"ok"))
 
     site = web([origins(serve).address], h2c=True)

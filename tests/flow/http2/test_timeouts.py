@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.conftest import HttpSite
 from tests.flow.http.peers import Message, Wire, answer
-from tests.flow.http2.conftest import Open, Origins, connect
+from tests.flow.http2.conftest import Open, Origins
 from tests.flow.http2.peers import CONTINUATION, GOAWAY, HEADERS, SETTINGS
+from tests.flow.tls.turns import time_passes
 
 END_STREAM, END_HEADERS = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -41,10 +42,12 @@ UNFINISHED = {
 def test_unfinished_heads_end_after_request_header_timeout(
     web: Callable[..., HttpSite], origins: Origins, sent: bytes
 ) -> None:
-    site = web([origins().address], h2c=True, request_header_timeout="300ms",
+    site = web([origins().address], h2c=True, request_header_timeout="10m",
                keepalive_timeout="1h")
     sock = site.site.connect()
     sock.sendall(sent)
+    wait_until(lambda: site.site.counts()["exchanges"] == 1)
+    time_passes(site.site, "11m")
     while sock.recv(65536):
         pass
     sock.close()
@@ -65,29 +68,32 @@ def test_an_unfinished_head_ends_no_request_that_is_at_work(
     go_on = threading.Event()
 
     def serve(wire: Wire, request: Message) -> None:
-        go_on.wait(30)
+        go_on.wait(DEADLINE_S)
         wire.send(answer(b"late"))
 
-    site = web([origins(serve).address], h2c=True, request_header_timeout="100ms",
-               keepalive_timeout="1h")
+    origin = origins(serve)
+    site = web([origin.address], h2c=True, request_header_timeout="10m",
+               keepalive_timeout="1h", response_header_timeout="1h")
     sock = site.site.connect()
     sock.sendall(PREFACE + _frame(SETTINGS, 0, 0)
                  + _frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)
                  + _frame(HEADERS, END_STREAM, 3, GET))
+    wait_until(lambda: len(origin.requests) == 1)
+    time_passes(site.site, "11m")
     data = _until(sock, b"", bytes([GOAWAY, 0, 0, 0, 0, 0]))
     go_on.set()
     _until(sock, data, b"late")
+    for _ in range(2):                  # (it doesn't say that it has heard, and ends no head)
+        time_passes(site.site, "11m")
     while sock.recv(65536):
         pass
     sock.close()
     wait_until(lambda: not any(site.site.counts().values()))
 
 
-def test_a_client_between_requests_has_keepalive_timeout(
-    h2: Open, origins: Origins, pair: tuple[str, str]
-) -> None:
-    """Also after a head that came in pieces. Another client's unfinished head is the clock."""
-    site, client = h2([origins().address], request_header_timeout="1s", keepalive_timeout="1h")
+def test_a_client_between_requests_has_keepalive_timeout(h2: Open, origins: Origins) -> None:
+    """Also after a head that came in pieces."""
+    site, client = h2([origins().address], request_header_timeout="10m", keepalive_timeout="1h")
     stream = client.ask("/")
     assert client.answer(stream).status == 200
     head = client.raw(HEADERS, END_HEADERS | END_STREAM, 3, client.h2.encoder.encode([
@@ -97,10 +103,7 @@ def test_a_client_between_requests_has_keepalive_timeout(
     client.sock.sendall(head[-3:])
     wait_until(lambda: site.totals()["requests"] == 2)
     for _ in range(2):
-        other = connect(site, pair)
-        other.sock.sendall(other.raw(HEADERS, END_STREAM, 1, GET))
-        other.until_end()
-        other.close()
+        time_passes(site.site, "11m")
     client.sock.sendall(client.raw(HEADERS, END_HEADERS | END_STREAM, 5, client.h2.encoder.encode([
         (":method", "GET"), (":scheme", "https"), (":path", "/last"), (":authority", "a")])))
     wait_until(lambda: site.totals()["requests"] == 3)
@@ -115,17 +118,27 @@ def test_answers_that_nobody_takes_end_after_half_of_body_idle_timeout(
 
     def serve(wire: Wire, request: Message) -> None:
         if request.target == "/long":
-            over.wait(30)
+            over.wait(DEADLINE_S)
         wire.send(answer(bytes(size)))
 
-    site, client = h2([origins(serve).address], body_idle_timeout="400ms", keepalive_timeout="1h")
+    site, client = h2([origins(serve).address], body_idle_timeout="40m", keepalive_timeout="1h",
+                      response_header_timeout="2h")
+
+    def taken_by_nobody(stream: int) -> int | None:
+        """What the stream is reset by, when it has been looked at twice: each 10 minutes."""
+        while not client.answers[stream].fields:
+            assert client.look()
+        for _ in range(2):
+            time_passes(site.site, "11m")
+        return client.answer(stream).reset
+
     client.h2.update_settings({4: 0})           # SETTINGS_INITIAL_WINDOW_SIZE
     client.flush()
     long, stream = client.ask("/long"), client.ask("/")
-    assert client.answer(stream).reset == CANCEL
+    assert taken_by_nobody(stream) == CANCEL
     assert client.answers[long].reset is None
     over.set()
-    assert client.answer(long).reset == CANCEL
+    assert taken_by_nobody(long) == CANCEL
     assert client.goaway is None
     client.close()
     wait_until(lambda: not any(site.site.counts().values()))

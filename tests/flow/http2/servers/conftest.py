@@ -55,7 +55,7 @@ def front(web: Callable[..., HttpSite]) -> Front:
     def make(origins: list[H2Origin], pool: dict[str, Any] | None = None, **keys: Any) -> HttpSite:
         # (its servers share a process with the tests, and take long to say their settings)
         return web([one.address for one in origins], h2c=True,
-                   pool={"protocol": "h2", "connect_timeout": "30s", **(pool or {})}, **keys)
+                   pool={"protocol": "h2", "connect_timeout": "10m", **(pool or {})}, **keys)
 
     return make
 

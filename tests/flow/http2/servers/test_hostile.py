@@ -4,6 +4,7 @@ doesn't read, among others on its connection."""
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +25,6 @@ END_STREAM, END_HEADERS = 1, 4
 OWN = frame(SETTINGS, 0, 0)
 INTERIM = frame(HEADERS, END_HEADERS, 1, b"\x08\x03103")
 LARGE = 1 << 20
-FLOOD_BYTES = 16 << 20
 STREAMS_MAX = 100
 
 
@@ -98,6 +98,8 @@ def test_one_that_does_not_read_among_99_of_its_connection(front: Front, farm: F
         streams = {client.ask(f"/{turn}/{i}"): f"/{turn}/{i}" for i in range(99)}
         for stream, path in streams.items():
             assert bytes(client.answer(stream).body) == path.encode()
+    while len(client.answers[slow].body) < 65_535:
+        assert client.look()
     assert len(client.answers[slow].body) == 65_535
     assert origin.requests[0].sent < LARGE
     assert origin.connections == 1
@@ -128,12 +130,12 @@ def test_a_server_that_makes_fastlb_reset_every_stream_is_left(front: Front, far
 
 
 class Flood:
-    """When the request has come, and until it is cut off."""
+    """When the request has come, and until it is cut off. (What is too much is so much in a second:
+    on a busy machine that takes a second in which it has its turn.)"""
 
     def __init__(self, begin: bytes, more: bytes) -> None:
         self.begin = begin
         self.piece = more * (65536 // len(more) + 1)
-        self.sent = 0
         self.cut = False
 
     def __call__(self, sock: socket.socket) -> None:
@@ -143,9 +145,9 @@ class Flood:
             while b"\x01\x05\0\0\0\x01" not in heard:
                 heard += sock.recv(65536)
             sock.sendall(self.begin)
-            while self.sent < FLOOD_BYTES:
+            until_s = time.monotonic() + DEADLINE_S
+            while time.monotonic() < until_s:
                 sock.sendall(self.piece)
-                self.sent += len(self.piece)
         except OSError:
             self.cut = True
 
@@ -161,9 +163,8 @@ class Flood:
 ], ids=["continuation", "fields", "references", "interim", "empty-data", "after-its-end"])
 def test_an_answer_without_end(front: Front, farm: Farm, begin: bytes, more: bytes) -> None:
     flood = Flood(begin, more)
-    site = front([farm(begin=flood)], response_header_timeout="2s")
+    site = front([farm(begin=flood)])
     wire = site.client()
     wire.send(get())
-    wait_until(lambda: flood.cut or flood.sent >= FLOOD_BYTES)
-    assert flood.cut
+    wait_until(lambda: flood.cut)
     wire.close()

@@ -118,7 +118,8 @@ def test_addresses_name_their_link(caplog: pytest.LogCaptureFixture) -> None:
     peer = Origin(socket.AF_INET6)
     port = peer.listener.getsockname()[1]
     balancer = fastlb.Balancer(threads=1)
-    pool = balancer.pool("p", [f"[::1%lo]:{port}"], health={"tcp": True, "interval": "50ms"})
+    pool = balancer.pool("p", [f"[::1%lo]:{port}"], health={
+        "tcp": True, "interval": "50ms", "timeout": "30s"})
     balancer.listen("tcp://[::1%lo]:0", name="l", pool=pool)
     with balancer.background():
         site = Site(balancer, balancer.listeners["l"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import fastlb
+from fastlb.testing.clock import Clock
 from tests import ports
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.modes import fixture_of
@@ -96,6 +97,10 @@ class Site:
         client.send(data)
         return client.recv(DATAGRAM_MAX)
 
+    def advance(self, duration: str) -> None:
+        """Move the balancer's clock: what is due by then has happened on return."""
+        Clock(self.balancer._instance.running).advance(duration)
+
     def counts(self) -> dict[str, int]:
         runtime = self.balancer._instance.runtime
         return runtime.counts() if runtime is not None else {}
@@ -164,10 +169,10 @@ def site(mode: int) -> Iterator[Make]:
                  policy: Any = None, **keys: Any) -> Site:
             lb = fastlb.Balancer(threads=mode, shutdown_timeout="10s")
             made_pool = lb.pool("p", servers, **(pool or {}))
-            keys = {"bind": "udp://127.0.0.1:0", "idle_timeout": "20s", **keys}
+            keys = {"bind": "udp://127.0.0.1:0", "idle_timeout": "10m", **keys}
             listener = lb.listen(name="l", pool=made_pool, **keys)
             if policy is not None:
-                listener.route()(policy)
+                listener.route(deadline=f"{DEADLINE_S:.0f}s")(policy)
             stack.enter_context(lb.background())
             sites.append(Site(lb, listener))
             return sites[-1]

@@ -7,19 +7,27 @@ from collections.abc import Callable
 import pytest
 
 from tests.flow.conftest import Origin, wait_until
-from tests.flow.udp.conftest import Make, Serve, Site
+from tests.flow.silence import give_up
+from tests.flow.udp.conftest import Make, Serve, Server, Site
 from tests.ports import free_port
 
-QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "200ms", "rise": 1}
+QUICK = {"interval": "30ms", "fast_interval": "20ms", "timeout": "30s", "rise": 1}
 PING = {**QUICK, "udp": {"send": r"ping\xff", "expect": r"pong\xff"}, "fall": 2}
 
 
-def says(name: bytes, well: Callable[[], bool] = lambda: True) -> Callable[[bytes], bytes | None]:
-    """Says its name before what it is sent, and how it is when it is asked."""
+def says(
+    name: bytes, well: Callable[[], bool] = lambda: True, silent: Callable[[], None] | None = None
+) -> Callable[[bytes], bytes | None]:
+    """Says its name before what it is sent, and when it is asked that it is well, or nothing:
+    `silent` is called then."""
     def answer(data: bytes) -> bytes | None:
-        if data == b"ping\xff":
-            return b"I say pong\xff\0" if well() else None
-        return name + data
+        if data != b"ping\xff":
+            return name + data
+        if well():
+            return b"I say pong\xff\0"
+        assert silent is not None
+        silent()
+        return None
 
     return answer
 
@@ -28,10 +36,15 @@ def down(site: Site, address: str) -> bool:
     return site.balancer._instance.running().live.server("p", address).down
 
 
+def is_silent(made: Site, server: Server) -> None:
+    give_up(made.balancer, ("127.0.0.1", server.port))
+
+
 def test_a_server_that_does_not_answer_checks_gets_no_sessions(site: Make, serve: Serve) -> None:
     """Those that it had go on to the other one, until it answers again."""
     well = [True]
-    a, b = serve(says(b"a", lambda: well[0])), serve(says(b"b"))
+    a = serve(says(b"a", lambda: well[0], lambda: is_silent(made, a)))
+    b = serve(says(b"b"))
     made = site([a.address, b.address], pool={"health": PING})
     clients = [made.client() for _ in range(4)]
     assert sorted(made.ask(b"1", client) for client in clients) == [b"a1", b"a1", b"b1", b"b1"]
@@ -54,9 +67,10 @@ def test_a_server_that_is_gone_is_down_before_clients_ask(site: Make, serve: Ser
 
 
 def test_when_all_are_down_datagrams_are_dropped(site: Make, serve: Serve) -> None:
-    well = [False]
-    a = serve(says(b"a", lambda: well[0]))
+    well = [True]
+    a = serve(says(b"a", lambda: well[0], lambda: is_silent(made, a)))
     made = site([a.address], pool={"health": PING})
+    well[0] = False
     wait_until(lambda: down(made, a.address))
     client = made.client()
     client.send(b"1")

@@ -80,7 +80,7 @@ def test_others_of_the_engine_go_on(site: Make, serve: Serve, origin: Any) -> No
 
 def test_it_is_changed_while_a_listener_rests(site: Make, serve: Serve) -> None:
     server = serve()
-    made = site([server.address], coalesce="10ms", idle_timeout="5s")
+    made = site([server.address], coalesce="10ms")
     client = made.client()
     for n, coalesce in enumerate(["0s", "10ms", "100us", "0s", "10ms"]):
         assert made.ask(b"a%d" % n, client) == b"a%d" % n

@@ -85,7 +85,7 @@ def both(serve: Serve) -> Iterator[Both]:
             lb = fastlb.Balancer(threads=1, shutdown_timeout="10s", **keys)
             lb.listen("http://127.0.0.1:0", name="web",
                       routes=[{"name": "hello", "respond": {"body": "hello"}}])
-            listener = lb.listen("udp://127.0.0.1:0", name="l", idle_timeout="60s",
+            listener = lb.listen("udp://127.0.0.1:0", name="l", idle_timeout="10m",
                                  pool=lb.pool("p", [serve(None).address]))
             stack.enter_context(lb.background())
             return Site(lb, listener), lb.listeners["web"]

@@ -45,17 +45,18 @@ def test_a_datagram_waits_for_its_policy(serve: Serve, later: str) -> None:
     a, b = serve(lambda data: b"a" + data), serve(lambda data: b"b" + data)
     lb = fastlb.Balancer(threads=1)
     pool_a, pool_b = lb.pool("a", [a.address]), lb.pool("b", [b.address])
-    listener = lb.listen("udp://127.0.0.1:0", name="l", pool=pool_a, idle_timeout="300ms")
+    listener = lb.listen("udp://127.0.0.1:0", name="l", pool=pool_a, idle_timeout="10m")
 
     def decide(connection: Connection) -> Any:
         return pool_b if connection.data.startswith(b"b") else None
 
-    listener.route(blocking=later == "blocking")(of_kind(later, decide))
+    listener.route(blocking=later == "blocking", deadline="30s")(of_kind(later, decide))
     with lb.background():
         made = Site(lb, listener)
         big = b"b" + bytes(30_000)
         assert made.ask(big) == b"b" + big
         assert made.ask(b"else") == b"aelse"
+        made.advance("11m")
         made.wait_idle()
         for client in made.clients:
             client.close()
@@ -115,7 +116,7 @@ def test_a_listener_goes_while_a_policy_is_at_work(serve: Serve) -> None:
     pool = lb.pool("p", [server.address])
     listener = lb.listen("udp://127.0.0.1:0", name="l", pool=pool)
 
-    @listener.route(blocking=True, deadline="20s")
+    @listener.route(blocking=True, deadline="60s")
     def decide(connection: Connection) -> None:
         asked.set()
         go_on.wait(DEADLINE_S)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import wait_until
+from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.udp.conftest import Make, Serve
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -48,7 +48,8 @@ def test_clients_are_who_a_trusted_proxy_says(site: Make, serve: Serve) -> None:
     assert len(set.union(*by_client.values())) > 1
     assert made.sessions == 57              # one for each client, though one socket sends for all
     made.end()
-    told = records.take()
+    wait_until(lambda: not made.sessions)
+    told = records.wait(DEADLINE_S)
     assert told
     assert {record.client_ip for record in told} <= {f"192.0.2.{n}" for n in range(1, 20)}
     records.close()

@@ -89,7 +89,8 @@ def while_it_reloads(to: Through, servers: list[Any]) -> None:
     while not over.is_set():
         for talk in talks:
             talk.ping()
-        heard.append(next(long))
+        if len(heard) < 3000:           # (reloads may take long, and its end is for afterwards)
+            heard.append(next(long))
     for talk in talks:
         talk.close()
     assert [*heard, *long] == [b"%d" % i * 2000 for i in range(4000)]

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 DEADLINE_S = 30
-STREAM_S = 100                      # of a stream, which is many messages and other calls beside it
+STREAM_S = 300                      # of a stream, which is many messages and other calls beside it
 seen: dict[str, Any] = {}       # what handlers have to tell
 Files = tuple[str, ...]         # of a certificate and its key, or none
 

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 import fastlb
 from tests.flow.conftest import Site
+from tests.flow.tls.conftest import PATIENT
 from tests.flow.tls.facts import NAME, SUBJECT, context, echo, get, origin, printed, versions, wants
 from tests.flow.tls.peers import Authority, TlsOrigin, shake
 
@@ -138,7 +139,8 @@ def test_the_log(
         **({"fields": ["tls_client_subject", "tls_sni"]} if format == "json" else {})})
     pool = balancer.pool("pool", [origin.address])
     listener = balancer.listen("https://127.0.0.1:0", name="web", pool=pool, tls={
-        "certificates": [authority.files("site.test")], **wants(authority)})
+        "certificates": [authority.files("site.test")], "handshake_timeout": PATIENT,
+        **wants(authority)})
     site = Site(balancer, listener)
     with balancer.background():
         path = authority.named([(NameOID.COMMON_NAME, '"a", b')])

@@ -11,6 +11,7 @@ import pytest
 
 import fastlb
 from tests.flow.conftest import Site
+from tests.flow.tls.conftest import PATIENT
 from tests.flow.tls.peers import Authority, TlsOrigin, ask, origin
 from tests.flow.tls.turns import all_is_heard
 
@@ -63,7 +64,7 @@ def test_not_in_another_listener(
     sites = []
     for name in ("one", "two"):
         listener = balancer.listen("https://127.0.0.1:0", name=name, pool=pool,
-                                   tls={"certificates": certificates})
+                                   tls={"certificates": certificates, "handshake_timeout": PATIENT})
         sites.append(Site(balancer, listener))
     context = authority.trusting(versions=versions)
     with balancer.background():

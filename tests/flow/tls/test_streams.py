@@ -11,6 +11,7 @@ import pytest
 
 import fastlb
 from tests.flow.conftest import Origin, Site, read_exactly, wait_until
+from tests.flow.tls.conftest import PATIENT
 from tests.flow.tls.peers import Authority
 
 Make = Callable[..., Site]
@@ -29,8 +30,8 @@ def test_what_comes_while_a_record_is_half_read_is_not_forgotten(
     balancer = fastlb.Balancer(threads=1)
     listener = balancer.listen(
         "tls://127.0.0.1:0", pool=balancer.pool("pool", [origin.address]),
-        tls={"certificates": [authority.files("site.test")]})
-    listener.route(first_bytes="4B", deadline="60s")(later)
+        tls={"certificates": [authority.files("site.test")], "handshake_timeout": PATIENT})
+    listener.route(first_bytes="4B", deadline=PATIENT)(later)
     with balancer.background():
         made = Site(balancer, listener)
         made.context = authority.trusting()

@@ -19,9 +19,10 @@ import pytest
 
 import fastlb
 from fastlb.process import files
-from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 from tests.flow.http.peers import HttpOrigin
 from tests.flow.tls.pairs import Pair, connect, fingerprint, put
+from tests.flow.tls.turns import all_is_heard
 
 HANDSHAKES_EACH_S = 300
 Serving = Callable[..., fastlb.Balancer]
@@ -235,6 +236,7 @@ def test_what_a_pool_trusts_and_what_comes_by_a_reload_is_looked_at(
             f' [{{ cert = "{other.cert}", key = "{other.key}" }}] }}\n'
             '[pools.p]\nservers = ["127.0.0.1:1"]\n')
     asyncio.run(balancer.reload(text))
+    all_is_heard(Site(balancer, balancer.listeners["web"]))
     assert fingerprint(port(balancer)) != fingerprint_of(pair)
     after = other.replace()
     wait_until(lambda: fingerprint(port(balancer)) == after)

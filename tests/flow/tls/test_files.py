@@ -43,8 +43,8 @@ def serving() -> Iterator[Serving]:
             stack.callback(origin.close)
             balancer = fastlb.Balancer(threads=2)
             balancer.pool("pool", [origin.address], tls=pool_tls)
-            balancer.listen("https://127.0.0.1:0", name="web", pool="pool",
-                            tls={"handshake_timeout": "10m", **tls})
+            patient: Any = {"handshake_timeout": "10m", **tls}
+            balancer.listen("https://127.0.0.1:0", name="web", pool="pool", tls=patient)
             stack.enter_context(balancer.background())
             return balancer
 

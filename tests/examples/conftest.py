@@ -11,7 +11,7 @@ import pytest
 import fastlb
 from fastlb.config.reader import tomllib
 from tests.examples.applications import Servers
-from tests.examples.running import EXAMPLES, Running, Start
+from tests.examples.running import EXAMPLES, Running, Start, patient
 
 
 class Example:
@@ -44,6 +44,7 @@ def example(servers: Servers) -> Iterator[Callable[[str], Example]]:
 
         def run(name: str) -> Example:
             raw = tomllib.loads((EXAMPLES / name).read_text())
+            patient(raw)
             for listener in raw["listeners"].values():
                 listener["bind"] = "http://127.0.0.1:0"
             for pool, keys in raw["pools"].items():

@@ -17,9 +17,10 @@ import pytest
 
 import fastlb
 from fastlb.config.reader import tomllib
+from tests.examples.running import patient
 from tests.flow.conftest import wait_until
 from tests.flow.http.peers import HttpOrigin, Message, Wire, answer, get
-from tests.ports import free_port
+from tests.ports import free_port, server
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "from-haproxy.md").read_text()
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -58,7 +59,7 @@ class Redis:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.listener = server()
         self.address = "{}:{}".format(*self.listener.getsockname())
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -142,8 +143,8 @@ def pair(tmp_path: Path) -> Iterator[Callable[[str], Pair]]:
                 number: Redis(number) if name == "redis" else HttpOrigin(shown(number))
                 for number in numbers
             }
-            for server in servers.values():
-                stack.callback(server.close)
+            for one in servers.values():
+                stack.callback(one.close)
             ports = {n: int(s.address.rpartition(":")[2]) for n, s in servers.items()}
             ports["haproxy"], ports["fastlb"] = free_port(), 0
             config = tmp_path / "haproxy.cfg"
@@ -157,6 +158,7 @@ def pair(tmp_path: Path) -> Iterator[Callable[[str], Pair]]:
             wait_until(lambda: process.poll() is not None or listens(ports["haproxy"]))
             assert process.poll() is None, process.stderr and process.stderr.read().decode()
             raw = tomllib.loads(with_ports(ours, {**ports, bind[1]: 0}))
+            patient(raw)
             balancer = fastlb.Balancer(fastlb.Config.build(raw), threads=2)
             stack.enter_context(balancer.background())
             url = next(iter(balancer.listeners.values())).url

@@ -7,11 +7,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.examples.running import Running, Start
 from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.flow.silence import give_up
 from tests.flow.udp.conftest import Server
 
 SERVERS = 3
@@ -31,6 +33,7 @@ class Game:
         self.moves: dict[str, int] = {}
         self.queries = 0
         self.hangs = False
+        self.balancer: Any = None           # that asks it how it is
         self.udp = Server(self.play)
 
     @property
@@ -39,6 +42,8 @@ class Game:
 
     def play(self, data: bytes) -> bytes | None:
         if self.hangs:
+            if data == QUERY:
+                give_up(self.balancer, self.udp.socket.getsockname())
             return None
         if data == QUERY:
             self.queries += 1
@@ -92,6 +97,8 @@ def games() -> Iterator[list[Game]]:
 @pytest.fixture
 def match(start: Start, games: list[Game]) -> Running:
     running = start("games.toml", {"games": [one.address for one in games]})
+    for one in games:
+        one.balancer = running.balancer
     return running
 
 

@@ -11,6 +11,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from tests.examples.conftest import Example
+from tests.flow.conftest import DEADLINE_S
 
 Run = Callable[[str], Example]
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148"
@@ -50,7 +51,8 @@ def test_chat(example: Run) -> None:
     with ThreadPoolExecutor(4) as pool:                     # whoever asks, and over any connection
         for team, home in homes.items():
             asked = pool.map(lambda _, team=team: httpx.post(
-                f"{chat.url}/teams/{team}/messages", trust_env=False).json()["name"], range(2))
+                f"{chat.url}/teams/{team}/messages", trust_env=False,
+                timeout=DEADLINE_S).json()["name"], range(2))
             assert set(asked) == {home}
     sent = 200
     with chat.client.stream("GET", "/teams/7/events", timeout=30) as events:
@@ -59,7 +61,7 @@ def test_chat(example: Run) -> None:
         lines = events.iter_lines()
         assert next(lines) == ": here"
         next(lines)
-        with httpx.Client(base_url=chat.url, trust_env=False) as poster:
+        with httpx.Client(base_url=chat.url, trust_env=False, timeout=DEADLINE_S) as poster:
             for i in range(sent):                           # each arrives before the next is sent
                 poster.post("/teams/7/messages", content=f"message {i}")
                 assert next(lines) == f"data: message {i}"
@@ -69,7 +71,7 @@ def test_chat(example: Run) -> None:
 
     async def talk() -> None:
         url = chat.url.replace("http://", "ws://")
-        async with connect(f"{url}/teams/7/socket") as ws:
+        async with connect(f"{url}/teams/7/socket", open_timeout=DEADLINE_S) as ws:
             for i in range(50):
                 await ws.send(str(i))
                 assert await ws.recv() == f"{homes[7]}: {i}"
@@ -82,7 +84,8 @@ def test_documents(example: Run) -> None:
     url = editor.url.replace("http://", "ws://")
 
     async def where(query: str, **headers: str) -> str:
-        async with connect(f"{url}{query}", additional_headers=headers) as ws:
+        async with connect(f"{url}{query}", additional_headers=headers,
+                           open_timeout=DEADLINE_S) as ws:
             await ws.send("x")
             return str(await ws.recv()).removesuffix(": x")
 

@@ -114,12 +114,12 @@ class Studio:
         ) + WEB.format(name=region, folder=folder, servers=servers), *ports)
 
     def publish(self, where: tuple[str, int], show: str) -> Program:
-        """An encoder, of both qualities, until it is stopped or a minute is over."""
+        """An encoder, of both qualities, until it is stopped or ten minutes are over."""
         source = ["-re", "-f", "lavfi", "-i", "testsrc=size=128x72:rate=10",
                   "-f", "lavfi", "-i", "sine=frequency=440"]
         # A key frame each second, so that each second can be a segment.
         coded = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10",
-                 "-pix_fmt", "yuv420p", "-c:a", "aac", "-t", "60", "-f", "flv"]
+                 "-pix_fmt", "yuv420p", "-c:a", "aac", "-t", "600", "-f", "flv"]
         outputs = [
             word for quality, width in QUALITIES.items()
             for word in ["-map", "0:v", "-map", "1:a", "-s", f"{width}x{width * 9 // 16}", *coded,
@@ -173,7 +173,7 @@ def width_of(url: str, *options: str) -> int:
     """Of the picture that a player gets, sound beside it."""
     said = subprocess.run(
         [str(FFPROBE), "-loglevel", "error", *options, "-show_streams", "-of", "json", url],
-        capture_output=True, text=True, timeout=DEADLINE_S * 2)
+        capture_output=True, text=True, timeout=DEADLINE_S * 4)
     assert said.returncode == 0, said.stderr
     streams = {stream["codec_name"]: stream for stream in json.loads(said.stdout)["streams"]}
     assert streams.keys() == {"h264", "aac"}
@@ -207,7 +207,8 @@ def test_a_stream_and_its_viewers_share_a_port(
     assert connections(live, "ingest")[0] >= 3      # two published, one played
     assert connections(live, "ingest")[1] == 0
     assert encoder.process.poll() is None, encoder.said()
-    with httpx.Client(http1=False, http2=True, trust_env=False) as client:
+    with httpx.Client(http1=False, http2=True, trust_env=False,
+                      timeout=DEADLINE_S) as client:
         got = watch("us", "/sd/show/index.m3u8", client)
         assert got.http_version == "HTTP/2" and got.headers["x-served-by"] == "us-sd 0"
     assert watch("us", "/4k/show/index.m3u8").status_code == 404

@@ -165,7 +165,7 @@ def test_who_says_something_else_gets_nothing(start: Start) -> None:
                 writer.close()
             url = market.url("browsers").replace("http://", "ws://")
             with pytest.raises(InvalidStatus) as refused:
-                async with connect(f"{url}/ticks", proxy=None):
+                async with connect(f"{url}/ticks", proxy=None, open_timeout=DEADLINE_S):
                     pass
             assert refused.value.response.status_code == 404
             assert not any(one.clients for one in exchanges)

@@ -69,7 +69,7 @@ def program() -> Iterator[Callable[..., None]]:
         one.send_signal(signal.SIGTERM)
     try:
         for one in running:
-            assert one.wait(20) in (0, -signal.SIGTERM)
+            assert one.wait(3 * DEADLINE_S) in (0, -signal.SIGTERM)
     finally:
         for one in running:
             if one.poll() is None:

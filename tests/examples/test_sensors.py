@@ -150,7 +150,7 @@ def test_readings_come_by_http_on_the_same_port(sensors: Running, device: Device
             assert {i: home(i) for i in range(30)} == homes
             assert client.get("/devices/1/readings").status_code == 404
     got = httpx.post(f"http://{host}:{port}/devices/1/readings", content=bytes(65 << 10),
-                     trust_env=False)
+                     trust_env=False, timeout=DEADLINE_S)
     assert got.status_code == 413
 
 

@@ -42,7 +42,8 @@ class Browser:
                 pages = [one for one in json.load(answer) if one["type"] == "page"]
             self._open = ExitStack()
             self._socket = self._open.enter_context(
-                connect(pages[0]["webSocketDebuggerUrl"], max_size=None)
+                connect(pages[0]["webSocketDebuggerUrl"], max_size=None, open_timeout=DEADLINE_S,
+                        ping_interval=None)         # (it may stand still for long)
             )
         except BaseException:
             self._process.kill()

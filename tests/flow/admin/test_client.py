@@ -53,8 +53,8 @@ def test_pools_and_servers_are_read(admin: Make, origins: Origins) -> None:
     assert (server.address, server.state, server.weight, server.in_flight) == (
         origin.address, "unchecked", 3, 0)
     assert running.web.ask(get("/")).status == 200
-    assert remote.pools["api"].stats()[origin.address]["requests"] == 1
-    assert remote.listeners["web"]["requests"] == 1
+    wait_until(lambda: remote.pools["api"].stats()[origin.address]["requests"] == 1)
+    wait_until(lambda: remote.listeners["web"]["requests"] == 1)
     (configured,) = remote.config["pools"]["api"]["servers"]
     assert (configured["address"], configured["weight"]) == (origin.address, 3)
     assert repr(server) == f"<RemoteServer api/{origin.address} unchecked>"

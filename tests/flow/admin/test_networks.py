@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import fastlb
 from fastlb.cli import group
 from tests.flow.admin.conftest import Admin
-from tests.flow.conftest import Site
+from tests.flow.conftest import DEADLINE_S, Site, wait_until
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def serving() -> Iterator[Admin]:
 
 def is_denied(made: Admin) -> bool:
     try:
-        httpx.get(made.site.listener.url, trust_env=False)
+        httpx.get(made.site.listener.url, trust_env=False, timeout=DEADLINE_S)
     except httpx.HTTPError:
         return True
     return False
@@ -45,8 +45,8 @@ def test_networks_come_and_go() -> None:
         assert is_denied(made)
         assert made.http.post("/networks/bad", json={"network": "2001:db8::/32"}).json()["added"][
             1] == {"network": "2001:db8::/32", "seconds": None}
-        assert made.get("/status")["networks"] == [
-            {"name": "bad", "entries": 0, "added": 2, "denied": 1, "reported": 0}]
+        wait_until(lambda: made.get("/status")["networks"] == [
+            {"name": "bad", "entries": 0, "added": 2, "denied": 1, "reported": 0}])
         made.http.request("DELETE", "/networks/bad", json={"network": "127.0.0.1"})
         assert not is_denied(made)
 

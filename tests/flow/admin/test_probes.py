@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastlb.admin import probes
+from fastlb.admin import server as admin_server
 from fastlb.config.limits import ADMIN_CONNECTIONS_MAX
 from tests.flow.admin.conftest import Admin
 from tests.flow.conftest import read_to_end, wait_until
@@ -36,6 +37,13 @@ def fill(running: Admin, stack: ExitStack) -> None:
     wait_until(lambda: ask(running, "GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n")[0] == 503)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that say nothing stay, however long a test takes."""
+    monkeypatch.setattr(admin_server, "ADMIN_REQUEST_S", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_probes_are_answered_when_all_places_are_taken(admin: Make) -> None:
     running = admin([NOBODY])
     with ExitStack() as stack:
@@ -49,6 +57,7 @@ def test_probes_are_answered_when_all_places_are_taken(admin: Make) -> None:
         assert (status, json.loads(body)["error"]) == (503, "too many connections are open")
 
 
+@pytest.mark.usefixtures("patient")
 def test_silent_connections_beyond_the_limit_keep_no_probe_out(admin: Make) -> None:
     running = admin([NOBODY])
     with ExitStack() as stack:

@@ -50,7 +50,7 @@ def test_it_says_that_it_lives_and_is_ready(admin: Make) -> None:
 def test_it_is_not_ready_any_more_while_it_drains(admin: Make, origin: Origin) -> None:
     running = admin([origin.address], listen="tcp://127.0.0.1:0")
     client, server = running.site.pair(origin)
-    stopping = running.balancer.stop(10)
+    stopping = running.balancer.stop(60)
     wait_until(lambda: running.http.get("/readyz").status_code == 503)
     assert running.http.get("/readyz").json() == {"status": "draining"}
     assert running.get("/healthz") == {"status": "ok"}

@@ -15,11 +15,12 @@ def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:
     done = run_program(
         """
         import ctypes
+        from fastlb.testing.clock import Clock
         libc = ctypes.PyDLL(None)
         lb = fastlb.Balancer(threads=THREADS)
         silent = socket.create_server(("127.0.0.1", 0))
         pool = lb.pool("p", [f"127.0.0.1:{silent.getsockname()[1]}"])
-        listener = lb.listen("tcp://127.0.0.1:0", pool=pool, idle_timeout="200ms")
+        listener = lb.listen("tcp://127.0.0.1:0", pool=pool, idle_timeout="1h")
 
         def counts():
             return sum(lb._instance.runtime.counts().values())
@@ -42,6 +43,7 @@ def test_a_child_that_holds_our_sockets_does_not_haunt_us(threads: int) -> None:
                 libc.read(reading, ctypes.create_string_buffer(1), 1)
                 libc._exit(0)
             os.close(reading)
+            Clock(lb._instance.running).advance("61m")
             wait_until(lambda: counts() == 0)       # all timed out; the child holds their sockets
             for client, server in pairs:
                 client.sendall(b"anybody?")

@@ -128,8 +128,8 @@ def test_start_and_stop_leave_no_descriptor_and_no_thread(origin: Origin, thread
         once()
     origin.accepted.clear()
     # (What tests before this one have left may end meanwhile.)
-    assert open_descriptors() <= before
-    assert set(threading.enumerate()) <= threads_before
+    wait_until(lambda: open_descriptors() <= before)
+    wait_until(lambda: set(threading.enumerate()) <= threads_before)
 
 
 def test_a_start_that_fails_leaves_nothing(origin: Origin) -> None:

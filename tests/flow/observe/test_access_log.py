@@ -285,9 +285,12 @@ def test_a_full_disk_is_said_once_and_costs_lines_only(
 
 
 def test_what_comes_too_fast_is_dropped_and_counted(
-    logged: Make, origins: Callable[..., HttpOrigin], tmp_path: Path
+    logged: Make, origins: Callable[..., HttpOrigin], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nobody reads the pipe: its room and the ring's fill up, and requests go on."""
+    # (However long the requests take, nothing is given up meanwhile to make room.)
+    monkeypatch.setattr("fastlb.observe.recording.PATIENCE_MS", 600_000)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

@@ -97,7 +97,7 @@ def test_a_lost_packet_is_sent_again(
 ) -> None:
     names.lose = 2
     names.records = ["10.0.0.1"]
-    with serving([names.address], timeout="10s") as balancer:
+    with serving([names.address], timeout="20s") as balancer:
         assert servers(balancer) == {"10.0.0.1"}
     assert "can't be resolved" not in caplog.text
 
@@ -125,8 +125,10 @@ def test_many_names_take_few_descriptors_and_one_wait(names: NameServer) -> None
         "pools": {f"p{i}": {"servers": [f"n{i}.test:9"]} for i in range(600)},
     }))
     with balancer.background():
-        asked = names.queries           # (each name that is asked for makes two: 1,200 in all)
-    assert asked < 600
+        # 32 names at a time, five times A and AAAA; and again in each later round, should we come
+        # late. If each name waited for itself, that were 6,000 at once.
+        asked = names.queries
+    assert asked < 2000
     wait_until(lambda: names.queries > 0)       # (its thread may come late)
     assert names.descriptors < 300
 

@@ -29,7 +29,8 @@ def test_a_listener_and_a_server_name_their_link(
     file = tmp_path / "fastlb.toml"
     file.write_text(
         f'[listeners.l]\nbind = "{scheme}://[{near.local}%{near.link}]:8080"\npool = "p"\n'
-        f'[pools.p]\nservers = ["[{far.local}%{near.link}]:8000"]\nhealth.tcp = true\n')
+        f'[pools.p]\nservers = ["[{far.local}%{near.link}]:8000"]\n'
+        'health = { tcp = true, timeout = "30s" }\n')
     with near.inside():
         checked = subprocess.run(
             [sys.executable, "-m", "fastlb", "check", str(file)], stdin=subprocess.DEVNULL,

@@ -383,7 +383,8 @@ def test_idle_connections_cost_little_and_still_work(
     serve: Serve, origin: Origin, n: int
 ) -> None:
     process = serve(*short(origin, "--threads", "1")).ready()
-    pairs = []
+    pairs = [(process.connect(), origin.accept())]      # (what is made once is there)
+    process.waits_until_it_sleeps(0)
     before = anonymous_kib(process)
     for _ in range(n):
         client = process.connect()

@@ -51,7 +51,8 @@ def test_signals_wait_until_the_process_serves(
         process.process.send_signal(number)
     process.ready()
     wait_until(lambda: "reloaded; differences: 0" in process.log())
-    assert "SIGUSR2: ignored; only fastlb serve --supervise can be upgraded" in process.log()
+    wait_until(lambda: "SIGUSR2: ignored; only fastlb serve --supervise can be upgraded"
+               in process.log())
     assert process.process.poll() is None
 
 

@@ -41,7 +41,7 @@ def test_a_source_has_so_many_connections_and_no_more(site: Make, origin: Origin
     second = connect(made)
     origin.accept()
     assert is_closed(connect(made))
-    assert made.totals()["ended_source_full"] == 1
+    wait_until(lambda: made.totals()["ended_source_full"] == 1)
     other = connect(made, "127.0.0.2")
     other.sendall(b"other")
     assert origin.accept().recv(10) == b"other"
@@ -56,7 +56,7 @@ def test_a_source_has_so_many_connections_and_no_more(site: Make, origin: Origin
 
 def test_sources_are_those_that_a_proxy_tells_of(site: Make, origin: Origin) -> None:
     made = site([origin.address], max_connections_per_source=1,
-                proxy_protocol={"trusted": ["127.0.0.1"]})
+                proxy_protocol={"trusted": ["127.0.0.1"], "timeout": "60s"})
     begin(made, b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n")
     origin.accept()
     assert is_closed(begin(made, b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n"))
@@ -97,6 +97,7 @@ def test_a_connection_that_is_handed_over_counts_where_it_is(
     config = fastlb.Config.build({
         "listeners": {
             "edge": {"bind": "tcp://127.0.0.1:0", "max_connections_per_source": 3, "pool": "p",
+                     "sniff_timeout": "60s",        # (a request may come late)
                      "routes": [{"name": "web", "match": {"protocol": "http/1.1"},
                                  "listener": "web"}]},
             "web": {"bind": "http://127.0.0.1:0", "pool": "p", "max_connections_per_source": 1},

@@ -15,6 +15,7 @@ import pytest
 
 from tests.core.test_balance import picker
 from tests.flow.conftest import DEADLINE_S, wait_until
+from tests.ports import free_port
 
 CONFIG = """\
 daemon off;
@@ -85,8 +86,7 @@ def picks(client: socket.socket, keys: list[bytes]) -> list[int]:
 def test_the_same_choices_as_nginx(
     tmp_path: Path, kind: str, weights: list[int], n: int
 ) -> None:
-    with socket.create_server(("127.77.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     names = [f"127.77.0.{i}:{port}" for i in range(1, 10)]
     if kind == "unix":
         names = [f"unix:{tmp_path}/{i}" for i in range(9)]

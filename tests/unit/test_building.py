@@ -34,7 +34,7 @@ def test_an_http_listener_can_have_policies_alone() -> None:
     lb = fastlb.Balancer(threads=1)
     web = lb.listen("http://127.0.0.1:0")
 
-    @web.route("/hello")
+    @web.route("/hello", deadline="30s")
     def hello(request: fastlb.Request) -> fastlb.Decision:
         return fastlb.Response(200, "hello")
 

@@ -114,7 +114,7 @@ def test_what_is_added_while_it_runs_keeps_the_ports(made: TestBalancer) -> None
     assert get(url).text == "one"
     second = made.listen(pool=made.pool(servers=[made.origin("two")]))
 
-    @first.route("/answer")
+    @first.route("/answer", deadline="30s")
     def answer(request: fastlb.Request) -> fastlb.Decision:
         return fastlb.Response(203, "mine")
 
@@ -156,15 +156,15 @@ def test_a_policy_of_each_kind(made: TestBalancer) -> None:
     api, docs = made.pool("api", [made.origin("api")]), made.pool("docs", [made.origin("docs")])
     web = made.listen(pool=api)
 
-    @web.route("/sync/{tier}")
+    @web.route("/sync/{tier}", deadline="30s")
     def by_tier(request: fastlb.Request) -> fastlb.Decision:
         return docs if request.path_params["tier"] == "premium" else None
 
-    @web.route("/async/{tier}")
+    @web.route("/async/{tier}", deadline="30s")
     async def later(request: fastlb.Request) -> fastlb.Decision:
         return docs if request.path_params["tier"] == "premium" else api
 
-    @web.route("/blocking/{tier}", blocking=True)
+    @web.route("/blocking/{tier}", blocking=True, deadline="30s")
     def elsewhere(request: fastlb.Request) -> fastlb.Decision:
         return docs if request.path_params["tier"] == "premium" else api
 
@@ -204,7 +204,8 @@ def test_it_describes_what_happened(made: TestBalancer) -> None:
 
 def test_health_checks_are_kept_apart(made: TestBalancer) -> None:
     origin = made.origin()
-    health = fastlb.Health(http="/healthz", interval="50ms", rise=1, fall=1)
+    health = fastlb.Health(
+        http="/healthz", interval="50ms", timeout="30s", rise=1, fall=1)
     pool = made.pool(servers=[origin], health=health)
     site = made.listen(pool=pool)
     origin.fault(status=503)
@@ -232,8 +233,8 @@ def test_500_in_a_row_leave_no_descriptor_and_no_thread() -> None:
     for _ in range(500):
         once()
     # (What tests before this one have left may end meanwhile.)
-    assert set(os.listdir("/proc/self/fd")) <= before
-    assert set(threading.enumerate()) <= threads
+    wait_until(lambda: set(os.listdir("/proc/self/fd")) <= before)
+    wait_until(lambda: set(threading.enumerate()) <= threads)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -11,8 +11,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from fastlb.testing import Answer, Fault, Origin, TestBalancer
+from fastlb.testing import Answer, Fault, Origin, TcpOrigin, TestBalancer
 from fastlb.testing.faults import delay_of
+from tests.flow.conftest import wait_until
 
 DEADLINE_S = 30.0
 
@@ -27,6 +28,11 @@ def made() -> Iterator[TestBalancer]:
 def client() -> Iterator[httpx.Client]:
     with httpx.Client(trust_env=False, timeout=DEADLINE_S) as client:
         yield client
+
+
+def connected(origin: Origin | TcpOrigin) -> socket.socket:
+    return socket.create_connection(
+        ("127.0.0.1", int(origin.address.split(":")[1])), DEADLINE_S)
 
 
 def statuses(client: httpx.Client, origin: Origin, n: int) -> list[int]:
@@ -59,7 +65,7 @@ def test_chunked_bodies_and_continue(made: TestBalancer, client: httpx.Client) -
     assert client.post(origin.url, content=iter(pieces)).status_code == 200
     assert origin.requests[0].body_size == 3_070_001
     assert len(origin.requests[0].body) == 1 << 20      # the rest is counted, not kept
-    with socket.create_connection(("127.0.0.1", int(origin.address.split(":")[1])), 10) as sock:
+    with connected(origin) as sock:
         sock.sendall(b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b"hiGET /next HTTP/1.1\r\nConnection: close\r\n\r\n")
@@ -142,7 +148,7 @@ def test_faults_that_always_strike(
 def test_half_of_a_body_comes(made: TestBalancer) -> None:
     origin = made.origin("0123456789")
     origin.fault(truncate=1.0)
-    with socket.create_connection(("127.0.0.1", int(origin.address.split(":")[1])), 10) as sock:
+    with connected(origin) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         got = b""
         while piece := sock.recv(1000):
@@ -167,9 +173,11 @@ def test_probabilities_are_kept_and_a_seed_repeats_them(client: httpx.Client) ->
 def test_a_hang_lasts_until_the_client_goes(made: TestBalancer) -> None:
     origin = made.origin()
     origin.fault(hang=True)
-    with httpx.Client(trust_env=False, timeout=0.05) as client, pytest.raises(httpx.ReadTimeout):
+    timeout = httpx.Timeout(DEADLINE_S, read=0.05)
+    with httpx.Client(trust_env=False, timeout=timeout) as client, \
+            pytest.raises(httpx.ReadTimeout):
         client.get(origin.url)
-    assert origin.requests[0].outcome == "hang"
+    wait_until(lambda: [request.outcome for request in origin.requests] == ["hang"])
 
 
 def test_delays_and_bandwidth_take_their_time(made: TestBalancer, client: httpx.Client) -> None:
@@ -246,7 +254,7 @@ def test_a_delay_function_that_raises_is_reported(client: httpx.Client) -> None:
 
 def test_connections_can_be_reset_by_the_test(made: TestBalancer) -> None:
     origin = made.tcp_origin(greeting=b"hello")
-    with socket.create_connection(("127.0.0.1", int(origin.address.split(":")[1])), 10) as sock:
+    with connected(origin) as sock:
         assert sock.recv(5) == b"hello"
         origin.reset_connections()
         with pytest.raises(ConnectionResetError):
@@ -287,7 +295,7 @@ def test_http_origins_echo_over_websockets(made: TestBalancer) -> None:
         with connect(url.replace("http:", "ws:"), proxy=None, open_timeout=30) as ws:
             for text in ("hello", "x" * 200, "y" * 70_000):
                 ws.send(text)
-                assert ws.recv(10) == text
-            ws.ping().wait(10)
+                assert ws.recv(DEADLINE_S) == text
+            ws.ping().wait(DEADLINE_S)
         assert ws.close_code == 1000
     assert [request.outcome for request in origin.requests] == ["101", "101"]

@@ -50,7 +50,7 @@ import asyncio, httpx, pytest
 @pytest.mark.asyncio
 async def test_asyncio(balancer):
     site = site_of(balancer)
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as client:
         answers = await asyncio.gather(*(client.get(site.url) for _ in range(5)))
     assert {answer.text for answer in answers} == {"hello"}
 
@@ -60,12 +60,12 @@ async def test_a_policy_runs_beside_the_tests_own_loop(balancer):
     site = site_of(balancer)
     here = threading.get_ident()
 
-    @site.route("/policy")
+    @site.route("/policy", deadline="30s")
     async def policy(request):
         await asyncio.sleep(0)
         return fastlb.Response(200, str(threading.get_ident() == here))
 
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as client:
         assert (await client.get(site.url + "/policy")).text == "False"
 """
 
@@ -79,7 +79,7 @@ def anyio_backend(request):
 @pytest.mark.anyio
 async def test_anyio(balancer, anyio_backend):
     site = site_of(balancer)
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as client:
         assert (await client.get(site.url)).text == "hello"
 """
 
@@ -90,7 +90,7 @@ def test_trio(balancer):
     site = site_of(balancer)
 
     async def main():
-        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as client:
             assert (await client.get(site.url)).text == "hello"
 
     trio.run(main)

@@ -57,7 +57,7 @@ class Supervised(Process):
     def upgrade(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "fastlb", "upgrade", "--pid", str(self.process.pid)],
-            capture_output=True, text=True, timeout=DEADLINE_S,
+            capture_output=True, text=True, timeout=DEADLINE_S * 3,
         )
 
     def ask(self) -> int:
@@ -86,8 +86,10 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
         assert one.ended() == 0, one.log()
 
 
-def toml(server: str, threads: int = 2, more: str = "") -> str:
-    return (f'threads = {threads}\nshutdown_timeout = "2s"\n[listeners.web]\n'
+def toml(server: str, threads: int = 2, more: str = "", patience: str = "2s") -> str:
+    """`patience`: how long a process that ends waits for its clients, whatever they do."""
+    return (f'threads = {threads}\nshutdown_timeout = "{patience}"\n'
+            f'shutdown_idle_timeout = "{"1s" if patience == "2s" else "30s"}"\n[listeners.web]\n'
             f'bind = "http://127.0.0.1:0"\npool = "p"\n[pools.p]\nservers = ["{server}"]\n{more}')
 
 
@@ -150,17 +152,19 @@ def test_an_upgrade_fails_no_request(
     supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
 ) -> None:
     origin = origins()
-    process = supervise(toml(origin.address, threads=3))
+    patience = "60s"        # (a client that stands still between its connect and its request)
+    process = supervise(toml(origin.address, threads=3, patience=patience))
     process.readied()
     load = Load(process.ask)
     for i, threads in enumerate((1, 4, 2)):         # fewer sockets than engines, and more
         load.more()
-        process.config.write_text(toml(origin.address, threads))
+        process.config.write_text(toml(origin.address, threads, patience=patience))
         before = process.worker()
         done = process.upgrade()
         assert (done.returncode, done.stderr) == (0, "")
         wait_until(lambda pid=before: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
         assert f"upgraded: process {process.worker()} serves" in done.stdout
+        process.readied(2 + i)
         assert f"({threads} thread" in process.log().split("ready: ")[2 + i]
         load.more()
     assert load.end() == []
@@ -169,8 +173,7 @@ def test_an_upgrade_fails_no_request(
 def test_an_upgrade_lets_idle_clients_ask_once_more_and_knows_no_delay(
     supervise: Callable[..., Supervised], origins: Origins  # noqa: F811
 ) -> None:
-    keys = 'shutdown_delay = "1h"\nshutdown_idle_timeout = "20s"\n'
-    process = supervise(keys + toml(origins().address).replace('"2s"', '"60s"'))
+    process = supervise('shutdown_delay = "1h"\n' + toml(origins().address, patience="60s"))
     process.readied()
     before = process.worker()
     wire = Wire(socket.create_connection(("127.0.0.1", process.port), DEADLINE_S))
@@ -354,5 +357,5 @@ def test_modules_in_the_working_directory_shadow_nothing(
 
 def test_none_to_be_upgraded() -> None:
     done = subprocess.run([sys.executable, "-m", "fastlb", "upgrade", "--pid", "1"],
-                          capture_output=True, text=True, timeout=DEADLINE_S)
+                          capture_output=True, text=True, timeout=DEADLINE_S * 3)
     assert done.returncode == 3 and "process 1 is no fastlb serve --supervise" in done.stderr

@@ -123,7 +123,7 @@ def test_a_server_that_is_not_believed_gets_nothing_and_the_next_one_is_tried(
     assert totals["server_handshakes_failed"] == bad.connections
 
 
-@pytest.mark.parametrize("bind", ["https://127.0.0.1:0", "tcp://127.0.0.1:0"])
+@pytest.mark.parametrize("bind", ["http://127.0.0.1:0", "tcp://127.0.0.1:0"])
 def test_a_server_that_stalls_gets_its_time_and_the_next_one_is_tried(
     secure_site: Make, authority: Authority, servers: Callable[..., TlsOrigin], bind: str
 ) -> None:

@@ -5,17 +5,31 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 # Below those that the kernel gives to connections (net.ipv4.ip_local_port_range): such a one could
-# get a port after we looked, and before its program does. Workers of one run share none either.
-FIRST, LAST, WORKERS = 12_000, 32_000, 16
-SHARE = (LAST - FIRST) // WORKERS
-_mine = FIRST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS)
+# get a port after we looked, and before its program does. Each process has a share of its own.
+FIRST, LAST, SHARES = 12_000, 32_000, 32
+SHARE = (LAST - FIRST) // SHARES
+
+
+def _take() -> tuple[int, socket.socket]:
+    """The first port of a share that no other process has, while this name is bound."""
+    for share in range(SHARES):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"\0fastlb-tests-ports-{share}")
+        except OSError:
+            name.close()
+        else:
+            return FIRST + SHARE * share, name
+    raise AssertionError(f"{SHARES} processes run tests at once")
+
+
+_mine, _name = _take()
 _turn = itertools.count(random.randrange(SHARE))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from fastlb._core.engine import Engine
 from fastlb._core.tables.live import Live
 
-SETTLE_S = 1.0      # an engine that is stuck in a policy isn't waited for
+SETTLE_S = 10.0     # an engine that is stuck in a policy isn't waited for
 HEAR_S = 1.0        # an engine takes a turn within milliseconds, unless a policy holds it up
 PARTING_S = 1.0     # that both sides of a WebSocket have, at most, to answer a close frame
 
@@ -76,21 +76,24 @@ class Engines:
             return self._inside
         return self._threads[engine].ident if engine < len(self._threads) else None
 
-    def settle(self) -> None:
+    def settle(self, patience_s: float = SETTLE_S) -> bool:
         """Wait until the engines are through with the turns that they are in: what clients have
-        been answered by now is counted and recorded then."""
+        been answered by now is counted and recorded then. False if one took longer than that."""
         if self.inline and threading.get_ident() == self.thread_of(0):
-            return
-        deadline_s = time.monotonic() + SETTLE_S
+            return True
+        deadline_s = time.monotonic() + patience_s
         try:
             before = [engine.turns for engine in self.all]
             for engine in self.all:
                 engine.wake()
             for engine, turns in zip(self.all, before, strict=True):
-                while engine.turns == turns and time.monotonic() < deadline_s:
+                while engine.turns == turns:
+                    if time.monotonic() >= deadline_s:
+                        return False
                     time.sleep(0.0001)
         except RuntimeError:                # they have been closed
-            return
+            pass
+        return True
 
     def stop(self, now: bool = False, hasty: bool = False, parting: bool = False) -> None:
         for engine in self.all:

@@ -26,7 +26,7 @@ class Clock:
         ejections are over, and health checks and DNS questions that came due were made. What
         recurs happens once, however far the clock moves. How long a server takes to answer a
         health check is measured with the system's clock. Raises ValueError for anything that is
-        no duration, and TimeoutError if a check or question takes more than 30 s.
+        no duration, and TimeoutError if a check, a question or a policy takes more than 30 s.
         """
         wanted = seconds(duration, "duration")
         if wanted is None:
@@ -49,4 +49,5 @@ def _advance(runtime: Runtime, seconds: float) -> None:
 
     asyncio.run_coroutine_threadsafe(go(), runtime.loop).result(WAIT_S)
     for _ in range(TURNS):
-        runtime.engines.settle()
+        if not runtime.engines.settle(WAIT_S):
+            raise TimeoutError(f"an engine has done nothing for {WAIT_S:.0f} s: is it in a policy?")

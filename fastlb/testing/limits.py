@@ -11,6 +11,6 @@ DATAGRAM_BYTES_KEPT = 1 << 26   # of each origin, all together
 DATAGRAMS_AT_ONCE = 64          # read of one origin before it is the others' turn, as the core does
 DELAYED_MAX = 10_000            # answers of an origin of datagrams: a second's of 500 players
 RECEIVE_BUFFER_BYTES = 4 << 20  # of datagrams: bursts come faster than Python reads
-WAIT_S = 10.0                   # for something that takes milliseconds, on a busy machine
+WAIT_S = 30.0                   # for what takes milliseconds: longer is broken
 PACE_S = 0.02                   # a bandwidth is kept by a write so often
 SLEEP_S_MAX = 3600.0            # a delay; who wants more hangs

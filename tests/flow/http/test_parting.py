@@ -229,7 +229,9 @@ def test_a_server_that_is_removed_leaves_no_websocket_without_a_word(
 async def talking(
     web: Web, handler: Callable[[ServerConnection], object]
 ) -> AsyncIterator[tuple[str, HttpSite]]:
-    async with serve(handler, "127.0.0.1", 0, max_size=None, **PATIENT) as server:  # type: ignore[arg-type]
+    async with serve(
+        handler, "127.0.0.1", 0, max_size=None, **PATIENT,  # type: ignore[arg-type]
+    ) as server:
         host, port = server.sockets[0].getsockname()[:2]
         site = await asyncio.to_thread(web, [f"{host}:{port}"])
         yield site.site.listener.url.replace("http://", "ws://"), site

@@ -11,7 +11,7 @@ TURNS = 3
 
 def all_is_heard(site: Site) -> None:
     """Wait until the engines have dealt with what clients and servers have sent them, and go by
-    the configuration that was published last. (`settle` waits for a second at most.)"""
+    the configuration that was published last."""
     engines = site.balancer._instance.running().engines.all
     for _ in range(TURNS):
         before = [engine.turns for engine in engines]

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
+from tests.mmdb import database, place, system
+
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an example's authority")])
 # Of the key, also where a configuration was written down without its secrets, and these filled in.
 PASSWORD = "h" * 16
@@ -53,5 +55,9 @@ def write_example_files(folder: Path) -> None:
         (folder / "tls" / name).write_bytes(data)
     folder.joinpath("networks").mkdir()
     folder.joinpath("networks", "bad.txt").write_text("192.0.2.0/24\n")
+    folder.joinpath("geo").mkdir()
+    for file, record in {"country": place("DE", "EU"), "city": place("US", "NA", "CA"),
+                         "asn": system(64496)}.items():
+        folder.joinpath("geo", f"{file}.mmdb").write_bytes(database({"192.0.2.0/24": record}))
     folder.joinpath("pages").mkdir()
     folder.joinpath("pages", "503.html").write_text("<h1>Back soon</h1>\n")

@@ -4,6 +4,7 @@ import importlib
 
 REGISTERED = (
     "facts.client",
+    "facts.geography",
     "facts.request",
     "balance.turns",
     "balance.load",

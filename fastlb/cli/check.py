@@ -19,6 +19,7 @@ from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute, over
 from fastlb.config.effective_routes import TIMEOUTS
 from fastlb.config.effective_sniffing import EffectiveSniffing, SniffRoute
 from fastlb.config.effective_tls import EffectiveTls
+from fastlb.config.geography import EffectiveGeo
 from fastlb.config.networks import EffectiveNetworks, show_rule
 from fastlb.config.observing import EffectiveAccessLog, EffectiveTracing
 from fastlb.config.parts import PARTS
@@ -87,6 +88,10 @@ def describe(values: Effective) -> Iterator[str]:
     yield ""
     yield "dns"
     yield from _dns(values.dns)
+    if values.geo is not None:
+        yield ""
+        yield "geo"
+        yield from _geo(values.geo)
     for one in values.networks:
         yield ""
         yield f"networks {one.name}"
@@ -156,6 +161,15 @@ def _dns(dns: EffectiveDns) -> Iterator[str]:
     yield line("nameservers", servers or "those in /etc/resolv.conf", dns.origins["nameservers"])
     yield line("timeout", show_ms(dns.timeout_ms), dns.origins["timeout"])
     yield line("refresh", refresh(dns.refresh_ms), dns.origins["refresh"])
+
+
+def _geo(geo: EffectiveGeo) -> Iterator[str]:
+    for kind, path in geo.files.items():
+        yield line(kind, path, "geo")
+    yield line("refresh", show_ms(geo.refresh_ms), geo.origins["refresh"])
+    for one in geo.overrides:
+        known = (one.country, one.continent, one.region, f"AS {one.asn}" if one.asn else "")
+        yield line(f"override {one.network}", ", ".join(filter(None, known)), "geo")
 
 
 def _networks(one: EffectiveNetworks) -> Iterator[str]:

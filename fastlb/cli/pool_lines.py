@@ -8,6 +8,7 @@ from fastlb.cli.lines import both, certificate, edits, keepalive, line, refresh,
 from fastlb.config.effective import EffectiveDns, EffectivePool, EffectiveServer
 from fastlb.config.effective_tls import EffectiveServerTls
 from fastlb.config.failing import LIMITS, EffectiveHedge, EffectiveLimits, EffectiveOutliers
+from fastlb.config.geography import EffectiveNearest
 from fastlb.config.health import EffectiveHealth
 from fastlb.config.model import Pool
 from fastlb.config.plain import plain_keys
@@ -31,6 +32,7 @@ def _pool(pool: EffectivePool) -> Iterator[str]:
         **({"table_size": str(pool.table_size)} if pool.balance == "maglev" else {}),
         **({"slow_start": show_ms(pool.slow_start_ms)} if pool.slow_start_ms else {}),
         **({"sticky": f"cookie {pool.sticky.cookie}"} if pool.sticky else {}),
+        **({"nearest": _nearest(pool.nearest)} if pool.nearest else {}),
         **({"subset": f"{pool.subset.size} for {pool.subset.instance}"} if pool.subset else {}),
         **({"health": _health(pool.health)} if pool.health else {}),
         "outliers": _outliers(pool.outliers),
@@ -116,3 +118,10 @@ def _server(server: EffectiveServer, dns: EffectiveDns) -> str:
     if server.refresh_ms != dns.refresh_ms:
         extra += f" refresh {refresh(server.refresh_ms)}"
     return f"{server.address}{extra}"
+
+
+def _nearest(nearest: EffectiveNearest) -> str:
+    rows = {**nearest.countries, **nearest.continents}
+    if nearest.others:
+        rows["others"] = nearest.others
+    return "; ".join(f"{place}: {', '.join(zones)}" for place, zones in rows.items())

@@ -26,6 +26,7 @@ from fastlb.compile.templates import EditSpecs, compile_edits
 from fastlb.config.effective import EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveHttp, EffectiveRoute
 from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRetry
+from fastlb.config.geography import EffectiveNearest
 from fastlb.config.limits import CLOSING_MS
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.udp import EffectiveUdp
@@ -46,6 +47,7 @@ class ServerSpec:
     state: str = "up"           # draining, maintenance
     tls_name: str = ""          # what its certificate has to name
     other: tuple[str, int] | None = None    # of the same server, where `address` refuses
+    zone: str = ""              # where its pool has an order of zones
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class GroupSpec:
     count: int
     sequence: array[int] | None
     ring: tuple[array[int], array[int]] | None
+
+
+@dataclass(frozen=True)
+class NearestSpec:
+    """The orders in which clients get a pool's groups, by countries and continents."""
+
+    countries: Sequence[tuple[bytes, Sequence[int]]]
+    continents: Sequence[tuple[bytes, Sequence[int]]]
+    others: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class PoolSpec:
     keepalive: tuple[int, int, int] | None
     servers: Sequence[ServerSpec]
     groups: Sequence[GroupSpec]
+    nearest: NearestSpec | None
     sticky: StickySpec | None
     hedge: EffectiveHedge | None
     retry: EffectiveRetry
@@ -141,9 +153,9 @@ class Opened:
     fds: Sequence[int]
 
 
-def rank(server: ServerSpec) -> tuple[int, bool]:
+def rank(server: ServerSpec) -> tuple[int, bool, str]:
     """Those that come first are smaller; those of equal rank make a group."""
-    return server.priority, not server.local
+    return server.priority, not server.local, server.zone
 
 
 def groups(balance: str, servers: Sequence[ServerSpec]) -> list[GroupSpec]:
@@ -160,6 +172,22 @@ def groups(balance: str, servers: Sequence[ServerSpec]) -> list[GroupSpec]:
             ring=ring(names, weights) if balance == "ring_hash" else None,
         ))
     return found
+
+
+def compile_nearest(nearest: EffectiveNearest, servers: Sequence[ServerSpec]) -> NearestSpec:
+    """The orders of the groups of servers that are sorted by rank: by priority, then as zones are
+    listed; those that aren't come last, our own first."""
+    ranks = [key for key, _ in itertools.groupby(servers, key=rank)]
+
+    def order(zones: Sequence[str]) -> tuple[int, ...]:
+        place = {zone: i for i, zone in enumerate(zones)}
+        return tuple(sorted(range(len(ranks)), key=lambda i: (
+            ranks[i][0], place.get(ranks[i][2], len(place)), ranks[i])))
+
+    return NearestSpec(
+        tuple((code.encode(), order(zones)) for code, zones in nearest.countries.items()),
+        tuple((code.encode(), order(zones)) for code, zones in nearest.continents.items()),
+        order(nearest.others))
 
 
 def chosen(pool: EffectivePool, servers: list[ServerSpec]) -> list[ServerSpec]:
@@ -191,6 +219,7 @@ def compile_pool(
         keepalive=pool.keepalive,
         servers=servers,
         groups=groups(pool.balance, servers),
+        nearest=compile_nearest(pool.nearest, servers) if pool.nearest is not None else None,
         sticky=compile_sticky(pool.sticky, pool.name, [server.name for server in servers])
         if pool.sticky is not None else None,
         hedge=pool.hedge,

@@ -14,6 +14,7 @@ from fastlb.config import http, limits
 from fastlb.config.address import Address, parse_bind
 from fastlb.config.admin import Admin, check_admin
 from fastlb.config.base import Model
+from fastlb.config.check_geography import check_geo, check_nearest
 from fastlb.config.check_networks import check_networks
 from fastlb.config.check_parts import check_parts
 from fastlb.config.check_pools import check_pool
@@ -22,6 +23,7 @@ from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.conditions import OTHER_TABLES, Conditions, Match
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.files import read_file
+from fastlb.config.geography import Geo, Nearest, Override
 from fastlb.config.guesses import as_table, elsewhere
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import ELSEWHERE, NAME, Found, beside, hint, no_pool
@@ -300,7 +302,7 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 2 and path[0] == "pools":
         inner: dict[str, type[Model]] = {
             "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
-            "limits": Limits, "hedge": Hedge, "sticky": Sticky, "subset": Subset,
+            "limits": Limits, "hedge": Hedge, "nearest": Nearest, "sticky": Sticky, "subset": Subset,
             "unavailable": http.Unavailable, "tls": ServerTls,
         }
         if path[2:4] == ("tls", "certificate") and len(path) > 4:
@@ -314,9 +316,11 @@ def _model_at(path: Path) -> type[Model]:
         return tables_by_key().get(str(path[2]), RateLimit) if len(path) > 3 else RateLimit
     if path[0] == "networks" and len(path) > 2:
         return Networks
+    if path[:2] == ("geo", "overrides") and len(path) > 3:
+        return Override
     top: dict[str, type[Model]] = {
         "admin": Admin, "defaults": Defaults, "dns": Dns, "access_log": AccessLog,
-        "tracing": Tracing,
+        "geo": Geo, "tracing": Tracing,
     }
     return top.get(str(path[0]), Config) if len(path) > 1 else Config
 
@@ -384,11 +388,13 @@ def _crossed(raw: Any, from_file: bool) -> Iterator[Found]:
     for name, limit in rates.items():
         yield from check_rate_limit(("rate_limits", name), limit)
     yield from check_networks(listeners, networks)
+    yield from check_geo(raw if isinstance(raw, Mapping) else {}, listeners)
     yield from check_parts(raw)
     yield from check_admin(admin)
     for name, pool in pools.items():
         yield from check_pool(("pools", name), pool, pools, from_file)
         yield from check_pool_key(("pools", name), pool, listeners, name)
+        yield from check_nearest(("pools", name), pool)
     known = isinstance(raw, Mapping) and set(raw) <= set(Config.model_fields)
     if from_file and known and not raw.get("listeners"):
         yield (), "there is no listener; write a [listeners.NAME] with bind and pool", ()

@@ -19,6 +19,7 @@ from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.conditions import OTHER_TABLES, Match
 from fastlb.config.effects import shown_for
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
+from fastlb.config.geography import Geo, Nearest, Override
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Forwarded,
@@ -70,6 +71,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("`limits = { ... }`", Limits),
     ("`unavailable = { ... }`", Unavailable),
     ("`sticky = { ... }`", Sticky),
+    ("`nearest = { ... }`", Nearest),
     ("`subset = { ... }`", Subset),
     ("`[[listeners.NAME.routes]]`", Route),
     ("`match`", Match),
@@ -87,6 +89,8 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     *(section for part in PARTS.values() for section in part.tables),
     ("`forwarded = { ... }`", Forwarded),
     ("`[networks.NAME]`", Networks),
+    ("`[geo]`", Geo),
+    ("An override of `geo`", Override),
     ("`[defaults]`", Defaults),
     ("`keepalive = { ... }`", Keepalive),
     ("`[dns]`", Dns),

@@ -38,6 +38,12 @@ from fastlb.config.failing import (
     effective_outliers,
     effective_retry,
 )
+from fastlb.config.geography import (
+    EffectiveGeo,
+    EffectiveNearest,
+    effective_geo,
+    effective_nearest,
+)
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
 from fastlb.config.networks import (
@@ -110,6 +116,7 @@ class EffectivePool:
     slow_start_ms: int = 0
     sticky: EffectiveSticky | None = None
     subset: EffectiveSubset | None = None
+    nearest: EffectiveNearest | None = None
     table_size: int = limits.TABLE_SIZE.default
     health: EffectiveHealth | None = None
     outliers: EffectiveOutliers = OUTLIERS
@@ -199,6 +206,7 @@ class Effective:
     listeners: list[EffectiveListener]
     pools: list[EffectivePool]
     networks: tuple[EffectiveNetworks, ...] = ()
+    geo: EffectiveGeo | None = None
     access_log: EffectiveAccessLog | None = None
     tracing: EffectiveTracing | None = None
     admin: EffectiveAdmin | None = None
@@ -245,6 +253,7 @@ def effective(config: Config) -> Effective:
         listeners=[_listener(name, one, config) for name, one in config.listeners.items()],
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
         networks=tuple(effective_networks(n, one) for n, one in config.networks.items()),
+        geo=effective_geo(config.geo) if config.geo is not None else None,
         access_log=None if config.access_log is None else effective_access_log(config.access_log),
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
@@ -342,6 +351,7 @@ def _pool(name: str, pool: Pool, defaults: Defaults, dns: EffectiveDns) -> Effec
         slow_start_ms=duration_ms(pool.slow_start),
         sticky=effective_sticky(pool.sticky) if pool.sticky is not None else None,
         subset=_subset(pool.subset) if pool.subset is not None else None,
+        nearest=effective_nearest(pool.nearest),
         health=effective_health(pool.health, pool.protocol, pool.proxy_protocol)
         if pool.health is not None else None,
         outliers=effective_outliers(pool.outliers),

@@ -17,6 +17,7 @@ from fastlb.config.compare import Compare, Secured, Told
 from fastlb.config.conditions import OTHER_TABLES, Conditions, Match
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
+from fastlb.config.geography import Geo, Nearest, Override
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.http import (
     Forwarded,
@@ -74,7 +75,7 @@ def _always(names: str) -> Table:
 
 # Tables of which every key has an effect wherever the table has one.
 WHOLE = (
-    Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Hedge, Unavailable,
+    Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Nearest, Override, Hedge, Unavailable,
     Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits,
     Forwarded, Datagrams, ErrorPage, *OTHER_TABLES.values(),
     *(table for part in PARTS.values() for _, table in part.tables),
@@ -94,7 +95,8 @@ KINDS: dict[str, tuple[Condition, ...]] = {
 EFFECTS: dict[type[Model], Table] = {
     Config: {"zone": (needs.zone,), "max_sessions": (needs.udp_listener,), **_always(
         "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
-        " admin access_log tracing dns defaults listeners pools rate_limits networks")},
+        " admin access_log tracing dns defaults listeners pools rate_limits networks geo")},
+    Geo: {"refresh": (needs.geo_file,), **_always("country city asn overrides")},
     Networks: {"refresh": (needs.file_of_networks,), **_always("cidrs file")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
@@ -128,7 +130,7 @@ EFFECTS: dict[type[Model], Table] = {
         " handshake_timeout")},
     Tickets: {"rotate": (needs.rotate,), **_always("keys")},
     Pool: {
-        **_always("servers balance hash_on bounded_load table_size slow_start subset health"
+        **_always("servers balance hash_on bounded_load table_size slow_start nearest subset health"
                   " outliers fallback proxy_protocol limits"),
         **{key.name: KINDS[key.plain.of] for key in plain_keys(Pool)},
         **dict.fromkeys(("sticky", "hedge", "unavailable", "protocol", "request_headers",

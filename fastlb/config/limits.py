@@ -105,6 +105,20 @@ NETWORKS_MAX = 1_000_000        # of one set
 NETWORKS_ADDED_MAX = 10_000     # of one set while running: each change makes all of them anew, 4 ms
 NETWORK_RULE = Choice(None, "every client is served")
 REPORT_LIST = Choice(False, "a list is meant to hold")
+GEO = Choice(None, "fastlb ships no data")
+GEO_DATABASE = Choice(None, "each knows something else")
+GEO_REFRESH = Limit(
+    60_000, 100, DAY_MS, "databases come out once or twice a week; a look costs microseconds"
+)
+GEO_BYTES_MAX = 512 << 20       # of a file: the largest that are sold have 400 MB
+GEO_OVERRIDES = Choice({}, "databases know public networks")
+GEO_OVERRIDES_MAX = 10_000
+GEO_FACT = Choice(None, "it isn't known")
+ASN_MAX = (1 << 32) - 1         # (RFC 6793)
+NEAREST = Choice(None, "most pools are in one place; those in our own zone come first")
+NEAREST_PLACES = Choice({}, "clients there get what others get")
+NEAREST_OTHERS = Choice(None, "servers of our own zone come first")
+ZONES_MAX = 16                  # GROUPS_MAX of the core
 RATE_LIMITS = Choice({}, "limits can be written in routes, too")
 RATE_LIMIT = Choice(None, "only a service knows how much its clients may ask for")
 RATE_KEY = Choice("client.ip", "every request has one")

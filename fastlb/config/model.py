@@ -26,6 +26,7 @@ from fastlb.config.address import (
 from fastlb.config.admin import Admin
 from fastlb.config.base import Duration, Mode, Model, Size, Switch, Whole, as_list
 from fastlb.config.failing import Hedge, Limits, Outliers, Retry
+from fastlb.config.geography import Geo, Nearest
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
 from fastlb.config.networks import AccessKeys, Networks
@@ -205,9 +206,7 @@ class Server(Model):
     """Servers of priority 0 come first; those of the next get what the others are too few for."""
     zone: Annotated[ZoneName, bounds.SERVER_ZONE] | None = None
     """Where it is: those of our own `zone` come first among servers of the same priority."""
-    state: Annotated[
-        Literal["up", "draining", "maintenance"], bounds.SERVER_STATE
-    ] = "up"
+    state: Annotated[Literal["up", "draining", "maintenance"], bounds.SERVER_STATE] = "up"
     """A draining server keeps its connections and the clients that are bound to it, and gets no
     others; one in maintenance gets nobody, and isn't checked."""
 
@@ -314,6 +313,8 @@ class Pool(HttpPool, Shared):
     more. Not of hash policies; 0s: at once."""
     sticky: Annotated[Sticky, bounds.STICKY] | None = None
     """Clients come back to the server that they had."""
+    nearest: Annotated[Nearest, bounds.NEAREST] | None = None
+    """The zones whose servers come first, by where a client is. See docs/geography.md."""
     subset: Annotated[Subset, bounds.SUBSET] | None = None
     """Of very many servers, those that this process uses."""
     health: Annotated[Health, bounds.HEALTH] | None = None
@@ -428,6 +429,8 @@ class Config(Model):
     """By name: `[rate_limits.NAME]`, for `rate_limit` of listeners and routes."""
     networks: Annotated[dict[str, Networks], bounds.NETWORKS] = Field(default_factory=dict)
     """By name: `[networks.NAME]`, for `deny`, `allow` and `match.client.network`."""
+    geo: Annotated[Geo, bounds.GEO] | None = None
+    """Databases of where clients are, for `client.country` and its like."""
 
     @classmethod
     def build(cls, raw: Mapping[str, Any]) -> Config:

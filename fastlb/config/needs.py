@@ -13,6 +13,7 @@ from fastlb.config.admin import Admin
 from fastlb.config.base import Model
 from fastlb.config.effective import Effective
 from fastlb.config.failing import Limits, Outliers, Retry
+from fastlb.config.geography import DATABASES, Geo
 from fastlb.config.health import Health
 from fastlb.config.http import Route
 from fastlb.config.model import Config, Listener, Pool, Server
@@ -134,7 +135,9 @@ def zone(at: Place) -> str:
 
 
 def server_zone(at: Place) -> str:
-    return "" if at.config.zone is not None else "there is no zone at the top"
+    if at.config.zone is not None or at.table(Pool).nearest is not None:
+        return ""
+    return "there is no zone at the top, and its pool has no nearest"
 
 
 def refresh(at: Place) -> str:
@@ -152,6 +155,11 @@ def faster(at: Place) -> str:
 
 def file_of_networks(at: Place) -> str:
     return "" if at.table(Networks).file else "this set has no file"
+
+
+def geo_file(at: Place) -> str:
+    table = at.table(Geo)
+    return "" if any(getattr(table, kind) for kind in DATABASES) else "there is no file"
 
 
 def admin_mode(at: Place) -> str:

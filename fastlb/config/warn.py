@@ -16,6 +16,7 @@ from fastlb.config.ocsp import good_until
 from fastlb.config.proxy_protocol import hears_proxies
 from fastlb.config.reached import pools_of, targets
 from fastlb.config.tls import day
+from fastlb.config.warn_geography import geo_warnings
 from fastlb.config.warn_regex import regex_warnings
 from fastlb.config.warn_sniffing import sniffing_warnings
 
@@ -48,6 +49,7 @@ def warnings(config: Config, values: Effective) -> Iterator[str]:
             yield from sniffing_warnings(each, values)
         yield from _unproxied(each, values)
     yield from tls_warnings(values)
+    yield from geo_warnings(values)
     used = {name for listener in values.listeners for name in pools_of(listener)}
     fallbacks = {pool.name: pool.fallback for pool in values.pools}
     new = set(used)

@@ -49,13 +49,18 @@ def unresolved(pools: Iterable[EffectivePool], failures: Mapping[str, str]) -> C
     ])
 
 
-def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[ServerSpec]:
-    """One for each address that it has now, seen from a process in `zone`."""
+def specs_of(
+    server: EffectiveServer, zone: str, discovery: Discovery, by_zone: bool = False
+) -> list[ServerSpec]:
+    """One for each address that it has now, seen from a process in `zone`. `by_zone`: its pool has
+    an order of zones."""
+    own = server.zone if by_zone else ""
     address = server.address
     what = (server.weight, server.max_connections, server.priority,
             not zone or server.zone in ("", zone), server.state)
     if address.path is not None:
-        return [ServerSpec(f"unix:{address.path}", address.path, *what, tls_name="localhost")]
+        return [ServerSpec(f"unix:{address.path}", address.path, *what, tls_name="localhost",
+                           zone=own)]
     assert address.host is not None and address.port is not None
     known = discovery.known(address.host) if is_name(server) else Known({4: (address.host,)})
     return [
@@ -65,6 +70,7 @@ def specs_of(server: EffectiveServer, zone: str, discovery: Discovery) -> list[S
             *what,
             tls_name=address.host.removesuffix("."),
             other=(known.others[0], address.port) if known.others else None,
+            zone=own,
         )
         for host in known.addresses
     ]

@@ -20,12 +20,12 @@ from fastlb.config import limits
 from fastlb.config.files import read_file
 from fastlb.config.networks import EffectiveNetworks
 from fastlb.control.clock import Clock, Timer
+from fastlb.control.retiring import Retiring
 from fastlb.control.tasks import once
 from fastlb.errors import ConfigError, Problem
 
 log = logging.getLogger("fastlb.networks")
 
-RETIRE_S = 0.1          # how often it is looked whether engines have let go of what was replaced
 LINES_SHOWN = 5         # of those that are no networks
 
 Stamp = tuple[int, int, int]        # of a file: its inode, size, and time of change
@@ -108,11 +108,9 @@ class NetworkSets:
     """Those of a running balancer."""
 
     def __init__(self, live: Live, engines: Sequence[Engine], clock: Clock) -> None:
-        self._live, self._engines, self._clock = live, engines, clock
+        self._live, self._clock = live, clock
         self._followed: dict[str, _Followed] = {}
-        # What was replaced, and the turn that each engine had begun last by then.
-        self._retiring: list[tuple[NetworkSet, list[int]]] = []
-        self._retire_timer: Timer | None = None
+        self._retiring = Retiring(engines, clock)
         self.failures = 0           # how often a source could not be read
 
     async def learn(self, wanted: Sequence[EffectiveNetworks]) -> dict[str, _Read]:
@@ -144,7 +142,7 @@ class NetworkSets:
             if followed.wanted is None:
                 self._use(followed, read)
                 # (the set of that name that was served before may still be known)
-                self._retire(followed.network.use_added(None))
+                self._retiring.keep(followed.network.use_added(None))
         return found
 
     def follow(self, wanted: Sequence[EffectiveNetworks], found: dict[str, _Read]) -> None:
@@ -165,7 +163,7 @@ class NetworkSets:
 
     def _use(self, followed: _Followed, read: _Read) -> None:
         followed.stamp, followed.failure = read.stamp, ""
-        self._retire(followed.network.use(read.made))
+        self._retiring.keep(followed.network.use(read.made))
 
     def _wait(self, followed: _Followed) -> None:
         if followed.timer is not None:
@@ -271,7 +269,7 @@ class NetworkSets:
                 raise
             made.set_exception(error)
             return
-        self._retire(followed.network.use_added(added))
+        self._retiring.keep(followed.network.use_added(added))
         if followed.expiry is not None:
             followed.expiry.cancel()
         first_s = min(followed.added.values(), default=math.inf)
@@ -280,35 +278,12 @@ class NetworkSets:
         if made is not None and not made.done():
             made.set_result(None)
 
-    # --- what was replaced ---
-
-    def _retire(self, replaced: NetworkSet | None) -> None:
-        if replaced is None:
-            return
-        self._retiring.append((replaced, [_turns(engine) for engine in self._engines]))
-        for engine in self._engines:
-            _wake(engine)
-        if self._retire_timer is None:
-            self._retire_timer = self._clock.call_later(RETIRE_S, self._let_go)
-
-    def _let_go(self) -> None:
-        self._retire_timer = None
-        now = [_turns(engine) for engine in self._engines]
-        self._retiring = [
-            (one, then) for one, then in self._retiring
-            if any(a == b >= 0 for a, b in zip(now, then, strict=True))
-        ]
-        if self._retiring:
-            self._retire_timer = self._clock.call_later(RETIRE_S, self._let_go)
-
     def end(self) -> None:
         """The engines have ended, or have never begun."""
         for followed in self._followed.values():
             followed.cancel()
         self._followed.clear()
-        if self._retire_timer is not None:
-            self._retire_timer.cancel()
-        self._retiring.clear()
+        self._retiring.end()
 
 
 def _changed(wanted: EffectiveNetworks, stamp: Stamp | None) -> _Read | None:
@@ -323,18 +298,3 @@ def _changed(wanted: EffectiveNetworks, stamp: Stamp | None) -> _Read | None:
 
 def _entries(network: Network) -> int:
     return network.set.entries if network.set is not None else 0
-
-
-def _turns(engine: Engine) -> int:
-    """How many it has begun; -1 if it is closed."""
-    try:
-        return engine.turns
-    except RuntimeError:
-        return -1
-
-
-def _wake(engine: Engine) -> None:
-    try:
-        engine.wake()
-    except RuntimeError:
-        pass

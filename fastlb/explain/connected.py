@@ -12,6 +12,7 @@ from fastlb.config.policy import EffectivePolicy
 from fastlb.config.sniffing import PROTOCOLS
 from fastlb.explain.model import Answer, Explanation, Key, Policy, PoolPick, RouteTried, Split
 from fastlb.explain.opening import Heard
+from fastlb.explain.placed import place_facts
 from fastlb.explain.requested import called
 from fastlb.explain.sniffed import in_words, tried
 from fastlb.explain.told import Facts
@@ -52,6 +53,7 @@ class Connected:
             **self.said,
             **{f"proxy.{fact}": readable(value)
                for fact, value in zip(PROXY_FACTS, self.facts["told"], strict=False)},
+            **(place_facts(explainer.snapshot.live, address[0]) if address is not None else {}),
             "client.ip": address[0] if address is not None else "", "client.address": client,
         }
 

@@ -18,6 +18,7 @@ from fastlb.explain.connected import Connected
 from fastlb.explain.model import Candidate, Explanation, Key, PoolPick
 from fastlb.explain.offline import compile_offline
 from fastlb.explain.opening import heard
+from fastlb.explain.placed import place_in_words
 from fastlb.explain.requested import Requested
 from fastlb.explain.secured import in_words, secured
 from fastlb.explain.told import in_words as told_in_words
@@ -107,7 +108,8 @@ class Explainer:
                 self, found, why, method, url, client, raw, facts).explain(call_policy)
         notes = (*made.notes, f"{denied}: that is reported only") if denied else made.notes
         return replace(
-            made, tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=notes)
+            made, place=place_in_words(self.snapshot.live, made.client_ip),
+            tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=notes)
 
     # --- pools ---
 

@@ -115,6 +115,7 @@ class Explanation:
     services: tuple[str, ...]       # what the route's services do, a line each
     notes: tuple[str, ...]
     tls: str = ""                   # what TLS knows of the client, in words; "" without
+    place: str = ""                 # where the client is, in words; "" without databases
     proxy: str = ""                 # what a proxy tells of it, likewise
     says: str = ""                  # of tcp: what its first bytes tell
     handed: str = ""                # the listener that goes on with it

@@ -11,6 +11,7 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
+from fastlb.control.geography import fill_geography
 from fastlb.control.networks import fill_networks
 from fastlb.control.spread import Spread
 from fastlb.policy import Connection, Request
@@ -22,6 +23,7 @@ def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[
     process would have resolved. `functions`: look for those of policies. Raises ConfigError."""
     live = Live(1)
     networks = fill_networks(live, values.networks)         # (which lists hold from then on)
+    fill_geography(live, values.geo)
     unresolved: list[str] = []
     servers = {pool.name: _servers(values, pool, unresolved) for pool in values.pools}
     opened = [
@@ -44,7 +46,7 @@ def _servers(
 ) -> list[ServerSpec]:
     found: dict[str, ServerSpec] = {}
     for server in pool.servers:
-        spec = _spec(values, server)
+        spec = _spec(values, server, server.zone if pool.nearest is not None else "")
         if spec.address == NOWHERE and server.address.path is None:
             unresolved.append(str(server.address))
         found.setdefault(spec.name, spec)
@@ -54,20 +56,20 @@ def _servers(
 NOWHERE = ("0.0.0.0", 0)        # where a name leads that nobody has resolved
 
 
-def _spec(values: Effective, server: EffectiveServer) -> ServerSpec:
+def _spec(values: Effective, server: EffectiveServer, zone: str) -> ServerSpec:
     address = server.address
     what = (server.weight, server.max_connections, server.priority,
             not values.zone or server.zone in ("", values.zone), server.state)
     if address.path is not None:
-        return ServerSpec(f"unix:{address.path}", address.path, *what)
+        return ServerSpec(f"unix:{address.path}", address.path, *what, zone=zone)
     assert address.host is not None and address.port is not None
     try:
         ipaddress.ip_address(address.host)
     except ValueError:
-        return ServerSpec(str(address), NOWHERE, *what)
+        return ServerSpec(str(address), NOWHERE, *what, zone=zone)
     host, port = address.host, address.port
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ServerSpec(name, (host, port), *what)
+    return ServerSpec(name, (host, port), *what, zone=zone)
 
 
 def _callers(live: Live, values: Effective, functions: bool) -> dict[str, dict[str, Caller]]:

@@ -30,6 +30,8 @@ def as_tree(explanation: Explanation) -> Tree:
         client.add(f"a trusted proxy; it asks for {escape(e.client_ip)}")
     if e.tls:
         client.add(escape(e.tls))
+    if e.place:
+        client.add(escape(e.place))
     if e.proxy:
         client.add(escape(e.proxy))
     if e.says:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DnsKeys,
         ErrorPageKeys,
         ForwardedKeys,
+        GeoKeys,
         HeaderEditsKeys,
         HealthKeys,
         HedgeKeys,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         LimitsKeys,
         MatchKeys,
         MirrorKeys,
+        NearestKeys,
         NetworkRuleKeys,
         OutliersKeys,
         ProxyProtocolKeys,
@@ -106,6 +108,7 @@ class PoolKeywords(TypedDict, total=False):
     table_size: int
     slow_start: str
     sticky: StickyKeys
+    nearest: NearestKeys
     subset: SubsetKeys
     health: Health | HealthKeys
     outliers: OutliersKeys
@@ -211,6 +214,7 @@ class BalancerKeywords(TypedDict, total=False):
     tracing: TracingKeys
     dns: DnsKeys
     defaults: DefaultsKeys
+    geo: GeoKeys
 
 
 class RouteKeywords(PolicyKeywords, OwnRouteKeys, total=False):

@@ -165,6 +165,12 @@ class StickyKeys(TypedDict, total=False):
     same_site: Literal['lax', 'strict', 'none']
 
 
+class NearestKeys(TypedDict, total=False):
+    country: Mapping[str, str | list[str] | tuple[str, ...]]
+    continent: Mapping[str, str | list[str] | tuple[str, ...]]
+    others: str | list[str] | tuple[str, ...]
+
+
 class SubsetKeys(TypedDict, total=False):
     size: int
     instance: int | str
@@ -194,6 +200,10 @@ class MqttKeys(TypedDict, total=False):
 
 class ClientFactsKeys(TypedDict, total=False):
     network: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    country: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    continent: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    region: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    asn: str | bool | list[str] | tuple[str, ...] | CompareKeys
 
 
 class CompareKeys(TypedDict, total=False):
@@ -279,6 +289,21 @@ class ForwardedKeys(TypedDict, total=False):
     trusted: list[str] | tuple[str, ...]
     keep: list[str] | tuple[str, ...]
     headers: list[str] | tuple[str, ...]
+
+
+class GeoKeys(TypedDict, total=False):
+    country: str
+    city: str
+    asn: str
+    refresh: str
+    overrides: Mapping[str, OverrideKeys]
+
+
+class OverrideKeys(TypedDict, total=False):
+    country: str
+    continent: str
+    region: str
+    asn: int
 
 
 class DefaultsKeys(TypedDict, total=False):

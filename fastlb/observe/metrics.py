@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastlb._core.tables.counts import DROPS, series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
+from fastlb.observe.geography import GEO_METRICS, geo_samples
 from fastlb.observe.logs import lines_dropped
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ METRICS = {
         "counter", "Connections, requests and datagrams that a set had denied (outcome: denied), or"
         " would have (reported)."),
     "fastlb_network_failures_total": ("counter", "Times that a set could not be read again."),
+    **GEO_METRICS,
     "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
@@ -235,6 +237,7 @@ class Metrics:
         yield from self._policies()
         yield from self._rate_limits()
         yield from self._networks()
+        yield from geo_samples(self._runtime)
         yield from self._engines()
         yield from self._datagrams()
         yield from self._tls()
@@ -353,7 +356,6 @@ class Metrics:
         yield "fastlb_records_dropped_total", "", totals["dropped"]
         yield "fastlb_log_lines_total", "", totals["lines"]
         yield "fastlb_log_lines_lost_total", "", totals["lost"]
-
 
     def _datagrams(self) -> Iterator[Sample]:
         """Only where there is udp."""

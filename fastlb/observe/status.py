@@ -33,7 +33,8 @@ def status(runtime: Runtime) -> dict[str, Any]:
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
     records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
-    evicted}], networks[{name, entries, added, denied, reported}], certificates[{listener or pool,
+    evicted}], networks[{name, entries, added, denied, reported}],
+    geo[{database, name, built, networks}], certificates[{listener or pool,
     file, names[], algorithm, fingerprint, expires}]}.
     Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
@@ -67,6 +68,10 @@ def status(runtime: Runtime) -> dict[str, Any]:
             {"name": one.name, "entries": one.set.entries if one.set is not None else 0,
              "added": one.added.entries if one.added is not None else 0, **one.totals()}
             for one in sorted(live.networks(), key=lambda one: one.name)
+        ],
+        "geo": [
+            {"database": kind, "name": one.name, "built": one.built_s, "networks": one.networks}
+            for kind, one in runtime.geography.read.items()
         ],
         "certificates": _certificates(runtime),
         "tls_refreshes": runtime.securing.refreshed,

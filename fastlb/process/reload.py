@@ -78,6 +78,7 @@ async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     taken = runtime.leaving.take_back(reopened.all)
     try:
         networks = await runtime.networks.learn(new.networks)
+        geography = await runtime.geography.learn(new.geo)
         runtime.discovery.configure(new.dns)
         failures = await runtime.discovery.learn(names)
         if failures:
@@ -95,11 +96,13 @@ async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
         runtime.discovery.configure(dns)
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))
         runtime.networks.keep(old.networks)
+        runtime.geography.keep(old.geo)
         for one in reopened.new:
             one.close()
         runtime.leaving.put_back(taken)
         raise
     runtime.networks.follow(new.networks, networks)
+    runtime.geography.follow(new.geo, geography)
     reopened.tune()
     runtime.discovery.keep(names)
     for one in reopened.new:

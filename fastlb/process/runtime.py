@@ -19,6 +19,7 @@ from fastlb.control.clock import Clock, Timer
 from fastlb.control.differences import tell_differences
 from fastlb.control.discovery import Discovery
 from fastlb.control.events import Events
+from fastlb.control.geography import GeoFiles
 from fastlb.control.health import Health
 from fastlb.control.networks import NetworkSets
 from fastlb.control.outliers import Comparison
@@ -78,6 +79,7 @@ class Runtime:
         self.changes = ChangeTracker(self.live, self.any_uses, self.clock)
         self.securing = Securing(self.clock)
         self.networks = NetworkSets(self.live, self.engines.all, self.clock)
+        self.geography = GeoFiles(self.live, self.engines.all, self.clock)
         self.specs: dict[str, dict[str, ServerSpec]] = {}      # by pool and address
         self._found_by_name: dict[str, list[Server]] = {}
         self.events = Events()
@@ -114,11 +116,13 @@ class Runtime:
             self.drop_rest()
             await self.discovery.learn(names(self.effective.pools))
             networks = await self.networks.learn(self.effective.networks)
+            geography = await self.geography.learn(self.effective.geo)
             self.loop = loop
             loop.add_reader(self.live.notify_fd, self._on_notify)
             self.observing.configure(self.effective)
             self.update()
             self.networks.follow(self.effective.networks, networks)
+            self.geography.follow(self.effective.geo, geography)
             self.engines.start()
         except BaseException:
             await self._close()
@@ -232,7 +236,8 @@ class Runtime:
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
         for server in pool.servers:
-            for spec in specs_of(server, self.effective.zone, self.discovery):
+            for spec in specs_of(
+                    server, self.effective.zone, self.discovery, pool.nearest is not None):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
         return self.overlay.weighed(pool.name, chosen(pool, list(found.values())))
 
@@ -431,6 +436,7 @@ class Runtime:
         self.listening = []
         self.leaving.end()
         self.networks.end()
+        self.geography.end()
         self.securing.end()
         self.observing.end()
 

@@ -3,6 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from fastlb._core.base.limits cimport TRIES_LOGGED
 from fastlb._core.base.observations cimport Tried
+from fastlb._core.base.places cimport PLACE_UNASKED
 from fastlb._core.base.types cimport Exchange, ServerLive
 
 
@@ -25,3 +26,4 @@ cdef inline void forget_times(Exchange* x) noexcept nogil:
     x.attempt.picked_ns = x.attempt.connect_ns = x.attempt.sent_ns = 0
     x.books.bytes_in = x.books.bytes_out = 0
     x.books.n_left = 0
+    x.place = PLACE_UNASKED

@@ -102,6 +102,9 @@ cdef enum:
     PROXY_FACTS = 5                 # of a client: ProxyFact
     RECORDED_FACTS_MAX = 24         # that a log can have, those of TLS and proxies among them
     RECORDED_OTHER_BYTES = 4096     # of those that are neither
+    PLACES_MAX = 65536              # countries and their parts; ISO 3166 has 5,000
+    GEO_FACTS = 4                   # of a client: country, continent, region, asn
+    GEO_ALIASES_MAX = 8             # of IPv4 in a database of IPv6; MaxMind's have four
     PROXY_V1_BYTES_MAX = 107        # of a header, with its line's end (PROXY protocol, 2.1)
     PROXY_V2_BYTES_MAX = 4096       # of one with TLVs: certificates' names, and ids
     PROXY_LOCAL_BYTES = 216         # of two unix sockets' paths (2.2)

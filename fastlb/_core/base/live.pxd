@@ -5,6 +5,7 @@ from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.limits cimport ENGINES_MAX, TIMER_SLOTS_MAX
 from fastlb._core.base.observations cimport Ring, Series
 from fastlb._core.base.parts cimport ListenerCounters
+from fastlb._core.base.places cimport GeoTable, Place
 from fastlb._core.base.sources cimport Sources
 
 cdef struct ListenerLive:
@@ -37,4 +38,6 @@ cdef struct LiveTable:
     int32_t reader              # ReaderState
     int reader_fd               # wakes it
     int32_t cuts                # how often servers were cut
+    GeoTable* geo               # where clients are; NULL: nobody knows. It is replaced as a whole
+    const Place* places         # by their numbers; NULL: there never was a database
     int32_t* own_ports          # [65536] udp: a hash of the address that sends from it; 0: nobody

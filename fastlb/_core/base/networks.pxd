@@ -12,7 +12,7 @@ from fastlb._core.ext.atomic cimport fl_count, fl_load_pointer, likely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, AF_UNIX, ntohl
 
 
-cdef inline uint64_t _half(const uint8_t* at) noexcept nogil:
+cdef inline uint64_t half(const uint8_t* at) noexcept nogil:
     """Eight bytes, the highest first."""
     cdef uint32_t upper, lower
     memcpy(&upper, at, 4)
@@ -26,7 +26,7 @@ cdef inline uint32_t network_value(const NetworkTable* table, const Address* pee
     cdef uint32_t v4 = peer.v4.sin_addr.s_addr
     if peer.family == AF_INET6:
         if not is_mapped(v6):
-            return range_value(&table.v6, _half(v6), _half(v6 + 8))
+            return range_value(&table.v6, half(v6), half(v6 + 8))
         memcpy(&v4, v6 + 12, 4)
     elif peer.family != AF_INET:
         return 0

@@ -90,6 +90,8 @@ cdef struct Counters:           # of one engine; written by it alone
     uint64_t requests
     uint64_t keys_missing       # requests without what their pool hashes
     uint64_t denials_reported   # clients that a list would have denied
+    uint64_t places_found       # clients whose place or AS was asked for, and is known
+    uint64_t places_unknown     # the same, and neither is
     uint64_t mirrors            # alive now
     uint64_t mirrored           # requests copied
     uint64_t mirrors_dropped    # not copied, or not to the end

@@ -17,6 +17,7 @@ from fastlb._core.base.parts cimport (
     Outliers, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,
     ServerCounters, Sticky, Timer, TimerList, TlsEntry, Window,
 )
+from fastlb._core.base.places cimport Nearest
 from fastlb._core.base.questions cimport Cached
 from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport (
@@ -207,11 +208,10 @@ cdef struct PoolEntry:
     Sticky* sticky              # http: NULL: clients are bound to no server
     uint8_t is_counted          # in_flight says how many there are
     int32_t in_flight_max       # 0: no limit
-    int32_t pending_max         # 0: nobody waits
-    int32_t retries_max         # at a time; 0: no limit
-    uint16_t pending_timer      # slot
-    uint16_t retry_after_s      # what those are told that find no place
+    int32_t pending_max, retries_max    # 0: nobody waits; at a time, 0: no limit
+    uint16_t pending_timer, retry_after_s       # slot; what those are told that find no place
     PoolEntry* fallback         # NULL: none
+    Nearest* nearest            # NULL: groups get their shares, wherever clients are
     EditList request_edits, response_edits      # http: of what is routed here
     Reply* unavailable          # http: what clients are told when no server can be had; NULL: ours
     TlsEntry* tls               # NULL: plain
@@ -305,6 +305,7 @@ cdef struct Exchange:           # from accept to the last byte: a session, a con
     Exchange* carrier           # of HTTP/2: the connection that this is a request of
     H2* h2                      # of a carrier: a client's, or one to a server
     Session* session            # udp
+    uint32_t place, asn         # where it is, and in which AS, once somebody has asked
     uint8_t client_ip_size, peer_ip_size
     char client_ip[46]          # as text, and of http as trusted proxies in front of us saw it
     char peer_ip[46]            # http: who is connected
@@ -408,9 +409,8 @@ cdef struct Core:               # all that one engine owns
     uint8_t rehearses           # Rehearsing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
     uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
-    int32_t stop                # Stop
+    int32_t stop, busy          # Stop; inside a turn
     int32_t pause               # a fork is under way in another thread
-    int32_t busy                # inside a turn
     uint8_t recorded            # in this turn
     int32_t cuts                # of the table, that were seen to
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
@@ -446,5 +446,5 @@ cdef struct Core:               # all that one engine owns
     Datagrams* datagrams        # NULL: there was no udp yet
     Acceptor* dropped           # udp: those that are no more, and have sessions
     Stream wake_stream, timer_stream
-    uint8_t[KEY_BYTES_MAX] address_text, port_text      # of the client that was asked about last
+    uint8_t[KEY_BYTES_MAX] address_text, port_text, asn_text    # of the client asked about last
     Counters counters

@@ -8,6 +8,7 @@ from fastlb._core.base.types cimport (
     Core, Exchange, Group, PendingQueue, PoolEntry, PoolLive, ServerEntry, ServerLive,
 )
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
+from fastlb._core.tables.geography cimport Geography
 from fastlb._core.tables.snapshot cimport Snapshot
 
 cdef struct Own:                # what a pool has for each engine, here for the only one
@@ -30,6 +31,7 @@ cdef class Rehearsal:
     cdef PoolLive* _pools
     cdef Own* _owns
     cdef LiveTable _live
+    cdef Geography _geography           # that _live points to
     cdef ListenerLive _listener
     cdef ListenerCounters _listener_counters
     cdef ServerCounters _server_counters

@@ -124,6 +124,8 @@ cdef class Rehearsal:
         cdef uint32_t i, k, n = 0
         self.end()
         self._live = self._snapshot.live.table
+        self._geography = self._snapshot.live.geography     # (held, as it may be replaced)
+        self._live.geo = &self._geography.table if self._geography is not None else NULL
         self._live.published = NULL
         self._live.questions = 0
         self._live.notify_fd = -1

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastlb._core.base.head cimport Text
-from fastlb._core.base.limits cimport PROXY_FACTS, RECORDED_FACTS_MAX, TLS_FACTS
+from fastlb._core.base.limits cimport GEO_FACTS, PROXY_FACTS, RECORDED_FACTS_MAX, TLS_FACTS
 from fastlb._core.base.net cimport address_port, address_text, net_local
 from fastlb._core.base.parts cimport About, Address
 from fastlb._core.base.proxyfacts cimport told_by_proxy
@@ -14,6 +14,9 @@ from fastlb._core.base.tlsfacts cimport drop_facts, hold_facts, secured_stream, 
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.facts.registry cimport fact_find, facts_recorded, recorded_facts
+
+cdef enum:
+    BUILT_IN = TLS_FACTS + PROXY_FACTS + GEO_FACTS      # of the recorded facts
 
 
 cdef bint _keep(About* about, const Text* texts, int n) noexcept nogil:
@@ -42,8 +45,8 @@ cdef bint about_take(Core* core, Exchange* x, int local_fd, About* about) noexce
     about.secured = tls_facts(secured_stream(x))
     hold_facts(about.secured)
     about.is_told = told_by_proxy(x) != NULL
-    if likely(not about.is_told and n == TLS_FACTS + PROXY_FACTS):
-        return True
+    if likely(not about.is_told and core.live.geo == NULL and n == BUILT_IN):
+        return True         # (they would all be empty)
     for i in range(TLS_FACTS, n):
         if not fact_find(core, x, &recorded_facts[i], &texts[i]):
             texts[i].size = 0

@@ -2,20 +2,33 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastlb._core.base.address cimport address_key
+from fastlb._core.base.enums cimport EXCHANGE_TRUSTED
 from fastlb._core.base.facts cimport (
     FACT_CLIENT_ADDRESS, FACT_CLIENT_IP, FACT_CLIENT_PORT, FACT_MQTT_CLIENT_ID, FACT_MQTT_LEVEL,
     FACT_MQTT_USERNAME, FACT_PROXY, FACT_TLS, FACT_TLS_ALPN, FactRef,
 )
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.net cimport address_port, address_text
+from fastlb._core.base.parts cimport Address
 from fastlb._core.base.proxyfacts cimport proxy_fact
-from fastlb._core.base.text cimport put_number, text_of
+from fastlb._core.base.text cimport equal, put_number, text_of
 from fastlb._core.base.tlsfacts cimport secured_stream, tls_fact
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.facts.registry cimport (
     FACT_FITS_PATHS, FACT_IN_BYTES, FACT_IN_MATCH, FACT_IS_RECORDED, FACT_OF_CONNECTIONS,
     new_fact, register_fact,
 )
+from fastlb._core.proto.addresses cimport parse_address
+
+
+cdef bint client_address(const Exchange* x, Address* address) noexcept nogil:
+    """The client's address, as trusted proxies saw it. False: a proxy hides it behind a word."""
+    if not x.flags & EXCHANGE_TRUSTED or equal(
+            <const uint8_t*> x.client_ip, x.client_ip_size,
+            <const uint8_t*> x.peer_ip, x.peer_ip_size):
+        address[0] = x.peer             # (it speaks for itself)
+        return True
+    return parse_address(text_of(<const uint8_t*> x.client_ip, x.client_ip_size), address)
 
 
 cdef bint _ip(Core* core, Exchange* x, const FactRef* fact, Text* value) noexcept nogil:

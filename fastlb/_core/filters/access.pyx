@@ -9,7 +9,7 @@ from fastlb._core.base.parts cimport Address
 from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.http.networks cimport client_address
+from fastlb._core.facts.client cimport client_address
 from fastlb._core.tables.httptable cimport fill_networks
 from fastlb._core.tables.room cimport Room
 

@@ -47,6 +47,7 @@ cdef Exchange* copy_request(Core* core, Exchange* x, PoolEntry* pool) noexcept n
     shadow.snapshot = x.snapshot
     fl_add32(&x.snapshot.users[core.id], 1)
     shadow.peer = x.peer
+    shadow.place, shadow.asn = x.place, x.asn
     shadow.pool = pool
     if unlikely(pool.proxy_protocol):
         shadow.proxied = share_proxied(core, x)

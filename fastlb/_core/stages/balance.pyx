@@ -2,7 +2,7 @@
 # Reads the pool, the live state of its servers and what was tried; writes x.attempt, and
 # x.pool where another one falls in.
 # Ends: NEXT (picked), AGAIN (it waits for a place), FAIL (x.reason).
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint8_t
 
 from fastlb._core.balance.hashing cimport session_hash
 from fastlb._core.balance.sticky cimport take_bound
@@ -15,11 +15,13 @@ from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport SHARE_ONE, TRIES_MAX
+from fastlb._core.base.places cimport Nearest, Place, find_code
 from fastlb._core.base.random cimport random_below
 from fastlb._core.base.routing cimport CLOSE_CANCELS_HALF
 from fastlb._core.base.text cimport mix64
 from fastlb._core.base.types cimport Core, Exchange, Group, PoolEntry, PoolLive
 from fastlb._core.ext.atomic cimport fl_load32, likely, unlikely
+from fastlb._core.facts.geography cimport place_of
 from fastlb._core.failing.queue cimport (
     is_next, may_wait, stop_waiting, wait_for_place, wake_pending,
 )
@@ -45,6 +47,32 @@ cdef uint32_t _first_group(Core* core, Exchange* x) noexcept nogil:
         if at < fl_load32(&pool.live.shares[i]):
             return i
     return 0
+
+
+cdef const uint8_t* _order(Core* core, Exchange* x) noexcept nogil:
+    """The pool's groups as they are near to the client."""
+    cdef const Nearest* nearest = x.pool.nearest
+    cdef const Place* place = place_of(core, x)
+    cdef uint32_t row = nearest.n_countries + nearest.n_continents
+    if place != NULL and not find_code(
+            nearest.countries, nearest.n_countries, place.country, &row) and find_code(
+            nearest.continents, nearest.n_continents, place.continent, &row):
+        row += nearest.n_countries
+    return nearest.orders + row * x.pool.n_groups
+
+
+cdef bint _pick_nearest(Core* core, Exchange* x, bint* full) noexcept nogil:
+    """Of the first group in the client's order that has somebody."""
+    cdef const PoolEntry* pool = x.pool
+    cdef const uint8_t* order = _order(core, x)
+    cdef uint32_t i
+    for i in range(pool.n_groups):
+        if _pick_well(core, x, &pool.groups[order[i]], full):
+            return True
+    for i in range(0 if full[0] else pool.n_groups):    # to wait for who is well is better
+        if balance_rows[pool.balance].take(core, x, &pool.groups[order[i]], PASS_ANY, full):
+            return True
+    return False
 
 
 cdef bint _pick_among(Core* core, Exchange* x, bint* full) noexcept nogil:
@@ -81,6 +109,8 @@ cdef bint _pick_of(Core* core, Exchange* x, bint* full) noexcept nogil:
     if likely(pool.n_groups == 1):
         if likely(_pick_well(core, x, &pool.groups[0], full)):
             return True
+    elif unlikely(pool.nearest != NULL):
+        return _pick_nearest(core, x, full)
     elif _pick_among(core, x, full):
         return True
     if full[0]:

@@ -70,6 +70,8 @@ cdef dict totals_of(const Counters* counters):
         "retries": fl_read(&counters.retries),
         "retries_denied": fl_read(&counters.retries_denied),
         "keys_missing": fl_read(&counters.keys_missing),
+        "places_found": fl_read(&counters.places_found),
+        "places_unknown": fl_read(&counters.places_unknown),
         "denials_reported": fl_read(&counters.denials_reported),
         "mirrored": fl_read(&counters.mirrored),
         "mirrors_dropped": fl_read(&counters.mirrors_dropped),

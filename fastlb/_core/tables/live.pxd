@@ -1,5 +1,6 @@
 from fastlb._core.base.live cimport LiveTable
 from fastlb._core.tables.clock cimport Clock
+from fastlb._core.tables.geography cimport Geography, Places
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.states cimport Pool
 
@@ -9,6 +10,8 @@ cdef class Live:
     cdef readonly int engines
     cdef readonly Names names
     cdef readonly Clock clock
+    cdef readonly Places places     # None: there never was a database
+    cdef readonly Geography geography
     cdef dict _servers
     cdef dict _pools
     cdef dict _listeners

@@ -7,10 +7,11 @@ from fastlb._core.base.live cimport LiveTable
 from fastlb._core.base.observations cimport Series
 from fastlb._core.base.questions cimport Question
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32
+from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32, fl_store_pointer
 from fastlb._core.ext.linux cimport close
 from fastlb._core.facts.about cimport about_drop
 from fastlb._core.tables.clock cimport Clock
+from fastlb._core.tables.geography cimport Geography, Places
 from fastlb._core.tables.names cimport Names
 from fastlb._core.tables.networks cimport Network
 from fastlb._core.tables.rates cimport RateLimit
@@ -195,6 +196,22 @@ cdef class Live:
 
     def networks(self) -> list[Network]:
         return _alive(self._networks)
+
+    def known_places(self) -> Places:
+        """The places of databases, for those that are read."""
+        if self.places is None:
+            self.places = Places()
+            self.table.places = self.places.all
+        return self.places
+
+    def use_geography(self, Geography made) -> Geography | None:
+        """Replace what is known of where clients are; None: nothing. Returns what it was before,
+        which the caller has to keep until every engine has begun another turn."""
+        if made is not None and made.places is not self.places:
+            raise ValueError("its places are those of another balancer")
+        replaced, self.geography = self.geography, made
+        fl_store_pointer(<void**> &self.table.geo, &made.table if made is not None else NULL)
+        return replaced
 
     def notify(self) -> None:
         """Something was changed in here by somebody else than an engine."""

@@ -31,6 +31,7 @@ from fastlb._core.tables.httptable cimport (
 )
 from fastlb._core.tables.live cimport Live, live_wake_engines
 from fastlb._core.tables.maglev cimport maglev_fill
+from fastlb._core.tables.nearest cimport nearest_table
 from fastlb._core.tables.sniffing cimport sniff_table
 from fastlb._core.tables.states cimport Listener, Pool, Server
 from fastlb._core.tables.sticky cimport sticky_add
@@ -208,6 +209,8 @@ cdef class Snapshot:
         pool.n_groups = len(spec.groups)
         for i in range(pool.n_groups):
             self._add_group(pool, &pool.groups[i], spec, spec.groups[i])
+        if spec.nearest is not None:
+            pool.nearest = nearest_table(self._room, spec.nearest, pool.n_groups)
         return 0
 
     cdef TlsEntry* _secured(self, TlsContext context) noexcept:

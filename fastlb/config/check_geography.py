@@ -59,7 +59,7 @@ def check_nearest(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:
              and isinstance(one.get("zone"), str)} if isinstance(servers, (list, tuple)) else set()
     ranks = {(one.get("zone"), one.get("priority", 0)) if isinstance(one, Mapping) else ("", 0)
              for one in servers or ()} if isinstance(servers, (list, tuple)) else set()
-    if not any(nearest.get(key) for key in Nearest.model_fields):
+    if not any(nearest.values()):
         yield (*path, "nearest"), "it names no zones; write country, continent or others", \
             tuple(Nearest.model_fields)
     if len(ranks) > limits.ZONES_MAX:

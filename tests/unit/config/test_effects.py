@@ -138,7 +138,7 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.zone: ('zone = "a"\n' + HTTP + POOL, "zone", "no server has a zone"),
     needs.server_zone: (
         HTTP + '[pools.p]\nservers = [{ address = "10.0.0.1:80", zone = "a" }]\n',
-        "pools.p.servers[0].zone", "there is no zone at the top"),
+        "pools.p.servers[0].zone", "there is no zone at the top, and its pool has no nearest"),
     needs.refresh: (
         HTTP + '[pools.p]\nservers = [{ address = "10.0.0.1:80", refresh = "5s" }]\n',
         "pools.p.servers[0].refresh", "10.0.0.1:80 is an address, and not a name to be resolved"),
@@ -206,6 +206,9 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.queues: (HTTP + ROUTE + 'pool = "p"\npriority = "high"\n' + POOL,
                       "listeners.l.routes[0].priority",
                       "no pool of this route has a queue (limits.max_pending)"),
+    needs.geo_file: (
+        HTTP + POOL + '[geo]\nrefresh = "1s"\noverrides = { "10.0.0.0/8" = { country = "DE" } }\n',
+        "geo.refresh", "there is no file"),
     needs.file_of_networks: (
         HTTP + POOL + '[networks.n]\ncidrs = []\nrefresh = "1s"\n',
         "networks.n.refresh", "this set has no file"),

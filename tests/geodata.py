@@ -1,5 +1,5 @@
-"""MaxMind's databases for tests, the broken ones among them: they come with maxminddb's source, which
-is fetched from the registry once and kept below build/."""
+"""MaxMind's databases for tests, the broken ones among them: they come with maxminddb's source,
+which is fetched from the registry once and kept below build/."""
 
 from __future__ import annotations
 

@@ -302,8 +302,8 @@ def _model_at(path: Path) -> type[Model]:
     if len(path) > 2 and path[0] == "pools":
         inner: dict[str, type[Model]] = {
             "servers": Server, "health": Health, "outliers": Outliers, "retry": Retry,
-            "limits": Limits, "hedge": Hedge, "nearest": Nearest, "sticky": Sticky, "subset": Subset,
-            "unavailable": http.Unavailable, "tls": ServerTls,
+            "limits": Limits, "hedge": Hedge, "nearest": Nearest, "sticky": Sticky,
+            "subset": Subset, "unavailable": http.Unavailable, "tls": ServerTls,
         }
         if path[2:4] == ("tls", "certificate") and len(path) > 4:
             return Certificate

@@ -75,8 +75,8 @@ def _always(names: str) -> Table:
 
 # Tables of which every key has an effect wherever the table has one.
 WHOLE = (
-    Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Nearest, Override, Hedge, Unavailable,
-    Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits,
+    Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Nearest, Override, Hedge,
+    Unavailable, Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits,
     Forwarded, Datagrams, ErrorPage, *OTHER_TABLES.values(),
     *(table for part in PARTS.values() for _, table in part.tables),
 )

@@ -375,8 +375,7 @@ class Metrics:
             return
         totals = [engine.totals() for engine in self._runtime.engines.all]
         for word, key in (("believed", "proxy_headers"), ("refused", "ended_proxy_header")):
-            yield ("fastlb_proxy_headers_total", labels(result=word),
-                   sum(one[key] for one in totals))
+            yield "fastlb_proxy_headers_total", labels(result=word), sum(one[key] for one in totals)
 
     def _tls(self) -> Iterator[Sample]:
         """Only where there is TLS."""

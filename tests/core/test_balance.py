@@ -58,7 +58,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
         servers=servers,
         groups=groups(balance, servers),
         slow_start_ms=keys.pop("slow_start_ms", 0),
-        sticky=None,
+        nearest=None, sticky=None,
         hedge=effective_hedge(Hedge(**hedge)) if (hedge := keys.pop("hedge", None)) else None,
         retry=effective_retry(Retry(**keys.pop("retry", {}))),
         outliers=effective_outliers(Outliers(**keys.pop("outliers", {"consecutive_failures": 0}))),

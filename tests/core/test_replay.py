@@ -381,3 +381,24 @@ def test_lists_say_whom_they_would_deny() -> None:
     assert found.spread.networks == (Listed("bad", 4, 0),)
     assert found.against is not None and found.against.answers == {}
     assert found.against.networks == (Listed("bad", 0, 4),)
+
+
+def placed(routes: list[dict[str, Any]]) -> Effective:
+    return effective(fastlb.Config.build({
+        "geo": {"overrides": {"10.0.0.0/24": {"country": "DE"}, "10.0.1.0/24": {"country": "US"}}},
+        "listeners": {"web": {"bind": "http://127.0.0.1:0", "pool": "us", "routes": routes}},
+        "pools": {"eu": {"servers": ["10.0.1.1:1"]}, "us": {"servers": ["10.0.1.2:1"]}},
+    }))
+
+
+def test_clients_of_a_log_are_where_databases_say() -> None:
+    lines = [asked(f"10.0.{i}.7", "2026-11-30T23:59:00Z") for i in (0, 1, 1, 2)]
+    found = replayed(lines, placed([]), placed([
+        {"name": "eu", "match": {"client": {"country": "DE"}}, "pool": "eu"},
+        {"name": "known", "match": {"client": {"country": True}}, "pool": "us"}]))
+    assert found.against is not None
+    assert {name: load.requests for name, load in found.against.routes.items()} == {
+        "web/eu": 1, "web/known": 2, "web/(the listener's pool)": 1}
+    assert {name: load.requests for name, load in found.against.pools.items()} == {
+        "eu": 1, "us": 3}
+    assert found.changed == 1

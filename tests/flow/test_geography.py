@@ -1,4 +1,4 @@
-"""Where clients are: facts of databases that are replaced while they are asked, and zones by them."""
+"""Where clients are: facts of databases that are replaced while engines ask, and zones by them."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_broken_file_is_an_error_at_start(tmp_path: Path, data: bytes | None) ->
         path.write_bytes(data)
     balancer = fastlb.Balancer(threads=1, geo={"country": str(path)})
     balancer.listen("http://127.0.0.1:0", pool=balancer.pool("p", ["127.0.0.1:9"]))
-    with pytest.raises(ConfigError, match="x.mmdb") as raised, balancer.background():
+    with pytest.raises(ConfigError, match=r"x\.mmdb") as raised, balancer.background():
         pass
     assert raised.value.problems[0].path == "geo.country"
 

@@ -160,8 +160,8 @@ cdef int _take(Leaves* leaves, list begins) except -1:
 
 
 cdef class GeoDatabase:
-    """Networks with a value each: `walk` a file's tree and `use` what its records mean, or `lay` out
-    those that are known."""
+    """Networks with a value each: `walk` a file's tree and `use` what its records mean, or `lay`
+    those out that are known."""
 
     def __dealloc__(self):
         self._let_go()

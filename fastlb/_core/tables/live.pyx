@@ -7,7 +7,9 @@ from fastlb._core.base.live cimport LiveTable
 from fastlb._core.base.observations cimport Series
 from fastlb._core.base.questions cimport Question
 from fastlb._core.base.sys cimport event_clear, event_open, event_set
-from fastlb._core.ext.atomic cimport fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32, fl_store_pointer
+from fastlb._core.ext.atomic cimport (
+    fl_add32, fl_exchange32, fl_load32, fl_or32, fl_store32, fl_store_pointer,
+)
 from fastlb._core.ext.linux cimport close
 from fastlb._core.facts.about cimport about_drop
 from fastlb._core.tables.clock cimport Clock

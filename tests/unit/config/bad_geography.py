@@ -26,7 +26,7 @@ pool = "api"
 
 def nearest(id: str, written: str, told: str, beyond_schema: str = "") -> Bad:
     text = f"""{LISTENER}[pools.api]
-servers = [{{ address = "10.0.0.1:7000", zone = "eu" }}, {{ address = "10.0.0.2:7000", zone = "us" }}]
+servers = [{{ address = "10.0.0.1:1", zone = "eu" }}, {{ address = "10.0.0.2:1", zone = "us" }}]
 nearest = {written}
 """
     return Bad(f"nearest-{id}", text, f"f.toml:6: pools.api.nearest{told}", beyond_schema)
@@ -43,8 +43,8 @@ GEOGRAPHY = [
         " asn, refresh, overrides"),
     geo("number", "country = 7", "7: geo.country: 7 is not a text in quotes"),
     geo("host-bits", 'overrides = { "10.0.0.1/8" = { country = "DE" } }',
-        "7: geo.overrides.'10.0.0.1/8': '10.0.0.1/8' is not a network like \"10.0.0.0/8\": 10.0.0.1/8 has host"
-        " bits set", "a schema can't tell networks"),
+        "7: geo.overrides.'10.0.0.1/8': '10.0.0.1/8' is not a network like \"10.0.0.0/8\":"
+        " 10.0.0.1/8 has host bits set", "a schema can't tell networks"),
     geo("nothing-known", 'overrides = { "10.0.0.0/8" = {} }',
         "7: geo.overrides.'10.0.0.0/8': nothing is known of this network; write country, continent,"
         " region or asn", CROSS),

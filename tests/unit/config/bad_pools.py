@@ -79,7 +79,8 @@ POOLS = [
          "hash_on: 'tls.name' is not a key to hash. One of: client.ip, client.port,"
          " client.address, tls.sni, tls.version, tls.client_subject, tls.client_fingerprint,"
          " mqtt.client_id, mqtt.username, proxy.authority, proxy.unique_id, proxy.alpn, proxy.vpce,"
-         " proxy.dst, request.method, request.host, request.hostname, request.path, request.query,"
+         " proxy.dst, client.country, client.continent, client.region, client.asn,"
+         " request.method, request.host, request.hostname, request.path, request.query,"
          " route, path.rest, path.NAME, query.NAME, header.NAME, cookie.NAME"),
     pool("proxy-protocol-version", 'proxy_protocol = "v3"',
          "proxy_protocol: 'v3' is not a valid value. One of: v1, v2"),

@@ -75,6 +75,9 @@ def test_pool_keys_are_for_the_protocols_that_are_shown(key: str, scheme: str) -
         pool["balance"] = "maglev"
     if key == "health":
         pool[key] = {"tcp": True}
+    if key == "nearest":
+        pool["servers"] = [{"address": f"10.0.0.1:{i}", "zone": f"eu-1{zone}"}
+                           for i, zone in enumerate("ab", 1)]
     if key == "max_h2_window":
         pool["protocol"] = "h2"
     raw = {

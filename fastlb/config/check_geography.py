@@ -41,13 +41,13 @@ def _check_match(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
         if isinstance(value, Mapping):
             op = "equals" if "equals" in value else "one_of"
             value, where = value.get(op), (*where, op)
-        is_list = isinstance(value, (list, tuple))
-        for i, one in enumerate(value if is_list else [value]):
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        for i, one in enumerate(values):
             try:
                 if isinstance(one, str):
                     check(one)
             except ValueError as error:
-                yield (*where, i) if is_list else where, str(error), ()
+                yield (*where, i) if values is value else where, str(error), ()
 
 
 def check_nearest(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:

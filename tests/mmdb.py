@@ -22,11 +22,14 @@ def database(
 ) -> bytes:
     """A file with these records; of networks that lie in each other, the inner one counts."""
     data = bytearray()
+    known: dict[bytes, int] = {}            # records, and where in the data they are
     root = _Node()
     for text, record in sorted(networks.items(), key=lambda one: _parsed(one[0]).prefixlen):
-        at = len(data)
-        data += encoded(record)
-        _put(root, *_bits(text, version), at)
+        written = encoded(record)
+        if written not in known:
+            known[written] = len(data)
+            data += written
+        _put(root, *_bits(text, version), known[written])
     if version == 6 and aliased:
         v4 = root
         for _ in range(96):

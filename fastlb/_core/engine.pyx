@@ -115,7 +115,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             send_answers(core)
     if core.run_first != NULL:
         run_queue(core)
-    expire(core)
+    expire(core, n)
     if unlikely(core.resume_ms) and core.resume_ms <= core.now_ms:
         resume_acceptors(core)
     if unlikely(fl_load_pointer(&core.live.published) != core.snapshot):

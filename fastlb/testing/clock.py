@@ -10,7 +10,9 @@ from fastlb.process.runtime import Runtime
 from fastlb.testing.limits import WAIT_S
 
 AHEAD_MAX_S = 30 * 365 * 86_400.0       # more overflows somewhere: times are in ns
-TURNS = 3       # of the loop and of engines: what is due wakes tasks, and they begin more
+# Of the loop, where what is due wakes tasks that begin more; and of engines, which look for events
+# once more before timeouts end anything.
+TURNS = 4
 
 
 class Clock:

@@ -4,6 +4,8 @@ cdef enum:
     ENGINES_MAX = 64                # one a core; a counter block a server and engine is allocated
     TIMER_SLOTS_MAX = 256           # different lengths of timeout in one process
     EVENTS_MAX = 256                # a turn: bounds how long a timer or a new snapshot waits
+    LATE_MS = 100                   # that a timeout is over for: the engine has stood still, and
+    LOOKS_MAX = 64                  # looks so often, at most, for what has come meanwhile
     SPIN_NS = 60000                 # longer than to sleep and be woken takes: 40 us as measured
     SPIN_AFTER = 8                  # waits in a row that ended within SPIN_NS: the next one may too
     SPIN_EVENTS_MAX = 2             # with more connections, somebody is always ready

@@ -411,7 +411,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
     int32_t stop, busy          # Stop; inside a turn
     int32_t pause               # a fork is under way in another thread
-    uint8_t recorded            # in this turn
+    uint8_t recorded, looks     # in this turn; for events, before timeouts end anything
     int32_t cuts                # of the table, that were seen to
     int32_t quick_waits         # in a row; below 0: as many to go before one counts
     uint64_t random             # never 0

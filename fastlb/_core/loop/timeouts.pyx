@@ -1,10 +1,14 @@
 # Timeouts that are over, and policies that have answered: each lets its exchange go on.
+# An engine that has stood still (its machine was paused, or a policy held it) reads what has come
+# meanwhile first: who was in time is not late because we are.
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HTTP, HTTP_KEPT_BACK, HTTP_PAUSED, STAGE_FIRST, STAGE_REQUEST, TIMER_EXCHANGE,
     TIMER_PAUSE, TIMER_STALL, TIMER_UPSTREAM,
 )
+from fastlb._core.base.limits cimport EVENTS_MAX, LATE_MS, LOOKS_MAX
 from fastlb._core.base.parts cimport Timer
 from fastlb._core.base.questions cimport Answered
 from fastlb._core.base.timers cimport timer_cancel, timer_expired
@@ -27,7 +31,17 @@ cdef void _end_pause(Core* core, Http* http) noexcept nogil:
     advance(core, http.exchange)
 
 
-cdef void expire(Core* core) noexcept nogil:
+cdef bint _looks_again(Core* core, const Timer* timer, int n_events) noexcept nogil:
+    """Whether there may be events that nobody has seen, from before a timeout was over."""
+    if core.now_ms - timer.deadline_ms < <uint64_t> LATE_MS or core.looks == LOOKS_MAX \
+            or (core.looks and n_events < EVENTS_MAX):
+        return False
+    core.looks += 1
+    return True
+
+
+cdef void expire(Core* core, int n_events) noexcept nogil:
+    """`n_events`: those of this turn."""
     cdef Timer* timer
     cdef int slot
     for slot in range(1, core.n_timers):
@@ -35,6 +49,8 @@ cdef void expire(Core* core) noexcept nogil:
             timer = timer_expired(core, slot)
             if timer == NULL:
                 break
+            if unlikely(_looks_again(core, timer, n_events)):
+                return                  # (the next turn is at once)
             timer_cancel(timer)
             if timer.kind == TIMER_EXCHANGE:
                 be_late(core, <Exchange*> timer.owner)
@@ -46,6 +62,7 @@ cdef void expire(Core* core) noexcept nogil:
                 _end_pause(core, <Http*> timer.owner)
             else:
                 be_late_as_whole(core, (<Http*> timer.owner).exchange)
+    core.looks = 0
 
 
 cdef void hear_answers(Core* core) noexcept nogil:

@@ -7,6 +7,7 @@ from .bad_admin import ADMIN
 from .bad_guesses import GUESSES
 from .bad_networks import NETWORKS
 from .bad_pools import POOLS
+from .bad_sources import SOURCES
 from .forms import (
     LISTENER,
     LISTENER_KEYS,
@@ -391,6 +392,6 @@ f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (
 )
 
 ALL = [
-    *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *GUESSES, *NETWORKS, *CROSSED,
-    *SURROUNDINGS, SEVERAL,
+    *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *GUESSES, *NETWORKS, *SOURCES,
+    *CROSSED, *SURROUNDINGS, SEVERAL,
 ]

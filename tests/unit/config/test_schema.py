@@ -47,12 +47,12 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     assert made["title"] == "A configuration of fastlb"
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
-        "AccessLog", "Admin", "Certificate", "Compress", "Conditions", "Datagrams", "Defaults",
-        "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive", "Levels", "Limits",
+        "AccessLog", "Admin", "Ban", "Certificate", "Compress", "Conditions", "Datagrams",
+        "Defaults", "Dns", "Forwarded", "HeaderEdits", "Health", "Hedge", "Keepalive", "Levels",
+        "Limits",
         "Listener", "Match", "Mqtt", "Networks", "Outliers", "Pool", "ProxyProtocol", "RateLimit",
-        "Respond", "Retry",
-        "Rewrite", "Route", "Secured", "Server", "ServerTls", "Sticky", "Subset", "Tickets", "Tls",
-        "Told", "Tracing", "Unavailable",
+        "Respond", "Retry", "Rewrite", "Route", "Secured", "Server", "ServerTls", "Sticky",
+        "Subset", "Tickets", "Tls", "Told", "Tracing", "Unavailable",
     }
     others = {table.__name__ for table in OTHER_TABLES.values()}
     assert titles == {"A configuration of fastlb", *names, *others}

@@ -25,6 +25,7 @@ from fastlb.config.units import (
     show,
     show_bytes,
     show_ms,
+    show_per,
 )
 
 DENIALS = r"^([0-9]{1,9}) denials?(/[0-9]{0,9}(s|m|h|d))$"
@@ -93,7 +94,7 @@ def show_connection_rate(given: EffectiveConnectionRate | None) -> str:
     """Such as "20/s, 40 at once; reported only"."""
     if given is None:
         return "no limit"
-    text = f"{given.count}/{show_ms(given.period_ms).removeprefix('1')}"
+    text = f"{given.count}/{show_per(given.period_ms)}"
     if given.burst != given.count:
         text += f", {given.burst} at once"
     return f"{text}; reported only" if given.report else text
@@ -209,7 +210,7 @@ def show_ban(given: EffectiveBan | None) -> str:
         return "none"
     text = (f"{given.networks}, for {show_ms(given.for_ms)} after {given.count}"
             f" denial{'s' if given.count != 1 else ''}"
-            f"/{show_ms(given.period_ms).removeprefix('1')}")
+            f"/{show_per(given.period_ms)}")
     return f"{text}; reported only" if given.report else text
 
 

@@ -87,8 +87,8 @@ METRICS = {
     "fastlb_policy_refused_total": ("counter", "Requests for which too many were waiting."),
     "fastlb_policy_cached_total": ("counter", "Requests decided by what was said before."),
     "fastlb_rate_limit_requests_total": (
-        "counter", "Requests, connections and sessions by what a rate limit said (outcome): allowed,"
-        " refused, reported (let pass), uncounted (let pass, as no key had room)."),
+        "counter", "Requests, connections and sessions by what a rate limit said (outcome):"
+        " allowed, refused, reported (let pass), uncounted (let pass, as no key had room)."),
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),

@@ -191,7 +191,7 @@ def test_ban_is_an_event_a_line_and_a_metric(
         wait_until(lambda: totals(made)["banned"] == 1)
     text = "listener web: 192.0.2.7 is banned for 10m after 3 denials (networks bad)"
     assert [one.getMessage() for one in caplog.records if "banned" in one.getMessage()] == [text]
-    events = [one for one in subscription._waiting if one.state == "banned"]
+    events = [one for one in subscription._waiting if one is not None and one.state == "banned"]
     assert [one.text for one in events] == [text]
     metrics = metrics_of(made)
     assert 'fastlb_bans_total{listener="web",network="bad",outcome="banned"} 1\n' in metrics

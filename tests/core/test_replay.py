@@ -381,3 +381,10 @@ def test_lists_say_whom_they_would_deny() -> None:
     assert found.spread.networks == (Listed("bad", 4, 0),)
     assert found.against is not None and found.against.answers == {}
     assert found.against.networks == (Listed("bad", 0, 4),)
+
+
+def test_rates_of_connections_are_left_out_with_a_note() -> None:
+    found = run(COMMON.format(request="GET /docs/a HTTP/1.1", size=1),
+                against=values(max_connection_rate_per_source="1/h"))
+    assert found.against is not None and found.against.limits == ()
+    assert any("which requests shared a connection" in note for note in found.notes)

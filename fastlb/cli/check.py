@@ -26,6 +26,12 @@ from fastlb.config.parts import PARTS
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol
 from fastlb.config.reader import load, located
+from fastlb.config.sources import (
+    show_ban,
+    show_connection_rate,
+    show_request_rate,
+    show_tarpit,
+)
 from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
@@ -184,6 +190,9 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
     shown = {
         "max_connections": str(listener.max_connections or "no limit"),
         "max_connections_per_source": str(listener.source_max or "no limit"),
+        "max_connection_rate_per_source": show_connection_rate(listener.source_rate),
+        "tarpit": show_tarpit(listener.tarpit),
+        "ban": show_ban(listener.ban),
         "idle_timeout": show_ms(listener.idle_timeout_ms) if listener.idle_timeout_ms else "none",
         "backlog": str(listener.backlog),
         "tcp_nodelay": switch(listener.tcp_nodelay),
@@ -214,6 +223,7 @@ def _udp(udp: EffectiveUdp) -> dict[str, str]:
     return {
         "max_sessions": str(udp.sessions_max),
         "max_sessions_per_source": str(udp.source_max or "no limit"),
+        "max_session_rate_per_source": show_connection_rate(udp.source_rate),
         "pick": "for each datagram" if udp.each else "for each session",
         "answers": "any number" if udp.answers < 0 else str(udp.answers),
         "on_server_down": "move" if udp.moves else "keep",
@@ -246,6 +256,8 @@ def _tls(tls: EffectiveTls) -> Iterator[str]:
         **({"client_crl": "given"} if tls.client_crl else {}),
         "tickets": tickets,
         "unknown_name": "refuse" if tls.refuses else "first",
+        "max_handshakes": str(tls.handshakes_max or "no limit"),
+        "max_handshakes_per_source": str(tls.source_handshakes_max or "no limit"),
         "handshake_timeout": show_ms(tls.handshake_timeout_ms),
         **both(tls),
     }
@@ -271,6 +283,7 @@ def _http(http: EffectiveHttp, origins: Mapping[str, str]) -> Iterator[str]:
     shown = {
         "max_header_size": show_bytes(http.header_bytes_max),
         "max_headers": str(http.headers_max),
+        "min_request_rate": show_request_rate(http.request_rate),
         "max_uri_length": show_bytes(http.uri_bytes_max),
         "max_body_size": show_bytes(http.body_bytes_max) if http.body_bytes_max else "no limit",
         "max_match_body": show_bytes(http.match_body_bytes),

@@ -129,6 +129,9 @@ class HttpSpec:
     fields_max: int
     uri_bytes_max: int
     requests_max: int
+    pace_ms: int                # how long clients are given that send slowly; 0: any time
+    pace_bytes: int             # that they have to send in that time
+    pace_reports: bool
     h2_window_max: int
     header_timeout_ms: int
     keepalive_timeout_ms: int
@@ -331,11 +334,15 @@ def compile_http(
     """The tables of a listener. `fallback` is what is done where no route fits; `callers` are the
     policies, by their routes' names."""
     routes = [*http.routes, *([fallback] if fallback is not None else [])]
+    pace = http.request_rate
     return HttpSpec(
         header_bytes_max=http.header_bytes_max,
         fields_max=http.headers_max,
         uri_bytes_max=http.uri_bytes_max,
         requests_max=http.requests_max,
+        pace_ms=pace.grace_ms if pace is not None else 0,
+        pace_bytes=max(pace.bytes_per_s * pace.grace_ms // 1000, 1) if pace is not None else 0,
+        pace_reports=pace is not None and pace.report,
         h2_window_max=http.h2_window_max,
         header_timeout_ms=http.request_header_timeout_ms,
         keepalive_timeout_ms=http.keepalive_timeout_ms,

@@ -331,7 +331,7 @@ def compile_snapshot(
                 udp=_udp(listener.udp) if listener.udp is not None else None,
                 proxy=_proxied(listener.proxy_protocol)
                 if listener.proxy_protocol is not None else None,
-                access=access_spec(listener.deny, listener.allow, listener.source_max),
+                access=access_spec(listener),
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]

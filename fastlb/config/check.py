@@ -47,6 +47,7 @@ from fastlb.config.positions import Path, dotted, find_line
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.rate_limits import RateLimit, check_rate_limit
 from fastlb.config.sniffing import Mqtt
+from fastlb.config.sources import TABLES
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show
@@ -336,7 +337,7 @@ def _http_model_at(keys: Path) -> type[Model]:
         "headers": Compare, "query": Compare, "cookies": Compare,
         **{name: Compare for table in OTHER_TABLES.values() for name in table.model_fields},
         **OTHER_TABLES, **dict.fromkeys((*TLS_FACTS, *PROXY_FACTS), Compare),
-        **tables_by_key(), "proxy": Told, "tls": Tls,
+        **tables_by_key(), **TABLES, "proxy": Told, "tls": Tls,
         "certificates": Certificate, "tickets": Tickets, "mqtt": Mqtt,
         "client_id": Compare, "username": Compare, "proxy_protocol": ProxyProtocol,
     }

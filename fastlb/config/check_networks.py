@@ -9,6 +9,7 @@ from fastlb.config.check_sniffing import conditions
 from fastlb.config.hints import Found
 from fastlb.config.networks import check_rule, check_set_name, is_network
 from fastlb.config.positions import Path
+from fastlb.config.sources import check_sources
 from fastlb.config.units import show
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -21,6 +22,7 @@ def check_networks(listeners: Tables, networks: Tables) -> Iterator[Found]:
     for name, listener in listeners.items():
         for key in ("deny", "allow"):
             yield from check_rule(("listeners", name, key), listener.get(key), networks)
+        yield from check_sources(("listeners", name), listener, networks)
         routes = listener.get("routes")
         for i, route in enumerate(routes if isinstance(routes, (list, tuple)) else ()):
             if isinstance(route, Mapping):

@@ -35,11 +35,13 @@ UDP_POLICY = (
 )
 HTTP_POLICY = ("a tcp listener", ("first_bytes", "first_bytes_timeout"))
 NOT_OF_UDP = (
-    "tls", "max_connections", "max_connections_per_source", "backlog", "buffer_size",
-    "bulk_buffer_size", "mode", "tcp_nodelay", "keepalive",
+    "tls", "max_connections", "max_connections_per_source", "max_connection_rate_per_source",
+    "tarpit", "ban", "backlog", "buffer_size", "bulk_buffer_size", "mode", "tcp_nodelay",
+    "keepalive",
 )
 INSTEAD = {"max_connections": "max_sessions",
-           "max_connections_per_source": "max_sessions_per_source"}
+           "max_connections_per_source": "max_sessions_per_source",
+           "max_connection_rate_per_source": "max_session_rate_per_source"}
 NAME = "^[A-Za-z0-9_.-]+$"
 
 

@@ -49,6 +49,7 @@ from fastlb.config.parts import PARTS
 from fastlb.config.policy import Policy
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt
+from fastlb.config.sources import Ban, ConnectionRate, RequestRate, Tarpit
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.units import show_ms
@@ -88,6 +89,11 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     ("A page of `errors`", ErrorPage),
     *(section for part in PARTS.values() for section in part.tables),
     ("`forwarded = { ... }`", Forwarded),
+    ("`max_connection_rate_per_source = { ... }` and `max_session_rate_per_source = { ... }`",
+     ConnectionRate),
+    ("`tarpit = { ... }`", Tarpit),
+    ("`ban = { ... }`", Ban),
+    ("`min_request_rate = { ... }`", RequestRate),
     ("`[networks.NAME]`", Networks),
     ("`[geo]`", Geo),
     ("An override of `geo`", Override),

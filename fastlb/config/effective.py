@@ -47,7 +47,6 @@ from fastlb.config.geography import (
 from fastlb.config.health import EffectiveHealth, effective_health
 from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
 from fastlb.config.networks import (
-    AccessKeys,
     EffectiveNetworks,
     EffectiveRule,
     effective_networks,
@@ -63,6 +62,15 @@ from fastlb.config.plain import plain_numbers
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol, effective_proxy_protocol
 from fastlb.config.sniffing import SniffKeys
+from fastlb.config.sources import (
+    EffectiveBan,
+    EffectiveConnectionRate,
+    EffectiveTarpit,
+    SourceKeys,
+    effective_ban,
+    effective_connection_rate,
+    effective_tarpit,
+)
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.udp import EffectiveUdp, effective_udp
@@ -157,6 +165,9 @@ class EffectiveListener:
     deny: EffectiveRule | None = None
     allow: EffectiveRule | None = None
     source_max: int = 0         # connections of one source; 0: no limit
+    source_rate: EffectiveConnectionRate | None = None
+    tarpit: EffectiveTarpit | None = None
+    ban: EffectiveBan | None = None
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -290,7 +301,7 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
     look = _Chain("listener", listener, config.defaults)
     written = parse_bind(listener.bind[0]).scheme or "tcp"
     scheme = OVER_TLS.get(written, written)
-    for key in ("reuse_port", "mode", "tls", *AccessKeys.model_fields,
+    for key in ("reuse_port", "mode", "tls", *SourceKeys.model_fields,
                 *(UDP_KEYS if scheme == "udp" else ()),
                 *(SniffKeys.model_fields if scheme == "tcp" else ())):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
@@ -317,7 +328,7 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         http=replace(effective_http(name, listener, look, config),
                      shutdown_idle_ms=duration_ms(config.shutdown_idle_timeout))
         if scheme == "http" else None,
-        udp=effective_udp(listener) if scheme == "udp" else None,
+        udp=effective_udp(name, listener) if scheme == "udp" else None,
         policy=effective_policy(listener.policy) if listener.policy is not None else None,
         sniffing=effective_sniffing(listener, written, config.pools) if scheme == "tcp" else None,
         proxy_protocol=effective_proxy_protocol(listener.proxy_protocol)
@@ -325,6 +336,10 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
         deny=effective_rule(listener.deny),
         allow=effective_rule(listener.allow),
         source_max=listener.max_connections_per_source,
+        source_rate=effective_connection_rate(
+            f"{name}:connections", listener.max_connection_rate_per_source),
+        tarpit=effective_tarpit(listener.tarpit),
+        ban=effective_ban(listener.ban),
         origins=look.origins,
     )
 

@@ -10,6 +10,7 @@ from fastlb.config.pages import EffectivePage
 from fastlb.config.parts import Services
 from fastlb.config.policy import EffectivePolicy
 from fastlb.config.proxy_protocol import Network
+from fastlb.config.sources import EffectiveRequestRate
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class EffectiveHttp:
     shutdown_idle_ms: int = 1_000
     header_bytes_max: int = 32 << 10
     headers_max: int = 100
+    request_rate: EffectiveRequestRate | None = None
     uri_bytes_max: int = 8 << 10
     body_bytes_max: int = 0
     requests_max: int = 0

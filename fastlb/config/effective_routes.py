@@ -28,6 +28,7 @@ from fastlb.config.parts import PARTS, Services
 from fastlb.config.patterns import OTHER_KINDS, PROXY_FACTS, TLS_FACTS
 from fastlb.config.policy import effective_policy
 from fastlb.config.proxy_protocol import parse_network
+from fastlb.config.sources import effective_request_rate
 from fastlb.config.units import duration_ms, show_ms, size_bytes
 
 Look = Callable[[str, Any], Any]        # a key of the listener or the defaults, or what is built in
@@ -53,17 +54,18 @@ def effective_http(name: str, listener: Listener, look: Look, config: Config) ->
     timeouts: dict[str, Any] = {
         f"{key}_ms": _ms(look, key, limit) for key, limit in TIMEOUTS.items()
     }
-    for key in ("max_header_size", "max_headers", "max_uri_length", "max_body_size",
-                "max_requests", "max_h2_window", "request_id", "traceparent", "via", "error_header",
-                "on_client_close", "max_discard_size", "h2c", "merge_slashes", "underscores",
-                "path_parameters", "methods", "max_match_body", "forwarded", "request_headers",
-                "response_headers", "errors"):
+    for key in ("max_header_size", "min_request_rate", "max_headers", "max_uri_length",
+                "max_body_size", "max_requests", "max_h2_window", "request_id", "traceparent",
+                "via", "error_header", "on_client_close", "max_discard_size", "h2c",
+                "merge_slashes", "underscores", "path_parameters", "methods", "max_match_body",
+                "forwarded", "request_headers", "response_headers", "errors"):
         look(key, None)
     body_bytes_max = size_bytes(listener.max_body_size)
     base = EffectiveHttp(
         **timeouts,
         header_bytes_max=size_bytes(listener.max_header_size),
         headers_max=listener.max_headers,
+        request_rate=effective_request_rate(listener.min_request_rate),
         uri_bytes_max=size_bytes(listener.max_uri_length),
         body_bytes_max=body_bytes_max,
         requests_max=listener.max_requests,

@@ -48,6 +48,8 @@ class EffectiveTls:
     client_depth: int = -1
     tickets: EffectiveTickets | None = None
     refuses: bool = False
+    handshakes_max: int = 0             # at a time; 0: no limit
+    source_handshakes_max: int = 0      # the same of one source
     handshake_timeout_ms: int = limits.TLS_HANDSHAKE_TIMEOUT.default
     origins: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -82,6 +84,8 @@ def effective_tls(tls: Tls, mode: str) -> EffectiveTls:
         tickets=EffectiveTickets(tuple(map(_data, tickets.keys)), duration_ms(tickets.rotate))
         if isinstance(tickets, Tickets) else None,
         refuses=tls.unknown_name == "refuse",
+        handshakes_max=tls.max_handshakes,
+        source_handshakes_max=tls.max_handshakes_per_source,
         handshake_timeout_ms=duration_ms(tls.handshake_timeout),
         origins=_origins(tls, "listener"),
         **_both(tls),

@@ -62,6 +62,7 @@ from fastlb.config.policy import Policy
 from fastlb.config.positions import Path, dotted
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt, SniffKeys
+from fastlb.config.sources import Ban, ConnectionRate, RequestRate, Tarpit
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.udp import UdpListener
@@ -77,7 +78,8 @@ def _always(names: str) -> Table:
 WHOLE = (
     Tracing, Dns, Keepalive, Certificate, ProxyProtocol, Sticky, Subset, Nearest, Override, Hedge,
     Unavailable, Secured, Told, Mqtt, Compare, Redirect, Respond, Rewrite, HeaderEdits,
-    Forwarded, Datagrams, ErrorPage, *OTHER_TABLES.values(),
+    Forwarded, Datagrams, ErrorPage, ConnectionRate, Tarpit, Ban, RequestRate,
+    *OTHER_TABLES.values(),
     *(table for part in PARTS.values() for _, table in part.tables),
 )
 _CONDITIONS: Table = {
@@ -113,12 +115,14 @@ EFFECTS: dict[type[Model], Table] = {
         **_always("bind proxy_protocol pool deny allow"),
         "reuse_port": (needs.over_ip,),
         **dict.fromkeys(("tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size",
-                         "routes", "max_connections_per_source"), (CONNECTIONS,)),
+                         "routes", "max_connections_per_source", "tarpit", "ban",
+                         "max_connection_rate_per_source"), (CONNECTIONS,)),
         **dict.fromkeys(("tcp_nodelay", "keepalive"), (CONNECTIONS, needs.over_ip)),
         "mode": (CONNECTIONS, needs.mode),
         "policy": (RELAYS,),
         "idle_timeout": (RELAYS,),
-        "max_sessions_per_source": (UDP, needs.sources),
+        **dict.fromkeys(("max_sessions_per_source", "max_session_rate_per_source"),
+                        (UDP, needs.sources)),
         "pick": (UDP, needs.pick),
         "on_server_down": (UDP, needs.sessions),
         "h2c": (HTTP, needs.h2c),
@@ -127,7 +131,7 @@ EFFECTS: dict[type[Model], Table] = {
     },
     Tls: {**_TLS, "client_depth": (needs.client_auth,), **_always(
         "certificates alpn client_auth client_ca client_crl tickets unknown_name"
-        " handshake_timeout")},
+        " handshake_timeout max_handshakes max_handshakes_per_source")},
     Tickets: {"rotate": (needs.rotate,), **_always("keys")},
     Pool: {
         **_always("servers balance hash_on bounded_load table_size slow_start nearest subset health"

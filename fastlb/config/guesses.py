@@ -93,6 +93,11 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "proxy_protocol": lambda value: '{ trusted = ["10.0.0.0/8"] }',
     "request_headers": lambda value: '{ set = { x-name = "value" } }',
     "response_headers": lambda value: '{ set = { x-name = "value" } }',
+    "max_connection_rate_per_source": lambda value: '"20/s"',
+    "max_session_rate_per_source": lambda value: '"20/s"',
+    "min_request_rate": lambda value: '"1KiB/s"',
+    "tarpit": lambda value: '"30s"',
+    "ban": lambda value: '{ networks = "NAME", after = "20 denials/m" }',
     "tls": lambda value: '{ certificates = [{ cert = "FILE", key = "FILE" }] }',
 }
 

@@ -24,6 +24,7 @@ from fastlb.config.patterns import (
 )
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import check_network
+from fastlb.config.sources import AnyRequestRate
 from fastlb.config.units import show
 
 
@@ -297,6 +298,9 @@ class HttpListener(Model):
         limits.MAX_HEADERS,
     ] = limits.MAX_HEADERS.default
     """Header fields of a request; then 431."""
+    min_request_rate: AnyRequestRate | None = None
+    """How fast clients have to send heads and bodies that they have begun: a rate such as "1KiB/s",
+    or a table. Slower ones get 408. A time in which the server takes nothing isn't counted."""
     max_uri_length: Annotated[str, Size(limits.MAX_URI_LENGTH)] = "8KiB"
     """Of a request's target; then 414."""
     max_body_size: Annotated[str, Size(limits.MAX_BODY_SIZE)] = "0B"

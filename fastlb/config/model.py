@@ -29,13 +29,14 @@ from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.geography import Geo, Nearest
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
-from fastlb.config.networks import AccessKeys, Networks
+from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.plain import Plain
 from fastlb.config.policy import AnyPolicy
 from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
 from fastlb.config.rate_limits import RateLimit
 from fastlb.config.sniffing import SniffKeys
+from fastlb.config.sources import SourceKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
 from fastlb.config.udp import UdpListener
@@ -247,7 +248,7 @@ class Defaults(HttpKeys, Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, AccessKeys, Shared):
+class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, SourceKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds

@@ -24,7 +24,8 @@ def _check_key(value: str) -> str:
     return value
 
 
-def _check_rate(value: Any) -> str:
+def check_rate(value: Any) -> str:
+    """Return a rate as it is written. ValueError: it is none, or beyond what can be counted."""
     found = rate(value)
     if found.is_bytes:
         low, high = limits.RATE_BYTES.low, limits.RATE_BYTES.high
@@ -82,7 +83,7 @@ class RateLimit(Model):
     """The key that requests are counted by, as in `hash_on`. With `client.ip`, the addresses of an
     IPv6 /64 count as one client. A request without the key is counted by `client.ip`."""
     limit: Annotated[
-        str, BeforeValidator(_check_rate), WithJsonSchema({"type": "string", "pattern": RATE})
+        str, BeforeValidator(check_rate), WithJsonSchema({"type": "string", "pattern": RATE})
     ]
     """Requests per time, such as "100/m" or "5/10s", or bytes of both bodies, such as "10MiB/s"."""
     burst: Annotated[

@@ -296,6 +296,16 @@ class Tls(TlsKeys):
     """Whether sessions can be resumed."""
     unknown_name: Annotated[Literal["first", "refuse"], limits.TLS_UNKNOWN_NAME] = "first"
     """What becomes of who names a host that no certificate has."""
+    max_handshakes: Annotated[
+        int, Field(strict=True, ge=limits.HANDSHAKES.low, le=limits.HANDSHAKES.high),
+        limits.HANDSHAKES,
+    ] = limits.HANDSHAKES.default
+    """Handshakes at a time, exact over all threads; others are closed at once. 0: no limit."""
+    max_handshakes_per_source: Annotated[
+        int, Field(strict=True, ge=limits.SOURCE_HANDSHAKES.low,
+                   le=limits.SOURCE_HANDSHAKES.high), limits.SOURCE_HANDSHAKES,
+    ] = limits.SOURCE_HANDSHAKES.default
+    """The same of one IPv4 address, or of one /64 of IPv6. 0: no limit."""
     handshake_timeout: Annotated[str, Duration(limits.TLS_HANDSHAKE_TIMEOUT)] = show_ms(
         limits.TLS_HANDSHAKE_TIMEOUT.default
     )

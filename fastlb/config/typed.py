@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
@@ -96,8 +97,14 @@ def _head(what: str, imports: list[str], typing: str) -> str:
 
 
 def _class(name: str, bases: list[str], keys: Iterable[tuple[str, str]]) -> Iterator[str]:
+    keys = list(keys)
+    words = ", ".join(f'"{key}": {kind}' for key, kind in keys if keyword.iskeyword(key))
+    if words:                           # (no class has an attribute that is called `for`)
+        yield f'\n\n_{name} = TypedDict("_{name}", {{{words}}}, total=False)\n'
+        bases = [f"_{name}"]
     yield f"\n\nclass {name}({', '.join(bases)}, total=False):\n"
-    yield from [_line(key, kind) for key, kind in keys] or ["    pass\n"]
+    yield from [_line(key, kind) for key, kind in keys if not keyword.iskeyword(key)] \
+        or ["    pass\n"]
 
 
 def _line(key: str, kind: str) -> str:

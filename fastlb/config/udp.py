@@ -9,6 +9,11 @@ from pydantic import Field
 
 from fastlb.config import limits
 from fastlb.config.base import Model, Short, Size
+from fastlb.config.sources import (
+    AnyConnectionRate,
+    EffectiveConnectionRate,
+    effective_connection_rate,
+)
 from fastlb.config.units import duration_us, show_bytes, show_us, size_bytes
 
 
@@ -27,6 +32,9 @@ class UdpListener(Model):
         limits.SOURCE_SESSIONS,
     ] = limits.SOURCE_SESSIONS.default
     """The same of one IPv4 address, or of one /64 of IPv6; 0: no limit."""
+    max_session_rate_per_source: AnyConnectionRate | None = None
+    """How many sessions each source may begin in a time: a rate such as "20/s", or a table.
+    Datagrams that would begin others are dropped."""
     pick: Annotated[Literal["session", "datagram"], limits.PICK] = "session"
     """When a server is picked: once for all that a client sends, or for each datagram."""
     answers: Annotated[
@@ -54,6 +62,7 @@ KEYS = tuple(UdpListener.model_fields)
 class EffectiveUdp:
     sessions_max: int
     source_max: int             # 0: no limit
+    source_rate: EffectiveConnectionRate | None
     each: bool                  # a server is picked for each datagram
     answers: int                # -1: any number
     moves: bool
@@ -61,11 +70,13 @@ class EffectiveUdp:
     receive_buffer: int         # bytes
 
 
-def effective_udp(listener: Any) -> EffectiveUdp:
+def effective_udp(name: str, listener: Any) -> EffectiveUdp:
     """Of a listener's model."""
     return EffectiveUdp(
         sessions_max=listener.max_sessions,
         source_max=listener.max_sessions_per_source,
+        source_rate=effective_connection_rate(
+            f"{name}:sessions", listener.max_session_rate_per_source),
         each=listener.pick == "datagram" or listener.answers is not None,
         answers=-1 if listener.answers is None else listener.answers,
         moves=listener.on_server_down == "move",

@@ -159,6 +159,12 @@ def show_ms(ms: int) -> str:
     return f"{ms}ms"
 
 
+def show_per(ms: int) -> str:
+    """How a rate says its time: "m" of a minute, "10s" of ten seconds."""
+    shown = show_ms(ms)
+    return shown[1:] if re.fullmatch("1[a-z]+", shown) else shown
+
+
 def show_us(us: int) -> str:
     """Likewise."""
     return show_ms(us // 1000) if us % 1000 == 0 else f"{us}us"

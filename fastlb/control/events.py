@@ -21,8 +21,8 @@ class Event:
     `state` is one of up, down (health checks), failing (can't be connected to), ejected (fails too
     often), draining, maintenance, added, removed and reweighted; of a pool serving, unserved (no
     server can be connected to) and panic (so few are up that all are used); of the process
-    reloaded and refused (a reload that changed nothing). `text` is the line of the log, without
-    the names.
+    reloaded, refused (a reload that changed nothing) and banned (a source, by a listener). `text`
+    is the line of the log, without the names.
     """
 
     pool: str

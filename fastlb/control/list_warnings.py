@@ -33,6 +33,16 @@ def list_warnings(values: Effective) -> Iterator[str]:
             entries = [made for _, made in _entries(rule, sets)]
             if entries and not any(made.entries for made in entries):
                 yield f"{where}: its sets have no networks, so that nobody is served"
+    yield from _unused_bans(values)
+
+
+def _unused_bans(values: Effective) -> Iterator[str]:
+    denied = {name for one in values.listeners for _, rule in _rules(one, "deny")
+              for name in rule.networks}
+    for listener in values.listeners:
+        if listener.ban is not None and listener.ban.networks not in denied:
+            yield (f"listeners.{listener.name}.ban: no deny names {listener.ban.networks}, so that"
+                   " a ban keeps nobody away")
 
 
 def _hosts(values: Effective) -> Iterator[str]:

@@ -222,6 +222,12 @@ class NetworkSets:
         followed.added[network] = math.inf if ttl_s is None else self._clock.time() + ttl_s
         return self._renew(followed)
 
+    def extend(self, name: str, network: str, ttl_s: float) -> asyncio.Future[None]:
+        """Add a network, or let it stay for so long at least; otherwise as `add`."""
+        until_s = self._known(name).added.get(network, 0.0)
+        return self.add(name, network, max(ttl_s, until_s - self._clock.time())
+                        if until_s < math.inf else None)
+
     def remove(self, name: str, network: str) -> asyncio.Future[None]:
         """Remove a network that was added. KeyError: there is no such set, or it wasn't."""
         followed = self._known(name)

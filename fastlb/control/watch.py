@@ -10,6 +10,7 @@ from fastlb._core.tables.live import Live
 from fastlb._core.tables.states import Server
 from fastlb.control.events import Events
 from fastlb.control.full import Full
+from fastlb.control.refusals import Refusals
 
 log = logging.getLogger("fastlb.health")
 
@@ -42,6 +43,7 @@ class Watch:
         self._quiet_until_s: dict[tuple[str, str], float] = {}      # large heads, by server
         self._crowded_s: float | None = None
         self.full = Full(live)
+        self._refusals = Refusals(live)
 
     def note(self, pool: str, address: str, state: str) -> None:
         """Somebody chose a state, maybe not for the last time before we look. Of any thread."""
@@ -62,7 +64,7 @@ class Watch:
             self._tell(INFO, name, "", "serving", "serving again")
         self._down = down
         later = (self._look_at_descriptors(now_s), self._look_at_sessions(now_s),
-                 self.full.look(now_s))
+                 self.full.look(now_s), self._refusals.look(now_s))
         return min((s for s in later if s is not None), default=None)
 
     def _look_at_chosen(self, known: Servers) -> None:

@@ -13,7 +13,7 @@ from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.errors import ConfigError, Problem
-from fastlb.explain.access import closed, denial
+from fastlb.explain.access import closed, denial, denials, rate_of
 from fastlb.explain.connected import Connected
 from fastlb.explain.model import Candidate, Explanation, Key, PoolPick
 from fastlb.explain.offline import compile_offline
@@ -94,6 +94,9 @@ class Explainer:
         denied, is_reported = denial(found, self.snapshot.live, address)
         if denied and not is_reported:
             return closed(found, why, self.live, method, url, client, denied)
+        rate, is_over = rate_of(found, self.snapshot.live, address)
+        if is_over:
+            return closed(found, why, self.live, method, url, client, rate, "source_rate")
         bind = self._binds[found.name][0]
         if found.http is None:
             url = f"{where.scheme or found.scheme}://{where.authority or bind}"
@@ -107,6 +110,7 @@ class Explainer:
             made = Requested(
                 self, found, why, method, url, client, raw, facts).explain(call_policy)
         notes = (*made.notes, f"{denied}: that is reported only") if denied else made.notes
+        notes += tuple(one for one in (rate, denials(found, self.snapshot.live, address)) if one)
         return replace(
             made, place=place_in_words(self.snapshot.live, made.client_ip),
             tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=notes)

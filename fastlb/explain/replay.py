@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 
 from fastlb._core.base.balancing import BALANCES
 from fastlb._core.explain.logs import Replay, Side
+from fastlb._core.tables.rates import RateLimit
 from fastlb.config.effective import Effective
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.wire import choose_listener, parse_url
@@ -225,7 +226,7 @@ def _result(run: Replay, ours: _Side, theirs: _Side | None) -> Replayed:
         against=_spread(theirs, ((other, n, size) for _, other, n, size in counted))
         if theirs is not None else None,
         changes=tuple(Diversion(*names, n) for names, n in largest[:CHANGES_SHOWN]),
-        notes=tuple(_notes(totals, ours)),
+        notes=(*_notes(totals, ours), *_left_out(ours, theirs or ours)),
     )
 
 
@@ -255,13 +256,25 @@ def _spread(side: _Side, counted: Iterable[tuple[tuple[int, ...], int, int]]) ->
     ]
     limits = (
         Limited(one.name, totals["allowed"], totals["refused"], totals["reported"])
-        for one in side.explainer.snapshot.live.rate_limits() for totals in [one.totals()])
+        for one in _of_requests(side) for totals in [one.totals()])
     routes, pools, servers, answers = made
     return Spread(
         routes, pools, servers, answers, tuple(sorted(limits, key=lambda one: one.name)),
         dict(side.side.refused_most()[:CLIENTS_SHOWN]),
         tuple(Listed(one.name, **one.totals()) for one in sorted(
             side.explainer.snapshot.live.networks(), key=lambda one: one.name)))
+
+
+def _left_out(*sides: _Side) -> Iterator[str]:
+    """Say what nothing is known of, in any of the configurations."""
+    if any(one.source_rate or one.ban for side in sides for one in side.values.listeners):
+        yield ("a log doesn't say which requests shared a connection: rates of connections, and the"
+               " bans that come of refusals, were left out")
+
+
+def _of_requests(side: _Side) -> list[RateLimit]:
+    """The rate limits of requests; those of connections have a colon in their names."""
+    return [one for one in side.explainer.snapshot.live.rate_limits() if ":" not in one.name]
 
 
 def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
@@ -274,7 +287,7 @@ def _notes(totals: dict[str, int], side: _Side) -> Iterator[str]:
         )
     if any(pool.bounded_load for pool in side.values.pools):
         yield "for the same reason, bounded_load never sends a key elsewhere"
-    if side.explainer.snapshot.live.rate_limits():
+    if _of_requests(side):
         if totals["timeless"]:
             yield f"{totals['timeless']} lines have no time: for rate limits, none had gone by"
         if totals["disordered"]:

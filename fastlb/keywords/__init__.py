@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from fastlb.keywords.tables import (
         AccessLogKeys,
         AdminKeys,
+        BanKeys,
         CompressKeys,
+        ConnectionRateKeys,
         CostKeys,
         DefaultsKeys,
         DnsKeys,
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
         ProxyProtocolKeys,
         RateLimitKeys,
         RedirectKeys,
+        RequestRateKeys,
         RespondKeys,
         RetryKeys,
         RewriteKeys,
         ServerTlsKeys,
         StickyKeys,
         SubsetKeys,
+        TarpitKeys,
         TlsKeys,
         TracingKeys,
         UnavailableKeys,
@@ -135,6 +139,9 @@ class ListenKeywords(TypedDict, total=False):
     deny: str | list[str] | tuple[str, ...] | NetworkRuleKeys
     allow: str | list[str] | tuple[str, ...] | NetworkRuleKeys
     max_connections_per_source: int
+    max_connection_rate_per_source: str | ConnectionRateKeys
+    tarpit: str | TarpitKeys
+    ban: BanKeys
     sniff_timeout: str
     sniff_whole_timeout: str
     request_header_timeout: str
@@ -150,6 +157,7 @@ class ListenKeywords(TypedDict, total=False):
     compress: CompressKeys | bool
     max_sessions: int
     max_sessions_per_source: int
+    max_session_rate_per_source: str | ConnectionRateKeys
     pick: Literal['session', 'datagram']
     answers: int
     on_server_down: Literal['move', 'keep']
@@ -158,6 +166,7 @@ class ListenKeywords(TypedDict, total=False):
     routes: list[RouteKeys] | tuple[RouteKeys, ...]
     max_header_size: str
     max_headers: int
+    min_request_rate: str | RequestRateKeys
     max_uri_length: str
     max_body_size: str
     max_requests: int

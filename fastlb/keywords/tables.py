@@ -52,6 +52,8 @@ class TlsKeys(TypedDict, total=False):
     client_depth: int
     tickets: TicketsKeys | bool
     unknown_name: Literal['first', 'refuse']
+    max_handshakes: int
+    max_handshakes_per_source: int
     handshake_timeout: str
 
 
@@ -304,6 +306,33 @@ class OverrideKeys(TypedDict, total=False):
     continent: str
     region: str
     asn: int
+
+
+class ConnectionRateKeys(TypedDict, total=False):
+    limit: str
+    burst: int
+    report: bool
+
+
+class TarpitKeys(TypedDict, total=False):
+    timeout: str
+    max_connections: int
+    report: bool
+
+
+_BanKeys = TypedDict("_BanKeys", {"for": str}, total=False)
+
+
+class BanKeys(_BanKeys, total=False):
+    networks: str
+    after: str
+    report: bool
+
+
+class RequestRateKeys(TypedDict, total=False):
+    limit: str
+    grace: str
+    report: bool
 
 
 class DefaultsKeys(TypedDict, total=False):

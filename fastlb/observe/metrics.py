@@ -12,6 +12,7 @@ from fastlb._core.tables.counts import DROPS, series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
 from fastlb.observe.geography import GEO_METRICS, geo_samples
+from fastlb.observe import source_metrics
 from fastlb.observe.logs import lines_dropped
 
 if TYPE_CHECKING:
@@ -87,17 +88,12 @@ METRICS = {
     "fastlb_policy_refused_total": ("counter", "Requests for which too many were waiting."),
     "fastlb_policy_cached_total": ("counter", "Requests decided by what was said before."),
     "fastlb_rate_limit_requests_total": (
-        "counter", "Requests by what a rate limit said (outcome): allowed, refused, reported (let"
-        " pass beyond the limit), uncounted (let pass, as there was no room for another key)."),
+        "counter", "Requests, connections and sessions by what a rate limit said (outcome):"
+        " allowed, refused, reported (let pass), uncounted (let pass, as no key had room)."),
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),
-    "fastlb_denied_total": (
-        "counter", "Connections and requests that lists of networks denied, by engine."),
-    "fastlb_denials_reported_total": (
-        "counter", "Clients that lists with report = true would have denied, by engine."),
-    "fastlb_source_full_total": (
-        "counter", "Connections closed as their source had max_connections_per_source, by engine."),
+    **source_metrics.METRICS,
     "fastlb_network_entries": ("gauge", "Networks in a set, by their origin: source, or added."),
     "fastlb_network_denials_total": (
         "counter", "Connections, requests and datagrams that a set had denied (outcome: denied), or"
@@ -238,6 +234,7 @@ class Metrics:
         yield from self._rate_limits()
         yield from self._networks()
         yield from geo_samples(self._runtime)
+        yield from source_metrics.samples(self._runtime, labels)
         yield from self._engines()
         yield from self._datagrams()
         yield from self._tls()

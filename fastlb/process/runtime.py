@@ -14,6 +14,7 @@ from fastlb._core.tables.states import Server
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool
 from fastlb.control.addresses import lost, names, servers_by_name, specs_of
+from fastlb.control.bans import Bans
 from fastlb.control.changes import ChangeTracker
 from fastlb.control.clock import Clock, Timer
 from fastlb.control.differences import tell_differences
@@ -84,6 +85,7 @@ class Runtime:
         self._found_by_name: dict[str, list[Server]] = {}
         self.events = Events()
         self.watch = Watch(self.live, self.events)
+        self.bans = Bans(self.live, self.networks, self.events, self.clock)
         self._look_again: Timer | None = None
         self._retire_again: Timer | None = None
         self._look_at_s = 0.0
@@ -221,6 +223,7 @@ class Runtime:
             self._comparison.forget(name)
             self._spread.forget(name)
         self._spread.look()
+        self.bans.follow(self.effective.listeners)
         self.securing.follow(self.effective, self.loop is not None)
 
     def _spare_slots(self) -> None:
@@ -250,6 +253,7 @@ class Runtime:
         if asked:
             self.policies.answer(self.engines.all)
         if changed:
+            self.bans.look()
             self._look_soon()
             self._retire()
             self.leaving.look(self.stopping)

@@ -90,6 +90,7 @@ class Engines:
                 while engine.turns == turns:
                     if time.monotonic() >= deadline_s:
                         return False
+                    engine.wake()       # (the last one may have been heard in the turn before)
                     time.sleep(0.0001)
         except RuntimeError:                # they have been closed
             pass

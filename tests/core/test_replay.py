@@ -402,3 +402,10 @@ def test_clients_of_a_log_are_where_databases_say() -> None:
     assert {name: load.requests for name, load in found.against.pools.items()} == {
         "eu": 1, "us": 3}
     assert found.changed == 1
+
+
+def test_rates_of_connections_are_left_out_with_a_note() -> None:
+    found = run(COMMON.format(request="GET /docs/a HTTP/1.1", size=1),
+                against=values(max_connection_rate_per_source="1/h"))
+    assert found.against is not None and found.against.limits == ()
+    assert any("which requests shared a connection" in note for note in found.notes)

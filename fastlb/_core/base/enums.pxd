@@ -35,7 +35,8 @@ cdef enum Stage:
     STAGE_RELAY = 14    # bytes both ways
     STAGE_WEBSOCKET = 15        # http: bytes both ways, whose frames are followed
     STAGE_SESSION = 16          # udp: datagrams both ways
-    STAGE_COUNT = 17
+    STAGE_TARPIT = 17   # it isn't let in, and is held without an answer
+    STAGE_COUNT = 18
 
 # Why an exchange is to leave its stage, for `leave` in the table of stages.
 cdef enum Leaving:
@@ -79,7 +80,10 @@ cdef enum Reason:
     REASON_RATE_LIMITED = 32    # beyond what a rate limit allows
     REASON_DENIED = 33          # by a list of networks
     REASON_SOURCE_FULL = 34     # its source has as many connections as it may
-    REASON_COUNT = 35
+    REASON_SOURCE_RATE = 35     # its source began as many connections as it may in that time
+    REASON_HANDSHAKES_FULL = 36 # its source, or its listener, has as many handshakes as it may
+    REASON_TOO_SLOW = 37        # http: its client sends slower than min_request_rate
+    REASON_COUNT = 38
 
 cdef enum Protocol:             # as the first bytes tell it; a bit each in SniffRoute.protocols
     PROTOCOL_UNKNOWN = 0        # none of these, or nothing was said in time
@@ -230,6 +234,7 @@ cdef enum TimerKind:
     TIMER_PAUSE = 3             # until a second server is asked; within a response, until filters
                                 # pass on what they keep back
     TIMER_STALL = 4             # until streams of HTTP/2 that nobody reads are looked at
+    TIMER_PACE = 5              # until it is looked how fast a client sends
 
 cdef enum HttpFlag:
     HTTP_HEAD_DONE = 16         # the response's head has been passed on

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastlb._core.base.enums cimport (
-    HTTP_FILTERED, ROLE_SERVER, TIMER_PAUSE, TIMER_REQUEST, TIMER_UPSTREAM,
+    HTTP_FILTERED, ROLE_SERVER, TIMER_PACE, TIMER_PAUSE, TIMER_REQUEST, TIMER_UPSTREAM,
 )
 from fastlb._core.base.limits cimport HTTP_BLOCK
 from fastlb._core.base.types cimport Core, Exchange, Http, HttpState, Upstream
@@ -44,6 +44,8 @@ cdef Http* take_http(Core* core, Exchange* x) noexcept nogil:
     http.timer.kind = TIMER_REQUEST
     http.pause_timer.owner = http
     http.pause_timer.kind = TIMER_PAUSE
+    http.pace.timer.owner = http
+    http.pace.timer.kind = TIMER_PACE
     fl_count(&core.counters.https, 1)
     return http
 
@@ -51,7 +53,7 @@ cdef Http* take_http(Core* core, Exchange* x) noexcept nogil:
 cdef void give_http(Core* core, Http* http) noexcept nogil:
     fl_assert(http.lines == NULL and http.timer.link.next == NULL)
     fl_assert(http.states == NULL and not http.flags & HTTP_FILTERED)
-    fl_assert(http.pause_timer.link.next == NULL)
+    fl_assert(http.pause_timer.link.next == NULL and http.pace.timer.link.next == NULL)
     http.next_free = core.http.free
     core.http.free = http
     fl_count(&core.counters.https, <uint64_t> -1)

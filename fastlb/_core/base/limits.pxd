@@ -150,7 +150,7 @@ cdef enum:
     HEARD_MAX = RECEIVES_MAX * DATAGRAMS_MAX
     ANSWERS_MAX = 16                # datagrams of one server's socket in one turn
     GATHERED_MIN = 4                # answers at a time: the socket may take them as one
-    DROPS = 12                      # what drops of datagrams are counted as: Drop
+    DROPS = 13                      # what drops of datagrams are counted as: Drop
     PORTS = 65536
     SOURCES_MIN = 1024              # places for sources of a listener; they grow
     LISTENING_BUCKETS = 1024        # where listeners of udp are found by their ports

@@ -13,7 +13,12 @@ cdef struct ListenerLive:
     ListenerCounters* counters  # [engine]
     int32_t full                # its places were all taken since the control plane looked last
     uint32_t name
-    Sources sources             # udp: sessions of each
+    Sources sources             # connections or sessions of each
+    Sources handshakes          # of TLS, of each
+    Gate shaking                # handshakes of all of them
+    Gate held                   # in its tarpit
+    int32_t refusing            # somebody was refused by a limit since the control plane looked,
+    uint64_t refused_source     # who is here: see base/source
 
 cdef struct LiveTable:
     uint64_t* ahead_ns          # of the clock: see base/clock

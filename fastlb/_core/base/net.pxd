@@ -89,6 +89,12 @@ cdef inline void net_deepen(int fd, int size) noexcept nogil:
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size))
 
 
+cdef inline void net_shrink(int fd) noexcept nogil:
+    """Room for as little as possible of what waits to be read: 2 KiB or so, socket(7)."""
+    cdef int size = 0
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size))
+
+
 cdef inline void net_gather(int fd) noexcept nogil:
     """Datagrams of one length that follow each other may be read as one (UDP_GRO)."""
     cdef int one = 1

@@ -3,10 +3,11 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
+from fastlb._core.base.access cimport Access
 from fastlb._core.base.address cimport is_mapped
 from fastlb._core.base.enums cimport REHEARSES
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.ranges cimport Access, NetworkList, NetworkLive, NetworkTable, range_value
+from fastlb._core.base.ranges cimport NetworkList, NetworkLive, NetworkTable, range_value
 from fastlb._core.base.types cimport Core
 from fastlb._core.ext.atomic cimport fl_count, fl_load_pointer, likely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, AF_UNIX, ntohl
@@ -61,12 +62,15 @@ cdef inline bint _count_denial(Core* core, NetworkLive* live, bint reports) noex
     return not reports
 
 
-cdef inline bint is_denied(Core* core, const Access* access, const Address* peer) noexcept nogil:
-    """Whether a client is not served, which is counted. A client of a unix socket has no address,
-    so that no list denies it."""
+cdef inline bint is_denied(Core* core, const Access* access, const Address* peer,
+                           const NetworkLive** denying) noexcept nogil:
+    """Whether a client is not served, which is counted; `denying` becomes the set that it is in, or
+    NULL. A client of a unix socket has no address, so that no list denies it."""
     cdef NetworkLive* live = network_of(&access.deny, peer)
+    denying[0] = live
     if live != NULL and _count_denial(core, live, access.deny_reports):
         return True
+    denying[0] = NULL
     if likely(access.allow.n == 0) or peer.family == AF_UNIX \
             or network_of(&access.allow, peer) != NULL:
         return False

@@ -37,6 +37,12 @@ cdef struct Frames:             # of a WebSocket, one way (RFC 6455, 5.2)
     uint8_t has_closed          # a close frame has begun: no other one is due
     uint8_t is_parted           # ours has been written: nothing more of the sender's is
 
+cdef struct Pace:               # how fast a client sends the body of a request: see http/pace
+    Timer timer                 # until the next look
+    uint64_t mark               # bytes of the body by the last look
+    uint8_t looks               # so far
+    uint8_t is_excused          # its server was in the way since the last one
+
 cdef struct TimerList:
     Link head
     uint32_t length_ms
@@ -187,6 +193,14 @@ cdef struct ListenerCounters:   # one a listener and engine, a cache line each
     uint64_t datagrams_out      # udp: answers, the same
     uint64_t dropped            # udp: of both
     uint64_t full               # times that accepting had to wait for a place
+    uint64_t held               # in a tarpit
+    uint64_t not_held           # as it was full
+    uint64_t held_reported      # that would have been
+    uint64_t source_rate        # connections and sessions refused by their source's rate
+    uint64_t source_rate_reported
+    uint64_t handshakes_full
+    uint64_t too_slow           # http: requests whose clients sent too slowly
+    uint64_t too_slow_reported
 
 cdef struct Keepalive:
     int32_t idle_s              # 0: off

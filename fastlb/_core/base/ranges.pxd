@@ -43,12 +43,6 @@ cdef struct NetworkList:        # an address is in it if it is in one of its set
     uint32_t n
     NetworkLive** all
 
-cdef struct Access:             # the clients that a listener or a route serves
-    NetworkList deny
-    NetworkList allow           # n is 0: everybody
-    uint8_t deny_reports, allow_reports         # nobody is denied by that list
-    int32_t source_max          # of a listener: connections of one source; 0: no limit
-
 cdef bint ranges_index(Ranges* ranges) noexcept nogil
 cdef void ranges_free(Ranges* ranges) noexcept nogil
 

@@ -309,6 +309,9 @@ cdef struct HttpEntry:          # of one listener
     uint16_t[DEADLINES] deadlines       # slots, in order
     uint16_t header_timer, keepalive_timer, linger_timer, stall_timer       # slots
     uint16_t pause_timer        # slot: until filters pass on what they keep back
+    uint16_t pace_timer         # slot: how long clients are given that send slowly; 0: any time
+    uint8_t pace_reports        # they aren't ended
+    uint64_t pace_bytes         # that a client sends in that time, at least
     uint64_t linger_bytes_max   # of a request that is answered before its end
     uint8_t forwarded           # ForwardedHeader
     uint8_t request_id

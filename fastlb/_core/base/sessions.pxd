@@ -36,6 +36,7 @@ cdef enum Drop:
     DROP_STOPPING = 9           # its listener is about to go
     DROP_PROXY = 10             # its header of the PROXY protocol is missing, or nobody's to send
     DROP_DENIED = 11            # by a list of networks
+    DROP_SOURCE_RATE = 12       # max_session_rate_per_source
 
 cdef struct Waiting:            # a session in a list of those without an answer, the oldest first
     Link link                   # first

@@ -3,9 +3,10 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
 from fastlb._core.ext.linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, TFD_CLOEXEC,
-    TFD_NONBLOCK, TFD_TIMER_ABSTIME, clock_gettime, eventfd, gmtime_r, itimerspec, open_file, poll,
-    pollfd, read, sched_yield, time, time_t, timerfd_create, timerfd_settime, timespec, tm, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_RDONLY, RLIMIT_NOFILE,
+    TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, clock_gettime, eventfd, getrlimit, gmtime_r,
+    itimerspec, open_file, poll, pollfd, read, rlimit, sched_yield, time, time_t, timerfd_create,
+    timerfd_settime, timespec, tm, write,
 )
 
 
@@ -83,6 +84,14 @@ cdef inline int spare_open() noexcept nogil:
     """A descriptor that does nothing but take a place: it, or -errno."""
     cdef int fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
     return fd if fd >= 0 else -errno
+
+
+cdef inline bint is_low_descriptor(int fd) noexcept nogil:
+    """Whether a descriptor that was opened just now is among the lower half of those that this
+    process may have. It is the lowest that was free: so if not, half of them are in use."""
+    cdef rlimit descriptors
+    return getrlimit(RLIMIT_NOFILE, &descriptors) == 0 \
+        and <unsigned long> fd < descriptors.rlim_cur // 2
 
 
 cdef inline void yield_cpu() noexcept nogil:

@@ -3,6 +3,7 @@
 # pools and servers, and never changes. What is named *Live is of all engines, outliving snapshots.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastlb._core.base.access cimport Access
 from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Body, Head, Members, Text
@@ -14,12 +15,11 @@ from fastlb._core.base.live cimport ListenerLive, LiveTable
 from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport (
     Address, Books, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link,
-    Outliers, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,
+    Outliers, Pace, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,
     ServerCounters, Sticky, Timer, TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.places cimport Nearest
 from fastlb._core.base.questions cimport Cached
-from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport (
     Decision, EditList, HttpEntry, Match, Opening, Policy, Reply, Retry, Route, SniffTable,
 )
@@ -330,6 +330,7 @@ cdef struct Http:               # a request and its response, while under way
     uint64_t begin_ms
     Timer timer                 # of the whole
     Timer pause_timer           # how long the server may pause: see TIMER_PAUSE
+    Pace pace
     uint8_t[28] websocket_accept
     Http* next_free
 
@@ -428,8 +429,7 @@ cdef struct Core:               # all that one engine owns
     Acceptor* acceptors
     Slab* slabs
     HttpState http              # of all http exchanges of this engine
-    uint64_t tickets            # given out so far
-    uint64_t answers            # Answered*: from the control plane, the latest first
+    uint64_t tickets, answers   # given out so far; Answered*, from the control plane, latest first
     uint64_t asked_ns           # when the policy was called that runs now; 0: none does
     uint32_t asked_policy       # its id
     Cached* cached              # [CACHED_MAX] decisions; NULL: none yet

@@ -12,6 +12,7 @@ from fastlb._core.stages.accept cimport (
     begin, belong, have_scratch, is_let_in, secure_or_begin,
 )
 from fastlb._core.stages.record cimport record_handed
+from fastlb._core.stages.tarpit cimport hold
 from fastlb._core.tables.live cimport live_wake_engines
 
 
@@ -36,13 +37,12 @@ cdef bint hand_over(Core* core, Exchange* x) noexcept nogil:
     x.opening.route = NULL
     x.client_ip_size = 0
     if not is_let_in(core, x):
-        return False
+        return hold(core, x)
     if x.client.layer != LAYER_NONE:
         if x.opening.protocol == PROTOCOL_H2:
             return begin_carrier(core, x)
         begin(core, x)
-    elif bind.tls == NULL and x.opening.protocol == PROTOCOL_H2:
+        return True
+    if bind.tls == NULL and x.opening.protocol == PROTOCOL_H2:
         return begin_carrier(core, x)
-    else:
-        secure_or_begin(core, x)
-    return True
+    return secure_or_begin(core, x)

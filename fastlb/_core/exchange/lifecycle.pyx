@@ -9,8 +9,8 @@ from fastlb._core.base.enums cimport (
     CONDITION_LEAVING, ERROR, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_QUEUED, EXCHANGE_SHADOW,
     HTTP_DEADLINE, HTTP_FILTERED, HTTP_HEAD_DONE, HTTP_HEDGE, REASON_BAD_REQUEST,
     REASON_CLIENT_GONE, REASON_CLIENT_RESET, REASON_DONE, REASON_SERVER_RESET, REASON_TIMEOUT,
-    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD, STAGE_POLICY, STAGE_REQUEST,
-    TRY_HOLDS_SERVER, TRY_SENT,
+    REASON_TOO_LARGE, STAGE_BALANCE, STAGE_DEAD, STAGE_FORWARD, STAGE_HANDSHAKE, STAGE_POLICY,
+    STAGE_REQUEST, STAGE_TARPIT, TRY_HOLDS_SERVER, TRY_SENT,
 )
 from fastlb._core.base.gate cimport gate_give
 from fastlb._core.base.httpmem cimport give_http
@@ -34,6 +34,7 @@ from fastlb._core.http.copies cimport part_from_hedge, part_from_mirror
 from fastlb._core.http.decision cimport drop_decision
 from fastlb._core.http.filters cimport end_filters
 from fastlb._core.http.note cimport drop_note
+from fastlb._core.http.sources cimport give_handshake
 from fastlb._core.http.upstream cimport drop_idle, end_upstream
 from fastlb._core.policy.questions cimport stop_asking
 from fastlb._core.stages.record cimport record_http, record_step
@@ -117,6 +118,7 @@ cdef void leave_server(Core* core, Exchange* x, int outcome) noexcept nogil:
     timer_cancel(&x.timer)
     if http != NULL:
         timer_cancel(&http.pause_timer)
+        timer_cancel(&http.pace.timer)
         if x.stage == STAGE_FORWARD:
             fl_count(&x.attempt.counters.errors, 1)
         _note_silence(core, x)
@@ -153,6 +155,7 @@ cdef void end_request(Core* core, Exchange* x, bint reset) noexcept nogil:
     if unlikely(x.hedge != NULL):
         part_from_hedge(core, x)
     timer_cancel(&http.pause_timer)
+    timer_cancel(&http.pace.timer)
     _note_silence(core, x)
     timer_cancel(&http.timer)
     end_upstream(core, x, reset)
@@ -240,11 +243,14 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
     cdef bint forced = end_reason(x.reason).cut
+    cdef bint was_held = x.stage == STAGE_TARPIT
     stop_waiting(x)
     stop_asking(core, x, False)
     timer_cancel(&x.timer)
     if unlikely(x.stage == STAGE_POLICY or x.stage == STAGE_REQUEST):
         forget_request(core, x)         # (it wasn't admitted, and counts as none)
+    elif unlikely(x.stage == STAGE_HANDSHAKE):
+        give_handshake(x)
     if unlikely(x.flags & EXCHANGE_SHADOW):
         _finish_shadow(core, x)
         return
@@ -282,7 +288,9 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         core.dead = x
     if unlikely(x.carrier != NULL):
         return
-    if gate_give(&core.live.connections) | gate_give(&x.listener.connections):
+    if unlikely(was_held):
+        gate_give(&x.listener.held)
+    elif gate_give(&core.live.connections) | gate_give(&x.listener.connections):
         live_wake_engines(core.live)
     if unlikely(core.resume_ms):
         core.resume_ms = core.now_ms        # descriptors came free
@@ -303,6 +311,7 @@ cdef void drop_server(Core* core, Exchange* x) noexcept nogil:
     """What we answer by ourselves needs none."""
     timer_cancel(&x.http.timer)
     timer_cancel(&x.http.pause_timer)
+    timer_cancel(&x.http.pace.timer)
     end_upstream(core, x, True)
     x.to_server = &x.server
 

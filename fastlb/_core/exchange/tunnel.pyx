@@ -65,6 +65,7 @@ cdef int open_tunnel(Core* core, Exchange* x) noexcept nogil:
     record_http(core, x, REASON_DONE)
     timer_cancel(&http.timer)
     timer_cancel(&http.pause_timer)
+    timer_cancel(&http.pace.timer)
     if unlikely(http.flags & HTTP_FILTERED):
         end_filters(core, x)
     give_held(core, x.attempt.head)

@@ -12,7 +12,6 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.httpmem cimport free_http
 from fastlb._core.base.limits cimport ENGINES_MAX, HTTP_OUTPUT_CLASS, TIMER_SLOTS_MAX
 from fastlb._core.base.mem cimport free_all, give_exchange, give_input, take_chunk, take_exchange
-from fastlb._core.base.networks cimport is_denied
 from fastlb._core.base.proxyfacts cimport drop_proxied
 from fastlb._core.base.routing cimport HttpEntry
 from fastlb._core.base.timers cimport timer_cancel
@@ -23,6 +22,7 @@ from fastlb._core.exchange.lifecycle cimport end_request, let_server_go
 from fastlb._core.failing.queue cimport stop_waiting
 from fastlb._core.http.admit cimport admit, refuse, refuse_head
 from fastlb._core.http.decision cimport drop_decision
+from fastlb._core.http.sources cimport is_on_list
 from fastlb._core.proto.http1 cimport parse_request
 from fastlb._core.stages.balance cimport balance_step
 from fastlb._core.tables.snapshot cimport Snapshot
@@ -226,7 +226,7 @@ cdef class Rehearsal:
         cdef BindEntry* bind = self.x.bind
         if self.x.peer.family == 0 or (bind.http != NULL and bind.http.trusted.n):
             return False
-        return bind.access != NULL and is_denied(self.core, bind.access, &self.x.peer)
+        return bind.access != NULL and is_on_list(self.core, bind, bind.access, &self.x.peer)
 
     cdef int pick(self) noexcept nogil:
         self.x.books.attempts = 0

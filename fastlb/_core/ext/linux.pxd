@@ -242,6 +242,12 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t read(int, void*, size_t)
     ssize_t write(int, const void*, size_t)
 
+cdef extern from "<sys/resource.h>" nogil:
+    cdef struct rlimit:
+        unsigned long rlim_cur
+    int RLIMIT_NOFILE
+    int getrlimit(int, rlimit*)
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 

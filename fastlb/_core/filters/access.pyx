@@ -1,15 +1,15 @@
 # Deny requests by lists of networks.
 # request: ANSWER with 403 where the route doesn't serve the client, as trusted proxies saw it.
+from fastlb._core.base.access cimport Access
 from fastlb._core.base.enums cimport ANSWER, NEXT, REASON_DENIED
 from fastlb._core.base.filters cimport (
     FILTER_ALLOW, FILTER_DENY, FilterKind, register_filter,
 )
-from fastlb._core.base.networks cimport is_denied
 from fastlb._core.base.parts cimport Address
-from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.facts.client cimport client_address
+from fastlb._core.http.sources cimport is_on_list
 from fastlb._core.tables.httptable cimport fill_networks
 from fastlb._core.tables.room cimport Room
 
@@ -20,7 +20,7 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     cdef Address address
     if not client_address(x, &address):
         address.family = 0              # (in no network, and not served where only some are)
-    if is_denied(core, <const Access*> filter.table, &address):
+    if is_on_list(core, x.bind, <const Access*> filter.table, &address):
         x.status = 403
         x.reason = REASON_DENIED
         return ANSWER

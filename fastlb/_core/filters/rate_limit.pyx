@@ -25,8 +25,10 @@ from fastlb._core.base.text cimport (
 )
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.facts.client cimport client_address
 from fastlb._core.facts.registry cimport fact_find
 from fastlb._core.http.filters cimport add_field, filter_of, filter_state
+from fastlb._core.http.sources cimport note_denial
 from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.uri cimport query_decoded
 from fastlb._core.tables.httptable cimport fact_ref
@@ -156,6 +158,12 @@ cdef uint32_t _charge(Core* core, const RateTable* table, RateState* state) noex
     return 0
 
 
+cdef void _note_denial(Core* core, Exchange* x) noexcept nogil:
+    cdef Address address
+    if client_address(x, &address):         # (or else a proxy hides who it is)
+        note_denial(core, x.bind, &address)
+
+
 cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given) noexcept nogil:
     cdef const RateTable* table = <const RateTable*> filter.table
     cdef RateState* state = <RateState*> given
@@ -175,6 +183,7 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     if unlikely(state.refused_by != 0):
         if core.rehearses != REHEARSES:
             fl_count(&table.rules[state.refused_by - 1].live.counters[core.id].refused, 1)
+            _note_denial(core, x)
         x.status = 429
         x.reason = REASON_RATE_LIMITED
         return ANSWER

@@ -25,6 +25,7 @@ from fastlb._core.base.types cimport Chunk, Core, Exchange, Http, Stream
 from fastlb._core.ext.atomic cimport unlikely
 from fastlb._core.http.body cimport Region, decode, end_chunks, fail, frame
 from fastlb._core.http.filters cimport filter_upload
+from fastlb._core.http.pace cimport note_sent
 
 
 cdef int _cut_upload(Exchange* x) noexcept nogil:
@@ -190,11 +191,14 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
         verdict = _send_head(core, x)
         if verdict != NEXT or x.attempt.flags & TRY_UPLOAD_CUT:
             return verdict
+        if unlikely(http.entry.pace_timer != 0) and http.taken:
+            note_sent(core, x)
     if to.pending != NULL or to.pipe != NULL:
         verdict = flow_flush(core, x, to)
         if verdict == FAIL:
             return _cut_upload(x)
         if verdict == AGAIN:
+            http.pace.is_excused = True    # (the client needn't send more)
             return AGAIN
     for reads in range(PUMP_READS_MAX):
         if http.request.done:
@@ -232,6 +236,8 @@ cdef int upload(Core* core, Exchange* x) noexcept nogil:
     if sent:
         timer_start(core, &x.timer, http.route.response_timer if http.request.done
                     else http.route.body_timer)
+        if unlikely(http.entry.pace_timer != 0):
+            note_sent(core, x)
     if verdict == AGAIN or http.request.done:
         return AGAIN
     x.flags |= EXCHANGE_HAS_MORE

@@ -20,6 +20,7 @@ from fastlb._core.loop.conveyor cimport advance
 from fastlb._core.loop.sweep cimport close_idle_clients, keep_for_crossing
 from fastlb._core.policy.kept cimport drop_kept
 from fastlb._core.stages.accept cimport accept_step
+from fastlb._core.stages.tarpit cimport hold
 from fastlb._core.tables.live cimport live_notify
 from fastlb._core.udp.datagrams cimport begin_datagrams, hear_clients
 from fastlb._core.udp.sessions cimport quieten
@@ -68,7 +69,7 @@ cdef void accept_some(Core* core, Acceptor* acceptor) noexcept nogil:
     for i in range(acceptor.batch):
         verdict = accept_step(core, acceptor, &x)
         if verdict == NEXT:
-            if unlikely(x.reason != 0):         # (it isn't let in)
+            if unlikely(x.reason != 0) and not hold(core, x):       # (it isn't let in)
                 finish(core, x)
                 continue
             if unlikely(poller_add(&core.poller, &x.client) < 0):

@@ -13,6 +13,8 @@ cdef int step_first(Core* core, Exchange* x) noexcept nogil
 cdef int late_first(Core* core, Exchange* x) noexcept nogil
 cdef int step_policy(Core* core, Exchange* x) noexcept nogil
 cdef int late_policy(Core* core, Exchange* x) noexcept nogil
+cdef int leave_tarpit(Core* core, Exchange* x, int how) noexcept nogil
+cdef int late_tarpit(Core* core, Exchange* x) noexcept nogil
 cdef int step_balance(Core* core, Exchange* x) noexcept nogil
 cdef int late_balance(Core* core, Exchange* x) noexcept nogil
 cdef int step_connect(Core* core, Exchange* x) noexcept nogil

@@ -6,7 +6,7 @@ from libc.errno cimport ETIMEDOUT
 from fastlb._core.base.enums cimport (
     AGAIN, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HTTP, FAIL, GONE, HAND, LEAVE_LISTENER, LEAVE_NOW,
     LEAVE_PART, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE,
-    REASON_PENDING, STAGE_BALANCE, STAGE_CONNECT, STAGE_FORWARD, STAGE_RELAY,
+    REASON_PENDING, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_FORWARD, STAGE_RELAY,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.queue cimport queue
@@ -21,6 +21,7 @@ from fastlb._core.exchange.tries cimport try_another
 from fastlb._core.ext.atomic cimport fl_count, fl_load64, likely, unlikely
 from fastlb._core.failing.retry cimport end_retrying
 from fastlb._core.http.copies cimport is_overrun
+from fastlb._core.http.sources cimport give_handshake
 from fastlb._core.policy.call cimport give_up_asking, has_left
 from fastlb._core.policy.opening cimport first_step, pass_on_first
 from fastlb._core.stages.accept cimport begin, begin_first, is_let_in, secure_or_begin
@@ -31,6 +32,7 @@ from fastlb._core.stages.proxied cimport proxied_late, proxied_step
 from fastlb._core.stages.record cimport note_down
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.sniff cimport sniff_step
+from fastlb._core.stages.tarpit cimport hold
 from fastlb._core.stages.websocket cimport part_websocket
 from fastlb._core.udp.sessions cimport expire_session, resume_session
 
@@ -55,9 +57,8 @@ cdef int late_idle(Core* core, Exchange* x) noexcept nogil:
 cdef int _go_on(Core* core, Exchange* x) noexcept nogil:
     """It is known who the client is."""
     if not x.opening.is_let_in and not is_let_in(core, x):
-        return FAIL
-    secure_or_begin(core, x)
-    return NEXT
+        return NEXT if hold(core, x) else FAIL
+    return NEXT if secure_or_begin(core, x) else FAIL
 
 
 cdef int step_proxied(Core* core, Exchange* x) noexcept nogil:
@@ -79,6 +80,8 @@ cdef int step_handshake(Core* core, Exchange* x) noexcept nogil:
     if verdict != NEXT:
         return verdict
     timer_cancel(&x.timer)
+    give_handshake(x)
+    x.stage = STAGE_CARRIER
     if x.bind.http != NULL and tls_speaks_h2(&x.client):
         return NEXT if begin_carrier(core, x) else FAIL
     begin(core, x)
@@ -131,6 +134,15 @@ cdef int late_policy(Core* core, Exchange* x) noexcept nogil:
         resume_session(core, x)
         return GONE
     return NEXT
+
+
+cdef int leave_tarpit(Core* core, Exchange* x, int how) noexcept nogil:
+    """It is released at once, whatever happens."""
+    return END
+
+
+cdef int late_tarpit(Core* core, Exchange* x) noexcept nogil:
+    return END
 
 
 # --- its server ---

@@ -5,7 +5,8 @@ from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, EXCHANGE_HAS_MORE, EXCHANGE_QUEUED, EXCHANGE_SHADOW, FAIL, GONE, HEDGED, NEXT,
     STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_COUNT, STAGE_DEAD,
     STAGE_FIRST, STAGE_FORWARD, STAGE_FREE, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
-    STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SESSION, STAGE_SNIFF, STAGE_WEBSOCKET,
+    STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SESSION, STAGE_SNIFF, STAGE_TARPIT,
+    STAGE_WEBSOCKET,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.queue cimport queue
@@ -16,15 +17,16 @@ from fastlb._core.exchange.lifecycle cimport finish, may_answer
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.loop.connections cimport (
     late_balance, late_carrier, late_connect, late_first, late_handshake, late_idle, late_policy,
-    late_proxied, late_session, late_sniff, leave_carrier, leave_websocket, never, stay,
-    step_balance, step_connect, step_first, step_handshake, step_policy, step_proxied, step_relay,
-    step_sniff,
+    late_proxied, late_session, late_sniff, late_tarpit, leave_carrier, leave_tarpit,
+    leave_websocket, never, stay, step_balance, step_connect, step_first, step_handshake,
+    step_policy, step_proxied, step_relay, step_sniff,
 )
 from fastlb._core.loop.requests cimport (
-    begin_answer, late_forward, late_linger, late_request, late_whole_request, leave_request,
-    step_answer, step_forward, step_request,
+    begin_answer, late_forward, late_linger, late_pace, late_request, late_whole_request,
+    leave_request, step_answer, step_forward, step_request,
 )
 from fastlb._core.stages.linger cimport linger_step
+from fastlb._core.stages.tarpit cimport tarpit_step
 from fastlb._core.stages.websocket cimport websocket_step
 
 ctypedef int (*Step)(Core* core, Exchange* x) noexcept nogil
@@ -61,6 +63,7 @@ _row(STAGE_LINGER, linger_step, late_linger, stay)
 _row(STAGE_RELAY, step_relay, late_idle, stay)
 _row(STAGE_WEBSOCKET, websocket_step, late_idle, leave_websocket)
 _row(STAGE_SESSION, never, late_session, stay)
+_row(STAGE_TARPIT, tarpit_step, late_tarpit, leave_tarpit)
 
 
 cdef inline Exchange* _act(Core* core, Exchange* x, int verdict) noexcept nogil:
@@ -104,6 +107,13 @@ cdef void be_late(Core* core, Exchange* x) noexcept nogil:
 cdef void be_late_as_whole(Core* core, Exchange* x) noexcept nogil:
     """The time of its request as a whole is over."""
     x = _act(core, x, late_whole_request(core, x))
+    if x != NULL:
+        advance(core, x)
+
+
+cdef void be_late_as_sender(Core* core, Exchange* x) noexcept nogil:
+    """It is time to look how fast its client sends."""
+    x = _act(core, x, late_pace(core, x))
     if x != NULL:
         advance(core, x)
 

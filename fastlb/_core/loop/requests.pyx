@@ -5,8 +5,8 @@ from libc.stdint cimport uint64_t
 from fastlb._core.base.enums cimport (
     AGAIN, ANSWER, ASK, CARRY, ELSEWHERE, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HAS_MORE,
     EXCHANGE_SHADOW, FAIL, HEDGED, HTTP_FILTERED, LEAVE_LISTENER, LEAVE_PART, NEXT, READABLE,
-    REASON_DONE, REASON_TIMEOUT, RETRY, STAGE_ANSWER, STAGE_BALANCE, STAGE_FORWARD, STAGE_LINGER,
-    STAGE_REQUEST, STREAM_EOF, TRY_SENT, TUNNEL,
+    REASON_DONE, REASON_TIMEOUT, REASON_TOO_SLOW, RETRY, STAGE_ANSWER, STAGE_BALANCE,
+    STAGE_FORWARD, STAGE_LINGER, STAGE_REQUEST, STREAM_EOF, TRY_SENT, TUNNEL,
 )
 from fastlb._core.base.mem cimport give_input
 from fastlb._core.base.stream cimport stream_shut
@@ -23,6 +23,7 @@ from fastlb._core.failing.queue cimport stop_waiting
 from fastlb._core.http.admit cimport forget_request
 from fastlb._core.http.copies cimport is_overrun, part_from_hedge
 from fastlb._core.http.filters cimport filters_prepared
+from fastlb._core.http.pace cimport look_at_body, look_at_head
 from fastlb._core.http.trailers cimport end_call
 from fastlb._core.policy.questions cimport stop_asking
 from fastlb._core.stages.answer cimport answer_step
@@ -53,12 +54,16 @@ cdef int step_request(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef int late_request(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict
     x.reason = REASON_DONE
     if x.input == NULL:
         return END
+    verdict = look_at_head(core, x)
+    if verdict == AGAIN:
+        return AGAIN
     forget_request(core, x)
     x.status = 408
-    x.reason = REASON_TIMEOUT
+    x.reason = REASON_TIMEOUT if verdict == NEXT else REASON_TOO_SLOW
     x.flags |= EXCHANGE_CLOSE
     return ANSWER
 
@@ -125,6 +130,14 @@ cdef int late_whole_request(Core* core, Exchange* x) noexcept nogil:
     """The time for a whole request is over, and it has a server, or looks for one."""
     x.reason = REASON_TIMEOUT
     return _too_late(core, x) if x.stage == STAGE_FORWARD else FAIL
+
+
+cdef int late_pace(Core* core, Exchange* x) noexcept nogil:
+    """It is time to look how fast the client sends its body."""
+    if x.stage != STAGE_FORWARD or look_at_body(core, x) == AGAIN:
+        return AGAIN
+    x.reason = REASON_TOO_SLOW
+    return _too_late(core, x)
 
 
 # --- answer ---

@@ -6,4 +6,4 @@ cdef void begin(Core* core, Exchange* x) noexcept nogil
 cdef void begin_first(Core* core, Exchange* x) noexcept nogil
 cdef void belong(Exchange* x, BindEntry* bind) noexcept nogil
 cdef bint is_let_in(Core* core, Exchange* x) noexcept nogil
-cdef void secure_or_begin(Core* core, Exchange* x) noexcept nogil
+cdef bint secure_or_begin(Core* core, Exchange* x) noexcept nogil

@@ -1,22 +1,22 @@
 # Take a waiting connection from a listening socket.
 # Reads the acceptor's bind; writes a new exchange with its client's socket and address.
-# Ends: NEXT (accepted, or not let in: REASON_DENIED, REASON_SOURCE_FULL), AGAIN (nobody waits), END
-# (a gate is full), FAIL (no descriptor or memory).
+# Ends: NEXT (accepted, or not let in: REASON_DENIED, REASON_SOURCE_RATE, REASON_SOURCE_FULL,
+# REASON_HANDSHAKES_FULL), AGAIN (nobody waits), END (a gate is full), FAIL (no descriptor or
+# memory).
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t
 
+from fastlb._core.base.access cimport Access
 from fastlb._core.base.enums cimport (
     AGAIN, END, EXCHANGE_HOLDS_SNAPSHOT, EXCHANGE_HTTP, FAIL, NEXT, REASON_DENIED,
-    REASON_SOURCE_FULL, ROLE_CLIENT, ROLE_SERVER, STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST,
-    STAGE_HANDSHAKE, STAGE_PROXIED, STAGE_REQUEST, STAGE_SNIFF, STREAM_CAUTIOUS, STREAM_TUNED,
-    WRITABLE,
+    REASON_HANDSHAKES_FULL, REASON_SOURCE_FULL, REASON_SOURCE_RATE, ROLE_CLIENT, ROLE_SERVER,
+    STAGE_BALANCE, STAGE_DEAD, STAGE_FIRST, STAGE_HANDSHAKE, STAGE_PROXIED, STAGE_REQUEST,
+    STAGE_SNIFF, STREAM_CAUTIOUS, STREAM_TUNED, WRITABLE,
 )
 from fastlb._core.base.gate cimport Gate, gate_give, gate_take, gate_wait
 from fastlb._core.base.limits cimport HTTP_OUTPUT_CLASS, HTTP_SCRATCH_CLASS, SNIFF_CLASS
 from fastlb._core.base.mem cimport give_exchange, take_chunk, take_exchange
 from fastlb._core.base.net cimport net_accept
-from fastlb._core.base.networks cimport is_denied
-from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.sources cimport source_take
 from fastlb._core.base.sys cimport spare_open
 from fastlb._core.base.timers cimport timer_start
@@ -24,6 +24,7 @@ from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapsh
 from fastlb._core.ext.atomic cimport fl_add32, fl_count, fl_exchange32, fl_load32, likely, unlikely
 from fastlb._core.ext.linux cimport AF_INET, AF_INET6, AF_UNIX
 from fastlb._core.http.networks cimport is_believed
+from fastlb._core.http.sources cimport is_on_list, is_too_fast, take_handshake
 from fastlb._core.http.upstream cimport make_room
 from fastlb._core.tables.live cimport live_notify, live_wake_engines
 
@@ -107,8 +108,11 @@ cdef bint is_let_in(Core* core, Exchange* x) noexcept nogil:
     cdef const Access* access = x.bind.access
     if likely(access == NULL):
         return True
-    if is_denied(core, access, &x.peer):
+    if is_on_list(core, x.bind, access, &x.peer):
         x.reason = REASON_DENIED
+        return False
+    if is_too_fast(core, x.bind, &x.peer):
+        x.reason = REASON_SOURCE_RATE
         return False
     if access.source_max and x.peer.family != AF_UNIX:
         if not source_take(&x.listener.sources, &x.peer, access.source_max):
@@ -118,13 +122,17 @@ cdef bint is_let_in(Core* core, Exchange* x) noexcept nogil:
     return True
 
 
-cdef void secure_or_begin(Core* core, Exchange* x) noexcept nogil:
-    """Once the client is let in."""
+cdef bint secure_or_begin(Core* core, Exchange* x) noexcept nogil:
+    """Go on once the client is let in; False: x.reason."""
     if unlikely(x.bind.tls != NULL):
-        x.stage = STAGE_HANDSHAKE
+        if unlikely(x.bind.access != NULL) and not take_handshake(core, x):
+            x.reason = REASON_HANDSHAKES_FULL
+            return False
+        x.stage = STAGE_HANDSHAKE       # (give_handshake goes by it)
         timer_start(core, &x.timer, x.bind.handshake_timer)
     else:
         begin(core, x)
+    return True
 
 
 cdef int accept_step(Core* core, Acceptor* acceptor, Exchange** accepted) noexcept nogil:

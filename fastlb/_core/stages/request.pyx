@@ -18,6 +18,7 @@ from fastlb._core.base.timers cimport timer_start
 from fastlb._core.base.types cimport Chunk, Core, Exchange
 from fastlb._core.ext.atomic cimport likely, unlikely
 from fastlb._core.http.admit cimport admit, forget_request, refuse, refuse_head
+from fastlb._core.http.pace cimport begin_head
 from fastlb._core.proto.http1 cimport parse_request
 
 
@@ -160,9 +161,12 @@ cdef int request_step(Core* core, Exchange* x) noexcept nogil:
         return refuse_head(x, -used)
     if x.input.end - x.input.start > entry.header_bytes_max:
         return refuse(x, 431, REASON_TOO_LARGE)
-    x.input.scanned = x.input.end
-    if x.timer.slot != entry.header_timer or x.timer.link.next == NULL:
+    if unlikely(entry.pace_timer != 0):
+        if x.input.scanned == 0:
+            begin_head(core, x)
+    elif x.timer.slot != entry.header_timer or x.timer.link.next == NULL:
         timer_start(core, &x.timer, entry.header_timer)
+    x.input.scanned = x.input.end
     return _wait(core, x)
 
 

@@ -12,7 +12,7 @@ from fastlb._core.tables.reasons import REASONS as _REASONS
 
 # Why datagrams go nowhere: Drop of base/sessions.
 DROPS = ("sessions_full", "source_full", "loop", "from_server", "no_server", "to_server",
-         "to_client", "unasked", "policy", "stopping", "proxy_header", "denied")
+         "to_client", "unasked", "policy", "stopping", "proxy_header", "denied", "source_rate")
 
 
 def series_of(Live live) -> tuple:

@@ -353,6 +353,8 @@ cdef HttpEntry* http_table(Room room, object spec) except NULL:
     entry.stall_timer = room.live.timer_slot(spec.stall_look_ms)
     entry.pause_timer = room.live.timer_slot(CONTENT_PAUSE_MS)
     entry.linger_bytes_max = spec.linger_bytes_max
+    entry.pace_timer = room.live.timer_slot(spec.pace_ms)
+    entry.pace_bytes, entry.pace_reports = spec.pace_bytes, spec.pace_reports
     entry.leaving_timer = room.live.timer_slot(spec.leaving_timeout_ms)
     if len(spec.deadlines_ms) != <int> DEADLINES:
         raise ValueError(f"there are {DEADLINES} deadlines")

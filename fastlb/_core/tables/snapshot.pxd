@@ -23,6 +23,7 @@ cdef class Snapshot:
     cdef dict _http                 # the tables of http listeners, by name
     cdef list _known                # servers and how they are to be, while it is made
     cdef list _configured
+    cdef dict _accesses             # whom listeners let in, by name
     cdef dict _sniffed              # and of tcp listeners whose clients' first bytes are looked at
     cdef int _add_pool(self, int index, object spec) except -1
     cdef TlsEntry* _secured(self, TlsContext context) noexcept

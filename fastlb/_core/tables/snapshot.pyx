@@ -4,6 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from fastlb._core.base.access cimport Access
 from fastlb._core.base.address cimport address_plain
 from fastlb._core.base.enums cimport PASS_BOUNDED, PASS_GENTLE, PASS_HEALTHY
 from fastlb._core.base.facts cimport FACT_COOKIE
@@ -14,7 +15,6 @@ from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.parts cimport (
     Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
 )
-from fastlb._core.base.ranges cimport Access
 from fastlb._core.base.routing cimport HttpEntry, Reply, SniffTable
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
 from fastlb._core.base.text cimport hash_bytes, hash_seed, mix64
@@ -23,6 +23,7 @@ from fastlb._core.ext.atomic cimport fl_load32, fl_store_pointer
 from fastlb._core.ext.linux cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
+from fastlb._core.tables.access cimport access_table
 from fastlb._core.tables.room cimport Room
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
@@ -104,7 +105,7 @@ cdef class Snapshot:
         live._slots = set()
         self.slots = frozenset()
         self._room = Room(live, len(pools))
-        self._http, self._sniffed = {}, {}
+        self._http, self._sniffed, self._accesses = {}, {}, {}
         self._known, self._configured = [], []
         self.servers = self.pools = self.listeners = ()
         self.table.max_connections, self.table.max_sessions = max_connections, max_sessions
@@ -403,14 +404,10 @@ cdef class Snapshot:
         if spec.proxy is not None:
             bind.proxy = self._proxied(spec.proxy)
         if spec.access is not None:
-            bind.access = <Access*> self._room.take(1, sizeof(Access))
-            fill_networks(self._room, &bind.access.deny, spec.access.deny)
-            fill_networks(self._room, &bind.access.allow, spec.access.allow)
-            bind.access.deny_reports = spec.access.deny_reports
-            bind.access.allow_reports = spec.access.allow_reports
-            bind.access.source_max = spec.access.source_max
-            if spec.access.source_max:
-                state.count_sources()
+            if spec.listener not in self._accesses:
+                self._accesses[spec.listener] = <size_t> access_table(
+                    self._room, state, spec.access)
+            bind.access = <Access*> <size_t> self._accesses[spec.listener]
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

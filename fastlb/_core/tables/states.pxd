@@ -28,12 +28,15 @@ cdef class Pool:
 
 
 cdef class Listener:
+    cdef public object offences         # tables/access.Offences; None: nobody is banned
     cdef ListenerLive live
     cdef readonly str name
     cdef int _engines
     cdef int count_sources(self) except -1
+    cdef int count_handshakes(self) except -1
 
 
+cdef str source_text(uint64_t source)
 cdef dict sums(const void* counters, size_t size, int engines, tuple names)
 cdef void* per_engine(size_t n, size_t size) except NULL
 cdef void live_warm(ServerLive* live, uint64_t now_ms) noexcept nogil

@@ -11,7 +11,7 @@ from fastlb._core.base.enums cimport (
 from fastlb._core.base.limits cimport SHARE_ONE
 from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport Budget, Delays, ListenerCounters, ProbePool, ServerCounters
-from fastlb._core.base.sources cimport sources_open
+from fastlb._core.base.sources cimport Sources, sources_open
 from fastlb._core.base.tls cimport tls_words
 from fastlb._core.base.types cimport IdleList, PendingQueue, ServerLive
 from fastlb._core.ext.atomic cimport (
@@ -21,6 +21,8 @@ from fastlb._core.ext.linux cimport aligned_alloc
 from fastlb._core.tables.histogram cimport Times, histograms_free
 
 import os
+import socket
+import sys
 
 cimport cython
 
@@ -53,7 +55,9 @@ _OF_SERVERS = ("connections", "connect_failures", "bytes_to_server", "bytes_to_c
                "errors", "reused", "latency_us")
 _OF_LISTENERS = ("accepted", "closed", "refused", "requests", "unanswered",
                  *[f"answers_{digit}xx" for digit in range(1, 6)], "bytes_in", "bytes_out",
-                  "datagrams_in", "datagrams_out", "datagrams_dropped", "full")
+                  "datagrams_in", "datagrams_out", "datagrams_dropped", "full", "held", "not_held",
+                  "held_reported", "source_rate", "source_rate_reported", "handshakes_full",
+                  "too_slow", "too_slow_reported")
 
 
 cdef dict sums(const void* counters, size_t size, int engines, tuple names):
@@ -323,6 +327,21 @@ cdef class Pool:
         fl_store32(&self.live.panic, panic)
 
 
+cdef int _count_by_source(Sources* sources) except -1:
+    if sources.places == NULL and not sources_open(
+            sources, int.from_bytes(os.urandom(8), "little")):
+        raise MemoryError
+    return 0
+
+
+cdef str source_text(uint64_t source):
+    """An IPv4 address, or a /64 of IPv6: see base/source."""
+    packed = source.to_bytes(8, sys.byteorder)
+    if source >> 32 == 0xFFFF:
+        return socket.inet_ntop(socket.AF_INET, packed[:4])
+    return f"{socket.inet_ntop(socket.AF_INET6, packed + bytes(8))}/64"
+
+
 cdef class Listener:
     """What is known of one listener, by all engines together."""
 
@@ -334,13 +353,15 @@ cdef class Listener:
     def __dealloc__(self):
         free(self.live.counters)
         free(self.live.sources.places)
+        free(self.live.handshakes.places)
 
     cdef int count_sources(self) except -1:
         """Count sessions or connections by source, from now on."""
-        if self.live.sources.places == NULL and not sources_open(
-                &self.live.sources, int.from_bytes(os.urandom(8), "little")):
-            raise MemoryError
-        return 0
+        return _count_by_source(&self.live.sources)
+
+    cdef int count_handshakes(self) except -1:
+        """Count TLS handshakes by source, from now on."""
+        return _count_by_source(&self.live.handshakes)
 
     @property
     def in_flight(self) -> int:
@@ -349,6 +370,23 @@ cdef class Listener:
     def was_full(self) -> bool:
         """Whether all places were taken since this was asked last."""
         return fl_exchange32(&self.live.full, 0) != 0
+
+    @property
+    def held(self) -> int:
+        """Connections in its tarpit now."""
+        return fl_load32(&self.live.held.count)
+
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes under way; 0 where nothing needs them counted."""
+        return fl_load32(&self.live.shaking.count)
+
+    def refused_source(self) -> str | None:
+        """The last source that a limit of connections or handshakes has refused; None: there was
+        none since this was asked last."""
+        if fl_exchange32(&self.live.refusing, 0) == 0:
+            return None
+        return source_text(fl_load64(&self.live.refused_source))
 
     def totals(self) -> dict[str, int]:
         return sums(self.live.counters, sizeof(ListenerCounters), self._engines, _OF_LISTENERS)

@@ -7,13 +7,14 @@ from fastlb._core.base.listeners cimport is_listening
 from fastlb._core.base.net cimport address_port
 from fastlb._core.base.parts cimport Address, Link
 from fastlb._core.base.sessions cimport (
-    DROP_LOOP, DROP_SERVER, DROP_SESSIONS, DROP_SOURCE, DROP_STOPPING, Session, is_server,
-    session_oldest,
+    DROP_LOOP, DROP_SERVER, DROP_SESSIONS, DROP_SOURCE, DROP_SOURCE_RATE, DROP_STOPPING,
+    SESSION_SERVER, Session, is_server, session_oldest,
 )
 from fastlb._core.base.sources cimport source_give, source_take
 from fastlb._core.base.types cimport Acceptor, BindEntry, Core, Exchange, Snapshot
 from fastlb._core.exchange.lifecycle cimport finish
-from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, likely
+from fastlb._core.ext.atomic cimport fl_exchange32, fl_load32, likely, unlikely
+from fastlb._core.http.sources cimport is_too_fast
 from fastlb._core.tables.live cimport live_notify
 
 
@@ -54,6 +55,9 @@ cdef int take_places(Core* core, Acceptor* acceptor, const Address* peer) noexce
     cdef Snapshot* snapshot = <Snapshot*> core.snapshot
     cdef BindEntry* bind = acceptor.bind
     cdef Link* waiting = &core.datagrams.waiting
+    if unlikely(bind.access != NULL) and bind.udp.kind != SESSION_SERVER \
+            and is_too_fast(core, bind, peer):
+        return DROP_SOURCE_RATE
     if counts_sources(bind) and not source_take(
             &bind.listener.sources, peer, bind.udp.source_max):
         return DROP_SOURCE

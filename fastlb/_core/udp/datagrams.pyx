@@ -16,7 +16,6 @@ from fastlb._core.base.limits cimport (
     ANSWERS_MAX, DATAGRAMS_MAX, GATHERED_MIN, HEARD_MAX, RECEIVES_MAX, RESUME_MS,
 )
 from fastlb._core.base.net cimport net_gather, net_write_datagram
-from fastlb._core.base.networks cimport is_denied
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.poller cimport poller_add_level, poller_remove
 from fastlb._core.base.random cimport random64
@@ -30,6 +29,7 @@ from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Acceptor, Core, Exchange, Snapshot, Stream
 from fastlb._core.exchange.lifecycle cimport finish, let_server_go
 from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.http.sources cimport is_on_list
 from fastlb._core.udp.admission cimport is_refused
 from fastlb._core.udp.drops cimport drop
 from fastlb._core.udp.policy cimport CONSULTED_GO, consult_session
@@ -125,8 +125,9 @@ cdef Exchange* _session_of(Core* core, Acceptor* acceptor, uint32_t slot) noexce
             drop(core, acceptor, DROP_POLICY, batch_count(&core.datagrams.incoming, slot))
             return NULL
     why = is_refused(core, acceptor, peer)
-    if unlikely(acceptor.bind.access != NULL) and why < 0 and is_denied(
-            core, acceptor.bind.access, batch_client(&core.datagrams.incoming, slot)):
+    if unlikely(acceptor.bind.access != NULL) and why < 0 and is_on_list(
+            core, acceptor.bind, acceptor.bind.access,
+            batch_client(&core.datagrams.incoming, slot)):
         why = DROP_DENIED
     if why >= 0:
         drop(core, acceptor, why, batch_count(&core.datagrams.incoming, slot))

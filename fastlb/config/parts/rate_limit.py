@@ -23,7 +23,7 @@ from fastlb.config.rate_limits import (
     check_rate_limit,
     effective_rate_limit,
 )
-from fastlb.config.units import show, show_bytes, show_ms
+from fastlb.config.units import show, show_bytes, show_per
 
 
 def _listed(value: Any) -> Any:
@@ -92,8 +92,7 @@ def show_limit(one: EffectiveRateLimit) -> str:
     """Such as "100/m for each client.ip, 20 at once"."""
     amount, burst = (show_bytes(one.count), show_bytes(one.burst)) if one.is_bytes \
         else (f"{one.count}", f"{one.burst}")
-    period = show_ms(one.period_ms)
-    text = f"{amount}/{period.removeprefix('1')} for each {one.key}"
+    text = f"{amount}/{show_per(one.period_ms)} for each {one.key}"
     if one.burst != one.count:
         text += f", {burst} at once"
     return f"{text}, reported only" if one.report else text

@@ -155,6 +155,7 @@ ELSEWHERE = {
     "max_requests": "test_leaving.py",
     "max_h2_window": "test_windows.py",
     "h2c": "test_connections.py",
+    "min_request_rate": "http/test_slow_requests.py",
     "max_discard_size": "a stream that is answered early is reset (NO_ERROR): nothing is drained",
     "max_match_body": "routes look at bodies as the text of HTTP/1.1 that they are",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.flow.conftest import Site, wait_until
+from tests.flow.conftest import DEADLINE_S, Site
 
 # The turn that is under way may have asked for events before; the next one hears of all that is
 # here, and is over when the third has begun.
@@ -12,13 +12,8 @@ TURNS = 3
 def all_is_heard(site: Site) -> None:
     """Wait until the engines have dealt with what clients and servers have sent them, and go by
     the configuration that was published last."""
-    engines = site.balancer._instance.running().engines.all
     for _ in range(TURNS):
-        before = [engine.turns for engine in engines]
-        for engine in engines:
-            engine.wake()
-        wait_until(lambda before=before: all(  # type: ignore[misc]
-            engine.turns > n for engine, n in zip(engines, before, strict=True)))
+        assert site.balancer._instance.running().engines.settle(DEADLINE_S)
 
 
 def time_passes(site: Site, duration: str) -> None:

@@ -249,6 +249,9 @@ listener web
   pool                       api                                  listener
   max_connections            no limit                             built in
   max_connections_per_source no limit                             built in
+  max_connection_rate_per_source no limit                             built in
+  tarpit                     none                                 built in
+  ban                        none                                 built in
   idle_timeout               none                                 listener
   backlog                    4096                                 built in
   tcp_nodelay                true                                 built in

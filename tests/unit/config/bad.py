@@ -8,6 +8,7 @@ from .bad_geography import GEOGRAPHY
 from .bad_guesses import GUESSES
 from .bad_networks import NETWORKS
 from .bad_pools import POOLS
+from .bad_sources import SOURCES
 from .forms import (
     LISTENER,
     LISTENER_KEYS,
@@ -394,5 +395,6 @@ f.toml:13: pools.api.servers[2]: a server has no scheme; write "10.0.0.3:7000" (
 
 ALL = [
     *KEYS, *TYPES, *UNITS, *RANGES, *ADDRESSES, *ADMIN, *POOLS, *GUESSES, *NETWORKS, *GEOGRAPHY,
+    *SOURCES,
     *CROSSED, *SURROUNDINGS, SEVERAL,
 ]

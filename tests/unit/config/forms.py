@@ -11,16 +11,18 @@ POLICIES = (
 )
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 LISTENER_KEYS = (
-    "tcp_nodelay, keepalive, deny, allow, max_connections_per_source, sniff_timeout,"
+    "tcp_nodelay, keepalive, deny, allow, max_connections_per_source,"
+    " max_connection_rate_per_source, tarpit, ban, sniff_timeout,"
     " sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout,"
     " request_headers, response_headers, errors, rate_limit, compress,"
     " max_sessions,"
-    " max_sessions_per_source, pick, answers, on_server_down, coalesce,"
+    " max_sessions_per_source, max_session_rate_per_source, pick, answers, on_server_down,"
+    " coalesce,"
     " receive_buffer_size, routes,"
     " max_header_size,"
-    " max_headers, max_uri_length, max_body_size, max_requests, max_h2_window,"
+    " max_headers, min_request_rate, max_uri_length, max_body_size, max_requests, max_h2_window,"
     " forwarded, request_id, traceparent, via, error_header, max_discard_size, on_client_close,"
     " h2c, merge_slashes, underscores, path_parameters, methods,"
     " max_match_body, bind, tls, proxy_protocol, pool, policy,"
@@ -34,10 +36,6 @@ POOL_KEYS = (
     " max_idle_connections, max_response_header_size, idle_connection_timeout, max_connection_age,"
     " max_connection_requests, max_h2_window, connect_timeout, tls, protocol, proxy_protocol,"
     " limits"
-)
-TLS_KEYS = (
-    "min_version, max_version, ciphers, cipher_suites, curves, key_log, certificates, alpn,"
-    " client_auth, client_ca, client_crl, client_depth, tickets, unknown_name, handshake_timeout"
 )
 SERVER_KEYS = "address, dns, refresh, weight, max_connections, priority, zone, state"
 BIND_HOW = 'write it like "http://127.0.0.1:8080" or "tcp://unix:/run/a.sock"'

@@ -47,11 +47,11 @@ def test_its_title_reads_well_and_no_key_has_one_that_repeats_it() -> None:
     assert made["title"] == "A configuration of fastlb"
     titles = {node["title"] for node in nodes(made) if isinstance(node, dict) and "title" in node}
     names = {
-        "AccessLog", "Admin", "Certificate", "Compress", "Conditions", "Datagrams", "Defaults",
-        "Dns", "Forwarded", "Geo", "HeaderEdits", "Health", "Hedge", "Keepalive", "Levels",
-        "Limits", "Listener", "Match", "Mqtt", "Nearest", "Networks", "Outliers", "Override",
-        "Pool", "ProxyProtocol", "RateLimit", "Respond", "Retry", "Rewrite", "Route", "Secured",
-        "Server", "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Told", "Tracing",
+        "AccessLog", "Admin", "Ban", "Certificate", "Compress", "Conditions", "Datagrams",
+        "Defaults", "Dns", "Forwarded", "Geo", "HeaderEdits", "Health", "Hedge", "Keepalive",
+        "Levels", "Limits", "Listener", "Match", "Mqtt", "Nearest", "Networks", "Outliers",
+        "Override", "Pool", "ProxyProtocol", "RateLimit", "Respond", "Retry", "Rewrite", "Route",
+        "Secured", "Server", "ServerTls", "Sticky", "Subset", "Tickets", "Tls", "Told", "Tracing",
         "Unavailable",
     }
     others = {table.__name__ for table in OTHER_TABLES.values()}

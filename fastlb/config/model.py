@@ -401,8 +401,7 @@ class Config(Model):
         bounds.SHUTDOWN_IDLE_TIMEOUT.default
     )
     """How long idle connections of HTTP clients may still bring a request while the process stops;
-    its response closes the connection. A stop that has no more time than this in all closes them at
-    once."""
+    its response closes the connection. A stop with no more time than this closes them at once."""
     max_connections: Annotated[MaxConnections, bounds.PROCESS_MAX_CONNECTIONS] | None = None
     """Connections at a time, of the whole process."""
     max_sessions: Annotated[MaxConnections, bounds.PROCESS_MAX_SESSIONS] | None = None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fastlb._core.tables.counts import DROPS, series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
-from fastlb.observe.geography import GEO_METRICS, geo_samples
 from fastlb.observe import source_metrics
+from fastlb.observe.geography import GEO_METRICS, geo_samples
 from fastlb.observe.logs import lines_dropped
 
 if TYPE_CHECKING:

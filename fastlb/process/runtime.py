@@ -88,8 +88,7 @@ class Runtime:
         self.bans = Bans(self.live, self.networks, self.events, self.clock)
         self._look_again: Timer | None = None
         self._retire_again: Timer | None = None
-        self._look_at_s = 0.0
-        self._rest_until_s = 0.0
+        self._look_at_s = self._rest_until_s = 0.0
         self._health = Health(self.live, self.events, self._look_soon, self.clock)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject, self.clock)
@@ -239,8 +238,7 @@ class Runtime:
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
         for server in pool.servers:
-            for spec in specs_of(
-                    server, self.effective.zone, self.discovery, pool.nearest is not None):
+            for spec in specs_of(server, self.effective.zone, self.discovery, bool(pool.nearest)):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
         return self.overlay.weighed(pool.name, chosen(pool, list(found.values())))
 
@@ -322,10 +320,8 @@ class Runtime:
 
     def summary(self) -> str:
         """What is served, in one line."""
-        engines = "inside this loop"
-        if not self.engines.inline:
-            n = len(self.engines.all)
-            engines = f"{n} thread{'s' if n > 1 else ''}"
+        n = len(self.engines.all)
+        engines = "inside this loop" if self.engines.inline else f"{n} thread{'s' if n > 1 else ''}"
         parts = [
             f"{s.address} -> {listener.target}"
             for listener in self.effective.listeners

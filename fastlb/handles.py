@@ -398,8 +398,5 @@ class Networks:
             name: n
             for one in runtime.live.networks()
             if one.name == self.name
-            for name, n in {
-                "entries": one.set.entries if one.set is not None else 0,
-                "added": one.added.entries if one.added is not None else 0,
-                **one.totals()}.items()
+            for name, n in one.stats().items()
         }

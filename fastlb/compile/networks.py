@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fastlb._core.tables.networks import NetworkSet
+from fastlb.config.limits import NETWORKS_MAX
 from fastlb.config.networks import EffectiveRule, is_network
 from fastlb.config.proxy_protocol import Network, parse_network
 
@@ -34,6 +36,11 @@ def networks_spec(entries: Iterable[str | Network]) -> NetworksSpec:
         else:
             names.append(one)
     return NetworksSpec(tuple(names), "\n".join(lines).encode())
+
+
+def literal_set(network: str) -> NetworkSet:
+    """The set of one network that is written in a list."""
+    return NetworkSet(networks_spec([network]).text, NETWORKS_MAX)
 
 
 def access_spec(

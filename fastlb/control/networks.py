@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastlb._core.engine import Engine
@@ -66,20 +66,25 @@ def _problem(one: EffectiveNetworks, error: ValueError) -> Problem:
     return Problem(str(error), f"networks.{one.name}{'.file' if one.file else ''}")
 
 
-def fill_networks(live: Live, wanted: Sequence[EffectiveNetworks]) -> list[Network]:
-    """The sets of a configuration that isn't served. Live forgets those that nobody holds.
-    Raises ConfigError."""
-    problems, filled = [], []
+def read_all(wanted: Sequence[EffectiveNetworks]) -> dict[str, NetworkSet]:
+    """Return the sets of a configuration that isn't served, by name. Raises ConfigError."""
+    problems, found = [], {}
     for one in wanted:
         try:
-            network = live.network(one.name)
-            network.use(read_networks(one).made)
-            filled.append(network)
+            found[one.name] = read_networks(one).made
         except ValueError as error:
             problems.append(_problem(one, error))
     if problems:
         raise ConfigError(problems)
-    return filled
+    return found
+
+
+def fill_networks(live: Live, found: Mapping[str, NetworkSet]) -> list[Network]:
+    """Give sets to `live`, which forgets those that nobody holds."""
+    networks = [live.network(name) for name in found]
+    for network in networks:
+        network.use(found[network.name])
+    return networks
 
 
 class _Followed:

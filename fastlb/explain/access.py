@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterable
 
 from fastlb._core.tables.live import Live
+from fastlb.compile.networks import literal_set
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.networks import is_network
-from fastlb.config.proxy_protocol import parse_network
 from fastlb.explain.model import Answer, Explanation
 
 Address = tuple[str, int]
@@ -18,10 +18,8 @@ def found_in(networks: Iterable[str], live: Live, host: str) -> str:
     """The first of a list's sets and networks that an address is in; "": none."""
     sets = {one.name: one for one in live.networks()}
     for one in networks:
-        if is_network(one):
-            if ipaddress.ip_address(host) in parse_network(one):
-                return one
-        elif one in sets and host in sets[one]:
+        found = literal_set(one) if is_network(one) else sets.get(one)
+        if found is not None and host in found:
             return one
     return ""
 

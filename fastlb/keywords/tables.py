@@ -193,7 +193,7 @@ class MqttKeys(TypedDict, total=False):
 
 
 class ClientFactsKeys(TypedDict, total=False):
-    network: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    network: str | list[str] | tuple[str, ...]
 
 
 class CompareKeys(TypedDict, total=False):

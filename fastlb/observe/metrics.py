@@ -333,12 +333,13 @@ class Metrics:
 
     def _networks(self) -> Iterator[Sample]:
         for one in self._runtime.live.networks():
-            for origin, entries in (("source", one.set), ("added", one.added)):
+            stats = one.stats()
+            for origin, key in (("source", "entries"), ("added", "added")):
                 yield ("fastlb_network_entries", labels(network=one.name, origin=origin),
-                       entries.entries if entries is not None else 0)
-            for outcome, n in one.totals().items():
+                       stats[key])
+            for outcome in ("denied", "reported"):
                 yield ("fastlb_network_denials_total",
-                       labels(network=one.name, outcome=outcome), n)
+                       labels(network=one.name, outcome=outcome), stats[outcome])
         yield "fastlb_network_failures_total", "", self._runtime.networks.failures
 
     def _engines(self) -> Iterator[Sample]:

@@ -64,8 +64,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
             for limit in sorted(live.rate_limits(), key=lambda one: one.name)
         ],
         "networks": [
-            {"name": one.name, "entries": one.set.entries if one.set is not None else 0,
-             "added": one.added.entries if one.added is not None else 0, **one.totals()}
+            {"name": one.name, **one.stats()}
             for one in sorted(live.networks(), key=lambda one: one.name)
         ],
         "certificates": _certificates(runtime),

@@ -30,7 +30,7 @@ from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
 from fastlb.control.list_warnings import list_warnings
-from fastlb.control.networks import read_all
+from fastlb.control.network_sources import read_all
 from fastlb.errors import ConfigError, Problem
 from fastlb.explain.tried import asks_for, wanted_of
 
@@ -164,7 +164,14 @@ def _dns(dns: EffectiveDns) -> Iterator[str]:
 
 
 def _networks(one: EffectiveNetworks) -> Iterator[str]:
-    if one.file:
+    if one.url:
+        yield line("url", f"{one.source} (not fetched here)", "networks")
+        yield line("ca", "given" if one.ca else "the system's", one.origins["ca"])
+        yield line("refresh", show_ms(one.refresh_ms), one.origins["refresh"])
+        yield line("timeout", show_ms(one.timeout_ms), one.origins["timeout"])
+        yield line("saved_copy", one.saved_copy or "none", one.origins["saved_copy"])
+        yield line("required", switch(one.required), one.origins["required"])
+    elif one.file:
         yield line("file", one.file, "networks")
         yield line("refresh", show_ms(one.refresh_ms), one.origins["refresh"])
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fastlb._core.tables.networks import NetworkSet
 from fastlb.compile.networks import literal_set
 from fastlb.config.effective import Effective, EffectiveListener
-from fastlb.config.networks import EffectiveRule
+from fastlb.config.networks import EffectiveRule, is_network
 
 
 def list_warnings(values: Effective, sets: Mapping[str, NetworkSet]) -> Iterator[str]:
@@ -27,7 +27,7 @@ def list_warnings(values: Effective, sets: Mapping[str, NetworkSet]) -> Iterator
                                " health checks and tools may come")
         for where, rule in _rules(listener, "allow"):
             entries = [made for _, made in _entries(rule, sets)]
-            if entries and not any(made.entries for made in entries):
+            if len(entries) == len(rule.networks) and not any(made.entries for made in entries):
                 yield f"{where}: its sets have no networks, so that nobody is served"
 
 
@@ -53,9 +53,9 @@ def _rules(listener: EffectiveListener, key: str) -> Iterator[tuple[str, Effecti
 def _entries(
     rule: EffectiveRule, sets: Mapping[str, NetworkSet]
 ) -> Iterator[tuple[str, NetworkSet]]:
-    """Each entry of a list, with its networks."""
+    """Each entry of a list, with its networks, but for sets whose URLs were not fetched."""
     for one in rule.networks:
         if one in sets:
             yield one, sets[one]
-        else:
+        elif is_network(one):
             yield one, literal_set(one)

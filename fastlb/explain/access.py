@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fastlb._core.tables.live import Live
 from fastlb.compile.networks import literal_set
 from fastlb.config.effective import EffectiveListener
-from fastlb.config.networks import is_network
+from fastlb.config.networks import EffectiveNetworks, is_network
 from fastlb.explain.model import Answer, Explanation
 
 Address = tuple[str, int]
@@ -48,6 +48,13 @@ def denial(listener: EffectiveListener, live: Live, client: Address | None) -> t
             return why, False
         reported = reported or why
     return reported, bool(reported)
+
+
+def unfetched(networks: Iterable[EffectiveNetworks]) -> Iterator[str]:
+    """Yield a note about each set that a running process would fetch."""
+    for one in networks:
+        if one.url:
+            yield f"networks {one.name}: {one.source} was not fetched, and is taken to be empty"
 
 
 def closed(

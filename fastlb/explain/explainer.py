@@ -13,7 +13,7 @@ from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.errors import ConfigError, Problem
-from fastlb.explain.access import closed, denial
+from fastlb.explain.access import closed, denial, unfetched
 from fastlb.explain.connected import Connected
 from fastlb.explain.model import Candidate, Explanation, Key, PoolPick
 from fastlb.explain.offline import compile_offline
@@ -91,8 +91,10 @@ class Explainer:
         self.reasons.refresh()
         who = (address, known and known.values(), facts_told)
         denied, is_reported = denial(found, self.snapshot.live, address)
+        empty = () if self.live else tuple(unfetched(self.values.networks))
         if denied and not is_reported:
-            return closed(found, why, self.live, method, url, client, denied)
+            return replace(
+                closed(found, why, self.live, method, url, client, denied), notes=empty)
         bind = self._binds[found.name][0]
         if found.http is None:
             url = f"{where.scheme or found.scheme}://{where.authority or bind}"
@@ -107,7 +109,8 @@ class Explainer:
                 self, found, why, method, url, client, raw, facts).explain(call_policy)
         notes = (*made.notes, f"{denied}: that is reported only") if denied else made.notes
         return replace(
-            made, tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=notes)
+            made, tls=_of_tls(found, known), proxy=told_in_words(proxy or {}),
+            notes=(*notes, *empty))
 
     # --- pools ---
 

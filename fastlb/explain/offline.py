@@ -13,7 +13,8 @@ from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
-from fastlb.control.networks import fill_networks, read_all
+from fastlb.control.network_sources import read_all
+from fastlb.control.networks import fill_networks
 from fastlb.control.spread import Spread
 from fastlb.policy import Connection, Request
 from fastlb.process.functions import find

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 from fastlb._core.base.balancing import BALANCES
 from fastlb._core.explain.logs import Replay, Side
 from fastlb.config.effective import Effective
+from fastlb.explain.access import unfetched
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.wire import choose_listener, parse_url
 
@@ -225,7 +226,9 @@ def _result(run: Replay, ours: _Side, theirs: _Side | None) -> Replayed:
         against=_spread(theirs, ((other, n, size) for _, other, n, size in counted))
         if theirs is not None else None,
         changes=tuple(Diversion(*names, n) for names, n in largest[:CHANGES_SHOWN]),
-        notes=tuple(_notes(totals, ours)),
+        notes=(*_notes(totals, ours), *dict.fromkeys(
+            note for side in (ours, theirs) if side is not None
+            for note in unfetched(side.values.networks))),
     )
 
 

@@ -101,7 +101,11 @@ METRICS = {
     "fastlb_network_denials_total": (
         "counter", "Connections, requests and datagrams that a set had denied (outcome: denied), or"
         " would have (reported)."),
-    "fastlb_network_failures_total": ("counter", "Times that a set could not be read again."),
+    "fastlb_network_age_seconds": (
+        "gauge", "Seconds since a set was found to be what its file or URL has."),
+    "fastlb_network_reads_total": (
+        "counter", "Looks at a set's file or URL (outcome): read, unchanged, or failed, which keeps"
+        " the set as it was."),
     "fastlb_connections_active": ("gauge", "Clients connected now, of the whole process."),
     "fastlb_connections_total": ("counter", "Connections accepted, by engine."),
     "fastlb_accept_errors_total": ("counter", "Connections lost while being accepted, by engine."),
@@ -340,7 +344,12 @@ class Metrics:
             for outcome in ("denied", "reported"):
                 yield ("fastlb_network_denials_total",
                        labels(network=one.name, outcome=outcome), stats[outcome])
-        yield "fastlb_network_failures_total", "", self._runtime.networks.failures
+        for name, source in self._runtime.networks.sources().items():
+            if source["age"] is not None:
+                yield "fastlb_network_age_seconds", labels(network=name), source["age"]
+            for outcome in ("read", "unchanged", "failed"):
+                yield ("fastlb_network_reads_total", labels(network=name, outcome=outcome),
+                       source[outcome])
 
     def _engines(self) -> Iterator[Sample]:
         yield "fastlb_connections_active", "", self._runtime.live.in_flight

@@ -33,11 +33,12 @@ def status(runtime: Runtime) -> dict[str, Any]:
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
     records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
-    evicted}], networks[{name, entries, added, denied, reported}], certificates[{listener or pool,
+    evicted}], networks[{name, entries, added, denied, reported,
+    source, age, error, read, unchanged, failed}], certificates[{listener or pool,
     file, names[], algorithm, fingerprint, expires}]}.
     Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
-    live = runtime.live
+    live, sources = runtime.live, runtime.networks.sources()
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -64,7 +65,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
             for limit in sorted(live.rate_limits(), key=lambda one: one.name)
         ],
         "networks": [
-            {"name": one.name, **one.stats()}
+            {"name": one.name, **one.stats(), **sources.get(one.name, {})}
             for one in sorted(live.networks(), key=lambda one: one.name)
         ],
         "certificates": _certificates(runtime),

@@ -66,7 +66,7 @@ def tables(
 def refused_keys(status: Status) -> list[tuple[int, str, str]]:
     """Return how often each key was refused, by which rate limit, and the key."""
     return sorted(((one["refused"], limit["name"], one["key"])
-                   for limit in status["rate_limits"] for one in limit.get("refused_most", ())),
+                   for limit in status.get("rate_limits", ()) for one in limit.get("refused_most", ())),
                   key=lambda found: -found[0])
 
 

@@ -41,13 +41,17 @@ class Fetched:
 
 
 async def fetch(
-    url: str, ca: bytes, known: Version, bytes_max: int, timeout_s: float
+    url: str, ca: bytes, known: Version, bytes_max: int, timeout_s: float,
+    places: asyncio.Semaphore,
 ) -> Fetched | None:
     """Return what is at a URL; None: it is still the `known` version. `ca` are the authorities
-    (PEM) that its server's certificate may come from; b"": those of the system. ValueError says why
-    there is none."""
+    (PEM) that its server's certificate may come from; b"": those of the system. Each fetch takes
+    one of the `places`, as it needs a thread. ValueError says why there is no text."""
     one = _Fetch(url, ca, known, bytes_max, timeout_s)
+    await places.acquire()
     work = asyncio.ensure_future(asyncio.to_thread(one.run))
+    # (a thread that asks a name server can't be ended, and keeps its place for as long)
+    work.add_done_callback(lambda _: places.release())
     try:
         await asyncio.wait({work}, timeout=timeout_s)
     finally:

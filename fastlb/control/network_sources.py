@@ -24,7 +24,8 @@ Stamp = tuple[int, int, int]        # of a file: its inode, size, and time of ch
 class Read:
     made: NetworkSet
     stamp: Stamp | Version | None = None
-    failure: str = ""       # why this is not what its source says now
+    failure: str = ""       # why this is not what its source has now,
+    instead: str = ""       # and what it is
     unsaved: str = ""       # why its copy could not be written
 
 
@@ -48,15 +49,15 @@ def read_all(wanted: Sequence[EffectiveNetworks]) -> dict[str, NetworkSet]:
 
 
 async def read_source(
-    one: EffectiveNetworks, stamp: Stamp | Version | None = None
+    one: EffectiveNetworks, places: asyncio.Semaphore, stamp: Stamp | Version | None = None
 ) -> Read | None:
-    """Return a set as its source has it; None: it hasn't changed since this stamp. ValueError says
-    what is wrong with it."""
+    """Return a set as its source has it; None: it hasn't changed since this stamp. `places` are
+    for fetches. ValueError says what is wrong with it."""
     if not one.url:
         return await asyncio.to_thread(_changed, one, stamp)
     known = stamp if isinstance(stamp, Version) else Version()
     found = await fetch(
-        one.url, one.ca, known, limits.NETWORKS_BYTES_MAX, one.timeout_ms / 1000)
+        one.url, one.ca, known, limits.NETWORKS_BYTES_MAX, one.timeout_ms / 1000, places)
     return await asyncio.to_thread(_fetched, one, found) if found is not None else None
 
 
@@ -65,18 +66,19 @@ async def begin_without(
 ) -> Read:
     """Return what a set begins with while its URL can't be fetched: its saved copy, or what it had
     before, or nothing. ValueError: it can't begin."""
-    why = str(error)
+    why, more = str(error), ""
     try:
         copy = await asyncio.to_thread(_saved, one)
     except ValueError as broken:
-        copy, why = None, f"{why}; and {broken}"
+        copy, more = None, f"{broken}; "
     if copy is not None:
-        return Read(copy, None, f"{why}; its saved copy is used")
+        return Read(copy, failure=why, instead="its saved copy is used")
     if one.required:
-        raise ValueError(f"{why} (required = false begins without it)")
+        raise ValueError(f"{why}; {more}required = false would begin without it")
     if before is not None:
-        return Read(before, None, f"{why}; the set stays as it was")
-    return Read(NetworkSet(b"", 1), None, f"{why}; the set is empty until then")
+        return Read(before, failure=why, instead=f"{more}the set stays as it was")
+    return Read(
+        NetworkSet(b"", 1), failure=why, instead=f"{more}the set is empty until it can be fetched")
 
 
 def _made(data: bytes, source: str) -> NetworkSet:

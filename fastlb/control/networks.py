@@ -28,6 +28,7 @@ log = logging.getLogger("fastlb.networks")
 
 RETIRE_S = 0.1          # how often it is looked whether engines have let go of what was replaced
 RETRY_S = 60.0          # after a URL could not be fetched, if `refresh` is longer
+FETCHES_MAX = 3         # at a time: the loop has five threads or more for everybody
 OUTCOMES = ("read", "unchanged", "failed")      # of looks at a source
 
 
@@ -72,6 +73,7 @@ class NetworkSets:
     def __init__(self, live: Live, engines: Sequence[Engine], clock: Clock) -> None:
         self._live, self._engines, self._clock = live, engines, clock
         self._followed: dict[str, _Followed] = {}
+        self._places = asyncio.Semaphore(FETCHES_MAX)
         # What was replaced, and the turn that each engine had begun last by then.
         self._retiring: list[tuple[NetworkSet, list[int]]] = []
         self._retire_timer: Timer | None = None
@@ -105,18 +107,19 @@ class NetworkSets:
         known = self._followed.get(one.name)
         if known is not None and known.wanted is not None and known.wanted.is_of(one):
             # (nobody waits for the same URL: `follow` has it asked afterwards)
-            read = await read_source(one, known.stamp) if one.file else None
+            read = await read_source(one, self._places, known.stamp) if one.file else None
             if read is not None and read.made.entries == 0:
                 raise ValueError(f"{one.source} is empty")
             return read
         try:
-            read = await read_source(one)
+            read = await read_source(one, self._places)
             assert read is not None
         except ValueError as error:
             if not one.url:
                 raise
             read = await begin_without(one, error, known.network.set if known else None)
-            log.warning("networks.%s: %s (entries: %d)", one.name, read.failure, read.made.entries)
+            log.warning("networks.%s: %s; %s (entries: %d)", one.name, read.failure, read.instead,
+                        read.made.entries)
             return read
         if one.source and read.made.entries == 0:
             log.warning("networks.%s: %s is empty", one.name, one.source)
@@ -186,7 +189,7 @@ class NetworkSets:
         wanted = followed.wanted
         assert wanted is not None
         try:
-            read = await read_source(wanted, followed.stamp)
+            read = await read_source(wanted, self._places, followed.stamp)
             if read is not None and read.made.entries == 0:
                 raise ValueError(f"{wanted.source} is empty")
         except ValueError as error:

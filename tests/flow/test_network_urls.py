@@ -349,9 +349,28 @@ def test_saved_copy_is_used_when_the_url_fails_at_start(
     copy.write_text("nonsense\n")
     balancer = fastlb.Balancer(
         threads=1, networks={"bad": {"url": lists.url, "saved_copy": str(copy)}})
-    with pytest.raises(ConfigError, match=r"503; and .*copy.txt: no networks in line 1"), \
+    with pytest.raises(ConfigError, match=r"503; .*copy.txt: no networks in line 1"), \
             balancer.background():
         pass
+
+
+def test_many_servers_that_are_silent_hold_up_no_other(
+    lists: Lists, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = Lists()
+    slow.answer = silence
+    try:
+        with TestBalancer(threads=1) as balancer:
+            for i in range(8):
+                balancer.balancer.network(
+                    f"slow{i}", url=slow.url, timeout="300ms", required=False)
+            assert is_denied(site(balancer, lists))
+            for i in range(8):
+                assert f"networks.slow{i}: {slow.url}: no answer within 0.3 s" in caplog.text
+            balancer.clock.advance("1m")
+            assert caplog.text.count("no answer within 0.3 s") == 8     # (once each)
+    finally:
+        slow.close()
 
 
 def test_copy_that_can_not_be_written_is_told(

@@ -17,6 +17,7 @@ from fastlb.config.server import Server
 from fastlb.config.units import seconds
 from fastlb.control.changes import Change
 from fastlb.errors import NOT_RUNNING, ConfigError, Problem
+from fastlb.observe.refused import refused_most
 from fastlb.policy import Fields, Hashed, remember_path
 from fastlb.process.draft import given
 from fastlb.process.instance import Instance
@@ -324,6 +325,14 @@ class RateLimit:
         }
 
 
+    def refused_most(self) -> list[dict[str, Any]]:
+        """The ten keys that were refused most since the start: each has its `key`, how often it
+        was `refused`, and by how much that may be too high (`over`). Empty when not running."""
+        runtime = self._instance.runtime
+        limits = runtime.live.rate_limits() if runtime is not None else ()
+        return next((refused_most(one) for one in limits if one.name == self.name), [])
+
+
 class Networks:
     """A set of networks of a balancer. Made by `Balancer.networks`; a value of `deny` and
     `allow`."""
@@ -398,8 +407,5 @@ class Networks:
             name: n
             for one in runtime.live.networks()
             if one.name == self.name
-            for name, n in {
-                "entries": one.set.entries if one.set is not None else 0,
-                "added": one.added.entries if one.added is not None else 0,
-                **one.totals()}.items()
+            for name, n in one.stats().items()
         }

@@ -11,6 +11,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from fastlb.config.limits import ADMIN_REQUEST_S
+from fastlb.config.units import duration_ms, show_ms
 from fastlb.errors import ConfigError, Problem
 
 
@@ -104,6 +105,20 @@ async def body_of(request: web.Request, valid: Mapping[str, type | tuple[type, .
     if problems:
         raise Refusal(422, "nothing was changed: the body doesn't fit", problems)
     return made
+
+
+def time_of(values: Mapping[str, Any], key: str, ms_max: int | None = None) -> float | None:
+    """Return the seconds that a duration says; None where it isn't given."""
+    if key not in values:
+        return None
+    try:
+        ms = duration_ms(values[key])
+        if ms_max is not None and ms > ms_max:
+            raise ValueError(f"{values[key]!r} is longer than {show_ms(ms_max)}")
+    except ValueError as error:
+        raise Refusal(422, "nothing was changed: a time doesn't fit", [Problem(str(error), key)]
+                      ) from None
+    return ms / 1000
 
 
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a list",

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from fastlb.admin.answers import Refusal, answer, body_of, json_object, text_of
+from fastlb.admin.answers import Refusal, answer, body_of, json_object, text_of, time_of
 from fastlb.admin.reading import no_pool, no_server
 from fastlb.config.check import checked
 from fastlb.config.limits import ADMIN_CHANGES_MAX, ADMIN_WAIT_MS_MAX, WEIGHT
 from fastlb.config.reader import loads
-from fastlb.config.units import duration_ms, show_ms
 from fastlb.errors import BindError, Problem
 
 if TYPE_CHECKING:
@@ -221,15 +220,7 @@ def _wrong(made: dict[str, Any]) -> list[Problem]:
 
 def _time(values: Mapping[str, Any], key: str) -> float:
     """Seconds; 0 where it isn't given."""
-    text = values.get(key, "0s")
-    try:
-        ms = duration_ms(text)
-        if ms > ADMIN_WAIT_MS_MAX:
-            raise ValueError(f"{text!r} is longer than {show_ms(ADMIN_WAIT_MS_MAX)}")
-    except ValueError as error:
-        raise Refusal(422, "nothing was changed: a time doesn't fit", [Problem(str(error), key)]
-                      ) from None
-    return ms / 1000
+    return time_of(values, key, ADMIN_WAIT_MS_MAX) or 0
 
 
 async def _wait(change: Change, seconds: float) -> None:
@@ -242,7 +233,7 @@ async def _wait(change: Change, seconds: float) -> None:
 
 def _drain_s(made: Mapping[str, Any]) -> float | None:
     """How long those that leave may take; None: as long as they want."""
-    return _time(made, "drain_timeout") if "drain_timeout" in made else None
+    return time_of(made, "drain_timeout", ADMIN_WAIT_MS_MAX)
 
 
 def _switch(request: web.Request, key: str) -> bool:

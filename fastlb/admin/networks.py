@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from fastlb.admin.answers import Refusal, answer, body_of
+from fastlb.admin.answers import Refusal, answer, body_of, time_of
 from fastlb.config.proxy_protocol import normal_network
-from fastlb.config.units import duration_ms
 from fastlb.errors import Problem
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class NetworkHandlers:
         """Add a network to a set, for a while or for good."""
         name = self._name(request)
         made = await body_of(request, {"network": str, "ttl": str})
-        network, ttl_s = _network(made), _ttl_s(made)
+        network, ttl_s = _network(made), time_of(made, "ttl")
         try:
             await self._sets().add(name, network, ttl_s)
         except ValueError as error:
@@ -79,11 +78,3 @@ def _network(made: dict[str, Any]) -> str:
         except ValueError as error:
             problem = str(error)
     raise Refusal(422, "nothing was changed: there is no network", [Problem(problem, "network")])
-
-
-def _ttl_s(made: dict[str, Any]) -> float | None:
-    try:
-        return duration_ms(made["ttl"]) / 1000 if "ttl" in made else None
-    except ValueError as error:
-        raise Refusal(422, "nothing was changed: a time doesn't fit", [
-            Problem(str(error), "ttl")]) from None

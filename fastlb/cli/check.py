@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
+from fastlb._core.tables.networks import NetworkSet
 from fastlb.cli.lines import both, certificate, edits, keepalive, line, pages, refresh, switch, time
 from fastlb.cli.pool_lines import pool_lines
 from fastlb.cli.route_lines import route_lines, session_lines
@@ -36,6 +37,7 @@ from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
 from fastlb.control.list_warnings import list_warnings
+from fastlb.control.network_sources import read_all
 from fastlb.errors import ConfigError, Problem
 from fastlb.explain.tried import asks_for, wanted_of
 
@@ -51,18 +53,19 @@ def command(config: str) -> int:
     model = load(config)
     values = effective(model)
     try:
-        _try_out(config, values)
+        sets = _try_out(config, values)
     except ConfigError as error:
         raise located(error.problems, config) from None
     for shown in describe(values):
         click.echo(shown)
-    for warning in (*warnings(model, values), *list_warnings(values)):
+    for warning in (*warnings(model, values), *list_warnings(values, sets)):
         click.echo(f"warning: {config}: {warning}", err=True)
     return 0
 
 
-def _try_out(config: str, values: Effective) -> None:
-    """ConfigError with what `serve` would find out when it starts."""
+def _try_out(config: str, values: Effective) -> dict[str, NetworkSet]:
+    """Return the sets of networks. ConfigError with what `serve` would find out when it
+    starts."""
     from fastlb.explain.offline import compile_offline
     from fastlb.process.functions import find_all, look_beside
     from fastlb.process.preconditions import check_preconditions
@@ -71,12 +74,14 @@ def _try_out(config: str, values: Effective) -> None:
     if any(listener.policies for listener in values.listeners):
         look_beside(config)
         find_all(values.listeners)
+    sets = read_all(values.networks)
     try:
-        compile_offline(values, functions=False)
+        compile_offline(values, functions=False, sets=sets)
     except (ValueError, OverflowError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError([Problem(str(error))]) from None      # more than tables can hold
+    return sets
 
 
 def describe(values: Effective) -> Iterator[str]:
@@ -179,7 +184,14 @@ def _geo(geo: EffectiveGeo) -> Iterator[str]:
 
 
 def _networks(one: EffectiveNetworks) -> Iterator[str]:
-    if one.file:
+    if one.url:
+        yield line("url", f"{one.source} (not fetched here)", "networks")
+        yield line("ca", "given" if one.ca else "the system's", one.origins["ca"])
+        yield line("refresh", show_ms(one.refresh_ms), one.origins["refresh"])
+        yield line("timeout", show_ms(one.timeout_ms), one.origins["timeout"])
+        yield line("saved_copy", one.saved_copy or "none", one.origins["saved_copy"])
+        yield line("required", switch(one.required), one.origins["required"])
+    elif one.file:
         yield line("file", one.file, "networks")
         yield line("refresh", show_ms(one.refresh_ms), one.origins["refresh"])
     else:

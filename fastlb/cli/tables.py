@@ -50,11 +50,31 @@ def _failed(server: dict[str, Any]) -> int:
     return int(server["errors"] + server["connect_failures"])
 
 
-def tables(status: Status, rates: Rates, rows_max: int = 1_000_000) -> Iterator[RenderableType]:
-    """A line about the process, the listeners, and the pools with `rows_max` servers in all."""
+def tables(
+    status: Status, rates: Rates, rows_max: int = 1_000_000, keys_max: int = 1_000_000
+) -> Iterator[RenderableType]:
+    """A line about the process, the listeners, the pools with `rows_max` servers in all, and the
+    `keys_max` keys that rate limits refuse most."""
     yield _process(status)
     yield _listeners(status, rates)
     yield _pools(status, rates, rows_max)
+    refused = refused_keys(status)[:keys_max]
+    if refused:
+        yield _refused(refused)
+
+
+def refused_keys(status: Status) -> list[tuple[int, str, str]]:
+    """Return how often each key was refused, by which rate limit, and the key."""
+    found = [(one["refused"], limit["name"], one["key"])
+             for limit in status.get("rate_limits", ()) for one in limit.get("refused_most", ())]
+    return sorted(found, key=lambda one: -one[0])
+
+
+def _refused(found: list[tuple[int, str, str]]) -> Fitting:
+    table = _table("RATE LIMIT", "KEY", "REFUSED")
+    for n, limit, key in found:
+        table.add_row(Text(limit), Text(key), f"{n:,}")
+    return table
 
 
 def _process(status: Status) -> Text:
@@ -67,7 +87,8 @@ def _process(status: Status) -> Text:
     )
 
 
-LEFT = ("LISTENER", "ADDRESS", "POOL", "SERVER", "STATE", "CERTIFICATE", "OF", "NAMES")
+LEFT = ("LISTENER", "ADDRESS", "POOL", "SERVER", "STATE", "CERTIFICATE", "OF", "NAMES",
+        "RATE LIMIT", "KEY")
 # What goes first where the terminal is narrow.
 LEAST = ("P50", "WEIGHT", "NEW/S", "P99", "ERR/S", "5XX/S", "IN FLIGHT", "NAMES", "OF")
 

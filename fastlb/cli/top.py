@@ -19,6 +19,8 @@ from fastlb.errors import NotRunningError
 if TYPE_CHECKING:
     from fastlb.client import Client
 
+KEYS_SHOWN = 10         # of those that rate limits refuse most
+
 
 @click.command("top")
 @click.option(
@@ -31,7 +33,7 @@ def command(interval: float, admin: str | None) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    from fastlb.cli.tables import Rates, tables
+    from fastlb.cli.tables import Rates, refused_keys, tables
 
     process = client(admin)
     status = process.status()
@@ -42,7 +44,9 @@ def command(interval: float, admin: str | None) -> int:
     with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             room = max(console.height - len(status["listeners"]) - 9, 1)
-            parts = list(tables(status, Rates(status, before), room))
+            keys = min(len(refused_keys(status)), KEYS_SHOWN, room // 2)
+            room = max(room - keys - 2, 1) if keys else room        # (with a head and a line)
+            parts = list(tables(status, Rates(status, before), room, keys))
             spaced = [one for part in parts for one in (part, Text())]
             live.update(Group(*spaced, Text("q: quit", "dim")), refresh=True)
             before = status

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fastlb._core.tables.networks import NetworkSet
 from fastlb.config.effective import EffectiveListener
+from fastlb.config.limits import NETWORKS_MAX
 from fastlb.config.networks import is_network
 from fastlb.config.proxy_protocol import Network, parse_network
 from fastlb.config.sources import EffectiveConnectionRate
@@ -55,6 +57,11 @@ def networks_spec(entries: Iterable[str | Network]) -> NetworksSpec:
         else:
             names.append(one)
     return NetworksSpec(tuple(names), "\n".join(lines).encode())
+
+
+def literal_set(network: str) -> NetworkSet:
+    """The set of one network that is written in a list."""
+    return NetworkSet(networks_spec([network]).text, NETWORKS_MAX)
 
 
 def access_spec(listener: EffectiveListener) -> AccessSpec | None:

@@ -12,6 +12,7 @@ from fastlb.config.positions import Path
 from fastlb.config.sources import check_sources
 from fastlb.config.units import show
 
+SOURCES = ("cidrs", "file", "url")
 Tables = Mapping[str, Mapping[str, Any]]
 
 
@@ -34,11 +35,13 @@ def _check_set(path: Path, table: Mapping[str, Any]) -> Iterator[Found]:
     """Yield what is wrong with a set beside its values."""
     if is_network(str(path[1])):
         yield path, f"{show(path[1])} is not a name of a set: it looks like an address", ()
-    sources = [key for key in ("cidrs", "file") if key in table]
+    sources = [key for key in SOURCES if key in table]
     if len(sources) != 1:
-        wrong = "give cidrs or file, not both" if sources else "this set has no networks; write" \
-            " a file with them, or cidrs ([] for a set that is filled while running)"
-        yield path, wrong, ("cidrs", "file")
+        given = " and ".join(sources)
+        wrong = f"{given} are given, and a set has one source" if sources else "this set has no" \
+            " networks; write a file or a url with them, or cidrs ([] for a set that is filled" \
+            " while running)"
+        yield path, wrong, SOURCES
 
 
 def _check_match(

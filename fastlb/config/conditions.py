@@ -100,9 +100,14 @@ class _Conditions(Model):
     """Fields of a form in the body, likewise."""
 
 
+def _kind_of(fact: str) -> Any:
+    """Return the type of a fact's condition. Sets of networks are only named: check_networks."""
+    return Annotated[Value, loose(TEXT_OR_LIST)] if fact == "client.network" else Value
+
+
 def _other_table(kind: str, names: list[str]) -> type[Model]:
     fields: dict[str, Any] = {
-        name: (Annotated[Value, limits.CONDITION] | None,
+        name: (Annotated[_kind_of(f"{kind}.{name}"), limits.CONDITION] | None,
                Field(default=None, description=FACTS[f"{kind}.{name}"].meaning))
         for name in names}
     return create_model(f"{kind.title()}Facts", __base__=Model, **fields)

@@ -251,6 +251,7 @@ def effective(config: Config) -> Effective:
     """Every value that a running balancer needs, as numbers."""
     dns = _dns(config.dns)
     threads = auto_threads() if config.threads == "auto" else int(config.threads)
+    listeners = [_listener(name, one, config) for name, one in config.listeners.items()]
     return Effective(
         threads=threads,
         shutdown_timeout_ms=duration_ms(config.shutdown_timeout),
@@ -261,11 +262,12 @@ def effective(config: Config) -> Effective:
         busy_poll=config.busy_poll,
         zone=config.zone or "",
         dns=dns,
-        listeners=[_listener(name, one, config) for name, one in config.listeners.items()],
+        listeners=listeners,
         pools=[_pool(n, v, config.defaults, dns) for n, v in config.pools.items()],
         networks=tuple(effective_networks(n, one) for n, one in config.networks.items()),
         geo=effective_geo(config.geo) if config.geo is not None else None,
-        access_log=None if config.access_log is None else effective_access_log(config.access_log),
+        access_log=None if config.access_log is None else effective_access_log(
+            config.access_log, any(map(_has_limits, listeners))),
         tracing=None if config.tracing is None else effective_tracing(config.tracing),
         admin=effective_admin(config.admin) if isinstance(config.admin, Admin) else None,
         origins=_given(
@@ -273,6 +275,14 @@ def effective(config: Config) -> Effective:
             "max_connections", "max_sessions", "busy_poll", "zone", "admin"
         ),
     )
+
+
+def _has_limits(listener: EffectiveListener) -> bool:
+    http = listener.http
+    if http is None:
+        return False
+    services = [http.services, *(route.services for route in http.routes)]
+    return any(dict(one).get("rate_limit") for one in services)
 
 
 def _sessions_max(config: Config) -> int:

@@ -99,7 +99,9 @@ EFFECTS: dict[type[Model], Table] = {
         "threads shutdown_timeout shutdown_delay shutdown_idle_timeout max_connections busy_poll"
         " admin access_log tracing dns defaults listeners pools rate_limits networks geo")},
     Geo: {"refresh": (needs.geo_file,), **_always("country city asn overrides")},
-    Networks: {"refresh": (needs.file_of_networks,), **_always("cidrs file")},
+    Networks: {"refresh": (needs.read_networks,), "ca": (needs.secured_networks,),
+               **dict.fromkeys(("timeout", "saved_copy", "required"), (needs.fetched_networks,)),
+               **_always("cidrs file url")},
     Admin: {"mode": (needs.admin_mode,), **_always("bind token default_socket")},
     AccessLog: {"fields": (needs.fields,), **_always("path format buffer")},
     Defaults: {

@@ -100,6 +100,13 @@ NETWORKS_SOURCE = Choice(None, "a set has one source")
 NETWORKS_REFRESH = Limit(
     10_000, 100, DAY_MS, "a list that is fed by a program is to act soon; a look costs microseconds"
 )
+NETWORKS_URL_REFRESH_MS = 600_000       # unless told: lists on the web change every few hours
+NETWORKS_TIMEOUT = Limit(
+    10_000, 100, 60_000, "a million networks come in a second or two, and nobody waits meanwhile"
+)
+NETWORKS_REQUIRED = Choice(True, "a list that can't be read would let everybody in")
+NETWORKS_SAVED = Choice(None, "fastlb writes no files unless told where")
+NETWORKS_CA = Choice(None, "the authorities of the system")
 NETWORKS_BYTES_MAX = 64 << 20   # of a file: a million networks with a comment each
 NETWORKS_MAX = 1_000_000        # of one set
 NETWORKS_ADDED_MAX = 10_000     # of one set while running: each change makes all of them anew, 4 ms

@@ -153,8 +153,18 @@ def faster(at: Place) -> str:
     return "" if duration_ms(fast) < duration_ms(slow) else f"checks come every {slow} anyway"
 
 
-def file_of_networks(at: Place) -> str:
-    return "" if at.table(Networks).file else "this set has no file"
+def read_networks(at: Place) -> str:
+    one = at.table(Networks)
+    return "" if one.file or one.url else "this set has neither a file nor a url"
+
+
+def fetched_networks(at: Place) -> str:
+    return "" if at.table(Networks).url else "this set has no url"
+
+
+def secured_networks(at: Place) -> str:
+    url = at.table(Networks).url or ""
+    return "" if url.startswith("https:") else "this set's url is not one of https"
 
 
 def geo_file(at: Place) -> str:

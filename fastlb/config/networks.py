@@ -15,7 +15,9 @@ from fastlb.config.compare import TEXT, TEXT_OR_LIST, loose, one_or_list
 from fastlb.config.hints import NAME, Found, hint
 from fastlb.config.positions import Path
 from fastlb.config.proxy_protocol import check_network
+from fastlb.config.tls import Authorities, File
 from fastlb.config.units import duration_ms, show, show_ms
+from fastlb.config.web import check_url, shown_url
 
 
 class Networks(Model):
@@ -33,9 +35,27 @@ class Networks(Model):
     """A file with a network, an address or a range (`192.0.2.7 - 192.0.2.99`) in each line, a
     million at most; `#` and `;` begin a comment. It is read again when it changes. A file that is
     broken or empty then keeps the set as it is, which is logged."""
+    url: Annotated[
+        str, AfterValidator(check_url), Field(min_length=1), limits.NETWORKS_SOURCE
+    ] | None = None
+    """An http or https URL of such a list, which may be gzipped. It is fetched at start, and again
+    when it has changed."""
     refresh: Annotated[str, Duration(limits.NETWORKS_REFRESH)] = show_ms(
         limits.NETWORKS_REFRESH.default)
-    """How often it is looked whether the file has changed."""
+    """How often it is looked whether the file has changed. A URL is asked every 10 minutes unless
+    told otherwise."""
+    timeout: Annotated[str, Duration(limits.NETWORKS_TIMEOUT)] = show_ms(
+        limits.NETWORKS_TIMEOUT.default)
+    """How long fetching the URL may take."""
+    ca: Annotated[Authorities, limits.NETWORKS_CA] | None = None
+    """Whose certificate the URL's server may have (PEM)."""
+    saved_copy: Annotated[
+        str, Field(min_length=1, max_length=limits.TEXT_MAX), limits.NETWORKS_SAVED
+    ] | None = None
+    """A file that fastlb writes what it fetched to, and begins with when the URL can't be fetched
+    at start."""
+    required: Annotated[Switch, limits.NETWORKS_REQUIRED] = limits.NETWORKS_REQUIRED.default
+    """Don't start without the list. With false, the set is empty until the URL can be fetched."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +64,38 @@ class EffectiveNetworks:
     cidrs: tuple[str, ...]
     file: str                   # "": there is none
     refresh_ms: int
+    url: str = ""
+    timeout_ms: int = 0
+    ca: bytes = field(default=b"", repr=False)
+    saved_copy: str = ""
+    required: bool = True
     origins: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The key of its source."""
+        return "file" if self.file else "url" if self.url else "cidrs"
+
+    def is_of(self, other: EffectiveNetworks) -> bool:
+        """Whether both have the same source."""
+        return (self.cidrs, self.file, self.url) == (other.cidrs, other.file, other.url)
+
+    @property
+    def source(self) -> str:
+        """Its source for people; "": the configuration itself."""
+        return self.file or shown_url(self.url)
 
 
 def effective_networks(name: str, given: Networks) -> EffectiveNetworks:
-    origin = "networks" if "refresh" in given.model_fields_set else "built in"
+    said = given.model_fields_set
+    refresh_ms = duration_ms(given.refresh) if "refresh" in said or not given.url \
+        else limits.NETWORKS_URL_REFRESH_MS
     return EffectiveNetworks(
-        name, tuple(given.cidrs), given.file or "", duration_ms(given.refresh),
-        {"refresh": origin})
+        name, tuple(given.cidrs), given.file or "", refresh_ms, given.url or "",
+        duration_ms(given.timeout), given.ca.data if isinstance(given.ca, File) else b"",
+        given.saved_copy or "", given.required,
+        {key: "networks" if key in said else "built in" for key in
+         ("refresh", "timeout", "ca", "saved_copy", "required")})
 
 
 # --- lists that name them ---

@@ -147,11 +147,14 @@ def _given(model: Model) -> dict[str, str]:
     }
 
 
-def effective_access_log(log: AccessLog) -> EffectiveAccessLog:
+def effective_access_log(log: AccessLog, has_limits: bool) -> EffectiveAccessLog:
+    """`has_limits`: there are rate limits, of which lines tell."""
+    fields = JSON_FIELDS
+    if has_limits:
+        at = fields.index("reason") + 1
+        fields = (*fields[:at], "rate_limit", *fields[at:])
     return EffectiveAccessLog(
-        log.path, log.format, tuple(log.fields or JSON_FIELDS), size_bytes(log.buffer),
-        _given(log),
-    )
+        log.path, log.format, tuple(log.fields or fields), size_bytes(log.buffer), _given(log))
 
 
 def effective_tracing(tracing: Tracing) -> EffectiveTracing:

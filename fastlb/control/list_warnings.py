@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fastlb._core.tables.networks import NetworkSet
-from fastlb.compile.networks import networks_spec
+from fastlb.compile.networks import literal_set
 from fastlb.config.effective import Effective, EffectiveListener
-from fastlb.config.limits import NETWORKS_MAX
-from fastlb.config.networks import EffectiveRule
-from fastlb.control.networks import read_networks
+from fastlb.config.networks import EffectiveRule, is_network
 
 
-def list_warnings(values: Effective) -> Iterator[str]:
-    """A sentence each, with the key that it is about. Reads the sources of sets: ConfigError has
-    been said before where one can't be read."""
-    sets = {one.name: read_networks(one).made for one in values.networks}
+def list_warnings(values: Effective, sets: Mapping[str, NetworkSet]) -> Iterator[str]:
+    """A sentence each, with the key that it is about. `sets` are those of networks, by name."""
     own = sorted({"127.0.0.1", "::1", *_hosts(values)})
     for name, made in sets.items():
         if made.entries == 0 and any(one.name == name and one.file for one in values.networks):
@@ -31,7 +27,7 @@ def list_warnings(values: Effective) -> Iterator[str]:
                                " health checks and tools may come")
         for where, rule in _rules(listener, "allow"):
             entries = [made for _, made in _entries(rule, sets)]
-            if entries and not any(made.entries for made in entries):
+            if len(entries) == len(rule.networks) and not any(made.entries for made in entries):
                 yield f"{where}: its sets have no networks, so that nobody is served"
     yield from _unused_bans(values)
 
@@ -65,11 +61,11 @@ def _rules(listener: EffectiveListener, key: str) -> Iterator[tuple[str, Effecti
 
 
 def _entries(
-    rule: EffectiveRule, sets: dict[str, NetworkSet]
+    rule: EffectiveRule, sets: Mapping[str, NetworkSet]
 ) -> Iterator[tuple[str, NetworkSet]]:
-    """Each entry of a list, with its networks."""
+    """Each entry of a list, with its networks, but for sets whose URLs were not fetched."""
     for one in rule.networks:
         if one in sets:
             yield one, sets[one]
-        else:
-            yield one, NetworkSet(networks_spec([one]).text, NETWORKS_MAX)
+        elif is_network(one):
+            yield one, literal_set(one)

@@ -9,77 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastlb._core.engine import Engine
 from fastlb._core.tables.live import Live
 from fastlb._core.tables.networks import Network, NetworkSet
 from fastlb.config import limits
-from fastlb.config.files import read_file
 from fastlb.config.networks import EffectiveNetworks
 from fastlb.control.clock import Clock, Timer
+from fastlb.control.fetching import Version
+from fastlb.control.network_sources import Read, Stamp, begin_without, problem_of, read_source
 from fastlb.control.retiring import Retiring
 from fastlb.control.tasks import once
-from fastlb.errors import ConfigError, Problem
+from fastlb.errors import ConfigError
 
 log = logging.getLogger("fastlb.networks")
 
-LINES_SHOWN = 5         # of those that are no networks
-
-Stamp = tuple[int, int, int]        # of a file: its inode, size, and time of change
-
-
-@dataclass(frozen=True)
-class _Read:
-    made: NetworkSet
-    stamp: Stamp | None
+RETRY_S = 60.0          # after a URL could not be fetched, if `refresh` is longer
+FETCHES_MAX = 3         # at a time: the loop has five threads or more for everybody
+OUTCOMES = ("read", "unchanged", "failed")      # of looks at a source
 
 
-def read_networks(one: EffectiveNetworks) -> _Read:
-    """Read a set from its source. ValueError says what is wrong with it."""
-    if not one.file:
-        return _Read(NetworkSet("\n".join(one.cidrs).encode(), limits.NETWORKS_MAX), None)
-    try:
-        data, found = read_file(one.file, limits.NETWORKS_BYTES_MAX)
-    except OSError as error:
-        raise ValueError(f"{one.file} can't be read: {error.strerror}") from None
-    if len(data) > limits.NETWORKS_BYTES_MAX:
-        raise ValueError(f"{one.file} has more than {limits.NETWORKS_BYTES_MAX >> 20} MiB")
-    try:
-        made = NetworkSet(data, limits.NETWORKS_MAX)
-    except ValueError as error:
-        raise ValueError(f"{one.file}: {error}") from None
-    if made.wrong:
-        lines = ", ".join(map(str, made.wrong_lines[:LINES_SHOWN]))
-        more = f" and {made.wrong - LINES_SHOWN} more" if made.wrong > LINES_SHOWN else ""
-        raise ValueError(f"{one.file}: no networks in line {lines}{more}")
-    return _Read(made, _stamp(found))
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _problem(one: EffectiveNetworks, error: ValueError) -> Problem:
-    return Problem(str(error), f"networks.{one.name}{'.file' if one.file else ''}")
-
-
-def fill_networks(live: Live, wanted: Sequence[EffectiveNetworks]) -> list[Network]:
-    """The sets of a configuration that isn't served. Live forgets those that nobody holds.
-    Raises ConfigError."""
-    problems, filled = [], []
-    for one in wanted:
-        try:
-            network = live.network(one.name)
-            network.use(read_networks(one).made)
-            filled.append(network)
-        except ValueError as error:
-            problems.append(_problem(one, error))
-    if problems:
-        raise ConfigError(problems)
-    return filled
+def fill_networks(live: Live, found: Mapping[str, NetworkSet]) -> list[Network]:
+    """Give sets to `live`, which forgets those that nobody holds."""
+    networks = [live.network(name) for name in found]
+    for network in networks:
+        network.use(found[network.name])
+    return networks
 
 
 class _Followed:
@@ -88,9 +46,12 @@ class _Followed:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.wanted: EffectiveNetworks | None = None
-        self.stamp: Stamp | None = None
+        self.stamp: Stamp | Version | None = None
         self.failure = ""           # why its source can't be read now
+        self.reads = dict.fromkeys(OUTCOMES, 0)
+        self.current_s: float | None = None     # when it was last as its source, by NetworkSets
         self.timer: Timer | None = None
+        self.look: asyncio.Task[Any] | None = None      # at its source, under way
         self.added: dict[str, float] = {}       # by network: until when, by the clock
         self.made: asyncio.Future[None] | None = None   # when the next set of those is in use
         self.expiry: Timer | None = None
@@ -99,6 +60,8 @@ class _Followed:
         for timer in (self.timer, self.expiry):
             if timer is not None:
                 timer.cancel()
+        if self.look is not None:
+            self.look.cancel()
         if self.made is not None and not self.made.done():
             self.made.set_exception(RuntimeError(f"networks {self.network.name}: the set is gone"))
             self.made.exception()       # (nobody may be waiting for it)
@@ -111,41 +74,56 @@ class NetworkSets:
         self._live, self._clock = live, clock
         self._followed: dict[str, _Followed] = {}
         self._retiring = Retiring(engines, clock)
-        self.failures = 0           # how often a source could not be read
+        self._places = asyncio.Semaphore(FETCHES_MAX)
 
-    async def learn(self, wanted: Sequence[EffectiveNetworks]) -> dict[str, _Read]:
+    async def learn(self, wanted: Sequence[EffectiveNetworks]) -> dict[str, Read]:
         """Read the sets that are new, or whose source is another one or has changed. Names that
         nobody knows yet are filled at once; `follow` does the rest. ConfigError: nothing has
         changed."""
-        found: dict[str, _Read] = {}
+        found: dict[str, Read] = {}
         problems = []
-        for one in wanted:
-            known = self._followed.get(one.name)
-            is_same = known is not None and known.wanted == one
-            if is_same and not one.file:
-                continue
-            try:
-                read = await asyncio.to_thread(
-                    _changed, one, known.stamp if is_same and known is not None else None)
-                if read is not None:
-                    found[one.name] = read
-                    if one.file and read.made.entries == 0:
-                        if is_same:
-                            raise ValueError(f"{one.file} is empty")
-                        log.warning("networks.%s: %s is empty", one.name, one.file)
-            except ValueError as error:
-                problems.append(_problem(one, error))
+        read = await asyncio.gather(*map(self._learn, wanted), return_exceptions=True)
+        for one, result in zip(wanted, read, strict=True):
+            if isinstance(result, ValueError):
+                problems.append(problem_of(one, result))
+            elif isinstance(result, BaseException):
+                raise result
+            elif result is not None:
+                found[one.name] = result
         if problems:
             raise ConfigError(problems)
-        for name, read in found.items():
+        for name, result in found.items():
             followed = self._followed.setdefault(name, _Followed(self._live.network(name)))
             if followed.wanted is None:
-                self._use(followed, read)
+                self._use(followed, result)
                 # (the set of that name that was served before may still be known)
                 self._retiring.keep(followed.network.use_added(None))
         return found
 
-    def follow(self, wanted: Sequence[EffectiveNetworks], found: dict[str, _Read]) -> None:
+    async def _learn(self, one: EffectiveNetworks) -> Read | None:
+        """Return what a set begins with; None: it stays as it is."""
+        known = self._followed.get(one.name)
+        if known is not None and known.wanted is not None and known.wanted.is_of(one):
+            # (nobody waits for the same URL: `follow` has it asked afterwards)
+            read = await read_source(one, self._places, known.stamp) if one.file else None
+            if read is not None and read.made.entries == 0:
+                raise ValueError(f"{one.source} is empty")
+            return read
+        try:
+            read = await read_source(one, self._places)
+            assert read is not None
+        except ValueError as error:
+            if not one.url:
+                raise
+            read = await begin_without(one, error, known.network.set if known else None)
+            log.warning("networks.%s: %s; %s (entries: %d)", one.name, read.failure, read.instead,
+                        read.made.entries)
+            return read
+        if one.source and read.made.entries == 0:
+            log.warning("networks.%s: %s is empty", one.name, one.source)
+        return read
+
+    def follow(self, wanted: Sequence[EffectiveNetworks], found: dict[str, Read]) -> None:
         """These are served from now on; `found` is what `learn` has returned for them."""
         for name in self._followed.keys() - {one.name for one in wanted}:
             self._followed.pop(name).cancel()
@@ -155,27 +133,46 @@ class NetworkSets:
                 self._use(followed, found[one.name])
             followed.wanted = one
             self._wait(followed)
+            if one.url and one.name not in found:       # (a reload asks again, whatever `refresh`)
+                self._begin_looking(followed)
 
     def keep(self, wanted: Sequence[EffectiveNetworks]) -> None:
         """A change was refused: forget what only it had."""
         for name in self._followed.keys() - {one.name for one in wanted}:
             self._followed.pop(name).cancel()
 
-    def _use(self, followed: _Followed, read: _Read) -> None:
-        followed.stamp, followed.failure = read.stamp, ""
-        self._retiring.keep(followed.network.use(read.made))
+    def _use(self, followed: _Followed, read: Read) -> None:
+        followed.stamp, followed.failure = read.stamp, read.failure
+        self._count(followed, "failed" if read.failure else "read")
+        if read.unsaved:
+            log.warning("networks.%s: %s", followed.network.name, read.unsaved)
+        if read.made is not followed.network.set:
+            self._retiring.keep(followed.network.use(read.made))
+
+    def _count(self, followed: _Followed, outcome: str) -> None:
+        followed.reads[outcome] += 1
+        if outcome != "failed":
+            followed.current_s = self._now_s()
+
+    def _now_s(self) -> float:
+        """By the clock, of any thread."""
+        return time.monotonic() + self._clock.ahead_s
 
     def _wait(self, followed: _Followed) -> None:
         if followed.timer is not None:
             followed.timer.cancel()
             followed.timer = None
         wanted = followed.wanted
-        if wanted is not None and wanted.file:
-            followed.timer = self._clock.call_later(
-                wanted.refresh_ms / 1000, self._begin_looking, followed)
+        if wanted is not None and wanted.source:
+            wait_s = wanted.refresh_ms / 1000
+            if wanted.url and followed.failure:
+                wait_s = min(wait_s, RETRY_S)
+            followed.timer = self._clock.call_later(wait_s, self._begin_looking, followed)
 
     def _begin_looking(self, followed: _Followed) -> None:
-        once(f"reading networks {followed.network.name}", self._look(followed))
+        if followed.look is None or followed.look.done():
+            followed.look = once(
+                f"reading networks {followed.network.name}", self._look(followed))
 
     async def _look(self, followed: _Followed) -> None:
         with self._clock.work():
@@ -190,19 +187,24 @@ class NetworkSets:
         wanted = followed.wanted
         assert wanted is not None
         try:
-            read = await asyncio.to_thread(_changed, wanted, followed.stamp)
+            read = await read_source(wanted, self._places, followed.stamp)
             if read is not None and read.made.entries == 0:
-                raise ValueError(f"{wanted.file} is empty")
+                raise ValueError(f"{wanted.source} is empty")
         except ValueError as error:
-            self.failures += 1
+            self._count(followed, "failed")
             if str(error) != followed.failure:
                 followed.failure = str(error)
                 log.warning("networks.%s: %s; the set stays as it was (entries: %d)", wanted.name,
                             error, _entries(followed.network))
             return
-        if followed.wanted is not wanted or self._followed.get(wanted.name) is not followed:
+        now = followed.wanted
+        if self._followed.get(wanted.name) is not followed or now is None or not now.is_of(wanted):
             return                      # (a reload came in between)
         if read is None:
+            self._count(followed, "unchanged")
+            if followed.failure:
+                log.info("networks.%s: %s can be read again, and hasn't changed (entries: %d)",
+                         wanted.name, wanted.source, _entries(followed.network))
             followed.failure = ""
             return
         before = _entries(followed.network)
@@ -247,6 +249,18 @@ class NetworkSets:
         return {network: None if until_s == math.inf else round(until_s - now_s, 3)
                 for network, until_s in self._known(name).added.items() if until_s > now_s}
 
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """By name of a set with a source: that `source`, the seconds since the set was as its
+        source had it (`age`), the `error` now, and how often the source was read. Of any thread."""
+        now_s = self._now_s()
+        return {
+            name: {"source": one.wanted.source,
+                   "age": None if one.current_s is None else max(now_s - one.current_s, 0.0),
+                   "error": one.failure, **one.reads}
+            for name, one in dict(self._followed).items()
+            if one.wanted is not None and one.wanted.source
+        }
+
     def _known(self, name: str) -> _Followed:
         if name not in self._followed:
             raise KeyError(f"there is no set of networks {name!r}")
@@ -290,16 +304,6 @@ class NetworkSets:
             followed.cancel()
         self._followed.clear()
         self._retiring.end()
-
-
-def _changed(wanted: EffectiveNetworks, stamp: Stamp | None) -> _Read | None:
-    """Read a source again. Returns None if its file still has this stamp."""
-    try:
-        if stamp is not None and _stamp(os.stat(wanted.file)) == stamp:
-            return None
-    except OSError as error:
-        raise ValueError(f"{wanted.file} can't be read: {error.strerror}") from None
-    return read_networks(wanted)
 
 
 def _entries(network: Network) -> int:

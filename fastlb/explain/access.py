@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fastlb._core.tables.live import Live
+from fastlb.compile.networks import literal_set
 from fastlb.config.effective import EffectiveListener
-from fastlb.config.networks import is_network
-from fastlb.config.proxy_protocol import parse_network
+from fastlb.config.networks import EffectiveNetworks, is_network
 from fastlb.config.units import show_ms
 from fastlb.explain.model import Answer, Explanation
 
@@ -21,10 +21,8 @@ def found_in(networks: Iterable[str], live: Live, host: str) -> str:
     """The first of a list's sets and networks that an address is in; "": none."""
     sets = {one.name: one for one in live.networks()}
     for one in networks:
-        if is_network(one):
-            if ipaddress.ip_address(host) in parse_network(one):
-                return one
-        elif one in sets and host in sets[one]:
+        found = literal_set(one) if is_network(one) else sets.get(one)
+        if found is not None and host in found:
             return one
     return ""
 
@@ -100,6 +98,11 @@ def denials(listener: EffectiveListener, live: Live, client: Address | None) -> 
         return ""
     return (f"{client[0]} was denied {n} of the {ban.count} times after which listener"
             f" {listener.name} {'would ban' if ban.report else 'bans'} it")
+def unfetched(networks: Iterable[EffectiveNetworks]) -> Iterator[str]:
+    """Yield a note about each set that a running process would fetch."""
+    for one in networks:
+        if one.url:
+            yield f"networks {one.name}: {one.source} was not fetched, and is taken to be empty"
 
 
 def closed(

@@ -13,7 +13,7 @@ from fastlb.config.address import Address
 from fastlb.config.effective import Effective, EffectiveListener, EffectivePool
 from fastlb.config.effective_http import EffectiveRoute
 from fastlb.errors import ConfigError, Problem
-from fastlb.explain.access import closed, denial, denials, rate_of
+from fastlb.explain.access import closed, denial, denials, rate_of, unfetched
 from fastlb.explain.connected import Connected
 from fastlb.explain.model import Candidate, Explanation, Key, PoolPick
 from fastlb.explain.offline import compile_offline
@@ -92,11 +92,15 @@ class Explainer:
         self.reasons.refresh()
         who = (address, known and known.values(), facts_told)
         denied, is_reported = denial(found, self.snapshot.live, address)
+        empty = () if self.live else tuple(unfetched(self.values.networks))
         if denied and not is_reported:
-            return closed(found, why, self.live, method, url, client, denied)
+            return replace(
+                closed(found, why, self.live, method, url, client, denied), notes=empty)
         rate, is_over = rate_of(found, self.snapshot.live, address)
         if is_over:
-            return closed(found, why, self.live, method, url, client, rate, "source_rate")
+            return replace(
+                closed(found, why, self.live, method, url, client, rate, "source_rate"),
+                notes=empty)
         bind = self._binds[found.name][0]
         if found.http is None:
             url = f"{where.scheme or found.scheme}://{where.authority or bind}"
@@ -113,7 +117,7 @@ class Explainer:
         notes += tuple(one for one in (rate, denials(found, self.snapshot.live, address)) if one)
         return replace(
             made, place=place_in_words(self.snapshot.live, made.client_ip),
-            tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=notes)
+            tls=_of_tls(found, known), proxy=told_in_words(proxy or {}), notes=(*notes, *empty))
 
     # --- pools ---
 

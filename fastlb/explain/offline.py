@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from fastlb._core.tables.caller import Caller
 from fastlb._core.tables.live import Live
+from fastlb._core.tables.networks import NetworkSet
 from fastlb._core.tables.numbers import MERGE_SLASHES
 from fastlb._core.tables.snapshot import Snapshot
 from fastlb.compile.routes import names_of
 from fastlb.compile.snapshot import Opened, ServerSpec, chosen, compile_snapshot
 from fastlb.config.effective import Effective, EffectivePool, EffectiveServer
 from fastlb.control.geography import fill_geography
+from fastlb.control.network_sources import read_all
 from fastlb.control.networks import fill_networks
 from fastlb.control.spread import Spread
 from fastlb.policy import Connection, Request
 from fastlb.process.functions import find
 
 
-def compile_offline(values: Effective, functions: bool) -> tuple[Snapshot, list[str]]:
+def compile_offline(
+    values: Effective, functions: bool, sets: Mapping[str, NetworkSet] | None = None
+) -> tuple[Snapshot, list[str]]:
     """The snapshot, with a bind for each listener in their order, and the names that a running
-    process would have resolved. `functions`: look for those of policies. Raises ConfigError."""
+    process would have resolved. `functions`: look for those of policies. `sets`: those of networks,
+    where they have been read. Raises ConfigError."""
     live = Live(1)
-    networks = fill_networks(live, values.networks)         # (which lists hold from then on)
+    sets = read_all(values.networks) if sets is None else sets
+    networks = fill_networks(live, sets)        # (which lists hold from then on)
     fill_geography(live, values.geo)
     unresolved: list[str] = []
     servers = {pool.name: _servers(values, pool, unresolved) for pool in values.pools}

@@ -15,6 +15,7 @@ from fastlb._core.base.balancing import BALANCES
 from fastlb._core.explain.logs import Replay, Side
 from fastlb._core.tables.rates import RateLimit
 from fastlb.config.effective import Effective
+from fastlb.explain.access import unfetched
 from fastlb.explain.explainer import Explainer
 from fastlb.explain.wire import choose_listener, parse_url
 
@@ -226,7 +227,9 @@ def _result(run: Replay, ours: _Side, theirs: _Side | None) -> Replayed:
         against=_spread(theirs, ((other, n, size) for _, other, n, size in counted))
         if theirs is not None else None,
         changes=tuple(Diversion(*names, n) for names, n in largest[:CHANGES_SHOWN]),
-        notes=(*_notes(totals, ours), *_left_out(ours, theirs or ours)),
+        notes=(*_notes(totals, ours), *_left_out(ours, theirs or ours), *dict.fromkeys(
+            note for side in (ours, theirs) if side is not None
+            for note in unfetched(side.values.networks))),
     )
 
 

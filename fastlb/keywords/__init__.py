@@ -207,7 +207,12 @@ class RateLimitKeywords(TypedDict, total=False):
 class NetworksKeywords(TypedDict, total=False):
     cidrs: str | list[str] | tuple[str, ...]
     file: str
+    url: str
     refresh: str
+    timeout: str
+    ca: str
+    saved_copy: str
+    required: bool
 
 
 class BalancerKeywords(TypedDict, total=False):

@@ -201,7 +201,7 @@ class MqttKeys(TypedDict, total=False):
 
 
 class ClientFactsKeys(TypedDict, total=False):
-    network: str | bool | list[str] | tuple[str, ...] | CompareKeys
+    network: str | list[str] | tuple[str, ...]
     country: str | bool | list[str] | tuple[str, ...] | CompareKeys
     continent: str | bool | list[str] | tuple[str, ...] | CompareKeys
     region: str | bool | list[str] | tuple[str, ...] | CompareKeys

@@ -60,3 +60,8 @@ class Record:
     proxy_vpce: str = ""        # of AWS
     proxy_dst: str = ""         # "IP:PORT" that the client connected to
     facts: Mapping[str, str] = field(default_factory=dict)      # others that there are, by name
+
+    @property
+    def rate_limit(self) -> str:
+        """The rate limit that has refused the request; "": none has."""
+        return self.facts.get("rate_limit", "")

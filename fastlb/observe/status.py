@@ -10,6 +10,7 @@ from fastlb._core.tables.counts import series_of
 from fastlb._core.tables.reasons import BY_NUMBER
 from fastlb._version import __version__
 from fastlb.observe.metrics import REASON, certificates
+from fastlb.observe.refused import refused_most
 
 if TYPE_CHECKING:
     from fastlb._core.tables.histogram import Times
@@ -33,12 +34,12 @@ def status(runtime: Runtime) -> dict[str, Any]:
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
     records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
-    evicted}], networks[{name, entries, added, denied, reported}],
-    geo[{database, name, built, networks}], certificates[{listener or pool,
-    file, names[], algorithm, fingerprint, expires}]}.
+    evicted, refused_most[{key, refused, over}]}], networks[{name, entries, added, denied, reported,
+    source, age, error, read, unchanged, failed}], geo[{database, name, built, networks}],
+    certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}.
     Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
-    live = runtime.live
+    live, sources = runtime.live, runtime.networks.sources()
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -61,12 +62,12 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "records": runtime.recording.totals(),
         "policies": dict(runtime.policies.totals()),
         "rate_limits": [
-            {"name": limit.name, **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}
+            {"name": limit.name, **limit.totals(), "keys": limit.keys, "evicted": limit.evicted,
+             "refused_most": refused_most(limit)}
             for limit in sorted(live.rate_limits(), key=lambda one: one.name)
         ],
         "networks": [
-            {"name": one.name, "entries": one.set.entries if one.set is not None else 0,
-             "added": one.added.entries if one.added is not None else 0, **one.totals()}
+            {"name": one.name, **one.stats(), **sources.get(one.name, {})}
             for one in sorted(live.networks(), key=lambda one: one.name)
         ],
         "geo": [

@@ -15,11 +15,28 @@ cdef struct RateCounters:       # one a limit and engine, a cache line each
     uint64_t uncounted          # let pass, as there was no room for another key
     uint64_t[4] padding
 
+cdef enum:
+    TOP_KEYS = 64               # that are kept: ten are shown, and those beside them vary
+    TOP_TEXT_BYTES = 46         # of a key: an IPv6 address
+
+cdef struct TopKey:
+    uint64_t hash               # 0: nobody
+    uint64_t count
+    uint64_t over               # of `count`, what may be another key's
+    uint8_t size
+    uint8_t is_source           # it is an address, and stands for a /64 if that is IPv6
+    uint8_t[TOP_TEXT_BYTES] text
+
+cdef struct TopKeys:            # of one engine, which alone writes: see base/topkeys
+    uint64_t version            # odd: it is being written
+    TopKey[TOP_KEYS] all
+
 cdef struct RateLive:
     Buckets buckets
     double unit_ns              # what one request, or one byte, uses up. It changes with the
                                 # limit: what was charged before is counted in the new unit then
     RateCounters* counters      # [engine]
+    TopKeys** refused           # [engine]; NULL: nobody was refused yet
 
 cdef enum CostFrom:
     COST_FIXED = 0
@@ -42,6 +59,7 @@ cdef struct RateRule:
     uint8_t cost_from           # CostFrom
     uint8_t headers             # RateHeaders
     uint8_t report              # nobody is refused
+    uint8_t is_secret           # no more than the first bytes of keys are shown
 
 cdef struct RateTable:          # of one route
     uint32_t n
@@ -52,4 +70,5 @@ cdef struct RateState:          # of one request
     uint64_t[RATES_MAX] dues_ns
     uint32_t[RATES_MAX] units   # that were charged, or would have been
     uint32_t refused_by         # 1 is the first rule; 0: nobody
+    uint32_t reported           # a bit for each rule that would have refused it
     uint8_t is_settled

@@ -34,4 +34,5 @@ cdef inline bint fact_find(Core* core, Exchange* x, const FactRef* fact,
 
 cdef int facts_recorded() noexcept nogil
 cdef int new_fact() except -1
+cdef int register_record(int number, str name, FindFact find) except -1
 cdef int register_fact(int number, str name, int flags, FindFact find, str meaning) except -1

@@ -50,7 +50,6 @@ cdef int new_fact() except -1:
 cdef int register_fact(int number, str name, int flags, FindFact find, str meaning) except -1:
     """`name` is what people write ("tls.sni"; of one that is named, what stands before the dot).
     `find` is NULL where somebody else finds it."""
-    global _n_recorded
     if any(name == known or number == info.number for known, info in FACTS.items()):
         raise RuntimeError(f"two facts have the name {name} or the number {number}")
     fact_rows[number].find = find if find != NULL else _nothing
@@ -59,11 +58,24 @@ cdef int register_fact(int number, str name, int flags, FindFact find, str meani
         number, meaning, flags & FACT_IS_NAMED != 0, flags & FACT_OF_CONNECTIONS != 0,
         flags & FACT_IN_TEMPLATES != 0, flags & FACT_IN_MATCH != 0, flags & FACT_IN_BYTES != 0)
     if flags & FACT_IS_RECORDED:
-        if _n_recorded >= <int> RECORDED_FACTS_MAX:
-            raise RuntimeError("there are too many facts for records: raise RECORDED_FACTS_MAX")
-        recorded_facts[_n_recorded].fact = <unsigned char> number
-        _n_recorded += 1
-        RECORDED.append(name)
+        _record(number, name)
+    return 0
+
+
+cdef int register_record(int number, str name, FindFact find) except -1:
+    """Register what records alone can have: nobody else could ask for it in time."""
+    fact_rows[number].find = find
+    fact_rows[number].flags = FACT_IS_RECORDED
+    return _record(number, name)
+
+
+cdef int _record(int number, str name) except -1:
+    global _n_recorded
+    if _n_recorded >= <int> RECORDED_FACTS_MAX:
+        raise RuntimeError("there are too many facts for records: raise RECORDED_FACTS_MAX")
+    recorded_facts[_n_recorded].fact = <unsigned char> number
+    _n_recorded += 1
+    RECORDED.append(name)
     return 0
 
 

@@ -2,6 +2,7 @@
 # request: charges every limit of the route, or none. response: settles costs that the server knows,
 # and tells the client what is left. answer: the same, and when to come back. end: charges bytes.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport calloc
 
 from fastlb._core.base.buckets cimport (
     CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_ns, bucket_return,
@@ -9,13 +10,13 @@ from fastlb._core.base.buckets cimport (
 from fastlb._core.base.enums cimport (
     ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED, REHEARSES,
 )
-from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_QUERY
+from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_QUERY, FactRef
 from fastlb._core.base.filters cimport FILTER_RATE_LIMIT, FilterKind, register_filter
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.rates cimport (
     COST_BYTES, COST_FIXED, COST_REQUEST, COST_RESPONSE, RATES_MAX, RATE_HEADERS_DRAFT,
-    RATE_HEADERS_OFF, RATE_HEADERS_X, RateRule, RateState, RateTable,
+    RATE_HEADERS_OFF, RATE_HEADERS_X, RateRule, RateState, RateTable, TopKeys,
 )
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.siphash cimport SipKey, siphash
@@ -23,10 +24,11 @@ from fastlb._core.base.source cimport source_of
 from fastlb._core.base.text cimport (
     Writer, is_digit, put, put_literal, put_number, put_text, text_of,
 )
+from fastlb._core.base.topkeys cimport top_count
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.ext.atomic cimport fl_count, likely, unlikely
+from fastlb._core.ext.atomic cimport fl_count, fl_store_pointer, likely, unlikely
 from fastlb._core.facts.client cimport client_address
-from fastlb._core.facts.registry cimport fact_find
+from fastlb._core.facts.registry cimport fact_find, new_fact, register_record
 from fastlb._core.http.filters cimport add_field, filter_of, filter_state
 from fastlb._core.http.sources cimport note_denial
 from fastlb._core.proto.addresses cimport parse_address
@@ -38,6 +40,7 @@ from fastlb._core.tables.room cimport Room
 cdef enum:
     NS = 1000000000
     COST_DIGITS_MAX = 9         # of a cost that a field says: up to a billion
+    SECRET_BYTES = 4            # of a key that is shown in part
     FIELD_BYTES = 512           # of one field that tells what is left; a longer one isn't told
 
 _COSTS = {"fixed": COST_FIXED, "request": COST_REQUEST, "response": COST_RESPONSE,
@@ -84,6 +87,25 @@ cdef uint64_t _key(Core* core, Exchange* x, const RateRule* rule) noexcept nogil
             fl_count(&core.counters.keys_missing, 1)
         hash = _source_hash(x, secret)
     return hash if hash else 1
+
+
+cdef void _note_refused(Core* core, Exchange* x, const RateRule* rule,
+                        uint64_t hash) noexcept nogil:
+    """Count a key that is refused, or would be, among those that are refused most."""
+    cdef TopKeys* top = rule.live.refused[core.id]
+    cdef bint is_source = False
+    cdef Text value
+    if unlikely(top == NULL):
+        top = <TopKeys*> calloc(1, sizeof(TopKeys))
+        if top == NULL:
+            return
+        fl_store_pointer(<void**> &rule.live.refused[core.id], top)
+    if rule.key.fact == FACT_CLIENT_IP or not fact_find(core, x, &rule.key, &value):
+        value = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
+        is_source = True
+    elif rule.is_secret and value.size > <uint32_t> SECRET_BYTES:
+        value.size = SECRET_BYTES
+    top_count(top, hash, value, is_source)
 
 
 cdef bint _number(Text value, uint32_t* number) noexcept nogil:
@@ -155,6 +177,7 @@ cdef uint32_t _charge(Core* core, const RateTable* table, RateState* state) noex
                  else &rule.live.counters[core.id].uncounted, 1)
         if charges[i] != CHARGED:
             state.units[i] = 0
+        state.reported |= <uint32_t> (charges[i] == REFUSED) << i
     return 0
 
 
@@ -182,11 +205,17 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
         state.refused_by = _charge(core, table, state)
     if unlikely(state.refused_by != 0):
         if core.rehearses != REHEARSES:
-            fl_count(&table.rules[state.refused_by - 1].live.counters[core.id].refused, 1)
+            i = state.refused_by - 1
+            fl_count(&table.rules[i].live.counters[core.id].refused, 1)
+            _note_refused(core, x, &table.rules[i], state.keys[i])
             _note_denial(core, x)
         x.status = 429
         x.reason = REASON_RATE_LIMITED
         return ANSWER
+    if unlikely(state.reported != 0):
+        for i in range(table.n):
+            if state.reported >> i & 1:
+                _note_refused(core, x, &table.rules[i], state.keys[i])
     return NEXT
 
 
@@ -348,6 +377,22 @@ cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) no
             _add(core, rule, state.keys[i], <double> n)
 
 
+# --- for logs ---
+
+cdef bint _find_name(Core* core, Exchange* x, const FactRef* fact, Text* value) noexcept nogil:
+    """The limit that has refused a request."""
+    cdef const RateState* state = <const RateState*> filter_state(x, &_kind)
+    cdef const RateTable* table
+    if state == NULL or state.refused_by == 0:
+        return False
+    table = <const RateTable*> filter_of(x, &_kind).table
+    value[0] = table.rules[state.refused_by - 1].name
+    return True
+
+
+register_record(new_fact(), "rate_limit", _find_name)
+
+
 # --- for explain ---
 
 cdef object rates_of(Core* core, const Exchange* x):
@@ -390,6 +435,7 @@ cdef void* _rate_table(object given, object specs) except? NULL:
         rule.cost_field = fact_ref(room, spec.cost_field)
         rule.headers = _HEADERS[spec.headers]
         rule.report = spec.report
+        rule.is_secret = spec.is_secret
     return table
 
 

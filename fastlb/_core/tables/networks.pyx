@@ -8,8 +8,8 @@ from fastlb._core.base.networks cimport network_value
 from fastlb._core.base.parts cimport Address
 from fastlb._core.base.ranges cimport NetworkCounters, Ranges, ranges_free, ranges_index
 from fastlb._core.base.text cimport text_of, trimmed
-from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.ext.atomic cimport fl_store_pointer
+from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.networks cimport Span, parse_span
 from fastlb._core.tables.states cimport per_engine, sums
 
@@ -242,3 +242,8 @@ cdef class Network:
         """Clients that were denied because of it, and that would have been."""
         return sums(self.live.counters, sizeof(NetworkCounters), self._engines,
                     ("denied", "reported"))
+
+    def stats(self) -> dict[str, int]:
+        """Return its `entries` from its source, those `added` by hand, and its totals."""
+        return {"entries": self.set.entries if self.set is not None else 0,
+                "added": self.added.entries if self.added is not None else 0, **self.totals()}

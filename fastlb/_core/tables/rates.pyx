@@ -1,19 +1,24 @@
 # Rate limits while they run.
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.buckets cimport (
     bucket_charge, bucket_due, buckets_close, buckets_open, buckets_rescale, buckets_used,
 )
-from fastlb._core.base.rates cimport RATES_MAX, RateCounters
+from fastlb._core.base.rates cimport RATES_MAX, TOP_KEYS, RateCounters, TopKeys
 from fastlb._core.base.siphash cimport siphash
-from fastlb._core.ext.atomic cimport fl_load64
+from fastlb._core.base.topkeys cimport top_copy
+from fastlb._core.ext.atomic cimport fl_load64, fl_load_pointer
 from fastlb._core.tables.states cimport per_engine, sums
 
 import os
 
 MAX = <int> RATES_MAX      # of one route
 _COUNTED = ("allowed", "refused", "reported", "uncounted")      # in the order of RateCounters
+
+
+def _count(one):
+    return one[2]
 
 
 cdef class RateLimit:
@@ -25,12 +30,19 @@ cdef class RateLimit:
         self._engines = engines
         self._clock = clock
         self.live.counters = <RateCounters*> per_engine(engines, sizeof(RateCounters))
+        self.live.refused = <TopKeys**> calloc(engines, sizeof(TopKeys*))
+        if self.live.refused == NULL:
+            raise MemoryError
         if not buckets_open(&self.live.buckets, int.from_bytes(os.urandom(8), "little"),
                             int.from_bytes(os.urandom(8), "little")):
             raise MemoryError
 
     def __dealloc__(self):
+        cdef int i
         buckets_close(&self.live.buckets)
+        for i in range(self._engines if self.live.refused != NULL else 0):
+            free(self.live.refused[i])
+        free(self.live.refused)
         free(self.live.counters)
 
     cdef uint64_t _now_ns(self):
@@ -74,6 +86,29 @@ cdef class RateLimit:
     def evicted(self) -> int:
         """Keys that were forgotten while they had used something."""
         return fl_load64(&self.live.buckets.evicted)
+
+    def refused_most(self) -> list[tuple[bytes, bool, int, int]]:
+        """Return the keys that were refused most, or would have been: the first bytes of each,
+        whether these are an address, how often, and how many of these may be another key's."""
+        cdef TopKeys copy
+        cdef TopKeys* top
+        cdef int i, k
+        cdef bint good
+        found = {}
+        for i in range(self._engines):
+            top = <TopKeys*> fl_load_pointer(<void**> &self.live.refused[i])
+            if top == NULL:
+                continue
+            with nogil:
+                good = top_copy(top, &copy)
+            for k in range(<int> TOP_KEYS if good else 0):
+                if copy.all[k].hash == 0:
+                    continue
+                text = (<const char*> copy.all[k].text)[:copy.all[k].size]
+                _, _, count, over = found.get(copy.all[k].hash, (b"", False, 0, 0))
+                found[copy.all[k].hash] = (text, copy.all[k].is_source != 0,
+                                           count + copy.all[k].count, over + copy.all[k].over)
+        return sorted(found.values(), key=_count, reverse=True)
 
     def totals(self) -> dict[str, int]:
         """Requests that were allowed, refused, reported and not counted."""

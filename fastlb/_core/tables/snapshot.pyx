@@ -27,7 +27,7 @@ from fastlb._core.tables.access cimport access_table
 from fastlb._core.tables.room cimport Room
 from fastlb._core.tables.contexts cimport TlsContext
 from fastlb._core.tables.httptable cimport (
-    edit_list, fact_ref, fill_reply, fill_retry, fill_networks, fill_statuses, http_table,
+    edit_list, fact_ref, fill_networks, fill_reply, fill_retry, fill_statuses, http_table,
     policy_table,
 )
 from fastlb._core.tables.live cimport Live, live_wake_engines

@@ -113,6 +113,13 @@ class RateSpec:
     cost_field: Fact
     headers: str
     report: bool
+    is_secret: bool             # no more than the first bytes of its keys are shown
+
+
+def _is_secret(key: str) -> bool:
+    """Whether values of a key may be what clients prove themselves with."""
+    return bool(re.fullmatch(
+        r"(cookie|query|json|form)\..*|header\..*(auth|key|token|secret|session|cookie).*", key))
 
 
 def compile_rate_limits(
@@ -122,7 +129,7 @@ def compile_rate_limits(
         RateSpec(
             one.name, compiling.fact(one.key), one.unit_ns, one.burst, one.cost, one.cost_from,
             compiling.fact(f"header.{one.cost_field}" if one.cost_field else ""), one.headers,
-            one.report)
+            one.report, _is_secret(one.key))
         for one in given
     ]
 

@@ -235,6 +235,16 @@
     return row;
   }
 
+  const refusedKeys = (s) => s.rate_limits.flatMap(
+    (l) => l.refused_most.map((one) => ({limit: l.name, ...one}))).sort((a, b) => b.refused - a.refused);
+
+  function refusedRow(k) {
+    const row = make("tr", {}, make("th", {scope: "row"}, k.key), make("td", {}, k.limit));
+    const [refused] = cells(row, "refused");
+    row.change = (now) => put(refused, number(now.refused));
+    return row;
+  }
+
   function serverRow(pool, v) {
     const key = `server/${pool}/${v.address}`;
     const chip = make("span", {class: "chip"}), why = make("span", {class: "why"});
@@ -333,6 +343,7 @@
     for (const [id, items, key, build] of [
       ["listeners", s.listeners, (l) => l.name, listenerRow],
       ["routes", s.routes, (r) => `${r.listener}/${r.route}/${r.pool}`, routeRow],
+      ["refused", refusedKeys(s), (k) => `${k.limit}/${k.key}`, refusedRow],
       ["pools", s.pools.filter((p) => !$("filter").value.trim() || p.servers.some((v) => fits(p, v))), (p) => p.name, poolCard],
     ]) {
       each($(id), items, key, build);

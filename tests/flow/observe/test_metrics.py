@@ -9,7 +9,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 import fastlb
-from fastlb.observe.metrics import METRICS, Metrics
+from fastlb.observe.families import METRICS
+from fastlb.observe.metrics import Metrics
 from fastlb.observe.status import status
 from tests.flow.conftest import Origin, Site, read_exactly, read_to_end
 from tests.flow.http.conftest import HttpSite

@@ -71,3 +71,20 @@ def test_file_that_can_not_be_used_is_an_error(
     file.write_text("10.0.0.0/8\nnonsense\n")
     status, _, err = check(tmp_path, capsys, 'deny = "bad"', sets)
     assert status == 2 and f"networks.bad.file: {file}: no networks in line 2" in err[0]
+
+
+def test_url_is_not_fetched_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = check(
+        tmp_path, capsys, 'deny = "bad"\nallow = "bad"',
+        '[networks.bad]\nurl = "https://192.0.2.1/bad.txt?token=secret"\n')
+    assert (status, err) == (0, [])
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    for line in ("url https://192.0.2.1/bad.txt?... (not fetched here) networks",
+                 "refresh 10m built in", "timeout 10s built in", "ca the system's built in",
+                 "saved_copy none built in", "required true built in"):
+        assert line in lines
+    config = str(tmp_path / "fastlb.toml")
+    assert run(["explain", config, "http://127.0.0.1:8080/", "--from", "10.0.0.1"]) == 0
+    assert "networks bad: https://192.0.2.1/bad.txt?... was not fetched" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .forms import LISTENER, POOL, Bad, listener
 
 CROSS = "it is about two values"
+URLS = "a schema can't tell URLs"
 SETS = '[networks.bad]\ncidrs = ["192.0.2.0/24"]\n'
 
 
@@ -35,16 +36,38 @@ NETWORKS = [
     Bad("networks-name-of-an-address", f"{LISTENER}{POOL}[networks.10]\ncidrs = []\n",
         "f.toml:6: networks.10: '10' is not a name of a set: it looks like an address", CROSS),
     networks("two-sources", 'cidrs = []\nfile = "x"',
-             "6: networks.bad: give cidrs or file, not both", CROSS),
+             "6: networks.bad: cidrs and file are given, and a set has one source", CROSS),
+    networks("three-sources", 'cidrs = []\nfile = "x"\nurl = "http://a/"',
+             "6: networks.bad: cidrs and file and url are given, and a set has one source", CROSS),
     networks("no-source", 'refresh = "1s"',
-             "6: networks.bad: this set has no networks; write a file with them, or cidrs ([] for a"
-             " set that is filled while running)", CROSS),
+             "6: networks.bad: this set has no networks; write a file or a url with them, or cidrs"
+             " ([] for a set that is filled while running)", CROSS),
+    *(networks(f"url-{id}", f'url = "{url}"',
+               f"7: networks.bad.url: '{url}' is not a URL; write it like"
+               ' "https://lists.example.com/bad.txt"', URLS)
+      for id, url in (("scheme", "ftp://a/b"), ("host", "https:///b"), ("port", "http://a:b/"),
+                      ("space", "http://a/b c"), ("path", "/etc/bad.txt"))),
+    networks("url-password", 'url = "https://me:secret@a/"',
+             "7: networks.bad.url: a URL here has no user and no password; give it without them",
+             URLS),
+    networks("url-fragment", 'url = "https://a/#b"',
+             "7: networks.bad.url: 'https://a/#b' has a fragment (#), which no server gets", URLS),
+    networks("timeout", 'url = "https://a/"\ntimeout = "2m"',
+             "8: networks.bad.timeout: '2m' is not from 100ms to 1m",
+             "a schema can't tell how long a time is"),
+    networks("required", 'url = "https://a/"\nrequired = "no"',
+             "8: networks.bad.required: 'no' is not true or false"),
+    networks("saved-copy", 'url = "https://a/"\nsaved_copy = ""',
+             "8: networks.bad.saved_copy: string should have at least 1 character"),
+    networks("ca", 'url = "https://a/"\nca = "none.pem"',
+             "8: networks.bad.ca: 'none.pem' can't be read: no such file or directory",
+             "a schema can't tell what is in a file"),
     networks("refresh", 'file = "x"\nrefresh = "1ms"',
              "8: networks.bad.refresh: '1ms' is not from 100ms to 1d",
              "a schema can't tell how long a time is"),
     networks("unknown-key", 'file = "x"\nrefesh = "1s"',
              "8: networks.bad.refesh: 'refesh' is not a key here; did you mean 'refresh'? One of:"
-             " cidrs, file, refresh"),
+             " cidrs, file, url, refresh, timeout, ca, saved_copy, required"),
     listener("deny-unknown-set", 'deny = "bad"',
              "deny: there is no set of networks 'bad'; write a [networks.bad] with a file", CROSS),
     listener("deny-nothing", "deny = []", "deny: the list is empty"),
@@ -65,5 +88,5 @@ NETWORKS = [
           "match.client.network[1]: there is no set of networks 'worse'. One of: bad",
           CROSS),
     route("match-comparison", 'match.client.network = { prefix = "b" }',
-          "match.client.network: a table is not the name of a set of networks", CROSS),
+          "match.client.network: a table is not the name of a set of networks"),
 ]

@@ -212,9 +212,15 @@ CASES: dict[Any, tuple[str, str, str]] = {
     needs.geo_file: (
         HTTP + POOL + '[geo]\nrefresh = "1s"\noverrides = { "10.0.0.0/8" = { country = "DE" } }\n',
         "geo.refresh", "there is no file"),
-    needs.file_of_networks: (
+    needs.read_networks: (
         HTTP + POOL + '[networks.n]\ncidrs = []\nrefresh = "1s"\n',
-        "networks.n.refresh", "this set has no file"),
+        "networks.n.refresh", "this set has neither a file nor a url"),
+    needs.fetched_networks: (
+        HTTP + POOL + '[networks.n]\ncidrs = []\nrequired = false\n',
+        "networks.n.required", "this set has no url"),
+    needs.secured_networks: (
+        HTTP + POOL + '[networks.n]\nurl = "http://a"\nca = "tls/servers.pem"\n',
+        "networks.n.ca", "this set's url is not one of https"),
 }
 
 

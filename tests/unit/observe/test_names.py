@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from fastlb.observe.metrics import METRICS
+from fastlb.observe.families import METRICS
 
 
 def open_metrics(metrics: dict[str, tuple[str, str]]) -> str:

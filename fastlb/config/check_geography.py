@@ -55,10 +55,10 @@ def check_nearest(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:
     nearest, servers = pool.get("nearest"), pool.get("servers")
     if not isinstance(nearest, Mapping):
         return
-    known = {one["zone"] for one in servers if isinstance(one, Mapping)
-             and isinstance(one.get("zone"), str)} if isinstance(servers, (list, tuple)) else set()
-    ranks = {(one.get("zone"), one.get("priority", 0)) if isinstance(one, Mapping) else ("", 0)
-             for one in servers or ()} if isinstance(servers, (list, tuple)) else set()
+    tables = [one if isinstance(one, Mapping) else {} for one in servers] \
+        if isinstance(servers, (list, tuple)) else []
+    known = {one["zone"] for one in tables if isinstance(one.get("zone"), str)}
+    ranks = {(str(one.get("zone", "")), str(one.get("priority", 0))) for one in tables}
     if not any(nearest.values()):
         yield (*path, "nearest"), "it names no zones; write country, continent or others", \
             tuple(Nearest.model_fields)

@@ -13,7 +13,6 @@ import ipaddress
 import logging
 import os
 import re
-import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ PIP_LINE = "pip install 'fastlb[geo]'"
 WHAT = {"country": "country", "city": "country", "asn": "AS"}       # that a database must know
 
 Stamp = tuple[int, int, int]        # of a file: its inode, size, and time of change
-_reading = threading.Lock()         # places are numbered one after the other
 
 
 class _File(io.BytesIO):
@@ -81,8 +79,7 @@ def read_database(kind: str, path: str, places: Places) -> Read:
             about = opened.metadata()
             samples = database.walk(data, about.node_count, about.record_size, about.ip_version)
             find = _asn if kind == "asn" else _placed(places)
-            with _reading:
-                values = array("I", [find(_record(opened, *one)) for one in samples])
+            values = array("I", [find(_record(opened, *one)) for one in samples])
         name, built_s = str(about.database_type), int(about.build_epoch)
     except (MemoryError, OSError):
         raise

@@ -16,6 +16,8 @@ from fastlb._core.proto.mmdb cimport (
     TREE_NO_MEMORY, TREE_TOO_DEEP, Leaves, Tree, leaves_free, tree_fits, tree_walk,
 )
 
+cimport cython
+
 
 cdef uint64_t code_of(bytes text) except? 0:
     """A country or a continent, as places have it."""
@@ -40,6 +42,7 @@ cdef class Places:
     def __dealloc__(self):
         free(self.all)
 
+    @cython.critical_section
     def number(self, bytes country, bytes continent, bytes region) -> int:
         """The number of a place; 0: nothing is known of it. ValueError: there are too many."""
         cdef Place* place

@@ -78,6 +78,11 @@ GEOGRAPHY = [
             ".others[2]: no server of this pool is in the zone 'ap'", CROSS),
     nearest("unknown-zone-of-a-country", '{ country = { DE = "fra" } }',
             ".country.DE: no server of this pool is in the zone 'fra'", CROSS),
+    Bad("nearest-many-zones", f"""{LISTENER}[pools.api]
+servers = [{", ".join(f'{{ address = "10.0.0.1:{i}", zone = "z{i}" }}' for i in range(1, 18))}]
+nearest = {{ others = "z1" }}
+""", "f.toml:6: pools.api.nearest: the servers have 17 different zones and priorities, and a pool"
+        " with nearest can have 16", CROSS),
     nearest("country-in-lower-case", '{ country = { de = "eu" } }',
             ".country.de: 'de' is not a country; write it like \"DE\" (ISO 3166-1)", CODES),
     nearest("unknown-key", '{ countries = { DE = "eu" } }',

@@ -293,21 +293,6 @@ class ForwardedKeys(TypedDict, total=False):
     headers: list[str] | tuple[str, ...]
 
 
-class GeoKeys(TypedDict, total=False):
-    country: str
-    city: str
-    asn: str
-    refresh: str
-    overrides: Mapping[str, OverrideKeys]
-
-
-class OverrideKeys(TypedDict, total=False):
-    country: str
-    continent: str
-    region: str
-    asn: int
-
-
 class ConnectionRateKeys(TypedDict, total=False):
     limit: str
     burst: int
@@ -333,6 +318,21 @@ class RequestRateKeys(TypedDict, total=False):
     limit: str
     grace: str
     report: bool
+
+
+class GeoKeys(TypedDict, total=False):
+    country: str
+    city: str
+    asn: str
+    refresh: str
+    overrides: Mapping[str, OverrideKeys]
+
+
+class OverrideKeys(TypedDict, total=False):
+    country: str
+    continent: str
+    region: str
+    asn: int
 
 
 class DefaultsKeys(TypedDict, total=False):

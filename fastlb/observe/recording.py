@@ -104,7 +104,7 @@ class Recording:
     `settle` waits until what engines are doing now is recorded.
     """
 
-    def __init__(self, live: Live, settle: Callable[[], None]) -> None:
+    def __init__(self, live: Live, settle: Callable[[], object]) -> None:
         self._live = live
         self._settle = settle
         self._recorder: Recorder | None = None

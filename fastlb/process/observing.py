@@ -22,7 +22,7 @@ def unopened_log(error: OSError) -> Problem:
 class Observing:
     """Writes and traces as the configuration says; `recording` has more to subscribe to."""
 
-    def __init__(self, live: Live, settle: Callable[[], None]) -> None:
+    def __init__(self, live: Live, settle: Callable[[], object]) -> None:
         self.recording = Recording(live, settle)
         self._tracing: Tracing | None = None
 

@@ -115,7 +115,7 @@ def test_another_library_refuses_nothing_of_what_was_let_through(
     monkeypatch.setattr(limits.storage.memory.time, "time", lambda: float(now_s))
     storage = limits.storage.MemoryStorage()
     window = limits.strategies.MovingWindowRateLimiter(storage)
-    most, fewer = (limits.RateLimitItemPerHour(n, 10) for n in (30, 28))
+    most, fewer = (limits.RateLimitItemPerHour(n, 10) for n in (30, 22))
     refused = 0
     for key, _, hours in arrivals(20_000, 2):
         frozen.advance(hours * HOUR_NS)

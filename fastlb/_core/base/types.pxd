@@ -69,7 +69,7 @@ cdef struct H2:                 # a connection of HTTP/2, of a client or to a se
     uint32_t n_open, n_holding  # streams that count for the most there may be, or have H2_HOLDS
     uint32_t head_bytes, ahead  # of a client's requests, and of all streams
     uint32_t n_bad, updates_owed        # frames that are counted; WINDOW_UPDATEs that are not
-    uint32_t useless            # bytes that were part of nothing, of late
+    uint32_t useless, untaken   # bytes: part of nothing, of late; of bodies that are still here
     uint64_t bad_second, early_ms       # that n_bad counts for; of its streams' answered_ms, or 0
     uint8_t inside              # a step of the carrier: it needs not be queued
     uint8_t leaving, gone       # nobody joins it any more; nothing new is sent: GOAWAY was said

@@ -197,6 +197,7 @@ cdef int _on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uin
         if nghttp2_session_consume_connection(session, size):
             (<H2*> given).failed = True
         return 0
+    st.h2.untaken += <uint32_t> size
     if st.stream == NULL and st.flags & (H2_DONE | H2_FAILED):
         st.consumed += <uint32_t> size          # nobody reads it any more
         if st.answered_ms:

@@ -29,7 +29,9 @@ from fastlb._core.ext.nghttp2 cimport (
 from fastlb._core.h2.client cimport h2_answer, h2_client_session, h2_say_streams_max
 from fastlb._core.h2.frames cimport FRAME_HEAD_BYTES, h2_count_bytes, h2_look_at_frames
 from fastlb._core.h2.server cimport h2_ask, h2_server_session
-from fastlb._core.h2.window cimport h2_begin_windows, h2_end_windows, h2_taken
+from fastlb._core.h2.window cimport (
+    h2_begin_windows, h2_end_windows, h2_say_taken, h2_taken,
+)
 
 
 cdef enum:
@@ -138,6 +140,7 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
                 _look(h2, nghttp2_session_consume_connection(session, st.consumed))
             else:
                 _look(h2, nghttp2_session_consume(session, st.id, st.consumed))
+            h2.untaken -= st.consumed
             h2_taken(h2, st, st.consumed)
             st.consumed = 0
         if st.flags & H2_WAKE:
@@ -162,6 +165,7 @@ cdef void h2_hear(Core* core, H2* h2) noexcept nogil:
                    else NGHTTP2_INTERNAL_ERROR)
         elif st.flags & H2_ALL_SENT and st.stream == NULL and not st.flags & H2_ENDED:
             _end_early(core, h2, st)
+    h2_say_taken(h2)
 
 
 cdef void _end_early(Core* core, H2* h2, H2Stream* st) noexcept nogil:

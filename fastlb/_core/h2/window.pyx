@@ -11,7 +11,9 @@ from fastlb._core.base.parts cimport Window
 from fastlb._core.base.types cimport H2, Core, H2Stream
 from fastlb._core.ext.atomic cimport likely
 from fastlb._core.ext.nghttp2 cimport (
-    NGHTTP2_FLAG_NONE, nghttp2_session, nghttp2_session_set_local_window_size, nghttp2_submit_ping,
+    NGHTTP2_FLAG_NONE, nghttp2_session, nghttp2_session_get_effective_local_window_size,
+    nghttp2_session_get_effective_recv_data_length, nghttp2_session_set_local_window_size,
+    nghttp2_submit_ping, nghttp2_submit_window_update,
 )
 
 
@@ -103,6 +105,20 @@ cdef void h2_taken(H2* h2, H2Stream* st, uint32_t size) noexcept nogil:
     if growth and not st.flags & (H2_CLOSED | H2_ENDED):
         _grow_stream(h2, st, growth)
         _measure(h2)
+
+
+cdef void h2_say_taken(H2* h2) noexcept nogil:
+    """Tell the peer what was taken of the connection's window, before that is all it waits for.
+    nghttp2 tells it of half a window. That is too late where streams that nobody takes hold the
+    other half: they would hold up all others."""
+    cdef nghttp2_session* session = <nghttp2_session*> h2.session
+    cdef int32_t come = nghttp2_session_get_effective_recv_data_length(session)
+    cdef int32_t left = nghttp2_session_get_effective_local_window_size(session) - come
+    cdef int32_t untold = come - <int32_t> h2.untaken
+    if likely(untold <= 0 or untold < left):
+        return
+    if nghttp2_submit_window_update(session, NGHTTP2_FLAG_NONE, 0, untold):
+        h2.failed = True
 
 
 cdef void h2_answered(H2* h2) noexcept nogil:

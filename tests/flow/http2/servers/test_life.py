@@ -16,6 +16,7 @@ from tests.flow.http.peers import Wire, get
 from tests.flow.http2.peers import Client
 from tests.flow.http2.servers.conftest import Farm, Front
 from tests.flow.http2.servers.origin import Call, frame
+from tests.flow.http2.test_memory import head, settings
 from tests.flow.tls.turns import time_passes
 
 HEADERS, SETTINGS, PUSH_PROMISE, PING = 1, 4, 5, 6
@@ -141,6 +142,45 @@ def test_one_slow_stream_stops_no_other_one(front: Front, farm: Farm) -> None:
         assert site.ask(get("/small")).body == b"small"
     for wire in slow:
         assert len(wire.response().body) == LARGE
+
+
+def test_streams_that_take_nearly_nothing_leave_the_connection_to_others(
+    front: Front, farm: Farm
+) -> None:
+    """They hold 70 of the 100 windows that the connection has, and others take more than are left
+    of it, again and again."""
+    slow, size = 70, 200_000
+    over = threading.Event()
+
+    def serve(call: Call) -> None:
+        call.answer(b"x" * size)
+
+    origin = farm(serve)
+    site = front([origin], pool={"max_h2_window": "64KiB"})
+    reader = site.site.connect()
+    streams = range(1, 2 * slow, 2)
+    reader.sendall(settings(0) + b"".join(head(one, 2, True) for one in streams))
+    wait_until(lambda: sum(call.sent >= 60_000 for call in origin.requests) == slow)
+
+    def take() -> None:
+        """A byte a second of each, so that none is reset as one that takes nothing."""
+        while not over.wait(1):
+            reader.sendall(b"".join(frame(8, 0, one, b"\0\0\0\1") for one in streams))
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    size = 60_000
+    wire = site.client()
+    try:
+        for _ in range(100):
+            wire.send(get("/"))
+            assert len(wire.response().body) == size
+        assert origin.connections == 1
+    finally:
+        over.set()
+        taking.join()
+    wire.close()
+    reader.close()
 
 
 @pytest.mark.parametrize("crossing", [b"", frame(PING, 0, 0, b"12345678")], ids=["", "ping"])

@@ -84,7 +84,7 @@ cdef bint is_on_list(Core* core, const BindEntry* bind, const Access* access,
 
 
 cdef void _note_refusal(Core* core, ListenerLive* listener, const Address* client) noexcept nogil:
-    """Have it logged, once in a while."""
+    """Have it logged, once in a while. It has been counted: the line says how many there were."""
     fl_store64(&listener.refused_source, source_of(client))
     if fl_load32(&listener.refusing) == 0 and fl_exchange32(&listener.refusing, 1) == 0:
         live_notify(core.live)
@@ -106,13 +106,14 @@ cdef bint is_too_fast(Core* core, const BindEntry* bind, const Address* client) 
         fl_count(&access.rate.counters[core.id].allowed if charge == CHARGED
                  else &access.rate.counters[core.id].uncounted, 1)
         return False
-    _note_refusal(core, listener, client)
     if access.rate_reports:
         fl_count(&access.rate.counters[core.id].reported, 1)
         fl_count(&listener.counters[core.id].source_rate_reported, 1)
+        _note_refusal(core, listener, client)
         return False
     fl_count(&access.rate.counters[core.id].refused, 1)
     fl_count(&listener.counters[core.id].source_rate, 1)
+    _note_refusal(core, listener, client)
     note_denial(core, bind, client)
     return True
 

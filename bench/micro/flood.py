@@ -14,12 +14,11 @@ import multiprocessing
 import os
 import selectors
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from bench.micro.serving import serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -82,7 +81,7 @@ def flood(port: int, sent: multiprocessing.Value) -> None:
                 pass
             due += pause
             if (wait := due - time.perf_counter()) > 0:
-                time.sleep(wait)
+                time.sleep(wait)        # (until the next batch is due)
 
 
 def ask(peers: list[socket.socket], seconds: float) -> tuple[list[float], Counter[bytes]]:
@@ -94,7 +93,7 @@ def ask(peers: list[socket.socket], seconds: float) -> tuple[list[float], Counte
     while due < end:
         for peer in peers:
             due += GOOD_EVERY_S / len(peers)
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, due - time.perf_counter()))     # (until the next one is due)
             begin = time.perf_counter()
             peer.sendall(REQUEST)
             statuses[peer.recv(65536)[9:12]] += 1
@@ -117,46 +116,29 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seconds", type=float, default=30)
     seconds = options.parse_args().seconds
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, \
-            socket.create_server(("127.0.0.1", 0)) as free:
-        port, origin = free.getsockname()[1], listener.getsockname()[1]
-        free.close()
-        path = Path(tempfile.mkdtemp()) / "flood.toml"
-        path.write_text(CONFIG.format(port=port, origin=origin))
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         sent = multiprocessing.Value("q", 0, lock=False)
-        workers = [multiprocessing.Process(target=serve, args=(listener,), daemon=True),
-                   multiprocessing.Process(target=flood, args=(port, sent), daemon=True)]
+        origin = multiprocessing.Process(target=serve, args=(listener,), daemon=True)
         os.sched_setaffinity(0, {1})
-        workers[0].start()
-        balancer = subprocess.Popen(
-            ["taskset", "-c", "0", sys.executable, "-m", "fastlb", "serve", str(path)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(300):
-                try:
-                    connect(port, "127.0.0.1").close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
+        origin.start()
+        config = CONFIG.replace("{origin}", str(listener.getsockname()[1]))
+        with serving(config, "taskset", "-c", "0") as (port, pid):
+            bad = multiprocessing.Process(target=flood, args=(port, sent), daemon=True)
             good = [connect(port, f"127.2.0.{i + 1}") for i in range(GOOD)]
             print("| | good requests | not answered 200 | p50 ms | p99 ms | bad requests/s | CPU |")
             print("|---|---:|---:|---:|---:|---:|---:|")
             for name in ("alone", "beside the flood"):
                 if name != "alone":
-                    workers[1].start()
-                    time.sleep(2)
-                before, spent, begin = sent.value, cpu_s(balancer.pid), time.perf_counter()
+                    bad.start()
+                    time.sleep(2)       # (while 200 clients connect and use up their bursts)
+                before, spent, begin = sent.value, cpu_s(pid), time.perf_counter()
                 times, statuses = ask(good, seconds)
                 took = time.perf_counter() - begin
                 show(name, times, statuses, (sent.value - before) / took,
-                     (cpu_s(balancer.pid) - spent) / took)
-        finally:
-            for worker in workers:
-                if worker.is_alive():
-                    worker.terminate()
-                    worker.join()
-            balancer.terminate()
-            balancer.wait()
+                     (cpu_s(pid) - spent) / took)
+            bad.terminate()
+            bad.join()
+        origin.terminate()
 
 
 if __name__ == "__main__":

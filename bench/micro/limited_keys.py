@@ -13,14 +13,12 @@ import multiprocessing
 import re
 import selectors
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
+
+from bench.micro.serving import serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONNECTIONS, BATCH = 10, 20
@@ -81,38 +79,24 @@ def ask(port: int, keys: int, rate: float, seconds: float) -> None:
                 while len(peer.recv(65536, socket.MSG_DONTWAIT)) == 65536:
                     pass
             due += BATCH / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, due - time.perf_counter()))     # (until the next one is due)
 
 
 def measure(keys: int, rate: int, seconds: float) -> None:
     ours, theirs = multiprocessing.Pipe()
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, \
-            socket.create_server(("127.0.0.1", 0)) as free:
-        port, origin = free.getsockname()[1], listener.getsockname()[1]
-        free.close()
-        path = Path(tempfile.mkdtemp()) / "limited.toml"
-        path.write_text(CONFIG.format(port=port, origin=origin, rate=rate, burst=BURST))
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         server = multiprocessing.Process(target=serve, args=(listener, theirs), daemon=True)
         server.start()
-        balancer = subprocess.Popen([sys.executable, "-m", "fastlb", "serve", str(path)],
-                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(300):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
+        config = CONFIG.replace("{origin}", str(listener.getsockname()[1]))
+        config = config.replace("{rate}", str(rate)).replace("{burst}", str(BURST))
+        with serving(config) as (port, _):
             begin = time.perf_counter()
             ask(port, keys, 2 * rate * keys, seconds)
             took = time.perf_counter() - begin
-            time.sleep(1)
+            time.sleep(1)               # (for what is still on its way to the origin)
             ours.send(None)
             counts: Counter[bytes] = ours.recv()
-        finally:
-            balancer.terminate()
-            balancer.wait()
-            server.terminate()
+        server.terminate()
     wanted = BURST + rate * took
     off = [counts[b"%d" % i] / wanted - 1 for i in range(keys)]
     print(f"| {keys:,} | {rate}/s | {took:.1f} s | {counts.total():,} | {wanted:.1f} "

@@ -56,7 +56,7 @@ Database = Annotated[str, Field(min_length=1, max_length=limits.TEXT_MAX), limit
 
 
 class Override(Model):
-    """What is known of a network, whatever databases say. What isn't written here isn't known."""
+    """A network's place and AS, in place of all that databases say; a key left out is unknown."""
 
     country: Annotated[Country, limits.GEO_FACT] | None = None
     """As ISO 3166-1 has it: `DE`."""

@@ -1,4 +1,4 @@
-"""What a listener does about sources, which are IPv4 addresses or /64s of IPv6: how many
+"""Limits of a listener for each source, which is an IPv4 address or a /64 of IPv6: how many
 connections they may begin in a time, when they are held or banned, how fast they have to send."""
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class EffectiveConnectionRate:
 
     @property
     def unit_ns(self) -> float:
-        """What one connection uses up."""
+        """Return the time that one connection uses up, in ns."""
         return self.period_ms * 1e6 / self.count
 
 
@@ -143,20 +143,17 @@ def show_tarpit(given: EffectiveTarpit | None) -> str:
 
 # --- bans ---
 
-def _denials(value: str) -> Rate:
+def _denials(value: Any) -> Rate:
     """The rate of "20 denials/m"."""
-    found = re.fullmatch(DENIALS, value)
+    found = re.fullmatch(DENIALS, value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f'{show(value)} is not a rate of denials; write it like "20 denials/m"')
-    return rate(found[1] + found[2])
+    return rate(check_rate(found[1] + found[2]))
 
 
 def _check_denials(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f'{show(value)} is not a rate of denials; write it like "20 denials/m"')
     _denials(value)
-    check_rate("".join(re.fullmatch(DENIALS, value).group(1, 2)))      # type: ignore[union-attr]
-    return value
+    return str(value)
 
 
 def _check_set(value: str) -> str:

@@ -305,7 +305,7 @@ class Tls(TlsKeys):
         int, Field(strict=True, ge=limits.SOURCE_HANDSHAKES.low,
                    le=limits.SOURCE_HANDSHAKES.high), limits.SOURCE_HANDSHAKES,
     ] = limits.SOURCE_HANDSHAKES.default
-    """The same of one IPv4 address, or of one /64 of IPv6. 0: no limit."""
+    """How many handshakes one IPv4 address, or one /64 of IPv6, may have under way; 0: no limit."""
     handshake_timeout: Annotated[str, Duration(limits.TLS_HANDSHAKE_TIMEOUT)] = show_ms(
         limits.TLS_HANDSHAKE_TIMEOUT.default
     )

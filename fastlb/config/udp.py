@@ -31,7 +31,7 @@ class UdpListener(Model):
         Field(strict=True, ge=limits.SOURCE_SESSIONS.low, le=limits.SOURCE_SESSIONS.high),
         limits.SOURCE_SESSIONS,
     ] = limits.SOURCE_SESSIONS.default
-    """The same of one IPv4 address, or of one /64 of IPv6; 0: no limit."""
+    """How many sessions one IPv4 address, or one /64 of IPv6, may have; 0: no limit."""
     max_session_rate_per_source: AnyConnectionRate | None = None
     """How many sessions each source may begin in a time: a rate such as "20/s", or a table.
     Datagrams that would begin others are dropped."""

@@ -200,7 +200,8 @@ def _unproxied(listener: EffectiveListener, values: Effective) -> Iterator[str]:
     if hears_proxies(listener, values):
         return
     where = f"listeners.{listener.name}"
-    asked: dict[str, set[str]] = {}         # (of a route of tcp there is one for each name)
+    # (a route of a TCP listener is listed once for each name)
+    asked: dict[str, set[str]] = {}
     sniffed = listener.sniffing.routes if listener.sniffing is not None else ()
     routes: tuple[EffectiveRoute | SniffRoute, ...] = (*_routes(listener), *sniffed)
     for route in routes:

@@ -30,7 +30,7 @@ def geo_warnings(values: Effective) -> Iterator[str]:
 
 
 def _routes(listener: EffectiveListener) -> Iterator[EffectiveRoute | SniffRoute]:
-    seen: set[str] = set()      # (of a route of tcp there is one for each name)
+    seen: set[str] = set()      # (a route of a TCP listener is listed once for each name)
     if listener.http is not None:
         yield from listener.http.routes
     for route in listener.sniffing.routes if listener.sniffing is not None else ():

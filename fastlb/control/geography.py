@@ -39,7 +39,7 @@ Stamp = tuple[int, int, int]        # of a file: its inode, size, and time of ch
 
 
 class _File(io.BytesIO):
-    """What is in a file, with the name that its reader's errors have."""
+    """A file's content, with the name that its reader puts into errors."""
 
     name = ""
 
@@ -184,7 +184,7 @@ def _problem(kind: str, error: ValueError) -> Problem:
 
 
 def fill_geography(live: Live, wanted: EffectiveGeo | None) -> None:
-    """What is known of clients by a configuration that isn't served. ConfigError."""
+    """Read the databases of a configuration that isn't served. Raises ConfigError."""
     if wanted is None:
         return
     problems, read = [], {}

@@ -8,7 +8,7 @@ FACTS = ("client.country", "client.continent", "client.region", "client.asn")
 
 
 def place_facts(live: Live, client: str) -> dict[str, str]:
-    """What is known of an address: facts by their names."""
+    """Return the facts about an address's place, by their names."""
     if live.geography is None:
         return {}
     try:

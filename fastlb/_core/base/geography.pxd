@@ -44,7 +44,7 @@ cdef inline uint32_t geo_value(const GeoNetworks* networks, const Address* peer)
 
 
 cdef inline Spot geo_find(const GeoTable* table, const Address* peer) noexcept nogil:
-    """What is known of an address. An override is all that is known of its network."""
+    """Find the place and AS of an address. Where an override has it, databases are not asked."""
     cdef Spot spot
     cdef uint32_t override
     spot.place = spot.asn = 0

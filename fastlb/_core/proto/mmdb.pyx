@@ -44,7 +44,7 @@ cdef inline uint32_t _record(const Tree* tree, uint32_t node, int bit) noexcept 
 
 
 cdef bint _add(Leaves* leaves, const Way* way, uint32_t record) noexcept nogil:
-    """What begins at this address; False without memory."""
+    """Note which record begins at this address. False: memory is gone."""
     cdef uint32_t room
     cdef void* made
     if leaves.n and leaves.records[leaves.n - 1] == record:

@@ -62,7 +62,7 @@ cdef const uint8_t* _order(Core* core, Exchange* x) noexcept nogil:
 
 
 cdef bint _pick_nearest(Core* core, Exchange* x, bint* full) noexcept nogil:
-    """Of the first group in the client's order that has somebody."""
+    """Pick a server of the first group in the client's order that has one."""
     cdef const PoolEntry* pool = x.pool
     cdef const uint8_t* order = _order(core, x)
     cdef uint32_t i

@@ -19,7 +19,7 @@ import os
 
 
 cdef class Offences:
-    """What sources were denied by one listener, shared by all engines."""
+    """Denials of each source by one listener, shared by all engines."""
 
     def __cinit__(self, Clock clock):
         self._clock = clock

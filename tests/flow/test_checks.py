@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import errno
 import itertools
 import logging
 import os
@@ -39,7 +40,10 @@ class Speaker:
         while True:
             try:
                 peer, _ = self.listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EMFILE:     # (a test has taken the descriptors away)
+                    time.sleep(0.01)                # (until it gives them back)
+                    continue
                 return
             threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastlb.config.failing import Retry
     from fastlb.config.health import Health
     from fastlb.config.model import Config
+    from fastlb.config.rate_limits import Limit
     from fastlb.config.server import Server
     from fastlb.control.events import Event
     from fastlb.errors import BindError, ConfigError, Problem
@@ -59,6 +60,7 @@ __all__ = [
     "Forward",
     "Hashed",
     "Health",
+    "Limit",
     "Listener",
     "More",
     "Pool",
@@ -87,6 +89,7 @@ _HOMES = {
     "RateLimit": "fastlb.handles",
     "RunningServer": "fastlb.handles",
     "Health": "fastlb.config.health",
+    "Limit": "fastlb.config.rate_limits",
     "Retry": "fastlb.config.failing",
     "Event": "fastlb.control.events",
     "BindError": "fastlb.errors",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ROUTE_PARAMETERS = ("path", "name", "methods", "host", "match", "pool", "on_error")
 LOOK_S = 0.1            # how often a change that is waited for looks whether there is a balancer
 Function = TypeVar("Function", bound=Callable[..., Any])
+PlanFunction = TypeVar("PlanFunction", bound=Callable[[str], Any])
 
 
 def _pool_name(pool: Pool | str) -> str:
@@ -309,21 +310,41 @@ class RateLimit:
         """The limit's name, as a value of `rate_limit`."""
         return self.name
 
+    def plan(
+        self, cache_ttl: str | None = None, *, deadline: str | None = None
+    ) -> Callable[[PlanFunction], PlanFunction]:
+        """Let a function give each key its own limit: `@users.plan(cache_ttl="60s")`.
+
+        It gets the key's value and returns a `Limit`, a rate such as "500/m", or None for the
+        limit as it is configured. Nobody waits for it: until it has answered, a key has that limit,
+        too. The answer is good for `cache_ttl`. Returns the function itself. Mistakes raise
+        ConfigError.
+        """
+        if callable(cache_ttl):     # (a decorator without parentheses would register nothing)
+            raise TypeError("write @limit.plan(), with parentheses")
+        keys = {name: value for name, value in (("cache_ttl", cache_ttl), ("deadline", deadline))
+                if value is not None}
+
+        def add(function: PlanFunction) -> PlanFunction:
+            with self._instance.editing() as draft:
+                draft.change_rate_limit(self.name, {"plan": {"call": function, **keys}})
+            return function
+
+        return add
+
     def stats(self) -> dict[str, int]:
         """`allowed`, `refused`, `reported` and `uncounted` requests since the start, `keys` that
-        have used something now, and those `evicted` for want of room. Empty when not running, or
-        while no route has the limit."""
+        have used something now, and those `evicted` for want of room. With a `plan`, also the
+        `plans` that are known, and calls that it `answered`, that `failed`, that are `pending` and
+        that were `dropped` as too many were. Empty when not running, or while no route has the
+        limit."""
         runtime = self._instance.runtime
         if runtime is None:
             return {}
-        return {
-            name: n
-            for limit in runtime.live.rate_limits()
-            if limit.name == self.name
-            for name, n in {
-                **limit.totals(), "keys": limit.keys, "evicted": limit.evicted}.items()
-        }
-
+        return next((
+            {**limit.totals(), "keys": limit.keys, "evicted": limit.evicted,
+             **runtime.plans.totals().get(self.name, {})}
+            for limit in runtime.live.rate_limits() if limit.name == self.name), {})
 
     def refused_most(self) -> list[dict[str, Any]]:
         """The ten keys that were refused most since the start: each has its `key`, how often it

@@ -33,6 +33,7 @@ from fastlb.config.sources import (
     show_request_rate,
     show_tarpit,
 )
+from fastlb.config.speeds import show_speed
 from fastlb.config.udp import EffectiveUdp
 from fastlb.config.units import show_bytes, show_ms, show_us
 from fastlb.config.warn import warnings
@@ -71,7 +72,7 @@ def _try_out(config: str, values: Effective) -> dict[str, NetworkSet]:
     from fastlb.process.preconditions import check_preconditions
 
     check_preconditions(values)
-    if any(listener.policies for listener in values.listeners):
+    if any(listener.policies or listener.plans for listener in values.listeners):
         look_beside(config)
         find_all(values.listeners)
     sets = read_all(values.networks)
@@ -219,6 +220,10 @@ def _listener(listener: EffectiveListener) -> Iterator[str]:
     if listener.udp is not None:
         shown = {"idle_timeout": shown["idle_timeout"], **_udp(listener.udp),
                  "reuse_port": shown["reuse_port"]}
+    if listener.scheme == "tcp":
+        speeds = listener.speeds
+        shown["max_upload_rate"] = show_speed(speeds.upload if speeds is not None else None)
+        shown["max_download_rate"] = show_speed(speeds.download if speeds is not None else None)
     if listener.http is not None:       # these are for relays
         for key in ("idle_timeout", "buffer_size", "bulk_buffer_size"):
             del shown[key]

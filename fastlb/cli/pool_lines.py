@@ -124,4 +124,6 @@ def _nearest(nearest: EffectiveNearest) -> str:
     rows = {**nearest.countries, **nearest.continents}
     if nearest.others:
         rows["others"] = nearest.others
+    if nearest.measured:
+        rows["others"] = ("by connect time",)
     return "; ".join(f"{place}: {', '.join(zones)}" for place, zones in rows.items())

@@ -29,6 +29,7 @@ from fastlb.config.failing import EffectiveHedge, EffectiveOutliers, EffectiveRe
 from fastlb.config.geography import EffectiveNearest
 from fastlb.config.limits import CLOSING_MS
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol
+from fastlb.config.speeds import SpeedsSpec, speeds_spec
 from fastlb.config.udp import EffectiveUdp
 
 SocketAddress = tuple[str, int] | str       # (IP address, port), or a unix socket's path
@@ -141,6 +142,7 @@ class BindSpec:
     udp: UdpSpec | None = None
     proxy: ProxySpec | None = None
     access: AccessSpec | None = None
+    speeds: SpeedsSpec | None = None    # of tcp
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,7 @@ def compile_snapshot(
                 proxy=_proxied(listener.proxy_protocol)
                 if listener.proxy_protocol is not None else None,
                 access=access_spec(listener),
+                speeds=speeds_spec(listener.speeds) if listener.speeds is not None else None,
             )
         )
     specs = [compile_pool(pool, servers[pool.name], index, contexts) for pool in pools]

@@ -50,6 +50,10 @@ def _check_match(path: Path, match: Mapping[str, Any]) -> Iterator[Found]:
                 yield (*where, i) if values is value else where, str(error), ()
 
 
+def _connects(health: Any) -> bool:
+    return isinstance(health, Mapping) and "udp" not in health
+
+
 def check_nearest(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:
     """Yield what is wrong with a pool's `nearest` beside its values: zones that no server has."""
     nearest, servers = pool.get("nearest"), pool.get("servers")
@@ -60,8 +64,15 @@ def check_nearest(path: Path, pool: Mapping[str, Any]) -> Iterator[Found]:
     known = {one["zone"] for one in tables if isinstance(one.get("zone"), str)}
     ranks = {(str(one.get("zone", "")), str(one.get("priority", 0))) for one in tables}
     if not any(nearest.values()):
-        yield (*path, "nearest"), "it names no zones; write country, continent or others", \
-            tuple(Nearest.model_fields)
+        yield (*path, "nearest"), (
+            "it names no zones; write country, continent, others or measured"
+        ), tuple(Nearest.model_fields)
+    if nearest.get("measured") is True and nearest.get("others") is not None:
+        yield (*path, "nearest", "others"), "measured = true finds this order: leave one out", ()
+    elif nearest.get("measured") is True and not _connects(pool.get("health")):
+        yield (*path, "nearest", "measured"), (
+            "the pool has no health checks that connect, which measure it; write health = { tcp ="
+            " true }"), ()
     if len(ranks) > limits.ZONES_MAX:
         yield (*path, "nearest"), (
             f"the servers have {len(ranks)} different zones and priorities, and a pool with nearest"

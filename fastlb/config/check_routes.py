@@ -22,6 +22,7 @@ from fastlb.config.http import HttpKeys, HttpListener
 from fastlb.config.patterns import OTHER_KINDS, fact_of
 from fastlb.config.positions import Path
 from fastlb.config.sniffing import SniffKeys
+from fastlb.config.speeds import SpeedKeys
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.units import show
 
@@ -88,7 +89,8 @@ def check_listener(
             ' [{ name = "all", policy = ... }]'
         ), ()
     for whose, wanted, keys in (("udp://", "udp", UDP_KEYS),
-                                ("a tcp listener", "tcp", tuple(SniffKeys.model_fields))):
+                                ("a tcp listener", "tcp",
+                                 (*SniffKeys.model_fields, *SpeedKeys.model_fields))):
         for key in keys if scheme not in ("", wanted) else ():
             if key in listener:
                 yield (*path, key), f"{key} belongs to {whose}, and bind is {written}://", ()

@@ -59,8 +59,10 @@ from fastlb.config.observing import (
     effective_tracing,
 )
 from fastlb.config.plain import plain_numbers
+from fastlb.config.plan import EffectivePlan
 from fastlb.config.policy import EffectivePolicy, effective_policy
 from fastlb.config.proxy_protocol import EffectiveProxyProtocol, effective_proxy_protocol
+from fastlb.config.rate_limits import EffectiveRateLimit
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sources import (
     EffectiveBan,
@@ -71,6 +73,7 @@ from fastlb.config.sources import (
     effective_connection_rate,
     effective_tarpit,
 )
+from fastlb.config.speeds import EffectiveSpeeds, SpeedKeys, effective_speeds
 from fastlb.config.sticky import EffectiveSticky, effective_sticky
 from fastlb.config.udp import KEYS as UDP_KEYS
 from fastlb.config.udp import EffectiveUdp, effective_udp
@@ -168,6 +171,7 @@ class EffectiveListener:
     source_rate: EffectiveConnectionRate | None = None
     tarpit: EffectiveTarpit | None = None
     ban: EffectiveBan | None = None
+    speeds: EffectiveSpeeds | None = None       # of tcp
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property
@@ -181,6 +185,15 @@ class EffectiveListener:
             if one.policy is not None:
                 found[one.name] = one.policy
         return [*([("", self.policy)] if self.policy else []), *found.items()]
+
+    @property
+    def plans(self) -> list[tuple[EffectiveRateLimit, EffectivePlan]]:
+        """Rate limits of it and its routes whose keys have limits of their own, each once."""
+        http = self.http
+        places = (http.services, *(one.services for one in http.routes)) if http is not None else ()
+        return list({limit.name: (limit, limit.plan) for services in places
+                     for limit in dict(services).get("rate_limit") or ()
+                     if limit.plan is not None}.values())
 
     @property
     def target(self) -> str:
@@ -313,7 +326,8 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
     scheme = OVER_TLS.get(written, written)
     for key in ("reuse_port", "mode", "tls", *SourceKeys.model_fields,
                 *(UDP_KEYS if scheme == "udp" else ()),
-                *(SniffKeys.model_fields if scheme == "tcp" else ())):
+                *((*SniffKeys.model_fields, *SpeedKeys.model_fields)
+                  if scheme == "tcp" else ())):
         look.origins[key] = "listener" if key in listener.model_fields_set else "built in"
     idle = limits.IDLE_TIMEOUT
     if scheme == "udp":
@@ -350,6 +364,7 @@ def _listener(name: str, listener: Listener, config: Config) -> EffectiveListene
             f"{name}:connections", listener.max_connection_rate_per_source),
         tarpit=effective_tarpit(listener.tarpit),
         ban=effective_ban(listener.ban),
+        speeds=effective_speeds(listener),
         origins=look.origins,
     )
 

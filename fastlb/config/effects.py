@@ -63,6 +63,7 @@ from fastlb.config.positions import Path, dotted
 from fastlb.config.proxy_protocol import ProxyProtocol
 from fastlb.config.sniffing import Mqtt, SniffKeys
 from fastlb.config.sources import Ban, ConnectionRate, RequestRate, Tarpit
+from fastlb.config.speeds import SpeedKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import Certificate, ServerTls, Tickets, Tls
 from fastlb.config.udp import UdpListener
@@ -114,6 +115,7 @@ EFFECTS: dict[type[Model], Table] = {
         **dict.fromkeys((*HttpListener.model_fields, *HttpKeys.model_fields), (HTTP,)),
         **dict.fromkeys(UdpListener.model_fields, (UDP,)),
         **dict.fromkeys(SniffKeys.model_fields, (TCP, needs.sniffs)),
+        **dict.fromkeys(SpeedKeys.model_fields, (TCP,)),
         **_always("bind proxy_protocol pool deny allow"),
         "reuse_port": (needs.over_ip,),
         **dict.fromkeys(("tls", "max_connections", "backlog", "buffer_size", "bulk_buffer_size",

@@ -139,6 +139,7 @@ ASN_MAX = (1 << 32) - 1         # (RFC 6793)
 NEAREST = Choice(None, "most pools are in one place; those in our own zone come first")
 NEAREST_PLACES = Choice({}, "clients there get what others get")
 NEAREST_OTHERS = Choice(None, "servers of our own zone come first")
+NEAREST_MEASURED = Choice(False, "the operator knows where servers are")
 ZONES_MAX = 16                  # GROUPS_MAX of the core
 RATE_LIMITS = Choice({}, "limits can be written in routes, too")
 RATE_LIMIT = Choice(None, "only a service knows how much its clients may ask for")
@@ -151,6 +152,7 @@ REPORT = Choice(False, "a limit is meant to hold")
 RATE_REQUESTS = Limit(
     0, 1, 10_000_000, "ten times what one process serves; a shorter time is too coarse in ns"
 )
+SPEED = Choice(None, "a line is there to be used")
 RATE_PERIOD_MS_MAX = 400 * DAY_MS      # a year, and some days
 RATE_BYTES = Limit(0, 1, 1 << 40, "8 terabits a second: more than any network card")
 SUBSET = Choice(None, "every process sends to all servers")
@@ -375,6 +377,9 @@ MAX_H2_WINDOW = Limit(
 CONNECTION_AGE = Limit(0, 0, DAY_MS, "a connection is as good as when it was new")
 RESPOND_STATUS = Limit(200, 200, 599, "an answer is what it is for")
 POLICY = Choice(None, "routes and pools need none")
+PLAN = Choice(None, "one limit for all keys is what most need")
+PLAN_CACHE_TTL = Limit(60_000, 100, DAY_MS, "who pays for more gets it within a minute")
+PLAN_DEADLINE = Limit(5000, 1, HOUR_MS, "nobody waits for it; what takes longer is stuck")
 POLICY_DEADLINE = Limit(
     1000, 1, HOUR_MS, "a client waits a second for its page; a function that takes longer is stuck",
 )

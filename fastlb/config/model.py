@@ -37,6 +37,7 @@ from fastlb.config.proxy_protocol import Outgoing, ProxyProtocol
 from fastlb.config.rate_limits import RateLimit
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sources import SourceKeys
+from fastlb.config.speeds import SpeedKeys
 from fastlb.config.sticky import Sticky
 from fastlb.config.tls import ListenerTls, PoolTls
 from fastlb.config.udp import UdpListener
@@ -248,7 +249,7 @@ class Defaults(HttpKeys, Shared):
     """What is read at a time from a flow that fills `buffer_size`, where it can't be spliced."""
 
 
-class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, SourceKeys, Shared):
+class Listener(HttpListener, UdpListener, HttpKeys, SniffKeys, SpeedKeys, SourceKeys, Shared):
     """Addresses that connections are accepted on, and the pool they go to."""
 
     bind: Binds
@@ -303,8 +304,7 @@ class Pool(HttpPool, Shared):
         Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),
         bounds.BOUNDED_LOAD,
     ] | None = None
-    """Of a hash policy: no server gets more than so many times its share of what is in flight;
-    the key's next server does."""
+    """With hashing: beyond so many times its share in flight, a server's keys go to the next."""
     table_size: Annotated[
         int, _within(bounds.TABLE_SIZE), bounds.TABLE_SIZE,
     ] = bounds.TABLE_SIZE.default

@@ -18,7 +18,8 @@ from fastlb.config.units import duration_ms, show, show_bytes, show_ms, size_byt
 FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 
 
-def _check_call(value: Any) -> Any:
+def check_call(value: Any) -> Any:
+    """Return a function, or its name as it is written. ValueError: it is neither."""
     if callable(value):
         return value
     if not isinstance(value, str) or re.fullmatch(FUNCTION, value, re.ASCII) is None:
@@ -44,7 +45,7 @@ class Policy(Model):
     """A Python function that decides about requests or connections, or its name."""
 
     call: Annotated[
-        Any, AfterValidator(_check_call),
+        Any, AfterValidator(check_call),
         WithJsonSchema({"type": "string", "pattern": f"^{FUNCTION}$"}),
     ]
     """The function, as "module:function"; in Python also the function itself. `async def` runs on

@@ -1,4 +1,5 @@
-"""`[rate_limits.NAME]`: how much may come per time, and by what it is counted."""
+"""`[rate_limits.NAME]`: how much may come per time, and by what it is counted; and the limit of a
+single key, as a plan returns it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from fastlb.config.base import Model, Switch
 from fastlb.config.compare import TEXT, loose
 from fastlb.config.hints import Found
 from fastlb.config.patterns import KEY, PLAIN_KEYS, check_field_name, listed
+from fastlb.config.plan import AnyPlan, EffectivePlan, effective_plan
 from fastlb.config.positions import Path
 from fastlb.config.units import RATE, Rate, rate, show, show_ms, size_bytes
 
@@ -96,6 +98,9 @@ class RateLimit(Model):
         loose({"anyOf": [{"type": "integer"}, {"type": "object"}]}), limits.RATE_COST,
     ] = Field(default_factory=Cost)
     """What one request costs."""
+    plan: Annotated[AnyPlan, limits.PLAN] | None = None
+    """A Python function that gives each value of `key` a limit of its own. Until it has answered,
+    and without the key, `limit` and `burst` hold."""
     headers: Annotated[Literal["draft", "x-ratelimit", False], limits.RATE_HEADERS] = "draft"
     """Header fields that tell clients what is left: `RateLimit` and `RateLimit-Policy`, or
     `X-RateLimit-*`; false: none."""
@@ -154,6 +159,7 @@ class EffectiveRateLimit:
     cost_field: str
     headers: str                # "draft", "x-ratelimit", "off"
     report: bool
+    plan: EffectivePlan | None = None
 
     @property
     def unit_ns(self) -> float:
@@ -174,4 +180,28 @@ def effective_rate_limit(name: str, given: RateLimit) -> EffectiveRateLimit:
         cost=cost.fixed, cost_from=cost_from,
         cost_field=(cost.header or cost.response_header or "").lower(),
         headers=given.headers or "off", report=given.report,
+        plan=effective_plan(given.plan) if given.plan is not None else None,
     )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The limit of one key: `Limit("500/m", burst=50)`. Both are as in `[rate_limits.NAME]`.
+    Raises ValueError for what is no limit."""
+
+    limit: str
+    burst: int | str | None = None
+
+    def __post_init__(self) -> None:
+        effective_limit(self)
+
+
+def effective_limit(given: Limit) -> EffectiveRateLimit:
+    """Return its amounts. Raises ValueError for what is no limit."""
+    keys: dict[str, Any] = {"limit": given.limit}
+    if given.burst is not None:
+        keys["burst"] = given.burst
+    made = RateLimit(**keys)
+    for _, said, _ in check_rate_limit((), keys):
+        raise ValueError(said)
+    return effective_rate_limit("", made)

@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastlb.compile.snapshot import SocketAddress
@@ -36,6 +37,7 @@ EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 # A timeout that comes later than this share of itself says more of our loop than of the server.
 LATE_SHARE = 0.5
 NO_LINGER = b"\1\0\0\0\0\0\0\0"     # struct linger: on, 0 s
+RTT_AT = 68                         # of struct tcp_info: tcpi_rtt, in us
 # What we have run out of ourselves, which says nothing of a server.
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
@@ -46,6 +48,7 @@ class Report:
     in_flight: int | None = None
     latency_ms = 0.0
     nobody = False              # its host says that nobody listens there for datagrams
+    connect_s: float | None = None      # how long connecting took, as the kernel measured it
 
 
 class Visits:
@@ -163,6 +166,7 @@ def _converse(
     if health.kind == "udp":
         yield from _ask_by_datagram(sock, health, report)
         return
+    report.connect_s = _connect_s(sock)
     wire = Wire(sock)
     yield from wire.send(health.first)
     if health.kind == "tcp":
@@ -181,6 +185,17 @@ def _converse(
     elif health.kind == "expect":
         yield from _talk(wire, health)
     yield from wire.close()
+
+
+def _connect_s(sock: socket.socket) -> float | None:
+    """Return a connection's round trip in seconds, which its handshake took. None: a lost packet
+    had to be sent again, or it is no TCP."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RTT_AT + 4)
+    except OSError:
+        return None
+    rtt_us = int.from_bytes(info[RTT_AT:], sys.byteorder)
+    return rtt_us / 1e6 if rtt_us else None
 
 
 def _talk(wire: Wire, health: EffectiveHealth) -> Conversation:

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from logging import ERROR, INFO, WARNING
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,10 @@ class Health:
     """Checks the servers of pools, and tells the engines which are down."""
 
     def __init__(
-        self, live: Live, events: Events, changed: Callable[[], object], clock: Clock
+        self, live: Live, events: Events, changed: Callable[[], object], clock: Clock,
+        measured: Callable[[str, str, float], None],
     ) -> None:
+        self._measured = measured       # pool, server, seconds that connecting took
         self._live = live
         self._events = events
         self._changed = changed
@@ -80,7 +83,8 @@ class Health:
             assert health is not None and self._visits is not None
             patient = Patient(
                 self._live.server(pool, spec.name), spec.address, health, self._visits,
-                self._turned, how.secure(spec), spec.other, clock=self._clock)
+                self._turned, how.secure(spec), spec.other, clock=self._clock,
+                on_connect=partial(self._measured, pool, spec.name))
             patient.delay_s = max(health.interval_s * i / len(new), self._first_delay_s())
             tasks[spec.name] = keep_going(
                 f"pool {pool}: checking server {spec.name}", patient.follow)
@@ -169,7 +173,9 @@ class Patient:
         self, server: Server, address: SocketAddress, health: EffectiveHealth, visits: Visits,
         on_change: Callable[[Server, str], None] = lambda server, why: None,
         secure: Secure | None = None, other: tuple[str, int] | None = None, *, clock: Clock,
+        on_connect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        self.on_connect = on_connect
         self.server = server
         self.clock = clock
         self.visits = visits
@@ -225,6 +231,8 @@ class Patient:
             why = await self.visits.make(
                 self.other, self.health, name, report, self.secure
             )
+        if report.connect_s is not None:
+            self.on_connect(report.connect_s)
         if report.in_flight is not None:
             self.server.report(report.in_flight, report.latency_ms)
         return why, report.nobody

@@ -1,13 +1,16 @@
-"""Tables that were replaced while engines may still be reading them: kept until every engine has
-begun another turn."""
+"""What was replaced, and is given back later: tables that engines may still be reading, and lengths
+of timeouts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fastlb._core.engine import Engine
+from fastlb._core.tables.live import Live
+from fastlb._core.tables.snapshot import Snapshot
 from fastlb.control.clock import Clock, Timer
 
+SLOTS_SPARE = 64        # of 255: a snapshot may take so many anew without anybody looking
 RETIRE_S = 0.1          # how often it is looked whether engines have let go of what was replaced
 
 
@@ -63,3 +66,16 @@ def _wake(engine: Engine) -> None:
         engine.wake()
     except RuntimeError:
         pass
+
+
+def spare_slots(
+    live: Live, engines: Iterable[Engine], snapshots: Iterable[Snapshot]
+) -> None:
+    """Engines know so many lengths of timeouts: those that neither they nor these snapshots use
+    may go, where few are left."""
+    if live.slots_left >= SLOTS_SPARE:
+        return
+    used = {slot for snapshot in snapshots for slot in snapshot.slots}
+    for engine in engines:
+        used |= engine.timer_slots()
+    live.free_slots(used)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         NearestKeys,
         NetworkRuleKeys,
         OutliersKeys,
+        PlanKeys,
         ProxyProtocolKeys,
         RateLimitKeys,
         RedirectKeys,
@@ -142,6 +143,8 @@ class ListenKeywords(TypedDict, total=False):
     max_connection_rate_per_source: str | ConnectionRateKeys
     tarpit: str | TarpitKeys
     ban: BanKeys
+    max_upload_rate: str
+    max_download_rate: str
     sniff_timeout: str
     sniff_whole_timeout: str
     request_header_timeout: str
@@ -200,6 +203,7 @@ class RateLimitKeywords(TypedDict, total=False):
     key: str
     burst: str | int
     cost: int | CostKeys
+    plan: str | PlanKeys
     headers: Literal['draft', 'x-ratelimit', False]
     report: bool
 

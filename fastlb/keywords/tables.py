@@ -171,6 +171,7 @@ class NearestKeys(TypedDict, total=False):
     country: Mapping[str, str | list[str] | tuple[str, ...]]
     continent: Mapping[str, str | list[str] | tuple[str, ...]]
     others: str | list[str] | tuple[str, ...]
+    measured: bool
 
 
 class SubsetKeys(TypedDict, total=False):
@@ -258,6 +259,7 @@ class RateLimitKeys(TypedDict, total=False):
     limit: str
     burst: str | int
     cost: int | CostKeys
+    plan: str | PlanKeys
     headers: Literal['draft', 'x-ratelimit', False]
     report: bool
 
@@ -266,6 +268,12 @@ class CostKeys(TypedDict, total=False):
     fixed: int
     header: str
     response_header: str
+
+
+class PlanKeys(TypedDict, total=False):
+    call: str
+    cache_ttl: str
+    deadline: str
 
 
 class MirrorKeys(TypedDict, total=False):

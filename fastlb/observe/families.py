@@ -64,6 +64,10 @@ METRICS = {
     "fastlb_rate_limit_keys": ("gauge", "Keys that have used something of a rate limit."),
     "fastlb_rate_limit_evicted_total": (
         "counter", "Keys forgotten before their time, for want of room."),
+    "fastlb_rate_limit_plans": ("gauge", "Keys whose limit a rate limit's plan has said."),
+    "fastlb_rate_limit_plan_calls_total": (
+        "counter", "Calls of a rate limit's plan, by outcome: answered, failed, or dropped as too"
+        " many waited."),
     "fastlb_rate_limit_key_refusals": (
         "gauge", "Refusals of the ten keys that a rate limit has refused most, or would have."),
     **source_metrics.METRICS,

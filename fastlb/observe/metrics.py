@@ -211,6 +211,7 @@ class Metrics:
                     yield f"fastlb_policy_{key}_total", where, n
 
     def _rate_limits(self) -> Iterator[Sample]:
+        plans = self._runtime.plans.totals()
         for limit in self._runtime.live.rate_limits():
             where = labels(limit=limit.name)
             for outcome, n in limit.totals().items():
@@ -218,6 +219,11 @@ class Metrics:
                        labels(limit=limit.name, outcome=outcome), n)
             yield "fastlb_rate_limit_keys", where, limit.keys
             yield "fastlb_rate_limit_evicted_total", where, limit.evicted
+            if limit.name in plans:
+                yield "fastlb_rate_limit_plans", where, plans[limit.name]["plans"]
+                for outcome in ("answered", "failed", "dropped"):
+                    yield ("fastlb_rate_limit_plan_calls_total",
+                           labels(limit=limit.name, outcome=outcome), plans[limit.name][outcome])
             most = {one["key"]: one["refused"] for one in reversed(refused_most(limit))}
             for key, n in most.items():         # (two keys may begin alike)
                 yield "fastlb_rate_limit_key_refusals", labels(limit=limit.name, key=key), n

@@ -34,12 +34,14 @@ def status(runtime: Runtime) -> dict[str, Any]:
     pools[{name, balance, down, panic, in_flight, pending, retrying, servers[{address, state,
     weight, in_flight, idle, connections, requests, errors, latency{}, ...}]}],
     records{}, policies{}, rate_limits[{name, allowed, refused, reported, uncounted, keys,
-    evicted, refused_most[{key, refused, over}]}], networks[{name, entries, added, denied, reported,
-    source, age, error, read, unchanged, failed}], geo[{database, name, built, networks}],
+    evicted, plans, answered, failed, pending, dropped, refused_most[{key, refused, over}]}],
+    networks[{name, entries, added, denied, reported, source, age, error, read, unchanged,
+    failed}], geo[{database, name, built, networks}],
     certificates[{listener or pool, file, names[], algorithm, fingerprint, expires}]}.
     Latencies are {count, mean, p50, p90, p99, p99.9} in seconds.
     """
     live, sources = runtime.live, runtime.networks.sources()
+    plans = runtime.plans.totals()
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -63,7 +65,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "policies": dict(runtime.policies.totals()),
         "rate_limits": [
             {"name": limit.name, **limit.totals(), "keys": limit.keys, "evicted": limit.evicted,
-             "refused_most": refused_most(limit)}
+             **plans.get(limit.name, {}), "refused_most": refused_most(limit)}
             for limit in sorted(live.rate_limits(), key=lambda one: one.name)
         ],
         "networks": [

@@ -54,6 +54,12 @@ class Draft:
         Config.build({"rate_limits": {name: spec}})
         self.rate_limits[name] = spec
 
+    def change_rate_limit(self, name: str, keys: Mapping[str, Any]) -> None:
+        self._must_not_be_whole()
+        spec = {**self.rate_limits[name], **keys}
+        Config.build({"rate_limits": {name: spec}})
+        self.rate_limits[name] = spec
+
     def add_networks(self, name: str, keys: Mapping[str, Any]) -> None:
         self._check_name(name, self.networks)
         spec = given(keys)

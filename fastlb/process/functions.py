@@ -6,17 +6,48 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastlb.compile.policies import is_async
 from fastlb.config.effective import EffectiveListener
+from fastlb.config.plan import EffectivePlan
 from fastlb.config.policy import EffectivePolicy
+from fastlb.config.rate_limits import EffectiveRateLimit
 from fastlb.errors import ConfigError, Problem
+
+END_S = 1.0                 # for a call that is cancelled to end; who takes longer is left behind
+
+Told = set[tuple[str, str, int]]        # kinds of failures, each with its place
+
+
+class Exited(Exception):
+    """A function wanted to end the process, by sys.exit() or like Ctrl-C."""
+
+
+async def run_function(function: Callable[[Any], Any], about: object) -> Any:
+    """Await a function of the user's. Raises what it raised, and Exited for sys.exit()."""
+    try:
+        return await function(about)
+    except (SystemExit, KeyboardInterrupt) as error:        # (a task would stop the loop with it)
+        raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
+
+
+def is_told(error: BaseException, told: Told) -> bool:
+    """Whether such an error from that line is in `told` already; now it is."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = (type(error).__name__, last.filename if last else "", (last and last.lineno) or 0)
+    if where in told:
+        return True
+    told.add(where)
+    return False
 
 
 def find(
-    call: str | Callable[..., Any], where: str, blocking: bool = False, at_once: bool = False
+    call: str | Callable[..., Any], where: str, blocking: bool = False, at_once: bool = False,
+    argument: str = "the request or connection",
 ) -> Callable[..., Any]:
     """The function that is meant, which may lie in the working directory. Raises ConfigError where
     there is none, or none that can be called with one argument; `where` is the key's path.
@@ -29,7 +60,7 @@ def find(
         inspect.signature(function).bind(None)
     except TypeError:
         raise _error(
-            f"{name} can't be called with one argument, the request or connection", where
+            f"{name} can't be called with one argument, {argument}", where
         ) from None
     except ValueError:
         pass                            # (of a builtin, which doesn't tell)
@@ -50,11 +81,17 @@ def look_beside(config: str) -> None:
 
 
 def find_all(listeners: list[EffectiveListener]) -> None:
-    """Raises ConfigError with all that can't be found."""
+    """Look for all functions that listeners name. Raises ConfigError with all that can't be found.
+    """
     problems: list[Problem] = []
     for where, policy, at_once in policies_of(listeners):
         try:
             find(policy.call, where, policy.blocking, at_once)
+        except ConfigError as error:
+            problems += error.problems
+    for where, _, plan in plans_of(listeners):
+        try:
+            find(plan.call, where, argument="the key's value")
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -70,6 +107,30 @@ def policies_of(
         for route, policy in listener.policies:
             at_once = listener.udp is not None and listener.udp.each
             yield f"{where}.routes.{route}.policy" if route else f"{where}.policy", policy, at_once
+
+
+def plans_of(
+    listeners: Iterable[EffectiveListener],
+) -> Iterator[tuple[str, EffectiveRateLimit, EffectivePlan]]:
+    """Yield each rate limit that has a plan once, with the path of its key."""
+    names = set()
+    for listener in listeners:
+        for limit, plan in listener.plans:
+            if limit.name not in names:
+                names.add(limit.name)
+                # (one without a name is called by its place, such as web/api)
+                where = "rate_limit " if "/" in limit.name else "rate_limits."
+                yield f"{where}{limit.name}.plan", limit, plan
+
+
+def calls_of(listeners: list[EffectiveListener]) -> Iterator[tuple[str, str]]:
+    """Yield each "module:function" that listeners name, with the path of its key."""
+    for where, policy, _ in policies_of(listeners):
+        if isinstance(policy.call, str):
+            yield policy.call, where
+    for where, _, plan in plans_of(listeners):
+        if isinstance(plan.call, str):
+            yield plan.call, where
 
 
 def _imported(call: str, where: str) -> Any:

@@ -28,7 +28,14 @@ from fastlb.config.effective_http import EffectiveRoute
 from fastlb.config.policy import EffectivePolicy
 from fastlb.policy import Connection, Request
 from fastlb.process.blocking import Blocking
-from fastlb.process.functions import find, policies_of
+from fastlb.process.functions import (
+    END_S,
+    Told,
+    calls_of,
+    find,
+    is_told,
+    run_function,
+)
 from fastlb.process.modules import Modules
 
 log = logging.getLogger("fastlb.policy")
@@ -36,7 +43,6 @@ log = logging.getLogger("fastlb.policy")
 THREADS_MAX = 32            # for functions that block
 LATE_S = 60.0               # between two lines about a policy that is past its deadline
 LOOK_S = 0.05               # how often the watchdog looks at functions on engines' threads
-END_S = 1.0                 # for a task that is cancelled to end; who takes longer is left behind
 
 Key = tuple[str, str]       # listener and route; no route: of the listener's connections
 Callers = Mapping[str, Mapping[str, Caller]]
@@ -49,7 +55,7 @@ class Policy(Caller):
     blocking: bool
     loop: asyncio.AbstractEventLoop | None
     thread: int                 # of the loop
-    seen: set[tuple[str, str, int]]
+    seen: Told
     said_late: float = -math.inf
 
     @property
@@ -62,12 +68,8 @@ class Policy(Caller):
 
     def failed(self, error: BaseException) -> None:
         """Say it once, with where it happened; it is counted each time."""
-        frames = traceback.extract_tb(error.__traceback__)
-        last = frames[-1] if frames else None
-        where = (type(error).__name__, last.filename if last else "", (last and last.lineno) or 0)
-        if where in self.seen:
+        if is_told(error, self.seen):
             return
-        self.seen.add(where)
         say = partial(log.error, "policy of %s failed; this is said once", self.name,
                       exc_info=error)
         if self.loop is None or self.thread == threading.get_ident():
@@ -101,11 +103,10 @@ class Policies:
     """Keeps a Policy for each route or listener that has one, over configurations that don't
     change it."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, live: Live, modules: Modules) -> None:
+        self._live, self._modules = live, modules
         self._known: dict[Key, tuple[object, Policy]] = {}
         self._before: dict[Key, tuple[object, Policy]] | None = None
-        self._modules = Modules()
         # Snapshots keep their policies alive, and questions name them by number.
         self._callers: weakref.WeakValueDictionary[int, Policy] = weakref.WeakValueDictionary()
         self._asked: dict[tuple[int, int], asyncio.Future[Any]] = {}    # by engine and ticket
@@ -160,10 +161,7 @@ class Policies:
         """Before a reload: import modules again whose files changed. ConfigError if one can't be.
         """
         self._before = self._known
-        changed = self._modules.refresh(
-            (policy.call, where) for where, policy, _ in policies_of(listeners)
-            if isinstance(policy.call, str)
-        )
+        changed = self._modules.refresh(calls_of(listeners))
         self._known = {
             key: (made_of, policy) for key, (made_of, policy) in self._known.items()
             if getattr(policy.function, "__module__", "") not in changed
@@ -212,7 +210,7 @@ class Policies:
 
     def _begin(self, policy: Policy, about: object) -> asyncio.Future[Any]:
         if not policy.blocking:
-            return asyncio.get_running_loop().create_task(_run(policy.function, about))
+            return asyncio.get_running_loop().create_task(run_function(policy.function, about))
         if self._threads is None:
             self._threads = Blocking(THREADS_MAX)
         future = self._threads.submit(policy.function, about)
@@ -270,17 +268,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-class Exited(Exception):
-    """A policy wanted to end the process, by sys.exit() or like Ctrl-C."""
-
-
-async def _run(function: Callable[[Any], Any], about: object) -> Any:
-    try:
-        return await function(about)
-    except (SystemExit, KeyboardInterrupt) as error:        # (a task would stop the loop with it)
-        raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
 
 
 class Watchdog:

@@ -92,6 +92,7 @@ async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     except BaseException:
         runtime.effective, runtime.listening = old, listening
         runtime.policies.restore()
+        runtime.plans.follow(old.listeners)
         runtime.observing.configure(old)
         runtime.discovery.configure(dns)
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))

@@ -25,6 +25,8 @@ from fastlb.control.health import Health
 from fastlb.control.networks import NetworkSets
 from fastlb.control.outliers import Comparison
 from fastlb.control.overlay import Overlay
+from fastlb.control.proximity import Proximity
+from fastlb.control.retiring import spare_slots
 from fastlb.control.spread import Spread
 from fastlb.control.tasks import within
 from fastlb.control.watch import Watch
@@ -33,7 +35,9 @@ from fastlb.process.edits import Edits
 from fastlb.process.handed import Handed
 from fastlb.process.leaving import Leaving
 from fastlb.process.machine import check_parser
+from fastlb.process.modules import Modules
 from fastlb.process.observing import Observing
+from fastlb.process.plans import Plans
 from fastlb.process.policies import Policies
 from fastlb.process.securing import Securing
 from fastlb.process.sockets import Listening, open_all
@@ -44,7 +48,6 @@ log = logging.getLogger("fastlb")
 log.addHandler(logging.NullHandler())       # a program that configured no logging hears nothing
 
 LOOK_SHARE = 0.1    # of the loop's time goes to looking, at most, while very many states change
-SLOTS_SPARE = 64    # of 255: a snapshot may take so many anew without anybody looking
 RETIRE_S = 0.5      # how often it is looked whether an old snapshot is in use still
 
 
@@ -89,10 +92,14 @@ class Runtime:
         self._look_again: Timer | None = None
         self._retire_again: Timer | None = None
         self._look_at_s = self._rest_until_s = 0.0
-        self._health = Health(self.live, self.events, self._look_soon, self.clock)
+        self._proximity = Proximity(self.events, self._reorder)
+        self._health = Health(
+            self.live, self.events, self._look_soon, self.clock, self._proximity.measured)
         self._spread = Spread(self.live)
         self._comparison = Comparison(self.live, self._eject, self.clock)
-        self.policies = Policies(self.live)
+        modules = Modules()
+        self.policies = Policies(self.live, modules)
+        self.plans = Plans(self.live, modules)
         self.observing = Observing(self.live, self.engines.settle)
         self.recording = self.observing.recording
         self.discovery = Discovery(effective.dns, self.update, self.clock)
@@ -157,10 +164,13 @@ class Runtime:
     def update(self) -> list[Server]:
         """Compile what is known now, and let the engines take it up. Returns the servers that no
         pool has any more."""
-        pools = self.overlay.applied(self.effective.pools)
+        pools = [self._proximity.applied(pool)
+                 for pool in self.overlay.applied(self.effective.pools)]
         servers = {pool.name: self._servers(pool) for pool in pools}
-        self._spare_slots()
+        spare_slots(self.live, self.engines.all, [
+            *self.retired, *([self.snapshot] if self.snapshot else [])])
         callers = self.policies.of(self.effective.listeners)
+        self.plans.follow(self.effective.listeners)
         opened = [
             Opened(id, s.listener, s.shared, fds)
             for s in self.listening for id, fds in s.rows
@@ -217,23 +227,15 @@ class Runtime:
             self._health.follow(pool.name, pool.health, servers[pool.name], pool.tls)
             self._comparison.follow(pool.name, pool.outliers, servers[pool.name])
             self._spread.follow(pool.name, servers[pool.name])
+            self._proximity.follow(pool, servers[pool.name])
         for name in gone:
             self._health.forget(name)
             self._comparison.forget(name)
             self._spread.forget(name)
+            self._proximity.forget(name)
         self._spread.look()
         self.bans.follow(self.effective.listeners)
         self.securing.follow(self.effective, self.loop is not None)
-
-    def _spare_slots(self) -> None:
-        """Engines know so many lengths of timeouts: those that nothing uses any more may go."""
-        if self.live.slots_left >= SLOTS_SPARE:
-            return
-        alive = [*self.retired, *([self.snapshot] if self.snapshot else [])]
-        used = {slot for snapshot in alive for slot in snapshot.slots}
-        for engine in self.engines.all:
-            used |= engine.timer_slots()
-        self.live.free_slots(used)
 
     def _servers(self, pool: EffectivePool) -> list[ServerSpec]:
         found: dict[str, ServerSpec] = {}
@@ -241,6 +243,11 @@ class Runtime:
             for spec in specs_of(server, self.effective.zone, self.discovery, bool(pool.nearest)):
                 found.setdefault(spec.name, spec)       # two names may stand for one address
         return self.overlay.weighed(pool.name, chosen(pool, list(found.values())))
+
+    def _reorder(self) -> None:
+        """The zones of a pool have another order."""
+        if self.loop is not None and not self.stopping:
+            self.update()
 
     def _eject(self, pool: str, server: str, why: str) -> None:
         if self.snapshot is not None:
@@ -250,6 +257,7 @@ class Runtime:
         changed, asked = self.live.changed()
         if asked:
             self.policies.answer(self.engines.all)
+            self.plans.answer()
         if changed:
             self.bans.look()
             self._look_soon()
@@ -317,18 +325,6 @@ class Runtime:
     def urls(self, listener: str) -> list[str]:
         """Every address of a listener, with its real port."""
         return [str(one.address) for one in self.listening if one.listener == listener]
-
-    def summary(self) -> str:
-        """What is served, in one line."""
-        n = len(self.engines.all)
-        engines = "inside this loop" if self.engines.inline else f"{n} thread{'s' if n > 1 else ''}"
-        parts = [
-            f"{s.address} -> {listener.target}"
-            for listener in self.effective.listeners
-            for s in self.listening
-            if s.listener == listener.name
-        ]
-        return f"{', '.join(parts) or 'no listener'} ({engines})"
 
     def counts(self) -> dict[str, int]:
         """What is alive now in all engines together."""
@@ -413,6 +409,7 @@ class Runtime:
         await self._health.stop()
         await self._comparison.stop()
         await self.policies.stop()
+        await self.plans.stop()
         self.events.end()
         for close in self.closers:
             await close()
@@ -430,6 +427,7 @@ class Runtime:
         self.edits.end()
         self.changes.end()
         self.policies.end()
+        self.plans.end()
         self.engines.end()
         for listening in self.listening:        # (not before: a number is used anew at once)
             listening.close()

@@ -145,7 +145,7 @@ async def _main(
         if not runtime.stopping:
             for url in instance.admin.urls:
                 log.info("admin: %s", url)
-            log.info("ready: %s", runtime.summary())
+            log.info("ready: %s", _summary(runtime))
             process.ready(runtime)
         if started is not None:
             started()
@@ -296,3 +296,16 @@ class SignalledReloads:
                 log.error("reload: %s; nothing was changed", error)
             self._notify("READY=1")
         self._task = None
+
+
+def _summary(runtime: Runtime) -> str:
+    """Return what is served, in one line."""
+    engines = runtime.engines
+    n = len(engines.all)
+    by = "inside this loop" if engines.inline else f"{n} thread{'s' if n > 1 else ''}"
+    parts = [
+        f"{one.address} -> {listener.target}"
+        for listener in runtime.effective.listeners
+        for one in runtime.listening if one.listener == listener.name
+    ]
+    return f"{', '.join(parts) or 'no listener'} ({by})"

@@ -69,7 +69,7 @@ def picker(weights: list[int], balance: str = "round_robin", **keys: Any) -> Any
     bind = SimpleNamespace(
         id=1, listener="l", pool=0, http=None, shared=False, max_connections=0, idle_timeout_ms=0,
         buffer_size=16384, bulk_buffer_size=16384, fds=[], policy=None, sniff=None, udp=None,
-        tls=None, proxy=None, access=None,
+        tls=None, proxy=None, access=None, speeds=None,
     )
     return probe.Picker(Snapshot(Live(1), [pool], [bind]), keys.pop("seed", 1))
 

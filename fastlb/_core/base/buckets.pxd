@@ -45,4 +45,6 @@ cdef void bucket_return(Buckets* buckets, uint64_t key, uint64_t cost_ns) noexce
 cdef int bucket_add(Buckets* buckets, uint64_t key, uint64_t now_ns,
                     uint64_t cost_ns) noexcept nogil
 cdef void buckets_rescale(Buckets* buckets, uint64_t now_ns, double factor) noexcept nogil
+cdef void bucket_rescale(Buckets* buckets, uint64_t key, uint64_t now_ns,
+                         double factor) noexcept nogil
 cdef uint64_t buckets_used(const Buckets* buckets, uint64_t now_ns) noexcept nogil

@@ -229,20 +229,36 @@ cdef int bucket_add(Buckets* buckets, uint64_t key, uint64_t now_ns,
     return bucket_charge(buckets, key, now_ns, cost_ns, _any_amount(), &due_ns)
 
 
+cdef inline bint _rescale(Bucket* bucket, uint64_t key, uint64_t now_ns,
+                          double factor) noexcept nogil:
+    """False if somebody changed it meanwhile."""
+    cdef uint64_t due_ns = fl_load64(&bucket.due_ns)
+    return due_ns <= now_ns or fl_cas_pair(
+        &bucket.key, key, due_ns, key, now_ns + bucket_ns((due_ns - now_ns) * factor))
+
+
 cdef void buckets_rescale(Buckets* buckets, uint64_t now_ns, double factor) noexcept nogil:
     """The limit is another one: what each key has used takes so many times as long."""
     cdef Bucket* bucket
-    cdef uint64_t i, key, due_ns
+    cdef uint64_t i
     cdef int level, k
     for level in range(fl_load32(&buckets.n_levels)):
         for i in range(<uint64_t> _sets(level) * BUCKET_WAYS):
             bucket = &buckets.levels[level][i]
             for k in range(<int> TRIES_MAX):
-                key, due_ns = fl_load64(&bucket.key), fl_load64(&bucket.due_ns)
-                if due_ns <= now_ns or fl_cas_pair(
-                        &bucket.key, key, due_ns, key,
-                        now_ns + bucket_ns((due_ns - now_ns) * factor)):
+                if _rescale(bucket, fl_load64(&bucket.key), now_ns, factor):
                     break
+
+
+cdef void bucket_rescale(Buckets* buckets, uint64_t key, uint64_t now_ns,
+                         double factor) noexcept nogil:
+    """The limit of one key is another one: what it has used takes so many times as long."""
+    cdef Bucket* bucket
+    cdef int i
+    for i in range(<int> TRIES_MAX):
+        bucket = _find(buckets, key, NULL)
+        if bucket == NULL or _rescale(bucket, key, now_ns, factor):
+            return
 
 
 cdef uint64_t buckets_used(const Buckets* buckets, uint64_t now_ns) noexcept nogil:

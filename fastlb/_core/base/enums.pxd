@@ -36,7 +36,8 @@ cdef enum Stage:
     STAGE_WEBSOCKET = 15        # http: bytes both ways, whose frames are followed
     STAGE_SESSION = 16          # udp: datagrams both ways
     STAGE_TARPIT = 17   # it isn't let in, and is held without an answer
-    STAGE_COUNT = 18
+    STAGE_THROTTLE = 18         # bytes both ways, no faster than its listener allows
+    STAGE_COUNT = 19
 
 # Why an exchange is to leave its stage, for `leave` in the table of stages.
 cdef enum Leaving:
@@ -235,6 +236,7 @@ cdef enum TimerKind:
                                 # pass on what they keep back
     TIMER_STALL = 4             # until streams of HTTP/2 that nobody reads are looked at
     TIMER_PACE = 5              # until it is looked how fast a client sends
+    TIMER_THROTTLE = 6          # until more bytes may be read
 
 cdef enum HttpFlag:
     HTTP_HEAD_DONE = 16         # the response's head has been passed on

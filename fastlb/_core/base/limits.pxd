@@ -19,6 +19,7 @@ cdef enum:
     PIPES_MAX = 64                  # of an engine, two descriptors each; more flows are copied
     PIPE_BYTES = 262144             # 64 KiB costs 1.3 times as much (bench/micro)
     PUMP_READS_MAX = 16             # reads a direction and turn, and
+    THROTTLE_BYTES_MIN = 2048       # fewer aren't worth a read of a throttled connection
     PUMP_BYTES_MAX = 1048576        # bytes: about 0.3 ms, so that a bulk flow starves nobody
     STEPS_MAX = 64                  # stages walked for one event: TRIES_MAX x 2 fits
     ACCEPTS_MAX = 64                # connections accepted for one wake-up of a listener

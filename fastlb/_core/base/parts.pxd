@@ -43,6 +43,19 @@ cdef struct Pace:               # how fast a client sends the body of a request:
     uint8_t looks               # so far
     uint8_t is_excused          # its server was in the way since the last one
 
+cdef struct Speed:              # that bytes may have, one way
+    double byte_ns              # what one takes; 0: any speed
+    uint64_t burst_ns           # of bytes that may come at once
+
+cdef struct Speeds:             # of a listener's connections: see stages/throttle
+    Speed to_server, to_client
+    uint16_t timer              # slot: until it is looked whether more may be read
+
+cdef struct Throttle:           # of a connection
+    Speeds speeds
+    uint64_t server_due_ns, client_due_ns       # when all that has gone there has had its time
+    Timer timer
+
 cdef struct TimerList:
     Link head
     uint32_t length_ms

@@ -1,9 +1,10 @@
 # Rate limits: what is known of one while it runs, and what a route wants of it. See tables/rates.
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
-from fastlb._core.base.buckets cimport Buckets
+from fastlb._core.base.buckets cimport Buckets, bucket_ns
 from fastlb._core.base.facts cimport FactRef
 from fastlb._core.base.head cimport Text
+from fastlb._core.base.plans cimport Plans
 
 cdef enum:
     RATES_MAX = 8               # of one route
@@ -37,6 +38,7 @@ cdef struct RateLive:
                                 # limit: what was charged before is counted in the new unit then
     RateCounters* counters      # [engine]
     TopKeys** refused           # [engine]; NULL: nobody was refused yet
+    Plans* plans                # limits of single keys; NULL: they never had any
 
 cdef enum CostFrom:
     COST_FIXED = 0
@@ -60,6 +62,7 @@ cdef struct RateRule:
     uint8_t headers             # RateHeaders
     uint8_t report              # nobody is refused
     uint8_t is_secret           # no more than the first bytes of keys are shown
+    uint8_t has_plans           # keys have limits of their own
 
 cdef struct RateTable:          # of one route
     uint32_t n
@@ -68,7 +71,23 @@ cdef struct RateTable:          # of one route
 cdef struct RateState:          # of one request
     uint64_t[RATES_MAX] keys
     uint64_t[RATES_MAX] dues_ns
+    double[RATES_MAX] unit_ns   # what one unit takes, and
+    double[RATES_MAX] bursts    # how many may come at once: of these keys
     uint32_t[RATES_MAX] units   # that were charged, or would have been
     uint32_t refused_by         # 1 is the first rule; 0: nobody
     uint32_t reported           # a bit for each rule that would have refused it
+    uint32_t planned            # a bit for each rule whose key has a limit of its own
     uint8_t is_settled
+
+
+cdef inline uint64_t units_ns(const RateState* state, uint32_t i, double units) noexcept nogil:
+    """What so many units of a rule take."""
+    return bucket_ns(units * state.unit_ns[i])      # (rounded down, so that all of a burst fits)
+
+
+cdef inline uint64_t cost_ns(const RateState* state, uint32_t i) noexcept nogil:
+    return units_ns(state, i, state.units[i])
+
+
+cdef inline uint64_t burst_ns(const RateState* state, uint32_t i) noexcept nogil:
+    return units_ns(state, i, state.bursts[i])

@@ -16,7 +16,7 @@ from fastlb._core.base.observations cimport Histogram
 from fastlb._core.base.parts cimport (
     Address, Books, Budget, Chunk, Counters, Delays, Filtering, Frames, Hedge, Keepalive, Link,
     Outliers, Pace, Pipe, PoolKeys, ProbePool, Proxied, ProxyEntry, RingPoint, ServerAddress,
-    ServerCounters, Sticky, Timer, TimerList, TlsEntry, Window,
+    ServerCounters, Speeds, Sticky, Throttle, Timer, TimerList, TlsEntry, Window,
 )
 from fastlb._core.base.places cimport Nearest
 from fastlb._core.base.questions cimport Cached
@@ -234,6 +234,7 @@ cdef struct BindEntry:          # one address of one listener
     uint16_t handshake_timer    # slot
     ProxyEntry* proxy           # NULL: clients are who they seem to be
     Access* access              # NULL: all clients are served
+    const Speeds* speeds        # tcp: NULL: bytes go as fast as they can
     uint32_t id                 # the same address keeps its id over snapshots
     int fds[ENGINES_MAX]        # the listening socket of each engine
 
@@ -279,13 +280,13 @@ cdef struct Exchange:           # from accept to the last byte: a session, a con
     Attempt attempt
     Books books
     Opening opening             # tcp
+    Throttle* throttle          # tcp: NULL: bytes go as fast as they can
     Http* http                  # the request under way
     PoolLive* retrying          # where it counts in retries, or NULL
     PendingQueue* pending       # where it waits for a place, or NULL
     Exchange* pending_before
     Exchange* pending_after
-    uint64_t pending_turn
-    uint64_t ticket             # of the question that is open; 0: none
+    uint64_t pending_turn, ticket       # and of the question that is open; 0: none
     Decision* decision          # what its policy said
     Exchange* next_run
     Exchange* next_free         # free list, and the dead of this turn
@@ -342,8 +343,7 @@ cdef struct Upstream:           # a connection to a server of http: with an exch
     uint8_t keep                # may be kept
     uint8_t is_introduced, is_bound     # told of its client; authenticated
     Exchange* owner             # of one of these that waits: whose it is
-    uint32_t requests
-    uint32_t tls_id             # of the TlsEntry that it was made with; 0: plain
+    uint32_t requests, tls_id   # so far; of the TlsEntry that it was made with, 0: plain
     uint64_t expires_ms         # by age; 0: never
     Upstream* prev              # among the idle ones of its server
     Upstream* next

@@ -110,6 +110,12 @@ static inline int fl_cas_pair(uint64_t *p, uint64_t old0, uint64_t old1, uint64_
                                         (unsigned __int128)v1 << 64 | v0);
 #endif
 }
+static inline double fl_load_double(const double *p) {
+    double v;
+    __atomic_load(p, &v, __ATOMIC_ACQUIRE);
+    return v;
+}
+static inline void fl_store_double(double *p, double v) { __atomic_store(p, &v, __ATOMIC_RELEASE); }
 static inline void *fl_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static inline void fl_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline void fl_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

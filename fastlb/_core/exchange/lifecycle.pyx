@@ -239,6 +239,12 @@ cdef void _end_session(Core* core, Exchange* x) noexcept nogil:
     fl_count(&core.counters.sessions, <uint64_t> -1)
 
 
+cdef void _end_throttle(Exchange* x) noexcept nogil:
+    timer_cancel(&x.throttle.timer)
+    free(x.throttle)
+    x.throttle = NULL
+
+
 cdef void finish(Core* core, Exchange* x) noexcept nogil:
     """Close both sides as x.reason wants it; the struct is given back at the end of the turn."""
     # Bytes that never arrived must not look as if they had: an end that we force is a reset.
@@ -263,6 +269,8 @@ cdef void finish(Core* core, Exchange* x) noexcept nogil:
         record_step(core, x)
     if unlikely(x.session != NULL):
         _end_session(core, x)
+    if unlikely(x.throttle != NULL):
+        _end_throttle(x)
     leave_source(x)
     if x.http != NULL:
         if x.reason != REASON_DONE:     # cut: there was no whole answer

@@ -19,6 +19,8 @@ cdef extern from "fastlb.h" nogil:
     uint64_t fl_add64(uint64_t*, uint64_t)
     bint fl_cas64(uint64_t*, uint64_t, uint64_t)
     bint fl_cas_pair(uint64_t*, uint64_t, uint64_t, uint64_t, uint64_t)
+    double fl_load_double(const double*)
+    void fl_store_double(double*, double)
     void* fl_load_pointer(void**)
     void fl_store_pointer(void**, void*)
     void fl_fence()

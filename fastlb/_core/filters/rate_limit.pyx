@@ -1,11 +1,12 @@
 # Refuse requests beyond the rates that a route allows (GCRA; see base/buckets).
 # request: charges every limit of the route, or none. response: settles costs that the server knows,
 # and tells the client what is left. answer: the same, and when to come back. end: charges bytes.
+# Keys may have limits of their own (base/plans).
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc
 
 from fastlb._core.base.buckets cimport (
-    CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_ns, bucket_return,
+    CHARGED, REFUSED, UNCOUNTED, bucket_add, bucket_charge, bucket_due, bucket_return,
 )
 from fastlb._core.base.enums cimport (
     ANSWER, EXCHANGE_TRUSTED, NEXT, REASON_RATE_LIMITED, REHEARSES,
@@ -14,43 +15,40 @@ from fastlb._core.base.facts cimport FACT_CLIENT_IP, FACT_QUERY, FactRef
 from fastlb._core.base.filters cimport FILTER_RATE_LIMIT, FilterKind, register_filter
 from fastlb._core.base.head cimport Text
 from fastlb._core.base.parts cimport Address
+from fastlb._core.base.plans cimport (
+    PLAN_KEY_BYTES_MAX, PLAN_KNOWN, PLAN_UNKNOWN, Plan, plan_ask, plan_find, plan_wants,
+)
 from fastlb._core.base.rates cimport (
     COST_BYTES, COST_FIXED, COST_REQUEST, COST_RESPONSE, RATES_MAX, RATE_HEADERS_DRAFT,
-    RATE_HEADERS_OFF, RATE_HEADERS_X, RateRule, RateState, RateTable, TopKeys,
+    RATE_HEADERS_OFF, RATE_HEADERS_X, RateRule, RateState, RateTable, TopKeys, burst_ns, cost_ns,
+    units_ns,
 )
 from fastlb._core.base.routing cimport Filter
 from fastlb._core.base.siphash cimport SipKey, siphash
 from fastlb._core.base.source cimport source_of
-from fastlb._core.base.text cimport (
-    Writer, is_digit, put, put_literal, put_number, put_text, text_of,
-)
+from fastlb._core.base.text cimport is_digit, text_of
 from fastlb._core.base.topkeys cimport top_count
 from fastlb._core.base.types cimport Core, Exchange
 from fastlb._core.ext.atomic cimport fl_count, fl_store_pointer, likely, unlikely
 from fastlb._core.facts.client cimport client_address
 from fastlb._core.facts.registry cimport fact_find, new_fact, register_record
-from fastlb._core.http.filters cimport add_field, filter_of, filter_state
+from fastlb._core.filters.rate_fields cimport tell_rates, tell_when, units_left, used_ns
+from fastlb._core.http.filters cimport filter_of, filter_state
 from fastlb._core.http.sources cimport note_denial
 from fastlb._core.proto.addresses cimport parse_address
 from fastlb._core.proto.uri cimport query_decoded
 from fastlb._core.tables.httptable cimport fact_ref
+from fastlb._core.tables.live cimport live_ask
 from fastlb._core.tables.rates cimport RateLimit
 from fastlb._core.tables.room cimport Room
 
 cdef enum:
-    NS = 1000000000
     COST_DIGITS_MAX = 9         # of a cost that a field says: up to a billion
     SECRET_BYTES = 4            # of a key that is shown in part
-    FIELD_BYTES = 512           # of one field that tells what is left; a longer one isn't told
 
 _COSTS = {"fixed": COST_FIXED, "request": COST_REQUEST, "response": COST_RESPONSE,
           "bytes": COST_BYTES}
 _HEADERS = {"off": RATE_HEADERS_OFF, "draft": RATE_HEADERS_DRAFT, "x-ratelimit": RATE_HEADERS_X}
-
-cdef struct Lines:              # fields with what is left, as they are made
-    uint8_t[FIELD_BYTES] policies
-    uint8_t[FIELD_BYTES] states
-
 
 cdef FilterKind _kind           # filled at the end
 
@@ -129,16 +127,46 @@ cdef uint32_t _said(Core* core, Exchange* x, const RateRule* rule) noexcept nogi
     return number
 
 
-cdef inline uint64_t _ns(const RateRule* rule, double units) noexcept nogil:
-    return bucket_ns(units * rule.live.unit_ns)     # (rounded down, so that all of a burst fits)
+# --- limits of single keys ---
+
+cdef void _ask_plan(Core* core, Exchange* x, const RateRule* rule, uint64_t key) noexcept nogil:
+    """Have the control plane ask which limit a key has."""
+    cdef bint is_source = rule.key.fact == FACT_CLIENT_IP
+    cdef Text value
+    if is_source:
+        value = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
+    elif not fact_find(core, x, &rule.key, &value):
+        return                          # (counted by its address: as configured)
+    if value.size <= PLAN_KEY_BYTES_MAX and plan_ask(rule.live.plans, key, value, is_source):
+        live_ask(core.live)
+
+
+cdef inline bint _find_limit(Core* core, const RateRule* rule, RateState* state,
+                             uint32_t i) noexcept nogil:
+    """Find the limit of a rule's key: its own, or else the one that is configured. True: its own
+    isn't known, or is old."""
+    cdef Plan plan
+    cdef int found
+    state.unit_ns[i] = rule.live.unit_ns
+    state.bursts[i] = rule.burst
+    if likely(not rule.has_plans):
+        return False
+    found = plan_find(rule.live.plans, state.keys[i], core.now_ns, &plan)
+    if found != PLAN_UNKNOWN and plan.unit_ns > 0:
+        state.unit_ns[i] = plan.unit_ns
+        state.bursts[i] = plan.burst
+        state.planned |= <uint32_t> 1 << i
+    return found != PLAN_KNOWN
+
+
+cdef void _find_limits(Core* core, const RateTable* table, RateState* state) noexcept nogil:
+    """Find them again: they may have changed since the request came."""
+    cdef uint32_t i
+    for i in range(table.n):
+        _find_limit(core, &table.rules[i], state, i)
 
 
 # --- the request ---
-
-cdef inline bint _is_over(const RateRule* rule, uint64_t due_ns, uint64_t cost_ns,
-                          uint64_t now_ns) noexcept nogil:
-    return due_ns - now_ns + cost_ns > _ns(rule, rule.burst)
-
 
 cdef uint32_t _find_refusal(Core* core, const RateTable* table, RateState* state) noexcept nogil:
     """The first rule that refuses the request, counted from 1; 0: none does."""
@@ -147,8 +175,8 @@ cdef uint32_t _find_refusal(Core* core, const RateTable* table, RateState* state
     for i in range(table.n):            # (all of them: the client is told what is left of each)
         rule = &table.rules[i]
         state.dues_ns[i] = bucket_due(&rule.live.buckets, state.keys[i], core.now_ns)
-        if not refused_by and not rule.report and _is_over(
-                rule, state.dues_ns[i], _ns(rule, state.units[i]), core.now_ns):
+        if not refused_by and not rule.report and \
+                state.dues_ns[i] - core.now_ns + cost_ns(state, i) > burst_ns(state, i):
             refused_by = i + 1
     return refused_by
 
@@ -161,13 +189,12 @@ cdef uint32_t _charge(Core* core, const RateTable* table, RateState* state) noex
     for i in range(table.n):
         rule = &table.rules[i]
         charges[i] = bucket_charge(
-            &rule.live.buckets, state.keys[i], core.now_ns, _ns(rule, state.units[i]),
-            _ns(rule, rule.burst), &state.dues_ns[i])
+            &rule.live.buckets, state.keys[i], core.now_ns, cost_ns(state, i),
+            burst_ns(state, i), &state.dues_ns[i])
         if unlikely(charges[i] == REFUSED and not rule.report):
             for k in range(i):
                 if charges[k] == CHARGED:
-                    rule = &table.rules[k]
-                    bucket_return(&rule.live.buckets, state.keys[k], _ns(rule, state.units[k]))
+                    bucket_return(&table.rules[k].live.buckets, state.keys[k], cost_ns(state, k))
             _find_refusal(core, table, state)       # (for what is left of each)
             return i + 1
     for i in range(table.n):
@@ -195,6 +222,10 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     for i in range(table.n):
         rule = &table.rules[i]
         state.keys[i] = _key(core, x, rule)
+        # Nobody waits for a limit that isn't known: the request goes by the configured one.
+        if unlikely(_find_limit(core, rule, state, i)) and core.rehearses != REHEARSES \
+                and plan_wants(rule.live.plans, state.keys[i], core.now_ns):
+            _ask_plan(core, x, rule, state.keys[i])
         if rule.cost_from != COST_BYTES:
             state.units[i] = _said(core, x, rule) if rule.cost_from == COST_REQUEST else rule.cost
     # One limit decides and charges at once. Several are looked at first, so that a request that
@@ -219,99 +250,6 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     return NEXT
 
 
-# --- what the client is told ---
-
-cdef inline uint64_t _seconds(uint64_t ns) noexcept nogil:
-    """Rounded up: who comes back then isn't too early."""
-    return (ns + NS - 1) // NS
-
-
-cdef void _put_item(Writer* w, const RateRule* rule, const char* first, uint64_t a,
-                    const char* second, uint64_t b) noexcept nogil:
-    """An item of a list (RFC 8941, 3.1): a name and two numbers."""
-    cdef uint8_t[20] digits
-    put_literal(w, b'"')
-    put_text(w, rule.name)
-    put_literal(w, b'"')
-    put_literal(w, first)
-    put(w, digits, put_number(digits, a))
-    put_literal(w, second)
-    put(w, digits, put_number(digits, b))
-
-
-cdef inline uint64_t _used_ns(Core* core, const RateState* state, uint32_t i) noexcept nogil:
-    return state.dues_ns[i] - core.now_ns if state.dues_ns[i] > core.now_ns else 0
-
-
-cdef inline uint64_t _left(Core* core, const RateRule* rule, const RateState* state,
-                           uint32_t i) noexcept nogil:
-    """Units that may come at once now."""
-    # (a share of a unit that rounding took isn't missing)
-    cdef double left = rule.burst - _used_ns(core, state, i) / rule.live.unit_ns + 1e-6
-    return <uint64_t> left if left > 0 else 0
-
-
-cdef void _tell_draft(Core* core, const RateTable* table, const RateState* state) noexcept nogil:
-    """RateLimit-Policy: how many units (q) there are in so many seconds (w). RateLimit: how many
-    are left (r), and in how many seconds all of them are back (t)."""
-    cdef Lines lines
-    cdef Writer policies, states
-    cdef const RateRule* rule
-    cdef uint32_t i, before
-    policies.at, policies.end = lines.policies, lines.policies + FIELD_BYTES
-    states.at, states.end = lines.states, lines.states + FIELD_BYTES
-    policies.full = states.full = False
-    for i in range(table.n):
-        rule = &table.rules[i]
-        if rule.headers != RATE_HEADERS_DRAFT:
-            continue
-        if policies.at != lines.policies:
-            put_literal(&policies, b", ")
-            put_literal(&states, b", ")
-        _put_item(&policies, rule, b";q=", <uint64_t> rule.burst, b";w=",
-                  _seconds(_ns(rule, rule.burst)))
-        _put_item(&states, rule, b";r=", _left(core, rule, state, i), b";t=",
-                  _seconds(_used_ns(core, state, i)))
-    if policies.at == lines.policies or policies.full or states.full:
-        return
-    before = core.http.filtering.fields_size
-    if not add_field(core, b"RateLimit-Policy", 16, lines.policies,
-                     <uint32_t> (policies.at - lines.policies)) \
-            or not add_field(core, b"RateLimit", 9, lines.states,
-                             <uint32_t> (states.at - lines.states)):
-        core.http.filtering.fields_size = before    # both or neither
-
-
-cdef void _add_number(Core* core, const char* name, uint32_t size, uint64_t number) noexcept nogil:
-    cdef uint8_t[20] digits
-    add_field(core, name, size, digits, put_number(digits, number))
-
-
-cdef void _tell_plain(Core* core, const RateTable* table, const RateState* state) noexcept nogil:
-    """Add the X-RateLimit fields, for the limit with the fewest units left."""
-    cdef const RateRule* rule = NULL
-    cdef uint64_t left, least = 0
-    cdef uint32_t i, which = 0
-    for i in range(table.n):
-        if table.rules[i].headers <= RATE_HEADERS_DRAFT:
-            continue
-        left = _left(core, &table.rules[i], state, i)
-        if rule == NULL or left < least:
-            rule = &table.rules[i]
-            least = left
-            which = i
-    if rule == NULL:
-        return
-    _add_number(core, b"X-RateLimit-Limit", 17, <uint64_t> rule.burst)
-    _add_number(core, b"X-RateLimit-Remaining", 21, least)
-    _add_number(core, b"X-RateLimit-Reset", 17, _seconds(_used_ns(core, state, which)))
-
-
-cdef void _tell(Core* core, const RateTable* table, RateState* state) noexcept nogil:
-    _tell_draft(core, table, state)
-    _tell_plain(core, table, state)
-
-
 # --- the response ---
 
 cdef void _settle(Core* core, Exchange* x, const RateTable* table, RateState* state) noexcept nogil:
@@ -324,15 +262,18 @@ cdef void _settle(Core* core, Exchange* x, const RateTable* table, RateState* st
             continue
         units = _said(core, x, rule)
         if units > state.units[i]:
-            _add(core, rule, state.keys[i], units - state.units[i])
+            _add(core, rule, state, i, units - state.units[i])
         elif units < state.units[i]:
-            bucket_return(&rule.live.buckets, state.keys[i], _ns(rule, state.units[i] - units))
+            bucket_return(&rule.live.buckets, state.keys[i],
+                          units_ns(state, i, state.units[i] - units))
         state.units[i] = units
         state.dues_ns[i] = bucket_due(&rule.live.buckets, state.keys[i], core.now_ns)
 
 
-cdef void _add(Core* core, const RateRule* rule, uint64_t key, double units) noexcept nogil:
-    if bucket_add(&rule.live.buckets, key, core.now_ns, _ns(rule, units)) == UNCOUNTED:
+cdef void _add(Core* core, const RateRule* rule, const RateState* state, uint32_t i,
+               double units) noexcept nogil:
+    if bucket_add(&rule.live.buckets, state.keys[i], core.now_ns,
+                  units_ns(state, i, units)) == UNCOUNTED:
         fl_count(&rule.live.counters[core.id].uncounted, 1)
 
 
@@ -341,26 +282,20 @@ cdef int _on_response(Core* core, Exchange* x, const Filter* filter, void* given
     cdef RateState* state = <RateState*> given
     if not state.is_settled:            # (once, however often a head comes)
         state.is_settled = True
+        _find_limits(core, table, state)
         _settle(core, x, table, state)
-    _tell(core, table, state)
+    tell_rates(core, table, state)
     return NEXT
 
 
 cdef void _on_answer(Core* core, Exchange* x, const Filter* filter, void* given) noexcept nogil:
     cdef const RateTable* table = <const RateTable*> filter.table
     cdef RateState* state = <RateState*> given
-    cdef const RateRule* rule
-    cdef uint64_t wait_ns
-    cdef uint32_t at
     if state.keys[0] == 0:              # (an earlier filter has answered)
         return
     if state.refused_by:
-        at = state.refused_by - 1
-        rule = &table.rules[at]
-        wait_ns = _used_ns(core, state, at) + _ns(rule, state.units[at])
-        wait_ns = wait_ns - _ns(rule, rule.burst) if wait_ns > _ns(rule, rule.burst) else 1
-        _add_number(core, b"Retry-After", 11, _seconds(wait_ns))
-    _tell(core, table, state)
+        tell_when(core, state, state.refused_by - 1)
+    tell_rates(core, table, state)
 
 
 cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) noexcept nogil:
@@ -371,10 +306,11 @@ cdef void _on_end(Core* core, Exchange* x, const Filter* filter, void* given) no
     cdef uint32_t i
     if state.refused_by or core.rehearses == REHEARSES or state.keys[0] == 0:
         return
+    _find_limits(core, table, state)
     for i in range(table.n):
         rule = &table.rules[i]
         if rule.cost_from == COST_BYTES:
-            _add(core, rule, state.keys[i], <double> n)
+            _add(core, rule, state, i, <double> n)
 
 
 # --- for logs ---
@@ -396,15 +332,17 @@ register_record(new_fact(), "rate_limit", _find_name)
 # --- for explain ---
 
 cdef object rates_of(Core* core, const Exchange* x):
-    """For each limit of the request's route: the units that are left, and in how many seconds all
-    of them are back. None: it has no limits."""
+    """For each limit of the request's route: the units that are left, of how many, in how many
+    seconds all of them are back, and whether its key has a limit of its own. None: the route has
+    no limits."""
     cdef const RateState* state = <const RateState*> filter_state(x, &_kind)
     cdef const RateTable* table
     cdef uint32_t i
     if state == NULL or state.keys[0] == 0:
         return None
     table = <const RateTable*> filter_of(x, &_kind).table
-    return [(_left(core, &table.rules[i], state, i), _used_ns(core, state, i) / 1e9)
+    return [(units_left(core, state, i), <uint64_t> state.bursts[i],
+             used_ns(core, state, i) / 1e9, bool(state.planned >> i & 1))
             for i in range(table.n)]
 
 
@@ -424,8 +362,10 @@ cdef void* _rate_table(object given, object specs) except? NULL:
         spec = specs[i]
         rule = &table.rules[i]
         limit = room.live.rate_limit(spec.name)
-        room.rates.append((limit, spec.unit_ns))
+        room.rates.append((limit, spec.unit_ns, spec.has_plans))
         limit.begin(spec.unit_ns)
+        if spec.has_plans:
+            limit.open_plans()
         rule.live = &limit.live
         rule.name = room.text(spec.name.encode())
         rule.key = fact_ref(room, spec.key)
@@ -436,6 +376,7 @@ cdef void* _rate_table(object given, object specs) except? NULL:
         rule.headers = _HEADERS[spec.headers]
         rule.report = spec.report
         rule.is_secret = spec.is_secret
+        rule.has_plans = spec.has_plans
     return table
 
 

@@ -20,6 +20,7 @@ cdef int late_balance(Core* core, Exchange* x) noexcept nogil
 cdef int step_connect(Core* core, Exchange* x) noexcept nogil
 cdef int late_connect(Core* core, Exchange* x) noexcept nogil
 cdef int step_relay(Core* core, Exchange* x) noexcept nogil
+cdef int step_throttle(Core* core, Exchange* x) noexcept nogil
 cdef int leave_websocket(Core* core, Exchange* x, int how) noexcept nogil
 cdef int late_carrier(Core* core, Exchange* x) noexcept nogil
 cdef int leave_carrier(Core* core, Exchange* x, int how) noexcept nogil

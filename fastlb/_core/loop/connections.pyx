@@ -6,7 +6,8 @@ from libc.errno cimport ETIMEDOUT
 from fastlb._core.base.enums cimport (
     AGAIN, END, ERROR, EXCHANGE_CLOSE, EXCHANGE_HTTP, FAIL, GONE, HAND, LEAVE_LISTENER, LEAVE_NOW,
     LEAVE_PART, NEXT, REASON_CONNECT_TIMEOUT, REASON_DONE, REASON_HANDSHAKE, REASON_IDLE,
-    REASON_PENDING, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_FORWARD, STAGE_RELAY,
+    REASON_NO_MEMORY, REASON_PENDING, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_FORWARD,
+    STAGE_RELAY,
 )
 from fastlb._core.base.flow cimport broken
 from fastlb._core.base.queue cimport queue
@@ -33,6 +34,7 @@ from fastlb._core.stages.record cimport note_down
 from fastlb._core.stages.relay cimport relay_step
 from fastlb._core.stages.sniff cimport sniff_step
 from fastlb._core.stages.tarpit cimport hold
+from fastlb._core.stages.throttle cimport begin_throttle, throttle_step
 from fastlb._core.stages.websocket cimport part_websocket
 from fastlb._core.udp.sessions cimport expire_session, resume_session
 
@@ -183,14 +185,19 @@ cdef int step_connect(Core* core, Exchange* x) noexcept nogil:
         x.stage = STAGE_FORWARD
         x.attempt.upstream.requests += 1
         fl_count(&x.attempt.counters.requests, 1)
-    else:
-        _begin_relay(core, x)
+    elif unlikely(not _begin_relay(core, x)):
+        x.reason = REASON_NO_MEMORY
+        return END
     return NEXT
 
 
-cdef void _begin_relay(Core* core, Exchange* x) noexcept nogil:
-    """Both sides are connected: nothing of the snapshot is needed any more."""
-    x.stage = STAGE_RELAY
+cdef bint _begin_relay(Core* core, Exchange* x) noexcept nogil:
+    """Both sides are connected: nothing of the snapshot is needed any more. False: there is no
+    memory."""
+    if likely(x.bind.speeds == NULL):
+        x.stage = STAGE_RELAY
+    elif not begin_throttle(x):
+        return False
     timer_start(core, &x.timer, x.idle_timer)
     if unlikely(x.input != NULL):
         pass_on_first(core, x)
@@ -199,6 +206,7 @@ cdef void _begin_relay(Core* core, Exchange* x) noexcept nogil:
     end_retrying(x)
     x.books.pool_name = x.pool.live.name
     let_snapshot_go(core, x)
+    return True
 
 
 cdef int late_connect(Core* core, Exchange* x) noexcept nogil:
@@ -213,6 +221,13 @@ cdef int late_connect(Core* core, Exchange* x) noexcept nogil:
 
 cdef int step_relay(Core* core, Exchange* x) noexcept nogil:
     cdef int verdict = relay_step(core, x)
+    if likely(verdict == AGAIN):
+        timer_touch(core, &x.timer)
+    return verdict
+
+
+cdef int step_throttle(Core* core, Exchange* x) noexcept nogil:
+    cdef int verdict = throttle_step(core, x)
     if likely(verdict == AGAIN):
         timer_touch(core, &x.timer)
     return verdict

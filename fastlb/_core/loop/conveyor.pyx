@@ -6,7 +6,7 @@ from fastlb._core.base.enums cimport (
     STAGE_ANSWER, STAGE_BALANCE, STAGE_CARRIER, STAGE_CONNECT, STAGE_COUNT, STAGE_DEAD,
     STAGE_FIRST, STAGE_FORWARD, STAGE_FREE, STAGE_HANDSHAKE, STAGE_LINGER, STAGE_POLICY,
     STAGE_PROXIED, STAGE_RELAY, STAGE_REQUEST, STAGE_SESSION, STAGE_SNIFF, STAGE_TARPIT,
-    STAGE_WEBSOCKET,
+    STAGE_THROTTLE, STAGE_WEBSOCKET,
 )
 from fastlb._core.base.limits cimport STEPS_MAX
 from fastlb._core.base.queue cimport queue
@@ -19,7 +19,7 @@ from fastlb._core.loop.connections cimport (
     late_balance, late_carrier, late_connect, late_first, late_handshake, late_idle, late_policy,
     late_proxied, late_session, late_sniff, late_tarpit, leave_carrier, leave_tarpit,
     leave_websocket, never, stay, step_balance, step_connect, step_first, step_handshake,
-    step_policy, step_proxied, step_relay, step_sniff,
+    step_policy, step_proxied, step_relay, step_sniff, step_throttle,
 )
 from fastlb._core.loop.requests cimport (
     begin_answer, late_forward, late_linger, late_pace, late_request, late_whole_request,
@@ -61,6 +61,7 @@ _row(STAGE_FORWARD, step_forward, late_forward, stay)
 _row(STAGE_ANSWER, step_answer, late_idle, stay)
 _row(STAGE_LINGER, linger_step, late_linger, stay)
 _row(STAGE_RELAY, step_relay, late_idle, stay)
+_row(STAGE_THROTTLE, step_throttle, late_idle, stay)
 _row(STAGE_WEBSOCKET, websocket_step, late_idle, leave_websocket)
 _row(STAGE_SESSION, never, late_session, stay)
 _row(STAGE_TARPIT, tarpit_step, late_tarpit, leave_tarpit)

@@ -6,7 +6,7 @@ from libc.stdlib cimport free
 
 from fastlb._core.base.enums cimport (
     EXCHANGE_HTTP, HTTP_KEPT_BACK, HTTP_PAUSED, STAGE_FIRST, STAGE_REQUEST, TIMER_EXCHANGE,
-    TIMER_PACE, TIMER_PAUSE, TIMER_STALL, TIMER_UPSTREAM,
+    TIMER_PACE, TIMER_PAUSE, TIMER_STALL, TIMER_THROTTLE, TIMER_UPSTREAM,
 )
 from fastlb._core.base.limits cimport EVENTS_MAX, LATE_MS, LOOKS_MAX
 from fastlb._core.base.parts cimport Timer
@@ -60,6 +60,8 @@ cdef void expire(Core* core, int n_events) noexcept nogil:
                 look_for_stalled(core, <H2*> timer.owner)
             elif timer.kind == TIMER_PAUSE:
                 _end_pause(core, <Http*> timer.owner)
+            elif timer.kind == TIMER_THROTTLE:
+                advance(core, <Exchange*> timer.owner)
             elif timer.kind == TIMER_PACE:
                 be_late_as_sender(core, (<Http*> timer.owner).exchange)
             else:

@@ -1,6 +1,5 @@
-# Questions to policies on the control plane, and their answers: two lock-free stacks. They are
-# pushed to, and taken whole. A question has a ticket; an answer with a ticket that nobody holds any
-# more is thrown away.
+# Questions to policies on the control plane, and their answers: two stacks. A question has a
+# ticket; an answer with a ticket that nobody holds any more is thrown away.
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -8,46 +7,13 @@ from fastlb._core.base.gate cimport gate_give, gate_take
 from fastlb._core.base.live cimport LiveTable
 from fastlb._core.base.questions cimport Answered, Question
 from fastlb._core.base.routing cimport DECISION_FAILED, Decision
+from fastlb._core.base.stack cimport stack_push, stack_take
 from fastlb._core.base.sys cimport event_set
 from fastlb._core.base.timers cimport timer_cancel, timer_start
 from fastlb._core.base.types cimport Core, Exchange
-from fastlb._core.ext.atomic cimport fl_cas64, fl_count, fl_load64, likely
+from fastlb._core.ext.atomic cimport fl_count, likely
 from fastlb._core.http.decision cimport give_decision
 from fastlb._core.tables.live cimport live_ask
-
-
-cdef struct _Item:              # what all of them begin with
-    void* next
-
-
-cdef void _push(uint64_t* stack, void* item) noexcept nogil:
-    cdef uint64_t first
-    while True:
-        first = fl_load64(stack)
-        (<_Item*> item).next = <void*> <size_t> first
-        if fl_cas64(stack, first, <uint64_t> <size_t> item):
-            return
-
-
-cdef void* _take_all(uint64_t* stack) noexcept nogil:
-    """The earliest first."""
-    cdef uint64_t first
-    cdef void* item
-    cdef void* following
-    cdef void* earliest = NULL
-    while True:
-        first = fl_load64(stack)
-        if first == 0:
-            return NULL
-        if fl_cas64(stack, first, 0):
-            break
-    item = <void*> <size_t> first
-    while item != NULL:
-        following = (<_Item*> item).next
-        (<_Item*> item).next = earliest
-        earliest = item
-        item = following
-    return earliest
 
 
 cdef Question* make_question(Core* core, Exchange* x, size_t size) noexcept nogil:
@@ -67,7 +33,7 @@ cdef bint ask_control(Core* core, Exchange* x, Question* question) noexcept nogi
         return False
     core.tickets += 1
     question.ticket = x.ticket = core.tickets
-    _push(&core.live.questions, question)
+    stack_push(&core.live.questions, question)
     live_ask(core.live)
     timer_start(core, &x.timer, x.policy.timer)
     return True
@@ -83,7 +49,7 @@ cdef void stop_asking(Core* core, Exchange* x, bint late) noexcept nogil:
         question.ticket = x.ticket
         question.is_withdrawn = True
         question.is_late = late
-        _push(&core.live.questions, question)
+        stack_push(&core.live.questions, question)
         live_ask(core.live)
     gate_give(&x.policy.live.pending)
     x.ticket = 0
@@ -113,17 +79,17 @@ cdef bint put_answer(Core* core, uint64_t ticket, void* x, Decision* decision) n
     answered.ticket = ticket
     answered.exchange = x
     answered.decision = decision
-    _push(&core.answers, answered)
+    stack_push(&core.answers, answered)
     event_set(core.wake_fd)
     return True
 
 
 cdef Question* take_questions(LiveTable* table) noexcept nogil:
-    return <Question*> _take_all(&table.questions)
+    return <Question*> stack_take(&table.questions)
 
 
 cdef Answered* take_answers(Core* core) noexcept nogil:
-    return <Answered*> _take_all(&core.answers)
+    return <Answered*> stack_take(&core.answers)
 
 
 cdef void free_answers(Core* core) noexcept nogil:

@@ -11,4 +11,6 @@ cdef class RateLimit:
     cdef Clock _clock
     cdef uint64_t _now_ns(self)
     cdef uint64_t _hash(self, bytes key)
+    cdef void _keep_plans(self, double factor, bint has_plans)
+    cdef void _rescale(self, uint64_t key, double before_ns, double unit_ns)
     cdef object __weakref__

@@ -3,7 +3,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastlb._core.base.buckets cimport (
-    bucket_charge, bucket_due, buckets_close, buckets_open, buckets_rescale, buckets_used,
+    bucket_charge, bucket_due, bucket_rescale, buckets_close, buckets_open, buckets_rescale,
+    buckets_used,
+)
+from fastlb._core.base.plans cimport (
+    PLAN_SETS, PLAN_WAYS, KeyAsked, Plan, plan_drop, plan_put, plans_close, plans_open, plans_take,
 )
 from fastlb._core.base.rates cimport RATES_MAX, TOP_KEYS, RateCounters, TopKeys
 from fastlb._core.base.siphash cimport siphash
@@ -40,6 +44,7 @@ cdef class RateLimit:
     def __dealloc__(self):
         cdef int i
         buckets_close(&self.live.buckets)
+        plans_close(self.live.plans)
         for i in range(self._engines if self.live.refused != NULL else 0):
             free(self.live.refused[i])
         free(self.live.refused)
@@ -53,11 +58,32 @@ cdef class RateLimit:
         if self.live.unit_ns == 0:
             self.live.unit_ns = unit_ns
 
-    def use(self, double unit_ns) -> None:
-        """One unit takes so long from now on. Keys keep the number of units that they have used."""
-        if self.live.unit_ns and self.live.unit_ns != unit_ns:
-            buckets_rescale(&self.live.buckets, self._now_ns(), unit_ns / self.live.unit_ns)
+    def use(self, double unit_ns, bint has_plans=False) -> None:
+        """One unit takes so long from now on, but for keys with a plan; without `has_plans` these
+        have none any more. Keys keep the number of units that they have used."""
+        cdef double factor = unit_ns / self.live.unit_ns if self.live.unit_ns else 1
+        if factor != 1:
+            buckets_rescale(&self.live.buckets, self._now_ns(), factor)
         self.live.unit_ns = unit_ns
+        if self.live.plans != NULL and (factor != 1 or not has_plans):
+            self._keep_plans(factor, has_plans)
+
+    cdef void _keep_plans(self, double factor, bint has_plans):
+        """All keys were rescaled by a factor: those with a plan get it back, or lose the plan."""
+        cdef uint64_t now_ns = self._now_ns()
+        cdef Plan* plan
+        cdef double back
+        cdef int i
+        for i in range(<int> (PLAN_SETS * PLAN_WAYS)):
+            plan = &self.live.plans.all[i]
+            if plan.key == 0:
+                continue
+            if plan.unit_ns > 0:
+                back = 1 / factor if has_plans else self.live.unit_ns / (plan.unit_ns * factor)
+                bucket_rescale(&self.live.buckets, plan.key, now_ns, back)
+            if not has_plans:
+                plan_drop(plan)
+                self.live.plans.known -= 1
 
     def charge(self, bytes key, uint64_t cost_ns, uint64_t burst_ns) -> tuple[int, int]:
         """Charge a key: a Charge (base/buckets), and in how many ns it has all of its burst."""
@@ -72,6 +98,63 @@ cdef class RateLimit:
         """In how many ns a key has all of its burst."""
         cdef uint64_t now_ns = self._now_ns()
         return bucket_due(&self.live.buckets, self._hash(key), now_ns) - now_ns
+
+    # --- limits of single keys ---
+
+    def open_plans(self) -> None:
+        """Make room for the limits of single keys. MemoryError: there is none."""
+        if self.live.plans == NULL:
+            self.live.plans = plans_open()
+            if self.live.plans == NULL:
+                raise MemoryError
+
+    def take_asked(self) -> list[tuple[int, bytes, bool]]:
+        """Return the keys whose limits engines have asked about since the last call: for plan(),
+        the first request's value, and whether that is an address, which is the /64 if it is IPv6.
+        """
+        cdef KeyAsked* one
+        cdef KeyAsked* following
+        found = []
+        if self.live.plans == NULL:
+            return found
+        one = plans_take(self.live.plans)
+        while one != NULL:
+            following = one.next
+            found.append((one.key, (<const char*> (one + 1))[:one.size], one.is_source != 0))
+            free(one)
+            one = following
+        return found
+
+    def plan(self, uint64_t key, double unit_ns, double burst, uint64_t ttl_ms) -> None:
+        """Give a key a limit of its own, or with a `unit_ns` of 0 the one that is configured.
+        After `ttl_ms` it is asked about again. It keeps the number of units that it has used."""
+        cdef uint64_t now_ns = self._now_ns()
+        cdef Plan plan, before
+        if self.live.plans == NULL:
+            return
+        plan.key, plan.unit_ns, plan.burst = key, unit_ns, burst
+        plan.expires_ns = now_ns + ttl_ms * 1000000
+        plan_put(self.live.plans, &plan, &before)
+        if before.key != key:
+            if before.key != 0:         # (it has made room)
+                self._rescale(before.key, before.unit_ns, 0)
+            before.unit_ns = 0
+        self._rescale(key, before.unit_ns, unit_ns)
+
+    cdef void _rescale(self, uint64_t key, double before_ns, double unit_ns):
+        """The limit of a key was one, and is another; 0: as configured."""
+        cdef double factor = (unit_ns or self.live.unit_ns) / (before_ns or self.live.unit_ns)
+        if factor != 1:
+            bucket_rescale(&self.live.buckets, key, self._now_ns(), factor)
+
+    @property
+    def plans(self) -> dict[str, int]:
+        """How many keys have a plan, or had one when they came last (`known`), and how often a key
+        wasn't asked about as too many waited (`dropped`)."""
+        if self.live.plans == NULL:
+            return {"known": 0, "dropped": 0}
+        return {"known": fl_load64(&self.live.plans.known),
+                "dropped": fl_load64(&self.live.plans.dropped)}
 
     cdef uint64_t _hash(self, bytes key):
         return siphash(&self.live.buckets.secret, <const unsigned char*> <const char*> key,

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from fastlb._core.base.types cimport Snapshot as SnapshotTable
-from fastlb._core.base.parts cimport Hedge, ProxyEntry, ServerAddress, TlsEntry
+from fastlb._core.base.parts cimport Hedge, ProxyEntry, ServerAddress, Speeds, TlsEntry
 from fastlb._core.base.sessions cimport DatagramEntry
 from fastlb._core.base.types cimport Group, PoolEntry, ServerEntry
 from fastlb._core.tables.contexts cimport TlsContext
@@ -28,6 +28,7 @@ cdef class Snapshot:
     cdef int _add_pool(self, int index, object spec) except -1
     cdef TlsEntry* _secured(self, TlsContext context) noexcept
     cdef ProxyEntry* _proxied(self, object spec) except NULL
+    cdef Speeds* _speeds(self, object spec) except NULL
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1
     cdef int _add_sticky(self, PoolEntry* pool, object spec) except -1
     cdef int _add_group(self, PoolEntry* pool, Group* group, object spec, object part) except -1

@@ -13,7 +13,8 @@ from fastlb._core.base.limits cimport (
 )
 from fastlb._core.base.mem cimport chunk_class
 from fastlb._core.base.parts cimport (
-    Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Sticky, TlsEntry, Token,
+    Address, Hedge, Keepalive, ProxyEntry, RingPoint, ServerAddress, Speeds, Sticky, TlsEntry,
+    Token,
 )
 from fastlb._core.base.routing cimport HttpEntry, Reply, SniffTable
 from fastlb._core.base.sessions cimport DatagramEntry, address_key, is_server
@@ -138,8 +139,8 @@ cdef class Snapshot:
 
     def publish(self) -> None:
         """Let all engines take it up at their next turn."""
-        for limit, unit_ns in self._room.rates:
-            limit.use(unit_ns)
+        for limit, unit_ns, has_plans in self._room.rates:
+            limit.use(unit_ns, has_plans)
         fl_store_pointer(&self.live.table.published, &self.table)
         live_wake_engines(&self.live.table)
 
@@ -224,6 +225,13 @@ cdef class Snapshot:
         entry.required = spec.required
         entry.timer = self.live.timer_slot(spec.timeout_ms)
         return entry
+
+    cdef Speeds* _speeds(self, object spec) except NULL:
+        cdef Speeds* speeds = <Speeds*> self._room.take(1, sizeof(Speeds))
+        speeds.to_server.byte_ns, speeds.to_server.burst_ns = spec.to_server
+        speeds.to_client.byte_ns, speeds.to_client.burst_ns = spec.to_client
+        speeds.timer = self.live.timer_slot(spec.look_ms)
+        return speeds
 
     cdef int _add_hedge(self, Hedge* hedge, object spec) except -1:
         cdef int i
@@ -408,6 +416,8 @@ cdef class Snapshot:
                 self._accesses[spec.listener] = <size_t> access_table(
                     self._room, state, spec.access)
             bind.access = <Access*> <size_t> self._accesses[spec.listener]
+        if spec.speeds is not None:
+            bind.speeds = self._speeds(spec.speeds)
         bind.id = spec.id
         bind.shared = spec.shared
         bind.max_connections = spec.max_connections

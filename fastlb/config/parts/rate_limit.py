@@ -15,6 +15,7 @@ from fastlb.config.base import as_list
 from fastlb.config.compare import TEXT, loose
 from fastlb.config.hints import NAME, Found, hint
 from fastlb.config.part import Checking, Compiling, Part, Place
+from fastlb.config.plan import Plan
 from fastlb.config.positions import Path
 from fastlb.config.rate_limits import (
     Cost,
@@ -95,6 +96,9 @@ def show_limit(one: EffectiveRateLimit) -> str:
     text = f"{amount}/{show_per(one.period_ms)} for each {one.key}"
     if one.burst != one.count:
         text += f", {burst} at once"
+    if one.plan is not None:
+        call = one.plan.call
+        text += f", or as {call if isinstance(call, str) else getattr(call, '__name__', call)} says"
     return f"{text}, reported only" if one.report else text
 
 
@@ -114,6 +118,7 @@ class RateSpec:
     headers: str
     report: bool
     is_secret: bool             # no more than the first bytes of its keys are shown
+    has_plans: bool             # a function gives keys limits of their own
 
 
 def _is_secret(key: str) -> bool:
@@ -129,7 +134,7 @@ def compile_rate_limits(
         RateSpec(
             one.name, compiling.fact(one.key), one.unit_ns, one.burst, one.cost, one.cost_from,
             compiling.fact(f"header.{one.cost_field}" if one.cost_field else ""), one.headers,
-            one.report, _is_secret(one.key))
+            one.report, _is_secret(one.key), one.plan is not None)
         for one in given
     ]
 
@@ -138,14 +143,17 @@ def explain_rate_limits(
     given: tuple[EffectiveRateLimit, ...], facts: Mapping[str, Any]
 ) -> str:
     """Such as "rate limit per_user: 37 of 100 left, full again in 38 s"."""
-    found: list[tuple[int, float]] = facts.get("rates") or [(one.burst, 0.0) for one in given]
+    found: list[tuple[int, int, float, bool]] = facts.get("rates") or [
+        (one.burst, one.burst, 0.0, False) for one in given]
     lines = []
-    for one, (left, seconds) in zip(given, found, strict=True):
-        shown = (show_bytes(left), show_bytes(one.burst)) if one.is_bytes \
-            else (f"{left}", f"{one.burst}")
+    for one, (left, most, seconds, is_planned) in zip(given, found, strict=True):
+        shown = (show_bytes(left), show_bytes(most)) if one.is_bytes \
+            else (f"{left}", f"{most}")
         text = f"rate limit {one.name}: {shown[0]} of {shown[1]} left"
         if seconds > 0:
             text += f", full again in {seconds:.3g} s"
+        if one.plan is not None:
+            text += " by its plan" if is_planned else " as configured, without a plan"
         if left <= 0:
             text += ", so that it would be reported" if one.report else ", so that it is refused"
         lines.append(text)
@@ -166,5 +174,5 @@ PART = Part(
     show=show_rate_limits,
     explain=explain_rate_limits,
     tables=(("`[rate_limits.NAME]` and `rate_limit = { ... }`", RateLimit),
-            ("`cost = { ... }`", Cost)),
+            ("`cost = { ... }`", Cost), ("`plan = { ... }`", Plan)),
 )

@@ -260,6 +260,8 @@ listener web
   bulk_buffer_size           256KiB                               built in
   reuse_port                 false                                built in
   mode                       0660                                 listener
+  max_upload_rate            no limit                             built in
+  max_download_rate          no limit                             built in
 
 pool api
   balance                    ring_hash                            pool

@@ -73,7 +73,13 @@ GEOGRAPHY = [
           "client.region: 'California' is not a region; write it like \"US-CA\" (ISO 3166-2)"),
     match("asn-with-letters", 'match.client.asn = "AS64496"',
           "client.asn: 'AS64496' is not the number of an AS; write it like \"64496\""),
-    nearest("nothing", "{}", ": it names no zones; write country, continent or others", CROSS),
+    nearest("nothing", "{}",
+            ": it names no zones; write country, continent, others or measured", CROSS),
+    nearest("measured-and-others", '{ measured = true, others = ["eu"] }',
+            ".others: measured = true finds this order: leave one out", CROSS),
+    nearest("measured-without-checks", "{ measured = true }",
+            ".measured: the pool has no health checks that connect, which measure it; write"
+            " health = { tcp = true }", CROSS),
     nearest("unknown-zone", '{ others = ["eu", "us", "ap"] }',
             ".others[2]: no server of this pool is in the zone 'ap'", CROSS),
     nearest("unknown-zone-of-a-country", '{ country = { DE = "fra" } }',
@@ -87,5 +93,5 @@ nearest = {{ others = "z1" }}
             ".country.de: 'de' is not a country; write it like \"DE\" (ISO 3166-1)", CODES),
     nearest("unknown-key", '{ countries = { DE = "eu" } }',
             ".countries: 'countries' is not a key here; did you mean 'country'? One of: country,"
-            " continent, others"),
+            " continent, others, measured"),
 ]

@@ -12,8 +12,8 @@ POLICIES = (
 POOL = '[pools.api]\nservers = ["10.0.0.1:7000"]\n'
 LISTENER_KEYS = (
     "tcp_nodelay, keepalive, deny, allow, max_connections_per_source,"
-    " max_connection_rate_per_source, tarpit, ban, sniff_timeout,"
-    " sniff_whole_timeout, request_header_timeout,"
+    " max_connection_rate_per_source, tarpit, ban, max_upload_rate, max_download_rate,"
+    " sniff_timeout, sniff_whole_timeout, request_header_timeout,"
     " response_header_timeout, request_timeout,"
     " body_idle_timeout, keepalive_timeout, websocket_timeout,"
     " request_headers, response_headers, errors, rate_limit, compress,"

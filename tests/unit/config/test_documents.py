@@ -28,6 +28,7 @@ from fastlb.config.networks import AccessKeys
 from fastlb.config.reader import load
 from fastlb.config.sniffing import SniffKeys
 from fastlb.config.sources import SourceKeys
+from fastlb.config.speeds import SpeedKeys
 from fastlb.config.tls import TlsKeys
 from fastlb.config.udp import UdpListener
 
@@ -54,7 +55,7 @@ def test_the_reference_is_current() -> None:
 
 def test_every_key_is_in_the_reference_with_its_meaning_and_reason() -> None:
     parts = {AccessKeys, SourceKeys, Shared, HttpKeys, HttpListener, HttpPool, UdpListener,
-             SniffKeys, TlsKeys,
+             SniffKeys, SpeedKeys, TlsKeys,
              *HttpKeys.__bases__, *Route.__bases__, *Conditions.__bases__, Conditions} - {Model}
     assert {model for _, model in SECTIONS} == _models(Model) - parts
     for _, model in SECTIONS:

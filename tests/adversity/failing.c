@@ -18,6 +18,7 @@ static size_t early_used;
 
 static atomic_long wanted;      /* the allocation that fails; 0: none, and none is counted */
 static atomic_long count;
+static char only[64];           /* those of this library alone; "": of all */
 
 static void *take_early(size_t size)
 {
@@ -51,10 +52,12 @@ static int fails(void *caller)
         return 0;
     if (dladdr(caller, &who) == 0 || who.dli_fname == NULL)
         return 0;
+    if (only[0] != 0 && strstr(who.dli_fname, only) == NULL)
+        return 0;
     if (strstr(who.dli_fname, "/fastlb/_core/") == NULL
         && strstr(who.dli_fname, "libnghttp2") == NULL && strstr(who.dli_fname, "libssl") == NULL
         && strstr(who.dli_fname, "libcrypto") == NULL && strstr(who.dli_fname, "libz") == NULL
-        && strstr(who.dli_fname, "libbrotli") == NULL)
+        && strstr(who.dli_fname, "libbrotli") == NULL && strstr(who.dli_fname, "libzstd") == NULL)
         return 0;
     return atomic_fetch_add(&count, 1) + 1 == atomic_load(&wanted);
 }
@@ -99,6 +102,12 @@ void fail_allocation(long n)
 {
     atomic_store(&count, 0);
     atomic_store(&wanted, n);
+}
+
+/* Let only those of one library fail, by a part of its file's name; "": of all. */
+void fail_only(const char *library)
+{
+    strncpy(only, library, sizeof(only) - 1);
 }
 
 /* How many there were since. */

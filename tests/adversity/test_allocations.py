@@ -44,6 +44,9 @@ with balancer.background():
         if word == "fail":
             failing.fail_allocation(int(number))
             print("ok", flush=True)
+        elif word == "only":
+            failing.fail_only(number.encode())
+            print("ok", flush=True)
         elif word == "count":
             print(failing.allocations(), flush=True)
             failing.fail_allocation(0)
@@ -198,4 +201,28 @@ def test_each_allocation_fails_in_turn(
         assert n < 5000
     record_property("allocations", n)
     assert _ask(far, context) == WHOLE
+    assert far.end() == 0
+
+
+# Who takes the memory of each coding's contexts. (zlib asks by itself, and so does zstd.)
+TAKERS = {"gzip": "libz.", "br": "/coders.", "zstd": "libzstd."}
+
+
+@pytest.mark.parametrize("far", TAKERS, indirect=True)
+def test_each_allocation_of_a_new_coder_fails_in_turn(far: Far, pair: tuple[str, str]) -> None:
+    """A coder that works rests, and takes nothing for the next response: so they are new here."""
+    context = ssl.create_default_context(cafile=pair[0])
+    context.set_alpn_protocols(["h2"])
+    assert far.say(f"only {TAKERS[far.coding]}") == "ok"
+    for n in range(1, 200):
+        assert far.say(f"fail {n}") == "ok"
+        got = _ask(far, context)
+        if int(far.say("count")) < n:
+            break
+        for one, whole in zip(got, WHOLE, strict=True):
+            assert one == "" or one[0] >= 500 or one == whole, (n, one)
+        wait_until(lambda: not far.alive())
+    else:
+        raise AssertionError("it takes memory without end")
+    assert n > 1 and got == WHOLE
     assert far.end() == 0

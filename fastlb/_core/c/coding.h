@@ -2,6 +2,7 @@
 #ifndef FASTLB_CODING_H
 #define FASTLB_CODING_H
 
+#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,25 @@ static inline int BrotliEncoderHasMoreOutput(BrotliEncoderState *s) { return 0; 
 static inline void BrotliEncoderDestroyInstance(BrotliEncoderState *s) {}
 static inline uint32_t BrotliEncoderVersion(void) { return 0; }
 #endif
+
+/* Without memory libbrotlienc ends the whole process (BROTLI_ENCODER_EXIT_ON_OOM, the default up to
+ * 1.0.9). So what takes memory for it never returns without: it leaves the library at once, by
+ * fl_brotli_leave(). The encoder is not to be used again then, or even destroyed; its memory is its
+ * caller's, who gave it. */
+static __thread jmp_buf fl_brotli_left __attribute__((unused));
+static inline void fl_brotli_leave(void) { longjmp(fl_brotli_left, 1); }
+static inline BrotliEncoderState *fl_brotli_create(
+    void *(*take)(void *, size_t), void (*give)(void *, void *), void *opaque)
+{
+    return setjmp(fl_brotli_left) ? NULL : BrotliEncoderCreateInstance(take, give, opaque);
+}
+static inline int fl_brotli_compress(
+    BrotliEncoderState *s, BrotliEncoderOperation op, size_t *in, const uint8_t **next_in,
+    size_t *out, uint8_t **next_out)
+{
+    return setjmp(fl_brotli_left)
+        ? 0 : BrotliEncoderCompressStream(s, op, in, next_in, out, next_out, NULL);
+}
 
 #ifdef FASTLB_ZSTD
 #include <zstd.h>

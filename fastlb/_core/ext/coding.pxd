@@ -24,12 +24,13 @@ cdef extern from "coding.h" nogil:
     enum:
         BROTLI_OPERATION_PROCESS, BROTLI_OPERATION_FLUSH, BROTLI_OPERATION_FINISH
         BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_LGBLOCK
-    BrotliEncoderState* BrotliEncoderCreateInstance(
+    BrotliEncoderState* fl_brotli_create(
         void* (*take)(void*, size_t) noexcept, void (*give)(void*, void*) noexcept, void* opaque)
+    void fl_brotli_leave()
     int BrotliEncoderSetParameter(BrotliEncoderState*, int name, uint32_t value)
-    int BrotliEncoderCompressStream(
+    int fl_brotli_compress(
         BrotliEncoderState*, BrotliEncoderOperation, size_t* left_in, const uint8_t** next_in,
-        size_t* left_out, uint8_t** next_out, size_t* total)
+        size_t* left_out, uint8_t** next_out)
     int BrotliEncoderHasMoreOutput(BrotliEncoderState*)
     void BrotliEncoderDestroyInstance(BrotliEncoderState*)
     uint32_t BrotliEncoderVersion()

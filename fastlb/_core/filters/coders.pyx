@@ -15,12 +15,11 @@ from fastlb._core.ext.coding cimport (
     BROTLI_PARAM_LGBLOCK, BROTLI_PARAM_LGWIN, BROTLI_PARAM_QUALITY, Z_BUF_ERROR,
     Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, Z_NO_FLUSH, Z_OK, Z_STREAM_END, Z_SYNC_FLUSH,
     ZSTD_c_compressionLevel, ZSTD_c_windowLog, ZSTD_e_continue, ZSTD_e_end, ZSTD_e_flush,
-    ZSTD_reset_session_only, BrotliEncoderCompressStream, BrotliEncoderCreateInstance,
-    BrotliEncoderDestroyInstance, BrotliEncoderHasMoreOutput, BrotliEncoderOperation,
-    BrotliEncoderSetParameter, ZSTD_CCtx_reset, ZSTD_CCtx_setParameter,
+    ZSTD_reset_session_only, BrotliEncoderDestroyInstance, BrotliEncoderHasMoreOutput,
+    BrotliEncoderOperation, BrotliEncoderSetParameter, ZSTD_CCtx_reset, ZSTD_CCtx_setParameter,
     ZSTD_CCtx_setPledgedSrcSize, ZSTD_compressStream2, ZSTD_createCCtx, ZSTD_freeCCtx,
     ZSTD_inBuffer, ZSTD_isError, ZSTD_outBuffer, deflate, deflateEnd, deflateInit2, deflateParams,
-    deflateReset, z_stream,
+    deflateReset, fl_brotli_compress, fl_brotli_create, fl_brotli_leave, z_stream,
 )
 from fastlb._core.tables.compression cimport CODING_GZIP, CODING_ZSTD, CODINGS
 
@@ -37,33 +36,38 @@ cdef struct Coders:
 
 
 cdef void* _take_block(void* opaque, size_t size) noexcept nogil:
-    """Memory for a brotli encoder: a block of that size that rests, or a new one."""
+    """Memory for a brotli encoder: a block of that size that rests, or a new one. Without memory, the
+    encoder is left (see c/coding.h), and its blocks rest."""
     cdef Coder* coder = <Coder*> opaque
-    cdef int i, empty = -1
+    cdef Block* place = NULL
+    cdef int i
     for i in range(BROTLI_BLOCKS):
-        if coder.blocks[i].at == NULL:
-            empty = i
-        elif coder.blocks[i].size == size and not coder.blocks[i].is_taken:
-            coder.blocks[i].is_taken = True
-            return coder.blocks[i].at
-    if empty < 0:
-        return malloc(size)
-    coder.blocks[empty].at = malloc(size)
-    coder.blocks[empty].size = size
-    coder.blocks[empty].is_taken = True
-    return coder.blocks[empty].at
+        if not coder.blocks[i].is_taken:
+            if coder.blocks[i].at != NULL and coder.blocks[i].size == size:
+                coder.blocks[i].is_taken = True
+                return coder.blocks[i].at
+            if place == NULL or coder.blocks[i].at == NULL:
+                place = &coder.blocks[i]
+    if likely(place != NULL):
+        free(place.at)
+        place.at = malloc(size)
+        if likely(place.at != NULL):
+            place.size = size
+            place.is_taken = True
+            return place.at
+    for i in range(BROTLI_BLOCKS):
+        coder.blocks[i].is_taken = False
+    coder.brotli = NULL
+    fl_brotli_leave()
+    return NULL
 
 
 cdef void _give_block(void* opaque, void* at) noexcept nogil:
     cdef Coder* coder = <Coder*> opaque
     cdef int i
-    if at == NULL:
-        return
     for i in range(BROTLI_BLOCKS):
         if coder.blocks[i].at == at:
             coder.blocks[i].is_taken = False
-            return
-    free(at)
 
 
 cdef bint _begin_gzip(Coder* coder, int level) noexcept nogil:
@@ -99,7 +103,7 @@ cdef bint _begin_zstd(Coder* coder, int level, uint64_t size) noexcept nogil:
 
 cdef bint _begin_brotli(Coder* coder, int level) noexcept nogil:
     """An encoder can't be used again, but its memory can."""
-    coder.brotli = BrotliEncoderCreateInstance(_take_block, _give_block, coder)
+    coder.brotli = fl_brotli_create(_take_block, _give_block, coder)
     return (coder.brotli != NULL
             and BrotliEncoderSetParameter(coder.brotli, BROTLI_PARAM_QUALITY, level)
             and BrotliEncoderSetParameter(coder.brotli, BROTLI_PARAM_LGWIN, BROTLI_WINDOW_LOG)
@@ -240,8 +244,8 @@ cdef bint _code_brotli(BrotliEncoderState* brotli, const uint8_t* data, uint32_t
         BROTLI_OPERATION_FINISH if step == CODE_END
         else BROTLI_OPERATION_FLUSH if step == CODE_FLUSH else BROTLI_OPERATION_PROCESS)
     while True:                         # ends: each call takes or makes something
-        if not BrotliEncoderCompressStream(
-                brotli, operation, &left_in, &data, &left_out, &out, NULL) or left_out == 0:
+        if not fl_brotli_compress(
+                brotli, operation, &left_in, &data, &left_out, &out) or left_out == 0:
             return False
         if left_in == 0 and not BrotliEncoderHasMoreOutput(brotli):
             w.at = out

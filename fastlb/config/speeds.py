@@ -12,8 +12,8 @@ from fastlb.config.base import Model
 from fastlb.config.rate_limits import check_rate
 from fastlb.config.units import RATE, Rate, rate, show, show_bytes, show_per
 
-LOOK_BYTES = 2048           # what is worth a read: a slow connection is looked at that often,
-LOOK_MS = (20, 1000)        # within these: 50 times a second cost 1 % of a core for 1,000 of them
+LOOK_BYTES = 2048           # what is worth a read: how often it is looked at a slow connection,
+LOOKS_MS = (20, 50, 100, 200, 500, 1000)        # which are few, as engines know few timeouts
 BURST_BYTES_MIN = 4096      # that may come at once
 
 
@@ -21,6 +21,9 @@ def _check_speed(value: Any) -> str:
     text = check_rate(value)
     if not rate(text).is_bytes:
         raise ValueError(f'{show(value)} is no rate of bytes; write it like "1MiB/s"')
+    found = rate(text)
+    if found.count * 1000 < found.period_ms:
+        raise ValueError(f"{show(value)} is less than a byte a second")
     return text
 
 
@@ -50,7 +53,7 @@ class EffectiveSpeeds:
     def look_ms(self) -> int:
         """Return how often it is looked whether more may be read."""
         fastest = max(one.count / one.period_ms for one in (self.upload, self.download) if one)
-        return min(max(round(LOOK_BYTES / fastest), LOOK_MS[0]), LOOK_MS[1])
+        return next((ms for ms in LOOKS_MS if fastest * ms >= LOOK_BYTES), LOOKS_MS[-1])
 
 
 def effective_speeds(keys: SpeedKeys) -> EffectiveSpeeds | None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool
+from fastlb.control.clock import Clock, Timer
 from fastlb.control.events import Events
 
 CHECKS = 5              # that are remembered of each server
+WAIT_S = 0.2            # for further changes: thousands of pools are measured first at a time
 NEARER = 0.8            # a zone is clearly nearer that takes so much of the other's time, and
 NEARER_S = 0.0002       # at least this much less: within one building times differ by chance
 
@@ -32,11 +34,12 @@ class _Pool:
 
 class Proximity:
     """Knows the order of zones of pools that have `nearest.measured`. For the control loop's thread
-    alone. `changed` is called when the order of a pool has changed."""
+    alone. `changed` is called soon after the order of a pool has changed, once for many."""
 
-    def __init__(self, events: Events, changed: Callable[[], None]) -> None:
-        self._events, self._changed = events, changed
+    def __init__(self, events: Events, changed: Callable[[], None], clock: Clock) -> None:
+        self._events, self._changed, self._clock = events, changed, clock
         self._pools: dict[str, _Pool] = {}
+        self._timer: Timer | None = None
 
     def follow(self, pool: EffectivePool, specs: Iterable[ServerSpec]) -> None:
         """Look after these servers of a pool from now on."""
@@ -65,6 +68,11 @@ class Proximity:
         if len(order) == len(set(known.zones.values())):    # (or else more zones follow)
             shown = ", ".join(f"{zone} ({1000 * times[zone]:.3g} ms)" for zone in order)
             self._events.tell(logging.INFO, pool, "", "nearest", f"zones by connect time: {shown}")
+        if self._timer is None:
+            self._timer = self._clock.call_later(WAIT_S, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
         self._changed()
 
     def times(self, pool: str) -> dict[str, float]:
@@ -89,13 +97,12 @@ class Proximity:
 def _sorted(order: tuple[str, ...], times: dict[str, float]) -> tuple[str, ...]:
     """Return zones in their order, but for those that are clearly nearer than one before them. A
     new zone gets its place by its time."""
-    made = [zone for zone in order if zone in times]
-    for zone in sorted(times.keys() - set(made), key=times.__getitem__):
-        place = next((i for i, other in enumerate(made) if times[zone] < times[other]), len(made))
-        made.insert(place, zone)
-    for end in range(len(made), 1, -1):         # (zones are few: 16 at most)
-        for i in range(1, end):
-            nearer, other = times[made[i]], times[made[i - 1]]
-            if nearer < other * NEARER and nearer < other - NEARER_S:
-                made[i - 1], made[i] = made[i], made[i - 1]
+    made: list[str] = []
+    for zone in (*(one for one in order if one in times),
+                 *sorted(times.keys() - set(order), key=times.__getitem__)):
+        share, less_s = (NEARER, NEARER_S) if zone in order else (1.0, 0.0)
+        made.insert(next((
+            i for i, other in enumerate(made)
+            if times[zone] < times[other] * share and times[zone] < times[other] - less_s
+        ), len(made)), zone)
     return tuple(made)

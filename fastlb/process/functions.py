@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import os
@@ -26,11 +27,28 @@ class Exited(Exception):
     """A function wanted to end the process, by sys.exit() or like Ctrl-C."""
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, if any does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 async def run_function(function: Callable[[Any], Any], about: object) -> Any:
     """Await a function of the user's. Raises what it raised, and Exited for sys.exit()."""
     try:
         return await function(about)
     except (SystemExit, KeyboardInterrupt) as error:        # (a task would stop the loop with it)
+        raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
+
+
+def call_function(function: Callable[[Any], Any], about: object) -> Any:
+    """Call a function of the user's on a thread. Raises what it raised, and Exited for sys.exit().
+    """
+    try:
+        return function(about)
+    except (SystemExit, KeyboardInterrupt) as error:
         raise Exited(f"it raised {error!r}").with_traceback(error.__traceback__) from None
 
 

@@ -52,6 +52,10 @@ class Modules:
             changed.add(name)
         return changed
 
+    def settle(self) -> None:
+        """Keep what `refresh` has imported."""
+        self._before = []
+
     def restore(self) -> None:
         """As before `refresh`: functions look their globals up in the module that they are of."""
         for module, names, stamp in self._before:

@@ -17,10 +17,18 @@ from fastlb.compile.policies import is_async
 from fastlb.config.effective import EffectiveListener
 from fastlb.config.rate_limits import EffectiveRateLimit, Limit, effective_limit
 from fastlb.config.units import show
-from fastlb.control.tasks import within
 from fastlb.observe.refused import shown_key
 from fastlb.process.blocking import Blocking
-from fastlb.process.functions import END_S, find, is_told, plans_of, run_function
+from fastlb.process.functions import (
+    END_S,
+    Exited,
+    call_function,
+    find,
+    is_told,
+    plans_of,
+    run_function,
+    running_loop,
+)
 from fastlb.process.modules import Modules
 
 log = logging.getLogger("fastlb.policy")
@@ -34,7 +42,9 @@ _Asked = tuple[int, bytes, bool]        # a key, its value, and whether that is 
 
 
 @dataclass
-class _Planned:
+class Planned:
+    """A limit with its function, the keys that wait for it, and the calls that are made."""
+
     limit: EffectiveRateLimit
     function: Callable[[str], Any]
     waiting: deque[_Asked] = field(default_factory=deque)
@@ -52,7 +62,7 @@ class Plans:
 
     def __init__(self, live: Live, modules: Modules) -> None:
         self._live, self._modules = live, modules
-        self._known: dict[str, _Planned] = {}       # by the limit's name
+        self.known: dict[str, Planned] = {}       # by the limit's name
         self._threads: Blocking | None = None
         self._blocked: set[concurrent.futures.Future[Any]] = set()
 
@@ -63,22 +73,29 @@ class Plans:
                  for where, limit, plan in plans_of(listeners)]
         self._modules.note(limit.plan.call.partition(":")[0] for limit, _ in found
                            if limit.plan is not None and isinstance(limit.plan.call, str))
-        before, self._known = self._known, {}
+        known: dict[str, Planned] = {}
         for limit, function in found:
-            planned = before.get(limit.name)
-            if planned is None or planned.function is not function:
-                planned = _Planned(limit, function)
+            planned = self.known.get(limit.name)
+            if planned is None or planned.function != function:
+                planned = Planned(limit, function)
             planned.limit = limit
-            self._known[limit.name] = planned
+            known[limit.name] = planned
+        self.use(known)
+
+    def use(self, known: dict[str, Planned]) -> None:
+        """Go by these, such as the ones before a reload that failed."""
+        before, self.known = self.known, known
         for name, planned in before.items():
-            if self._known.get(name) is not planned:
+            if known.get(name) is not planned:
                 for call in planned.calls.values():
                     call.cancel()
+        if known and known is not before and (loop := running_loop()) is not None:
+            loop.call_soon(self.answer)     # (engines may have asked before)
 
     def answer(self) -> None:
         """Begin to answer what engines have asked since the last time."""
-        for limit in self._live.rate_limits():
-            planned = self._known.get(limit.name)
+        for limit in self._live.rate_limits() if self.known else ():
+            planned = self.known.get(limit.name)
             if planned is not None:
                 self._begin(limit, planned)
 
@@ -89,10 +106,10 @@ class Plans:
         return {
             name: {"plans": core[name]["known"], **one.totals,
                    "pending": len(one.waiting) + len(one.calls), "dropped": core[name]["dropped"]}
-            for name, one in self._known.items() if name in core
+            for name, one in self.known.items() if name in core
         }
 
-    def _begin(self, limit: RateLimit, planned: _Planned) -> None:
+    def _begin(self, limit: RateLimit, planned: Planned) -> None:
         # (not before those that were taken last have begun: so both queues are bounded)
         while len(planned.calls) < CALLS_MAX:
             if not planned.waiting:
@@ -106,49 +123,57 @@ class Plans:
                 call.add_done_callback(partial(self._done, limit, planned, asked[0]))
 
     def _done(
-        self, limit: RateLimit, planned: _Planned, key: int, call: asyncio.Task[None]
+        self, limit: RateLimit, planned: Planned, key: int, call: asyncio.Task[None]
     ) -> None:
         planned.calls.pop(key, None)
-        if not call.cancelled() and self._known.get(limit.name) is planned:
+        if self.known.get(limit.name) is planned:
             self._begin(limit, planned)
 
-    async def _call(self, limit: RateLimit, planned: _Planned, asked: _Asked) -> None:
+    async def _call(self, limit: RateLimit, planned: Planned, asked: _Asked) -> None:
         key, value, is_source = asked
         plan = planned.limit.plan
         assert plan is not None
+        said = self._ask(planned.function, shown_key(value, is_source) if is_source
+                         else value.decode("utf-8", "surrogateescape"))
         try:
-            said = await within(plan.deadline_ms / 1000, self._said(
-                planned.function, shown_key(value, is_source) if is_source
-                else value.decode("utf-8", "surrogateescape")))
-            unit_ns, burst = _amounts(said, planned.limit)
+            await asyncio.wait({said}, timeout=plan.deadline_ms / 1000)
+            if not said.done():
+                raise TimeoutError("it took longer than its deadline")
+            if said.cancelled():
+                raise Exited("it was cancelled from within")
+            limit.plan(key, *_amounts(said.result(), planned.limit), plan.cache_ms)
+            planned.totals["answered"] += 1
         except Exception as error:
             planned.totals["failed"] += 1
             self._tell(planned, error)
-            return
-        limit.plan(key, unit_ns, burst, plan.cache_ms)
-        planned.totals["answered"] += 1
+            if isinstance(said, asyncio.Task):
+                said.cancel()
+                await asyncio.wait({said}, timeout=END_S)
+            else:                       # (its thread is busy: so many are at most)
+                await asyncio.wait({said})
+        finally:
+            said.cancel()
+            said.add_done_callback(_forget)
 
-    async def _said(self, function: Callable[[str], Any], value: str) -> Any:
+    def _ask(self, function: Callable[[str], Any], value: str) -> asyncio.Future[Any]:
         if is_async(function):
-            return await run_function(function, value)
+            return asyncio.get_running_loop().create_task(run_function(function, value))
         if self._threads is None:
             self._threads = Blocking(THREADS_MAX)
-        future = self._threads.submit(function, value)
+        future = self._threads.submit(partial(call_function, function), value)
         self._blocked.add(future)
         future.add_done_callback(self._blocked.discard)
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
-    def _tell(self, planned: _Planned, error: BaseException) -> None:
-        name = planned.limit.name
-        if isinstance(error, asyncio.TimeoutError):
-            error = TimeoutError("it took longer than its deadline")
+    def _tell(self, planned: Planned, error: BaseException) -> None:
         if not is_told(error, planned.said):
-            log.error("plan of rate limit %s failed; this is said once", name, exc_info=error)
+            log.error("plan of rate limit %s failed; this is said once", planned.limit.name,
+                      exc_info=error)
 
     async def stop(self) -> None:
         """Cancel all calls. A function that blocks goes on until it is through."""
-        calls = [call for one in self._known.values() for call in one.calls.values()]
-        self._known = {}
+        calls = [call for one in self.known.values() for call in one.calls.values()]
+        self.known = {}
         for call in calls:
             call.cancel()
         if calls:
@@ -176,3 +201,9 @@ def _amounts(said: Any, configured: EffectiveRateLimit) -> tuple[float, float]:
         wanted = "bytes" if configured.is_bytes else "requests"
         raise ValueError(f"{show(said.limit)} doesn't fit a limit of {wanted}")
     return limit.unit_ns, limit.burst
+
+
+def _forget(said: asyncio.Future[Any]) -> None:
+    """Nobody wants to know any more how a call ended; asyncio would complain."""
+    if not said.cancelled():
+        said.exception()

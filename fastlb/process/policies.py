@@ -35,6 +35,7 @@ from fastlb.process.functions import (
     find,
     is_told,
     run_function,
+    running_loop,
 )
 from fastlb.process.modules import Modules
 
@@ -149,7 +150,7 @@ class Policies:
             )
             policy.deadline_s = values.deadline_ms / 1000
             policy.blocking = values.blocking
-            policy.loop, policy.thread = _running_loop(), threading.get_ident()
+            policy.loop, policy.thread = running_loop(), threading.get_ident()
             policy.seen = set()
             self._callers[policy.id] = policy
             if isinstance(values.call, str):
@@ -167,11 +168,16 @@ class Policies:
             if getattr(policy.function, "__module__", "") not in changed
         }
 
+    def settle(self) -> None:
+        """The reload is through: `restore` does nothing until the next `refresh`."""
+        self._before = None
+        self._modules.settle()
+
     def restore(self) -> None:
-        """The reload failed: all is as before `refresh`."""
+        """The reload failed: all is as before `refresh`, if that was called."""
         self._modules.restore()
         if self._before is not None:
-            self._known = self._before
+            self._known, self._before = self._before, None
 
     def watch(self, engines: list[Engine], thread_of: Callable[[int], int | None]) -> None:
         """Look after functions that run on engines' threads, if there are any."""
@@ -261,13 +267,6 @@ class Policies:
         if self._watchdog is not None:
             self._watchdog.end()
             self._watchdog = None
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 class Watchdog:

@@ -70,6 +70,7 @@ async def reload(runtime: Runtime, new: Effective) -> list[str]:
 
 async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
     old, listening, dns = runtime.effective, runtime.listening, runtime.effective.dns
+    plans = runtime.plans.known
     check_parser(new)
     pools = runtime.overlay.applied(new.pools)
     names = names_of(pools)
@@ -89,10 +90,11 @@ async def _publish(runtime: Runtime, new: Effective) -> SocketSet:
         runtime.observing.configure(new)
         runtime.effective, runtime.listening = new, reopened.all
         runtime.update()
+        runtime.policies.settle()
     except BaseException:
         runtime.effective, runtime.listening = old, listening
         runtime.policies.restore()
-        runtime.plans.follow(old.listeners)
+        runtime.plans.use(plans)
         runtime.observing.configure(old)
         runtime.discovery.configure(dns)
         runtime.discovery.keep(names_of(runtime.overlay.applied(old.pools)))

@@ -92,7 +92,7 @@ class Runtime:
         self._look_again: Timer | None = None
         self._retire_again: Timer | None = None
         self._look_at_s = self._rest_until_s = 0.0
-        self._proximity = Proximity(self.events, self._reorder)
+        self._proximity = Proximity(self.events, self._reorder, self.clock)
         self._health = Health(
             self.live, self.events, self._look_soon, self.clock, self._proximity.measured)
         self._spread = Spread(self.live)

@@ -39,7 +39,7 @@ def test_first_checks_of_all_pools_are_begun_one_after_the_other(
 
     async def main() -> None:
         live = Live(1)
-        health = Health(live, Events(), lambda: None, Clock(live.clock))
+        health = Health(live, Events(), lambda: None, Clock(live.clock), lambda *_: None)
         keys = effective_health(Keys(tcp=True))
         for i in range(1000):
             health.follow(f"p{i}", keys, [ServerSpec("127.0.0.1:1", ("127.0.0.1", 1), 1, 0)])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import pytest
 
 from fastlb.compile.snapshot import ServerSpec
 from fastlb.config.effective import EffectivePool, effective
 from fastlb.config.model import Config
+from fastlb.control.clock import Clock
 from fastlb.control.events import Events
 from fastlb.control.proximity import CHECKS, Proximity
 
@@ -33,12 +35,21 @@ class Told(Events):
         self.texts.append(text)
 
 
+class At:
+    """A clock whose timers are over at once."""
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> object:
+        call()
+        return None
+
+
 class Made:
     def __init__(self, zones: Sequence[str], **keys: object) -> None:
         self.changes = 0
         self.told: list[str] = []
         self.pool = pool(zones, **keys)
-        self.proximity = Proximity(Told(self.told), self._changed)
+        self.clock = At()
+        self.proximity = Proximity(Told(self.told), self._changed, cast(Clock, self.clock))
         self.specs = [ServerSpec(f"s{i}", ("10.0.0.1", 80), 1, 0, zone=zone)
                       for i, zone in enumerate(zones)]
         self.proximity.follow(self.pool, self.specs)
@@ -106,6 +117,19 @@ def test_zone_that_is_clearly_nearer_now_comes_first_and_stays_there() -> None:
     changes = made.changes
     made.check({"s0": 6, "s1": 7}, CHECKS)
     assert made.order == ("iad", "fra") and made.changes == changes
+
+
+def test_zones_that_drifted_apart_are_sorted_again() -> None:
+    made = Made(["a", "b", "c", "d", "e"])
+    made.check({f"s{i}": 100 + i for i in range(5)}, CHECKS)
+    for ms in ((100, 101, 102, 103, 60), (100, 101, 102, 80, 50), (100, 101, 72, 60, 45),
+               (100, 85, 72, 60, 45)):
+        made.check({f"s{i}": one for i, one in enumerate(ms)}, CHECKS)
+    assert made.order[0] == "e" and made.order.index("c") < made.order.index("a")
+    for i, zone in enumerate(made.order):           # nobody is clearly nearer than one before it
+        for other in made.order[:i]:
+            times = made.proximity.times("api")
+            assert times[zone] >= times[other] * 0.8
 
 
 def test_order_survives_a_change_of_servers_and_ends_with_the_key() -> None:

@@ -36,8 +36,8 @@ cdef struct Coders:
 
 
 cdef void* _take_block(void* opaque, size_t size) noexcept nogil:
-    """Memory for a brotli encoder: a block of that size that rests, or a new one. Without memory, the
-    encoder is left (see c/coding.h), and its blocks rest."""
+    """Memory for a brotli encoder: a block of that size that rests, or a new one. Without memory,
+    the encoder is left (see c/coding.h), and its blocks rest."""
     cdef Coder* coder = <Coder*> opaque
     cdef Block* place = NULL
     cdef int i

@@ -70,15 +70,22 @@ cdef uint64_t _source_hash(const Exchange* x, const SipKey* secret) noexcept nog
     return siphash(&other, <const uint8_t*> &source, sizeof(source))
 
 
+cdef bint _key_value(Core* core, Exchange* x, const RateRule* rule, Text* value) noexcept nogil:
+    """The value that a request is counted by. False: its client's address is."""
+    if rule.key.fact == FACT_CLIENT_IP or unlikely(not fact_find(core, x, &rule.key, value)):
+        return False
+    if rule.key.fact == FACT_QUERY:             # (however its client spells it)
+        value[0] = query_decoded(value[0], core.http.match.decoded)
+    return True
+
+
 cdef uint64_t _key(Core* core, Exchange* x, const RateRule* rule) noexcept nogil:
     """A hash of who is counted: of the key's value, or of the client's address where the request
     lacks it. Never 0."""
     cdef const SipKey* secret = &rule.live.buckets.secret
     cdef Text value
     cdef uint64_t hash
-    if rule.key.fact != FACT_CLIENT_IP and likely(fact_find(core, x, &rule.key, &value)):
-        if rule.key.fact == FACT_QUERY:         # (however its client spells it)
-            value = query_decoded(value, core.http.match.decoded)
+    if _key_value(core, x, rule, &value):
         hash = siphash(secret, value.at, value.size)
     else:
         if rule.key.fact != FACT_CLIENT_IP:
@@ -98,7 +105,7 @@ cdef void _note_refused(Core* core, Exchange* x, const RateRule* rule,
         if top == NULL:
             return
         fl_store_pointer(<void**> &rule.live.refused[core.id], top)
-    if rule.key.fact == FACT_CLIENT_IP or not fact_find(core, x, &rule.key, &value):
+    if not _key_value(core, x, rule, &value):
         value = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
         is_source = True
     elif rule.is_secret and value.size > <uint32_t> SECRET_BYTES:
@@ -135,10 +142,22 @@ cdef void _ask_plan(Core* core, Exchange* x, const RateRule* rule, uint64_t key)
     cdef Text value
     if is_source:
         value = text_of(<const uint8_t*> x.client_ip, x.client_ip_size)
-    elif not fact_find(core, x, &rule.key, &value):
+    elif not _key_value(core, x, rule, &value):
         return                          # (counted by its address: as configured)
-    if value.size <= PLAN_KEY_BYTES_MAX and plan_ask(rule.live.plans, key, value, is_source):
-        live_ask(core.live)
+    if value.size <= PLAN_KEY_BYTES_MAX:
+        plan_ask(rule.live.plans, key, value, is_source)
+        live_ask(core.live)             # (also when the queue is full: somebody is to empty it)
+
+
+cdef void _ask_plans(Core* core, Exchange* x, const RateTable* table, const RateState* state,
+                     uint32_t wanted) noexcept nogil:
+    """A bit for each rule whose key's own limit isn't known, or is old."""
+    cdef const RateRule* rule
+    cdef uint32_t i
+    for i in range(table.n):
+        rule = &table.rules[i]
+        if wanted >> i & 1 and plan_wants(rule.live.plans, state.keys[i], core.now_ns):
+            _ask_plan(core, x, rule, state.keys[i])
 
 
 cdef inline bint _find_limit(Core* core, const RateRule* rule, RateState* state,
@@ -218,14 +237,11 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
     cdef const RateTable* table = <const RateTable*> filter.table
     cdef RateState* state = <RateState*> given
     cdef const RateRule* rule
-    cdef uint32_t i
+    cdef uint32_t i, wanted = 0
     for i in range(table.n):
         rule = &table.rules[i]
         state.keys[i] = _key(core, x, rule)
-        # Nobody waits for a limit that isn't known: the request goes by the configured one.
-        if unlikely(_find_limit(core, rule, state, i)) and core.rehearses != REHEARSES \
-                and plan_wants(rule.live.plans, state.keys[i], core.now_ns):
-            _ask_plan(core, x, rule, state.keys[i])
+        wanted |= <uint32_t> _find_limit(core, rule, state, i) << i
         if rule.cost_from != COST_BYTES:
             state.units[i] = _said(core, x, rule) if rule.cost_from == COST_REQUEST else rule.cost
     # One limit decides and charges at once. Several are looked at first, so that a request that
@@ -234,6 +250,9 @@ cdef int _on_request(Core* core, Exchange* x, const Filter* filter, void* given)
         state.refused_by = _find_refusal(core, table, state)
     if not state.refused_by and core.rehearses != REHEARSES:
         state.refused_by = _charge(core, table, state)
+    # Nobody waits for a limit that isn't known. It is asked for now that this request is charged.
+    if unlikely(wanted != 0) and core.rehearses != REHEARSES:
+        _ask_plans(core, x, table, state, wanted)
     if unlikely(state.refused_by != 0):
         if core.rehearses != REHEARSES:
             i = state.refused_by - 1
@@ -362,7 +381,7 @@ cdef void* _rate_table(object given, object specs) except? NULL:
         spec = specs[i]
         rule = &table.rules[i]
         limit = room.live.rate_limit(spec.name)
-        room.rates.append((limit, spec.unit_ns, spec.has_plans))
+        room.rates.append((limit, spec.unit_ns, spec.has_plans, spec.cost_from == "bytes"))
         limit.begin(spec.unit_ns)
         if spec.has_plans:
             limit.open_plans()

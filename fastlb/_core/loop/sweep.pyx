@@ -110,6 +110,8 @@ cdef void mark_slots(Core* core, uint8_t* used) noexcept nogil:
             if x.stage == STAGE_FREE:
                 continue
             used[x.idle_timer] = True
+            if x.throttle != NULL:
+                used[x.throttle.speeds.timer] = True
             if x.h2 != NULL:
                 used[x.h2.header_timer] = True
                 used[x.h2.linger_timer] = True

@@ -90,7 +90,7 @@ cdef Access* access_table(Room room, Listener listener, object spec) except NULL
         access.tarpit_reports = spec.tarpit.report
     if spec.rate is not None:
         limit = room.live.rate_limit(spec.rate.name)
-        room.rates.append((limit, spec.rate.unit_ns, False))
+        room.rates.append((limit, spec.rate.unit_ns, False, False))
         limit.begin(spec.rate.unit_ns)
         access.rate = &limit.live
         access.rate_burst = spec.rate.burst

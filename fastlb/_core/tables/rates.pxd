@@ -8,9 +8,10 @@ cdef class RateLimit:
     cdef RateLive live
     cdef readonly str name
     cdef int _engines
+    cdef bint _is_bytes
     cdef Clock _clock
     cdef uint64_t _now_ns(self)
     cdef uint64_t _hash(self, bytes key)
     cdef void _keep_plans(self, double factor, bint has_plans)
-    cdef void _rescale(self, uint64_t key, double before_ns, double unit_ns)
+    cdef double _factor(self, double before_ns, double unit_ns)
     cdef object __weakref__

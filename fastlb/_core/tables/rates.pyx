@@ -7,7 +7,8 @@ from fastlb._core.base.buckets cimport (
     buckets_used,
 )
 from fastlb._core.base.plans cimport (
-    PLAN_SETS, PLAN_WAYS, KeyAsked, Plan, plan_drop, plan_put, plans_close, plans_open, plans_take,
+    PLAN_SETS, PLAN_WAYS, KeyAsked, Plan, plan_drop, plan_find, plan_put, plans_close, plans_open,
+    plans_take,
 )
 from fastlb._core.base.rates cimport RATES_MAX, TOP_KEYS, RateCounters, TopKeys
 from fastlb._core.base.siphash cimport siphash
@@ -58,14 +59,20 @@ cdef class RateLimit:
         if self.live.unit_ns == 0:
             self.live.unit_ns = unit_ns
 
-    def use(self, double unit_ns, bint has_plans=False) -> None:
-        """One unit takes so long from now on, but for keys with a plan; without `has_plans` these
-        have none any more. Keys keep the number of units that they have used."""
+    def use(self, double unit_ns, bint has_plans=False, bint is_bytes=False) -> None:
+        """One unit takes so long from now on, but for keys with a plan; without `has_plans`, or
+        where bytes are counted instead of requests, these have none any more. Keys keep the number
+        of units that they have used."""
         cdef double factor = unit_ns / self.live.unit_ns if self.live.unit_ns else 1
+        # Engines go on meanwhile, and a key has rather used too little for a moment than too much.
+        if factor > 1:
+            self.live.unit_ns = unit_ns
         if factor != 1:
             buckets_rescale(&self.live.buckets, self._now_ns(), factor)
         self.live.unit_ns = unit_ns
-        if self.live.plans != NULL and (factor != 1 or not has_plans):
+        has_plans = has_plans and is_bytes == self._is_bytes
+        self._is_bytes = is_bytes
+        if self.live.plans != NULL and self.live.plans.known and (factor != 1 or not has_plans):
             self._keep_plans(factor, has_plans)
 
     cdef void _keep_plans(self, double factor, bint has_plans):
@@ -129,23 +136,27 @@ cdef class RateLimit:
         """Give a key a limit of its own, or with a `unit_ns` of 0 the one that is configured.
         After `ttl_ms` it is asked about again. It keeps the number of units that it has used."""
         cdef uint64_t now_ns = self._now_ns()
+        cdef double factor
         cdef Plan plan, before
         if self.live.plans == NULL:
             return
+        before.unit_ns = 0
+        plan_find(self.live.plans, key, now_ns, &before)
+        factor = self._factor(before.unit_ns, unit_ns)
         plan.key, plan.unit_ns, plan.burst = key, unit_ns, burst
         plan.expires_ns = now_ns + ttl_ms * 1000000
+        if factor < 1:                  # (as in use())
+            bucket_rescale(&self.live.buckets, key, now_ns, factor)
         plan_put(self.live.plans, &plan, &before)
-        if before.key != key:
-            if before.key != 0:         # (it has made room)
-                self._rescale(before.key, before.unit_ns, 0)
-            before.unit_ns = 0
-        self._rescale(key, before.unit_ns, unit_ns)
+        if factor > 1:
+            bucket_rescale(&self.live.buckets, key, now_ns, factor)
+        if before.key != key and before.key != 0:       # (it has made room)
+            bucket_rescale(&self.live.buckets, before.key, now_ns,
+                           self._factor(before.unit_ns, 0))
 
-    cdef void _rescale(self, uint64_t key, double before_ns, double unit_ns):
-        """The limit of a key was one, and is another; 0: as configured."""
-        cdef double factor = (unit_ns or self.live.unit_ns) / (before_ns or self.live.unit_ns)
-        if factor != 1:
-            bucket_rescale(&self.live.buckets, key, self._now_ns(), factor)
+    cdef double _factor(self, double before_ns, double unit_ns):
+        """How many times as long a unit takes; 0: as configured."""
+        return (unit_ns or self.live.unit_ns) / (before_ns or self.live.unit_ns)
 
     @property
     def plans(self) -> dict[str, int]:

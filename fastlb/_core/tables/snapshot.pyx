@@ -139,8 +139,8 @@ cdef class Snapshot:
 
     def publish(self) -> None:
         """Let all engines take it up at their next turn."""
-        for limit, unit_ns, has_plans in self._room.rates:
-            limit.use(unit_ns, has_plans)
+        for limit, unit_ns, has_plans, is_bytes in self._room.rates:
+            limit.use(unit_ns, has_plans, is_bytes)
         fl_store_pointer(&self.live.table.published, &self.table)
         live_wake_engines(&self.live.table)
 

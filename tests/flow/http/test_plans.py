@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
 import fastlb
+from fastlb.process.runtime import Runtime
 from fastlb.testing import TestBalancer
 from tests.flow.conftest import DEADLINE_S, wait_until
 from tests.flow.http.test_rate_limits import get, statuses
@@ -228,99 +228,6 @@ def test_many_invented_keys_cost_no_more_than_places(made: TestBalancer) -> None
     wait_until(lambda: "u3999" in plan.keys)
 
 
-CONFIG = """
-    [rate_limits.users]
-    key = "header.x-user"
-    limit = "{limit}"
-    {plan}
-    [listeners.web]
-    bind = "http://127.0.0.1:0"
-    rate_limit = "users"
-    [[listeners.web.routes]]
-    name = "all"
-    respond = {{ body = "hello" }}
-"""
-
-
-PLAN = 'plan = { call = "quotas_of_users:of", cache_ttl = "1h" }'
-
-
-def config(limit: str, plan: str = PLAN) -> str:
-    return CONFIG.format(limit=limit, plan=plan)
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of the module that CONFIG names."""
-    file = tmp_path / "quotas_of_users.py"
-    file.write_text("def of(key): return '9/d'\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield file
-    sys.modules.pop("quotas_of_users", None)
-
-
-async def is_true(what: Callable[[], bool]) -> None:
-    deadline_s = asyncio.get_running_loop().time() + DEADLINE_S
-    while not what():
-        assert asyncio.get_running_loop().time() < deadline_s
-        await asyncio.sleep(0.01)           # (between two looks)
-
-
-def test_plan_of_a_file_survives_reloads_and_ends_with_one(module: Path) -> None:
-    async def main() -> None:
-        async with fastlb.Balancer(config("4/d"), threads=1) as lb:
-            url, users = lb.listeners["web"].url, lb.rate_limits["users"]
-
-            async def left() -> int:
-                said = (await client.get(url, **user("ann"))).headers["ratelimit"]
-                return int(said.split(";")[1].removeprefix("r="))
-
-            async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
-                assert await left() == 3
-                await is_true(lambda: users.stats()["answered"] == 1)
-                assert await left() == 7            # (of 9)
-                await lb.reload(config("2/d"))
-                assert await left() == 6
-                module.write_text("def of(key): return '100/d'   # (of another size)\n")
-                await lb.reload(config("2/d"))
-                assert await left() == 5            # (it is asked when its answer is old)
-                await lb.reload(config("8/d", plan=""))
-                assert await left() == 3            # (four of eight were used, and this one is)
-                assert "plans" not in users.stats()
-
-    asyncio.run(main())
-
-
-def test_reload_without_the_function_changes_nothing(module: Path) -> None:
-    async def main() -> None:
-        async with fastlb.Balancer(config("4/d"), threads=1) as lb:
-            url, users = lb.listeners["web"].url, lb.rate_limits["users"]
-            with pytest.raises(fastlb.ConfigError, match=r"rate_limits\.users\.plan.*has no 'off'"):
-                await lb.reload(config("2/d", 'plan = "quotas_of_users:off"'))
-            async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
-                assert (await client.get(url, **user("ann"))).status_code == 200
-                await is_true(lambda: users.stats()["answered"] == 1)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(("plan", "why"), [
-    ('plan = "no_such_module:of"', "there is no module 'no_such_module'"),
-    ('plan = "quotas_of_users:no"', "has no 'no'"),
-    ('plan = "quotas_of_users"', "is not a function"),
-    ('plan = { call = "quotas_of_users:of", cache_ttl = "0s" }', "100ms"),
-    ('plan = { call = "quotas_of_users:of", cache = "1s" }', "cache_ttl"),
-])
-def test_check_finds_what_is_wrong_with_a_plan(
-    module: Path, tmp_path: Path, plan: str, why: str
-) -> None:
-    file = tmp_path / "fastlb.toml"
-    file.write_text(config("2/d", plan))
-    said = subprocess.run([sys.executable, "-m", "fastlb", "check", str(file)], timeout=DEADLINE_S,
-                          capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert said.returncode == 2 and why in said.stderr and "Traceback" not in said.stderr
-
-
 def test_explain_says_whose_limit_it_is(made: TestBalancer) -> None:
     web, users = site(made, Plan("9/d"))
 
@@ -366,15 +273,89 @@ def test_balancer_stops_while_a_plan_hangs(made: TestBalancer) -> None:
     assert ended.wait(DEADLINE_S)
 
 
-def test_sys_exit_in_a_plan_is_a_failure(made: TestBalancer) -> None:
-    async def leaves(key: str) -> Any:
-        raise SystemExit(3)
+async def leaves_from_a_loop(key: str) -> Any:
+    raise SystemExit(3)
 
-    web, users = site(made, leaves)
+
+def leaves_from_a_thread(key: str) -> Any:
+    sys.exit(3)
+
+
+async def cancels_itself(key: str) -> Any:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("plan", [leaves_from_a_loop, leaves_from_a_thread, cancels_itself])
+def test_plan_that_leaves_is_a_failure(made: TestBalancer, plan: Quota) -> None:
+    web, users = site(made, plan)
     get(web.url, **user("ann"))
     known(users, 1)
     assert users.stats()["failed"] == 1
     assert get(web.url, **user("ann")).status_code == 200
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_plan_that_is_late_is_a_failure_and_keeps_its_place(
+    made: TestBalancer, is_async: bool
+) -> None:
+    go_on = threading.Event()
+
+    def waits(key: str) -> str:
+        assert go_on.wait(DEADLINE_S)
+        return "9/d"
+
+    async def ignores(key: str) -> str:
+        while not go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)       # (until the test lets it)
+        return "9/d"
+
+    users = made.balancer.rate_limit("users", key="header.x-user", limit="2/d")
+    users.plan(deadline="50ms")(ignores if is_async else waits)
+    web = made.listen(pool=made.pool(servers=[made.origin()]), rate_limit=users)
+    get(web.url, **user("ann"))
+    wait_until(lambda: users.stats()["failed"] == 1)
+    assert users.stats()["plans"] == 0
+    go_on.set()
+    wait_until(lambda: users.stats()["pending"] == 0)
+    assert get(web.url, **user("ann")).headers["ratelimit"].startswith('"users";r=0;')
+
+
+def test_value_of_a_query_is_the_same_however_it_is_spelt(made: TestBalancer) -> None:
+    plan = Plan({"alice": "9/d"})
+    web, users = site(made, plan, key="query.user")
+    get(f"{web.url}/?user=%61lice")
+    known(users, 1)
+    assert plan.keys == ["alice"]
+    assert get(f"{web.url}/?user=al%69ce").headers["ratelimit"].startswith('"users";r=7;')
+
+
+def test_method_of_an_object_stays_the_plan_when_servers_change(made: TestBalancer) -> None:
+    class Quotas:
+        def __init__(self) -> None:
+            self.go_on = threading.Event()
+
+        def of(self, key: str) -> str:
+            assert self.go_on.wait(DEADLINE_S)
+            return "9/d"
+
+    quotas = Quotas()
+    pool = made.pool("app", servers=[made.origin()])
+    users = made.balancer.rate_limit("users", key="header.x-user", limit="2/d")
+    users.plan()(quotas.of)
+    web = made.listen(pool=pool, rate_limit=users)
+    get(web.url, **user("ann"))
+    wait_until(lambda: users.stats()["pending"] == 1)
+    runtime = made.balancer._instance.running()
+    assert runtime.loop is not None
+    asyncio.run_coroutine_threadsafe(_updated(runtime), runtime.loop).result(DEADLINE_S)
+    quotas.go_on.set()
+    known(users, 1)
+    assert users.stats()["plans"] == 1
+
+
+async def _updated(runtime: Runtime) -> None:
+    runtime.update()
 
 
 def test_plan_needs_parentheses(made: TestBalancer) -> None:

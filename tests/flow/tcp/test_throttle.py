@@ -140,6 +140,7 @@ def test_waiting_is_not_idle(site: Make, origin: Origin) -> None:
     ("tcp://127.0.0.1:0", {"max_upload_rate": "fast"}, "is not a rate"),
     ("tcp://127.0.0.1:0", {"max_download_rate": 1000}, "is not a rate"),
     ("tcp://127.0.0.1:0", {"max_download_rate": "0B/s"}, "is nothing at all"),
+    ("tcp://127.0.0.1:0", {"max_download_rate": "1B/100d"}, "is less than a byte a second"),
     ("http://127.0.0.1:0", {"max_upload_rate": "1MiB/s"}, "belongs to a tcp listener"),
     ("udp://127.0.0.1:0", {"max_download_rate": "1MiB/s"}, "belongs to a tcp listener"),
 ])

@@ -26,6 +26,8 @@ PLACE = Path(__file__).resolve().parents[1] / "keywords"
 COLUMNS = 100
 # Those that a program can import, and so may hand over instead of a table.
 PUBLIC = (Health, Retry)
+# Keys that take what a Balancer has made, and its class.
+HANDLES = {"rate_limit": "RateLimit", "deny": "Networks", "allow": "Networks"}
 # Beside parameters, the rest of these are keywords.
 PARTS: tuple[tuple[str, str, type[Model], tuple[str, ...]], ...] = (
     ("PolicyKeywords", "PolicyKeys", Policy, ("call", "on_error")),
@@ -71,6 +73,7 @@ def _keywords() -> str:
     imports = [
         "from collections.abc import Callable, Mapping\n",
         "from fastlb.config.failing import Retry", "from fastlb.config.health import Health",
+        "from fastlb.handles import Networks, RateLimit",
         "from fastlb.keywords.tables import (", *(f"    {name}," for name in used), ")",
     ]
     what = "Keywords of `Balancer` and of its methods, and of `Listener.route()`."
@@ -86,7 +89,7 @@ def _tables() -> str:
     for _, model in SECTIONS:
         if model not in done:
             parts += _class(f"{model.__name__}Keys", ["TypedDict"], _keys(model))
-    imports = ["from collections.abc import Mapping"]
+    imports = ["from collections.abc import Mapping\n", "from fastlb.handles import RateLimit"]
     head = _head("Tables inside of keywords.", imports, "TYPE_CHECKING, Literal, TypedDict")
     return head + "".join(parts)
 
@@ -109,6 +112,9 @@ def _class(name: str, bases: list[str], keys: Iterable[tuple[str, str]]) -> Iter
 
 def _line(key: str, kind: str) -> str:
     line = f"    {key}: {kind}"
+    if len(line) > COLUMNS and "Literal" not in kind:
+        parts = kind.split(" | list[")
+        return (f"    {key}: (\n        {parts[0]}\n        | list[{parts[1]}\n    )\n")
     if len(line) > COLUMNS:             # (a long choice)
         inner = textwrap.fill(kind[len("Literal["):-1], COLUMNS - 8)
         line = f"    {key}: Literal[\n{textwrap.indent(inner, ' ' * 8)}\n    ]"
@@ -124,7 +130,10 @@ def _keys(
         key = field.alias or name
         if name not in but and (not only or name in only):
             kinds = list(dict.fromkeys(_kinds(nodes[key], list(_models(hints[name])))))
-            yield key, " | ".join(kinds)
+            kind = " | ".join(kinds)
+            if key in HANDLES:              # (where a name can stand, so can what has it)
+                kind = re.sub(r"\bstr\b", f"str | {HANDLES[key]}", kind)
+            yield key, kind
 
 
 def _models(hint: Any) -> Iterator[type[Model]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fastlb.config.failing import Retry
     from fastlb.config.health import Health
+    from fastlb.handles import Networks, RateLimit
     from fastlb.keywords.tables import (
         AccessLogKeys,
         AdminKeys,
@@ -89,9 +90,12 @@ class OwnRouteKeys(TypedDict, total=False):
     websocket_timeout: str
     max_body_size: str
     on_client_close: Literal['cancel', 'cancel_on_fin', 'drain']
-    deny: str | list[str] | tuple[str, ...] | NetworkRuleKeys
-    allow: str | list[str] | tuple[str, ...] | NetworkRuleKeys
-    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
+    deny: str | Networks | list[str | Networks] | tuple[str | Networks, ...] | NetworkRuleKeys
+    allow: str | Networks | list[str | Networks] | tuple[str | Networks, ...] | NetworkRuleKeys
+    rate_limit: (
+        str | RateLimit | RateLimitKeys
+        | list[str | RateLimit | RateLimitKeys] | tuple[str | RateLimit | RateLimitKeys, ...]
+    )
     mirror: str | MirrorKeys
     compress: CompressKeys | bool
 
@@ -137,8 +141,8 @@ class PoolKeywords(TypedDict, total=False):
 class ListenKeywords(TypedDict, total=False):
     tcp_nodelay: bool
     keepalive: KeepaliveKeys | Literal[False]
-    deny: str | list[str] | tuple[str, ...] | NetworkRuleKeys
-    allow: str | list[str] | tuple[str, ...] | NetworkRuleKeys
+    deny: str | Networks | list[str | Networks] | tuple[str | Networks, ...] | NetworkRuleKeys
+    allow: str | Networks | list[str | Networks] | tuple[str | Networks, ...] | NetworkRuleKeys
     max_connections_per_source: int
     max_connection_rate_per_source: str | ConnectionRateKeys
     tarpit: str | TarpitKeys
@@ -156,7 +160,10 @@ class ListenKeywords(TypedDict, total=False):
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
-    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
+    rate_limit: (
+        str | RateLimit | RateLimitKeys
+        | list[str | RateLimit | RateLimitKeys] | tuple[str | RateLimit | RateLimitKeys, ...]
+    )
     compress: CompressKeys | bool
     max_sessions: int
     max_sessions_per_source: int

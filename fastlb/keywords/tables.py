@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fastlb.handles import RateLimit
+
 
 class ConditionsKeys(TypedDict, total=False):
     protocol: str | list[str] | tuple[str, ...]
@@ -355,7 +357,10 @@ class DefaultsKeys(TypedDict, total=False):
     request_headers: HeaderEditsKeys
     response_headers: HeaderEditsKeys
     errors: Mapping[str, ErrorPageKeys | list[ErrorPageKeys] | tuple[ErrorPageKeys, ...]]
-    rate_limit: str | RateLimitKeys | list[str | RateLimitKeys] | tuple[str | RateLimitKeys, ...]
+    rate_limit: (
+        str | RateLimit | RateLimitKeys
+        | list[str | RateLimit | RateLimitKeys] | tuple[str | RateLimit | RateLimitKeys, ...]
+    )
     compress: CompressKeys | bool
     idle_timeout: str
     connect_timeout: str

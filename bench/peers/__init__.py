@@ -12,6 +12,7 @@ from bench.peers.fastlb import (
     FastlbCoalesce,
     FastlbFilter,
     FastlbLimited,
+    FastlbListed,
     FastlbObserved,
     FastlbPolicy,
     FastlbPools,
@@ -26,8 +27,8 @@ __all__ = ["PEERS", "Peer", "choose"]
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (
         Fastlb, FastlbPools, FastlbChecks, FastlbObserved, FastlbPolicy, FastlbFilter,
-        FastlbLimited, FastlbCoalesce, HAProxy, HAProxyLimited, Nginx, DebianNginx, Envoy, Traefik,
-        Caddy, Nghttpx,
+        FastlbLimited, FastlbListed, FastlbCoalesce, HAProxy, HAProxyLimited, Nginx, DebianNginx,
+        Envoy, Traefik, Caddy, Nghttpx,
     )
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,7 @@ outliers = { error_rate = "50%" }
 """
 CHECK = 'health = { http = "/small", interval = "1s" }\n'
 CHECKED_POOLS = 1000            # of two servers each
+NETWORKS = 100_000
 POLICY_KEY = 'policy = "by_tier:by_tier"\n'
 POLICY = """\
 def by_tier(request):
@@ -114,7 +116,7 @@ class Fastlb(Peer):
     name = "fastlb"
     modes = frozenset(
         {"tcp", *UDP_MODES, "http", *TLS_MODES, "pools", "observed", "policy", "filter",
-         "limited"})
+         "limited", "listed"})
     notes = ("fastlb: --threads 1, and one configuration for all work.",)
 
     def __init__(self, command: str = "") -> None:
@@ -234,6 +236,29 @@ class FastlbLimited(Fastlb):
         limited = 'rate_limit = { limit = "1000000/s", headers = false }\n'
         return TOP.format(scheme=work.scheme, port=work.bind_port, listener=SAME_FIELDS + limited) \
             + http_config(work).removeprefix(top(work))
+
+
+class FastlbListed(Fastlb):
+    """With 100,000 networks that are denied, of which none is a client's."""
+
+    name = "fastlb-listed"
+    modes = frozenset({"listed"})
+    notes = ()
+
+    def command(self, work: Work, folder: Path) -> Command:
+        spread = random.Random(7)
+        # (above 127.0.0.0/8, so that it is looked for to the end)
+        lines = {f"{spread.randrange(128, 224)}.{spread.randrange(256)}.{spread.randrange(256)}"
+                 f".{spread.randrange(256)}" for _ in range(NETWORKS)}
+        (folder / "bad.txt").write_text("\n".join(lines))
+        self._list = folder / "bad.txt"
+        return super().command(work, folder)
+
+    def _config(self, work: Work) -> str:
+        listed = f'[networks.bad]\nfile = "{self._list}"\n'
+        deny = SAME_FIELDS + 'deny = "bad"\n'
+        return TOP.format(scheme=work.scheme, port=work.bind_port, listener=deny) \
+            + http_config(work).removeprefix(top(work)) + listed
 
 
 class FastlbChecks(Fastlb):

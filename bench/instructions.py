@@ -22,7 +22,13 @@ from bench import environment, measure, process, scenarios
 from bench.bench import Bench, free_ports
 from bench.certificate import trusting
 from bench.model import BALANCER_CPU, H2_MODES, TLS_MODES, Scenario, SetupError, Work
-from bench.peers.fastlb import Fastlb, FastlbObserved, FastlbPolicy, FastlbPools
+from bench.peers.fastlb import (
+    Fastlb,
+    FastlbLimited,
+    FastlbObserved,
+    FastlbPolicy,
+    FastlbPools,
+)
 
 WORK: dict[str, tuple[str, type[Fastlb]]] = {
     "keepalive": ("http_keepalive", Fastlb),
@@ -31,6 +37,7 @@ WORK: dict[str, tuple[str, type[Fastlb]]] = {
     "pools": ("http_pools", FastlbPools),
     "observed": ("http_observed", FastlbObserved),
     "policy": ("http_policy", FastlbPolicy),
+    "limited": ("http_limited", FastlbLimited),
 }
 REQUESTS = 4000             # of the shorter of two loads; the longer has three times as many
 CONNECTIONS = 16

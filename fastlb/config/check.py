@@ -27,11 +27,11 @@ from fastlb.config.geography import Geo, Nearest, Override
 from fastlb.config.guesses import as_table, elsewhere
 from fastlb.config.health import Datagrams, Health
 from fastlb.config.hints import ELSEWHERE, NAME, Found, beside, hint, no_pool
+from fastlb.config.keepalive import Keepalive
 from fastlb.config.model import (
     Config,
     Defaults,
     Dns,
-    Keepalive,
     Listener,
     Pool,
     Server,

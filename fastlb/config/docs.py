@@ -30,13 +30,13 @@ from fastlb.config.http import (
     Route,
     Unavailable,
 )
+from fastlb.config.keepalive import Keepalive
 from fastlb.config.limits import Choice, Limit
 from fastlb.config.meanings import meanings
 from fastlb.config.model import (
     Config,
     Defaults,
     Dns,
-    Keepalive,
     Listener,
     Pool,
     Server,

@@ -45,7 +45,8 @@ from fastlb.config.geography import (
     effective_nearest,
 )
 from fastlb.config.health import EffectiveHealth, effective_health
-from fastlb.config.model import Config, Defaults, Dns, Keepalive, Listener, Pool, Server, Subset
+from fastlb.config.keepalive import Keepalive
+from fastlb.config.model import Config, Defaults, Dns, Listener, Pool, Server, Subset
 from fastlb.config.networks import (
     EffectiveNetworks,
     EffectiveRule,

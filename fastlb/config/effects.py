@@ -30,11 +30,11 @@ from fastlb.config.http import (
     Route,
     Unavailable,
 )
+from fastlb.config.keepalive import Keepalive
 from fastlb.config.model import (
     Config,
     Defaults,
     Dns,
-    Keepalive,
     Listener,
     Pool,
     Server,

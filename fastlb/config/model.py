@@ -29,6 +29,7 @@ from fastlb.config.failing import Hedge, Limits, Outliers, Retry
 from fastlb.config.geography import Geo, Nearest
 from fastlb.config.health import Health
 from fastlb.config.http import HashKey, HttpKeys, HttpListener, HttpPool, PoolName, Unavailable
+from fastlb.config.keepalive import Keepalive
 from fastlb.config.networks import Networks
 from fastlb.config.observing import AccessLog, Tracing
 from fastlb.config.plain import Plain
@@ -58,12 +59,6 @@ def _check_buffer(value: str) -> str:
     n = size_bytes(value)
     if n & (n - 1):
         raise ValueError(f"{value!r} is not a power of two; the next is {_next_power(n)}")
-    return value
-
-
-def _check_seconds(value: str) -> str:
-    if duration_ms(value) % 1000:
-        raise ValueError(f"{value!r} is not in whole seconds, and the kernel knows no others")
     return value
 
 
@@ -169,26 +164,6 @@ Text = Annotated[str, Field(min_length=1, max_length=bounds.NAME_MAX)]
 ZoneName = Text
 
 
-class Keepalive(Model):
-    """TCP keepalive: probes on a silent connection, so that a vanished peer is noticed."""
-
-    idle: Annotated[
-        str, Duration(bounds.KEEPALIVE_IDLE), AfterValidator(_check_seconds)
-    ] = show_ms(bounds.KEEPALIVE_IDLE.default)
-    """How long a connection is silent before the first probe; whole seconds."""
-    interval: Annotated[
-        str, Duration(bounds.KEEPALIVE_INTERVAL), AfterValidator(_check_seconds)
-    ] = show_ms(bounds.KEEPALIVE_INTERVAL.default)
-    """Between probes; whole seconds."""
-    count: Annotated[
-        int, _within(bounds.KEEPALIVE_COUNT), bounds.KEEPALIVE_COUNT
-    ] = bounds.KEEPALIVE_COUNT.default
-    """Unanswered probes before the connection counts as lost."""
-
-
-KeepaliveOrOff = Keepalive | Literal[False]
-
-
 class Server(Model):
     """One server of a pool: an `address`, or a `dns` name of which every address is a server."""
 
@@ -231,7 +206,7 @@ class Shared(Model):
 
     tcp_nodelay: Annotated[Switch, bounds.TCP_NODELAY] | None = None
     """Send small writes at once (TCP_NODELAY)."""
-    keepalive: Annotated[KeepaliveOrOff, bounds.KEEPALIVE] | None = None
+    keepalive: Annotated[Keepalive | Literal[False], bounds.KEEPALIVE] | None = None
     """TCP keepalive, or false."""
 
 
@@ -304,7 +279,8 @@ class Pool(HttpPool, Shared):
         Field(ge=bounds.BOUNDED_LOAD_MIN, le=bounds.BOUNDED_LOAD_MAX),
         bounds.BOUNDED_LOAD,
     ] | None = None
-    """With hashing: beyond so many times its share in flight, a server's keys go to the next."""
+    """Where a key is hashed: no server gets more than so many times its share of what is in flight;
+    its keys go to the next one."""
     table_size: Annotated[
         int, _within(bounds.TABLE_SIZE), bounds.TABLE_SIZE,
     ] = bounds.TABLE_SIZE.default

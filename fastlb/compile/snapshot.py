@@ -142,7 +142,7 @@ class BindSpec:
     udp: UdpSpec | None = None
     proxy: ProxySpec | None = None
     access: AccessSpec | None = None
-    speeds: SpeedsSpec | None = None    # of tcp
+    speeds: SpeedsSpec | None = None    # None: any speed
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ class EffectiveListener:
     source_rate: EffectiveConnectionRate | None = None
     tarpit: EffectiveTarpit | None = None
     ban: EffectiveBan | None = None
-    speeds: EffectiveSpeeds | None = None       # of tcp
+    speeds: EffectiveSpeeds | None = None       # None: any speed
     origins: Origins = field(default_factory=dict, compare=False)
 
     @property

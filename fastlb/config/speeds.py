@@ -1,4 +1,4 @@
-"""How fast the bytes of a connection may go: keys of tcp listeners."""
+"""Limits on the bytes per second of each TCP connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Speed = Annotated[
 
 
 class SpeedKeys(Model):
-    """Keys of tcp listeners about how fast the bytes of each connection may go."""
+    """Limits on the bytes per second of each TCP connection."""
 
     max_upload_rate: _Speed | None = None
     """Bytes that each client may send in a time, such as "1MiB/s". Beyond it, its connection is

@@ -1,5 +1,4 @@
-"""What was replaced, and is given back later: tables that engines may still be reading, and lengths
-of timeouts."""
+"""Give things back when no engine needs them any more: replaced tables, and lengths of timeouts."""
 
 from __future__ import annotations
 

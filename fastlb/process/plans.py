@@ -89,7 +89,8 @@ class Plans:
             if known.get(name) is not planned:
                 for call in planned.calls.values():
                     call.cancel()
-        if known and known is not before and (loop := running_loop()) is not None:
+        is_new = any(before.get(name) is not planned for name, planned in known.items())
+        if is_new and (loop := running_loop()) is not None:
             loop.call_soon(self.answer)     # (engines may have asked before)
 
     def answer(self) -> None:

@@ -41,18 +41,10 @@ cdef inline void _be_cautious(Stream* s) noexcept nogil:
         net_urgent(s)
 
 
-cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, ssize_t most,
-                      ssize_t* moved) noexcept nogil:
-    cdef Chunk* chunk = core.scratch[read_class(core, x, source)]
-    cdef ssize_t size = chunk_size(chunk.klass)
-    cdef ssize_t n, written
-    n = stream_read(source, chunk_bytes(chunk), min(size, most))
-    if unlikely(n <= 0):
-        return nothing_read(x, source, n)
-    if n == size:
-        source.flags |= STREAM_BULK
-    elif likely(n < most):
-        short_read(source)
+cdef inline int pass_on(Core* core, Exchange* x, Stream* source, Stream* to, Chunk* chunk,
+                        ssize_t n, ssize_t* moved) noexcept nogil:
+    """Write `n` bytes that were read into a scratch chunk; what can't be written waits."""
+    cdef ssize_t written
     written = stream_put(core, to, chunk_bytes(chunk), n, source.flags & STREAM_EOF)
     if unlikely(written < n):
         if written < 0 and written != -EAGAIN:
@@ -67,6 +59,20 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, ssize
     if unlikely(to.pending != NULL):
         return AGAIN
     return NEXT if source.flags & STREAM_EOF else MORE
+
+
+cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, ssize_t most,
+                      ssize_t* moved) noexcept nogil:
+    cdef Chunk* chunk = core.scratch[read_class(core, x, source)]
+    cdef ssize_t size = chunk_size(chunk.klass)
+    cdef ssize_t n = stream_read(source, chunk_bytes(chunk), min(size, most))
+    if unlikely(n <= 0):
+        return nothing_read(x, source, n)
+    if n == size:
+        source.flags |= STREAM_BULK
+    elif likely(n < most):
+        short_read(source)
+    return pass_on(core, x, source, to, chunk, n, moved)
 
 
 cdef inline int pump(Core* core, Exchange* x, Stream* source, Stream* to,

@@ -1,7 +1,7 @@
 # Limits of single keys, as a function of the user's has given them. One thread of the control plane
 # writes, and engines read without a lock. A key that nobody knows, or that is due to be asked about
 # again, is put on a stack for the control plane.
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from fastlb._core.base.gate cimport Gate
 from fastlb._core.base.head cimport Text
@@ -32,7 +32,6 @@ cdef struct Plans:
     uint64_t waiting            # KeyAsked*: the latest first
     Gate gate                   # for those that wait
     uint64_t dropped            # there was no room for one more to wait
-
     uint64_t known              # places in use
 
 cdef enum PlanFound:
@@ -45,7 +44,7 @@ cdef Plans* plans_open() noexcept nogil
 cdef void plans_close(Plans* plans) noexcept nogil
 cdef int plan_find(const Plans* plans, uint64_t key, uint64_t now_ns, Plan* found) noexcept nogil
 cdef bint plan_wants(Plans* plans, uint64_t key, uint64_t now_ns) noexcept nogil
-cdef bint plan_ask(Plans* plans, uint64_t key, Text text, bint is_source) noexcept nogil
+cdef void plan_ask(Plans* plans, uint64_t key, Text text, bint is_source) noexcept nogil
 cdef KeyAsked* plans_take(Plans* plans) noexcept nogil
 cdef void plan_put(Plans* plans, const Plan* plan, Plan* before) noexcept nogil
 cdef void plan_drop(Plan* plan) noexcept nogil

@@ -1,5 +1,5 @@
 # Limits of single keys, which a function of the user's has given; see plans.pxd.
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -82,9 +82,9 @@ cdef bint plan_wants(Plans* plans, uint64_t key, uint64_t now_ns) noexcept nogil
     return True
 
 
-cdef bint plan_ask(Plans* plans, uint64_t key, Text text, bint is_source) noexcept nogil:
-    """Put a key on the stack for the control plane, which is to be woken then. False: there is no
-    room or no memory, and that is counted."""
+cdef void plan_ask(Plans* plans, uint64_t key, Text text, bint is_source) noexcept nogil:
+    """Put a key on the stack for the control plane, which is to be woken then. Without room or
+    memory, that is counted."""
     cdef KeyAsked* asked = NULL
     if gate_take(&plans.gate, PLAN_WAITING_MAX):
         asked = <KeyAsked*> malloc(sizeof(KeyAsked) + text.size)
@@ -92,14 +92,13 @@ cdef bint plan_ask(Plans* plans, uint64_t key, Text text, bint is_source) noexce
             gate_give(&plans.gate)
     if asked == NULL:
         fl_add64(&plans.dropped, 1)
-        return False
+        return
     asked.key = key
     asked.size = text.size
     asked.is_source = is_source
     if text.size:
         memcpy(asked + 1, text.at, text.size)
     stack_push(&plans.waiting, asked)
-    return True
 
 
 # --- for the control plane's thread ---

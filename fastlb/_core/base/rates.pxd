@@ -81,7 +81,7 @@ cdef struct RateState:          # of one request
 
 
 cdef inline uint64_t units_ns(const RateState* state, uint32_t i, double units) noexcept nogil:
-    """What so many units of a rule take."""
+    """Return the time that some units of a rule take."""
     return bucket_ns(units * state.unit_ns[i])      # (rounded down, so that all of a burst fits)
 
 

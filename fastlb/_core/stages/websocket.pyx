@@ -2,23 +2,21 @@
 # between two frames. Relay does the same for TCP without the frames, which keeps each read short.
 # Reads and writes the streams' readiness, pending chunks, and the frames; counts bytes.
 # Ends: AGAIN (EXCHANGE_HAS_MORE: stopped by its budget), END, FAIL (a reset, or no memory).
-from libc.errno cimport EAGAIN
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
-from fastlb._core.base.duplex cimport end_ways, hear_urgent, read_class
+from fastlb._core.base.duplex cimport end_ways, hear_urgent, pass_on, read_class
 from fastlb._core.base.enums cimport (
     AGAIN, ERROR, EXCHANGE_HAS_MORE, FAIL, NEXT, READABLE, STREAM_BULK, STREAM_EOF, STREAM_SHUT,
-    WRITABLE,
 )
 from fastlb._core.base.flow cimport (
-    MORE, broken, count_bytes, count_write, flow_flush, flow_have_pipe, flow_keep, flow_splice,
-    flow_write, nothing_read, short_read,
+    MORE, broken, count_bytes, flow_flush, flow_have_pipe, flow_splice, flow_write, nothing_read,
+    short_read,
 )
 from fastlb._core.base.limits cimport PIPE_BYTES, PUMP_BYTES_MAX, PUMP_READS_MAX
 from fastlb._core.base.mem cimport chunk_bytes, chunk_size
 from fastlb._core.base.parts cimport Frames
 from fastlb._core.base.random cimport random64
-from fastlb._core.base.stream cimport close_stream, stream_put, stream_read, stream_shut
+from fastlb._core.base.stream cimport close_stream, stream_read, stream_shut
 from fastlb._core.base.timers cimport timer_touch
 from fastlb._core.base.types cimport Chunk, Core, Exchange, Stream
 from fastlb._core.ext.atomic cimport likely, unlikely
@@ -74,8 +72,7 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, Frame
                       ssize_t* moved) noexcept nogil:
     cdef Chunk* chunk = core.scratch[read_class(core, x, source)]
     cdef ssize_t size = chunk_size(chunk.klass)
-    cdef ssize_t n, written
-    n = stream_read(source, chunk_bytes(chunk), size)
+    cdef ssize_t n = stream_read(source, chunk_bytes(chunk), size)
     if unlikely(n <= 0):
         return nothing_read(x, source, n)
     if n == size:
@@ -86,20 +83,7 @@ cdef inline int _copy(Core* core, Exchange* x, Stream* source, Stream* to, Frame
     if unlikely(frames.is_parted):
         moved[0] += n
         return NEXT if source.flags & STREAM_EOF else MORE
-    written = stream_put(core, to, chunk_bytes(chunk), n, source.flags & STREAM_EOF)
-    if unlikely(written < n):
-        if written < 0 and written != -EAGAIN:
-            return broken(x, to)
-        to.ready &= <uint8_t> ~WRITABLE
-        count_bytes(x, to, n)
-        return flow_keep(core, x, to, &core.scratch[chunk.klass],
-                         written if written > 0 else 0, n)
-    count_write(x, to)
-    count_bytes(x, to, n)
-    moved[0] += n
-    if unlikely(to.pending != NULL):
-        return AGAIN
-    return NEXT if source.flags & STREAM_EOF else MORE
+    return pass_on(core, x, source, to, chunk, n, moved)
 
 
 cdef inline int _carry(Core* core, Exchange* x) noexcept nogil:

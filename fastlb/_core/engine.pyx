@@ -126,6 +126,7 @@ cdef bint _turn(Core* core, int timeout_ms) noexcept nogil:
             close_idle_clients(core, False)
             drop_all_idle(core, False)
             give_back(core)
+            core.let_go = True          # (what Python counts from here on has none of them)
             live_notify(core.live)
         if core.stop == STOP_PART and not core.parting:
             part_websockets(core)
@@ -326,7 +327,7 @@ cdef class Engine:
     @property
     def closing(self) -> bool:
         """Whether it has heard that it is to stop, and has let go who was idle."""
-        return self._alive().closing
+        return self._alive().let_go
 
     def uses(self, Snapshot snapshot) -> bool:
         """Whether the engine may still read from it for new connections."""

@@ -409,7 +409,7 @@ cdef struct Core:               # all that one engine owns
     uint8_t forked              # this process has forked: shut down before closing
     uint8_t rehearses           # Rehearsing
     uint8_t abandoned           # this is a forked child, and nothing in here is its own
-    uint8_t hasty, parting      # idle clients have no time left to ask; WebSockets are to end
+    uint8_t hasty, let_go, parting      # idle clients have no time left; are gone; WebSockets end
     int32_t stop, busy          # Stop; inside a turn
     int32_t pause               # a fork is under way in another thread
     uint8_t recorded, looks     # in this turn; for events, before timeouts end anything
